@@ -1,0 +1,55 @@
+//! The master key: full rights, known without a database.
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::{KeyHash, Principal, Role};
+
+/// `general_settings.master_key` / `LITELLM_MASTER_KEY`. Only its digest is kept, so a comparison
+/// reveals neither content nor length by its time, and nothing can print it.
+#[derive(Clone)]
+pub struct MasterKey {
+    digest: [u8; 32],
+    principal: Principal,
+}
+
+impl MasterKey {
+    /// The master key with this text.
+    #[must_use]
+    pub fn new(key: &str) -> Self {
+        let principal = Principal {
+            key_hash: Some(KeyHash::of(key)),
+            user_id: Some("default_user_id".to_owned()),
+            role: Some(Role::ProxyAdmin),
+            ..Principal::default()
+        };
+        Self { digest: Sha256::digest(key.as_bytes()).into(), principal }
+    }
+
+    /// The administrator, when `key` is the master key.
+    #[must_use]
+    pub fn check(&self, key: &str) -> Option<&Principal> {
+        let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
+        bool::from(digest.ct_eq(&self.digest)).then_some(&self.principal)
+    }
+}
+
+impl std::fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MasterKey(***)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_key_is_the_master_key() {
+        let master = MasterKey::new("sk-1234");
+        assert_eq!(master.check("sk-1234").and_then(|p| p.role.clone()), Some(Role::ProxyAdmin));
+        for wrong in ["", "sk-123", "sk-12345", "SK-1234", "88dc28d0f030c55ed4ab77ed8faf098196cb1c05df778539800c9f1243fe6b4b"] {
+            assert!(master.check(wrong).is_none(), "{wrong}");
+        }
+    }
+}

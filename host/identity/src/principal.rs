@@ -1,0 +1,126 @@
+//! The identified caller: the part of LiteLLM's `UserAPIKeyAuth` that the gateway acts on.
+
+use serde_json::{Map, Value};
+
+use crate::KeyHash;
+
+/// LiteLLM's `user_role`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// `proxy_admin`: everything.
+    ProxyAdmin,
+    /// `proxy_admin_viewer`: reads everything.
+    ProxyAdminViewer,
+    /// `org_admin`
+    OrgAdmin,
+    /// `internal_user`: own keys, LLM routes.
+    InternalUser,
+    /// `internal_user_viewer`
+    InternalUserViewer,
+    /// `team`
+    Team,
+    /// `customer`
+    Customer,
+}
+
+impl Role {
+    const NAMES: [(Self, &'static str); 7] = [
+        (Self::ProxyAdmin, "proxy_admin"),
+        (Self::ProxyAdminViewer, "proxy_admin_viewer"),
+        (Self::OrgAdmin, "org_admin"),
+        (Self::InternalUser, "internal_user"),
+        (Self::InternalUserViewer, "internal_user_viewer"),
+        (Self::Team, "team"),
+        (Self::Customer, "customer"),
+    ];
+
+    /// The role of this name; `None` for a name that LiteLLM does not have.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, n)| *n == name).map(|(role, _)| role.clone())
+    }
+
+    /// LiteLLM's name of the role.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        Self::NAMES.iter().find(|(role, _)| role == self).map_or("internal_user", |(_, name)| name)
+    }
+}
+
+/// Who makes the request. `None` and empty mean "not known" and "no restriction".
+#[derive(Debug, Clone, Default)]
+pub struct Principal {
+    /// Hash of the key the request is accounted under.
+    pub key_hash: Option<KeyHash>,
+    /// LiteLLM's `key_alias`.
+    pub key_alias: Option<String>,
+    /// LiteLLM's `user_id`.
+    pub user_id: Option<String>,
+    /// LiteLLM's `user_email`.
+    pub user_email: Option<String>,
+    /// LiteLLM's `team_id`.
+    pub team_id: Option<String>,
+    /// LiteLLM's `team_alias`.
+    pub team_alias: Option<String>,
+    /// LiteLLM's `org_id`.
+    pub org_id: Option<String>,
+    /// The end user this request is for.
+    pub end_user_id: Option<String>,
+    /// LiteLLM's `user_role`.
+    pub role: Option<Role>,
+    /// Model groups that may be called; empty allows all.
+    pub models: Vec<String>,
+    /// The key's `metadata`.
+    pub metadata: Map<String, Value>,
+}
+
+impl Principal {
+    /// Whether admin routes are open to this caller.
+    #[must_use]
+    pub fn is_admin(&self) -> bool {
+        self.role == Some(Role::ProxyAdmin)
+    }
+
+    /// Whether this caller may use a model group: an empty list, the group itself, LiteLLM's
+    /// `all-proxy-models` or `*`, or a `provider/*` pattern that covers it.
+    #[must_use]
+    pub fn may_use(&self, model_group: &str) -> bool {
+        self.models.is_empty()
+            || self.models.iter().any(|allowed| {
+                allowed == model_group
+                    || allowed == "all-proxy-models"
+                    || allowed
+                        .strip_suffix('*')
+                        .is_some_and(|prefix| model_group.starts_with(prefix))
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn model_lists_allow_names_wildcards_and_everything() {
+        let with = |models: &[&str]| Principal {
+            models: models.iter().map(|m| (*m).to_owned()).collect(),
+            ..Principal::default()
+        };
+        assert!(with(&[]).may_use("gpt-4o"));
+        assert!(with(&["gpt-4o"]).may_use("gpt-4o"));
+        assert!(!with(&["gpt-4o"]).may_use("gpt-4o-mini"));
+        assert!(with(&["openai/*"]).may_use("openai/gpt-4o"));
+        assert!(!with(&["openai/*"]).may_use("groq/llama"));
+        assert!(with(&["all-proxy-models"]).may_use("x"));
+        assert!(with(&["*"]).may_use("x"));
+    }
+
+    #[test]
+    fn role_names_round_trip() {
+        for (role, name) in Role::NAMES {
+            assert_eq!(Role::parse(name), Some(role.clone()));
+            assert_eq!(role.as_str(), name);
+        }
+        assert_eq!(Role::parse("root"), None);
+    }
+}

@@ -1,0 +1,1 @@
+//! Every outgoing connection: one pooled client, TLS, timeouts, egress policy.

@@ -1,0 +1,1 @@
+//! The life of a request: one typed context, one ordered list of stages.

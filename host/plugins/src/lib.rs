@@ -1,0 +1,1 @@
+//! The wasmtime host: registry, capabilities, limits, instance pools, bindings per kind.

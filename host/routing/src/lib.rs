@@ -1,0 +1,1 @@
+//! Which deployment serves a request: pure functions of a snapshot and atomic state.

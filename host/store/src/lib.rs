@@ -1,0 +1,1 @@
+//! Relational data: SQLite, LiteLLM's own tables and columns.

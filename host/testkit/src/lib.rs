@@ -1,0 +1,1 @@
+//! Fake upstreams and vendors that speak real HTTP, and a harness around the real binary.
