@@ -47,7 +47,11 @@ pub(crate) struct Entry {
 impl Position {
     /// A place in a named file.
     pub(crate) fn new(file: &Arc<str>, line: u32, col: u32) -> Self {
-        Self { file: Some(Arc::clone(file)), line, col }
+        Self {
+            file: Some(Arc::clone(file)),
+            line,
+            col,
+        }
     }
 
     /// A file as a whole.
@@ -63,7 +67,11 @@ impl Position {
 
 impl Node {
     pub fn new(data: Data, at: Position) -> Self {
-        Self { data, at, variable: None }
+        Self {
+            data,
+            at,
+            variable: None,
+        }
     }
 
     pub fn is_null(&self) -> bool {
@@ -100,7 +108,10 @@ impl Node {
 
     /// The value under a key of a mapping; null counts as absent.
     pub fn get(&self, key: &str) -> Option<&Node> {
-        self.as_map()?.get(key).map(|entry| &entry.node).filter(|node| !node.is_null())
+        self.as_map()?
+            .get(key)
+            .map(|entry| &entry.node)
+            .filter(|node| !node.is_null())
     }
 
     /// The value under a dotted path of mappings.
@@ -140,7 +151,9 @@ impl Node {
             // JSON has no infinity and no NaN; LiteLLM users write `.inf` for "no limit".
             Data::Float(value) => Number::from_f64(*value).map_or(Value::Null, Value::Number),
             Data::Text(text) => Value::String(text.clone()),
-            Data::List(items) => Value::Array(items.iter().map(|item| item.json(keep_nulls)).collect()),
+            Data::List(items) => {
+                Value::Array(items.iter().map(|item| item.json(keep_nulls)).collect())
+            }
             Data::Map(entries) => Value::Object(
                 entries
                     .iter()

@@ -70,12 +70,22 @@ pub enum ProblemKind {
 
 impl Problem {
     /// An error at a place in a file.
-    pub(crate) fn error(kind: ProblemKind, at: &Position, path: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn error(
+        kind: ProblemKind,
+        at: &Position,
+        path: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
         Self::new(Severity::Error, kind, at, path, message)
     }
 
     /// A warning at a place in a file.
-    pub(crate) fn warning(kind: ProblemKind, at: &Position, path: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn warning(
+        kind: ProblemKind,
+        at: &Position,
+        path: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
         Self::new(Severity::Warning, kind, at, path, message)
     }
 
@@ -90,7 +100,13 @@ impl Problem {
         self.severity == Severity::Error
     }
 
-    fn new(severity: Severity, kind: ProblemKind, at: &Position, path: impl Into<String>, message: impl Into<String>) -> Self {
+    fn new(
+        severity: Severity,
+        kind: ProblemKind,
+        at: &Position,
+        path: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             severity,
             kind,
@@ -107,12 +123,15 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.file {
-            Some(file) if self.line > 0 => write!(f, "{file}:{}:{} ", self.line, self.col)?,
-            Some(file) => write!(f, "{file} ")?,
+            Some(file) if self.line > 0 => write!(f, "{file}:{}:{}", self.line, self.col)?,
+            Some(file) => f.write_str(file)?,
             None => {}
         }
-        if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
+        match (&self.file, self.path.is_empty()) {
+            (Some(_), false) => write!(f, " {}: ", self.path)?,
+            (None, false) => write!(f, "{}: ", self.path)?,
+            (Some(_), true) => f.write_str(": ")?,
+            (None, true) => {}
         }
         f.write_str(&self.message)?;
         if !self.fix.is_empty() {

@@ -40,7 +40,19 @@ pub fn is_secret_name(name: &str) -> bool {
     let names_a_key = words.windows(2).any(|pair| {
         matches!(
             pair,
-            ["api" | "access" | "secret" | "private" | "public" | "master" | "salt" | "account" | "space" | "client", "key"]
+            [
+                "api"
+                    | "access"
+                    | "secret"
+                    | "private"
+                    | "public"
+                    | "master"
+                    | "salt"
+                    | "account"
+                    | "space"
+                    | "client",
+                "key"
+            ]
         )
     });
     names_a_key
@@ -104,13 +116,31 @@ mod tests {
     #[test]
     fn names_tell_secrets_apart() {
         for name in [
-            "api_key", "OPENAI_API_KEY", "aws_secret_access_key", "azure_ad_token", "DATABASE_URL",
-            "UI_PASSWORD", "vertex_credentials", "SLACK_WEBHOOK_URL", "Authorization", "LITELLM_SALT_KEY",
-            "redis_password", "client_secret", "extra_headers",
+            "api_key",
+            "OPENAI_API_KEY",
+            "aws_secret_access_key",
+            "azure_ad_token",
+            "DATABASE_URL",
+            "UI_PASSWORD",
+            "vertex_credentials",
+            "SLACK_WEBHOOK_URL",
+            "Authorization",
+            "LITELLM_SALT_KEY",
+            "redis_password",
+            "client_secret",
+            "extra_headers",
         ] {
             assert!(is_secret_name(name), "{name} should be secret");
         }
-        for name in ["max_tokens", "model", "tpm", "keepalive", "monkey", "temperature", "input_cost_per_token_batches"] {
+        for name in [
+            "max_tokens",
+            "model",
+            "tpm",
+            "keepalive",
+            "monkey",
+            "temperature",
+            "input_cost_per_token_batches",
+        ] {
             assert!(!is_secret_name(name), "{name} should not be secret");
         }
         assert!(!is_secret_name("input_cost_per_tokens"));

@@ -1,0 +1,142 @@
+//! `model_list` and `credential_list`: which deployments exist and how they are reached.
+
+use std::fmt;
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::{Position, Secret};
+
+/// One deployment.
+#[derive(Clone, Default)]
+pub struct ModelEntry {
+    /// The model group this deployment serves; a `*` makes it a pattern.
+    pub model_name: String,
+    /// How the upstream is called.
+    pub params: ModelParams,
+    /// What is told about the deployment (`/model/info`), as written; never sent upstream.
+    pub model_info: Map<String, Value>,
+    /// Where the entry begins in the file.
+    pub position: Position,
+}
+
+/// `litellm_params` of a deployment.
+///
+/// Seconds are fractional seconds; prices are US dollars per unit as written in the file.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ModelParams {
+    /// `provider/name`, the name the upstream knows.
+    pub model: String,
+    /// Forces the provider instead of inferring it from `model`.
+    pub custom_llm_provider: Option<String>,
+    /// The provider key. Absent: the provider's own variable applies at call time.
+    pub api_key: Option<Secret>,
+    /// Base URL of the upstream (`base_url` is the same key).
+    pub api_base: Option<String>,
+    /// API version, for providers that have one in the URL.
+    pub api_version: Option<String>,
+    /// The `OpenAI-Organization` header.
+    pub organization: Option<String>,
+    /// Name of an entry of `credential_list`; what the deployment says itself wins over it.
+    pub litellm_credential_name: Option<String>,
+    /// Whole-attempt timeout in seconds.
+    pub timeout: Option<f64>,
+    /// Timeout in seconds to the first and between later chunks of a stream.
+    pub stream_timeout: Option<f64>,
+    /// Retries of this deployment alone, beside those of the router.
+    pub max_retries: Option<u32>,
+    /// Requests per minute: a weight for `simple-shuffle`.
+    pub rpm: Option<u64>,
+    /// Tokens per minute: a weight for `simple-shuffle`.
+    pub tpm: Option<u64>,
+    /// Explicit weight for `simple-shuffle`; wins over `rpm` and `tpm`.
+    pub weight: Option<f64>,
+    /// Tags of the deployment.
+    pub tags: Vec<String>,
+    /// Headers added to every upstream request, `headers` and `extra_headers` merged (the latter
+    /// wins). Values may be credentials.
+    pub extra_headers: IndexMap<String, Secret>,
+    /// Answers with this text instead of calling the upstream.
+    pub mock_response: Option<Value>,
+    /// TLS verification of this deployment: a boolean, or the path of a CA bundle.
+    pub ssl_verify: Option<Value>,
+    /// Custom prices by their LiteLLM names (`input_cost_per_token` …), as written.
+    #[serde(skip)]
+    pub pricing: IndexMap<String, Value>,
+    /// Settings of the provider's adapter that are not request parameters (`aws_region_name` …).
+    #[serde(skip)]
+    pub provider: IndexMap<String, Value>,
+    /// Everything else, in file order: defaults for the request body, sent upstream unless the
+    /// client gives the same parameter.
+    #[serde(skip)]
+    pub extra: IndexMap<String, Value>,
+}
+
+/// A named set of provider parameters.
+#[derive(Clone, Default)]
+pub struct Credential {
+    /// The name deployments refer to.
+    pub name: String,
+    /// Parameters (`api_key`, `api_base` …) by name; most are secret.
+    pub values: IndexMap<String, Value>,
+    /// Free description.
+    pub info: Map<String, Value>,
+}
+
+impl ModelEntry {
+    /// The deployment id the file gives (`model_info.id`). When absent the id is derived from the
+    /// parameters by the room that serves the deployment.
+    pub fn id(&self) -> Option<&str> {
+        self.model_info.get("id").and_then(Value::as_str)
+    }
+
+    /// The custom price of that name; `litellm_params` wins over `model_info`.
+    pub fn price(&self, name: &str) -> Option<&Value> {
+        self.params
+            .pricing
+            .get(name)
+            .or_else(|| self.model_info.get(name))
+            .filter(|price| !price.is_null())
+    }
+}
+
+impl fmt::Debug for ModelEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ModelEntry")
+            .field("model_name", &self.model_name)
+            .field("params", &self.params)
+            .field("model_info", &self.model_info.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ModelParams {
+    /// Shows which parameters are set; free parameters may hold keys, so only their names.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ModelParams")
+            .field("model", &self.model)
+            .field("custom_llm_provider", &self.custom_llm_provider)
+            .field("api_key", &self.api_key)
+            .field("litellm_credential_name", &self.litellm_credential_name)
+            .field("timeout", &self.timeout)
+            .field("stream_timeout", &self.stream_timeout)
+            .field("rpm", &self.rpm)
+            .field("tpm", &self.tpm)
+            .field("weight", &self.weight)
+            .field("pricing", &self.pricing)
+            .field("provider", &self.provider.keys().collect::<Vec<_>>())
+            .field("extra", &self.extra.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential")
+            .field("name", &self.name)
+            .field("values", &self.values.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}

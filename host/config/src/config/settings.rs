@@ -1,0 +1,158 @@
+//! The three settings sections: `litellm_settings`, `general_settings`, `router_settings`.
+//!
+//! `Option` means that absence matters: another section, a deployment or the room itself has the
+//! default. Fields without it hold the default of the definition.
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::Secret;
+
+/// Fallbacks: a model group and the groups (or `{model, …overrides}`) tried after it, in order.
+pub(super) type Fallbacks = Vec<IndexMap<String, Vec<Value>>>;
+
+/// `litellm_settings`: logging, limits and defaults of every call.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct LitellmSettings {
+    /// Log sinks that get every successful call.
+    pub success_callback: Vec<String>,
+    /// Log sinks that get every failed call.
+    pub failure_callback: Vec<String>,
+    /// Plugins that get both, in order.
+    pub callbacks: Vec<String>,
+    /// Sinks see `redacted-by-litellm` instead of messages and answers.
+    pub turn_off_message_logging: bool,
+    /// Sinks see no metadata that begins with `user_api_key`.
+    pub redact_user_api_key_info: bool,
+    /// Log level DEBUG.
+    pub set_verbose: bool,
+    /// Log lines are JSON objects.
+    pub json_logs: bool,
+    /// Whole-attempt timeout in seconds when nothing more specific says otherwise.
+    pub request_timeout: Option<f64>,
+    /// Retries after the first attempt, unless `router_settings` says otherwise.
+    pub num_retries: Option<u32>,
+    /// Fallbacks by group, unless `router_settings` says otherwise.
+    pub fallbacks: Fallbacks,
+    /// Fallback groups of every group without its own, unless `router_settings` says otherwise.
+    pub default_fallbacks: Vec<String>,
+    /// Most fallback hops per request, unless `router_settings` says otherwise.
+    pub max_fallbacks: Option<u32>,
+    /// Verification of upstream certificates: a boolean, or the path of a CA bundle.
+    pub ssl_verify: Option<Value>,
+    /// Path of a PEM file with certificate and key for mutual TLS with upstreams.
+    pub ssl_certificate: Option<String>,
+    /// Names clients may use for a model: alias to model group.
+    pub model_alias_map: IndexMap<String, String>,
+}
+
+/// `general_settings`: the gateway as a server.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct GeneralSettings {
+    /// The admin's bearer; also from `LITELLM_MASTER_KEY`. None: requests are not authenticated.
+    pub master_key: Option<Secret>,
+    /// Chat and text completions use this model whatever the body says.
+    pub completion_model: Option<String>,
+    /// Embeddings use this model whatever the body says.
+    pub embedding_model: Option<String>,
+    /// The authenticator plugin that decides who a request is.
+    pub custom_auth: Option<String>,
+    /// Settings handed to that plugin.
+    pub custom_auth_settings: Map<String, Value>,
+    /// Largest request body in MB (1048576 bytes).
+    pub max_request_size_mb: Option<f64>,
+    /// Largest non-streamed response body in MB (1048576 bytes).
+    pub max_response_size_mb: Option<f64>,
+    /// Database; also from `DATABASE_URL`. None: the SQLite file in the data directory.
+    pub database_url: Option<Secret>,
+    /// No row per request in the spend log.
+    pub disable_spend_logs: bool,
+    /// No rows for failed requests.
+    pub disable_error_logs: bool,
+}
+
+/// `router_settings`: which deployment serves a request, and what happens when it fails.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct RouterSettings {
+    /// How one of a group's deployments is chosen.
+    pub routing_strategy: RoutingStrategy,
+    /// Other names for model groups.
+    pub model_group_alias: IndexMap<String, ModelAlias>,
+    /// Retries after the first attempt.
+    pub num_retries: Option<u32>,
+    /// Whole-attempt timeout in seconds.
+    pub timeout: Option<f64>,
+    /// Attempt timeout of streamed requests in seconds.
+    pub stream_timeout: Option<f64>,
+    /// Fallbacks by group.
+    pub fallbacks: Fallbacks,
+    /// Fallback groups of every group without its own.
+    pub default_fallbacks: Vec<String>,
+    /// Least pause before a retry in seconds.
+    pub retry_after: Option<f64>,
+    /// Most fallback hops per request.
+    pub max_fallbacks: Option<u32>,
+    /// Parameters added to every call that lacks them.
+    pub default_litellm_params: Map<String, Value>,
+}
+
+/// `router_settings.routing_strategy`. Until the others are built they choose as the first does;
+/// [`crate::Config::planned_in_use`] says so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RoutingStrategy {
+    /// At random, by weight.
+    #[default]
+    SimpleShuffle,
+    /// The one with the fewest calls in flight.
+    LeastBusy,
+    /// The one with the lowest use this minute.
+    UsageBasedRouting,
+    /// The same with shared counters.
+    #[serde(rename = "usage-based-routing-v2")]
+    UsageBasedRoutingV2,
+    /// The fastest.
+    LatencyBasedRouting,
+    /// The cheapest.
+    CostBasedRouting,
+    /// The ones whose provider has budget left.
+    ProviderBudgetRouting,
+}
+
+/// The target of a model alias.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "AliasForm")]
+pub struct ModelAlias {
+    /// The model group that serves the alias.
+    pub model: String,
+    /// Keeps the alias out of the model listing.
+    pub hidden: bool,
+}
+
+/// The two ways an alias is written.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AliasForm {
+    Name(String),
+    Full {
+        model: String,
+        #[serde(default)]
+        hidden: bool,
+    },
+}
+
+impl From<AliasForm> for ModelAlias {
+    fn from(form: AliasForm) -> Self {
+        match form {
+            AliasForm::Name(model) => Self {
+                model,
+                hidden: false,
+            },
+            AliasForm::Full { model, hidden } => Self { model, hidden },
+        }
+    }
+}

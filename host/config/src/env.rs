@@ -1,0 +1,95 @@
+//! The environment as the configuration sees it: process variables under the file's overlay.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use indexmap::IndexMap;
+
+/// A read-only map of variables. The process environment itself is never changed: what
+/// `environment_variables` sets lies over the process variables here, and this is the one read
+/// path for the gateway and for what plugins are granted.
+#[derive(Clone, Default)]
+pub struct Env {
+    process: BTreeMap<String, String>,
+    overlay: IndexMap<String, String>,
+}
+
+impl Env {
+    /// The variables of a process, as `std::env::vars()` lists them.
+    pub fn new<K: Into<String>, V: Into<String>>(
+        process: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        Self {
+            process: process
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+            overlay: IndexMap::new(),
+        }
+    }
+
+    /// The value of a variable: what the configuration sets, else what the process has.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.overlay
+            .get(name)
+            .map(String::as_str)
+            .or_else(|| self.process(name))
+    }
+
+    /// The value of a variable, an empty one counting as not set.
+    pub fn non_empty(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|value| !value.trim().is_empty())
+    }
+
+    /// The value the process has, whatever the configuration says.
+    pub fn process(&self, name: &str) -> Option<&str> {
+        self.process.get(name).map(String::as_str)
+    }
+
+    /// What the configuration sets.
+    pub fn overlay(&self) -> &IndexMap<String, String> {
+        &self.overlay
+    }
+
+    /// The same process variables under another overlay.
+    pub fn with_overlay(&self, overlay: IndexMap<String, String>) -> Self {
+        Self {
+            process: self.process.clone(),
+            overlay,
+        }
+    }
+
+    /// The names of all variables that are set.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let hidden = |name: &&String| !self.overlay.contains_key(name.as_str());
+        self.overlay
+            .keys()
+            .chain(self.process.keys().filter(hidden))
+            .map(String::as_str)
+    }
+}
+
+impl fmt::Debug for Env {
+    /// Names only: values may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_overlay_wins_and_the_process_stays() {
+        let env = Env::new([("A", "1"), ("B", "2")]);
+        let over = env.with_overlay(IndexMap::from([("A".to_owned(), "3".to_owned())]));
+        assert_eq!(
+            (over.get("A"), over.get("B"), over.get("C")),
+            (Some("3"), Some("2"), None)
+        );
+        assert_eq!((over.process("A"), env.get("A")), (Some("1"), Some("1")));
+        assert_eq!(over.names().collect::<Vec<_>>(), ["A", "B"]);
+        assert_eq!(format!("{over:?}"), r#"{"A", "B"}"#);
+    }
+}
