@@ -1,1 +1,33 @@
-//! Every outgoing connection: one pooled client, TLS, timeouts, egress policy.
+//! Every outgoing connection: one place for TLS, DNS, timeouts, pools and egress policy.
+//!
+//! A [`Client`] is a connection pool with one [`Egress`] policy and one TLS identity. Whoever
+//! needs other rules needs another client: a connection opened under a lax policy is then never
+//! reused under a strict one. Nothing in this crate knows what the bytes mean.
+//!
+//! Read in this order: [`client`](Client) (what callers use), `egress` (who may be reached),
+//! `connect` (name → checked address → TCP → TLS), `pool` (idle connections), `exchange` (one
+//! HTTP/1.1 request on one connection), `incoming` (the response body), `limits` (bounds on bodies).
+
+mod body;
+mod client;
+mod connect;
+mod egress;
+mod error;
+mod exchange;
+mod incoming;
+mod limits;
+mod pool;
+mod redirect;
+mod resolve;
+mod tls;
+
+pub use body::{Body, BoxError};
+pub use client::{Client, ClientOptions, DeniedHook};
+pub use egress::{
+    AddressClass, Denied, Egress, HostOrCidr, HostRule, Policy, RuleError, WhyDenied,
+};
+pub use error::{BodyError, ClientError, SendError};
+pub use incoming::Incoming;
+pub use limits::{CollectError, IdleTimeout, StalledError, collect_limited};
+pub use resolve::{Resolve, Resolving, SystemResolver};
+pub use tls::{ClientCertificate, Roots, TlsOptions};

@@ -1,0 +1,115 @@
+//! One HTTP/1.1 connection, driven by whoever uses it.
+//!
+//! hyper splits a connection into a handle and a driver that is usually spawned as a task of its
+//! own; each request then costs several wake-ups between two tasks, often on two cores. Here the
+//! task that sends a request also drives the connection, so a request is one task from end to end,
+//! and dropping the request or the response body closes the connection at once.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use http::header::{HOST, HeaderValue};
+use http::{Request, Response, Version};
+use hyper::client::conn::http1;
+
+use crate::Body;
+use crate::connect::Io;
+use crate::pool::Key;
+
+/// An open HTTP/1.1 connection.
+pub(crate) struct Exchange {
+    key: Key,
+    host: HeaderValue,
+    handle: http1::SendRequest<Body>,
+    driver: http1::Connection<Io, Body>,
+    ended: bool,
+}
+
+/// Why no response head came.
+pub(crate) enum Failure {
+    /// Nothing was sent; here is the request again.
+    Unsent(Box<Request<Body>>),
+    /// hyper says why.
+    Failed(hyper::Error),
+    /// The connection ended without a word.
+    Gone,
+}
+
+impl Exchange {
+    /// Speaks HTTP/1.1 on a fresh connection.
+    pub(crate) async fn open(key: Key, io: Io) -> Result<Box<Self>, hyper::Error> {
+        let (handle, driver) = http1::Builder::new()
+            .max_headers(MAX_HEADERS)
+            .handshake(io)
+            .await?;
+        let host = key.host_header();
+        Ok(Box::new(Self {
+            key,
+            host,
+            handle,
+            driver,
+            ended: false,
+        }))
+    }
+
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Whether a request may be sent now: the last response was read to its end and the peer has
+    /// not closed the connection in the meantime.
+    pub(crate) fn is_ready(&mut self) -> bool {
+        // The idle connection must not wake whichever task used it last.
+        self.drive(&mut quiet());
+        !self.ended && self.handle.is_ready()
+    }
+
+    /// Moves bytes in both directions as far as they go now. True once the connection is over.
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.ended {
+            // An error is also handed to whoever waits for the response or its body.
+            self.ended = Pin::new(&mut self.driver).poll(cx).is_ready();
+        }
+        self.ended
+    }
+
+    /// Sends one request, in origin form, and waits for the response head.
+    pub(crate) async fn send(
+        &mut self,
+        mut request: Request<Body>,
+    ) -> Result<Response<hyper::body::Incoming>, Failure> {
+        *request.version_mut() = Version::HTTP_11;
+        request
+            .headers_mut()
+            .entry(HOST)
+            .or_insert_with(|| self.host.clone());
+        let mut response = pin!(self.handle.try_send_request(request));
+        let (driver, ended) = (&mut self.driver, &mut self.ended);
+        poll_fn(move |cx| {
+            if !*ended {
+                *ended = Pin::new(&mut *driver).poll(cx).is_ready();
+            }
+            // Only the driver makes the response progress, and it was polled just now: the
+            // response itself needs no waker, which saves this task from waking itself.
+            match response.as_mut().poll(&mut quiet()) {
+                Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
+                Poll::Ready(Err(mut error)) => Poll::Ready(Err(match error.take_message() {
+                    Some(request) => Failure::Unsent(Box::new(request)),
+                    None => Failure::Failed(error.into_error()),
+                })),
+                Poll::Pending if *ended => Poll::Ready(Err(Failure::Gone)),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+/// hyper's default of 100 is less than what some proxies and vendors add up to.
+const MAX_HEADERS: usize = 256;
+
+/// A context that wakes nobody.
+pub(crate) fn quiet() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
