@@ -1,0 +1,193 @@
+//! The human-readable texts of a request or response, each with the JSON pointer that reaches it.
+//!
+//! This is what a guardrail sees. Names, tool definitions and media are not texts; the arguments
+//! of a tool call are, because a model can be made to smuggle anything in them. An edited text goes
+//! back by [`Edits::set_pointer_string`](crate::json::Edits::set_pointer_string).
+
+use std::borrow::Cow;
+
+use crate::json::Raw;
+use crate::request::Endpoint;
+
+/// One text of a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextRef<'a> {
+    /// JSON pointer of the string, e.g. `/messages/2/content/0/text`.
+    pub pointer: String,
+    /// The role of the message it belongs to (`user`, `system`, `assistant`, `tool` …).
+    pub role: Option<String>,
+    /// The text, escapes resolved.
+    pub text: Cow<'a, str>,
+}
+
+/// The texts of a request's body, which must be valid JSON (as a [`RequestView`] holds it).
+///
+/// [`RequestView`]: crate::request::RequestView
+pub fn texts(endpoint: Endpoint, body: &[u8]) -> Vec<TextRef<'_>> {
+    let mut found = Vec::new();
+    let Some(body) = whole(body) else {
+        return found;
+    };
+    match endpoint {
+        Endpoint::ChatCompletions => {
+            let messages = body.get("messages").into_iter().flat_map(Raw::elements);
+            for (i, message) in messages.enumerate() {
+                message_texts(&mut found, &format!("/messages/{i}"), message);
+            }
+        }
+        Endpoint::Completions => prompt_texts(&mut found, "/prompt", body.get("prompt")),
+        Endpoint::Embeddings => prompt_texts(&mut found, "/input", body.get("input")),
+    }
+    found
+}
+
+/// The texts of a complete response's body, which must be valid JSON.
+pub fn response_texts(body: &[u8]) -> Vec<TextRef<'_>> {
+    let mut found = Vec::new();
+    let Some(body) = whole(body) else {
+        return found;
+    };
+    let choices = body.get("choices").into_iter().flat_map(Raw::elements);
+    for (i, choice) in choices.enumerate() {
+        for (key, value) in choice.entries() {
+            match &*key {
+                "text" => push(&mut found, format!("/choices/{i}/text"), None, value),
+                "message" => message_texts(&mut found, &format!("/choices/{i}/message"), value),
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+fn whole(body: &[u8]) -> Option<Raw<'_>> {
+    let span = crate::json::span(body).ok()?;
+    Some(Raw::new(&body[span]))
+}
+
+fn message_texts<'a>(found: &mut Vec<TextRef<'a>>, at: &str, message: Raw<'a>) {
+    let role = message
+        .get("role")
+        .and_then(Raw::as_str)
+        .map(Cow::into_owned);
+    let role = role.as_deref();
+    if let Some(content) = message.get("content") {
+        push(found, format!("{at}/content"), role, content);
+        for (i, part) in content.elements().enumerate() {
+            if part.kind() == "string" {
+                push(found, format!("{at}/content/{i}"), role, part);
+            } else if let Some(text) = part.get("text") {
+                push(found, format!("{at}/content/{i}/text"), role, text);
+            }
+        }
+    }
+    for field in ["reasoning_content", "refusal"] {
+        if let Some(text) = message.get(field) {
+            push(found, format!("{at}/{field}"), role, text);
+        }
+    }
+    if let Some(text) = message
+        .get("function_call")
+        .and_then(|f| f.get("arguments"))
+    {
+        push(found, format!("{at}/function_call/arguments"), role, text);
+    }
+    let calls = message
+        .get("tool_calls")
+        .into_iter()
+        .flat_map(Raw::elements);
+    for (i, call) in calls.enumerate() {
+        if let Some(text) = call.get("function").and_then(|f| f.get("arguments")) {
+            push(
+                found,
+                format!("{at}/tool_calls/{i}/function/arguments"),
+                role,
+                text,
+            );
+        }
+    }
+}
+
+/// A string, or an array of strings; arrays of token ids are not text.
+fn prompt_texts<'a>(found: &mut Vec<TextRef<'a>>, at: &str, value: Option<Raw<'a>>) {
+    let Some(value) = value else { return };
+    push(found, at.to_owned(), None, value);
+    for (i, element) in value.elements().enumerate() {
+        if element.kind() == "string" {
+            push(found, format!("{at}/{i}"), None, element);
+        }
+    }
+}
+
+fn push<'a>(found: &mut Vec<TextRef<'a>>, pointer: String, role: Option<&str>, value: Raw<'a>) {
+    if let Some(text) = value.as_str() {
+        found.push(TextRef {
+            pointer,
+            role: role.map(str::to_owned),
+            text,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(found: Vec<TextRef<'_>>) -> Vec<String> {
+        let line = |t: TextRef<'_>| {
+            format!(
+                "{} {} {}",
+                t.pointer,
+                t.role.as_deref().unwrap_or("-"),
+                t.text
+            )
+        };
+        found.into_iter().map(line).collect()
+    }
+
+    #[test]
+    fn a_chat_request() {
+        let body = br#" {"messages":[
+            {"role":"system","content":"be \"nice\""},
+            {"role":"user","content":[{"type":"text","text":"look"},{"type":"image_url","image_url":{"url":"u"}}],"name":"bob"},
+            {"role":"assistant","content":null,"tool_calls":[{"id":"1","function":{"name":"f","arguments":"{\"a\":1}"}}]},
+            {"role":"tool","content":"42"}],
+            "tools":[{"function":{"description":"not a text"}}]}"#;
+        assert_eq!(
+            listed(texts(Endpoint::ChatCompletions, body)),
+            [
+                "/messages/0/content system be \"nice\"",
+                "/messages/1/content/0/text user look",
+                "/messages/2/tool_calls/0/function/arguments assistant {\"a\":1}",
+                "/messages/3/content tool 42",
+            ]
+        );
+    }
+
+    #[test]
+    fn prompts_and_inputs() {
+        assert_eq!(
+            listed(texts(Endpoint::Completions, br#"{"prompt":"p"}"#)),
+            ["/prompt - p"]
+        );
+        assert_eq!(
+            listed(texts(Endpoint::Embeddings, br#"{"input":["a",[1,2],"b"]}"#)),
+            ["/input/0 - a", "/input/2 - b"]
+        );
+        assert!(texts(Endpoint::Embeddings, br#"{"input":[1,2]}"#).is_empty());
+        assert!(texts(Endpoint::Embeddings, b"{}").is_empty());
+    }
+
+    #[test]
+    fn a_response() {
+        let body = br#"{"choices":[{"message":{"role":"assistant","content":"hi","reasoning_content":"hm"}},{"text":"t"}]}"#;
+        assert_eq!(
+            listed(response_texts(body)),
+            [
+                "/choices/0/message/content assistant hi",
+                "/choices/0/message/reasoning_content assistant hm",
+                "/choices/1/text - t",
+            ]
+        );
+    }
+}
