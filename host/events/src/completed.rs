@@ -67,7 +67,7 @@ pub struct Completed {
     /// W3C `tracestate` that belongs to it.
     pub tracestate: Option<String>,
     /// Sink parameters resolved for this request (`langsmith_project` and the like). May hold secrets.
-    pub dynamic: Dynamic,
+    pub dynamic: Arc<Dynamic>,
     /// What the request, its key or its team said about redaction.
     pub redaction: RequestRedaction,
     /// What the request said about who may see it.
@@ -229,7 +229,7 @@ pub struct Caller {
 }
 
 /// Parameters for sinks that hold for one request, by name. Debug output shows the names only.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Dynamic(pub BTreeMap<String, String>);
 
 impl std::fmt::Debug for Dynamic {

@@ -8,7 +8,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 /// The metric families of this crate. Clones count into the same series.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct EventMetrics {
     queued: Family<SinkLabel, Gauge>,
     queued_bytes: Family<SinkLabel, Gauge>,
@@ -43,7 +43,7 @@ struct SinkLabel {
     sink: String,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct DeliverySeconds;
 
 impl MetricConstructor<Histogram> for DeliverySeconds {
@@ -58,7 +58,15 @@ impl MetricConstructor<Histogram> for DeliverySeconds {
 impl EventMetrics {
     /// Makes the families and registers them under `witgate_events_*`.
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
+        let metrics = Self {
+            queued: Family::default(),
+            queued_bytes: Family::default(),
+            delivered: Family::default(),
+            retried: Family::default(),
+            refused: Family::default(),
+            dropped: Family::default(),
+            seconds: Family::new_with_constructor(DeliverySeconds),
+        };
         registry.register(
             "witgate_events_queued",
             "Events waiting for or in delivery, per sink",

@@ -8,7 +8,7 @@ mod content;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use content::{apply, redact_prompts_in};
+pub(crate) use content::{apply, without_key_info};
 
 /// What stands where content was. LiteLLM's own text: customers' queries look for it.
 pub const REDACTED: &str = "redacted-by-litellm";

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::completed::Dynamic;
 use crate::redact::SinkRedaction;
 
 /// Delivers events somewhere. One call is made at a time per sink, in the order of the events.
@@ -26,8 +27,11 @@ pub struct EncodedEvent {
     /// The standard event (`StandardLoggingPayload`), or the proxy failure, as JSON.
     pub json: Bytes,
     /// What LiteLLM's sinks read beside the event, as a JSON object with the members `request`,
-    /// `timing`, `trace`, `dynamic` and `exception`. `{}` for a proxy failure.
+    /// `timing`, `trace` and `exception`. `{}` for a proxy failure.
     pub context: Bytes,
+    /// Parameters of this request for sinks, credentials among them. A sink adapter passes on only
+    /// those that belong to its own kind of sink.
+    pub dynamic: Arc<Dynamic>,
 }
 
 /// What an event is about.

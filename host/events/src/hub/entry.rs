@@ -1,0 +1,91 @@
+//! One event in the queues: the call as published, and its encodings, made when first needed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::completed::{Completed, ProxyFailure};
+use crate::payload;
+use crate::redact::RedactionPolicy;
+use crate::sink::{EncodedEvent, EventKind};
+
+/// An event shared by the queues of all sinks that get it.
+pub(super) struct Entry {
+    what: What,
+    excluded_fields: Arc<[String]>,
+    /// One encoding per distinct policy. The lock is held while encoding, so that two sinks with the
+    /// same policy do the work once.
+    encodings: Mutex<Vec<(RedactionPolicy, EncodedEvent)>>,
+    weight: usize,
+}
+
+enum What {
+    Call(Box<Completed>),
+    ProxyFailure(Box<ProxyFailure>),
+}
+
+impl Entry {
+    pub fn call(call: Completed, excluded_fields: Arc<[String]>) -> Self {
+        Self {
+            weight: call.weight(),
+            what: What::Call(Box::new(call)),
+            excluded_fields,
+            encodings: Mutex::default(),
+        }
+    }
+
+    pub fn proxy_failure(failure: ProxyFailure) -> Self {
+        let metadata = failure.metadata.as_ref().map_or(0, |raw| raw.get().len());
+        Self {
+            // The struct and its ids: about a kilobyte.
+            weight: 1024 + failure.failure.message.len() + failure.failure.trace.len() + metadata,
+            what: What::ProxyFailure(Box::new(failure)),
+            excluded_fields: Arc::default(),
+            encodings: Mutex::default(),
+        }
+    }
+
+    /// Memory held by the event, in bytes.
+    pub fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// The event as a sink under this policy gets it.
+    pub fn encoded(&self, policy: RedactionPolicy) -> Result<EncodedEvent, serde_json::Error> {
+        let mut encodings = self.encodings.lock();
+        if let Some((_, event)) = encodings.iter().find(|(known, _)| *known == policy) {
+            return Ok(event.clone());
+        }
+        let event = self.encode(policy)?;
+        encodings.push((policy, event.clone()));
+        Ok(event)
+    }
+
+    fn encode(&self, policy: RedactionPolicy) -> Result<EncodedEvent, serde_json::Error> {
+        match &self.what {
+            What::Call(call) => {
+                let encoded = payload::encode(call, policy, &self.excluded_fields)?;
+                let kind = if call.succeeded() {
+                    EventKind::Success
+                } else {
+                    EventKind::Failure
+                };
+                Ok(EncodedEvent {
+                    id: call.log_id(),
+                    kind,
+                    json: encoded.event,
+                    context: encoded.context,
+                    dynamic: call.dynamic.clone(),
+                })
+            }
+            What::ProxyFailure(failure) => Ok(EncodedEvent {
+                id: failure.call_id.clone(),
+                kind: EventKind::ProxyFailure,
+                json: payload::encode_proxy_failure(failure, policy)?,
+                context: Bytes::from_static(b"{}"),
+                dynamic: Arc::default(),
+            }),
+        }
+    }
+}
