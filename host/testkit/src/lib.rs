@@ -1,1 +1,40 @@
 //! Fake upstreams and vendors that speak real HTTP, and a harness around the real binary.
+//!
+//! Nothing here is used in production. The fakes listen on ephemeral ports of the loopback
+//! interface, take their behaviour from a [`Reply`] (a list of steps, so that a test decides
+//! what is on the wire and when) and keep what they saw in a [`Journal`] that can be awaited.
+//! The tests themselves are in `tests/`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test harness fails by panicking, with the reason as its message"
+)]
+
+mod gate;
+mod http1;
+mod journal;
+mod reply;
+
+pub mod openai;
+
+mod bench_upstream;
+mod langfuse;
+mod recorder;
+mod upstream;
+
+mod gateway;
+mod metrics;
+mod raw;
+
+pub use bench_upstream::BenchUpstream;
+pub use gate::Gate;
+pub use gateway::{Gateway, GatewayBuilder, Refusal, Signal, SpendRow, plugin_dir, workspace_root};
+pub use http1::Recorded;
+pub use journal::{Journal, PATIENCE};
+pub use langfuse::FakeLangfuse;
+pub use metrics::Metrics;
+pub use raw::{RawConnection, RawResponse};
+pub use recorder::{FakeOtlp, Recorder};
+pub use reply::Reply;
+pub use upstream::{Departure, FakeUpstream};

@@ -1,0 +1,71 @@
+//! Where the binary and the plugins are, and what the binary sees of the environment.
+
+use std::path::{Path, PathBuf};
+
+use tokio::process::Command;
+
+/// The root of the workspace.
+pub fn workspace_root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("host/testkit is two folders below the root")
+        .to_owned()
+}
+
+/// The folder of the built built-in components: `WITGATE_PLUGIN_DIR` or the build's default.
+pub fn plugin_dir() -> PathBuf {
+    std::env::var_os("WITGATE_PLUGIN_DIR").map_or_else(
+        || workspace_root().join("plugins/target/components"),
+        PathBuf::from,
+    )
+}
+
+/// The binary under test: `WITGATE_BIN`, or the one built beside this test.
+fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("WITGATE_BIN") {
+        return PathBuf::from(path);
+    }
+    // A test runs as <target>/<profile>/deps/NAME-HASH.
+    let own = std::env::current_exe().expect("a test knows its own path");
+    let beside = own.ancestors().nth(2).map(|folder| folder.join("witgate"));
+    match beside {
+        Some(path) if path.exists() => path,
+        _ => panic!(
+            "no witgate binary beside {}: run `cargo build -p witgate` or set WITGATE_BIN",
+            own.display()
+        ),
+    }
+}
+
+/// The binary with a clean environment: nothing of the developer's own variables reaches it.
+pub(super) fn command(data_dir: &Path) -> Command {
+    let mut command = Command::new(binary());
+    command.env_clear();
+    for inherited in ["PATH", "HOME", "TMPDIR", "LLVM_PROFILE_FILE"] {
+        if let Some(value) = std::env::var_os(inherited) {
+            command.env(inherited, value);
+        }
+    }
+    command.env("WITGATE_DATA_DIR", data_dir);
+    command.env("WITGATE_PLUGIN_DIR", plugin_dir());
+    command
+}
+
+impl super::Gateway {
+    /// Runs another subcommand of the binary to its end in `folder`; standard output, standard
+    /// error and the exit code.
+    pub async fn run(folder: &Path, args: &[&str]) -> (String, String, Option<i32>) {
+        let output = command(&folder.join("data"))
+            .args(args)
+            .current_dir(folder)
+            .output()
+            .await
+            .expect("run the binary");
+        (
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+            output.status.code(),
+        )
+    }
+}
