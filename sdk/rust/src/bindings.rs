@@ -1,0 +1,90 @@
+//! What wit-bindgen makes of `wit/`: the host's interfaces once, and one module per kind of plugin
+//! that refers to them, so that the same `Principal` or `Secret` serves every kind.
+//!
+//! Not part of the promise of this crate: use the modules that wrap it.
+#![allow(missing_docs, reason = "generated code")]
+
+/// The interfaces the host offers, and the types all kinds share.
+pub mod host {
+    wit_bindgen::generate!({
+        inline: r#"
+            package witgate:sdk;
+            world host {
+                import witgate:host/settings@0.1.0;
+                import witgate:host/secrets@0.1.0;
+                import witgate:host/http@0.1.0;
+                import witgate:host/clock@0.1.0;
+                import witgate:host/random@0.1.0;
+                import witgate:host/log@0.1.0;
+                import witgate:host/metrics@0.1.0;
+                import witgate:host/files@0.1.0;
+                import witgate:host/body@0.1.0;
+            }
+        "#,
+        path: ["../../wit/types", "../../wit/host"],
+        generate_all,
+        generate_unused_types: true,
+    });
+}
+
+/// Exports of a log sink.
+pub mod log_sink {
+    wit_bindgen::generate!({
+        world: "witgate:log-sink/log-sink-plugin",
+        path: ["../../wit/types", "../../wit/host", "../../wit/log-sink"],
+        with: {
+            "witgate:types/types@0.1.0": crate::bindings::host::witgate::types::types,
+            "witgate:host/settings@0.1.0": crate::bindings::host::witgate::host::settings,
+            "witgate:host/secrets@0.1.0": crate::bindings::host::witgate::host::secrets,
+            "witgate:host/http@0.1.0": crate::bindings::host::witgate::host::http,
+            "witgate:host/clock@0.1.0": crate::bindings::host::witgate::host::clock,
+            "witgate:host/random@0.1.0": crate::bindings::host::witgate::host::random,
+            "witgate:host/log@0.1.0": crate::bindings::host::witgate::host::log,
+            "witgate:host/metrics@0.1.0": crate::bindings::host::witgate::host::metrics,
+            "witgate:host/files@0.1.0": crate::bindings::host::witgate::host::files,
+        },
+        pub_export_macro: true,
+        default_bindings_module: "witgate_plugin::bindings::log_sink",
+    });
+}
+
+/// Exports of a guardrail.
+pub mod guardrail {
+    wit_bindgen::generate!({
+        world: "witgate:guardrail/guardrail-plugin",
+        path: ["../../wit/types", "../../wit/host", "../../wit/guardrail"],
+        with: {
+            "witgate:types/types@0.1.0": crate::bindings::host::witgate::types::types,
+            "witgate:host/settings@0.1.0": crate::bindings::host::witgate::host::settings,
+            "witgate:host/secrets@0.1.0": crate::bindings::host::witgate::host::secrets,
+            "witgate:host/http@0.1.0": crate::bindings::host::witgate::host::http,
+            "witgate:host/clock@0.1.0": crate::bindings::host::witgate::host::clock,
+            "witgate:host/random@0.1.0": crate::bindings::host::witgate::host::random,
+            "witgate:host/log@0.1.0": crate::bindings::host::witgate::host::log,
+            "witgate:host/metrics@0.1.0": crate::bindings::host::witgate::host::metrics,
+            "witgate:host/body@0.1.0": crate::bindings::host::witgate::host::body,
+        },
+        pub_export_macro: true,
+        default_bindings_module: "witgate_plugin::bindings::guardrail",
+    });
+}
+
+/// Exports of an authenticator.
+pub mod authenticator {
+    wit_bindgen::generate!({
+        world: "witgate:authenticator/authenticator-plugin",
+        path: ["../../wit/types", "../../wit/host", "../../wit/authenticator"],
+        with: {
+            "witgate:types/types@0.1.0": crate::bindings::host::witgate::types::types,
+            "witgate:host/settings@0.1.0": crate::bindings::host::witgate::host::settings,
+            "witgate:host/secrets@0.1.0": crate::bindings::host::witgate::host::secrets,
+            "witgate:host/http@0.1.0": crate::bindings::host::witgate::host::http,
+            "witgate:host/clock@0.1.0": crate::bindings::host::witgate::host::clock,
+            "witgate:host/random@0.1.0": crate::bindings::host::witgate::host::random,
+            "witgate:host/log@0.1.0": crate::bindings::host::witgate::host::log,
+            "witgate:host/metrics@0.1.0": crate::bindings::host::witgate::host::metrics,
+        },
+        pub_export_macro: true,
+        default_bindings_module: "witgate_plugin::bindings::authenticator",
+    });
+}

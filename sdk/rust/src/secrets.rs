@@ -1,0 +1,18 @@
+//! Secrets: settings that the manifest marks `secret`. A plugin holds a handle and gives it back to
+//! the host with a request ([`http::Request::bearer`](crate::http::Request::bearer) and its kin); the
+//! value stays with the host.
+
+use crate::Error;
+use crate::bindings::host::witgate::host::secrets;
+
+pub use secrets::Secret;
+
+/// The secret of this name; `None` when it has no value.
+pub fn get(name: &str) -> Result<Option<Secret>, Error> {
+    secrets::get(name).map_err(Error::Denied)
+}
+
+/// The secret of this name, which must have a value.
+pub fn require(name: &str) -> Result<Secret, Error> {
+    get(name)?.ok_or_else(|| Error::InvalidSettings(format!("`{name}` is not set")))
+}
