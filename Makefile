@@ -1,0 +1,98 @@
+# Everything a developer runs. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+TARGET  := $(or $(CARGO_TARGET_DIR),target)
+DEBUG   := $(TARGET)/debug/witgate
+RELEASE := $(TARGET)/release/witgate
+# Which build of the binary compiles the plugins and prints the docs.
+WITGATE ?= $(DEBUG)
+# Every folder that holds a plugin: ours by kind, the examples', the hostile ones of the tests.
+PLUGINS := $(patsubst %/plugin.toml,%,$(wildcard plugins/*/*/plugin.toml examples/plugins/*/plugin.toml))
+COMPONENTS := plugins/target/components
+# Debian's Node 18 is old enough to need npm's quiet modes and new enough for the SDK.
+NPM := npm --no-fund --no-audit --loglevel=error
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
+
+.PHONY: setup
+setup: ## install what is missing to build: C compiler, wasm target for plugins
+	@tests/tools/setup.sh build
+
+.PHONY: run
+run: setup ## build everything in release mode and serve examples/quickstart.yaml on 127.0.0.1:4000
+	cargo build --release --locked -p witgate
+	@$(MAKE) --no-print-directory plugins WITGATE=$(RELEASE)
+	@exec tests/tools/quickstart.sh $(RELEASE)
+
+.PHONY: test
+test: setup $(TARGET)/venv-sdk/ready tests/sdk/javascript/node_modules/.package-lock.json ## all tests: unit, plugins, whole binary, real SDKs
+	cargo build --workspace --bins --tests --locked
+	@$(MAKE) --no-print-directory plugins
+	@tests/tools/run-tests.sh
+
+.PHONY: check
+check: ## seconds: does everything compile, is it formatted
+	cargo check --workspace --all-targets --locked
+	@$(MAKE) --no-print-directory fmt-check
+
+.PHONY: plugins
+plugins: $(WITGATE) ## build every plugin into plugins/target/components
+	$(WITGATE) plugin build $(PLUGINS) --out $(COMPONENTS)
+
+.PHONY: bench
+bench: setup ## measure against nginx and LiteLLM; the table is also written to target/bench.md
+	@tests/tools/setup.sh bench
+	cargo build --release --locked -p witgate
+	cargo build --release --locked -p witgate-testkit --bin fake-upstream
+	@$(MAKE) --no-print-directory plugins WITGATE=$(RELEASE)
+	@$(MAKE) --no-print-directory $(TARGET)/venv-litellm/ready
+	python3 tests/bench/bench.py --target $(TARGET)
+
+.PHONY: docs
+docs: $(WITGATE) ## generate docs/config.md and docs/config.schema.json from the definitions
+	@mkdir -p docs
+	$(WITGATE) config reference > docs/config.md
+	$(WITGATE) config schema > docs/config.schema.json
+
+.PHONY: fmt
+fmt: ## format host, tests and plugins
+	cargo fmt --all
+	cargo fmt --all --manifest-path plugins/Cargo.toml
+
+.PHONY: fmt-check
+fmt-check:
+	cargo fmt --all --check
+	cargo fmt --all --check --manifest-path plugins/Cargo.toml
+
+.PHONY: lint
+lint: ## clippy, warnings are errors
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+$(TARGET)/debug/witgate:
+	cargo build --locked -p witgate
+
+$(TARGET)/release/witgate:
+	cargo build --release --locked -p witgate
+
+# The SDKs are pinned; a change of the pins installs them again.
+$(TARGET)/venv-sdk/ready: tests/sdk/python/requirements.txt
+	@tests/tools/setup.sh sdk
+	python3 -m venv --clear $(TARGET)/venv-sdk
+	$(TARGET)/venv-sdk/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+tests/sdk/javascript/node_modules/.package-lock.json: tests/sdk/javascript/package-lock.json
+	@tests/tools/setup.sh sdk
+	cd tests/sdk/javascript && $(NPM) ci
+	@touch $@
+
+$(TARGET)/venv-litellm/ready: tests/bench/requirements.txt
+	python3 -m venv --clear $(TARGET)/venv-litellm
+	$(TARGET)/venv-litellm/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
