@@ -1,6 +1,6 @@
 //! The worker of one sink: waits for a batch, encodes it, delivers it, repeats what failed.
 
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,10 +124,15 @@ impl Worker {
 
     async fn encode(&self, queued: Queued) -> (Queued, Result<EncodedEvent, String>) {
         if queued.entry.weight() <= ENCODE_INLINE_BYTES {
-            let encoded = queued.entry.encoded(queued.policy);
+            // A panic must cost this event only, not the worker.
+            let encode = AssertUnwindSafe(|| queued.entry.encoded(queued.policy));
+            let encoded = match catch_unwind(encode) {
+                Ok(encoded) => encoded.map_err(|error| error.to_string()),
+                Err(_panic) => Err("encoding panicked".to_owned()),
+            };
             // Requests share these threads: let them in between two events.
             tokio::task::yield_now().await;
-            return (queued, encoded.map_err(|error| error.to_string()));
+            return (queued, encoded);
         }
         let (entry, policy) = (queued.entry.clone(), queued.policy);
         let task = self.tracker.spawn_blocking(move || entry.encoded(policy));

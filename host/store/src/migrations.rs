@@ -1,0 +1,50 @@
+//! The schema's history, embedded. Forward only: a migration is never edited once released, a new one
+//! is added. Each runs in its own transaction together with its entry in the history table.
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::SqlitePool;
+
+/// Where applied migrations are noted. LiteLLM's own history table is never touched.
+const HISTORY_TABLE: &str = "witgate_migrations";
+
+/// Version, description and SQL, oldest first.
+const MIGRATIONS: &[(i64, &str, &str)] = &[(
+    1,
+    "spend logs",
+    include_str!("../migrations/0001_spend_logs.sql"),
+)];
+
+/// Brings a database to the newest schema.
+pub(crate) async fn run(pool: &SqlitePool) -> Result<(), MigrateError> {
+    run_these(pool, MIGRATIONS).await
+}
+
+/// Applies what is missing of a list of migrations.
+pub(crate) async fn run_these(
+    pool: &SqlitePool,
+    migrations: &[(i64, &'static str, &'static str)],
+) -> Result<(), MigrateError> {
+    let migrations = migrations
+        .iter()
+        .map(|&(version, description, sql)| {
+            let sql = sql.into_sql_str();
+            Migration::new(
+                version,
+                description.into(),
+                MigrationType::Simple,
+                sql,
+                false,
+            )
+        })
+        .collect();
+    let mut migrator = Migrator::with_migrations(migrations);
+    migrator.dangerous_set_table_name(HISTORY_TABLE);
+    match migrator.run(pool).await {
+        // Two processes that start at once: the other one was faster, so there is nothing left to do.
+        Err(MigrateError::ExecuteMigration(..) | MigrateError::Execute(_)) => {
+            migrator.run(pool).await
+        }
+        outcome => outcome,
+    }
+}

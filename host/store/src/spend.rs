@@ -1,0 +1,266 @@
+//! One row per settled request (`LiteLLM_SpendLogs`), how rows are written, and queries over them.
+
+mod insert;
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite};
+
+use crate::store::{Store, StoreError};
+
+pub(crate) use insert::{Inserted, insert};
+
+/// A row of `LiteLLM_SpendLogs`. Fields have the names of their columns, in snake case.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpendRow {
+    /// The answer's id, else the call's; unique. A second row of the same id is not written.
+    pub request_id: String,
+    /// Operation, such as `acompletion`.
+    pub call_type: String,
+    /// SHA-256 of the virtual key, in hex.
+    pub api_key: String,
+    /// US dollars, exact. The column `spend` holds the nearest double, `witgate_spend_usd` every digit.
+    pub spend: Decimal,
+    /// Tokens read and written.
+    pub total_tokens: i64,
+    /// Tokens read.
+    pub prompt_tokens: i64,
+    /// Tokens written.
+    pub completion_tokens: i64,
+    /// When the request arrived.
+    pub start_time: Timestamp,
+    /// When its last byte left.
+    pub end_time: Timestamp,
+    /// When the first byte of the answer was there.
+    pub completion_start_time: Option<Timestamp>,
+    /// Model as sent to the provider.
+    pub model: String,
+    /// Deployment id.
+    pub model_id: String,
+    /// Public name the client asked for.
+    pub model_group: String,
+    /// Provider, such as `openai`.
+    pub custom_llm_provider: String,
+    /// Base URL of the deployment.
+    pub api_base: String,
+    /// User the key belongs to.
+    pub user: String,
+    /// JSON object.
+    pub metadata: String,
+    /// `True`, `False` or `None`.
+    pub cache_hit: String,
+    /// Key in the cache, or `Cache OFF`.
+    pub cache_key: String,
+    /// JSON array of texts.
+    pub request_tags: String,
+    /// Team the key belongs to.
+    pub team_id: Option<String>,
+    /// Organisation the key belongs to.
+    pub organization_id: Option<String>,
+    /// Customer on whose behalf the call was made.
+    pub end_user: Option<String>,
+    /// The client's address.
+    pub requester_ip_address: Option<String>,
+    /// JSON; `{}` unless prompts are stored.
+    pub messages: String,
+    /// JSON; `{}` unless prompts are stored.
+    pub response: String,
+    /// Trace id of the request.
+    pub session_id: Option<String>,
+    /// `success` or `failure`.
+    pub status: Option<String>,
+    /// Name of the MCP tool that was called.
+    pub mcp_namespaced_tool_name: Option<String>,
+    /// Agent that pays.
+    pub billing_agent_id: Option<String>,
+    /// Agent that called.
+    pub agent_id: Option<String>,
+    /// JSON of the request; `{}` unless prompts are stored.
+    pub proxy_server_request: String,
+    /// The gateway's id of the call.
+    pub litellm_call_id: Option<String>,
+}
+
+/// Which rows a query returns. Conditions that are set must all hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SpendFilter {
+    /// This request.
+    pub request_id: Option<String>,
+    /// Rows of this key, by its hash.
+    pub api_key: Option<String>,
+    /// Rows of this user.
+    pub user: Option<String>,
+    /// Rows of this team.
+    pub team_id: Option<String>,
+    /// Rows of this customer.
+    pub end_user: Option<String>,
+    /// Requests that arrived at this moment or later.
+    pub from: Option<Timestamp>,
+    /// Requests that arrived before this moment.
+    pub before: Option<Timestamp>,
+}
+
+impl Default for SpendRow {
+    /// A row with LiteLLM's column defaults, at the epoch.
+    fn default() -> Self {
+        Self {
+            request_id: String::new(),
+            call_type: String::new(),
+            api_key: String::new(),
+            spend: Decimal::ZERO,
+            total_tokens: 0,
+            prompt_tokens: 0,
+            completion_tokens: 0,
+            start_time: Timestamp::UNIX_EPOCH,
+            end_time: Timestamp::UNIX_EPOCH,
+            completion_start_time: None,
+            model: String::new(),
+            model_id: String::new(),
+            model_group: String::new(),
+            custom_llm_provider: String::new(),
+            api_base: String::new(),
+            user: String::new(),
+            metadata: "{}".to_owned(),
+            cache_hit: String::new(),
+            cache_key: String::new(),
+            request_tags: "[]".to_owned(),
+            team_id: None,
+            organization_id: None,
+            end_user: None,
+            requester_ip_address: None,
+            messages: "{}".to_owned(),
+            response: "{}".to_owned(),
+            session_id: None,
+            status: None,
+            mcp_namespaced_tool_name: None,
+            billing_agent_id: None,
+            agent_id: None,
+            proxy_server_request: "{}".to_owned(),
+            litellm_call_id: None,
+        }
+    }
+}
+
+impl SpendRow {
+    /// Roughly the memory the row holds while it waits, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        // Ids and names: about two kilobytes when all are set.
+        2048 + self.metadata.len()
+            + self.messages.len()
+            + self.response.len()
+            + self.proxy_server_request.len()
+    }
+
+    /// Milliseconds between start and end.
+    fn duration_ms(&self) -> i64 {
+        self.end_time.as_millisecond() - self.start_time.as_millisecond()
+    }
+}
+
+impl Store {
+    /// The newest rows that pass a filter, newest first, at most `limit`.
+    pub async fn spend_logs(
+        &self,
+        filter: &SpendFilter,
+        limit: u32,
+    ) -> Result<Vec<SpendRow>, StoreError> {
+        let mut query = QueryBuilder::<Sqlite>::new(r#"SELECT * FROM "LiteLLM_SpendLogs" WHERE 1"#);
+        let mut equal = |condition: &'static str, value: &Option<String>| {
+            if let Some(value) = value {
+                query.push(condition).push_bind(value.clone());
+            }
+        };
+        equal(r#" AND "request_id" = "#, &filter.request_id);
+        equal(r#" AND "api_key" = "#, &filter.api_key);
+        equal(r#" AND "user" = "#, &filter.user);
+        equal(r#" AND "team_id" = "#, &filter.team_id);
+        equal(r#" AND "end_user" = "#, &filter.end_user);
+        equal(r#" AND "startTime" >= "#, &filter.from.map(time_text));
+        equal(r#" AND "startTime" < "#, &filter.before.map(time_text));
+        query
+            .push(r#" ORDER BY "startTime" DESC, "request_id" DESC LIMIT "#)
+            .push_bind(i64::from(limit));
+        let rows = query.build().fetch_all(self.reader()).await?;
+        Ok(rows.iter().map(row).collect::<Result<_, _>>()?)
+    }
+
+    /// How many rows there are.
+    pub async fn spend_log_count(&self) -> Result<u64, StoreError> {
+        let count: i64 = sqlx::query_scalar(r#"SELECT COUNT(*) FROM "LiteLLM_SpendLogs""#)
+            .fetch_one(self.reader())
+            .await?;
+        Ok(count.unsigned_abs())
+    }
+}
+
+/// A time as the database holds it: fixed width, so that text order is time order.
+pub(crate) fn time_text(at: Timestamp) -> String {
+    format!("{at:.3}")
+}
+
+fn row(row: &SqliteRow) -> Result<SpendRow, sqlx::Error> {
+    let text = |column: &str| -> Result<String, sqlx::Error> {
+        Ok(row
+            .try_get::<Option<String>, _>(column)?
+            .unwrap_or_default())
+    };
+    Ok(SpendRow {
+        request_id: text("request_id")?,
+        call_type: text("call_type")?,
+        api_key: text("api_key")?,
+        spend: spend(row)?,
+        total_tokens: row.try_get("total_tokens")?,
+        prompt_tokens: row.try_get("prompt_tokens")?,
+        completion_tokens: row.try_get("completion_tokens")?,
+        start_time: time(row, "startTime")?.unwrap_or(Timestamp::UNIX_EPOCH),
+        end_time: time(row, "endTime")?.unwrap_or(Timestamp::UNIX_EPOCH),
+        completion_start_time: time(row, "completionStartTime")?,
+        model: text("model")?,
+        model_id: text("model_id")?,
+        model_group: text("model_group")?,
+        custom_llm_provider: text("custom_llm_provider")?,
+        api_base: text("api_base")?,
+        user: text("user")?,
+        metadata: text("metadata")?,
+        cache_hit: text("cache_hit")?,
+        cache_key: text("cache_key")?,
+        request_tags: text("request_tags")?,
+        team_id: row.try_get("team_id")?,
+        organization_id: row.try_get("organization_id")?,
+        end_user: row.try_get("end_user")?,
+        requester_ip_address: row.try_get("requester_ip_address")?,
+        messages: text("messages")?,
+        response: text("response")?,
+        session_id: row.try_get("session_id")?,
+        status: row.try_get("status")?,
+        mcp_namespaced_tool_name: row.try_get("mcp_namespaced_tool_name")?,
+        billing_agent_id: row.try_get("billing_agent_id")?,
+        agent_id: row.try_get("agent_id")?,
+        proxy_server_request: text("proxy_server_request")?,
+        litellm_call_id: row.try_get("litellm_call_id")?,
+    })
+}
+
+/// The exact amount; a row that another program wrote has only the double.
+fn spend(row: &SqliteRow) -> Result<Decimal, sqlx::Error> {
+    let double: f64 = row.try_get("spend")?;
+    let exact: String = row.try_get("witgate_spend_usd")?;
+    let exact: Decimal = exact.parse().unwrap_or_default();
+    if exact.is_zero() && double != 0.0 {
+        return Ok(Decimal::try_from(double).unwrap_or_default());
+    }
+    Ok(exact)
+}
+
+fn time(row: &SqliteRow, column: &'static str) -> Result<Option<Timestamp>, sqlx::Error> {
+    let text: Option<String> = row.try_get(column)?;
+    text.map(|text| text.parse())
+        .transpose()
+        .map_err(|error: jiff::Error| sqlx::Error::ColumnDecode {
+            index: column.to_owned(),
+            source: error.into(),
+        })
+}

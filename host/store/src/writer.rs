@@ -1,0 +1,139 @@
+//! Writes spend rows behind the requests: a bounded queue and one task that commits in groups.
+//!
+//! [`SpendWriter::record`] never waits. A row is committed within [`SpendOptions::commit_interval`] of
+//! being recorded (plus the duration of the transaction before it), or sooner when many wait. A
+//! database that fails keeps its rows in the queue, in order, and is tried again until it works; a
+//! queue that is full refuses new rows, counts them and says so.
+
+mod queue;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use thiserror::Error;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::metrics::StoreMetrics;
+use crate::spend::SpendRow;
+use crate::store::Store;
+use queue::{Pending, Queue};
+
+/// The current time.
+pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What the writer is given by the process it lives in.
+#[derive(Clone)]
+pub struct WriterParts {
+    /// The writing task is spawned here.
+    pub tracker: TaskTracker,
+    /// Cancelling it stops writing at once; rows that wait are dropped and counted. For an orderly end
+    /// call [`SpendWriter::drain`] first.
+    pub token: CancellationToken,
+    /// Where to count.
+    pub metrics: StoreMetrics,
+    /// Gives `created_at` and `updated_at`.
+    pub now: Now,
+}
+
+/// Grouping and bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpendOptions {
+    /// Longest time the first row of a group waits before its transaction begins.
+    pub commit_interval: Duration,
+    /// Rows that make a group complete before the interval is over, and the most in one transaction.
+    pub commit_rows: usize,
+    /// Most rows waiting or being written; above it new ones are refused.
+    pub queue_rows: usize,
+    /// Most bytes waiting or being written; above it new rows are refused.
+    pub queue_bytes: usize,
+    /// Wait after the first failed transaction; doubles with each one.
+    pub retry_first: Duration,
+    /// Longest wait after a failed transaction.
+    pub retry_longest: Duration,
+}
+
+impl Default for SpendOptions {
+    fn default() -> Self {
+        Self {
+            commit_interval: Duration::from_millis(100),
+            commit_rows: 512,
+            queue_rows: 10_000,
+            queue_bytes: 64 << 20,
+            retry_first: Duration::from_millis(100),
+            retry_longest: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Takes spend rows from the request path. Clones share one queue.
+#[derive(Clone)]
+pub struct SpendWriter {
+    queue: Arc<Queue>,
+}
+
+/// The writer ended before the rows were committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the spend writer ended before all rows were committed")]
+pub struct WriterEnded;
+
+impl SpendWriter {
+    /// Starts the writing task. Must be called within a tokio runtime.
+    pub fn start(store: &Store, options: SpendOptions, parts: WriterParts) -> Self {
+        let queue = Arc::new(Queue::new(options, parts.metrics.clone()));
+        parts.tracker.spawn(worker::run(
+            queue.clone(),
+            store.writer().clone(),
+            parts.token,
+            parts.now,
+        ));
+        Self { queue }
+    }
+
+    /// Queues a row. Never waits; false when the queue was full or the writer ended, which is counted.
+    pub fn record(&self, row: SpendRow) -> bool {
+        let weight = row.weight();
+        self.queue.push(Pending::row(row), weight)
+    }
+
+    /// Queues a row that is made by the writing task, so that the request does not pay for it.
+    /// `weight` is about the memory held until then, in bytes.
+    pub fn record_with(
+        &self,
+        weight: usize,
+        make: impl FnOnce() -> SpendRow + Send + 'static,
+    ) -> bool {
+        self.queue.push(Pending::lazy(make), weight)
+    }
+
+    /// Waits until every row recorded before is committed, without waiting for the
+    /// interval.
+    pub async fn flush(&self) -> Result<(), WriterEnded> {
+        self.queue.flush().await
+    }
+
+    /// Takes no more rows and writes what is queued, for at most `within`. Returns the number of rows
+    /// that were lost to that deadline.
+    pub async fn drain(&self, within: Duration) -> usize {
+        self.queue.drain(Instant::now() + within).await
+    }
+
+    /// Rows waiting or being written.
+    pub fn pending(&self) -> usize {
+        self.queue.pending()
+    }
+}
+
+impl fmt::Debug for SpendWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpendWriter")
+            .field("pending", &self.pending())
+            .finish()
+    }
+}

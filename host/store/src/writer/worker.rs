@@ -1,0 +1,178 @@
+//! The writing task: one transaction per group, repeated until the database takes it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::sqlite::SqlitePool;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::Now;
+use super::queue::{Next, Queue};
+use crate::spend::{self, Inserted, SpendRow};
+
+/// Rows made between two yields: requests share these threads.
+const ROWS_PER_TURN: usize = 16;
+
+/// The task was told to end before its rows were written.
+struct Stopped;
+
+/// Writes until the queue is drained or the token is cancelled.
+pub(super) async fn run(queue: Arc<Queue>, pool: SqlitePool, token: CancellationToken, now: Now) {
+    let worker = Worker {
+        queue,
+        pool,
+        token,
+        now,
+    };
+    while worker.group_due().await {
+        let mut rows = Vec::new();
+        let mut weights = Vec::new();
+        for (index, queued) in worker.queue.take().into_iter().enumerate() {
+            weights.push(queued.weight);
+            match queued.pending.make() {
+                Some(row) => rows.push(row),
+                None => {
+                    tracing::error!("spend row lost: making it panicked");
+                    worker.queue.metrics().dropped.inc();
+                }
+            }
+            if index % ROWS_PER_TURN == ROWS_PER_TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        if worker.write(&rows).await.is_err() {
+            worker.queue.end(&weights);
+            return;
+        }
+        worker.queue.settle(&weights);
+    }
+    worker.queue.end(&[]);
+}
+
+struct Worker {
+    queue: Arc<Queue>,
+    pool: SqlitePool,
+    token: CancellationToken,
+    now: Now,
+}
+
+impl Worker {
+    /// Waits until rows are to be written. False when the task is at its end.
+    async fn group_due(&self) -> bool {
+        loop {
+            if self.token.is_cancelled() {
+                return false;
+            }
+            let now = Instant::now();
+            let due = match self.queue.next(now) {
+                Next::Commit => return true,
+                Next::End => return false,
+                Next::At(due) => Some(due),
+                Next::Wait => None,
+            };
+            tokio::select! {
+                () = self.queue.wake().notified() => {}
+                () = self.token.cancelled() => {}
+                () = sleep_until(due.unwrap_or(now)), if due.is_some() => {}
+            }
+        }
+    }
+
+    /// Commits rows, however often it takes.
+    async fn write(&self, rows: &[SpendRow]) -> Result<(), Stopped> {
+        let rows: Vec<&SpendRow> = rows.iter().collect();
+        let mut failures: u32 = 0;
+        loop {
+            match self.commit(&rows).await? {
+                Ok(inserted) => {
+                    self.count(&rows, &inserted);
+                    if failures > 0 {
+                        tracing::info!(failures, "the database takes spend rows again");
+                    }
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.queue.metrics().failures.inc();
+                    // The first one, then ever more rarely: a dead disk must not fill the log as well.
+                    if failures.is_power_of_two() || failures == 0 {
+                        tracing::error!(%error, failures, rows = rows.len(), "spend rows not written, will be repeated");
+                    }
+                    self.wait(failures).await?;
+                    failures = failures.saturating_add(1);
+                }
+            }
+        }
+    }
+
+    /// One transaction, cut short by the end of the task. What is cut short is rolled back or was
+    /// committed; both are safe, since rows are written once by their id.
+    async fn commit(&self, rows: &[&SpendRow]) -> Result<Result<Inserted, sqlx::Error>, Stopped> {
+        let begun = Instant::now();
+        let transaction = spend::insert(&self.pool, rows, (self.now)());
+        tokio::pin!(transaction);
+        let outcome = loop {
+            let end = self.queue.deadline();
+            tokio::select! {
+                biased;
+                outcome = bounded(end, &mut transaction) => break outcome,
+                () = self.token.cancelled() => return Err(Stopped),
+                // A drain that begins sets an end.
+                () = self.queue.wake().notified() => {}
+            }
+        };
+        let seconds = begun.elapsed().as_secs_f64();
+        self.queue.metrics().seconds.observe(seconds);
+        outcome.ok_or(Stopped)
+    }
+
+    /// Waits before a repetition: doubling, capped, never beyond the end of a drain.
+    async fn wait(&self, failures: u32) -> Result<(), Stopped> {
+        let options = self.queue.options();
+        let wait = options
+            .retry_first
+            .saturating_mul(2u32.saturating_pow(failures))
+            .min(options.retry_longest);
+        let mut until = Instant::now() + wait;
+        loop {
+            if let Some(end) = self.queue.deadline() {
+                if end <= Instant::now() {
+                    return Err(Stopped);
+                }
+                // Draining: the time is short, so try more often.
+                until = until.min(Instant::now() + options.retry_first).min(end);
+            }
+            tokio::select! {
+                () = sleep_until(until) => break,
+                () = self.token.cancelled() => return Err(Stopped),
+                () = self.queue.wake().notified() => {}
+            }
+        }
+        match self.queue.deadline() {
+            Some(end) if end <= Instant::now() => Err(Stopped),
+            _ => Ok(()),
+        }
+    }
+
+    fn count(&self, rows: &[&SpendRow], inserted: &Inserted) {
+        let metrics = self.queue.metrics();
+        metrics.written.inc_by(inserted.written);
+        metrics.duplicates.inc_by(inserted.duplicates);
+        metrics.dropped.inc_by(inserted.impossible.len() as u64);
+        for (index, reason) in &inserted.impossible {
+            let request_id = rows.get(*index).map_or("", |row| row.request_id.as_str());
+            tracing::error!(request_id, %reason, "spend row lost: the database does not accept it");
+        }
+    }
+}
+
+/// The outcome of a future, or `None` when its end comes first.
+async fn bounded<T>(end: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
+    match end {
+        None => Some(future.await),
+        // A transaction under way may always finish shortly after.
+        Some(end) => timeout_at(end + Duration::from_millis(50), future)
+            .await
+            .ok(),
+    }
+}
