@@ -6,11 +6,13 @@
 
 pub mod errors;
 pub mod json;
+pub mod prices;
 pub mod request;
 pub mod response;
 pub mod sse;
 pub mod stream;
 pub mod texts;
+pub mod tokens;
 pub mod usage;
 
 pub use json::{EditError, Edits, Object, Raw};

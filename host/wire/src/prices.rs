@@ -1,0 +1,19 @@
+//! What a call costs: the price map, the search in it, and the formula, in exact decimals.
+//!
+//! The map (`data/model_prices.json`: one model a line, sorted, LiteLLM's field names) is part of
+//! the program's text. It is never parsed as a whole, which would cost some 30 MB: a lookup finds
+//! its line by bisection and parses that.
+
+mod cost;
+mod lookup;
+mod map;
+mod model;
+#[cfg(test)]
+mod tests;
+mod units;
+
+pub use cost::{Cost, CostContext, SearchContext, cost};
+pub use lookup::{PriceQuery, Prices};
+pub use model::{ModelPrice, parse_decimal};
+pub use rust_decimal::Decimal;
+pub use units::{image_cost, per_second_cost, rerank_cost, speech_cost, transcription_cost};

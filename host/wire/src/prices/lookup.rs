@@ -1,0 +1,180 @@
+//! From the names of a call to the entry that prices it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use super::map;
+use super::model::ModelPrice;
+use crate::json::Raw;
+
+/// The names under which a call may be priced.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PriceQuery<'a> {
+    /// LiteLLM's name of the provider, e.g. `openai`; empty accepts any provider's entry.
+    pub provider: &'a str,
+    /// The upstream's model name, with or without the provider's prefix.
+    pub model: &'a str,
+    /// `base_model` of the deployment.
+    pub base_model: Option<&'a str>,
+    /// The model that the response named.
+    pub response_model: Option<&'a str>,
+    /// The provider's region, where one is known.
+    pub region: Option<&'a str>,
+}
+
+/// The price map with a cache of the entries that were asked for. Cheap to share by reference.
+#[derive(Debug, Default)]
+pub struct Prices {
+    /// By model, then by provider; most models have one provider.
+    cache: RwLock<HashMap<Box<str>, Vec<Cached>>>,
+}
+
+#[derive(Debug, Clone)]
+struct Cached {
+    provider: Box<str>,
+    price: Option<Arc<ModelPrice>>,
+}
+
+/// Names come from responses too, so the cache must not grow with them.
+const CACHE_MAX_ENTRIES: usize = 512;
+
+impl Prices {
+    /// The map, nothing cached yet.
+    pub fn new() -> Prices {
+        Prices::default()
+    }
+
+    /// The price of a call: by base model, else by the response's model, else by the requested
+    /// one. `None` when none of them is mapped: the cost is then unknown, not zero.
+    pub fn resolve(&self, query: &PriceQuery<'_>) -> Option<Arc<ModelPrice>> {
+        let base = query.base_model.filter(|name| !name.is_empty());
+        let names = [base, query.response_model, Some(query.model)];
+        names.into_iter().flatten().find_map(|name| {
+            if let Some(region) = query.region.filter(|r| !r.is_empty()) {
+                let bare = bare(query.provider, name);
+                let regional = format!("{region}/{bare}");
+                if let Some(price) = self.lookup(query.provider, &regional) {
+                    return Some(price);
+                }
+            }
+            self.lookup(query.provider, name)
+        })
+    }
+
+    /// The entry of one model of one provider.
+    pub fn lookup(&self, provider: &str, model: &str) -> Option<Arc<ModelPrice>> {
+        if let Ok(cache) = self.cache.read()
+            && let Some(known) = cache.get(model)
+            && let Some(hit) = known.iter().find(|c| *c.provider == *provider)
+        {
+            return hit.price.clone();
+        }
+        let price = find(provider, model).map(Arc::new);
+        if let Ok(mut cache) = self.cache.write() {
+            if cache.len() >= CACHE_MAX_ENTRIES {
+                cache.clear();
+            }
+            let cached = Cached {
+                provider: provider.into(),
+                price: price.clone(),
+            };
+            cache.entry(model.into()).or_default().push(cached);
+        }
+        price
+    }
+
+    /// Every model of the map with its provider and mode, for listings. Parses the whole map.
+    pub fn all() -> impl Iterator<Item = ModelPrice> {
+        map::entries().map(|(key, entry)| ModelPrice::from_entry(key, Raw::new(entry.as_bytes())))
+    }
+}
+
+/// LiteLLM's order of candidates: `provider/model`, the model, both stripped of what marks a
+/// version, region or fine-tune, then without the first path segment.
+fn find(provider: &str, model: &str) -> Option<ModelPrice> {
+    let bare = bare(provider, model);
+    let stripped = strip(provider, bare);
+    let mut candidates = vec![format!("{provider}/{bare}"), bare.to_owned()];
+    if stripped != bare {
+        candidates.extend([format!("{provider}/{stripped}"), stripped.clone()]);
+    }
+    if let Some((_, rest)) = bare.split_once('/') {
+        candidates.extend([format!("{provider}/{rest}"), rest.to_owned()]);
+    }
+    if let Some(less) = strip_version(&stripped) {
+        candidates.extend([format!("{provider}/{less}"), less.to_owned()]);
+    }
+    candidates.iter().find_map(|name| {
+        let entry = Raw::new(map::entry(name)?.as_bytes());
+        let owner = entry.get("litellm_provider")?.as_str()?;
+        let fits = provider.is_empty() || family(&owner) == family(provider);
+        fits.then(|| ModelPrice::from_entry(name, entry))
+    })
+}
+
+fn bare<'a>(provider: &str, model: &'a str) -> &'a str {
+    let rest = model
+        .strip_prefix(provider)
+        .and_then(|rest| rest.strip_prefix('/'));
+    rest.unwrap_or(model)
+}
+
+/// Providers whose entries price each other's models.
+fn family(provider: &str) -> &str {
+    match provider {
+        "bedrock_converse" => "bedrock",
+        "azure_text" => "azure",
+        "cohere_chat" => "cohere",
+        "ai21_chat" => "ai21",
+        "text-completion-openai" | "custom_openai" => "openai",
+        "text-completion-codestral" => "codestral",
+        p if p.starts_with("vertex_ai") => "vertex_ai",
+        p if p.starts_with("fireworks_ai") => "fireworks_ai",
+        p => p,
+    }
+}
+
+/// Drops what only says where or for whom a model runs.
+fn strip(provider: &str, model: &str) -> String {
+    let mut name = model;
+    if let Some(tuned) = name.strip_prefix("ft:") {
+        // ft:gpt-x:org::id
+        return format!("ft:{}", tuned.split(':').next().unwrap_or(tuned));
+    }
+    if family(provider) == "bedrock" {
+        for route in ["converse/", "invoke/", "converse_like/"] {
+            name = name.strip_prefix(route).unwrap_or(name);
+        }
+        // arn:aws:bedrock:region:account:inference-profile/us.vendor.model
+        if name.starts_with("arn:") {
+            name = name.rsplit('/').next().unwrap_or(name);
+        }
+        if let Some((region, rest)) = name.split_once('/')
+            && region.bytes().filter(|c| *c == b'-').count() >= 2
+        {
+            name = rest;
+        }
+        for area in [
+            "us.", "eu.", "apac.", "global.", "us-gov.", "jp.", "au.", "ca.",
+        ] {
+            name = name.strip_prefix(area).unwrap_or(name);
+        }
+    }
+    name.to_owned()
+}
+
+/// Drops a version at the end: `-v1:0`, `@20240229`, `-002`.
+fn strip_version(model: &str) -> Option<&str> {
+    if let Some((name, _)) = model.split_once('@') {
+        return Some(name);
+    }
+    if let Some((name, _)) = model.rsplit_once(':')
+        && let Some((name, version)) = name.rsplit_once("-v")
+        && version.bytes().all(|c| c.is_ascii_digit())
+    {
+        return Some(name);
+    }
+    let (name, digits) = model.rsplit_once('-')?;
+    let is_version = digits.len() >= 3 && digits.bytes().all(|c| c.is_ascii_digit());
+    is_version.then_some(name)
+}
