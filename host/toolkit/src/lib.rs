@@ -1,1 +1,19 @@
-//! The plugin author's commands: build, inspect.
+//! The plugin author's commands: [`build()`] makes components of plugin folders, [`inspect()`] says what
+//! is in one.
+//!
+//! A plugin folder holds a `plugin.toml` ([`source`]) and, for a Rust plugin, a Cargo package in it
+//! or above it. Building compiles the package with whichever toolchain the machine has
+//! ([`toolchain`]), encodes the component in process, checks it against its manifest and adds the
+//! manifest as the custom section `witgate:manifest`.
+
+pub mod build;
+pub mod inspect;
+pub mod manifest;
+pub mod source;
+pub mod toolchain;
+
+mod cargo;
+mod component;
+
+pub use build::{BuildError, BuildRequest, Built, Progress, build};
+pub use inspect::{InspectError, Inspection, inspect};

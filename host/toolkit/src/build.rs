@@ -1,0 +1,238 @@
+//! `witgate plugin build`: from plugin folders to components.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::cargo::{self, CargoError, Package};
+use crate::component::{self, ComponentError};
+use crate::manifest::{Kind, Manifest};
+use crate::source::{Code, PackageFacts, Source, SourceError, plugin_folders};
+use crate::toolchain::{NoToolchain, Toolchain};
+
+/// What to build.
+pub struct BuildRequest<'a> {
+    /// Plugin folders, or folders with plugin folders below them.
+    pub paths: Vec<PathBuf>,
+    /// Where the components go. Without it: `components` in the target folder of the Cargo workspace, or
+    /// the plugin's own folder when it belongs to none.
+    pub out: Option<PathBuf>,
+    /// Told about the steps as they begin.
+    pub progress: &'a mut dyn FnMut(Progress<'_>),
+}
+
+/// A step that takes a while.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Progress<'a> {
+    /// Cargo is called.
+    Compiling {
+        /// How many plugins it compiles.
+        plugins: usize,
+        /// With what.
+        toolchain: &'a Toolchain,
+    },
+    /// A line that Cargo wrote.
+    Cargo(&'a str),
+    /// A component was written.
+    Wrote(&'a Built),
+}
+
+/// A component that was built.
+#[derive(Debug, Clone, Serialize)]
+pub struct Built {
+    /// Name of the plugin.
+    pub name: String,
+    /// What it exports.
+    pub kind: Kind,
+    /// The component.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Its SHA-256 as `sha256:…`, the form that `digest` in the configuration takes.
+    pub digest: String,
+}
+
+/// Why a build failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A plugin's sources.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// No toolchain.
+    #[error(transparent)]
+    Toolchain(#[from] NoToolchain),
+    /// Cargo.
+    #[error(transparent)]
+    Cargo(#[from] CargoError),
+    /// The result is not the plugin that its manifest says.
+    #[error("{folder}: {error}")]
+    Component {
+        /// The plugin folder.
+        folder: PathBuf,
+        /// What is wrong.
+        error: ComponentError,
+    },
+    /// Two plugins would be written to one file.
+    #[error("{first} and {second} are both called {name}; change `name` in one plugin.toml")]
+    SameName {
+        /// One plugin folder.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+        /// Their name.
+        name: String,
+    },
+    /// A file could not be read or written.
+    #[error("{path}: {error}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+}
+
+/// Builds plugins; those of one Cargo workspace by one call of Cargo. The results are in the order of
+/// the paths.
+pub fn build(request: BuildRequest<'_>) -> Result<Vec<Built>, BuildError> {
+    let BuildRequest { paths, out, progress } = request;
+    let folders = paths.iter().flat_map(|path| plugin_folders(path));
+    let sources = folders.map(|folder| Source::read(&folder)).collect::<Result<Vec<_>, _>>()?;
+    refuse_same_names(&sources)?;
+    let codes = sources.iter().map(Source::code).collect::<Result<Vec<_>, _>>()?;
+    let packages = compile(&codes, progress)?;
+    let mut all = Vec::with_capacity(sources.len());
+    for (source, code) in sources.iter().zip(&codes) {
+        let built = finish(source, code, &packages, out.as_deref())?;
+        progress(Progress::Wrote(&built));
+        all.push(built);
+    }
+    Ok(all)
+}
+
+impl fmt::Display for Progress<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Compiling { plugins, toolchain } => {
+                let plural = if *plugins == 1 { "" } else { "s" };
+                write!(f, "building {plugins} plugin{plural} with {toolchain}")
+            }
+            Self::Cargo(line) => f.write_str(line),
+            Self::Wrote(built) => {
+                write!(f, "{} ({} KiB)", built.path.display(), built.size_bytes.div_ceil(1024))
+            }
+        }
+    }
+}
+
+/// A package and the module that was built of it.
+struct Compiled {
+    package: Package,
+    module: PathBuf,
+}
+
+fn refuse_same_names(sources: &[Source]) -> Result<(), BuildError> {
+    let mut seen: HashMap<&str, &Source> = HashMap::new();
+    for source in sources {
+        match seen.insert(source.name(), source) {
+            Some(first) if first.folder != source.folder => {
+                return Err(BuildError::SameName {
+                    first: first.folder.clone(),
+                    second: source.folder.clone(),
+                    name: source.name().to_owned(),
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Compiles the packages, one Cargo call per workspace.
+fn compile(
+    codes: &[Code],
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<HashMap<PathBuf, Compiled>, BuildError> {
+    let mut plugins: BTreeMap<&Path, usize> = BTreeMap::new();
+    for code in codes {
+        if let Code::Package(manifest) = code {
+            *plugins.entry(manifest).or_default() += 1;
+        }
+    }
+    let Some(folder) = plugins.keys().next().and_then(|manifest| manifest.parent()) else {
+        return Ok(HashMap::new());
+    };
+    let toolchain = Toolchain::detect(folder)?;
+    let mut workspaces: BTreeMap<PathBuf, Vec<Package>> = BTreeMap::new();
+    for manifest in plugins.keys() {
+        let package = cargo::package(&toolchain, manifest)?;
+        workspaces.entry(package.workspace.clone()).or_default().push(package);
+    }
+    let mut compiled = HashMap::new();
+    for packages in workspaces.into_values() {
+        let count = packages.iter().filter_map(|package| plugins.get(package.manifest.as_path())).sum();
+        progress(Progress::Compiling { plugins: count, toolchain: &toolchain });
+        let refs: Vec<&Package> = packages.iter().collect();
+        let mut modules = cargo::build(&toolchain, &refs, &mut |line| progress(Progress::Cargo(line)))?;
+        for package in packages {
+            if let Some(module) = modules.remove(&package.manifest) {
+                compiled.insert(package.manifest.clone(), Compiled { package, module });
+            }
+        }
+    }
+    Ok(compiled)
+}
+
+/// Encodes one plugin and writes it.
+fn finish(
+    source: &Source,
+    code: &Code,
+    compiled: &HashMap<PathBuf, Compiled>,
+    out: Option<&Path>,
+) -> Result<Built, BuildError> {
+    let package = match code {
+        Code::Package(manifest) => compiled.get(manifest),
+        Code::Wasm(_) => None,
+    };
+    let wasm_path = match (code, package) {
+        (Code::Wasm(path), _) => path,
+        (Code::Package(_), Some(compiled)) => &compiled.module,
+        (Code::Package(manifest), None) => {
+            return Err(CargoError::NoModule { manifest: manifest.clone() }.into());
+        }
+    };
+    let wasm = std::fs::read(wasm_path)
+        .map_err(|error| BuildError::File { path: wasm_path.clone(), error })?;
+    let facts = package.map_or_else(PackageFacts::default, |compiled| compiled.package.facts.clone());
+    let manifest = source.manifest(&facts);
+    let component = component::encode(&wasm, &manifest)
+        .map_err(|error| BuildError::Component { folder: source.folder.clone(), error })?;
+    let folder = match (out, package) {
+        (Some(out), _) => out.to_owned(),
+        (None, Some(Compiled { package, .. })) if package.manifest.parent() != Some(&package.workspace) => {
+            package.target_dir.join("components")
+        }
+        (None, _) => source.folder.clone(),
+    };
+    write(&folder, &manifest, &component)
+}
+
+/// Writes beside the final name and renames, so that a gateway that watches the folder never sees half a file.
+fn write(folder: &Path, manifest: &Manifest, component: &[u8]) -> Result<Built, BuildError> {
+    let path = folder.join(format!("{}.wasm", manifest.name));
+    let part = folder.join(format!(".{}.wasm.{}", manifest.name, std::process::id()));
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&part, component))
+        .and_then(|()| std::fs::rename(&part, &path))
+        .map_err(|error| BuildError::File { path: path.clone(), error })?;
+    Ok(Built {
+        name: manifest.name.clone(),
+        kind: manifest.kind,
+        path,
+        size_bytes: component.len() as u64,
+        digest: crate::inspect::digest(component),
+    })
+}

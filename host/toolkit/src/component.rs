@@ -1,0 +1,152 @@
+//! From a core module to a component with its manifest, and back to what it imports and exports.
+
+mod section;
+
+use wit_component::{ComponentEncoder, DecodedWasm};
+use wit_parser::{Resolve, WorldItem, WorldKey};
+
+use crate::manifest::{Kind, Manifest, SECTION};
+
+pub(crate) use section::custom_section;
+
+/// What a component needs and offers, each as `package:name/interface@version`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Interfaces {
+    pub imports: Vec<String>,
+    pub exports: Vec<String>,
+}
+
+/// What is wrong with a module or component.
+#[derive(Debug, thiserror::Error)]
+pub enum ComponentError {
+    /// The bytes are no WASM, or no valid component comes of them.
+    #[error("this makes no component: {0:#}")]
+    Invalid(anyhow::Error),
+    /// It is a WIT package and holds no code.
+    #[error("this is a WIT package, not a component")]
+    NoCode,
+    /// The manifest and the code disagree.
+    #[error(
+        "plugin.toml says kind = \"{kind}\", but the component does not export {wanted} (it exports {found}); \
+         change `kind`, or export it ({macro_name})"
+    )]
+    WrongKind {
+        /// The kind in the manifest.
+        kind: Kind,
+        /// The interface that the kind means.
+        wanted: &'static str,
+        /// What is exported.
+        found: String,
+        /// The SDK's macro that exports it.
+        macro_name: &'static str,
+    },
+    /// The host does not offer an import.
+    #[error("the component imports {import}, which the gateway does not offer to a {kind}; it offers {known}")]
+    UnknownImport {
+        /// The import.
+        import: String,
+        /// The kind of plugin.
+        kind: Kind,
+        /// What there is.
+        known: String,
+    },
+}
+
+const HOST: [&str; 9] =
+    ["settings", "secrets", "http", "clock", "random", "log", "metrics", "files", "body"];
+
+/// WASI 0.2 packages that the host links, if only to refuse: the standard libraries of some languages
+/// import them whether they use them or not.
+const WASI: [&str; 7] = ["io", "clocks", "random", "cli", "filesystem", "sockets", "http"];
+
+/// Makes the component: encodes a module (a component stays as it is), checks it against the manifest, adds
+/// the manifest.
+pub(crate) fn encode(wasm: &[u8], manifest: &Manifest) -> Result<Vec<u8>, ComponentError> {
+    let mut component = if section::is_component(wasm) {
+        wasm.to_vec()
+    } else {
+        ComponentEncoder::default()
+            .validate(true)
+            .module(wasm)
+            .and_then(|mut encoder| encoder.encode())
+            .map_err(ComponentError::Invalid)?
+    };
+    check(&interfaces(&component)?, manifest.kind)?;
+    if custom_section(&component, SECTION).is_some() {
+        let text = format!("it has a section {SECTION} already; give the file as its toolchain made it");
+        return Err(ComponentError::Invalid(anyhow::anyhow!(text)));
+    }
+    let json = serde_json::to_vec(manifest).map_err(|error| ComponentError::Invalid(error.into()))?;
+    section::append_custom_section(&mut component, SECTION, &json);
+    Ok(component)
+}
+
+/// What a component imports and exports.
+pub(crate) fn interfaces(component: &[u8]) -> Result<Interfaces, ComponentError> {
+    match wit_component::decode(component).map_err(ComponentError::Invalid)? {
+        DecodedWasm::WitPackage(..) => Err(ComponentError::NoCode),
+        DecodedWasm::Component(resolve, world) => {
+            let world = &resolve.worlds[world];
+            let names = |items: &mut dyn Iterator<Item = (&WorldKey, &WorldItem)>| {
+                items.map(|(key, item)| name(&resolve, key, item)).collect()
+            };
+            Ok(Interfaces {
+                imports: names(&mut world.imports.iter()),
+                exports: names(&mut world.exports.iter()),
+            })
+        }
+    }
+}
+
+fn name(resolve: &Resolve, key: &WorldKey, item: &WorldItem) -> String {
+    match (key, item) {
+        (WorldKey::Name(_), WorldItem::Interface { id, .. }) => {
+            resolve.id_of(*id).unwrap_or_else(|| resolve.name_world_key(key))
+        }
+        _ => resolve.name_world_key(key),
+    }
+}
+
+fn check(interfaces: &Interfaces, kind: Kind) -> Result<(), ComponentError> {
+    let wanted = kind.interface();
+    if !interfaces.exports.iter().any(|export| without_version(export) == wanted) {
+        let found = match interfaces.exports.as_slice() {
+            [] => "nothing".to_owned(),
+            exports => exports.join(", "),
+        };
+        let macro_name = match kind {
+            Kind::LogSink => "witgate_plugin::export_log_sink!",
+            Kind::Guardrail => "witgate_plugin::export_guardrail!",
+            Kind::Authenticator => "witgate_plugin::export_authenticator!",
+        };
+        return Err(ComponentError::WrongKind { kind, wanted, found, macro_name });
+    }
+    match interfaces.imports.iter().find(|import| !is_known(import)) {
+        None => Ok(()),
+        Some(import) => Err(ComponentError::UnknownImport {
+            import: import.clone(),
+            kind,
+            known: format!("witgate:host/{{{}}}@0.1 and wasi:{{{}}}@0.2", HOST.join(","), WASI.join(",")),
+        }),
+    }
+}
+
+fn is_known(import: &str) -> bool {
+    let (path, version) = import.split_once('@').unwrap_or((import, ""));
+    let Some((package, interface)) = path.split_once('/') else { return false };
+    match package.split_once(':') {
+        Some(("witgate", "types")) => interface == "types" && version.starts_with("0.1."),
+        Some(("witgate", "host")) => HOST.contains(&interface) && version.starts_with("0.1."),
+        // The types of the kind's own interface come back as an import when a world uses them.
+        Some(("witgate", _)) => Kind::ALL.iter().any(|kind| kind.interface() == path),
+        Some(("wasi", package)) => WASI.contains(&package) && version.starts_with("0.2."),
+        _ => false,
+    }
+}
+
+fn without_version(name: &str) -> &str {
+    name.split_once('@').map_or(name, |(path, _)| path)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! The sources of a plugin: a folder with `plugin.toml`, whose keys are those of the manifest.
+//!
+//! `name` defaults to the folder's name, `version`, `description` and `license` to the Cargo package's.
+//! One key is not the manifest's: `wasm`, a file made by another toolchain that takes the place of the
+//! Cargo package.
+
+mod check;
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::manifest::{FORMAT, Kind, Limits, Manifest, Setting};
+
+/// Name of the file that makes a folder a plugin folder.
+pub const FILE_NAME: &str = "plugin.toml";
+
+/// The sources of one plugin.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The plugin folder.
+    pub folder: PathBuf,
+    /// `plugin.toml` as the author wrote it.
+    plugin: PluginToml,
+}
+
+/// Where the code of a plugin comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Code {
+    /// The Cargo package with this `Cargo.toml`.
+    Package(PathBuf),
+    /// A module or component that is built already.
+    Wasm(PathBuf),
+}
+
+/// What a Cargo package adds to a plugin's manifest.
+#[derive(Debug, Clone, Default)]
+pub struct PackageFacts {
+    /// `package.version`
+    pub version: String,
+    /// `package.description`
+    pub description: Option<String>,
+    /// `package.license`
+    pub license: Option<String>,
+}
+
+/// What is wrong with the sources of a plugin.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// There is no `plugin.toml`, or it cannot be read.
+    #[error(
+        "{path}: cannot read it ({error}); a plugin folder needs a `plugin.toml` with at least `kind = \"guardrail\"`, \
+         \"log-sink\" or \"authenticator\""
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// `plugin.toml` is not TOML, or a key is unknown or of the wrong type. The text shows the place.
+    #[error("{path}: {text}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The parser's report.
+        text: String,
+    },
+    /// A key has a value that makes no sense.
+    #[error("{path}: `{key}`: {problem}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The key, as a path.
+        key: String,
+        /// What is wrong and how to put it right.
+        problem: String,
+    },
+    /// There is a manifest but no code.
+    #[error(
+        "{folder}: there is no Cargo package in this folder or above it; add a Cargo.toml, or name a built file \
+         in plugin.toml: wasm = \"plugin.wasm\""
+    )]
+    NoCode {
+        /// The plugin folder.
+        folder: PathBuf,
+    },
+}
+
+/// The plugin folders of a path: itself, or when it has no `plugin.toml` all below it, sorted.
+pub fn plugin_folders(path: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    collect(path, MAX_DEPTH, &mut found);
+    if found.is_empty() {
+        // Reading it gives the error that tells what is missing.
+        found.push(path.to_owned());
+    }
+    found.sort();
+    found
+}
+
+impl Source {
+    /// Reads and checks the `plugin.toml` of a folder.
+    pub fn read(folder: &Path) -> Result<Self, SourceError> {
+        let path = folder.join(FILE_NAME);
+        let unreadable = |error| SourceError::Unreadable { path: path.clone(), error };
+        let text = std::fs::read_to_string(&path).map_err(unreadable)?;
+        let folder = folder.canonicalize().map_err(unreadable)?;
+        Self::parse(folder, &path, &text)
+    }
+
+    /// Where the code is: the file that `wasm` names, else the nearest Cargo package upwards.
+    pub fn code(&self) -> Result<Code, SourceError> {
+        if let Some(wasm) = &self.plugin.wasm {
+            return Ok(Code::Wasm(self.folder.join(wasm)));
+        }
+        self.folder
+            .ancestors()
+            .map(|folder| folder.join("Cargo.toml"))
+            .find(|path| is_package(path))
+            .map(Code::Package)
+            .ok_or_else(|| SourceError::NoCode { folder: self.folder.clone() })
+    }
+
+    /// Name of the plugin.
+    pub fn name(&self) -> &str {
+        &self.plugin.name
+    }
+
+    /// What it exports.
+    pub fn kind(&self) -> Kind {
+        self.plugin.kind
+    }
+
+    /// The whole manifest.
+    pub fn manifest(&self, package: &PackageFacts) -> Manifest {
+        let plugin = self.plugin.clone();
+        let version = plugin.version.unwrap_or_else(|| package.version.clone());
+        Manifest {
+            manifest: FORMAT,
+            name: plugin.name,
+            version: if version.is_empty() { "0.0.0".to_owned() } else { version },
+            kind: plugin.kind,
+            description: plugin.description.or_else(|| package.description.clone()).unwrap_or_default(),
+            license: plugin.license.or_else(|| package.license.clone()).unwrap_or_default(),
+            settings: plugin.settings,
+            egress: plugin.egress,
+            env: plugin.env,
+            files: plugin.files,
+            limits: plugin.limits,
+            events: plugin.events,
+            phases: plugin.phases,
+        }
+    }
+
+    fn parse(folder: PathBuf, path: &Path, text: &str) -> Result<Self, SourceError> {
+        let mut plugin: PluginToml = toml::from_str(text).map_err(|error| SourceError::Malformed {
+            path: path.to_owned(),
+            text: error.to_string().trim_end().to_owned(),
+        })?;
+        if plugin.name.is_empty() {
+            plugin.name =
+                folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        }
+        check::check(&plugin).map_err(|(key, problem)| SourceError::Invalid {
+            path: path.to_owned(),
+            key,
+            problem,
+        })?;
+        Ok(Self { folder, plugin })
+    }
+}
+
+/// How far below a path plugin folders are looked for: `plugins/KIND/NAME` and two to spare.
+const MAX_DEPTH: usize = 4;
+
+fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+    if folder.join(FILE_NAME).is_file() {
+        return found.push(folder.to_owned());
+    }
+    let (Some(depth), Ok(entries)) = (depth.checked_sub(1), std::fs::read_dir(folder)) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let built = matches!(name.to_str(), Some("target" | "node_modules"));
+        let hidden = name.as_encoded_bytes().starts_with(b".");
+        if !built && !hidden && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            collect(&entry.path(), depth, found);
+        }
+    }
+}
+
+/// The keys of `plugin.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PluginToml {
+    #[serde(default)]
+    name: String,
+    version: Option<String>,
+    kind: Kind,
+    description: Option<String>,
+    license: Option<String>,
+    wasm: Option<PathBuf>,
+    #[serde(default)]
+    egress: Vec<String>,
+    #[serde(default)]
+    env: Vec<String>,
+    #[serde(default)]
+    files: Vec<String>,
+    #[serde(default)]
+    events: Vec<String>,
+    #[serde(default)]
+    phases: Vec<String>,
+    #[serde(default)]
+    settings: Vec<Setting>,
+    #[serde(default)]
+    limits: Limits,
+}
+
+/// Whether the file is the manifest of a package and not only of a workspace.
+fn is_package(path: &Path) -> bool {
+    std::fs::read_to_string(path)
+        .ok()
+        .and_then(|text| text.parse::<toml::Table>().ok())
+        .is_some_and(|table| table.contains_key("package"))
+}
+
+#[cfg(test)]
+mod tests;
