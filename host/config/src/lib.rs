@@ -9,25 +9,46 @@
 //!
 //! Every step keeps the place in the file each value came from, so that a [`Problem`] found at
 //! any step names file, line and column. The tables under `keys/` are the only place where a key
-//! is described: `definitions` reads them, and the loader, `witgate check`, the reference page
-//!  and the JSON Schema  all follow from them.
+//! is described: [`definitions`] reads them, and the loader, `witgate check`, the reference page
+//! ([`reference_markdown`]) and the JSON Schema ([`json_schema`]) all follow from them.
 //!
 //! Nothing here opens a socket, reads a clock or changes the process environment; the only IO is
 //! reading the configuration files themselves.
 
+mod coerce;
 mod config;
+mod crosscheck;
+mod definition;
+mod duration;
 mod env;
+mod include;
+mod load;
 mod node;
 mod problem;
+mod reference;
+mod resolve;
+mod schema;
 mod secret;
+mod source;
+mod suggest;
+mod tree;
 mod typed;
+mod validate;
+mod yaml;
 
 pub use config::{
     Config, Credential, GeneralSettings, GuardrailEntry, GuardrailMode, GuardrailModes,
     LitellmSettings, ModelAlias, ModelEntry, ModelParams, PluginEntry, PluginFailPolicy,
     PluginGrants, PluginIsolation, PluginLimits, PluginRecycle, RouterSettings, RoutingStrategy,
 };
+pub use definition::kind::Kind;
+pub use definition::{Definition, Status, Variable, definitions, find, variable, variables};
+pub use duration::{DurationError, Span, parse_duration};
 pub use env::Env;
+pub use load::{Loaded, check, load};
 pub use node::Position;
 pub use problem::{Problem, ProblemKind, Severity};
+pub use reference::reference_markdown;
+pub use schema::json_schema;
 pub use secret::{Secret, is_secret_name};
+pub use source::Source;

@@ -1,22 +1,421 @@
 //! From checked values to the typed configuration.
+//!
+//! The values have been coerced to what the definitions say, so turning them into types cannot
+//! fail on an operator's mistake; if it does, definitions and types disagree, and the problem says
+//! which place so that it is found.
 
-use serde_json::Value;
+use indexmap::IndexMap;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
+use crate::config::{
+    Config, Credential, GuardrailEntry, GuardrailMode, GuardrailModes, ModelEntry, ModelParams,
+    PluginEntry,
+};
+use crate::definition::kind::Kind;
+use crate::definition::{Status, Upstream, find, variables};
+use crate::env::Env;
+use crate::node::{Data, Node};
+use crate::problem::{Problem, ProblemKind};
 use crate::secret::is_secret_name;
+use crate::tree::{self, Tree};
 
-/// Replaces the values of secrets by `***`, judged by their names.
-pub(crate) fn redact(value: &mut Value) {
+/// Builds the configuration. `raw` is the same tree as the file gives it, before variables filled
+/// what it leaves out.
+pub(crate) fn config(root: &Node, raw: Value, env: &Env, problems: &mut Vec<Problem>) -> Config {
+    let mut config = Config {
+        model_list: items(root, "model_list", problems, model_entry),
+        credentials: items(root, "credential_list", problems, |node, _, _| {
+            Some(credential(node))
+        }),
+        litellm: section(root, "litellm_settings", problems),
+        general: section(root, "general_settings", problems),
+        router: section(root, "router_settings", problems),
+        guardrails: items(root, "guardrails", problems, guardrail),
+        plugins: plugins(root, problems),
+        callback_settings: root
+            .get("callback_settings")
+            .map(values)
+            .unwrap_or_default(),
+        environment: env.overlay().clone(),
+        raw,
+        planned: planned(root, env),
+    };
+    database(&mut config, root, problems);
+    config
+}
+
+/// Replaces the values of secrets by `***`, judged by their definitions and names.
+pub(crate) fn redact(raw: &mut Value) {
+    redact_at(raw, Some(tree::root()), false);
+}
+
+fn redact_at(value: &mut Value, place: Option<&Tree>, secret: bool) {
     match value {
         Value::Object(entries) => {
             for (name, value) in entries {
-                if is_secret_name(name) && !value.is_null() {
-                    *value = Value::String("***".to_owned());
-                } else {
-                    redact(value);
+                let child = place.and_then(|place| place.child(name));
+                let defined = child
+                    .and_then(|child| child.definition)
+                    .map(|definition| definition.secret);
+                redact_at(
+                    value,
+                    child,
+                    secret || defined.unwrap_or_else(|| is_secret_name(name)),
+                );
+            }
+        }
+        Value::Array(items) => {
+            let item = place.and_then(Tree::item);
+            items
+                .iter_mut()
+                .for_each(|value| redact_at(value, item, secret));
+        }
+        Value::Null | Value::Bool(_) => {}
+        _ if secret => *value = Value::String("***".to_owned()),
+        _ => {}
+    }
+}
+
+/// The items of a list section, each made by `make` from the node and its path.
+fn items<T>(
+    root: &Node,
+    name: &str,
+    problems: &mut Vec<Problem>,
+    make: fn(&Node, &str, &mut Vec<Problem>) -> Option<T>,
+) -> Vec<T> {
+    let list = root.get(name).and_then(Node::as_list).unwrap_or_default();
+    list.iter()
+        .enumerate()
+        .filter_map(|(index, node)| make(node, &format!("{name}[{index}]"), problems))
+        .collect()
+}
+
+fn section<T: DeserializeOwned + Default>(
+    root: &Node,
+    name: &str,
+    problems: &mut Vec<Problem>,
+) -> T {
+    root.get(name)
+        .and_then(|node| typed(node, node.to_json_without_nulls(), name, problems))
+        .unwrap_or_default()
+}
+
+fn typed<T: DeserializeOwned>(
+    node: &Node,
+    value: Value,
+    path: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
+    match serde_json::from_value(value) {
+        Ok(typed) => Some(typed),
+        Err(_) => {
+            // The error's text may quote a value, so only the place is told.
+            problems.push(Problem::error(
+                ProblemKind::WrongType,
+                &node.at,
+                path,
+                "has a value of the wrong type",
+            ));
+            None
+        }
+    }
+}
+
+fn model_entry(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Option<ModelEntry> {
+    let written = node.get("litellm_params")?;
+    let mut entries = values(written);
+    let nested_info = entries.shift_remove("model_info");
+    let mut headers = take_map(&mut entries, "headers");
+    headers.extend(take_map(&mut entries, "extra_headers"));
+    let (mut pricing, mut provider, mut extra) =
+        (IndexMap::new(), IndexMap::new(), IndexMap::new());
+    let mut known = Map::from_iter([("extra_headers".to_owned(), Value::Object(headers))]);
+    for (name, value) in entries {
+        match find(&format!("model_list[].litellm_params.{name}"))
+            .map(|definition| definition.upstream)
+        {
+            Some(Upstream::No) => drop(known.insert(name, value)),
+            Some(Upstream::Price) => drop(pricing.insert(name, value)),
+            Some(Upstream::Adapter) => drop(provider.insert(name, value)),
+            None => drop(extra.insert(name, value)),
+        }
+    }
+    let params: ModelParams = typed(
+        written,
+        Value::Object(known),
+        &format!("{path}.litellm_params"),
+        problems,
+    )?;
+    let mut model_info = nested_info.and_then(into_map).unwrap_or_default();
+    model_info.extend(
+        node.get("model_info")
+            .map(Node::to_json)
+            .and_then(into_map)
+            .unwrap_or_default(),
+    );
+    Some(ModelEntry {
+        model_name: text(node, "model_name"),
+        params: ModelParams {
+            pricing,
+            provider,
+            extra,
+            ..params
+        },
+        model_info,
+        position: node.at.clone(),
+    })
+}
+
+fn credential(node: &Node) -> Credential {
+    Credential {
+        name: text(node, "credential_name"),
+        values: node
+            .get("credential_values")
+            .map(values)
+            .unwrap_or_default(),
+        info: node
+            .get("credential_info")
+            .map(Node::to_json)
+            .and_then(into_map)
+            .unwrap_or_default(),
+    }
+}
+
+fn guardrail(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Option<GuardrailEntry> {
+    let written = node.get("litellm_params")?;
+    let mut params = values(written);
+    let mut take_text = |name: &str| match params.shift_remove(name) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    };
+    let guardrail = take_text("guardrail").unwrap_or_default();
+    let api_key = take_text("api_key").map(crate::Secret::new);
+    let api_base = take_text("api_base");
+    let default_on = params
+        .shift_remove("default_on")
+        .and_then(|value| value.as_bool())
+        .unwrap_or_default();
+    params.shift_remove("mode");
+    let mode = match written.get("mode") {
+        None => GuardrailModes::default(),
+        Some(mode) => modes(mode, &format!("{path}.litellm_params.mode"), problems)?,
+    };
+    Some(GuardrailEntry {
+        guardrail_name: text(node, "guardrail_name"),
+        guardrail,
+        mode,
+        default_on,
+        api_key,
+        api_base,
+        params,
+        info: node
+            .get("guardrail_info")
+            .map_or(Value::Null, Node::to_json),
+        position: node.at.clone(),
+    })
+}
+
+/// One mode, a list of modes, or `{tags: {tag: mode}, default: mode}`.
+fn modes(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Option<GuardrailModes> {
+    if node.as_map().is_none() {
+        return mode_list(node, path, problems).map(GuardrailModes::Always);
+    }
+    let mut tags = IndexMap::new();
+    for (tag, entry) in node
+        .get("tags")
+        .and_then(Node::as_map)
+        .into_iter()
+        .flatten()
+    {
+        tags.insert(
+            tag.clone(),
+            mode_list(&entry.node, &format!("{path}.tags.{tag}"), problems)?,
+        );
+    }
+    let default = match node.get("default") {
+        None => Vec::new(),
+        Some(default) => mode_list(default, &format!("{path}.default"), problems)?,
+    };
+    Some(GuardrailModes::ByTag { tags, default })
+}
+
+fn mode_list(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Option<Vec<GuardrailMode>> {
+    let one = std::slice::from_ref(node);
+    let mode = |item: &Node| serde_json::from_value(item.to_json()).ok();
+    let modes: Option<Vec<GuardrailMode>> =
+        node.as_list().unwrap_or(one).iter().map(mode).collect();
+    if modes.is_none() {
+        let expected =
+            find("guardrails[].litellm_params.mode").map(|definition| match &definition.kind {
+                Kind::Either(kinds) => kinds.first().map(Kind::expectation).unwrap_or_default(),
+                kind => kind.expectation(),
+            });
+        let message = format!("expected {}", expected.unwrap_or_default());
+        problems.push(Problem::error(
+            ProblemKind::WrongType,
+            &node.at,
+            path,
+            message,
+        ));
+    }
+    modes
+}
+
+fn plugins(root: &Node, problems: &mut Vec<Problem>) -> IndexMap<String, PluginEntry> {
+    let mut plugins = IndexMap::new();
+    for (name, entry) in root
+        .get("plugins")
+        .and_then(Node::as_map)
+        .into_iter()
+        .flatten()
+    {
+        let node = &entry.node;
+        let path = format!("plugins.{name}");
+        // A bare `name:` declares the plugin with every default.
+        let value = if node.is_null() {
+            Value::Object(Map::new())
+        } else {
+            node.to_json_without_nulls()
+        };
+        if let Some(plugin) = typed(node, value, &path, problems) {
+            plugins.insert(name.clone(), plugin);
+        }
+    }
+    plugins
+}
+
+/// SQLite is the one database now. Another known one is a warning, because a LiteLLM
+/// configuration should start; an unknown one stops the start, as it does in LiteLLM.
+fn database(config: &mut Config, root: &Node, problems: &mut Vec<Problem>) {
+    let path = "general_settings.database_url";
+    let Some(url) = config
+        .general
+        .database_url
+        .take()
+        .filter(|url| !url.is_empty())
+    else {
+        return;
+    };
+    let at = root
+        .at_path(path)
+        .map(|node| node.at.clone())
+        .unwrap_or_default();
+    match url.reveal().split(':').next().unwrap_or_default() {
+        "sqlite" | "file" => config.general.database_url = Some(url),
+        "postgres" | "postgresql" => {
+            let message =
+                "Postgres is not supported yet; the SQLite file in the data directory is used";
+            problems.push(Problem::warning(
+                ProblemKind::Compatibility,
+                &at,
+                path,
+                message,
+            ));
+        }
+        _ => problems.push(
+            Problem::error(
+                ProblemKind::WrongType,
+                &at,
+                path,
+                "is not the URL of a database known here",
+            )
+            .fix("write `sqlite:PATH`, or leave it out for the SQLite file in the data directory"),
+        ),
+    }
+}
+
+/// The planned keys that are given and say something else than their default, each once, then the
+/// planned variables of the gateway itself. Variables of plugins are not listed: `AWS_REGION_NAME`
+/// is set for many reasons.
+fn planned(root: &Node, env: &Env) -> Vec<(String, String)> {
+    let mut found = IndexMap::new();
+    planned_at(root, tree::root(), &mut found);
+    for variable in variables() {
+        let ours = variable.owner != "plugins" && variable.name != "NO_PROXY";
+        let set = env
+            .non_empty(&variable.name)
+            .is_some_and(|text| !same_as_default(text, &variable.default));
+        if ours && set && variable.status == Status::Planned {
+            found.insert(variable.name.clone(), variable.doc.clone());
+        }
+    }
+    found.into_iter().collect()
+}
+
+fn planned_at(node: &Node, place: &Tree, found: &mut IndexMap<String, String>) {
+    if node.is_null() {
+        return;
+    }
+    if let Some(definition) = place.definition {
+        if definition.status == Status::Planned {
+            if !same_as_default(&default_form(node), &definition.default) {
+                found.insert(definition.path.clone(), definition.doc.clone());
+            }
+            return;
+        }
+        if definition.path == "router_settings.routing_strategy"
+            && node.as_text() != Some("simple-shuffle")
+        {
+            let doc = "Only simple-shuffle chooses deployments yet; it is used instead.";
+            found.insert(definition.path.clone(), doc.to_owned());
+        }
+    }
+    match &node.data {
+        Data::Map(entries) => {
+            for (name, entry) in entries {
+                if let Some(child) = place.child(name) {
+                    planned_at(&entry.node, child, found);
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(redact),
+        Data::List(items) => {
+            if let Some(item) = place.item() {
+                items.iter().for_each(|node| planned_at(node, item, found));
+            }
+        }
         _ => {}
     }
+}
+
+/// A value as defaults are written in the tables.
+fn default_form(node: &Node) -> String {
+    match &node.data {
+        Data::Text(text) => text.clone(),
+        _ => node.to_json().to_string(),
+    }
+}
+
+fn same_as_default(text: &str, default: &str) -> bool {
+    text.eq_ignore_ascii_case(default) || (text == "false" && matches!(default, "unset" | "none"))
+}
+
+/// The entries of a mapping as JSON, without those that are null.
+fn values(node: &Node) -> IndexMap<String, Value> {
+    let entries = node.as_map().into_iter().flatten();
+    entries
+        .filter(|(_, entry)| !entry.node.is_null())
+        .map(|(name, entry)| (name.clone(), entry.node.to_json()))
+        .collect()
+}
+
+fn take_map(entries: &mut IndexMap<String, Value>, name: &str) -> Map<String, Value> {
+    entries
+        .shift_remove(name)
+        .and_then(into_map)
+        .unwrap_or_default()
+}
+
+fn into_map(value: Value) -> Option<Map<String, Value>> {
+    match value {
+        Value::Object(map) => Some(map),
+        _ => None,
+    }
+}
+
+fn text(node: &Node, name: &str) -> String {
+    node.get(name)
+        .and_then(Node::as_text)
+        .unwrap_or_default()
+        .to_owned()
 }

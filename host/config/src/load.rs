@@ -1,0 +1,150 @@
+//! The steps from files to a configuration, in order.
+
+use std::path::PathBuf;
+
+use crate::coerce;
+use crate::config::Config;
+use crate::crosscheck;
+use crate::definition::{Status, definitions, variable};
+use crate::env::Env;
+use crate::include;
+use crate::node::{Data, Entry, Node, Position};
+use crate::problem::{Problem, ProblemKind, Severity};
+use crate::resolve;
+use crate::source::Source;
+use crate::typed;
+use crate::validate;
+
+/// A configuration that may be served.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What is odd about it: warnings only, in file order.
+    pub problems: Vec<Problem>,
+    /// Every file it was read from, the first one first: what a watcher watches.
+    pub files: Vec<PathBuf>,
+    /// The environment with what `environment_variables` sets on top: the one read path for the
+    /// gateway and for what plugins are granted.
+    pub environment: Env,
+}
+
+/// Reads, merges, resolves, checks and types a configuration.
+///
+/// # Errors
+/// When it must not be served: all errors and warnings found, in file order.
+pub fn load(source: &Source, env: &Env) -> Result<Loaded, Vec<Problem>> {
+    let (loaded, problems) = attempt(source, env);
+    match loaded {
+        Some(loaded) if !problems.iter().any(Problem::is_error) => {
+            Ok(Loaded { problems, ..loaded })
+        }
+        _ => Err(problems),
+    }
+}
+
+/// Everything wrong or odd about a configuration, in file order. It may be served when none of
+/// the problems is an error.
+pub fn check(source: &Source, env: &Env) -> Vec<Problem> {
+    attempt(source, env).1
+}
+
+/// All steps. Later steps run only on values the earlier ones vouch for.
+fn attempt(source: &Source, env: &Env) -> (Option<Loaded>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let mut merged = include::read(source, &mut problems);
+    let environment = env.with_overlay(resolve::overlay(&merged.root, env, &mut problems));
+    resolve::references(&mut merged.root, &environment, &mut problems);
+    variables(&environment, &mut problems);
+    validate::validate(&mut merged.root, &mut problems);
+    crosscheck::required(&merged.root, &mut problems);
+    let mut loaded = None;
+    if !problems.iter().any(Problem::is_error) {
+        let raw = merged.root.to_json();
+        fill_from_variables(&mut merged.root, &environment);
+        let config = typed::config(&merged.root, raw, &environment, &mut problems);
+        crosscheck::references(&config, &merged.root, &mut problems);
+        loaded = Some(Loaded {
+            config,
+            problems: Vec::new(),
+            files: merged.files,
+            environment,
+        });
+    }
+    problems.sort_by(|a, b| (&a.file, a.line, a.col).cmp(&(&b.file, b.line, b.col)));
+    (loaded, problems)
+}
+
+/// Checks every variable that is set and defined. What a wrong one means is settled by type: a
+/// boolean nobody can read is an error, any other value gives way to the default.
+fn variables(env: &Env, problems: &mut Vec<Problem>) {
+    for name in env.names() {
+        let Some(definition) = variable(name) else {
+            continue;
+        };
+        let Some(text) = env.non_empty(name) else {
+            continue;
+        };
+        let (_, mut found) = fitted(text, name, &definition.kind);
+        if let Some(mut problem) = found.pop() {
+            problem.message = format!("expected {}", definition.kind.expectation());
+            problem.fix = format!("correct {name}, or unset it");
+            problem.kind = ProblemKind::Variable;
+            let is_flag =
+                definition.kind == crate::Kind::Bool && definition.status == Status::Supported;
+            if !is_flag {
+                problem.severity = Severity::Warning;
+                problem.message += "; the default is used";
+            }
+            problems.push(problem);
+        }
+    }
+}
+
+/// Gives the keys that the file leaves out the value of their variable.
+fn fill_from_variables(root: &mut Node, env: &Env) {
+    let with_variable = definitions()
+        .iter()
+        .filter(|definition| definition.status == Status::Supported);
+    for definition in with_variable {
+        let Some(name) = definition.env.as_deref() else {
+            continue;
+        };
+        let Some((section, key)) = definition.path.split_once('.') else {
+            continue;
+        };
+        let Some(text) = env.non_empty(name) else {
+            continue;
+        };
+        if root.at_path(&definition.path).is_some() {
+            continue;
+        }
+        let (node, problems) = fitted(text, name, &definition.kind);
+        let Some(root) = root.as_map_mut().filter(|_| problems.is_empty()) else {
+            continue;
+        };
+        let at = Position::default();
+        let section = root.entry(section.to_owned()).or_insert_with(|| Entry {
+            key_at: at.clone(),
+            node: Node::new(Data::Map(indexmap::IndexMap::new()), at.clone()),
+        });
+        if section.node.is_null() {
+            section.node.data = Data::Map(indexmap::IndexMap::new());
+        }
+        if let Some(entries) = section.node.as_map_mut() {
+            entries.insert(key.to_owned(), Entry { key_at: at, node });
+        }
+    }
+}
+
+/// A variable's text as its kind wants it, and what keeps it from being that.
+fn fitted(text: &str, name: &str, kind: &crate::Kind) -> (Node, Vec<Problem>) {
+    let mut node = Node::new(Data::Text(text.trim().to_owned()), Position::default());
+    node.variable = Some(name.into());
+    let mut problems = Vec::new();
+    coerce::fit(&mut node, kind, name, true, &mut problems);
+    (node, problems)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+//! `environment_variables` and `os.environ/NAME`: values that come from the environment.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use crate::env::Env;
+use crate::node::{Data, Node, Position};
+use crate::problem::{Problem, ProblemKind};
+
+/// What a value begins with to be read from a variable.
+const PREFIX: &str = "os.environ/";
+
+/// As deep as LiteLLM looks for references.
+const DEPTH_MAX: usize = 100;
+
+/// Variables a configuration may not set: they decide which programs and libraries run, and who
+/// the process is.
+const REFUSED: [&str; 14] = [
+    "PATH",
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "DYLD_INSERT_LIBRARIES",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "PYTHONHOME",
+    "HOME",
+    "USER",
+    "SHELL",
+    "LOGNAME",
+    "NO_PROXY",
+    "no_proxy",
+];
+
+/// What `environment_variables` sets. Its references look at the process only, so that the order
+/// of the entries does not matter.
+pub(crate) fn overlay(
+    root: &Node,
+    env: &Env,
+    problems: &mut Vec<Problem>,
+) -> IndexMap<String, String> {
+    let mut overlay = IndexMap::new();
+    let Some(section) = root.get("environment_variables") else {
+        return overlay;
+    };
+    let Some(entries) = section.as_map() else {
+        // The type is refused when the whole file is checked.
+        return overlay;
+    };
+    for (name, entry) in entries {
+        let path = format!("environment_variables.{name}");
+        let warn = |message: &str| {
+            Problem::warning(ProblemKind::Variable, &entry.key_at, path.clone(), message)
+        };
+        if REFUSED.contains(&name.as_str()) {
+            problems.push(warn(
+                "may not be set by a configuration and is left as it is",
+            ));
+            continue;
+        }
+        let Some(value) = scalar_text(&entry.node) else {
+            continue;
+        };
+        let value = match value.strip_prefix(PREFIX) {
+            None => value,
+            Some(other) => match env.process(other) {
+                Some(value) => value.to_owned(),
+                None => {
+                    problems.push(missing(
+                        &entry.node.at,
+                        &path,
+                        other,
+                        "the variable is left as it is",
+                    ));
+                    continue;
+                }
+            },
+        };
+        if env.process(name).is_some_and(|present| present != value) {
+            problems.push(warn(
+                "replaces a different value of the process environment",
+            ));
+        }
+        overlay.insert(name.clone(), value);
+    }
+    overlay
+}
+
+/// Replaces every `os.environ/NAME` by the variable's text, or by null when it is not set.
+///
+/// The section `environment_variables` is left alone: it has been read by [`overlay`].
+pub(crate) fn references(root: &mut Node, env: &Env, problems: &mut Vec<Problem>) {
+    let mut walk = Walk {
+        env,
+        problems,
+        too_deep: false,
+    };
+    if let Some(entries) = root.as_map_mut() {
+        for (name, entry) in entries
+            .iter_mut()
+            .filter(|(name, _)| *name != "environment_variables")
+        {
+            walk.value(&mut entry.node, name, 1);
+        }
+    }
+}
+
+struct Walk<'a> {
+    env: &'a Env,
+    problems: &'a mut Vec<Problem>,
+    too_deep: bool,
+}
+
+impl Walk<'_> {
+    fn value(&mut self, node: &mut Node, path: &str, depth: usize) {
+        if depth > DEPTH_MAX {
+            if !self.too_deep {
+                self.too_deep = true;
+                let message = format!(
+                    "is nested more than {DEPTH_MAX} deep: references below are not resolved"
+                );
+                self.problems.push(Problem::warning(
+                    ProblemKind::MissingVariable,
+                    &node.at,
+                    path,
+                    message,
+                ));
+            }
+            return;
+        }
+        match &mut node.data {
+            Data::Text(text) => {
+                if let Some(name) = text.strip_prefix(PREFIX) {
+                    let name: Arc<str> = name.into();
+                    self.reference(node, path, &name);
+                }
+            }
+            // Tags are free text that may well begin like a reference.
+            Data::List(_) if path.ends_with(".tags") => {}
+            Data::List(items) => {
+                for (index, item) in items.iter_mut().enumerate() {
+                    self.value(item, &format!("{path}[{index}]"), depth + 1);
+                }
+            }
+            Data::Map(entries) => {
+                for (name, entry) in entries {
+                    self.value(&mut entry.node, &format!("{path}.{name}"), depth + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn reference(&mut self, node: &mut Node, path: &str, name: &Arc<str>) {
+        match self.env.get(name) {
+            Some(text) => node.data = Data::Text(text.to_owned()),
+            None => {
+                self.problems
+                    .push(missing(&node.at, path, name, "the key counts as not given"));
+                node.data = Data::Null;
+            }
+        }
+        node.variable = Some(Arc::clone(name));
+    }
+}
+
+/// Turns the texts `true` and `false` that came from variables into booleans, as LiteLLM does,
+/// where no definition says what the value should be.
+pub(crate) fn loosen(node: &mut Node) {
+    match &mut node.data {
+        Data::Text(text) if node.variable.is_some() => {
+            match text.trim().to_ascii_lowercase().as_str() {
+                "true" => node.data = Data::Bool(true),
+                "false" => node.data = Data::Bool(false),
+                _ => {}
+            }
+        }
+        Data::List(items) => items.iter_mut().for_each(loosen),
+        Data::Map(entries) => entries
+            .values_mut()
+            .for_each(|entry| loosen(&mut entry.node)),
+        _ => {}
+    }
+}
+
+fn missing(at: &Position, path: &str, name: &str, consequence: &str) -> Problem {
+    Problem::warning(
+        ProblemKind::MissingVariable,
+        at,
+        path,
+        format!("the variable {name} is not set; {consequence}"),
+    )
+    .fix(format!("set {name}, or remove the reference"))
+}
+
+/// A scalar as text; none for null, lists and mappings.
+fn scalar_text(node: &Node) -> Option<String> {
+    match &node.data {
+        Data::Bool(value) => Some(value.to_string()),
+        Data::Int(value) => Some(value.to_string()),
+        Data::Float(value) => Some(value.to_string()),
+        Data::Text(text) => Some(text.clone()),
+        Data::Null | Data::List(_) | Data::Map(_) => None,
+    }
+}
