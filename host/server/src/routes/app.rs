@@ -1,0 +1,178 @@
+//! The gateway as the listener sees it: a request in, a response out.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use prometheus_client::registry::Registry;
+use witgate_pipeline::{AuthInput, Failure, Gateway, Principal, Reply, ReplyBody, detail, rescue};
+
+use super::table::{Found, Kind, find};
+use super::{calls, health, info};
+use crate::{METRICS_CONTENT_TYPE, Request, RespBody, Response, Service, encode_metrics};
+
+/// What is wrong with a configuration that was refused, one line per problem.
+pub type ReloadProblems = Vec<String>;
+
+/// What the routes ask of the process around the gateway.
+#[async_trait]
+pub trait Admin: Send + Sync {
+    /// Loads the configuration anew. The old one keeps serving when the new one is refused.
+    async fn reload(&self) -> Result<(), ReloadProblems>;
+    /// LiteLLM's fields of `GET /health/readiness`, and whether the process is ready.
+    fn readiness(&self) -> (bool, serde_json::Value);
+}
+
+/// How the routes are served.
+pub struct AppOptions {
+    /// `SERVER_ROOT_PATH`: a prefix of every path, without a slash at its end.
+    pub root_path: String,
+    /// `litellm_settings.require_auth_for_metrics_endpoint`
+    pub metrics_need_auth: bool,
+}
+
+/// The gateway's [`Service`].
+pub struct App {
+    /// The pipeline.
+    pub gateway: Arc<Gateway>,
+    /// The process around it.
+    pub admin: Arc<dyn Admin>,
+    /// All metrics.
+    pub registry: Arc<Registry>,
+    /// How the routes are served.
+    pub options: AppOptions,
+}
+
+impl Service for App {
+    async fn call(&self, request: Request) -> Response {
+        let cross_origin = request.headers().contains_key(header::ORIGIN);
+        let preflight = cross_origin
+            && request.method() == Method::OPTIONS
+            && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+        let mut reply = if preflight {
+            Reply::full(StatusCode::OK, "text/plain; charset=utf-8", "OK")
+        } else {
+            self.route(request).await
+        };
+        if cross_origin {
+            allow_any_origin(&mut reply.headers, preflight.then_some(asked));
+        }
+        response(reply)
+    }
+
+    fn panicked(&self) -> Response {
+        let compat = self.gateway.snapshot.load().settings.compat;
+        response(rescue(&Failure::internal("a request handler panicked"), compat))
+    }
+}
+
+impl App {
+    async fn route(&self, request: Request) -> Reply {
+        let Some(path) = self.strip_root(request.uri().path()) else {
+            return detail(StatusCode::NOT_FOUND, "Not Found");
+        };
+        let matched = match find(request.method(), path) {
+            Found::Route(matched) => matched,
+            Found::WrongMethod => return detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
+            Found::Nothing => return detail(StatusCode::NOT_FOUND, "Not Found"),
+        };
+        match matched.route.kind {
+            Kind::Call(endpoint) => {
+                calls::call(&self.gateway, request, matched.route.name, endpoint, matched.model).await
+            }
+            Kind::Liveness => info::json(&serde_json::json!("I'm alive!")),
+            Kind::Readiness => health::readiness(self.admin.as_ref()),
+            Kind::Routes => info::routes(),
+            Kind::Metrics if !self.options.metrics_need_auth => self.metrics(),
+            kind => match self.identify(&request).await {
+                Ok(principal) => self.answer(kind, &request, matched.model, &principal).await,
+                Err(failure) => rescue(&failure, self.gateway.snapshot.load().settings.compat),
+            },
+        }
+    }
+
+    /// Routes whose answer depends on who asks.
+    async fn answer(
+        &self,
+        kind: Kind,
+        request: &Request,
+        model: Option<String>,
+        principal: &Principal,
+    ) -> Reply {
+        let snapshot = self.gateway.snapshot.load_full();
+        match kind {
+            Kind::Models => info::models(&snapshot, principal, request.uri().query()),
+            Kind::Model => info::model(&snapshot, principal, &model.unwrap_or_default()),
+            Kind::ModelInfo => info::model_info(&snapshot, principal, request.uri().query()),
+            Kind::Health => health::health(&self.gateway, request.uri().query()).await,
+            Kind::Metrics => self.metrics(),
+            Kind::Reload if principal.is_admin() => self.reload().await,
+            Kind::Reload => rescue(&info::admin_only(principal, "/config/reload"), snapshot.settings.compat),
+            Kind::Call(_) | Kind::Liveness | Kind::Readiness | Kind::Routes => {
+                detail(StatusCode::NOT_FOUND, "Not Found")
+            }
+        }
+    }
+
+    async fn identify(&self, request: &Request) -> Result<Arc<Principal>, Failure> {
+        let snapshot = self.gateway.snapshot.load_full();
+        let input = AuthInput {
+            method: request.method().as_str(),
+            url: request.uri().path_and_query().map_or("/", |p| p.as_str()),
+            headers: request.headers(),
+            client_ip: Some(request.body().peer().ip().to_string()),
+        };
+        witgate_pipeline::principal(&snapshot.access, &input).await
+    }
+
+    async fn reload(&self) -> Reply {
+        match self.admin.reload().await {
+            Ok(()) => info::json(&serde_json::json!({"status": "success"})),
+            Err(problems) => Reply::json(
+                StatusCode::BAD_REQUEST,
+                serde_json::json!({"status": "refused", "problems": problems}).to_string(),
+            ),
+        }
+    }
+
+    fn metrics(&self) -> Reply {
+        Reply::full(StatusCode::OK, METRICS_CONTENT_TYPE, encode_metrics(&self.registry))
+    }
+
+    fn strip_root<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let rest = path.strip_prefix(self.options.root_path.as_str())?;
+        if rest.is_empty() { Some("/") } else { rest.starts_with('/').then_some(rest) }
+    }
+}
+
+/// LiteLLM's CORS middleware: any origin, any method, any header.
+fn allow_any_origin(headers: &mut HeaderMap, preflight: Option<Option<HeaderValue>>) {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    match preflight {
+        None => {
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
+        }
+        Some(asked) => {
+            let methods = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
+            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+            headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+            if let Some(asked) = asked {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked);
+            }
+        }
+    }
+}
+
+fn response(reply: Reply) -> Response {
+    let body = match reply.body {
+        ReplyBody::Full(bytes) => RespBody::Full(bytes),
+        ReplyBody::Stream(stream) => {
+            RespBody::stream(futures_util::StreamExt::map(stream, Ok::<_, crate::BoxError>))
+        }
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    response
+}

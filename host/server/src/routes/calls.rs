@@ -1,0 +1,53 @@
+//! A call to a model: from the request's bytes to the pipeline's arrival.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use witgate_pipeline::{Arrival, BodyFault, Gateway, Reply};
+use witgate_wire::Endpoint;
+
+use crate::{BodyError, Request};
+
+/// Reads the body and hands the call to the pipeline.
+pub(super) async fn call(
+    gateway: &Arc<Gateway>,
+    request: Request,
+    route: &'static str,
+    endpoint: Endpoint,
+    path_model: Option<String>,
+) -> Reply {
+    let (head, body) = request.into_parts();
+    let announced = body.announced();
+    let peer = peer(gateway, body.peer().ip(), &head.headers);
+    let body = body.collect().await.map_err(|error| match error {
+        BodyError::TooLarge { max } => {
+            BodyFault::TooLarge { length: announced.unwrap_or(max), limit: max }
+        }
+        BodyError::Stalled { .. } => BodyFault::Stalled,
+        BodyError::Broken => BodyFault::Broken,
+    });
+    let url = head.uri.path_and_query().map_or_else(|| "/".to_owned(), |p| p.as_str().to_owned());
+    gateway
+        .handle(Arrival {
+            endpoint,
+            method: head.method,
+            route,
+            url,
+            path_model,
+            headers: head.headers,
+            peer: Some(peer),
+            body,
+        })
+        .await
+}
+
+/// The caller's address: the socket's, or the first of `x-forwarded-for` when the operator trusts it.
+fn peer(gateway: &Gateway, socket: IpAddr, headers: &HeaderMap) -> IpAddr {
+    if !gateway.snapshot.load().access.forwarded_for {
+        return socket;
+    }
+    let forwarded = headers.get("x-forwarded-for").and_then(|v| v.to_str().ok());
+    let first = forwarded.and_then(|list| list.split(',').next());
+    first.and_then(|ip| ip.trim().parse().ok()).unwrap_or(socket)
+}

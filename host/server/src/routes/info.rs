@@ -1,0 +1,107 @@
+//! Routes that tell what is configured: models, deployments, routes.
+
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+use witgate_pipeline::{Case, Failure, Principal, Reply, Snapshot};
+
+use super::table::ROUTES;
+
+/// LiteLLM's constant creation time of a model.
+const CREATED: i64 = 1_677_610_602;
+
+/// A JSON answer with status 200.
+pub(super) fn json(value: &Value) -> Reply {
+    Reply::json(StatusCode::OK, value.to_string())
+}
+
+/// A parameter of the query.
+fn param<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
+    query?.split('&').find_map(|pair| pair.split_once('=').filter(|(k, _)| *k == name).map(|(_, v)| v))
+}
+
+/// `GET /models`: the model groups this caller may use; wildcards only when asked for.
+pub(super) fn models(snapshot: &Snapshot, principal: &Principal, query: Option<&str>) -> Reply {
+    let wildcards = param(query, "return_wildcard_routes").is_some_and(|v| v.eq_ignore_ascii_case("true"));
+    let names = snapshot.routing.model_names();
+    let data: Vec<Value> = names
+        .into_iter()
+        .filter(|name| principal.may_use(name) && (wildcards || !name.contains('*')))
+        .map(|name| entry(&name))
+        .collect();
+    json(&json!({"data": data, "object": "list"}))
+}
+
+/// `GET /models/{model}`
+pub(super) fn model(snapshot: &Snapshot, principal: &Principal, name: &str) -> Reply {
+    if principal.may_use(name) && snapshot.routing.resolve(name).is_ok() {
+        return json(&entry(name));
+    }
+    let error = json!({"error": {
+        "message": format!("The model '{name}' does not exist or you do not have access to it"),
+        "type": "invalid_request_error",
+        "param": "model",
+        "code": "404",
+    }});
+    Reply::json(StatusCode::NOT_FOUND, error.to_string())
+}
+
+fn entry(name: &str) -> Value {
+    json!({"id": name, "object": "model", "created": CREATED, "owned_by": "openai"})
+}
+
+/// `GET /model/info`: every deployment of the groups this caller may use, without secrets.
+pub(super) fn model_info(snapshot: &Snapshot, principal: &Principal, query: Option<&str>) -> Reply {
+    let wanted = param(query, "litellm_model_id");
+    let mut data = Vec::new();
+    for (index, target) in snapshot.targets.iter().enumerate() {
+        let deployment = snapshot.routing.deployment(index);
+        if !principal.may_use(&deployment.model_group) || wanted.is_some_and(|id| id != deployment.id) {
+            continue;
+        }
+        let (params, info) = &target.info;
+        let mut model_info = Map::new();
+        model_info.insert("id".to_owned(), deployment.id.as_str().into());
+        model_info.insert("db_model".to_owned(), false.into());
+        if let Value::Object(own) = info {
+            model_info.extend(own.clone());
+        }
+        data.push(json!({
+            "model_name": &deployment.model_group,
+            "litellm_params": params,
+            "model_info": model_info,
+        }));
+    }
+    if let Some(id) = wanted.filter(|_| data.is_empty()) {
+        let text = format!("Model id = {id} not found on litellm proxy");
+        return Reply::json(StatusCode::BAD_REQUEST, json!({"detail": {"error": text}}).to_string());
+    }
+    json(&json!({ "data": data }))
+}
+
+/// `GET /routes`
+pub(super) fn routes() -> Reply {
+    let routes: Vec<Value> = ROUTES
+        .iter()
+        .flat_map(|route| {
+            route.paths.iter().map(|path| {
+                json!({
+                    "path": path,
+                    "methods": [route.method.as_str()],
+                    "name": route.name.trim_matches('/').replace('/', "_"),
+                    "endpoint": route.name,
+                })
+            })
+        })
+        .collect();
+    json(&json!({ "routes": routes }))
+}
+
+/// LiteLLM's words for a caller who is not an administrator.
+pub(super) fn admin_only(principal: &Principal, route: &str) -> Failure {
+    let role = principal.role.as_ref().map_or("unknown", |role| role.as_str());
+    let user = principal.user_id.as_deref().unwrap_or("unknown");
+    let message = format!(
+        "Authentication Error, Only proxy admin can be used to generate, delete, update info for new keys/users/teams. Route={route}. Your role={role}. Your user_id={user}"
+    );
+    Failure::new(Case::AdminOnly, message)
+}

@@ -1,0 +1,228 @@
+//! The routes, and how a path finds its own.
+
+use http::Method;
+use witgate_wire::Endpoint;
+
+/// What a route does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A call to a model, through the pipeline.
+    Call(Endpoint),
+    /// `GET /models`
+    Models,
+    /// `GET /models/{model}`
+    Model,
+    /// `GET /model/info`
+    ModelInfo,
+    /// `GET /health/liveliness`
+    Liveness,
+    /// `GET /health/readiness`
+    Readiness,
+    /// `GET /health`: calls every deployment.
+    Health,
+    /// `GET /routes`
+    Routes,
+    /// `GET /metrics`
+    Metrics,
+    /// `POST /config/reload`
+    Reload,
+}
+
+/// One operation and all its paths.
+#[derive(Debug)]
+pub struct Route {
+    /// What it does.
+    pub kind: Kind,
+    /// Its method.
+    pub method: Method,
+    /// The path under which it is logged.
+    pub name: &'static str,
+    /// Every path; `{model}` stands for one or more segments.
+    pub paths: &'static [&'static str],
+}
+
+/// Every route.
+pub const ROUTES: &[Route] = &[
+    Route {
+        kind: Kind::Call(Endpoint::ChatCompletions),
+        method: Method::POST,
+        name: "/chat/completions",
+        paths: &[
+            "/chat/completions",
+            "/v1/chat/completions",
+            "/engines/{model}/chat/completions",
+            "/openai/deployments/{model}/chat/completions",
+        ],
+    },
+    Route {
+        kind: Kind::Call(Endpoint::Completions),
+        method: Method::POST,
+        name: "/completions",
+        paths: &[
+            "/completions",
+            "/v1/completions",
+            "/engines/{model}/completions",
+            "/openai/deployments/{model}/completions",
+        ],
+    },
+    Route {
+        kind: Kind::Call(Endpoint::Embeddings),
+        method: Method::POST,
+        name: "/embeddings",
+        paths: &[
+            "/embeddings",
+            "/v1/embeddings",
+            "/engines/{model}/embeddings",
+            "/openai/deployments/{model}/embeddings",
+        ],
+    },
+    Route { kind: Kind::Models, method: Method::GET, name: "/models", paths: &["/models", "/v1/models"] },
+    Route {
+        kind: Kind::Model,
+        method: Method::GET,
+        name: "/models/{model}",
+        paths: &["/models/{model}", "/v1/models/{model}"],
+    },
+    Route {
+        kind: Kind::ModelInfo,
+        method: Method::GET,
+        name: "/model/info",
+        paths: &["/model/info", "/v1/model/info"],
+    },
+    Route {
+        kind: Kind::Liveness,
+        method: Method::GET,
+        name: "/health/liveliness",
+        paths: &["/health/liveliness", "/health/liveness"],
+    },
+    Route {
+        kind: Kind::Readiness,
+        method: Method::GET,
+        name: "/health/readiness",
+        paths: &["/health/readiness"],
+    },
+    Route { kind: Kind::Health, method: Method::GET, name: "/health", paths: &["/health"] },
+    Route { kind: Kind::Routes, method: Method::GET, name: "/routes", paths: &["/routes"] },
+    Route { kind: Kind::Metrics, method: Method::GET, name: "/metrics", paths: &["/metrics", "/metrics/"] },
+    Route { kind: Kind::Reload, method: Method::POST, name: "/config/reload", paths: &["/config/reload"] },
+];
+
+/// A path's route.
+#[derive(Debug)]
+pub struct Matched {
+    /// The route.
+    pub route: &'static Route,
+    /// The model named in the path, percent-decoded.
+    pub model: Option<String>,
+}
+
+/// What a path and method mean.
+#[derive(Debug)]
+pub enum Found {
+    /// This.
+    Route(Matched),
+    /// The path exists, but not with this method.
+    WrongMethod,
+    /// There is no such path.
+    Nothing,
+}
+
+/// Finds the route of a path (without the root path and the query).
+#[must_use]
+pub fn find(method: &Method, path: &str) -> Found {
+    let mut known = false;
+    // `/chat/completions` is a literal path and also what `/engines/{model}/…` ends in: literals first.
+    for literal in [true, false] {
+        for route in ROUTES {
+            for pattern in route.paths {
+                let Some(model) = matches(pattern, path, literal) else { continue };
+                // The health probes of LiteLLM also answer OPTIONS.
+                let probe = matches!(route.kind, Kind::Liveness | Kind::Readiness);
+                if *method == route.method
+                    || (*method == Method::HEAD && route.method == Method::GET)
+                    || (*method == Method::OPTIONS && probe)
+                {
+                    return Found::Route(Matched { route, model });
+                }
+                known = true;
+            }
+        }
+    }
+    if known { Found::WrongMethod } else { Found::Nothing }
+}
+
+/// `Some(model)` when the path fits the pattern; the model may contain slashes.
+fn matches(pattern: &str, path: &str, literal: bool) -> Option<Option<String>> {
+    match pattern.split_once("{model}") {
+        None => (literal && pattern == path).then_some(None),
+        Some(_) if literal => None,
+        Some((before, after)) => {
+            let model = path.strip_prefix(before)?.strip_suffix(after)?;
+            let model = percent_decode(model)?;
+            (!model.is_empty() && !model.starts_with('/')).then_some(Some(model))
+        }
+    }
+}
+
+/// Undoes percent-encoding; `None` when the result is not UTF-8.
+fn percent_decode(text: &str) -> Option<String> {
+    if !text.contains('%') {
+        return Some(text.to_owned());
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let digits = [bytes.next()?, bytes.next()?];
+            out.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+        } else {
+            out.push(byte);
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_find_their_routes() {
+        let post = [
+            ("/chat/completions", "/chat/completions", None),
+            ("/v1/chat/completions", "/chat/completions", None),
+            ("/engines/gpt-4o/chat/completions", "/chat/completions", Some("gpt-4o")),
+            ("/openai/deployments/a/b/chat/completions", "/chat/completions", Some("a/b")),
+            ("/openai/deployments/a%2Fb/embeddings", "/embeddings", Some("a/b")),
+            ("/engines/x/completions", "/completions", Some("x")),
+            ("/engines/x/embeddings", "/embeddings", Some("x")),
+            ("/v1/embeddings", "/embeddings", None),
+            ("/config/reload", "/config/reload", None),
+        ];
+        for (path, name, model) in post {
+            match find(&Method::POST, path) {
+                Found::Route(m) => {
+                    assert_eq!((m.route.name, m.model.as_deref()), (name, model), "{path}");
+                }
+                other => panic!("{path}: {other:?}"),
+            }
+        }
+        let get = [("/v1/models", None), ("/models/openai/gpt-4o", Some("openai/gpt-4o"))];
+        for (path, model) in get {
+            assert!(
+                matches!(find(&Method::GET, path), Found::Route(m) if m.model.as_deref() == model),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_paths_and_methods_are_told_apart() {
+        assert!(matches!(find(&Method::GET, "/v1/chat/completions"), Found::WrongMethod));
+        assert!(matches!(find(&Method::POST, "/v1/models"), Found::WrongMethod));
+        for path in ["/", "/v2/chat/completions", "/engines//chat/completions", "/models/", "/engines/%zz/embeddings"] {
+            assert!(matches!(find(&Method::POST, path), Found::Nothing | Found::WrongMethod), "{path}");
+        }
+        assert!(matches!(find(&Method::GET, "/nothing"), Found::Nothing));
+    }
+}
