@@ -29,46 +29,36 @@ impl Secret {
     }
 }
 
+/// What the names of secrets end in, after a `_` or `-`.
+const ENDINGS: [&str; 11] = [
+    "key",
+    "apikey",
+    "secretkey",
+    "token",
+    "passwd",
+    "credential",
+    "credentials",
+    "authorization",
+    "headers",
+    "database_url",
+    "webhook_url",
+];
+
+/// What the names of secrets contain.
+const PARTS: [&str; 3] = ["secret", "password", "access_key"];
+
 /// Tells by its name whether a setting or variable holds a secret.
 ///
 /// Used where no definition says so: provider parameters, plugin settings, variables that only a
-/// plugin knows. It errs on the side of hiding, except for the many `…_tokens` counters.
+/// plugin knows. It errs on the side of hiding, except for prices per token.
 pub fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let words: Vec<&str> = name.split(|c: char| !c.is_ascii_alphanumeric()).collect();
-    let ends = |suffix: &str| words.iter().any(|word| word.ends_with(suffix));
-    let names_a_key = words.windows(2).any(|pair| {
-        matches!(
-            pair,
-            [
-                "api"
-                    | "access"
-                    | "secret"
-                    | "private"
-                    | "public"
-                    | "master"
-                    | "salt"
-                    | "account"
-                    | "space"
-                    | "client",
-                "key"
-            ]
-        )
-    });
-    names_a_key
-        || name == "key"
-        || name == "authorization"
-        || name == "database_url"
-        || name.ends_with("_key")
-        || ends("apikey")
-        || ends("secret")
-        || ends("token")
-        || ends("password")
-        || ends("passwd")
-        || ends("credential")
-        || ends("credentials")
-        || name.ends_with("webhook_url")
-        || name.ends_with("_headers")
+    let ends_in = |ending: &&str| {
+        name.strip_suffix(*ending)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with(['_', '-']))
+    };
+    PARTS.iter().any(|part| name.contains(part))
+        || (ENDINGS.iter().any(ends_in) && !name.ends_with("per_token"))
 }
 
 impl fmt::Debug for Secret {
@@ -139,10 +129,12 @@ mod tests {
             "keepalive",
             "monkey",
             "temperature",
+            "input_cost_per_token",
+            "GITHUB_COPILOT_API_KEY_FILE",
+            "user_api_key_cache_ttl",
             "input_cost_per_token_batches",
         ] {
             assert!(!is_secret_name(name), "{name} should not be secret");
         }
-        assert!(!is_secret_name("input_cost_per_tokens"));
     }
 }

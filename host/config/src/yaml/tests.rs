@@ -123,11 +123,11 @@ fn what_cannot_be_read_is_refused_with_its_place() {
         ),
         (
             "a: !custom 1\n",
-            "f.yaml:1:12: the tag `!custom` is not read here",
+            "f.yaml:1:4: the tag `!custom` is not read here",
         ),
         (
             "a: !!int x\n",
-            "f.yaml:1:10: `x` does not fit the tag `tag:yaml.org,2002:int`",
+            "f.yaml:1:4: `x` does not fit the tag `tag:yaml.org,2002:int`",
         ),
         (
             "[1]: 2\n",
