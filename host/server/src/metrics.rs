@@ -66,11 +66,6 @@ impl ServerMetrics {
     pub(crate) fn refuse(&self, reason: Reason) {
         self.refused.get_or_create(&Refused { reason }).inc();
     }
-
-    #[cfg(test)]
-    pub(crate) fn refused(&self, reason: Reason) -> u64 {
-        self.refused.get_or_create(&Refused { reason }).get()
-    }
 }
 
 /// Everything in the registry, in Prometheus' text format 0.0.4: what every scraper reads.
