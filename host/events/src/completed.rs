@@ -331,6 +331,14 @@ impl Completed {
         matches!(self.outcome, Outcome::Success)
     }
 
+    /// Why the call failed, if it did.
+    pub fn failure(&self) -> Option<&Failure> {
+        match &self.outcome {
+            Outcome::Success => None,
+            Outcome::Failure(failure) => Some(failure),
+        }
+    }
+
     /// Roughly the memory this call holds while it waits, in bytes.
     pub(crate) fn weight(&self) -> usize {
         let headers: usize = self
@@ -340,10 +348,9 @@ impl Completed {
             .chain(&self.response_headers)
             .map(|(name, value)| name.len() + value.len())
             .sum();
-        let error = match &self.outcome {
-            Outcome::Success => 0,
-            Outcome::Failure(failure) => failure.message.len() + failure.trace.len(),
-        };
+        let error = self
+            .failure()
+            .map_or(0, |failure| failure.message.len() + failure.trace.len());
         // Ids, names and the struct itself: about two kilobytes when all are set.
         let fixed = 2048;
         fixed

@@ -293,7 +293,10 @@ pub(crate) fn encode(
     excluded_fields: &[String],
 ) -> Result<Encoded, serde_json::Error> {
     let body = body::Body::parse(&call.request.body);
-    let mut payload = build::payload(call, &body);
+    let failure = call.failure();
+    let redacted =
+        failure.and_then(|failure| redact::failure(failure, body.messages().as_deref(), policy));
+    let mut payload = build::payload(call, &body, redacted.as_ref().or(failure));
     redact::apply(&mut payload, policy);
     // Rarely off by much: prompt and answer dominate.
     let mut event = Vec::with_capacity(
@@ -320,7 +323,7 @@ pub(crate) fn encode_proxy_failure(
 
 /// The `metadata` column of a call's spend row.
 pub(crate) fn spend_metadata(call: &Completed) -> SpendMetadata<'_> {
-    let event = StandardLoggingPayload::new(call, RedactionPolicy::default());
+    let event = StandardLoggingPayload::unredacted(call);
     let key = build::key_metadata(&call.caller, &call.route);
     SpendMetadata {
         user_api_key: key.user_api_key_hash,
@@ -338,7 +341,7 @@ pub(crate) fn spend_metadata(call: &Completed) -> SpendMetadata<'_> {
         guardrail_information: event.guardrail_information,
         status: event.status,
         batch_models: None,
-        error_information: build::failure(call).map(|failure| build::error(call, failure)),
+        error_information: call.failure().map(|failure| build::error(call, failure)),
         usage_object: event.metadata.usage_object,
         model_map_information: event.model_map_information,
         cold_storage_object_key: None,
@@ -355,12 +358,10 @@ pub(crate) fn request_tags(call: &Completed) -> Vec<Cow<'_, str>> {
 }
 
 impl<'a> StandardLoggingPayload<'a> {
-    /// The event of a call as a sink under `policy` gets it, before encoding.
-    pub fn new(call: &'a Completed, policy: RedactionPolicy) -> Self {
+    /// The event of a call before redaction.
+    pub(crate) fn unredacted(call: &'a Completed) -> Self {
         let body = body::Body::parse(&call.request.body);
-        let mut payload = build::payload(call, &body);
-        redact::apply(&mut payload, policy);
-        payload
+        build::payload(call, &body, call.failure())
     }
 }
 

@@ -8,7 +8,7 @@ mod content;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use content::{apply, without_key_info};
+pub(crate) use content::{apply, failure, without_key_info};
 
 /// What stands where content was. LiteLLM's own text: customers' queries look for it.
 pub const REDACTED: &str = "redacted-by-litellm";
@@ -20,10 +20,11 @@ pub struct RedactionSettings {
     pub turn_off_message_logging: bool,
     /// `redact_user_api_key_info`: no `user_api_key*` metadata for sinks that honour it.
     pub redact_user_api_key_info: bool,
-    /// `redact_messages_in_exceptions`: no prompt text inside error texts.
+    /// `redact_messages_in_exceptions`: no prompt text inside error texts. Finds whole texts of the
+    /// request; what a provider quotes in part takes `strict`.
     pub redact_messages_in_exceptions: bool,
     /// Message redaction also covers what may quote a prompt: guardrail requests and answers, the
-    /// client's metadata, tool calls, error texts. LiteLLM keeps these.
+    /// client's metadata, tool calls, error texts as a whole. LiteLLM keeps these.
     pub strict: bool,
 }
 
@@ -109,7 +110,7 @@ impl RedactionPolicy {
         Self {
             messages,
             key_info: settings.redact_user_api_key_info && sink.honours_key_redaction,
-            exceptions: settings.redact_messages_in_exceptions || (messages && settings.strict),
+            exceptions: settings.redact_messages_in_exceptions,
             strict: messages && settings.strict,
         }
     }

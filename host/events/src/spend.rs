@@ -64,7 +64,7 @@ impl Prompts {
     /// Everything stored (`store_prompts_in_spend_logs`), with long texts cut to `max_chars` and
     /// secrets masked.
     pub fn of(call: &Completed, max_chars: usize) -> Self {
-        let event = payload::StandardLoggingPayload::new(call, Default::default());
+        let event = payload::StandardLoggingPayload::unredacted(call);
         let messages = event.messages.as_deref().map_or("{}", RawValue::get);
         let body = std::str::from_utf8(&call.request.body).unwrap_or("{}");
         Self {

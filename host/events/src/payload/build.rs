@@ -12,7 +12,7 @@ use super::{
     CostBreakdown, CostFailure, ErrorInformation, HeaderValue, HiddenParams, Json, KeyMetadata,
     Metadata, ModelMapInformation, StandardLoggingPayload, StatusFields, Usd,
 };
-use crate::completed::{Caller, Completed, Failure, GuardrailStatus, Outcome, epoch_s};
+use crate::completed::{Caller, Completed, Failure, GuardrailStatus, epoch_s};
 use crate::mask;
 
 /// Lines of an error's chain that are kept (`MAXIMUM_TRACEBACK_LINES_TO_LOG`).
@@ -21,14 +21,17 @@ const TRACE_LINES: usize = 100;
 /// Characters of an error's message that are kept (`MAX_EXCEPTION_MESSAGE_LENGTH`).
 const MESSAGE_CHARS: usize = 2000;
 
-/// The event before redaction.
-pub(super) fn payload<'a>(call: &'a Completed, body: &Body<'a>) -> StandardLoggingPayload<'a> {
+/// The event before redaction. `failure` is the call's own, or what a policy lets through of it.
+pub(super) fn payload<'a>(
+    call: &'a Completed,
+    body: &Body<'a>,
+    failure: Option<&'a Failure>,
+) -> StandardLoggingPayload<'a> {
     let status = if call.succeeded() {
         "success"
     } else {
         "failure"
     };
-    let failure = failure(call);
     let start = epoch_s(call.times.start);
     let end = epoch_s(call.times.end);
     let first_token = call.times.first_token.filter(|_| call.stream).map(epoch_s);
@@ -208,13 +211,6 @@ pub(super) fn cost_breakdown(call: &Completed, total: Usd) -> Option<CostBreakdo
         cache_read_cost: part(cost.cache_read),
         cache_creation_cost: part(cost.cache_creation),
     })
-}
-
-pub(super) fn failure(call: &Completed) -> Option<&Failure> {
-    match &call.outcome {
-        Outcome::Success => None,
-        Outcome::Failure(failure) => Some(failure),
-    }
 }
 
 fn cost_failure(call: &Completed) -> Option<CostFailure<'_>> {

@@ -104,7 +104,7 @@ pub(super) fn encode(
             end_ns: call.times.end.as_nanosecond(),
         },
         trace: trace(call),
-        exception: build::failure(call).map(|failure| Exception {
+        exception: call.failure().map(|failure| Exception {
             class: &failure.class,
             status: failure.status,
             message: &payload.error_information.error_message,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{REDACTED, RedactionPolicy};
-use crate::completed::GuardrailRun;
+use crate::completed::{Failure, GuardrailRun};
 use crate::payload::{Json, Parameters, StandardLoggingPayload};
 
 /// Shorter texts are not searched for in error messages: `a` or `the` would tear them apart.
@@ -15,10 +15,6 @@ const SHORTEST_PROMPT_CHARS: usize = 4;
 
 /// Applies a policy to an event. Without anything to redact this costs nothing.
 pub(crate) fn apply(event: &mut StandardLoggingPayload<'_>, policy: RedactionPolicy) {
-    // Before the prompt is gone: it says what to look for.
-    if policy.exceptions {
-        redact_errors(event);
-    }
     if policy.messages {
         redact_messages(event);
     }
@@ -28,6 +24,39 @@ pub(crate) fn apply(event: &mut StandardLoggingPayload<'_>, policy: RedactionPol
     if policy.key_info {
         redact_key_info(event);
     }
+}
+
+/// A failure as a policy shows it; `None` when it is shown as it is. Prompts have to go before the texts
+/// are masked and cut, or they would not be found any more.
+pub(crate) fn failure(
+    failure: &Failure,
+    messages: Option<&RawValue>,
+    policy: RedactionPolicy,
+) -> Option<Failure> {
+    if policy.strict {
+        // A provider may quote a part of the prompt, which no search finds.
+        return Some(Failure {
+            message: REDACTED.to_owned(),
+            trace: String::new(),
+            ..failure.clone()
+        });
+    }
+    if !policy.exceptions {
+        return None;
+    }
+    let prompts = messages
+        .map(|messages| prompt_texts(messages.get()))
+        .unwrap_or_default();
+    let redacted = |text: &str| {
+        let mut text = Cow::Borrowed(text);
+        redact_prompts_in(&mut text, &prompts);
+        text.into_owned()
+    };
+    Some(Failure {
+        message: redacted(&failure.message),
+        trace: redacted(&failure.trace),
+        ..failure.clone()
+    })
 }
 
 /// The object without its `user_api_key*` members; `None` when it has none.
@@ -209,22 +238,6 @@ fn redact_key_info(event: &mut StandardLoggingPayload<'_>) {
     }
 }
 
-fn redact_errors(event: &mut StandardLoggingPayload<'_>) {
-    if event.error_str.is_none() {
-        return;
-    }
-    let prompts = event
-        .messages
-        .as_deref()
-        .map(|messages| prompt_texts(messages.get()))
-        .unwrap_or_default();
-    if let Some(text) = &mut event.error_str {
-        redact_prompts_in(text, &prompts);
-    }
-    redact_prompts_in(&mut event.error_information.error_message, &prompts);
-    redact_prompts_in(&mut event.error_information.traceback, &prompts);
-}
-
 /// Replaces every prompt that a text quotes, as it is or escaped as in JSON.
 pub(crate) fn redact_prompts_in(text: &mut Cow<'_, str>, prompts: &[String]) {
     for prompt in prompts {
@@ -232,7 +245,10 @@ pub(crate) fn redact_prompts_in(text: &mut Cow<'_, str>, prompts: &[String]) {
             *text = Cow::Owned(text.replace(prompt.as_str(), REDACTED));
         }
         let escaped = serde_json::to_string(prompt).unwrap_or_default();
-        let escaped = escaped.trim_matches('"');
+        let unquoted = escaped
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'));
+        let escaped = unquoted.unwrap_or_default();
         if !escaped.is_empty() && escaped != prompt && text.contains(escaped) {
             *text = Cow::Owned(text.replace(escaped, REDACTED));
         }
