@@ -177,14 +177,15 @@ pub(crate) fn json(bytes: &[u8]) -> Option<&RawValue> {
 /// The value without credentials in it: tool definitions may carry the headers of an MCP server, a
 /// client's metadata the keys of its log sink.
 pub(crate) fn without_secrets(raw: &RawValue) -> Json<'_> {
-    if raw.get().starts_with(['{', '['])
-        && let Ok(mut value) = serde_json::from_str::<Value>(raw.get())
-        && mask::mask_members(&mut value)
-        && let Ok(masked) = to_raw_value(&value)
-    {
-        return Cow::Owned(masked);
+    if !raw.get().starts_with(['{', '[']) {
+        return Cow::Borrowed(raw);
     }
-    Cow::Borrowed(raw)
+    // What is nested too deep to be searched is not logged.
+    let mut value = serde_json::from_str(raw.get()).unwrap_or(Value::Null);
+    if !value.is_null() && !mask::mask_members(&mut value) {
+        return Cow::Borrowed(raw);
+    }
+    Cow::Owned(to_raw_value(&value).unwrap_or_default())
 }
 
 fn prepend_system(system: &RawValue, messages: &RawValue) -> Option<Box<RawValue>> {

@@ -90,7 +90,7 @@ pub(super) fn encode(
                 tags: &payload.request_tags,
             },
             method: &call.request.method,
-            url: mask::mask(&call.request.url),
+            url: url(&call.request.url),
             body_user: body.user(),
             optional_params: &payload.model_parameters,
             model: &call.served.model,
@@ -185,6 +185,15 @@ fn own_members(metadata: &RawValue) -> IndexMap<Cow<'_, str>, &RawValue> {
         !ours && !name.starts_with("user_api_key")
     });
     members
+}
+
+/// Only a query or user information can hold a secret; most URLs have neither and are not searched.
+fn url(url: &str) -> Cow<'_, str> {
+    if url.contains(['?', '@']) {
+        mask::mask(url)
+    } else {
+        Cow::Borrowed(url)
+    }
 }
 
 fn headers(call: &Completed) -> IndexMap<&str, &str> {

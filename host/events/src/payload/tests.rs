@@ -277,6 +277,21 @@ fn excluded_members_are_left_out() {
 }
 
 #[test]
+fn what_cannot_be_searched_for_secrets_is_not_logged() {
+    let deep = format!(
+        "{}{}{}",
+        r#"{"a":"#.repeat(300),
+        r#"{"api_key":"deep-secret"}"#,
+        "}".repeat(300)
+    );
+    let mut call = chat();
+    call.request.body = format!(r#"{{"metadata":{deep},"temperature":1}}"#).into();
+    let text = text_of(&call);
+    assert!(text.contains(r#""requester_metadata":null"#) && !text.contains("deep-secret"));
+    assert!(text.contains(r#""model_parameters":{"temperature":1}"#));
+}
+
+#[test]
 fn only_a_hash_passes_as_a_key() {
     let mut call = chat();
     call.caller.key_hash = Some("sk-not-hashed-at-all".to_owned());

@@ -1,1 +1,394 @@
+//! Rows reach the disk by themselves, in groups, once, whatever the disk does and however we end.
 
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use prometheus_client::registry::Registry;
+use tempfile::TempDir;
+
+use super::*;
+use crate::spend::SpendFilter;
+use crate::store::StoreOptions;
+
+/// Ends a test that would hang.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Names the database to the process that is going to be killed.
+const CRASH_DB: &str = "WITGATE_STORE_CRASH_TEST_DB";
+
+struct Fixture {
+    store: Store,
+    writer: SpendWriter,
+    token: CancellationToken,
+    tracker: TaskTracker,
+    registry: Registry,
+}
+
+impl Fixture {
+    async fn new(url: &str, options: SpendOptions) -> Self {
+        let store_options = StoreOptions {
+            busy_timeout: Duration::from_millis(20),
+            ..Default::default()
+        };
+        let store = Store::open(url, &store_options).await.unwrap();
+        let mut registry = Registry::default();
+        let (tracker, token) = (TaskTracker::new(), CancellationToken::new());
+        let writer = SpendWriter::start(
+            &store,
+            options,
+            WriterParts {
+                tracker: tracker.clone(),
+                token: token.clone(),
+                metrics: StoreMetrics::register(&mut registry),
+                now: Arc::new(|| Timestamp::UNIX_EPOCH),
+            },
+        );
+        Self {
+            store,
+            writer,
+            token,
+            tracker,
+            registry,
+        }
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        let start = format!("witgate_spend_{name} ");
+        text.lines()
+            .find_map(|line| line.strip_prefix(&start))
+            .unwrap_or_else(|| panic!("no {start} in {text}"))
+            .parse()
+            .unwrap()
+    }
+
+    async fn count(&self) -> u64 {
+        self.store.spend_log_count().await.unwrap()
+    }
+
+    /// Waits for something that other tasks bring about.
+    async fn until(&self, what: &str, done: impl AsyncFn(&Self) -> bool) {
+        let wait = async {
+            while !done(self).await {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait)
+            .await
+            .unwrap_or_else(|_| panic!("never happened: {what}"));
+    }
+}
+
+/// Never commits by itself within a test.
+fn by_hand() -> SpendOptions {
+    SpendOptions {
+        commit_interval: Duration::from_secs(3600),
+        retry_first: Duration::from_millis(5),
+        retry_longest: Duration::from_millis(20),
+        ..Default::default()
+    }
+}
+
+fn row(id: usize) -> SpendRow {
+    SpendRow {
+        request_id: format!("req-{id:06}"),
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn rows_are_committed_after_the_interval() {
+    let options = SpendOptions {
+        commit_interval: Duration::from_millis(20),
+        ..by_hand()
+    };
+    let fixture = Fixture::new("sqlite::memory:", options).await;
+    for id in 0..3 {
+        assert!(fixture.writer.record(row(id)));
+    }
+    fixture
+        .until("three rows", async |f| f.count().await == 3)
+        .await;
+    fixture
+        .until("an empty queue", async |f| f.writer.pending() == 0)
+        .await;
+    assert_eq!(fixture.metric("rows_written_total"), 3.0);
+    assert_eq!(fixture.metric("rows_queued"), 0.0);
+    assert_eq!(fixture.metric("rows_queued_bytes"), 0.0);
+    assert_eq!(fixture.metric("commit_seconds_count"), 1.0);
+}
+
+#[tokio::test]
+async fn a_complete_group_does_not_wait() {
+    let options = SpendOptions {
+        commit_rows: 5,
+        ..by_hand()
+    };
+    let fixture = Fixture::new("sqlite::memory:", options).await;
+    for id in 0..12 {
+        fixture.writer.record(row(id));
+    }
+    fixture
+        .until("two groups", async |f| f.writer.pending() == 2)
+        .await;
+    assert_eq!(fixture.count().await, 10);
+    assert_eq!(fixture.metric("commit_seconds_count"), 2.0);
+}
+
+#[tokio::test]
+async fn a_flush_returns_when_everything_before_it_is_there() {
+    let fixture = Fixture::new("sqlite::memory:", by_hand()).await;
+    fixture.writer.flush().await.unwrap();
+    for id in 0..1000 {
+        fixture.writer.record(row(id));
+    }
+    fixture.writer.record_with(100, || row(1000));
+    fixture.writer.flush().await.unwrap();
+    assert_eq!(fixture.count().await, 1001);
+    assert!(
+        !fixture.writer.record_with(usize::MAX, || row(0)),
+        "no room"
+    );
+}
+
+#[tokio::test]
+async fn the_same_request_is_written_once() {
+    let fixture = Fixture::new("sqlite::memory:", by_hand()).await;
+    for id in [1, 2, 1] {
+        fixture.writer.record(row(id));
+    }
+    fixture.writer.flush().await.unwrap();
+    fixture.writer.record(row(2));
+    fixture.writer.flush().await.unwrap();
+    assert_eq!(fixture.count().await, 2);
+    assert_eq!(fixture.metric("rows_duplicate_total"), 2.0);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_counts() {
+    let by_rows = SpendOptions {
+        queue_rows: 3,
+        ..by_hand()
+    };
+    let by_bytes = SpendOptions {
+        queue_bytes: 3 * row(0).weight(),
+        ..by_hand()
+    };
+    for options in [by_rows, by_bytes] {
+        let fixture = Fixture::new("sqlite::memory:", options).await;
+        let taken = (0..5).map(|id| fixture.writer.record(row(id)));
+        assert_eq!(taken.collect::<Vec<_>>(), [true, true, true, false, false]);
+        assert_eq!(fixture.metric("rows_refused_total"), 2.0);
+        fixture.writer.flush().await.unwrap();
+        assert!(fixture.writer.record(row(5)), "room again");
+        assert_eq!(fixture.count().await, 3);
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_made_costs_only_itself() {
+    let fixture = Fixture::new("sqlite::memory:", by_hand()).await;
+    fixture.writer.record(row(0));
+    fixture.writer.record_with(1, || panic!("as intended"));
+    fixture.writer.record(row(1));
+    fixture.writer.flush().await.unwrap();
+    assert_eq!(fixture.count().await, 2);
+    assert_eq!(fixture.metric("rows_dropped_total"), 1.0);
+}
+
+/// A full disk: nothing is lost, order is kept, and it goes on when there is room.
+#[tokio::test]
+async fn a_disk_that_fails_is_tried_again() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("w.db");
+    let fixture = Fixture::new(path.to_str().unwrap(), by_hand()).await;
+    limit_pages(&fixture.store, 1).await;
+    for id in 0..200 {
+        let metadata = format!("\"{}\"", "x".repeat(2000));
+        fixture.writer.record(SpendRow {
+            metadata,
+            ..row(id)
+        });
+    }
+    let writer = fixture.writer.clone();
+    let flush = fixture.tracker.spawn(async move { writer.flush().await });
+    fixture
+        .until("repetitions", async |f| {
+            f.metric("commit_failures_total") >= 3.0
+        })
+        .await;
+    assert_eq!(fixture.count().await, 0);
+    assert_eq!(fixture.writer.pending(), 200);
+    assert!(!flush.is_finished());
+
+    limit_pages(&fixture.store, 1_000_000).await;
+    flush.await.unwrap().unwrap();
+    assert_eq!(fixture.count().await, 200);
+    assert_eq!(fixture.metric("rows_dropped_total"), 0.0);
+}
+
+#[tokio::test]
+async fn another_process_that_holds_the_file_only_delays() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("w.db");
+    let fixture = Fixture::new(path.to_str().unwrap(), by_hand()).await;
+    let other = Store::open(path.to_str().unwrap(), &StoreOptions::default())
+        .await
+        .unwrap();
+    let lock = other.writer().begin_with("BEGIN EXCLUSIVE").await.unwrap();
+    fixture.writer.record(row(0));
+    let writer = fixture.writer.clone();
+    let flush = fixture.tracker.spawn(async move { writer.flush().await });
+    fixture
+        .until("a collision", async |f| {
+            f.metric("commit_failures_total") >= 1.0
+        })
+        .await;
+    drop(lock);
+    // A dropped transaction is rolled back when its connection is next used, or closed.
+    other.close().await;
+    flush.await.unwrap().unwrap();
+    assert_eq!(fixture.count().await, 1);
+}
+
+#[tokio::test]
+async fn a_drain_writes_everything_and_closes() {
+    let fixture = Fixture::new("sqlite::memory:", by_hand()).await;
+    for id in 0..1500 {
+        fixture.writer.record(row(id));
+    }
+    assert_eq!(fixture.writer.drain(PATIENCE).await, 0);
+    assert_eq!(fixture.count().await, 1500);
+    assert!(!fixture.writer.record(row(1500)));
+    fixture.writer.flush().await.unwrap();
+    fixture.tracker.close();
+    fixture.tracker.wait().await;
+}
+
+#[tokio::test]
+async fn a_drain_of_a_dead_disk_ends_and_tells_what_is_lost() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("w.db");
+    let fixture = Fixture::new(path.to_str().unwrap(), by_hand()).await;
+    limit_pages(&fixture.store, 1).await;
+    for id in 0..700 {
+        let metadata = format!("\"{}\"", "x".repeat(2000));
+        fixture.writer.record(SpendRow {
+            metadata,
+            ..row(id)
+        });
+    }
+    let writer = fixture.writer.clone();
+    let flush = fixture.tracker.spawn(async move { writer.flush().await });
+    fixture
+        .until("a failure", async |f| {
+            f.metric("commit_failures_total") >= 1.0
+        })
+        .await;
+    assert_eq!(fixture.writer.drain(Duration::from_millis(50)).await, 700);
+    assert_eq!(flush.await.unwrap(), Err(WriterEnded));
+    assert_eq!(fixture.metric("rows_dropped_total"), 700.0);
+    assert_eq!(fixture.metric("rows_queued"), 0.0);
+}
+
+#[tokio::test]
+async fn a_cancelled_token_ends_at_once() {
+    let fixture = Fixture::new("sqlite::memory:", by_hand()).await;
+    fixture.writer.record(row(0));
+    fixture.token.cancel();
+    fixture.tracker.close();
+    fixture.tracker.wait().await;
+    assert_eq!(fixture.metric("rows_dropped_total"), 1.0);
+    assert!(!fixture.writer.record(row(1)));
+    assert_eq!(fixture.writer.drain(PATIENCE).await, 1);
+}
+
+/// A process that records without end is killed: what it saw committed is there, without gaps.
+#[tokio::test]
+async fn committed_rows_survive_kill_9() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("w.db");
+    let committed = kill_after(&path, 500);
+    let store = Store::open(path.to_str().unwrap(), &StoreOptions::default())
+        .await
+        .unwrap();
+    let mut rows = store
+        .spend_logs(&SpendFilter::default(), 1_000_000)
+        .await
+        .unwrap();
+    assert!(
+        rows.len() >= committed,
+        "{} of {committed} rows",
+        rows.len()
+    );
+    rows.sort_by(|one, other| one.request_id.cmp(&other.request_id));
+    for (id, found) in rows.iter().enumerate() {
+        assert_eq!(found.request_id, row(id).request_id);
+    }
+}
+
+/// Starts this test binary as the process to be killed, waits until it has seen `rows` committed,
+/// kills it, and returns how many it had seen.
+fn kill_after(path: &Path, rows: usize) -> usize {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "writer::tests::the_process_to_be_killed",
+            "--nocapture",
+        ])
+        .env(CRASH_DB, path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut seen = 0;
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if let Some(count) = line.strip_prefix("committed ") {
+            seen = count.parse().unwrap();
+        }
+        if seen >= rows {
+            break;
+        }
+    }
+    // SIGKILL, in the middle of whatever it does.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(seen >= rows, "the process ended by itself");
+    seen
+}
+
+/// Records rows until it is killed, and tells how many it saw committed by the interval alone. Does
+/// nothing when the tests run: it is the other half of `committed_rows_survive_kill_9`.
+#[tokio::test]
+async fn the_process_to_be_killed() {
+    let Ok(path) = std::env::var(CRASH_DB) else {
+        return;
+    };
+    let options = SpendOptions {
+        commit_interval: Duration::from_millis(5),
+        ..Default::default()
+    };
+    let fixture = Fixture::new(&path, options).await;
+    let mut recorded: usize = 0;
+    loop {
+        for _ in 0..10 {
+            recorded += usize::from(fixture.writer.record(row(recorded)));
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let committed = recorded - fixture.writer.pending();
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "committed {committed}").unwrap();
+        out.flush().unwrap();
+    }
+}
+
+async fn limit_pages(store: &Store, pages: u32) {
+    sqlx::query(sqlx::AssertSqlSafe(format!(
+        "PRAGMA max_page_count = {pages}"
+    )))
+    .execute(store.writer())
+    .await
+    .unwrap();
+}
