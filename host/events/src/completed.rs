@@ -340,7 +340,7 @@ impl Completed {
     }
 
     /// Roughly the memory this call holds while it waits, in bytes.
-    pub(crate) fn weight(&self) -> usize {
+    pub fn weight(&self) -> usize {
         let headers: usize = self
             .request
             .headers

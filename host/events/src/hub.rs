@@ -151,7 +151,8 @@ impl Hub {
     }
 
     /// Hands a finished call to every sink that wants it. Never waits, never serialises.
-    pub fn publish(&self, call: Completed) -> Published {
+    pub fn publish(&self, call: impl Into<Arc<Completed>>) -> Published {
+        let call = call.into();
         let kind = if call.succeeded() {
             EventKind::Success
         } else {
@@ -174,7 +175,7 @@ impl Hub {
 
     /// Puts a new configuration in force. Sinks of the same name keep their queue and are served by
     /// the new sink from the next delivery on; sinks no longer named take no new events and get
-    /// [a while](REMOVED_SINK_GRACE) to deliver what they have, in the background.
+    /// half a minute to deliver what they have, in the background.
     pub fn replace(&self, config: HubConfig) {
         let mut sinks: Vec<SinkEntry> = Vec::with_capacity(config.sinks.len());
         for entry in config.sinks {

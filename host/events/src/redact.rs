@@ -58,22 +58,18 @@ pub struct RequestRedaction {
 }
 
 impl RequestRedaction {
-    /// Reads the two headers. Any non-empty value counts, `false` included, as in LiteLLM.
-    pub fn from_headers<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut found = Self::default();
-        for (name, value) in headers {
-            if value.is_empty() {
-                continue;
-            }
-            if name.eq_ignore_ascii_case("litellm-disable-message-redaction") {
-                found.disable_header = true;
-            } else if name.eq_ignore_ascii_case("litellm-enable-message-redaction")
-                || name.eq_ignore_ascii_case("x-litellm-enable-message-redaction")
-            {
-                found.enable_header = true;
-            }
+    /// Adds what the request's headers say to what is known already (from its key, team or body). Any
+    /// non-empty value counts, `false` included, as in LiteLLM. `header` finds a header by its
+    /// lower-case name.
+    pub fn from_headers<V: AsRef<str>>(header: impl Fn(&str) -> Option<V>, known: &Self) -> Self {
+        let sent = |name: &str| header(name).is_some_and(|value| !value.as_ref().trim().is_empty());
+        Self {
+            disable_header: known.disable_header || sent("litellm-disable-message-redaction"),
+            enable_header: known.enable_header
+                || sent("litellm-enable-message-redaction")
+                || sent("x-litellm-enable-message-redaction"),
+            turn_off_message_logging: known.turn_off_message_logging,
         }
-        found
     }
 }
 

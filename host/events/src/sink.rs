@@ -1,5 +1,6 @@
 //! What a sink is to the hub: a name, the events it wants, how to deliver, and what it may see.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,25 @@ pub struct EncodedEvent {
     /// Parameters of this request for sinks, credentials among them. A sink adapter passes on only
     /// those that belong to its own kind of sink.
     pub dynamic: Arc<Dynamic>,
+}
+
+impl EncodedEvent {
+    /// The context with a member `dynamic`: the request's parameters for sinks whose name `belongs` to
+    /// this sink. Without any, the context as it is.
+    pub fn context_with_dynamic(&self, belongs: impl Fn(&str) -> bool) -> Bytes {
+        let own: BTreeMap<&String, &String> = self
+            .dynamic
+            .0
+            .iter()
+            .filter(|(name, _)| belongs(name))
+            .collect();
+        let open = self.context.strip_suffix(b"}").filter(|_| !own.is_empty());
+        let (Some(open), Ok(own)) = (open, serde_json::to_vec(&own)) else {
+            return self.context.clone();
+        };
+        let comma: &[u8] = if open == b"{" { b"" } else { b"," };
+        [open, comma, b"\"dynamic\":", &own, b"}"].concat().into()
+    }
 }
 
 /// What an event is about.
@@ -196,5 +216,38 @@ impl Default for RetryPolicy {
             attempts: 12,
             give_up_after: Duration::from_secs(300),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sink_sees_only_its_own_parameters() {
+        let event = |context: &'static str| EncodedEvent {
+            id: String::new(),
+            kind: EventKind::Success,
+            json: Bytes::new(),
+            context: Bytes::from_static(context.as_bytes()),
+            dynamic: Arc::new(Dynamic(BTreeMap::from([
+                ("langfuse_secret".to_owned(), "a\"b".to_owned()),
+                ("dd_api_key".to_owned(), "c".to_owned()),
+            ]))),
+        };
+        let langfuse = |name: &str| name.starts_with("langfuse_");
+        let own = r#""dynamic":{"langfuse_secret":"a\"b"}"#;
+        for (context, expected) in [
+            (r#"{"request":{}}"#, format!(r#"{{"request":{{}},{own}}}"#)),
+            ("{}", format!("{{{own}}}")),
+        ] {
+            assert_eq!(event(context).context_with_dynamic(langfuse), expected);
+            assert_eq!(event(context).context_with_dynamic(|_| false), context);
+        }
+        let debug = format!("{:?}", event("{}"));
+        assert!(
+            debug.contains("dd_api_key") && !debug.contains("a\\\"b"),
+            "{debug}"
+        );
     }
 }

@@ -21,15 +21,15 @@ pub(super) struct Entry {
 }
 
 enum What {
-    Call(Box<Completed>),
+    Call(Arc<Completed>),
     ProxyFailure(Box<ProxyFailure>),
 }
 
 impl Entry {
-    pub fn call(call: Completed, excluded_fields: Arc<[String]>) -> Self {
+    pub fn call(call: Arc<Completed>, excluded_fields: Arc<[String]>) -> Self {
         Self {
             weight: call.weight(),
-            what: What::Call(Box::new(call)),
+            what: What::Call(call),
             excluded_fields,
             encodings: Mutex::default(),
         }

@@ -85,7 +85,7 @@ fn any_non_empty_header_counts() {
             true,
             false,
         ),
-        (&[("LiteLLM-Enable-Message-Redaction", "true")], false, true),
+        (&[("litellm-enable-message-redaction", "true")], false, true),
         (&[("x-litellm-enable-message-redaction", "1")], false, true),
         (&[("x-litellm-enable-message-redaction", "")], false, false),
         (
@@ -95,7 +95,18 @@ fn any_non_empty_header_counts() {
         ),
     ];
     for (headers, disable, enable) in cases {
-        let found = RequestRedaction::from_headers(headers.iter().copied());
+        let header = |name: &str| {
+            headers
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|pair| pair.1)
+        };
+        let known = RequestRedaction {
+            turn_off_message_logging: Some(true),
+            ..Default::default()
+        };
+        let found = RequestRedaction::from_headers(header, &known);
+        assert_eq!(found.turn_off_message_logging, Some(true));
         assert_eq!(
             (found.disable_header, found.enable_header),
             (disable, enable),
