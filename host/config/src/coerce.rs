@@ -71,6 +71,9 @@ pub(crate) fn fit(
             _ => problems.push(mismatch(node, kind, path, secret)),
         },
         Kind::Fallbacks => fallbacks(node, path, problems),
+        Kind::Known(words) if node.as_text().is_some() => {
+            known(node, words, path, secret, problems)
+        }
         Kind::Any => {}
         Kind::Map | Kind::Section if node.as_map().is_some() => {}
         Kind::Either(kinds) => either(node, kinds, kind, path, secret, problems),
@@ -234,6 +237,29 @@ fn fallbacks(node: &Node, path: &str, problems: &mut Vec<Problem>) {
             }
         }
     }
+}
+
+/// Warns about a word nobody knows: newer releases may know more of them.
+fn known(node: &Node, words: &[String], path: &str, secret: bool, problems: &mut Vec<Problem>) {
+    let Some(text) = node
+        .as_text()
+        .filter(|text| !words.iter().any(|word| word == text))
+    else {
+        return;
+    };
+    let shown = quotable(node)
+        .filter(|_| !secret && node.variable.is_none())
+        .map(|text| format!(" `{text}`"));
+    let message = format!(
+        "the value{} is none that is known",
+        shown.unwrap_or_default()
+    );
+    let near = suggest::nearest(text, words.iter().map(String::as_str));
+    let fix = near.map_or_else(
+        || format!("known are {}", suggest::one_of(words)),
+        |near| format!("did you mean `{near}`?"),
+    );
+    problems.push(Problem::warning(ProblemKind::Reference, &node.at, path, message).fix(fix));
 }
 
 /// The error for a value that does not fit.

@@ -45,6 +45,7 @@ pub struct Config {
     /// print [`Config::redacted`].
     pub raw: Value,
     pub(crate) planned: Vec<(String, String)>,
+    pub(crate) accepted: Vec<(String, String)>,
 }
 
 impl Config {
@@ -54,10 +55,15 @@ impl Config {
         self.planned.clone()
     }
 
+    /// The keys and variables in use that have no effect here, each with the reason.
+    pub fn accepted_in_use(&self) -> Vec<(String, String)> {
+        self.accepted.clone()
+    }
+
     /// The whole configuration with every secret replaced by `***`: for people and for logs.
     pub fn redacted(&self) -> Value {
         let mut raw = self.raw.clone();
-        crate::typed::redact(&mut raw);
+        crate::redact::redact(&mut raw);
         raw
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 use indexmap::IndexMap;
 
@@ -39,6 +40,22 @@ impl Env {
     /// The value of a variable, an empty one counting as not set.
     pub fn non_empty(&self, name: &str) -> Option<&str> {
         self.get(name).filter(|value| !value.trim().is_empty())
+    }
+
+    /// A variable read as a boolean: `true/1/yes/on` and `false/0/no/off`, in any case. None when
+    /// it is not set or says something else, which the load reports.
+    pub fn flag(&self, name: &str) -> Option<bool> {
+        match self.non_empty(name)?.trim().to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Some(true),
+            "false" | "0" | "no" | "off" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// A variable read as a number or any other type that has a text form. None when it is not set
+    /// or cannot be read, which the load reports for defined variables.
+    pub fn parse<T: FromStr>(&self, name: &str) -> Option<T> {
+        self.non_empty(name)?.trim().parse().ok()
     }
 
     /// The value the process has, whatever the configuration says.
@@ -79,6 +96,30 @@ impl fmt::Debug for Env {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_read_as_types() {
+        let env = Env::new([
+            ("T", " Yes "),
+            ("F", "0"),
+            ("X", "maybe"),
+            ("E", ""),
+            ("N", " 4.5 "),
+        ]);
+        assert_eq!(
+            ["T", "F", "X", "E", "U"].map(|name| env.flag(name)),
+            [Some(true), Some(false), None, None, None]
+        );
+        assert_eq!(
+            (
+                env.parse::<f64>("N"),
+                env.parse::<u16>("N"),
+                env.parse::<u16>("U")
+            ),
+            (Some(4.5), None, None)
+        );
+        assert_eq!((env.get("E"), env.non_empty("E")), (Some(""), None));
+    }
 
     #[test]
     fn the_overlay_wins_and_the_process_stays() {

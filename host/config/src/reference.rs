@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::definition::kind::Kind;
 use crate::definition::{Status, definitions, sections, variables};
 
 const HEAD: &str = "# Configuration reference
@@ -33,7 +34,7 @@ pub fn reference_markdown() -> String {
             row(
                 &mut page,
                 name,
-                &definition.kind.to_string(),
+                &definition.kind,
                 &definition.default,
                 &definition.status,
                 &doc,
@@ -54,7 +55,7 @@ pub fn reference_markdown() -> String {
         row(
             &mut page,
             &variable.name,
-            &variable.kind.to_string(),
+            &variable.kind,
             &variable.default,
             &variable.status,
             &doc,
@@ -70,28 +71,45 @@ fn with_reason(doc: &str, status: &Status) -> String {
     }
 }
 
-fn row(page: &mut String, name: &str, kind: &str, default: &str, status: &Status, doc: &str) {
-    let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
-    let kind = cell(
-        &kind
-            .replace("enum(", "")
-            .replace(')', "")
-            .replace('|', " \\| ")
-            .replace("\\|", "/"),
-    );
+fn row(page: &mut String, name: &str, kind: &Kind, default: &str, status: &Status, doc: &str) {
     let default = if default.is_empty() {
         String::new()
     } else {
         format!("`{}`", cell(default))
     };
+    let (name, kind, doc) = (cell(name), cell(&in_words(kind)), cell(doc));
     let _ = writeln!(
         page,
-        "| `{}` | {} | {default} | {} | {} |",
-        cell(name),
-        kind.replace('<', " of ").replace('>', ""),
-        status.word(),
-        cell(doc)
+        "| `{name}` | {kind} | {default} | {} | {doc} |",
+        status.word()
     );
+}
+
+/// A type as a reader wants it.
+fn in_words(kind: &Kind) -> String {
+    match kind {
+        Kind::Enum(words) => words
+            .iter()
+            .map(|word| format!("`{word}`"))
+            .collect::<Vec<_>>()
+            .join(", "),
+        Kind::Count | Kind::Int => "integer".to_owned(),
+        Kind::String | Kind::Text | Kind::Known(_) => "text".to_owned(),
+        Kind::Code => "plugin".to_owned(),
+        Kind::Names => "list of names".to_owned(),
+        Kind::Map | Kind::Section => "mapping".to_owned(),
+        Kind::List(item) if matches!(**item, Kind::Map | Kind::Section) => {
+            "list of mappings".to_owned()
+        }
+        Kind::List(item) => format!("list of {}", in_words(item)),
+        Kind::MapOf(value) => format!("mapping to {}", in_words(value)),
+        Kind::Either(kinds) => kinds.iter().map(in_words).collect::<Vec<_>>().join(" or "),
+        other => other.to_string(),
+    }
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
 }
 
 #[cfg(test)]
@@ -103,7 +121,7 @@ mod tests {
         let page = reference_markdown();
         let rows = page.lines().filter(|line| line.starts_with("| `")).count();
         assert_eq!(rows, definitions().len() + variables().len());
-        assert!(page.contains("| `master_key` | string | `LITELLM_MASTER_KEY` | supported |"));
+        assert!(page.contains("| `master_key` | text | `LITELLM_MASTER_KEY` | supported |"));
         assert!(page.contains("| `LITELLM_LICENSE` |"));
         for line in page.lines().filter(|line| line.starts_with("| `")) {
             assert_eq!(line.replace("\\|", "").matches('|').count(), 6, "{line}");

@@ -65,6 +65,7 @@ fn kind(kind: &Kind, tree: &Tree) -> Value {
         ),
         Kind::Days => or_variable(json!({ "type": "string", "pattern": "^[1-9][0-9]*d$" })),
         Kind::String | Kind::Url | Kind::Path | Kind::Code => json!({ "type": "string" }),
+        Kind::Known(words) => json!({ "type": "string", "examples": words }),
         Kind::Text => json!({ "type": ["string", "number", "boolean"] }),
         Kind::Enum(words) => or_variable(json!({ "enum": words })),
         Kind::Names => {

@@ -13,16 +13,16 @@ use crate::config::{
     PluginEntry,
 };
 use crate::definition::kind::Kind;
-use crate::definition::{Status, Upstream, find, variables};
+use crate::definition::{Upstream, find};
 use crate::env::Env;
-use crate::node::{Data, Node};
+use crate::idle;
+use crate::node::Node;
 use crate::problem::{Problem, ProblemKind};
-use crate::secret::is_secret_name;
-use crate::tree::{self, Tree};
 
 /// Builds the configuration. `raw` is the same tree as the file gives it, before variables filled
 /// what it leaves out.
 pub(crate) fn config(root: &Node, raw: Value, env: &Env, problems: &mut Vec<Problem>) -> Config {
+    let idle = idle::find(root, env);
     let mut config = Config {
         model_list: items(root, "model_list", problems, model_entry),
         credentials: items(root, "credential_list", problems, |node, _, _| {
@@ -39,42 +39,11 @@ pub(crate) fn config(root: &Node, raw: Value, env: &Env, problems: &mut Vec<Prob
             .unwrap_or_default(),
         environment: env.overlay().clone(),
         raw,
-        planned: planned(root, env),
+        planned: idle.planned.into_iter().collect(),
+        accepted: idle.accepted.into_iter().collect(),
     };
     database(&mut config, root, problems);
     config
-}
-
-/// Replaces the values of secrets by `***`, judged by their definitions and names.
-pub(crate) fn redact(raw: &mut Value) {
-    redact_at(raw, Some(tree::root()), false);
-}
-
-fn redact_at(value: &mut Value, place: Option<&Tree>, secret: bool) {
-    match value {
-        Value::Object(entries) => {
-            for (name, value) in entries {
-                let child = place.and_then(|place| place.child(name));
-                let defined = child
-                    .and_then(|child| child.definition)
-                    .map(|definition| definition.secret);
-                redact_at(
-                    value,
-                    child,
-                    secret || defined.unwrap_or_else(|| is_secret_name(name)),
-                );
-            }
-        }
-        Value::Array(items) => {
-            let item = place.and_then(Tree::item);
-            items
-                .iter_mut()
-                .for_each(|value| redact_at(value, item, secret));
-        }
-        Value::Null | Value::Bool(_) => {}
-        _ if secret => *value = Value::String("***".to_owned()),
-        _ => {}
-    }
 }
 
 /// The items of a list section, each made by `make` from the node and its path.
@@ -323,71 +292,6 @@ fn database(config: &mut Config, root: &Node, problems: &mut Vec<Problem>) {
             .fix("write `sqlite:PATH`, or leave it out for the SQLite file in the data directory"),
         ),
     }
-}
-
-/// The planned keys that are given and say something else than their default, each once, then the
-/// planned variables of the gateway itself. Variables of plugins are not listed: `AWS_REGION_NAME`
-/// is set for many reasons.
-fn planned(root: &Node, env: &Env) -> Vec<(String, String)> {
-    let mut found = IndexMap::new();
-    planned_at(root, tree::root(), &mut found);
-    for variable in variables() {
-        let ours = variable.owner != "plugins" && variable.name != "NO_PROXY";
-        let set = env
-            .non_empty(&variable.name)
-            .is_some_and(|text| !same_as_default(text, &variable.default));
-        if ours && set && variable.status == Status::Planned {
-            found.insert(variable.name.clone(), variable.doc.clone());
-        }
-    }
-    found.into_iter().collect()
-}
-
-fn planned_at(node: &Node, place: &Tree, found: &mut IndexMap<String, String>) {
-    if node.is_null() {
-        return;
-    }
-    if let Some(definition) = place.definition {
-        if definition.status == Status::Planned {
-            if !same_as_default(&default_form(node), &definition.default) {
-                found.insert(definition.path.clone(), definition.doc.clone());
-            }
-            return;
-        }
-        if definition.path == "router_settings.routing_strategy"
-            && node.as_text() != Some("simple-shuffle")
-        {
-            let doc = "Only simple-shuffle chooses deployments yet; it is used instead.";
-            found.insert(definition.path.clone(), doc.to_owned());
-        }
-    }
-    match &node.data {
-        Data::Map(entries) => {
-            for (name, entry) in entries {
-                if let Some(child) = place.child(name) {
-                    planned_at(&entry.node, child, found);
-                }
-            }
-        }
-        Data::List(items) => {
-            if let Some(item) = place.item() {
-                items.iter().for_each(|node| planned_at(node, item, found));
-            }
-        }
-        _ => {}
-    }
-}
-
-/// A value as defaults are written in the tables.
-fn default_form(node: &Node) -> String {
-    match &node.data {
-        Data::Text(text) => text.clone(),
-        _ => node.to_json().to_string(),
-    }
-}
-
-fn same_as_default(text: &str, default: &str) -> bool {
-    text.eq_ignore_ascii_case(default) || (text == "false" && matches!(default, "unset" | "none"))
 }
 
 /// The entries of a mapping as JSON, without those that are null.

@@ -62,10 +62,20 @@ struct Builder<'a> {
     file: &'a Arc<str>,
     problems: &'a mut Vec<Problem>,
     open: Vec<Open>,
-    anchors: HashMap<usize, (Node, usize)>,
+    anchors: HashMap<usize, Anchored>,
     values: usize,
     root: Option<Node>,
     ended: bool,
+}
+
+/// A value with a name, and what expanding an alias to it adds.
+#[derive(Clone)]
+struct Anchored {
+    node: Node,
+    /// How many values it is made of.
+    size: usize,
+    /// How many levels of lists and mappings it has.
+    height: usize,
 }
 
 /// A list or mapping whose end has not been met.
@@ -74,6 +84,8 @@ struct Open {
     anchor: usize,
     /// How many values had been built when it began, to know its size when it ends.
     values_before: usize,
+    /// How many levels its content has so far.
+    height: usize,
     content: Content,
 }
 
@@ -168,8 +180,8 @@ impl Builder<'_> {
         };
         self.count(1, &at)?;
         let node = Node::new(data, at);
-        self.remember(anchor, &node, 1);
-        self.place(node)
+        self.remember(anchor, &node, 1, 0);
+        self.place(node, 0)
     }
 
     fn begin(&mut self, content: Content, anchor: usize, at: Position) -> Result<(), Problem> {
@@ -180,17 +192,13 @@ impl Builder<'_> {
         {
             return Err(syntax(&at, "a key must be a text, not a list or mapping"));
         }
-        if self.open.len() >= DEPTH_MAX {
-            return Err(syntax(
-                &at,
-                &format!("is nested more than {DEPTH_MAX} levels deep"),
-            ));
-        }
+        self.allow_depth(1, &at)?;
         self.count(1, &at)?;
         self.open.push(Open {
             at,
             anchor,
             values_before: self.values,
+            height: 0,
             content,
         });
         Ok(())
@@ -201,6 +209,7 @@ impl Builder<'_> {
             at,
             anchor,
             values_before,
+            height,
             content,
         }) = self.open.pop()
         else {
@@ -213,15 +222,19 @@ impl Builder<'_> {
             } => Data::Map(merge(entries, merged)),
         };
         let node = Node::new(data, at);
-        self.remember(anchor, &node, self.values - values_before + 1);
-        self.place(node)
+        let size = self.values - values_before + 1;
+        self.remember(anchor, &node, size, height + 1);
+        self.place(node, height + 1)
     }
 
     fn alias(&mut self, anchor: usize, at: Position) -> Result<(), Problem> {
         // An anchor is known only once its value has ended: `&a [*a]` is refused here.
-        let Some((node, size)) = self.anchors.get(&anchor).cloned() else {
+        let Some(Anchored { node, size, height }) = self.anchors.get(&anchor).cloned() else {
             return Err(syntax(&at, "an alias inside the value it names"));
         };
+        // Before the value is put anywhere: a chain of aliases could grow as deep as the file is
+        // long, and everything that walks values recurses.
+        self.allow_depth(height, &at)?;
         self.count(size, &at)?;
         let as_key = matches!(
             self.open.last(),
@@ -231,7 +244,7 @@ impl Builder<'_> {
             })
         );
         if !as_key {
-            return self.place(node);
+            return self.place(node, height);
         }
         let Data::Text(name) = node.data else {
             return Err(syntax(&at, "a key must be a text"));
@@ -246,10 +259,28 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn remember(&mut self, anchor: usize, node: &Node, size: usize) {
+    fn remember(&mut self, anchor: usize, node: &Node, size: usize, height: usize) {
         if anchor > 0 {
-            self.anchors.insert(anchor, (node.clone(), size));
+            self.anchors.insert(
+                anchor,
+                Anchored {
+                    node: node.clone(),
+                    size,
+                    height,
+                },
+            );
         }
+    }
+
+    /// Refuses a value of so many levels below the open ones, if that is too deep.
+    fn allow_depth(&self, levels: usize, at: &Position) -> Result<(), Problem> {
+        if self.open.len() + levels > DEPTH_MAX {
+            return Err(syntax(
+                at,
+                &format!("is nested more than {DEPTH_MAX} levels deep"),
+            ));
+        }
+        Ok(())
     }
 
     fn count(&mut self, values: usize, at: &Position) -> Result<(), Problem> {
@@ -266,11 +297,12 @@ impl Builder<'_> {
     }
 
     /// Puts a finished value where it belongs: in the list or mapping around it, or at the top.
-    fn place(&mut self, node: Node) -> Result<(), Problem> {
+    fn place(&mut self, node: Node, height: usize) -> Result<(), Problem> {
         let Some(open) = self.open.last_mut() else {
             self.root = Some(node);
             return Ok(());
         };
+        open.height = open.height.max(height);
         match &mut open.content {
             Content::List(items) => items.push(node),
             Content::Map {

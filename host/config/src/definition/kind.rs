@@ -33,6 +33,8 @@ pub enum Kind {
     Code,
     /// One of these words.
     Enum(Vec<std::string::String>),
+    /// A text, usually one of these words; another one is taken with a warning.
+    Known(Vec<std::string::String>),
     /// A list of texts, or one text for a list of one.
     Names,
     /// Fallbacks: a list of one-key mappings from a model group to a list of targets.
@@ -73,7 +75,7 @@ const WORDS: [(&str, Kind); 17] = [
 ];
 
 impl Kind {
-    /// Reads the grammar of the tables: a word, `enum(a|b)`, `list<kind>`, `map<kind>`, or several
+    /// Reads the grammar of the tables: a word, `enum(a|b)`, `known(a|b)`, `list<kind>`, `map<kind>`, or several
     /// of them joined by ` or `.
     ///
     /// # Errors
@@ -97,6 +99,9 @@ impl Kind {
         };
         if let Some(words) = inside("enum(", ')') {
             return Ok(Self::Enum(words.split('|').map(str::to_owned).collect()));
+        }
+        if let Some(words) = inside("known(", ')') {
+            return Ok(Self::Known(words.split('|').map(str::to_owned).collect()));
         }
         if let Some(item) = inside("list<", '>') {
             return Ok(Self::List(Box::new(Self::parse(item)?)));
@@ -141,7 +146,7 @@ impl Kind {
             Self::Url => "a URL".to_owned(),
             Self::Path => "a path".to_owned(),
             Self::Code => "the name of a plugin".to_owned(),
-            Self::Enum(words) => crate::suggest::one_of(words),
+            Self::Enum(words) | Self::Known(words) => crate::suggest::one_of(words),
             Self::Names => "a list of names".to_owned(),
             Self::Fallbacks => {
                 "a list of mappings, each from one model group to a list of groups".to_owned()
@@ -167,6 +172,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Enum(words) => write!(f, "enum({})", words.join("|")),
+            Self::Known(words) => write!(f, "known({})", words.join("|")),
             Self::List(kind) => write!(f, "list<{kind}>"),
             Self::MapOf(kind) => write!(f, "map<{kind}>"),
             Self::Either(kinds) => {

@@ -170,6 +170,10 @@ fn what_is_odd_is_served_with_a_warning() {
             "c.yaml:1:66 model_list[0].litellm_params.api_key: the variable NOPE is not set; the key counts as not given; set NOPE, or remove the reference",
         ),
         (
+            "model_list: [{model_name: m, litellm_params: {model: x}, model_info: {mode: embeding}}]\n",
+            "c.yaml:1:77 model_list[0].model_info.mode: the value `embeding` is none that is known; did you mean `embedding`?",
+        ),
+        (
             "router_settings: {enable_pre_call_check: true, enable_pre_call_checks: false}\n",
             "c.yaml:1:19 router_settings.enable_pre_call_check: is another spelling of `enable_pre_call_checks`, which is also given and counts",
         ),
@@ -687,6 +691,36 @@ fn planned_keys_in_use_are_listed_unless_they_say_what_holds_anyway() {
             "general_settings.alerting",
             "STORE_MODEL_IN_DB"
         ]
+    );
+}
+
+#[test]
+fn what_never_has_an_effect_is_listed_with_the_reason() {
+    let yaml = "general_settings: {litellm_license: abc}\nrouter_settings: {ignore_invalid_deployments: true}\n";
+    let config = loaded(yaml, &[("AIOHTTP_TRUST_ENV", "True")]).config;
+    let accepted: Vec<String> = config
+        .accepted_in_use()
+        .into_iter()
+        .map(|(path, reason)| format!("{path}: {reason}"))
+        .collect();
+    assert_eq!(
+        accepted,
+        [
+            "general_settings.litellm_license: every feature works without a licence",
+            "AIOHTTP_TRUST_ENV: it tunes Python's aiohttp; proxy variables are honoured anyway",
+        ]
+    );
+    assert!(config.planned_in_use().is_empty());
+}
+
+#[test]
+fn no_configuration_is_a_configuration() {
+    let Loaded { config, files, .. } =
+        load(&Source::Empty, &env(&[("LITELLM_MASTER_KEY", "sk-m")])).expect("loaded");
+    assert!(config.model_list.is_empty() && files.is_empty());
+    assert_eq!(
+        config.general.master_key.as_ref().map(Secret::reveal),
+        Some("sk-m")
     );
 }
 

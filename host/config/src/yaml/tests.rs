@@ -161,6 +161,19 @@ fn nesting_and_alias_growth_have_an_end() {
             .expect_err("deep")
             .contains("nested more than 128 levels")
     );
+    let step = |i: usize| {
+        format!(
+            "a{i}: &a{i} {}*a{}{}\n",
+            "[".repeat(50),
+            i - 1,
+            "]".repeat(50)
+        )
+    };
+    let tower = format!("a0: &a0 [1]\n{}", (1..2000).map(step).collect::<String>());
+    assert_eq!(
+        read(&tower).expect_err("tower"),
+        "f.yaml:4:59: is nested more than 128 levels deep"
+    );
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for i in 1..12 {
         let previous = format!("*a{}", i - 1);
@@ -171,6 +184,15 @@ fn nesting_and_alias_growth_have_an_end() {
             .expect_err("bomb")
             .contains("more than 1000000 values")
     );
+}
+
+#[test]
+fn marks_and_line_ends_of_other_systems_are_read() {
+    assert_eq!(
+        read("\u{feff}a: 1\r\nb: [x]\r\n").expect("valid").0,
+        json!({"a": 1, "b": ["x"]})
+    );
+    assert_eq!(read("# nothing\n").expect("valid").0, json!(null));
 }
 
 #[test]
