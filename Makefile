@@ -11,7 +11,7 @@ RELEASE := $(TARGET)/release/witgate
 # Which build of the binary compiles the plugins and prints the docs.
 WITGATE ?= $(DEBUG)
 # Every folder that holds a plugin: ours by kind, the examples', the hostile ones of the tests.
-PLUGINS := $(patsubst %/plugin.toml,%,$(wildcard plugins/*/*/plugin.toml examples/plugins/*/plugin.toml))
+PLUGINS := $(patsubst %/plugin.toml,%,$(wildcard plugins/*/*/plugin.toml examples/plugins/*/plugin.toml tests/fixtures/guests/*/plugin.toml tests/fixtures/guests/*/*/plugin.toml))
 COMPONENTS := plugins/target/components
 # Debian's Node 18 is old enough to need npm's quiet modes and new enough for the SDK.
 NPM := npm --no-fund --no-audit --loglevel=error

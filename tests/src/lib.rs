@@ -1,1 +1,2 @@
-//! The tests are in `tests/`.
+//! Nothing but a place for the tests in `tests/`: one integration binary, `gateway`, that drives
+//! the real `witgate` with fakes from `witgate-testkit`.

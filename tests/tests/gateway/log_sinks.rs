@@ -1,0 +1,293 @@
+//! Events on their way to log sinks: what is in them, what is not, and that they arrive.
+
+use serde_json::{Value, json};
+use witgate_testkit::{FakeLangfuse, FakeUpstream, Gateway, GatewayBuilder, Reply, openai};
+
+use crate::support::{MASTER_KEY, Stage, UPSTREAM_KEY, base_config, chat, chat_stream};
+
+fn langfuse(builder: GatewayBuilder, langfuse: &FakeLangfuse) -> GatewayBuilder {
+    builder
+        .env("LANGFUSE_HOST", langfuse.origin())
+        .env("LANGFUSE_PUBLIC_KEY", FakeLangfuse::PUBLIC_KEY)
+        .env("LANGFUSE_SECRET_KEY", FakeLangfuse::SECRET_KEY)
+}
+
+async fn langfuse_stage(more: &str) -> (Stage, FakeLangfuse) {
+    let (upstream, vendor) = (FakeUpstream::start().await, FakeLangfuse::start().await);
+    let config = base_config(&upstream.api_base())
+        + "litellm_settings:\n  success_callback: [langfuse]\n  failure_callback: [langfuse]\n"
+        + more;
+    let gateway = langfuse(Gateway::builder(config), &vendor);
+    (Stage::of(upstream, gateway).await, vendor)
+}
+
+/// The bodies of the events of one type.
+fn bodies(events: &[Value], kind: &str) -> Vec<Value> {
+    events
+        .iter()
+        .filter(|event| event["type"] == kind)
+        .map(|event| event["body"].clone())
+        .collect()
+}
+
+async fn generation(vendor: &FakeLangfuse) -> Value {
+    let events = vendor
+        .events()
+        .wait_until("a generation and its trace", |events| {
+            !bodies(events, "generation-create").is_empty()
+                && !bodies(events, "trace-create").is_empty()
+        })
+        .await;
+    let generation = bodies(&events, "generation-create").remove(0);
+    let traces = bodies(&events, "trace-create");
+    assert!(
+        traces
+            .iter()
+            .any(|trace| trace["id"] == generation["traceId"]),
+        "no trace of {generation}"
+    );
+    generation
+}
+
+#[tokio::test]
+async fn a_call_becomes_a_trace_and_a_generation() {
+    let (stage, vendor) = langfuse_stage("").await;
+    let mut body = chat("gpt-4o");
+    body["metadata"] = json!({"trace_name": "the-trace", "trace_user_id": "user-9", "session_id": "session-3", "tags": ["blue"]});
+    stage.client.chat(&body).await.ok();
+
+    let generation = generation(&vendor).await;
+    assert_eq!(generation["model"], "gpt-4o", "{generation}");
+    assert!(
+        generation["output"]
+            .to_string()
+            .contains(openai::DEFAULT_TEXT),
+        "{generation}"
+    );
+    assert!(
+        generation["input"].to_string().contains("Hello!"),
+        "{generation}"
+    );
+    assert!(
+        generation
+            .to_string()
+            .contains(&openai::COMPLETION_TOKENS.to_string()),
+        "{generation}"
+    );
+    let events = vendor.events().all();
+    let trace = bodies(&events, "trace-create").remove(0);
+    assert_eq!(trace["name"], "the-trace", "{trace}");
+    assert_eq!(trace["userId"], "user-9", "{trace}");
+    assert_eq!(trace["sessionId"], "session-3", "{trace}");
+    assert!(trace["tags"].to_string().contains("blue"), "{trace}");
+    let everything = Value::from(events).to_string();
+    for secret in [MASTER_KEY, UPSTREAM_KEY, FakeLangfuse::SECRET_KEY] {
+        assert!(!everything.contains(secret), "an event holds {secret}");
+    }
+    let request = vendor.requests().all().remove(0);
+    assert_eq!(
+        request
+            .header("content-type")
+            .map(|kind| kind.starts_with("application/json")),
+        Some(true)
+    );
+}
+
+#[tokio::test]
+async fn a_stream_becomes_one_generation_with_the_whole_text() {
+    let (stage, vendor) = langfuse_stage("").await;
+    stage.client.open(&chat_stream("gpt-4o")).await.rest().await;
+    let generation = generation(&vendor).await;
+    assert!(
+        generation["output"]
+            .to_string()
+            .contains(openai::DEFAULT_TEXT),
+        "{generation}"
+    );
+    assert!(
+        generation["completionStartTime"].is_string(),
+        "{generation}"
+    );
+    assert_eq!(bodies(&vendor.events().all(), "generation-create").len(), 1);
+}
+
+#[tokio::test]
+async fn a_failed_call_is_an_error_with_its_message() {
+    let (stage, vendor) = langfuse_stage("").await;
+    stage
+        .upstream
+        .next(Reply::error(429, "tokens", None, "slow down please"));
+    stage.client.chat(&chat("gpt-4o")).await.error(429);
+    let generation = generation(&vendor).await;
+    assert_eq!(generation["level"], "ERROR", "{generation}");
+    assert!(
+        generation["statusMessage"]
+            .as_str()
+            .unwrap_or_default()
+            .contains("slow down please"),
+        "{generation}"
+    );
+}
+
+#[tokio::test]
+async fn messages_are_redacted_before_any_sink_sees_them() {
+    let (stage, vendor) = langfuse_stage("  turn_off_message_logging: true\n").await;
+    let mut body = chat("gpt-4o");
+    body["messages"][0]["content"] = json!("a very private sentence");
+    stage.client.chat(&body).await.ok();
+    let generation = generation(&vendor).await;
+    let everything = Value::from(vendor.events().all()).to_string();
+    assert!(!everything.contains("private sentence"), "{everything}");
+    assert!(!everything.contains(openai::DEFAULT_TEXT), "{everything}");
+    assert!(everything.contains("redacted-by-litellm"), "{generation}");
+    assert!(
+        generation
+            .to_string()
+            .contains(&openai::COMPLETION_TOKENS.to_string()),
+        "usage must stay: {generation}"
+    );
+}
+
+#[tokio::test]
+async fn deliveries_are_repeated_until_the_vendor_takes_them() {
+    let (stage, vendor) = langfuse_stage("").await;
+    vendor
+        .next(Reply::status(500, &[], "broken"))
+        .next(Reply::nothing().then_reset());
+    vendor.next(Reply::status(429, &[("retry-after", "1")], ""));
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    generation(&vendor).await;
+    assert!(
+        vendor.requests().len() >= 4,
+        "{} requests",
+        vendor.requests().len()
+    );
+    assert_eq!(bodies(&vendor.events().all(), "generation-create").len(), 1);
+}
+
+#[tokio::test]
+async fn what_the_vendor_refuses_for_good_is_dropped_counted_and_holds_up_nothing() {
+    let (stage, vendor) = langfuse_stage("").await;
+    vendor.refuse("generation-create", 400);
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    stage
+        .gateway
+        .metrics_until("a dropped event", |metrics| {
+            metrics.text().lines().any(|line| {
+                line.starts_with("witgate_events_dropped")
+                    && line.contains("langfuse")
+                    && !line.ends_with(" 0")
+            })
+        })
+        .await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+}
+
+#[tokio::test]
+async fn a_dead_vendor_delays_nobody() {
+    let upstream = FakeUpstream::start().await;
+    let config =
+        base_config(&upstream.api_base()) + "litellm_settings:\n  success_callback: [langfuse]\n";
+    let gateway = Gateway::builder(config)
+        .env("LANGFUSE_HOST", "http://127.0.0.1:1")
+        .env("LANGFUSE_PUBLIC_KEY", "pk")
+        .env("LANGFUSE_SECRET_KEY", "sk");
+    let stage = Stage::of(upstream, gateway).await;
+    for _ in 0..50 {
+        stage.client.chat(&chat("gpt-4o")).await.ok();
+    }
+    assert_eq!(stage.gateway.wait_for_spend_rows(50).await.len(), 50);
+}
+
+#[tokio::test]
+async fn queued_events_are_delivered_before_the_end() {
+    let (stage, vendor) = langfuse_stage("").await;
+    for _ in 0..20 {
+        stage.client.chat(&chat("gpt-4o")).await.ok();
+    }
+    let Stage { mut gateway, .. } = stage;
+    assert!(gateway.stop().await.success());
+    assert_eq!(
+        bodies(&vendor.events().all(), "generation-create").len(),
+        20
+    );
+}
+
+#[tokio::test]
+async fn many_events_travel_in_few_requests() {
+    let (stage, vendor) = langfuse_stage("").await;
+    for _ in 0..60 {
+        stage.client.chat(&chat("gpt-4o")).await.ok();
+    }
+    vendor
+        .events()
+        .wait_until("60 generations", |events| {
+            bodies(events, "generation-create").len() >= 60
+        })
+        .await;
+    assert!(
+        vendor.requests().len() < 60,
+        "{} requests for 60 calls",
+        vendor.requests().len()
+    );
+}
+
+#[tokio::test]
+async fn the_jsonl_sink_writes_one_event_a_line_to_the_granted_file() {
+    let upstream = FakeUpstream::start().await;
+    let builder = Gateway::builder("");
+    let file = builder.home().join("events.jsonl");
+    let config = base_config(&upstream.api_base())
+        + "litellm_settings:\n  success_callback: [jsonl]\n  failure_callback: [jsonl]\n"
+        + &format!(
+            "plugins:\n  jsonl:\n    grants: {{files: {{events: '{}'}}}}\n",
+            file.display()
+        );
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    stage
+        .upstream
+        .next(Reply::error(500, "server_error", None, "broken"));
+    stage.client.chat(&chat("gpt-4o")).await.error(500);
+    let Stage { mut gateway, .. } = stage;
+    gateway.stop().await;
+
+    let text = std::fs::read_to_string(&file).expect("the file was written");
+    let events: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line is JSON"))
+        .collect();
+    assert_eq!(events.len(), 2, "{text}");
+    assert_eq!(events[0]["status"], "success", "{}", events[0]);
+    assert_eq!(events[1]["status"], "failure", "{}", events[1]);
+    assert_eq!(events[0]["total_tokens"], 18, "{}", events[0]);
+    for secret in [MASTER_KEY, UPSTREAM_KEY] {
+        assert!(!text.contains(secret));
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_was_not_granted_is_not_written() {
+    let upstream = FakeUpstream::start().await;
+    let config = base_config(&upstream.api_base())
+        + "litellm_settings:\n  success_callback: [jsonl]\nplugins:\n  jsonl: {settings: {target: file}}\n";
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    stage.gateway.wait_for_log("jsonl").await;
+    assert!(!stage.gateway.home().join("events.jsonl").exists());
+}
+
+#[tokio::test]
+async fn a_name_that_leads_nowhere_is_refused_with_everything_tried() {
+    let upstream = FakeUpstream::start().await;
+    let config = base_config(&upstream.api_base())
+        + "litellm_settings:\n  success_callback: [no_such_sink]\n";
+    let refusal = Gateway::builder(config).expect_refusal().await;
+    for told in ["no_such_sink", ".wasm"] {
+        assert!(
+            refusal.output.contains(told),
+            "{told} is not in\n{}",
+            refusal.output
+        );
+    }
+}

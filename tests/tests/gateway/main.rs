@@ -1,0 +1,32 @@
+//! The whole gateway, from outside: the real binary, real HTTP, fake vendors.
+//!
+//! One binary with a module per subject, so that the workspace links it once. Every test starts
+//! its own gateway on ephemeral ports and shares nothing with the others.
+
+mod support;
+
+mod access;
+mod bad_input;
+mod bad_upstream;
+mod bytes_forwarded;
+mod errors;
+mod listing;
+mod main_path;
+mod observability;
+mod paths;
+mod reload;
+mod routing;
+mod shutdown;
+mod spend;
+mod streaming;
+mod transport;
+
+mod examples;
+mod guardrails;
+mod hostile;
+mod log_sinks;
+
+mod sdk;
+
+mod crate_graph;
+mod documents;
