@@ -2,6 +2,7 @@
 
 use rand::{Rng, RngExt};
 
+use crate::deployment::DeploymentSpec;
 use crate::resolve::Resolution;
 use crate::snapshot::Snapshot;
 
@@ -56,17 +57,14 @@ pub fn pick(
     if let Some(lowest) = list.iter().filter_map(|i| spec(i).order).min() {
         list.retain(|i| spec(i).order == Some(lowest));
     }
-    let metrics = [(
-        Metric::Weight,
-        list.iter().map(|i| spec(i).weight).collect::<Vec<_>>(),
-    )];
-    let mut metrics = metrics.into_iter().chain([
-        (Metric::Rpm, list.iter().map(|i| spec(i).rpm).collect()),
-        (Metric::Tpm, list.iter().map(|i| spec(i).tpm).collect()),
-    ]);
-    let weighted = metrics.find_map(|(metric, values)| {
-        let weights: Vec<f64> = values.into_iter().map(share).collect();
-        Some((metric, draw(&weights, rng)?))
+    let metrics: [(Metric, fn(&DeploymentSpec) -> Option<f64>); 3] = [
+        (Metric::Weight, |spec| spec.weight),
+        (Metric::Rpm, |spec| spec.rpm),
+        (Metric::Tpm, |spec| spec.tpm),
+    ];
+    let weighted = metrics.into_iter().find_map(|(metric, value)| {
+        let share = |at: usize| share(value(spec(&list[at])));
+        Some((metric, draw(list.len(), share, rng)?))
     });
     let (metric, at) = match weighted {
         Some(drawn) => drawn,
@@ -87,21 +85,21 @@ fn share(value: Option<f64>) -> f64 {
     value.filter(|v| v.is_finite() && *v > 0.0).unwrap_or(0.0)
 }
 
-/// One weighted draw; `None` when no weight is above zero.
-fn draw(weights: &[f64], rng: &mut impl Rng) -> Option<usize> {
-    let largest = weights.iter().copied().fold(0.0, f64::max);
+/// One weighted draw among `count`; `None` when no weight is above zero.
+fn draw(count: usize, share: impl Fn(usize) -> f64, rng: &mut impl Rng) -> Option<usize> {
+    let largest = (0..count).map(&share).fold(0.0, f64::max);
     if largest <= 0.0 {
         return None;
     }
     // Divided by the largest first, so that no sum overflows.
-    let sum: f64 = weights.iter().map(|w| w / largest).sum();
+    let sum: f64 = (0..count).map(|at| share(at) / largest).sum();
     let mut left = sum * rng.random::<f64>();
-    let drawn = weights.iter().position(|w| {
-        left -= w / largest;
+    let drawn = (0..count).find(|at| {
+        left -= share(*at) / largest;
         left < 0.0
     });
     // Rounding may leave a little behind the last weight.
-    drawn.or_else(|| weights.iter().rposition(|w| *w > 0.0))
+    drawn.or_else(|| (0..count).rev().find(|at| share(*at) > 0.0))
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ pub struct NoSuchModel {
 impl Resolution {
     /// True when an alias stands between the name and its group.
     pub fn is_alias(&self) -> bool {
-        self.requested != self.group && self.route == Route::Group
+        matches!(self.route, Route::Group | Route::Pattern(_)) && self.requested != self.group
     }
 
     /// What to ask a candidate for, a pattern's captures filled in.
@@ -76,7 +76,7 @@ impl Resolution {
             };
         }
         let captures: Vec<&str> = self.captures.iter().map(String::as_str).collect();
-        let full = pattern::fill(&spec.model, &captures, &self.requested);
+        let full = pattern::fill(&spec.model, &captures, &self.group);
         match split_provider(&full) {
             Some((prefix, rest)) if provider.is_empty() || prefix == provider => Upstream {
                 provider: prefix.to_owned(),
@@ -131,7 +131,6 @@ impl Snapshot {
         {
             let group = &self.deployments[index].model_group;
             let only = self.offered(&Arc::from([index]), team);
-            // The deployment may be of a pattern: then its upstream name is filled from the id.
             return resolution(group, only, Route::DeploymentId, Vec::new());
         }
         let target = self
