@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use crate::json::Raw;
-use crate::request::Endpoint;
+use crate::request::{Endpoint, RequestView};
 
 /// One text of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,28 +20,22 @@ pub struct TextRef<'a> {
     pub text: Cow<'a, str>,
 }
 
-/// The texts of a request's body, which must be valid JSON (as a [`RequestView`] holds it).
-///
-/// [`RequestView`]: crate::request::RequestView
-pub fn texts(endpoint: Endpoint, body: &[u8]) -> Vec<TextRef<'_>> {
-    let mut found = Vec::new();
-    let Some(body) = whole(body) else {
-        return found;
-    };
-    match endpoint {
-        Endpoint::ChatCompletions => {
-            let messages = body.get("messages").into_iter().flat_map(Raw::elements);
-            for (i, message) in messages.enumerate() {
-                message_texts(&mut found, &format!("/messages/{i}"), message);
-            }
-        }
-        Endpoint::Completions => prompt_texts(&mut found, "/prompt", body.get("prompt")),
-        Endpoint::Embeddings => prompt_texts(&mut found, "/input", body.get("input")),
-    }
-    found
+/// The texts of a request.
+pub fn request_texts(request: &RequestView) -> Vec<TextRef<'_>> {
+    let endpoint = request.endpoint();
+    field_texts(endpoint, request.object().get(endpoint.required_field()))
 }
 
-/// The texts of a complete response's body, which must be valid JSON.
+/// The texts of a request's body; none when it is not valid JSON. Prefer [`request_texts`] where
+/// the body is parsed already.
+pub fn texts(endpoint: Endpoint, body: &[u8]) -> Vec<TextRef<'_>> {
+    field_texts(
+        endpoint,
+        whole(body).and_then(|body| body.get(endpoint.required_field())),
+    )
+}
+
+/// The texts of a complete response's body; none when it is not valid JSON.
 pub fn response_texts(body: &[u8]) -> Vec<TextRef<'_>> {
     let mut found = Vec::new();
     let Some(body) = whole(body) else {
@@ -65,13 +59,38 @@ fn whole(body: &[u8]) -> Option<Raw<'_>> {
     Some(Raw::new(&body[span]))
 }
 
+/// The texts of the one field that holds a request's texts.
+fn field_texts(endpoint: Endpoint, value: Option<Raw<'_>>) -> Vec<TextRef<'_>> {
+    let mut found = Vec::new();
+    match endpoint {
+        Endpoint::ChatCompletions => {
+            for (i, message) in value.into_iter().flat_map(Raw::elements).enumerate() {
+                message_texts(&mut found, &format!("/messages/{i}"), message);
+            }
+        }
+        Endpoint::Completions => prompt_texts(&mut found, "/prompt", value),
+        Endpoint::Embeddings => prompt_texts(&mut found, "/input", value),
+    }
+    found
+}
+
 fn message_texts<'a>(found: &mut Vec<TextRef<'a>>, at: &str, message: Raw<'a>) {
-    let role = message
-        .get("role")
-        .and_then(Raw::as_str)
-        .map(Cow::into_owned);
+    // One pass: of equal keys the last counts, and the role may come behind the content.
+    let (mut role, mut content, mut reasoning, mut refusal) = (None, None, None, None);
+    let (mut function, mut calls) = (None, None);
+    for (key, value) in message.entries() {
+        match &*key {
+            "role" => role = value.as_str(),
+            "content" => content = Some(value),
+            "reasoning_content" => reasoning = Some(value),
+            "refusal" => refusal = Some(value),
+            "function_call" => function = value.get("arguments"),
+            "tool_calls" => calls = Some(value),
+            _ => {}
+        }
+    }
     let role = role.as_deref();
-    if let Some(content) = message.get("content") {
+    if let Some(content) = content {
         push(found, format!("{at}/content"), role, content);
         for (i, part) in content.elements().enumerate() {
             if part.kind() == "string" {
@@ -81,22 +100,17 @@ fn message_texts<'a>(found: &mut Vec<TextRef<'a>>, at: &str, message: Raw<'a>) {
             }
         }
     }
-    for field in ["reasoning_content", "refusal"] {
-        if let Some(text) = message.get(field) {
-            push(found, format!("{at}/{field}"), role, text);
+    let rest = [
+        ("reasoning_content", reasoning),
+        ("refusal", refusal),
+        ("function_call/arguments", function),
+    ];
+    for (field, value) in rest {
+        if let Some(value) = value {
+            push(found, format!("{at}/{field}"), role, value);
         }
     }
-    if let Some(text) = message
-        .get("function_call")
-        .and_then(|f| f.get("arguments"))
-    {
-        push(found, format!("{at}/function_call/arguments"), role, text);
-    }
-    let calls = message
-        .get("tool_calls")
-        .into_iter()
-        .flat_map(Raw::elements);
-    for (i, call) in calls.enumerate() {
+    for (i, call) in calls.into_iter().flat_map(Raw::elements).enumerate() {
         if let Some(text) = call.get("function").and_then(|f| f.get("arguments")) {
             push(
                 found,
@@ -176,6 +190,10 @@ mod tests {
         );
         assert!(texts(Endpoint::Embeddings, br#"{"input":[1,2]}"#).is_empty());
         assert!(texts(Endpoint::Embeddings, b"{}").is_empty());
+        assert!(texts(Endpoint::Embeddings, b"nonsense").is_empty());
+        let body = bytes::Bytes::from_static(br#"{"prompt":["a"]}"#);
+        let request = RequestView::parse(Endpoint::Completions, body).unwrap();
+        assert_eq!(listed(request_texts(&request)), ["/prompt/0 - a"]);
     }
 
     #[test]

@@ -123,8 +123,12 @@ impl Object {
 
     /// Index of the member that counts for `key`.
     pub(crate) fn position(&self, key: &str) -> Option<usize> {
+        let escaped = |i: usize| self.unescaped.iter().any(|(at, _)| *at == i);
         (0..self.items.len()).rev().find(|&i| {
-            self.raw_key(i) == key.as_bytes() || (!self.unescaped.is_empty() && self.key(i) == key)
+            if !self.unescaped.is_empty() && escaped(i) {
+                return self.key(i) == key;
+            }
+            self.raw_key(i) == key.as_bytes()
         })
     }
 

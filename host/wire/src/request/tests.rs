@@ -110,6 +110,11 @@ fn forwarding_table() {
             r#"{"model":"a","seed":1,"additional_drop_params":["seed"]}"#,
             r#"{"model":"b"}"#,
         ),
+        // What guardrails have judged cannot be replaced behind their back.
+        (
+            r#"{"messages":[1],"extra_body":{"messages":[2],"stream":true},"additional_drop_params":["messages"]}"#,
+            r#"{"messages":[1],"model":"b"}"#,
+        ),
         (r#"{"model":"a","\u0074ags":1}"#, r#"{"model":"b"}"#),
     ];
     for (before, after) in rows {
