@@ -13,6 +13,8 @@ use std::fmt;
 use indexmap::IndexMap;
 use serde_json::Value;
 
+use crate::node::Position;
+
 pub use guardrail::{GuardrailEntry, GuardrailMode, GuardrailModes};
 pub use model::{Credential, ModelEntry, ModelParams};
 pub use plugin::{
@@ -45,7 +47,7 @@ pub struct Config {
     /// print [`Config::redacted`].
     pub raw: Value,
     pub(crate) planned: Vec<(String, String)>,
-    pub(crate) accepted: Vec<(String, String)>,
+    pub(crate) accepted: Vec<(String, String, Position)>,
 }
 
 impl Config {
@@ -57,7 +59,10 @@ impl Config {
 
     /// The keys and variables in use that have no effect here, each with the reason.
     pub fn accepted_in_use(&self) -> Vec<(String, String)> {
-        self.accepted.clone()
+        self.accepted
+            .iter()
+            .map(|(path, reason, _)| (path.clone(), reason.clone()))
+            .collect()
     }
 
     /// The whole configuration with every secret replaced by `***`: for people and for logs.

@@ -74,7 +74,7 @@ pub(crate) fn references(config: &Config, root: &Node, problems: &mut Vec<Proble
             .iter()
             .enumerate()
         {
-            groups.expect(
+            groups.check(
                 target.as_text(),
                 &target.at,
                 &format!("{path}[{index}]"),
@@ -96,7 +96,7 @@ pub(crate) fn references(config: &Config, root: &Node, problems: &mut Vec<Proble
                 .node
                 .as_text()
                 .or_else(|| entry.node.get("model").and_then(Node::as_text));
-            groups.expect(target, &entry.node.at, &format!("{path}.{alias}"), problems);
+            groups.check(target, &entry.node.at, &format!("{path}.{alias}"), problems);
         }
     }
 }
@@ -131,7 +131,7 @@ impl<'a> Groups<'a> {
 
     /// Warns when a name is no group, no alias and matches no pattern. A warning, not an error:
     /// models may also come from the database.
-    fn expect(&self, name: Option<&str>, at: &Position, path: &str, problems: &mut Vec<Problem>) {
+    fn check(&self, name: Option<&str>, at: &Position, path: &str, problems: &mut Vec<Problem>) {
         let Some(name) = name.filter(|name| *name != "*") else {
             return;
         };
@@ -167,12 +167,12 @@ fn fallbacks(root: &Node, path: &str, groups: &Groups<'_>, problems: &mut Vec<Pr
     {
         for (group, entry) in item.as_map().into_iter().flatten() {
             let path = format!("{path}[{index}].{group}");
-            groups.expect(Some(group), &entry.key_at, &path, problems);
+            groups.check(Some(group), &entry.key_at, &path, problems);
             for (index, target) in entry.node.as_list().unwrap_or_default().iter().enumerate() {
                 let name = target
                     .as_text()
                     .or_else(|| target.get("model").and_then(Node::as_text));
-                groups.expect(name, &target.at, &format!("{path}[{index}]"), problems);
+                groups.check(name, &target.at, &format!("{path}[{index}]"), problems);
             }
         }
     }

@@ -4,14 +4,14 @@ use indexmap::IndexMap;
 
 use crate::definition::{Status, variables};
 use crate::env::Env;
-use crate::node::{Data, Node};
+use crate::node::{Data, Node, Position};
 use crate::tree::{self, Tree};
 
 /// What is given but does nothing yet, or nothing ever: keys and variables with a text about them.
 #[derive(Default)]
 pub(crate) struct Idle {
     pub planned: IndexMap<String, String>,
-    pub accepted: IndexMap<String, String>,
+    pub accepted: IndexMap<String, (String, Position)>,
 }
 
 /// The keys that are given and say something else than their default, each once, then the
@@ -23,13 +23,14 @@ pub(crate) fn find(root: &Node, env: &Env) -> Idle {
     for variable in variables() {
         let ours = variable.owner != "plugins" && variable.name != "NO_PROXY";
         if let Some(text) = env.non_empty(&variable.name).filter(|_| ours) {
-            idle.note(
-                &variable.name,
-                text,
-                &variable.default,
-                &variable.doc,
-                &variable.status,
-            );
+            if !same_as_default(text, &variable.default) {
+                idle.note(
+                    &variable.name,
+                    &variable.doc,
+                    &variable.status,
+                    &Position::default(),
+                );
+            }
         }
     }
     idle
@@ -41,13 +42,14 @@ impl Idle {
             return;
         }
         if let Some(definition) = place.definition {
-            self.note(
-                &definition.path,
-                &default_form(node),
-                &definition.default,
-                &definition.doc,
-                &definition.status,
-            );
+            if !same_as_default(&default_form(node), &definition.default) {
+                self.note(
+                    &definition.path,
+                    &definition.doc,
+                    &definition.status,
+                    &node.at,
+                );
+            }
             if definition.path == "router_settings.routing_strategy"
                 && node.as_text() != Some("simple-shuffle")
             {
@@ -75,14 +77,14 @@ impl Idle {
         }
     }
 
-    fn note(&mut self, name: &str, text: &str, default: &str, doc: &str, status: &Status) {
-        if same_as_default(text, default) {
-            return;
-        }
+    fn note(&mut self, name: &str, doc: &str, status: &Status, at: &Position) {
         match status {
             Status::Supported => {}
             Status::Planned => drop(self.planned.insert(name.to_owned(), doc.to_owned())),
-            Status::Accepted(reason) => drop(self.accepted.insert(name.to_owned(), reason.clone())),
+            Status::Accepted(reason) => {
+                self.accepted
+                    .insert(name.to_owned(), (reason.clone(), at.clone()));
+            }
         }
     }
 }

@@ -44,9 +44,21 @@ pub fn load(source: &Source, env: &Env) -> Result<Loaded, Vec<Problem>> {
 }
 
 /// Everything wrong or odd about a configuration, in file order. It may be served when none of
-/// the problems is an error.
+/// the problems is an error. Unlike [`load`] it also tells, as [`ProblemKind::Compatibility`], what
+/// is accepted without effect.
 pub fn check(source: &Source, env: &Env) -> Vec<Problem> {
-    attempt(source, env).1
+    let (loaded, mut problems) = attempt(source, env);
+    for (path, reason, at) in loaded.iter().flat_map(|loaded| &loaded.config.accepted) {
+        let message = format!("has no effect: {reason}");
+        problems.push(Problem::warning(
+            ProblemKind::Compatibility,
+            at,
+            path.clone(),
+            message,
+        ));
+    }
+    in_file_order(&mut problems);
+    problems
 }
 
 /// All steps. Later steps run only on values the earlier ones vouch for.
@@ -71,8 +83,12 @@ fn attempt(source: &Source, env: &Env) -> (Option<Loaded>, Vec<Problem>) {
             environment,
         });
     }
-    problems.sort_by(|a, b| (&a.file, a.line, a.col).cmp(&(&b.file, b.line, b.col)));
+    in_file_order(&mut problems);
     (loaded, problems)
+}
+
+fn in_file_order(problems: &mut [Problem]) {
+    problems.sort_by(|a, b| (&a.file, a.line, a.col).cmp(&(&b.file, b.line, b.col)));
 }
 
 /// Checks every variable that is set and defined. What a wrong one means is settled by type: a
@@ -137,9 +153,18 @@ fn fill_from_variables(root: &mut Node, env: &Env) {
     }
 }
 
-/// A variable's text as its kind wants it, and what keeps it from being that.
+/// A variable's text as its kind wants it, and what keeps it from being that. The case of a word
+/// does not matter: `LITELLM_LOG=debug` is common.
 fn fitted(text: &str, name: &str, kind: &crate::Kind) -> (Node, Vec<Problem>) {
-    let mut node = Node::new(Data::Text(text.trim().to_owned()), Position::default());
+    let text = text.trim();
+    let text = match kind {
+        crate::Kind::Enum(words) => words
+            .iter()
+            .find(|word| word.eq_ignore_ascii_case(text))
+            .map_or(text, String::as_str),
+        _ => text,
+    };
+    let mut node = Node::new(Data::Text(text.to_owned()), Position::default());
     node.variable = Some(name.into());
     let mut problems = Vec::new();
     coerce::fit(&mut node, kind, name, true, &mut problems);

@@ -64,7 +64,9 @@ pub enum ProblemKind {
     Include,
     /// A name that refers to nothing, or two entries that claim one name.
     Reference,
-    /// Accepted for LiteLLM's sake, without effect here or in another way.
+    /// Something LiteLLM has and Witgate does not have yet; the message says what happens instead.
+    Unsupported,
+    /// Accepted for LiteLLM's sake, without effect here.
     Compatibility,
 }
 

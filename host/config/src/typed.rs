@@ -40,7 +40,11 @@ pub(crate) fn config(root: &Node, raw: Value, env: &Env, problems: &mut Vec<Prob
         environment: env.overlay().clone(),
         raw,
         planned: idle.planned.into_iter().collect(),
-        accepted: idle.accepted.into_iter().collect(),
+        accepted: idle
+            .accepted
+            .into_iter()
+            .map(|(path, (reason, at))| (path, reason, at))
+            .collect(),
     };
     database(&mut config, root, problems);
     config
@@ -276,7 +280,7 @@ fn database(config: &mut Config, root: &Node, problems: &mut Vec<Problem>) {
             let message =
                 "Postgres is not supported yet; the SQLite file in the data directory is used";
             problems.push(Problem::warning(
-                ProblemKind::Compatibility,
+                ProblemKind::Unsupported,
                 &at,
                 path,
                 message,

@@ -213,6 +213,25 @@ fn what_is_fine_is_served_in_silence() {
 }
 
 #[test]
+fn the_documented_sample_is_served_unchanged() {
+    let variables = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
+    let Loaded {
+        config, problems, ..
+    } = loaded(include_str!("../../tests/data/documented.yaml"), &variables);
+    let problems = lines(&problems);
+    assert!(
+        problems
+            .iter()
+            .all(|problem| problem.contains("no model group is called")),
+        "{}",
+        problems.join("\n")
+    );
+    assert_eq!(config.litellm.success_callback, ["langfuse"]);
+    assert_eq!(config.general.custom_auth.as_deref(), Some("string"));
+    assert_eq!(config.model_list[0].model_info["max_tokens"], json!(2048));
+}
+
+#[test]
 fn references_take_the_type_of_their_key() {
     let yaml = "
 model_list:
@@ -711,6 +730,19 @@ fn what_never_has_an_effect_is_listed_with_the_reason() {
         ]
     );
     assert!(config.planned_in_use().is_empty());
+    let told = check(&text(yaml), &env(&[("LITELLM_LOG", "debug")]));
+    assert_eq!(
+        lines(&told),
+        [
+            "c.yaml:1:37 general_settings.litellm_license: has no effect: every feature works without a licence"
+        ]
+    );
+    assert!(
+        load(&text(yaml), &Env::default())
+            .expect("loaded")
+            .problems
+            .is_empty()
+    );
 }
 
 #[test]
