@@ -6,13 +6,13 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 use http::{Request, Response, Uri, Version, header};
 use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 
 use crate::connect::{Connector, Io, negotiated_http2};
 use crate::egress::{Denied, Destination, Egress, Policy, WhyDenied};
 use crate::error::{Kind, kind_of};
 use crate::exchange::{Exchange, Failure};
-use crate::pool::{Key, Pool, Ready};
+use crate::pool::{Key, Pool, Ready, Spawner};
 use crate::tls::client_config;
 use crate::{Body, ClientError, Incoming, Resolve, SendError, SystemResolver, TlsOptions};
 
@@ -49,7 +49,7 @@ pub struct Client {
 struct Shared {
     connector: Connector,
     pool: Arc<Pool>,
-    http2: http2::Builder<TokioExecutor>,
+    http2: http2::Builder<Spawner>,
     http2_prior_knowledge: bool,
     egress: Egress,
     on_denied: Option<DeniedHook>,
@@ -80,7 +80,8 @@ impl Client {
     /// When a certificate or key file named in the options does not work.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
         let tls = Arc::new(client_config(&options.tls, options.http2_prior_knowledge)?);
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        let pool = Pool::new(options.pool_max_idle_per_host, options.pool_idle_timeout);
+        let mut http2 = http2::Builder::new(pool.spawner());
         http2
             .timer(TokioTimer::new())
             .keep_alive_interval(HTTP2_PING_INTERVAL)
@@ -92,7 +93,7 @@ impl Client {
                     resolver: options.resolver,
                     timeout: options.connect_timeout,
                 },
-                pool: Pool::new(options.pool_max_idle_per_host, options.pool_idle_timeout),
+                pool,
                 http2,
                 http2_prior_knowledge: options.http2_prior_knowledge,
                 egress: options.egress,

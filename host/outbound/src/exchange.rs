@@ -87,19 +87,25 @@ impl Exchange {
         let mut response = pin!(self.handle.try_send_request(request));
         let (driver, ended) = (&mut self.driver, &mut self.ended);
         poll_fn(move |cx| {
-            if !*ended {
-                *ended = Pin::new(&mut *driver).poll(cx).is_ready();
+            // Only the driver makes the response progress, so the response needs no waker. The
+            // driver gets ours only when there is something to wait for: hyper keeps it beside the
+            // body it has begun to read, and would wake this task from within this task.
+            for waker in [Waker::noop(), cx.waker()] {
+                if !*ended {
+                    let cx = &mut Context::from_waker(waker);
+                    *ended = Pin::new(&mut *driver).poll(cx).is_ready();
+                }
+                if let Poll::Ready(answer) = response.as_mut().poll(&mut quiet()) {
+                    return Poll::Ready(answer.map_err(|mut error| match error.take_message() {
+                        Some(request) => Failure::Unsent(Box::new(request)),
+                        None => Failure::Failed(error.into_error()),
+                    }));
+                }
             }
-            // Only the driver makes the response progress, and it was polled just now: the
-            // response itself needs no waker, which saves this task from waking itself.
-            match response.as_mut().poll(&mut quiet()) {
-                Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
-                Poll::Ready(Err(mut error)) => Poll::Ready(Err(match error.take_message() {
-                    Some(request) => Failure::Unsent(Box::new(request)),
-                    None => Failure::Failed(error.into_error()),
-                })),
-                Poll::Pending if *ended => Poll::Ready(Err(Failure::Gone)),
-                Poll::Pending => Poll::Pending,
+            if *ended {
+                Poll::Ready(Err(Failure::Gone))
+            } else {
+                Poll::Pending
             }
         })
         .await

@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -67,11 +67,14 @@ impl Body for Incoming {
                 .poll_frame(cx)
                 .map_err(BodyError::new);
         };
-        // As in `Exchange::send`: only the driver brings frames, so only it needs the waker.
+        // As in `Exchange::send`: only the driver brings frames, and it gets our waker only when
+        // there are none yet.
         let mut polled = Pin::new(&mut this.body).poll_frame(&mut quiet());
-        if polled.is_pending() {
-            exchange.drive(cx);
-            polled = Pin::new(&mut this.body).poll_frame(&mut quiet());
+        for waker in [Waker::noop(), cx.waker()] {
+            if polled.is_pending() {
+                exchange.drive(&mut Context::from_waker(waker));
+                polled = Pin::new(&mut this.body).poll_frame(&mut quiet());
+            }
         }
         match polled {
             Poll::Pending => Poll::Pending,

@@ -43,8 +43,25 @@ struct Hosts {
 #[derive(Default)]
 struct Connections {
     /// The most recently used last: it is taken first, so that surplus connections age.
-    http1: Vec<(Box<Exchange>, Instant)>,
+    http1: Vec<Idle>,
     http2: Option<(http2::SendRequest<Body>, Instant)>,
+}
+
+/// A connection and when it was last used.
+type Idle = (Box<Exchange>, Instant);
+
+/// Runs what hyper spawns among the pool's own tasks.
+#[derive(Debug, Clone)]
+pub(crate) struct Spawner(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for Spawner
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.0.spawn(task);
+    }
 }
 
 impl Key {
@@ -100,6 +117,10 @@ impl Pool {
             idle_timeout,
             tasks: TaskTracker::new(),
         })
+    }
+
+    pub(crate) fn spawner(&self) -> Spawner {
+        Spawner(self.tasks.clone())
     }
 
     /// A live connection to this origin, if there is one.
@@ -170,18 +191,22 @@ impl Pool {
     /// Closes what is old or dead. False when nothing is left.
     fn close_old(&self) -> bool {
         let mut hosts = self.lock();
-        let young = |used: &Instant| used.elapsed() < self.idle_timeout;
+        let mut closed = Vec::new();
+        let old = |used: &Instant| used.elapsed() >= self.idle_timeout;
         hosts.by_key.retain(|_, connections| {
-            connections
-                .http1
-                .retain_mut(|(exchange, used)| young(used) && exchange.is_ready());
+            let dead = |(exchange, used): &mut Idle| old(used) || !exchange.is_ready();
+            closed.extend(connections.http1.extract_if(.., dead));
             connections
                 .http2
-                .take_if(|(handle, used)| !young(used) || handle.is_closed());
+                .take_if(|(handle, used)| old(used) || handle.is_closed());
             !connections.http1.is_empty() || connections.http2.is_some()
         });
         hosts.sweeping = !hosts.by_key.is_empty();
-        hosts.sweeping
+        let sweeping = hosts.sweeping;
+        // Closing sockets takes its time; requests wait for the lock.
+        drop(hosts);
+        drop(closed);
+        sweeping
     }
 
     fn lock(&self) -> MutexGuard<'_, Hosts> {

@@ -12,7 +12,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use crate::ClientError;
 
 /// TLS of one client.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct TlsOptions {
     /// Whom to trust.
     pub roots: Roots,
@@ -21,7 +21,7 @@ pub struct TlsOptions {
 }
 
 /// Whom to trust.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub enum Roots {
     /// The machine's certificates (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others), and Mozilla's
     /// list, built in, when the machine has none.
@@ -34,7 +34,7 @@ pub enum Roots {
 }
 
 /// A certificate chain and its key, both PEM. They may share one file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClientCertificate {
     /// The chain, leaf first.
     pub certificate: PathBuf,

@@ -1,7 +1,5 @@
 //! Counters of the listener, and the text in which all counters are read.
 
-use std::fmt;
-
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -70,12 +68,14 @@ impl ServerMetrics {
 
 /// Everything in the registry, in Prometheus' text format 0.0.4: what every scraper reads.
 ///
-/// # Errors
-/// When a metric of the registry cannot be written as text.
-pub fn encode_metrics(registry: &Registry) -> Result<String, fmt::Error> {
+/// A metric that cannot be written as text ends the page early, which is logged.
+#[must_use]
+pub fn encode_metrics(registry: &Registry) -> String {
     let mut open_metrics = String::new();
-    prometheus_client::encoding::text::encode(&mut open_metrics, registry)?;
-    Ok(as_classic_text(&open_metrics))
+    if prometheus_client::encoding::text::encode(&mut open_metrics, registry).is_err() {
+        tracing::error!("a metric cannot be written as text; the metrics page is incomplete");
+    }
+    as_classic_text(&open_metrics)
 }
 
 /// The older format names a counter by its sample, suffix included, and knows fewer types.
@@ -131,7 +131,7 @@ mod tests {
         seconds.observe(0.5);
         registry.register("seconds", "How long", seconds);
         registry.register("build", "Version", Info::new(vec![("version", "1")]));
-        let text = encode_metrics(&registry).unwrap();
+        let text = encode_metrics(&registry);
         let expected = "\
 # HELP witgate_connections_open Client connections open now.
 # TYPE witgate_connections_open gauge

@@ -95,7 +95,7 @@ impl Running {
 
     /// The value of one line of the metrics.
     pub fn metric(&self, line: &str) -> u64 {
-        let text = encode_metrics(&self.registry).unwrap();
+        let text = encode_metrics(&self.registry);
         let value = text
             .lines()
             .find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));

@@ -1,8 +1,13 @@
 //! Clients that send nonsense, too much, too slowly, or come in too great a number.
 
+use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use prometheus_client::registry::Registry;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use witgate_server::{ServerMetrics, encode_metrics};
 
 use crate::harness::{ok, read_all, read_until, start, start_with, within};
 
@@ -161,4 +166,75 @@ async fn more_connections_than_allowed_are_told_so() {
         .exchange("GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
         .await;
     assert!(answer.ends_with("fine"), "{answer}");
+}
+
+/// The limit on descriptors holds for a process, so the server runs in one of its own: this test
+/// again, told by the environment to be the server.
+#[tokio::test]
+async fn running_out_of_descriptors_is_survived() {
+    const ROLE: &str = "WITGATE_TEST_FEW_DESCRIPTORS";
+    if std::env::var_os(ROLE).is_some() {
+        return serve_until_stdin_closes().await;
+    }
+    let mut server = tokio::process::Command::new("sh")
+        .args(["-c", "ulimit -n 24; exec \"$0\" --exact --nocapture \"$1\""])
+        .arg(std::env::current_exe().unwrap())
+        .arg("hostile::running_out_of_descriptors_is_survived")
+        .env(ROLE, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let address = loop {
+        let line = lines.next_line().await.unwrap().unwrap();
+        if let Some((_, address)) = line.split_once("listening on ") {
+            break address.to_owned();
+        }
+    };
+    let mut connections = Vec::new();
+    for _ in 0..40 {
+        connections.push(TcpStream::connect(&address).await.unwrap());
+    }
+    // The first ones are served: they show when accepting has begun to fail.
+    let first = &mut connections[0];
+    let failed = async {
+        loop {
+            first
+                .write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n")
+                .await
+                .unwrap();
+            let metrics = read_until(first, "# end\n").await;
+            if metrics.contains("refused_total{reason=\"accept_error\"}") {
+                break;
+            }
+        }
+    };
+    within(Duration::from_secs(5), failed).await;
+    drop(connections);
+    let mut late = TcpStream::connect(&address).await.unwrap();
+    late.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n")
+        .await
+        .unwrap();
+    within(Duration::from_secs(5), read_until(&mut late, "# end\n")).await;
+    drop(server.stdin.take());
+    assert!(server.wait().await.unwrap().success());
+}
+
+async fn serve_until_stdin_closes() {
+    let mut registry = Registry::default();
+    let metrics = ServerMetrics::register(&mut registry);
+    let registry = Arc::new(registry);
+    let server = start_with(
+        |options| options.metrics = metrics,
+        move |_| {
+            let text = encode_metrics(&registry) + "# end\n";
+            async move { ok(text) }
+        },
+    );
+    println!("listening on {}", server.address);
+    let closed =
+        tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+    closed.await.unwrap().unwrap();
 }
