@@ -36,3 +36,11 @@ impl From<serde_json::Error> for Error {
         Self::Failed(format!("JSON: {error}"))
     }
 }
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl std::error::Error for Error {}
