@@ -150,7 +150,7 @@ impl<S: Service> Accepting<S> {
     }
 
     fn accepted(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr) {
-        self.metrics.accepted.inc();
+        self.metrics.0.accepted.inc();
         if self.connections.len() >= self.limits.max_connections {
             self.metrics.refuse(Reason::max_connections);
             if self.tls.is_none() {
@@ -165,7 +165,7 @@ impl<S: Service> Accepting<S> {
         let token = self.connections.token();
         let tasks = self.tasks.clone();
         tasks.spawn(async move {
-            self.metrics.open.inc();
+            self.metrics.0.open.inc();
             let open = Open(self.metrics.clone());
             let caller = Caller {
                 service: self.service.clone(),
@@ -187,7 +187,7 @@ struct Open(ServerMetrics);
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.open.dec();
+        self.0.0.open.dec();
     }
 }
 

@@ -1,5 +1,7 @@
 //! Counters of the listener, and the text in which all counters are read.
 
+use std::sync::Arc;
+
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -11,7 +13,11 @@ pub const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8
 
 /// Counters of one or more listeners. Clones count together.
 #[derive(Debug, Clone, Default)]
-pub struct ServerMetrics {
+pub struct ServerMetrics(pub(crate) Arc<Counters>);
+
+/// Behind one pointer: it is cloned with every request.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
     pub(crate) open: Gauge,
     pub(crate) accepted: Counter,
     pub(crate) panics: Counter,
@@ -41,28 +47,28 @@ impl ServerMetrics {
         registry.register(
             "witgate_connections_open",
             "Client connections open now",
-            metrics.open.clone(),
+            metrics.0.open.clone(),
         );
         registry.register(
             "witgate_connections_accepted",
             "Client connections accepted",
-            metrics.accepted.clone(),
+            metrics.0.accepted.clone(),
         );
         registry.register(
             "witgate_handler_panics",
             "Requests whose handler panicked; each was answered with a 500",
-            metrics.panics.clone(),
+            metrics.0.panics.clone(),
         );
         registry.register(
             "witgate_connections_refused",
             "Client connections not served, or cut off, by reason",
-            metrics.refused.clone(),
+            metrics.0.refused.clone(),
         );
         metrics
     }
 
     pub(crate) fn refuse(&self, reason: Reason) {
-        self.refused.get_or_create(&Refused { reason }).inc();
+        self.0.refused.get_or_create(&Refused { reason }).inc();
     }
 }
 
@@ -125,7 +131,7 @@ mod tests {
     fn the_text_is_what_older_scrapers_read() {
         let mut registry = Registry::default();
         let metrics = ServerMetrics::register(&mut registry);
-        metrics.accepted.inc();
+        metrics.0.accepted.inc();
         metrics.refuse(Reason::malformed);
         let seconds = Histogram::new(exponential_buckets(1.0, 2.0, 1));
         seconds.observe(0.5);

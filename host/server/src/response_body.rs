@@ -86,7 +86,7 @@ impl Body for Outgoing {
         match catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll_next(cx))) {
             Ok(polled) => polled.map(|item| item.map(|item| item.map(Frame::data))),
             Err(_) => {
-                this.metrics.panics.inc();
+                this.metrics.0.panics.inc();
                 tracing::error!("a response stream panicked; the response is cut off");
                 this.body = RespBody::Empty;
                 Poll::Ready(Some(Err("the response stream failed".into())))

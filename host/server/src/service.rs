@@ -68,7 +68,7 @@ impl<S: Service> Caller<S> {
             let response = match AssertUnwindSafe(service.call(request)).catch_unwind().await {
                 Ok(response) => response,
                 Err(_) => {
-                    metrics.panics.inc();
+                    metrics.0.panics.inc();
                     tracing::error!("a request handler panicked; answered with a 500");
                     service.panicked()
                 }
