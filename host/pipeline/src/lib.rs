@@ -1,1 +1,43 @@
 //! The life of a request: one typed context, one ordered list of stages.
+//!
+//! Reading order: [`stages`] names every stage and runs them; [`exchange`] is the context they share;
+//! [`gateway`] holds what they use; [`snapshot`] is what a configuration means to them; [`ports`] are the
+//! doors to the world (upstreams, plugins, sinks, time). [`failure`] and [`rescue`] turn what goes
+//! wrong into what clients expect.
+//!
+//! Nothing here opens a socket, runs SQL or knows WebAssembly.
+
+pub mod stages;
+pub mod exchange;
+pub mod gateway;
+pub mod snapshot;
+pub mod ports;
+pub mod failure;
+pub mod rescue;
+pub mod reply;
+pub mod metrics;
+
+mod attempt;
+mod guard;
+mod guard_stream;
+mod mock;
+mod probe;
+mod stream;
+
+pub use exchange::{Arrival, BodyFault};
+pub use failure::{Case, Failure};
+pub use gateway::Gateway;
+pub use metrics::Metrics;
+pub use ports::{
+    AuthDecision, AuthDenial, AuthRequest, Authenticator, Block, BodyText, BodyView, Clock, Edit, Finding,
+    GuardCall, Guardrail, Phase, PluginFault, Recorder, StreamGuard, StreamVerdict, TraceContext, Upstream,
+    UpstreamBody, UpstreamError, UpstreamErrorKind, Verdict,
+};
+pub use probe::{Probe, probe};
+pub use reply::{BodyStream, Reply, ReplyBody};
+pub use rescue::{detail, rescue};
+pub use snapshot::{
+    Access, CustomAuth, FailPolicy, GuardrailEntry, Modes, Settings, Snapshot, Target,
+};
+pub use stages::{AuthInput, STAGES, explain, principal};
+pub use witgate_identity::Principal;

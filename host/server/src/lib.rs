@@ -16,6 +16,7 @@ mod metrics;
 mod options;
 mod request_body;
 mod response_body;
+pub mod routes;
 mod service;
 mod tls;
 

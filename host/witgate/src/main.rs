@@ -1,1 +1,20 @@
-fn main() {}
+//! `witgate`: the LLM gateway. Reads the command line and hands over to one of `commands`.
+
+mod cli;
+mod commands;
+mod process;
+mod reload;
+mod telemetry;
+mod wiring;
+
+use std::process::ExitCode;
+
+/// Short-lived allocations of many sizes on two or more threads: what mimalloc is good at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    // The one TLS provider of the process; a second installation is refused, and harmless.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    commands::run(cli::parse())
+}

@@ -48,8 +48,13 @@ impl Service for App {
         let cross_origin = request.headers().contains_key(header::ORIGIN);
         let preflight = cross_origin
             && request.method() == Method::OPTIONS
-            && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+            && request
+                .headers()
+                .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        let asked = request
+            .headers()
+            .get(header::ACCESS_CONTROL_REQUEST_HEADERS)
+            .cloned();
         let mut reply = if preflight {
             Reply::full(StatusCode::OK, "text/plain; charset=utf-8", "OK")
         } else {
@@ -63,7 +68,10 @@ impl Service for App {
 
     fn panicked(&self) -> Response {
         let compat = self.gateway.snapshot.load().settings.compat;
-        response(rescue(&Failure::internal("a request handler panicked"), compat))
+        response(rescue(
+            &Failure::internal("a request handler panicked"),
+            compat,
+        ))
     }
 }
 
@@ -74,12 +82,21 @@ impl App {
         };
         let matched = match find(request.method(), path) {
             Found::Route(matched) => matched,
-            Found::WrongMethod => return detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
+            Found::WrongMethod => {
+                return detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+            }
             Found::Nothing => return detail(StatusCode::NOT_FOUND, "Not Found"),
         };
         match matched.route.kind {
             Kind::Call(endpoint) => {
-                calls::call(&self.gateway, request, matched.route.name, endpoint, matched.model).await
+                calls::call(
+                    &self.gateway,
+                    request,
+                    matched.route.name,
+                    endpoint,
+                    matched.model,
+                )
+                .await
             }
             Kind::Liveness => info::json(&serde_json::json!("I'm alive!")),
             Kind::Readiness => health::readiness(self.admin.as_ref()),
@@ -108,7 +125,10 @@ impl App {
             Kind::Health => health::health(&self.gateway, request.uri().query()).await,
             Kind::Metrics => self.metrics(),
             Kind::Reload if principal.is_admin() => self.reload().await,
-            Kind::Reload => rescue(&info::admin_only(principal, "/config/reload"), snapshot.settings.compat),
+            Kind::Reload => rescue(
+                &info::admin_only(principal, "/config/reload"),
+                snapshot.settings.compat,
+            ),
             Kind::Call(_) | Kind::Liveness | Kind::Readiness | Kind::Routes => {
                 detail(StatusCode::NOT_FOUND, "Not Found")
             }
@@ -137,26 +157,46 @@ impl App {
     }
 
     fn metrics(&self) -> Reply {
-        Reply::full(StatusCode::OK, METRICS_CONTENT_TYPE, encode_metrics(&self.registry))
+        Reply::full(
+            StatusCode::OK,
+            METRICS_CONTENT_TYPE,
+            encode_metrics(&self.registry),
+        )
     }
 
     fn strip_root<'a>(&self, path: &'a str) -> Option<&'a str> {
         let rest = path.strip_prefix(self.options.root_path.as_str())?;
-        if rest.is_empty() { Some("/") } else { rest.starts_with('/').then_some(rest) }
+        if rest.is_empty() {
+            Some("/")
+        } else {
+            rest.starts_with('/').then_some(rest)
+        }
     }
 }
 
 /// LiteLLM's CORS middleware: any origin, any method, any header.
 fn allow_any_origin(headers: &mut HeaderMap, preflight: Option<Option<HeaderValue>>) {
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    );
     match preflight {
         None => {
-            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
+            headers.insert(
+                header::ACCESS_CONTROL_EXPOSE_HEADERS,
+                HeaderValue::from_static("*"),
+            );
         }
         Some(asked) => {
             let methods = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
-            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
-            headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+            headers.insert(
+                header::ACCESS_CONTROL_ALLOW_METHODS,
+                HeaderValue::from_static(methods),
+            );
+            headers.insert(
+                header::ACCESS_CONTROL_MAX_AGE,
+                HeaderValue::from_static("600"),
+            );
             if let Some(asked) = asked {
                 headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked);
             }
@@ -167,9 +207,10 @@ fn allow_any_origin(headers: &mut HeaderMap, preflight: Option<Option<HeaderValu
 fn response(reply: Reply) -> Response {
     let body = match reply.body {
         ReplyBody::Full(bytes) => RespBody::Full(bytes),
-        ReplyBody::Stream(stream) => {
-            RespBody::stream(futures_util::StreamExt::map(stream, Ok::<_, crate::BoxError>))
-        }
+        ReplyBody::Stream(stream) => RespBody::stream(futures_util::StreamExt::map(
+            stream,
+            Ok::<_, crate::BoxError>,
+        )),
     };
     let mut response = Response::new(body);
     *response.status_mut() = reply.status;

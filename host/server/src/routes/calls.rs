@@ -21,13 +21,17 @@ pub(super) async fn call(
     let announced = body.announced();
     let peer = peer(gateway, body.peer().ip(), &head.headers);
     let body = body.collect().await.map_err(|error| match error {
-        BodyError::TooLarge { max } => {
-            BodyFault::TooLarge { length: announced.unwrap_or(max), limit: max }
-        }
+        BodyError::TooLarge { max } => BodyFault::TooLarge {
+            length: announced.unwrap_or(max),
+            limit: max,
+        },
         BodyError::Stalled { .. } => BodyFault::Stalled,
         BodyError::Broken => BodyFault::Broken,
     });
-    let url = head.uri.path_and_query().map_or_else(|| "/".to_owned(), |p| p.as_str().to_owned());
+    let url = head
+        .uri
+        .path_and_query()
+        .map_or_else(|| "/".to_owned(), |p| p.as_str().to_owned());
     gateway
         .handle(Arrival {
             endpoint,
@@ -49,5 +53,7 @@ fn peer(gateway: &Gateway, socket: IpAddr, headers: &HeaderMap) -> IpAddr {
     }
     let forwarded = headers.get("x-forwarded-for").and_then(|v| v.to_str().ok());
     let first = forwarded.and_then(|list| list.split(',').next());
-    first.and_then(|ip| ip.trim().parse().ok()).unwrap_or(socket)
+    first
+        .and_then(|ip| ip.trim().parse().ok())
+        .unwrap_or(socket)
 }

@@ -16,7 +16,11 @@ const PROBES_AT_A_TIME: usize = 8;
 /// `GET /health/readiness`
 pub(super) fn readiness(admin: &dyn Admin) -> Reply {
     let (ready, fields) = admin.readiness();
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     Reply::json(status, fields.to_string())
 }
 

@@ -16,17 +16,24 @@ pub(super) fn json(value: &Value) -> Reply {
 
 /// A parameter of the query.
 fn param<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
-    query?.split('&').find_map(|pair| pair.split_once('=').filter(|(k, _)| *k == name).map(|(_, v)| v))
+    query?.split('&').find_map(|pair| {
+        pair.split_once('=')
+            .filter(|(k, _)| *k == name)
+            .map(|(_, v)| v)
+    })
 }
 
 /// `GET /models`: the model groups this caller may use; wildcards only when asked for.
 pub(super) fn models(snapshot: &Snapshot, principal: &Principal, query: Option<&str>) -> Reply {
-    let wildcards = param(query, "return_wildcard_routes").is_some_and(|v| v.eq_ignore_ascii_case("true"));
-    let names = snapshot.routing.model_names();
-    let data: Vec<Value> = names
-        .into_iter()
-        .filter(|name| principal.may_use(name) && (wildcards || !name.contains('*')))
-        .map(|name| entry(&name))
+    let wildcards =
+        param(query, "return_wildcard_routes").is_some_and(|v| v.eq_ignore_ascii_case("true"));
+    let patterns = snapshot.routing.patterns().filter(|_| wildcards);
+    let data: Vec<Value> = snapshot
+        .routing
+        .model_names()
+        .chain(patterns)
+        .filter(|name| principal.may_use(name))
+        .map(entry)
         .collect();
     json(&json!({"data": data, "object": "list"}))
 }
@@ -55,7 +62,9 @@ pub(super) fn model_info(snapshot: &Snapshot, principal: &Principal, query: Opti
     let mut data = Vec::new();
     for (index, target) in snapshot.targets.iter().enumerate() {
         let deployment = snapshot.routing.deployment(index);
-        if !principal.may_use(&deployment.model_group) || wanted.is_some_and(|id| id != deployment.id) {
+        if !principal.may_use(&deployment.model_group)
+            || wanted.is_some_and(|id| id != deployment.id)
+        {
             continue;
         }
         let (params, info) = &target.info;
@@ -73,7 +82,10 @@ pub(super) fn model_info(snapshot: &Snapshot, principal: &Principal, query: Opti
     }
     if let Some(id) = wanted.filter(|_| data.is_empty()) {
         let text = format!("Model id = {id} not found on litellm proxy");
-        return Reply::json(StatusCode::BAD_REQUEST, json!({"detail": {"error": text}}).to_string());
+        return Reply::json(
+            StatusCode::BAD_REQUEST,
+            json!({"detail": {"error": text}}).to_string(),
+        );
     }
     json(&json!({ "data": data }))
 }
@@ -98,7 +110,10 @@ pub(super) fn routes() -> Reply {
 
 /// LiteLLM's words for a caller who is not an administrator.
 pub(super) fn admin_only(principal: &Principal, route: &str) -> Failure {
-    let role = principal.role.as_ref().map_or("unknown", |role| role.as_str());
+    let role = principal
+        .role
+        .as_ref()
+        .map_or("unknown", |role| role.as_str());
     let user = principal.user_id.as_deref().unwrap_or("unknown");
     let message = format!(
         "Authentication Error, Only proxy admin can be used to generate, delete, update info for new keys/users/teams. Route={route}. Your role={role}. Your user_id={user}"

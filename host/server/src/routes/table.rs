@@ -76,7 +76,12 @@ pub const ROUTES: &[Route] = &[
             "/openai/deployments/{model}/embeddings",
         ],
     },
-    Route { kind: Kind::Models, method: Method::GET, name: "/models", paths: &["/models", "/v1/models"] },
+    Route {
+        kind: Kind::Models,
+        method: Method::GET,
+        name: "/models",
+        paths: &["/models", "/v1/models"],
+    },
     Route {
         kind: Kind::Model,
         method: Method::GET,
@@ -101,10 +106,30 @@ pub const ROUTES: &[Route] = &[
         name: "/health/readiness",
         paths: &["/health/readiness"],
     },
-    Route { kind: Kind::Health, method: Method::GET, name: "/health", paths: &["/health"] },
-    Route { kind: Kind::Routes, method: Method::GET, name: "/routes", paths: &["/routes"] },
-    Route { kind: Kind::Metrics, method: Method::GET, name: "/metrics", paths: &["/metrics", "/metrics/"] },
-    Route { kind: Kind::Reload, method: Method::POST, name: "/config/reload", paths: &["/config/reload"] },
+    Route {
+        kind: Kind::Health,
+        method: Method::GET,
+        name: "/health",
+        paths: &["/health"],
+    },
+    Route {
+        kind: Kind::Routes,
+        method: Method::GET,
+        name: "/routes",
+        paths: &["/routes"],
+    },
+    Route {
+        kind: Kind::Metrics,
+        method: Method::GET,
+        name: "/metrics",
+        paths: &["/metrics", "/metrics/"],
+    },
+    Route {
+        kind: Kind::Reload,
+        method: Method::POST,
+        name: "/config/reload",
+        paths: &["/config/reload"],
+    },
 ];
 
 /// A path's route.
@@ -135,7 +160,9 @@ pub fn find(method: &Method, path: &str) -> Found {
     for literal in [true, false] {
         for route in ROUTES {
             for pattern in route.paths {
-                let Some(model) = matches(pattern, path, literal) else { continue };
+                let Some(model) = matches(pattern, path, literal) else {
+                    continue;
+                };
                 // The health probes of LiteLLM also answer OPTIONS.
                 let probe = matches!(route.kind, Kind::Liveness | Kind::Readiness);
                 if *method == route.method
@@ -148,7 +175,11 @@ pub fn find(method: &Method, path: &str) -> Found {
             }
         }
     }
-    if known { Found::WrongMethod } else { Found::Nothing }
+    if known {
+        Found::WrongMethod
+    } else {
+        Found::Nothing
+    }
 }
 
 /// `Some(model)` when the path fits the pattern; the model may contain slashes.
@@ -191,9 +222,21 @@ mod tests {
         let post = [
             ("/chat/completions", "/chat/completions", None),
             ("/v1/chat/completions", "/chat/completions", None),
-            ("/engines/gpt-4o/chat/completions", "/chat/completions", Some("gpt-4o")),
-            ("/openai/deployments/a/b/chat/completions", "/chat/completions", Some("a/b")),
-            ("/openai/deployments/a%2Fb/embeddings", "/embeddings", Some("a/b")),
+            (
+                "/engines/gpt-4o/chat/completions",
+                "/chat/completions",
+                Some("gpt-4o"),
+            ),
+            (
+                "/openai/deployments/a/b/chat/completions",
+                "/chat/completions",
+                Some("a/b"),
+            ),
+            (
+                "/openai/deployments/a%2Fb/embeddings",
+                "/embeddings",
+                Some("a/b"),
+            ),
             ("/engines/x/completions", "/completions", Some("x")),
             ("/engines/x/embeddings", "/embeddings", Some("x")),
             ("/v1/embeddings", "/embeddings", None),
@@ -207,7 +250,10 @@ mod tests {
                 other => panic!("{path}: {other:?}"),
             }
         }
-        let get = [("/v1/models", None), ("/models/openai/gpt-4o", Some("openai/gpt-4o"))];
+        let get = [
+            ("/v1/models", None),
+            ("/models/openai/gpt-4o", Some("openai/gpt-4o")),
+        ];
         for (path, model) in get {
             assert!(
                 matches!(find(&Method::GET, path), Found::Route(m) if m.model.as_deref() == model),
@@ -218,10 +264,28 @@ mod tests {
 
     #[test]
     fn other_paths_and_methods_are_told_apart() {
-        assert!(matches!(find(&Method::GET, "/v1/chat/completions"), Found::WrongMethod));
-        assert!(matches!(find(&Method::POST, "/v1/models"), Found::WrongMethod));
-        for path in ["/", "/v2/chat/completions", "/engines//chat/completions", "/models/", "/engines/%zz/embeddings"] {
-            assert!(matches!(find(&Method::POST, path), Found::Nothing | Found::WrongMethod), "{path}");
+        assert!(matches!(
+            find(&Method::GET, "/v1/chat/completions"),
+            Found::WrongMethod
+        ));
+        assert!(matches!(
+            find(&Method::POST, "/v1/models"),
+            Found::WrongMethod
+        ));
+        for path in [
+            "/",
+            "/v2/chat/completions",
+            "/engines//chat/completions",
+            "/models/",
+            "/engines/%zz/embeddings",
+        ] {
+            assert!(
+                matches!(
+                    find(&Method::POST, path),
+                    Found::Nothing | Found::WrongMethod
+                ),
+                "{path}"
+            );
         }
         assert!(matches!(find(&Method::GET, "/nothing"), Found::Nothing));
     }

@@ -1,0 +1,306 @@
+//! One try at one deployment: the request is made, sent, and its answer read far enough to know
+//! whether it is one.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use http::{HeaderMap, Method, StatusCode, header};
+use sync_wrapper::SyncWrapper;
+use tokio::time::{Instant, timeout_at};
+use witgate_routing::{ErrorClass, classify, parse_retry_after};
+use witgate_wire::errors::UpstreamError as ErrorText;
+use witgate_wire::sse;
+use witgate_wire::stream::{ChunkView, StreamAssembler};
+use witgate_wire::{Forward, RequestView};
+
+use crate::exchange::{Answer, Exchange, UpstreamStream};
+use crate::failure::{Case, Failure};
+use crate::gateway::Gateway;
+use crate::mock;
+use crate::ports::{UpstreamBody, UpstreamError, UpstreamErrorKind};
+use crate::snapshot::Target;
+
+/// Longest error body read from an upstream.
+const ERROR_BODY_MAX: usize = 256 * 1024;
+
+/// An answer, and what its head said.
+pub struct Answered {
+    /// The answer.
+    pub answer: Answer,
+    /// Headers of the upstream's answer.
+    pub headers: HeaderMap,
+}
+
+/// A failed try: the facts for retries, and the words for the client.
+pub struct Failed {
+    /// LiteLLM's class.
+    pub class: ErrorClass,
+    /// How long the upstream asked to wait.
+    pub retry_after: Option<Duration>,
+    /// For the client, should this be the last try.
+    pub failure: Failure,
+    /// Headers of the upstream's answer, when there was one.
+    pub headers: HeaderMap,
+    /// No other try could end differently.
+    pub is_final: bool,
+}
+
+impl Failed {
+    /// A failure of this class, in LiteLLM's words: `litellm.RateLimitError: OpenAIException - …`.
+    fn of(target: &Target, class: ErrorClass, text: &str) -> Self {
+        let message = class.message(&target.provider, text);
+        Self {
+            class,
+            retry_after: None,
+            failure: Failure::new(Case::Upstream(class), message),
+            headers: HeaderMap::new(),
+            is_final: false,
+        }
+    }
+
+    /// Every deployment of the group is paused.
+    #[must_use]
+    pub fn no_deployment(group: &str) -> Self {
+        let class = ErrorClass::RateLimit;
+        let message = format!("No deployments available for selected model. Passed model={group}.");
+        Self {
+            class,
+            retry_after: None,
+            failure: Failure::new(Case::Upstream(class), message),
+            headers: HeaderMap::new(),
+            is_final: false,
+        }
+    }
+}
+
+/// How long a try may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For a complete answer: the whole of it.
+    pub total: Duration,
+    /// For a stream: until the first frame, and between two frames.
+    pub stream: Duration,
+}
+
+/// Tries a deployment. `model` is the upstream's name of the model.
+pub async fn attempt(
+    gateway: &Gateway,
+    x: &Exchange,
+    request: &RequestView,
+    index: usize,
+    model: &str,
+    patience: Patience,
+) -> Result<Answered, Failed> {
+    let target = &x.snapshot.targets[index];
+    let stream = x.wants_stream();
+    if let Some(mocked) = mock::asked_for(x, request, target) {
+        return mock::answer(x, request, &mocked, stream).map_err(|class| Failed::of(target, class, "this is a mock error"));
+    }
+    if let Some(why) = &target.unavailable {
+        return Err(Failed::of(target, ErrorClass::BadRequest, why));
+    }
+    let deadline = Instant::now() + if stream { patience.stream } else { patience.total };
+    let http = http_request(gateway, x, request, target, model);
+    let sent = timeout_at(deadline, target.upstream.send(http)).await;
+    let response = match sent {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => return Err(unreachable(target, &error)),
+        Err(_) => return Err(too_slow(target, if stream { patience.stream } else { patience.total })),
+    };
+    let (head, body) = response.into_parts();
+    if !head.status.is_success() {
+        return Err(refused(gateway, target, head.status, head.headers, body, deadline).await);
+    }
+    let is_events = head
+        .headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|v| v.as_bytes().starts_with(b"text/event-stream"));
+    let answer = if stream && is_events {
+        first_frame(target, body, deadline, patience.stream).await?
+    } else {
+        let limit = x.snapshot.settings.max_response_bytes;
+        Answer::Complete(whole(target, body, limit, deadline, patience.total).await?)
+    };
+    Ok(Answered { answer, headers: head.headers })
+}
+
+fn http_request(
+    gateway: &Gateway,
+    x: &Exchange,
+    request: &RequestView,
+    target: &Target,
+    model: &str,
+) -> http::Request<Bytes> {
+    let defaults: Vec<(&str, &str)> =
+        target.defaults.iter().map(|(key, json)| (key.as_str(), json.as_str())).collect();
+    let body = request.forward_body(&Forward {
+        model: Some(model),
+        defaults: &defaults,
+        include_usage: true,
+    });
+    let mut http = http::Request::new(body);
+    *http.method_mut() = Method::POST;
+    *http.uri_mut() = target.urls[request.endpoint() as usize].clone();
+    *http.headers_mut() = target.headers.clone();
+    for name in ["traceparent", "tracestate"] {
+        if let Some(value) = x.arrival.headers.get(name) {
+            http.headers_mut().insert(name, value.clone());
+        }
+    }
+    gateway.trace.inject(&x.span, http.headers_mut());
+    http
+}
+
+/// Reads a complete answer, and checks that it is one.
+async fn whole(
+    target: &Target,
+    mut body: UpstreamBody,
+    limit: usize,
+    deadline: Instant,
+    patience: Duration,
+) -> Result<Bytes, Failed> {
+    let mut first: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    loop {
+        let piece = match timeout_at(deadline, body.next()).await {
+            Ok(None) => break,
+            Ok(Some(Ok(piece))) => piece,
+            Ok(Some(Err(error))) => return Err(unreachable(target, &error)),
+            Err(_) => return Err(too_slow(target, patience)),
+        };
+        if first.as_ref().map_or(rest.len(), Bytes::len) + piece.len() > limit {
+            return Err(response_too_large(limit));
+        }
+        // The usual answer is one piece, and is not copied.
+        match first.take() {
+            None if rest.is_empty() => first = Some(piece),
+            Some(start) => {
+                rest.extend_from_slice(&start);
+                rest.extend_from_slice(&piece);
+            }
+            None => rest.extend_from_slice(&piece),
+        }
+    }
+    let body = first.unwrap_or_else(|| rest.freeze());
+    match witgate_wire::Object::scan(&body) {
+        Ok(_) => Ok(body),
+        Err(error) => {
+            let text = format!("the upstream's answer is not a JSON object: {error}");
+            Err(Failed::of(target, ErrorClass::ApiConnection, &text))
+        }
+    }
+}
+
+/// Reads a stream up to its first frame with data, so that an error there is still an error.
+async fn first_frame(
+    target: &Target,
+    mut body: UpstreamBody,
+    deadline: Instant,
+    idle: Duration,
+) -> Result<Answer, Failed> {
+    let mut decoder = sse::Decoder::default();
+    let mut ready = VecDeque::new();
+    loop {
+        while let Some(frame) = decoder
+            .next_frame()
+            .map_err(|error| Failed::of(target, ErrorClass::ApiConnection, &error.to_string()))?
+        {
+            let data = frame.data.clone();
+            ready.push_back(frame);
+            let Some(data) = data else { continue };
+            if let Some(error) = ChunkView::parse(&data).ok().as_ref().and_then(ChunkView::error) {
+                let error = ErrorText::from_raw(error);
+                let status = error.code.as_deref().and_then(|code| code.parse().ok()).unwrap_or(500);
+                return Err(told(target, status, &error, &String::from_utf8_lossy(&data)));
+            }
+            return Ok(Answer::Stream(UpstreamStream { ready, decoder, body: Some(SyncWrapper::new(body)), idle }));
+        }
+        match timeout_at(deadline, body.next()).await {
+            Ok(Some(Ok(bytes))) => decoder.push(bytes),
+            Ok(Some(Err(error))) => return Err(unreachable(target, &error)),
+            Ok(None) => {
+                let text = "the upstream closed the stream before its first frame";
+                return Err(Failed::of(target, ErrorClass::ApiConnection, text));
+            }
+            Err(_) => return Err(too_slow(target, idle)),
+        }
+    }
+}
+
+/// An answer with an error status.
+async fn refused(
+    gateway: &Gateway,
+    target: &Target,
+    status: StatusCode,
+    headers: HeaderMap,
+    mut body: UpstreamBody,
+    deadline: Instant,
+) -> Failed {
+    let mut text = BytesMut::new();
+    while let Ok(Some(Ok(piece))) = timeout_at(deadline, body.next()).await {
+        text.extend_from_slice(&piece[..piece.len().min(ERROR_BODY_MAX - text.len())]);
+        if text.len() == ERROR_BODY_MAX {
+            break;
+        }
+    }
+    let text = text.freeze();
+    let error = ErrorText::parse(&text);
+    let retry_after = headers
+        .get(header::RETRY_AFTER)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| parse_retry_after(v, gateway.clock.now().into()));
+    let mut failed = told(target, status.as_u16(), &error, &String::from_utf8_lossy(&text));
+    if let Some(value) = headers.get(header::RETRY_AFTER) {
+        failed.failure.headers.insert(header::RETRY_AFTER, value.clone());
+    }
+    failed.retry_after = retry_after;
+    failed.headers = headers;
+    failed
+}
+
+/// A failure the upstream told us of.
+fn told(target: &Target, status: u16, error: &ErrorText, body: &str) -> Failed {
+    let classified = classify(&target.provider, Some(status), body);
+    let mut failed = Failed::of(target, classified.class, &error.message);
+    failed.failure.status = Some(classified.status);
+    failed.failure.code.clone_from(&error.code);
+    failed.failure.param.clone_from(&error.param);
+    failed
+}
+
+fn unreachable(target: &Target, error: &UpstreamError) -> Failed {
+    let class = match error.kind {
+        UpstreamErrorKind::Timeout => ErrorClass::Timeout,
+        UpstreamErrorKind::Connect | UpstreamErrorKind::Broken | UpstreamErrorKind::Invalid => {
+            ErrorClass::ApiConnection
+        }
+    };
+    Failed::of(target, class, &error.message)
+}
+
+fn too_slow(target: &Target, patience: Duration) -> Failed {
+    let text = format!("the upstream did not answer within {} s", patience.as_secs_f64());
+    Failed::of(target, ErrorClass::Timeout, &text)
+}
+
+fn response_too_large(limit: usize) -> Failed {
+    let text = format!(
+        "Response size is too large. Max size is {:.2} MB",
+        limit as f64 / (1024.0 * 1024.0)
+    );
+    Failed {
+        class: ErrorClass::BadRequest,
+        retry_after: None,
+        failure: Failure::new(Case::ResponseTooLarge, text),
+        headers: HeaderMap::new(),
+        is_final: true,
+    }
+}
+
+/// The assembler that a stream's chunks are folded into.
+#[must_use]
+pub fn assembler() -> StreamAssembler {
+    StreamAssembler::new(witgate_wire::stream::DEFAULT_ASSEMBLED_MAX_BYTES)
+}

@@ -1,0 +1,173 @@
+//! One call: everything that is known of it, in the order in which it becomes known. The comment of
+//! a field says which stage writes it; every later stage may read it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use sync_wrapper::SyncWrapper;
+use tokio::sync::OwnedSemaphorePermit;
+use witgate_events::GuardrailRun;
+use witgate_identity::Principal;
+use witgate_wire::usage::Usage;
+use witgate_wire::{Endpoint, RequestView};
+
+use crate::failure::Failure;
+use crate::ports::UpstreamBody;
+use crate::snapshot::Snapshot;
+
+/// A request as the server hands it over.
+pub struct Arrival {
+    /// The operation.
+    pub endpoint: Endpoint,
+    /// Method of the request.
+    pub method: Method,
+    /// The route in its short form, such as `/chat/completions`.
+    pub route: &'static str,
+    /// Path and query as the client sent them.
+    pub url: String,
+    /// Model named in the path (`/engines/{model}/…`).
+    pub path_model: Option<String>,
+    /// Request headers.
+    pub headers: HeaderMap,
+    /// Address of the peer.
+    pub peer: Option<IpAddr>,
+    /// The body, or why there is none.
+    pub body: Result<Bytes, BodyFault>,
+}
+
+/// Why the body could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BodyFault {
+    /// It is longer than `limit` bytes; `length` is what the client announced, if it did.
+    TooLarge {
+        /// Announced or received bytes.
+        length: u64,
+        /// The bound.
+        limit: u64,
+    },
+    /// It stopped arriving.
+    Stalled,
+    /// The connection broke, or the framing was wrong.
+    Broken,
+}
+
+/// A call on its way.
+pub struct Exchange {
+    /// `accept`: what arrived. `parse` takes the body out.
+    pub arrival: Arrival,
+    /// `accept`: the configuration this call is served with.
+    pub snapshot: Arc<Snapshot>,
+    /// `accept`: the caller's `x-litellm-call-id`, or a new id.
+    pub call_id: String,
+    /// `accept`: wall-clock time.
+    pub started: jiff::Timestamp,
+    /// `accept`: monotonic time.
+    pub started_at: Duration,
+    /// `accept`: the span of this call.
+    pub span: tracing::Span,
+    /// `parse`: the caller's request; `guard in` replaces it when guardrails edit it.
+    pub request: Option<RequestView>,
+    /// `parse`: the model group asked for.
+    pub model: String,
+    /// `parse`: request tags from header and body.
+    pub tags: Vec<String>,
+    /// `identify`: who calls.
+    pub principal: Arc<Principal>,
+    /// `admit`: the concurrency slot; freed with the exchange.
+    pub slot: Option<OwnedSemaphorePermit>,
+    /// `guard in`, `call`, `guard out`: what the guardrails did.
+    pub guardrails: Vec<GuardrailRun>,
+    /// `guard in`, `call`, `guard out`: names for `x-litellm-applied-guardrails`.
+    pub applied_guardrails: Vec<String>,
+    /// `route`: where the call may go.
+    pub route: Option<witgate_routing::Resolution>,
+    /// `call`: who answered, after how many tries.
+    pub served: Served,
+    /// `call`: the answer; `guard out` edits it; `respond` takes it.
+    pub answer: Option<Answer>,
+    /// `guard out`: the guardrails that judge the stream piece by piece.
+    pub stream_guards: Option<crate::guard_stream::GuardChain>,
+    /// `call`: folds a stream's chunks as they pass, for usage and events.
+    pub assembler: Option<witgate_wire::stream::StreamAssembler>,
+    /// `call`, or the end of the stream: tokens as the upstream counted them.
+    pub usage: Option<Usage>,
+    /// `guard out`, or the end of the stream: the answer as the client got it, for events.
+    pub response: Option<Bytes>,
+    /// `call`, or the end of the stream: `id` of the answer.
+    pub response_id: Option<String>,
+    /// `respond`, or the end of the stream: whether the call failed after all.
+    pub failure: Option<Failure>,
+    /// `settle`: what it cost.
+    pub cost: Option<witgate_wire::prices::Cost>,
+}
+
+/// Who served a call.
+#[derive(Default)]
+pub struct Served {
+    /// Index of the deployment in the snapshot.
+    pub deployment: Option<usize>,
+    /// The upstream's name of the model.
+    pub upstream_model: String,
+    /// Model group of that deployment (differs from the one asked for after a fallback).
+    pub group: String,
+    /// Upstream calls repeated within a group.
+    pub retries: u32,
+    /// Retries that were allowed.
+    pub retries_max: u32,
+    /// Hops to other groups.
+    pub fallbacks: u32,
+    /// When the upstream was called, wall clock.
+    pub upstream_start: Option<jiff::Timestamp>,
+    /// Time spent waiting for upstreams.
+    pub upstream_time: Duration,
+    /// When the first frame of a stream was there, wall clock.
+    pub first_token: Option<jiff::Timestamp>,
+    /// Headers of the upstream's answer.
+    pub headers: HeaderMap,
+    /// The timeout that applied to the call.
+    pub timeout: Option<Duration>,
+}
+
+/// An upstream's answer.
+pub enum Answer {
+    /// Complete.
+    Complete(Bytes),
+    /// The first frame is there, the rest is coming.
+    Stream(UpstreamStream),
+}
+
+/// An upstream's stream whose first frame has been read.
+pub struct UpstreamStream {
+    /// Frames read so far and not forwarded yet.
+    pub ready: std::collections::VecDeque<witgate_wire::sse::Frame>,
+    /// Splits what follows into frames.
+    pub decoder: witgate_wire::sse::Decoder,
+    /// What follows; `None` when it has all been read.
+    pub body: Option<SyncWrapper<UpstreamBody>>,
+    /// Longest silence between two pieces.
+    pub idle: Duration,
+}
+
+impl Exchange {
+    /// Whether the client wants a stream.
+    #[must_use]
+    pub fn wants_stream(&self) -> bool {
+        self.arrival.endpoint != Endpoint::Embeddings
+            && self.request.as_ref().is_some_and(RequestView::stream)
+    }
+
+    /// A request header as text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.arrival.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The deployment's target, once one was chosen.
+    #[must_use]
+    pub fn target(&self) -> Option<&crate::snapshot::Target> {
+        self.snapshot.targets.get(self.served.deployment?)
+    }
+}

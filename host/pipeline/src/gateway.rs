@@ -1,0 +1,152 @@
+//! The gateway: a snapshot of the configuration, and the parts of the world a call needs.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio_util::task::TaskTracker;
+
+use crate::exchange::{Arrival, Exchange};
+use crate::failure::{Case, Failure};
+use crate::metrics::Metrics;
+use crate::ports::{Clock, Recorder, TraceContext};
+use crate::reply::Reply;
+use crate::snapshot::Snapshot;
+use crate::stages;
+
+/// Everything the stages use. One per process; the snapshot in it is swapped at a reload.
+pub struct Gateway {
+    /// The configuration in force. A call keeps the one it started with.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// Log sinks and the spend ledger.
+    pub recorder: Arc<dyn Recorder>,
+    /// Trace context, when traces are exported or passed on.
+    pub trace: Arc<dyn TraceContext>,
+    /// Time and ids.
+    pub clock: Arc<dyn Clock>,
+    /// What models cost.
+    pub prices: witgate_wire::prices::Prices,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Work that outlives its request (counting tokens of an answer that was cut off).
+    pub tasks: TaskTracker,
+}
+
+impl Gateway {
+    /// Takes a call through every stage.
+    pub async fn handle(self: &Arc<Self>, arrival: Arrival) -> Reply {
+        let exchange = self.exchange(arrival);
+        self.metrics.in_flight.inc();
+        self.trace.adopt(&exchange.span, &exchange.arrival.headers);
+        let span = exchange.span.clone();
+        let mut finish = Finish::new(self.clone(), exchange);
+        if span.is_disabled() {
+            return self.run(&mut finish).await;
+        }
+        tracing::Instrument::instrument(self.run(&mut finish), span).await
+    }
+
+    async fn run(self: &Arc<Self>, finish: &mut Finish) -> Reply {
+        let Some(x) = finish.exchange.as_deref_mut() else {
+            return stages::rescued(None, &Failure::internal("an exchange was lost"));
+        };
+        let failure = stages::run(self, x).await.err();
+        match failure {
+            None => stages::respond(finish),
+            Some(failure) => {
+                let reply = stages::rescued(Some((self, &*x)), &failure);
+                x.failure = Some(failure);
+                finish.done();
+                reply
+            }
+        }
+    }
+
+    /// `accept`: a new exchange for what arrived.
+    pub(crate) fn exchange(&self, arrival: Arrival) -> Exchange {
+        let started_at = self.clock.monotonic();
+        let own_id = arrival.headers.get("x-litellm-call-id").and_then(|v| v.to_str().ok());
+        let call_id = match own_id {
+            Some(id) if !id.is_empty() && id.len() <= 128 => id.to_owned(),
+            _ => self.clock.uuid().to_string(),
+        };
+        let span = tracing::trace_span!(
+            target: "witgate::call",
+            "call",
+            otel.name = arrival.route,
+            otel.kind = "server",
+            http.route = arrival.route,
+            http.request.method = %arrival.method,
+            litellm.call_id = call_id,
+            gen_ai.request.model = tracing::field::Empty,
+            http.response.status_code = tracing::field::Empty,
+        );
+        Exchange {
+            arrival,
+            snapshot: self.snapshot.load_full(),
+            call_id,
+            started: self.clock.now(),
+            started_at,
+            span,
+            request: None,
+            model: String::new(),
+            tags: Vec::new(),
+            principal: Arc::default(),
+            slot: None,
+            guardrails: Vec::new(),
+            applied_guardrails: Vec::new(),
+            route: None,
+            served: crate::exchange::Served::default(),
+            answer: None,
+            stream_guards: None,
+            assembler: None,
+            usage: None,
+            response: None,
+            response_id: None,
+            failure: None,
+            cost: None,
+        }
+    }
+}
+
+/// Ends a call exactly once, however it ends: [`Finish::done`] when it ran its course, the drop of
+/// this value when the client left first (hyper drops the handler, or the body, of such a request).
+pub struct Finish {
+    gateway: Arc<Gateway>,
+    /// The call, until it has ended.
+    pub exchange: Option<Box<Exchange>>,
+}
+
+impl Finish {
+    fn new(gateway: Arc<Gateway>, exchange: Exchange) -> Self {
+        Self { gateway, exchange: Some(Box::new(exchange)) }
+    }
+
+    /// The gateway this call runs in.
+    #[must_use]
+    pub fn gateway(&self) -> Arc<Gateway> {
+        self.gateway.clone()
+    }
+
+    /// Settles and records the call.
+    pub fn done(&mut self) {
+        if let Some(exchange) = self.exchange.take() {
+            stages::end(&self.gateway, exchange);
+        }
+    }
+
+    /// Hands the call over to whoever ends it later (the client's stream).
+    #[must_use]
+    pub fn hand_over(&mut self) -> Self {
+        Self { gateway: self.gateway.clone(), exchange: self.exchange.take() }
+    }
+}
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        if let Some(mut exchange) = self.exchange.take() {
+            let left = || Failure::new(Case::ClientLeft, "the client left before the answer was complete");
+            exchange.failure.get_or_insert_with(left);
+            stages::end(&self.gateway, exchange);
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Guardrails at work on a complete body: which ones run, what their verdicts do, what is recorded.
+//!
+//! Shared by the stages `guard in`, `call` (during_call) and `guard out`; streams are in
+//! [`crate::guard_stream`].
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use witgate_events::{GuardrailRun, GuardrailStatus};
+use witgate_wire::json::Object;
+use witgate_wire::{Edits, Endpoint, texts};
+
+use crate::exchange::Exchange;
+use crate::failure::{Case, Failure};
+use crate::gateway::Gateway;
+use crate::ports::{
+    Block, BodyText, BodyView, Edit, Finding, GuardCall, Phase, PluginFault, Verdict,
+};
+use crate::snapshot::{FailPolicy, GuardrailEntry};
+
+/// A body under inspection.
+pub struct WireView {
+    endpoint: Endpoint,
+    bytes: Bytes,
+    /// A response has its texts elsewhere than a request.
+    response: bool,
+}
+
+impl WireView {
+    /// A request's body.
+    pub fn request(endpoint: Endpoint, bytes: Bytes) -> Arc<Self> {
+        Arc::new(Self { endpoint, bytes, response: false })
+    }
+
+    /// A response's body.
+    pub fn response(endpoint: Endpoint, bytes: Bytes) -> Arc<Self> {
+        Arc::new(Self { endpoint, bytes, response: true })
+    }
+}
+
+impl BodyView for WireView {
+    fn raw(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.bytes)
+    }
+
+    fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn field(&self, pointer: &str) -> Option<String> {
+        let object = Object::scan(&self.bytes).ok()?;
+        if pointer.is_empty() {
+            return Some(self.raw().into_owned());
+        }
+        let mut steps = pointer.strip_prefix('/')?.split('/').map(unescape);
+        let mut value = object.get(&steps.next()?)?;
+        for step in steps {
+            value = match value.kind() {
+                "array" => value.elements().nth(step.parse().ok()?)?,
+                _ => value.get(&step)?,
+            };
+        }
+        Some(value.text().to_owned())
+    }
+
+    fn texts(&self) -> Vec<BodyText> {
+        let found = if self.response {
+            texts::response_texts(&self.bytes)
+        } else {
+            texts::texts(self.endpoint, &self.bytes)
+        };
+        let owned = |t: texts::TextRef<'_>| BodyText {
+            pointer: t.pointer,
+            role: t.role,
+            text: t.text.into_owned(),
+        };
+        found.into_iter().map(owned).collect()
+    }
+}
+
+/// A step of a JSON pointer, RFC 6901 escapes undone.
+fn unescape(step: &str) -> Cow<'_, str> {
+    if step.contains('~') {
+        Cow::Owned(step.replace("~1", "/").replace("~0", "~"))
+    } else {
+        Cow::Borrowed(step)
+    }
+}
+
+/// Indexes of the guardrails that judge this call in this phase, in the order of the config
+/// (LiteLLM's `should_run_guardrail`): those asked for by name, and those that are always on.
+pub fn selected(x: &Exchange, phase: Phase) -> Vec<usize> {
+    let entries = &x.snapshot.guardrails;
+    if entries.is_empty() {
+        return Vec::new();
+    }
+    let asked = x.request.as_ref().map(witgate_wire::RequestView::guardrails).unwrap_or_default();
+    let runs = |entry: &GuardrailEntry| {
+        (entry.default_on || phase == Phase::LoggingOnly || asked.iter().any(|n| *n == entry.name))
+            && entry.modes.include(phase, &x.tags)
+    };
+    (0..entries.len()).filter(|i| runs(&entries[*i])).collect()
+}
+
+/// What a guardrail is told of this call.
+pub fn call_of(x: &Exchange, entry: &GuardrailEntry, phase: Phase) -> GuardCall {
+    let params = x.request.as_ref().and_then(|request| {
+        let params = request.guardrail_params(&entry.name)?;
+        let body = params.get("extra_body").filter(|raw| raw.kind() == "object");
+        Some(body.unwrap_or(params).text().to_owned())
+    });
+    GuardCall {
+        id: x.call_id.clone(),
+        phase,
+        call_type: x.arrival.endpoint.call_type(),
+        model: x.model.clone(),
+        principal: x.principal.clone(),
+        params: params.unwrap_or_else(|| "{}".to_owned()),
+    }
+}
+
+/// What a judgement means for the call, and its record.
+pub struct Judged {
+    /// Edits to make, when there are any.
+    pub edits: Option<Edits>,
+    /// For the event.
+    pub run: GuardrailRun,
+    /// Why the call ends here.
+    pub failure: Option<Failure>,
+}
+
+/// Asks one guardrail about a body.
+pub async fn judge(
+    gateway: &Gateway,
+    x: &Exchange,
+    index: usize,
+    phase: Phase,
+    body: Arc<WireView>,
+) -> Judged {
+    let entry = &x.snapshot.guardrails[index];
+    let start = gateway.clock.now();
+    let verdict = entry.plugin.check(call_of(x, entry, phase), body).await;
+    let end = gateway.clock.now();
+    let mut judged = Judged { edits: None, run: GuardrailRun::default(), failure: None };
+    let mut findings = Vec::new();
+    let (status, response) = match verdict {
+        Ok(Verdict::Allow) => (GuardrailStatus::Success, "allow"),
+        Ok(Verdict::Edit { edits, findings: found }) => {
+            findings = found;
+            judged.edits = Some(wire_edits(&edits));
+            (GuardrailStatus::GuardrailIntervened, "mask")
+        }
+        Ok(Verdict::Block(block)) => {
+            findings.clone_from(&block.findings);
+            judged.failure = Some(blocked(entry, phase, block));
+            (GuardrailStatus::GuardrailIntervened, "block")
+        }
+        Ok(Verdict::CouldNotJudge(why)) => {
+            judged.failure = no_verdict(entry, &PluginFault(why));
+            (GuardrailStatus::GuardrailFailedToRespond, "could not judge")
+        }
+        Err(fault) => {
+            judged.failure = no_verdict(entry, &fault);
+            (GuardrailStatus::GuardrailFailedToRespond, "failed")
+        }
+    };
+    judged.run = record(entry, phase, status, response, &findings, (start, end));
+    judged
+}
+
+/// The guardrail's record for the event.
+pub fn record(
+    entry: &GuardrailEntry,
+    phase: Phase,
+    status: GuardrailStatus,
+    response: &str,
+    findings: &[Finding],
+    (start, end): (jiff::Timestamp, jiff::Timestamp),
+) -> GuardrailRun {
+    let seconds = |t: jiff::Timestamp| t.as_microsecond() as f64 / 1e6;
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for finding in findings {
+        *counts.entry(finding.kind.clone()).or_default() += u64::from(finding.count);
+    }
+    GuardrailRun {
+        guardrail_name: Some(entry.name.clone()),
+        guardrail_provider: Some(entry.provider.clone()),
+        guardrail_mode: Some(Cow::Borrowed(phase.as_str())),
+        guardrail_request: None,
+        guardrail_response: serde_json::value::to_raw_value(response).ok().map(Arc::from),
+        guardrail_status: status,
+        start_time: Some(seconds(start)),
+        end_time: Some(seconds(end)),
+        duration: Some(seconds(end) - seconds(start)),
+        masked_entity_count: (!counts.is_empty()).then_some(counts),
+    }
+}
+
+/// A block in the client's words.
+pub fn blocked(entry: &GuardrailEntry, phase: Phase, block: Block) -> Failure {
+    let status = if (400..600).contains(&block.status) { block.status } else { 400 };
+    let mut detail = block
+        .detail
+        .and_then(|text| serde_json::from_str::<serde_json::Map<_, _>>(&text).ok())
+        .unwrap_or_default();
+    for (key, value) in [("guardrail_name", entry.name.as_str()), ("guardrail_mode", phase.as_str())] {
+        detail.entry(key).or_insert_with(|| value.into());
+    }
+    let mut failure = Failure::new(Case::GuardrailBlocked { status }, block.message);
+    failure.detail = Some(serde_json::Value::Object(detail).to_string());
+    failure
+}
+
+/// What a missing judgement means: nothing when the guardrail fails open.
+pub fn no_verdict(entry: &GuardrailEntry, fault: &PluginFault) -> Option<Failure> {
+    tracing::warn!(guardrail = entry.name, policy = ?entry.fail, "guardrail gave no verdict: {fault}");
+    match entry.fail {
+        FailPolicy::Open => None,
+        FailPolicy::Closed => Some(
+            Failure::new(
+                Case::GuardrailUnavailable,
+                format!("Guardrail '{}' could not judge this call, and fails closed", entry.name),
+            )
+            .note(fault.0.clone()),
+        ),
+    }
+}
+
+fn wire_edits(edits: &[Edit]) -> Edits {
+    let mut out = Edits::new();
+    for edit in edits {
+        match edit {
+            Edit::Text { pointer, text } => out.set_pointer_string(pointer, text),
+            Edit::Value { pointer, json } => out.set_pointer(pointer, json.clone()),
+            Edit::Remove { pointer } => out.remove_pointer(pointer),
+        };
+    }
+    out
+}

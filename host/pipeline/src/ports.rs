@@ -1,0 +1,292 @@
+//! What the pipeline needs of the world, as traits. The binary plugs the real parts in; tests plug fakes in.
+
+use std::borrow::Cow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::Stream;
+use http::HeaderMap;
+use witgate_events::Completed;
+use witgate_identity::Principal;
+
+/// Bytes of an upstream's answer, as they arrive. Dropping it cancels the upstream.
+pub type UpstreamBody = Pin<Box<dyn Stream<Item = Result<Bytes, UpstreamError>> + Send>>;
+
+/// Sends requests to model providers.
+#[async_trait]
+pub trait Upstream: Send + Sync {
+    /// Sends the request and waits for the answer's head.
+    async fn send(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> Result<http::Response<UpstreamBody>, UpstreamError>;
+}
+
+/// Why there is no (complete) answer. The text names the host, never a credential or a query.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct UpstreamError {
+    /// What happened.
+    pub kind: UpstreamErrorKind,
+    /// For the log and for the client's error message.
+    pub message: String,
+}
+
+/// What happened to an upstream call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamErrorKind {
+    /// No connection.
+    Connect,
+    /// Too slow.
+    Timeout,
+    /// The connection broke, before or during the answer.
+    Broken,
+    /// The answer is not valid HTTP, or larger than allowed.
+    Invalid,
+}
+
+/// When a guardrail runs: LiteLLM's `mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Before the upstream is called; may edit the request.
+    PreCall,
+    /// Beside the upstream call; the answer waits for the verdict.
+    DuringCall,
+    /// On the answer; may edit it.
+    PostCall,
+    /// On the copy that log sinks get.
+    LoggingOnly,
+}
+
+impl Phase {
+    /// LiteLLM's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PreCall => "pre_call",
+            Self::DuringCall => "during_call",
+            Self::PostCall => "post_call",
+            Self::LoggingOnly => "logging_only",
+        }
+    }
+}
+
+/// What a guardrail is told about a call.
+#[derive(Debug, Clone)]
+pub struct GuardCall {
+    /// Call id.
+    pub id: String,
+    /// When.
+    pub phase: Phase,
+    /// LiteLLM's `call_type`.
+    pub call_type: &'static str,
+    /// Model group the client asked for.
+    pub model: String,
+    /// Who asks.
+    pub principal: Arc<Principal>,
+    /// The caller's `extra_body` for this guardrail, a JSON object.
+    pub params: String,
+}
+
+/// One text of a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BodyText {
+    /// JSON pointer.
+    pub pointer: String,
+    /// Role of its message.
+    pub role: Option<String>,
+    /// The text.
+    pub text: String,
+}
+
+/// Lazy access to a body for a guardrail.
+pub trait BodyView: Send + Sync {
+    /// The whole body.
+    fn raw(&self) -> Cow<'_, str>;
+    /// Its length in bytes.
+    fn size(&self) -> u64;
+    /// The JSON value at a pointer.
+    fn field(&self, pointer: &str) -> Option<String>;
+    /// Every text.
+    fn texts(&self) -> Vec<BodyText>;
+}
+
+/// A change a guardrail asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// Replace the text at the pointer.
+    Text {
+        /// Where.
+        pointer: String,
+        /// The new text.
+        text: String,
+    },
+    /// Replace or add a JSON value at the pointer.
+    Value {
+        /// Where.
+        pointer: String,
+        /// The new value, JSON.
+        json: String,
+    },
+    /// Remove the member at the pointer.
+    Remove {
+        /// Where.
+        pointer: String,
+    },
+}
+
+/// What a guardrail found, without the matched text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is.
+    pub kind: String,
+    /// How many.
+    pub count: u32,
+}
+
+/// A guardrail's refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// For the client.
+    pub message: String,
+    /// HTTP status.
+    pub status: u16,
+    /// JSON object for `provider_specific_fields`.
+    pub detail: Option<String>,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
+/// A guardrail's judgement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing to object to.
+    Allow,
+    /// Go on with these changes.
+    Edit {
+        /// The changes.
+        edits: Vec<Edit>,
+        /// What was found.
+        findings: Vec<Finding>,
+    },
+    /// Stop.
+    Block(Block),
+    /// No judgement; the operator's fail policy decides.
+    CouldNotJudge(String),
+}
+
+/// A guardrail's word on a piece of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamVerdict {
+    /// This text may go out now; the rest stays held.
+    Release(String),
+    /// Stop.
+    Block(Block),
+}
+
+/// Why a plugin gave no verdict: a trap, a timeout, an open breaker, its own error. For the operator.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct PluginFault(pub String);
+
+/// A guardrail.
+#[async_trait]
+pub trait Guardrail: Send + Sync {
+    /// Judges a complete body.
+    async fn check(&self, call: GuardCall, body: Arc<dyn BodyView>) -> Result<Verdict, PluginFault>;
+    /// Starts to judge a stream piecewise; `None` when it needs the whole answer.
+    async fn open_stream(
+        &self,
+        call: GuardCall,
+    ) -> Result<Option<Box<dyn StreamGuard>>, PluginFault>;
+}
+
+/// A guardrail at work on one stream.
+#[async_trait]
+pub trait StreamGuard: Send {
+    /// More text of a channel.
+    async fn push(&mut self, channel: u32, text: &str) -> Result<StreamVerdict, PluginFault>;
+    /// The channel is complete.
+    async fn finish(&mut self, channel: u32) -> Result<StreamVerdict, PluginFault>;
+    /// What was found so far.
+    async fn findings(&mut self) -> Vec<Finding>;
+}
+
+/// What a custom authenticator is told.
+#[derive(Clone)]
+pub struct AuthRequest {
+    /// The key the client sent, or empty.
+    pub api_key: zeroize::Zeroizing<String>,
+    /// HTTP method.
+    pub method: String,
+    /// Path without query.
+    pub path: String,
+    /// Query.
+    pub query: Option<String>,
+    /// All headers.
+    pub headers: Vec<(String, String)>,
+    /// Caller's address.
+    pub client_ip: Option<String>,
+}
+
+/// A custom authenticator's decision.
+#[derive(Debug, Clone)]
+pub enum AuthDecision {
+    /// Let in as this principal.
+    Identity(Box<Principal>),
+    /// Check this key in the normal way.
+    Key(zeroize::Zeroizing<String>),
+    /// The gateway's own authentication decides, when the mode allows it.
+    Decline,
+    /// Refuse.
+    Deny(AuthDenial),
+}
+
+/// A custom authenticator's refusal.
+#[derive(Debug, Clone)]
+pub struct AuthDenial {
+    /// HTTP status.
+    pub status: u16,
+    /// For the client.
+    pub message: String,
+    /// The error's `type`.
+    pub kind: Option<String>,
+    /// The error's `param`.
+    pub param: Option<String>,
+}
+
+/// LiteLLM's `custom_auth`.
+#[async_trait]
+pub trait Authenticator: Send + Sync {
+    /// Decides who this is.
+    async fn authenticate(&self, request: AuthRequest) -> Result<AuthDecision, PluginFault>;
+}
+
+/// Where finished calls go: log sinks and the spend ledger. Never waits.
+pub trait Recorder: Send + Sync {
+    /// One finished call.
+    fn record(&self, completed: Completed);
+}
+
+/// W3C trace context, in and out.
+pub trait TraceContext: Send + Sync {
+    /// Makes the caller's trace the parent of `span`.
+    fn adopt(&self, span: &tracing::Span, headers: &HeaderMap);
+    /// Puts the context of `span` into the headers of an outgoing request.
+    fn inject(&self, span: &tracing::Span, headers: &mut HeaderMap);
+}
+
+/// Time and randomness.
+pub trait Clock: Send + Sync {
+    /// Wall-clock time.
+    fn now(&self) -> jiff::Timestamp;
+    /// A monotonic reading; only differences mean something.
+    fn monotonic(&self) -> Duration;
+    /// A new random id.
+    fn uuid(&self) -> uuid::Uuid;
+    /// Random bits, to seed a generator with.
+    fn random(&self) -> u64;
+}

@@ -1,0 +1,200 @@
+//! The one place where a failure becomes a status and the JSON that clients of LiteLLM expect.
+//!
+//! The table follows LiteLLM's exceptions: `compat_errors: 2025` is the proxy of mid-2025 (absent
+//! `type` and `param` are the text `None`), `latest` the current one (`null`, and a `type` derived
+//! from the status).
+
+use bytes::Bytes;
+use http::StatusCode;
+use witgate_routing::ErrorClass;
+use witgate_wire::errors::{self, CompatErrors, ErrorBody};
+
+use crate::failure::{Case, Failure};
+use crate::reply::Reply;
+
+/// What a case looks like from outside. An empty `kind` or `param` is "none".
+struct Row {
+    status: [u16; 2],
+    kind: [&'static str; 2],
+    param: &'static str,
+}
+
+const fn row(status: [u16; 2], kind: [&'static str; 2], param: &'static str) -> Row {
+    Row { status, kind, param }
+}
+
+/// The catalogue: for each case the status, `type` and `param`, first as in 2025, then as in the latest.
+fn catalogue(case: Case) -> Row {
+    const AUTH: [&str; 2] = ["auth_error", "auth_error"];
+    const BAD: [&str; 2] = ["invalid_request_error", "invalid_request_error"];
+    const NONE: [&str; 2] = ["", ""];
+    match case {
+        Case::NoCredential
+        | Case::MalformedCredential
+        | Case::NotAVirtualKey
+        | Case::AuthenticationFailed
+        | Case::AdminOnly => row([401, 401], AUTH, ""),
+        Case::UnknownKey => {
+            row([401, 401], ["token_not_found_in_db", "token_not_found_in_db"], "key")
+        }
+        Case::Denied { status } => row([status, status], AUTH, ""),
+        Case::ModelAccessDenied => {
+            row([401, 403], ["key_model_access_denied", "key_model_access_denied"], "model")
+        }
+        Case::ClientCredentials => row([401, 400], ["auth_error", "invalid_request_error"], ""),
+        Case::InvalidBody => row([400, 400], BAD, "request_body"),
+        Case::BodyTooLarge => {
+            row([400, 413], ["bad_request_error", "bad_request_error"], "content-length")
+        }
+        Case::BodyIncomplete => row([408, 408], BAD, "request_body"),
+        Case::UnknownModel => row([400, 400], ["", "invalid_request_error"], "model"),
+        Case::MissingField => row([400, 400], BAD, ""),
+        Case::Overloaded => row([503, 503], NONE, ""),
+        Case::GuardrailBlocked { status } => row([status, status], NONE, ""),
+        Case::GuardrailUnavailable | Case::Internal => {
+            row([500, 500], ["internal_server_error", "internal_server_error"], "")
+        }
+        Case::Upstream(class) => {
+            let status = class.status();
+            let kind = match class {
+                ErrorClass::RateLimit => ["throttling_error", "throttling_error"],
+                ErrorClass::InternalServer => ["internal_server_error", "internal_server_error"],
+                _ => NONE,
+            };
+            row([status, status], kind, "")
+        }
+        Case::ResponseTooLarge => row([400, 400], ["bad_request_error", "bad_request_error"], ""),
+        Case::ClientLeft => row([499, 499], ["client_disconnect", "client_disconnect"], ""),
+    }
+}
+
+/// HTTP status of a failure.
+#[must_use]
+pub fn status_of(failure: &Failure, compat: CompatErrors) -> StatusCode {
+    let row = catalogue(failure.case);
+    let status = failure.status.unwrap_or(row.status[compat as usize]);
+    // LiteLLM rewrites these by their text, whatever the exception was.
+    let status = if failure.message.contains("No healthy deployment available")
+        || failure.message.contains("No deployments available")
+    {
+        429
+    } else {
+        status
+    };
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// The `{"error": …}` object of a failure: the body of a reply, or the last frame of a stream.
+#[must_use]
+pub fn error_json(failure: &Failure, compat: CompatErrors) -> Bytes {
+    let row = catalogue(failure.case);
+    let given = |own: &Option<String>, default: &str| {
+        own.clone().or_else(|| (!default.is_empty()).then(|| default.to_owned()))
+    };
+    let mut body = ErrorBody::new(status_of(failure, compat).as_u16(), failure.message.as_ref());
+    body.kind = given(&failure.kind, row.kind[compat as usize]);
+    body.param = given(&failure.param, row.param);
+    body.code.clone_from(&failure.code);
+    body.provider_specific_fields.clone_from(&failure.detail);
+    body.openai(compat)
+}
+
+/// The reply to a failed call.
+#[must_use]
+pub fn rescue(failure: &Failure, compat: CompatErrors) -> Reply {
+    let mut reply = Reply::json(status_of(failure, compat), error_json(failure, compat));
+    for (name, value) in &failure.headers {
+        reply.headers.insert(name.clone(), value.clone());
+    }
+    reply
+}
+
+/// The framework-shaped errors of routes that do not exist: `{"detail": "Not Found"}`.
+#[must_use]
+pub fn detail(status: StatusCode, text: &str) -> Reply {
+    Reply::json(status, errors::detail(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Case, compat, status and JSON: LiteLLM's catalogue, spelled out.
+    #[test]
+    fn the_catalogue_is_litellms() {
+        use CompatErrors::{Latest, V2025};
+        let cases: &[(Failure, CompatErrors, u16, Value)] = &[
+            (
+                Failure::new(Case::NoCredential, "Authentication Error, No api key passed in."),
+                V2025,
+                401,
+                json!({"message": "Authentication Error, No api key passed in.", "type": "auth_error", "param": "None", "code": "401"}),
+            ),
+            (
+                Failure::new(Case::NoCredential, "x"),
+                Latest,
+                401,
+                json!({"message": "x", "type": "auth_error", "param": null, "code": "401"}),
+            ),
+            (
+                Failure::new(Case::ModelAccessDenied, "x"),
+                V2025,
+                401,
+                json!({"message": "x", "type": "key_model_access_denied", "param": "model", "code": "401"}),
+            ),
+            (
+                Failure::new(Case::ModelAccessDenied, "x"),
+                Latest,
+                403,
+                json!({"message": "x", "type": "key_model_access_denied", "param": "model", "code": "403"}),
+            ),
+            (
+                Failure::new(Case::BodyTooLarge, "x"),
+                V2025,
+                400,
+                json!({"message": "x", "type": "bad_request_error", "param": "content-length", "code": "400"}),
+            ),
+            (
+                Failure::new(Case::Upstream(ErrorClass::RateLimit), "x"),
+                V2025,
+                429,
+                json!({"message": "x", "type": "throttling_error", "param": "None", "code": "429"}),
+            ),
+            (
+                Failure::new(Case::Upstream(ErrorClass::Timeout), "x"),
+                Latest,
+                408,
+                json!({"message": "x", "type": "invalid_request_error", "param": null, "code": "408"}),
+            ),
+            (
+                Failure::new(Case::Upstream(ErrorClass::BadRequest), "No deployments available for selected model"),
+                V2025,
+                429,
+                json!({"message": "No deployments available for selected model", "type": "None", "param": "None", "code": "429"}),
+            ),
+            (
+                Failure::new(Case::UnknownModel, "x"),
+                V2025,
+                400,
+                json!({"message": "x", "type": "None", "param": "model", "code": "400"}),
+            ),
+        ];
+        for (failure, compat, status, error) in cases {
+            assert_eq!(status_of(failure, *compat).as_u16(), *status, "{failure:?}");
+            let json: Value = serde_json::from_slice(&error_json(failure, *compat)).unwrap();
+            assert_eq!(json["error"], *error, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_guardrails_detail_reaches_the_client_and_an_operators_note_does_not() {
+        let mut failure = Failure::new(Case::GuardrailBlocked { status: 400 }, "no").note("secret note");
+        failure.detail = Some(r#"{"guardrail_name":"g"}"#.to_owned());
+        let json = error_json(&failure, CompatErrors::Latest);
+        let error: Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!(error["error"]["provider_specific_fields"]["guardrail_name"], "g");
+        assert!(!error.to_string().contains("secret note"));
+    }
+}

@@ -1,0 +1,153 @@
+//! What one loaded configuration means to the pipeline: immutable, swapped whole at a reload. A call
+//! keeps the snapshot it started with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Uri};
+use tokio::sync::Semaphore;
+use witgate_identity::MasterKey;
+use witgate_wire::errors::CompatErrors;
+
+use crate::ports::{Authenticator, Guardrail, Phase, Upstream};
+
+/// A configuration, ready to serve.
+pub struct Snapshot {
+    /// Deployments, groups, aliases, fallbacks.
+    pub routing: witgate_routing::Snapshot,
+    /// How to reach each deployment, by its index in `routing`.
+    pub targets: Vec<Target>,
+    /// Who may come in.
+    pub access: Access,
+    /// Guardrails in the order of the config.
+    pub guardrails: Vec<GuardrailEntry>,
+    /// Names and numbers that apply to every call.
+    pub settings: Settings,
+}
+
+/// Who may come in, and how that is found out.
+#[derive(Default)]
+pub struct Access {
+    /// `general_settings.master_key`; without one everybody comes in.
+    pub master_key: Option<MasterKey>,
+    /// `general_settings.litellm_key_header_name`, lower case.
+    pub key_header: Option<String>,
+    /// `general_settings.custom_auth`.
+    pub custom: Option<CustomAuth>,
+    /// `general_settings.allow_client_side_credentials`.
+    pub client_credentials: bool,
+    /// `general_settings.use_x_forwarded_for`.
+    pub forwarded_for: bool,
+}
+
+/// A custom authenticator and how far its word goes.
+pub struct CustomAuth {
+    /// The plugin.
+    pub plugin: Arc<dyn Authenticator>,
+    /// `custom_auth_settings.mode: auto`: what it does not let in is checked in the normal way.
+    pub auto: bool,
+}
+
+/// What a guardrail's failure to judge means for the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailPolicy {
+    /// The call goes on.
+    Open,
+    /// The call fails.
+    Closed,
+}
+
+/// One entry of the config's `guardrails`.
+pub struct GuardrailEntry {
+    /// `guardrail_name`.
+    pub name: String,
+    /// The plugin behind it (`litellm_params.guardrail`).
+    pub provider: String,
+    /// `litellm_params.mode`.
+    pub modes: Modes,
+    /// `litellm_params.default_on`.
+    pub default_on: bool,
+    /// When it cannot judge.
+    pub fail: FailPolicy,
+    /// The plugin.
+    pub plugin: Arc<dyn Guardrail>,
+}
+
+/// `litellm_params.mode` in all its forms.
+#[derive(Debug, Clone, Default)]
+pub struct Modes {
+    /// Phases for requests without a matching tag.
+    pub default: Vec<Phase>,
+    /// Phases for requests with this tag; the first match decides.
+    pub by_tag: Vec<(String, Vec<Phase>)>,
+}
+
+impl Modes {
+    /// Whether a request with these tags is judged in this phase.
+    #[must_use]
+    pub fn include(&self, phase: Phase, tags: &[String]) -> bool {
+        let phases =
+            self.by_tag.iter().find(|(tag, _)| tags.contains(tag)).map(|(_, phases)| phases);
+        phases.unwrap_or(&self.default).contains(&phase)
+    }
+}
+
+/// How to reach a deployment. Everything that does not depend on the request is worked out at load.
+pub struct Target {
+    /// The way there.
+    pub upstream: Arc<dyn Upstream>,
+    /// Why this deployment cannot be called, should it be so (a dialect that is not built).
+    pub unavailable: Option<String>,
+    /// URL of each operation: chat completions, completions, embeddings.
+    pub urls: [Uri; 3],
+    /// `x-litellm-model-api-base`: the base URL without query and credentials.
+    pub api_base: String,
+    /// Headers of every request: authorization, content type, the config's own.
+    pub headers: HeaderMap,
+    /// The config's parameters for the body, as JSON texts; the client's own win.
+    pub defaults: Vec<(String, String)>,
+    /// `litellm_params.timeout`.
+    pub timeout: Option<Duration>,
+    /// `litellm_params.stream_timeout`.
+    pub stream_timeout: Option<Duration>,
+    /// `litellm_params.mock_response`, a JSON value: answer without an upstream.
+    pub mock: Option<String>,
+    /// `litellm_params.configurable_clientside_auth_params`.
+    pub client_credentials: Vec<String>,
+    /// LiteLLM's name of the provider.
+    pub provider: String,
+    /// `litellm_params.model` as configured.
+    pub configured_model: String,
+    /// `model_info.base_model`, for the price.
+    pub base_model: Option<String>,
+    /// Prices stated in the config; they win over the price map.
+    pub custom_price: Option<Arc<witgate_wire::prices::ModelPrice>>,
+    /// `GET /model/info`'s `litellm_params` (without secrets) and `model_info`, JSON objects.
+    pub info: (serde_json::Value, serde_json::Value),
+}
+
+/// Names and numbers that apply to every call.
+pub struct Settings {
+    /// Statuses and spellings.
+    pub compat: CompatErrors,
+    /// `x-litellm-version`.
+    pub version: http::HeaderValue,
+    /// `general_settings.completion_model`: forces the model of chat and text completions.
+    pub completion_model: Option<String>,
+    /// `general_settings.embedding_model`: forces the model of embeddings.
+    pub embedding_model: Option<String>,
+    /// `litellm_settings.request_timeout` / `router_settings.timeout`.
+    pub timeout: Duration,
+    /// `router_settings.stream_timeout`.
+    pub stream_timeout: Option<Duration>,
+    /// `general_settings.max_request_size_mb`, in bytes.
+    pub max_request_bytes: Option<usize>,
+    /// `general_settings.max_response_size_mb`, in bytes; bounds every upstream answer.
+    pub max_response_bytes: usize,
+    /// `LIMIT_CONCURRENCY`: calls at a time.
+    pub slots: Option<Arc<Semaphore>>,
+    /// Whether the client sees the upstream's model name (`false` restamps the group's).
+    pub keep_upstream_model: bool,
+    /// Adds `User-Agent: …` tags to events.
+    pub user_agent_tags: bool,
+}

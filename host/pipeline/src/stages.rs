@@ -1,0 +1,177 @@
+//! The stages of a call, in the one place that names their order.
+//!
+//! [`STAGES`] is what runs, what `witgate explain pipeline` prints and what ARCHITECTURE.md shows.
+
+mod admit;
+mod authorize;
+mod call;
+mod guard_in;
+mod guard_out;
+mod identify;
+mod parse;
+mod record;
+mod respond;
+mod route;
+mod settle;
+
+use futures_util::future::BoxFuture;
+
+use crate::exchange::Exchange;
+use crate::failure::Failure;
+use crate::gateway::{Finish, Gateway};
+use crate::reply::Reply;
+
+pub use identify::{AuthInput, principal};
+
+/// What a stage decides, besides failing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// The next stage.
+    Continue,
+    /// The answer is there; the stages up to `respond` are skipped.
+    Respond,
+}
+
+/// A stage of the pipeline.
+pub struct Stage {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does.
+    pub what: &'static str,
+    /// Why it stands at this place.
+    pub why_here: &'static str,
+    run: Run,
+}
+
+enum Run {
+    /// Waits for nobody.
+    Now(fn(&Gateway, &mut Exchange) -> Result<Flow, Failure>),
+    /// Asks a plugin or an upstream.
+    Waits(for<'a> fn(&'a Gateway, &'a mut Exchange) -> BoxFuture<'a, Result<Flow, Failure>>),
+    /// Driven from outside: `accept` and `respond` touch the client's connection, `settle` and `record` run
+    /// when the last byte has left.
+    Outside,
+}
+
+/// Every stage, in order.
+pub const STAGES: &[Stage] = &[
+    Stage {
+        name: "accept",
+        what: "reads the request within the limits on headers, body and time; fixes the configuration, the call id and the clock of the call",
+        why_here: "nothing may be known of a call before its bounds hold",
+        run: Run::Outside,
+    },
+    Stage {
+        name: "parse",
+        what: "checks that the body is JSON, indexes its members in place, finds the model and the tags",
+        why_here: "every later stage needs the model or the body; one pass finds both",
+        run: Run::Now(parse::parse),
+    },
+    Stage {
+        name: "identify",
+        what: "finds out who is calling: custom_auth first, then the master key",
+        why_here: "before anything is spent on the call or told to it",
+        run: Run::Waits(|g, x| Box::pin(identify::identify(g, x))),
+    },
+    Stage {
+        name: "authorize",
+        what: "refuses models the caller may not use and parameters only the operator may set",
+        why_here: "before any plugin or upstream sees the body",
+        run: Run::Now(authorize::authorize),
+    },
+    Stage {
+        name: "admit",
+        what: "takes a concurrency slot; it is given back on any exit",
+        why_here: "after the caller is known, before work is done for them",
+        run: Run::Now(admit::admit),
+    },
+    Stage {
+        name: "guard in",
+        what: "pre_call guardrails judge the request and may edit it",
+        why_here: "no cache and no upstream may see what a guardrail would have removed",
+        run: Run::Waits(|g, x| Box::pin(guard_in::guard_in(g, x))),
+    },
+    Stage {
+        name: "route",
+        what: "resolves the model name to deployments: ids, aliases, groups, wildcards",
+        why_here: "after guardrails, which may change the model; before the call, which only picks among what is found here",
+        run: Run::Now(route::route),
+    },
+    Stage {
+        name: "call",
+        what: "calls an upstream, with during_call guardrails beside it; retries and fallbacks live here and nowhere else",
+        why_here: "the first frame of a stream is read here, so that an error still has its own status",
+        run: Run::Waits(|g, x| Box::pin(call::call(g, x))),
+    },
+    Stage {
+        name: "guard out",
+        what: "post_call guardrails judge the answer and may edit it; a stream is judged piece by piece as it passes",
+        why_here: "the client must not see a byte that has not been judged",
+        run: Run::Waits(|g, x| Box::pin(guard_out::guard_out(g, x))),
+    },
+    Stage {
+        name: "respond",
+        what: "sends status, headers and body; frames of a stream leave as they arrive",
+        why_here: "everything that can still change the status has happened",
+        run: Run::Outside,
+    },
+    Stage {
+        name: "settle",
+        what: "counts tokens and money, also of calls that failed or that the client left",
+        why_here: "only now is the usage final",
+        run: Run::Outside,
+    },
+    Stage {
+        name: "record",
+        what: "hands the finished call to log sinks and the spend ledger, without waiting for either",
+        why_here: "last: it reports all of the above",
+        run: Run::Outside,
+    },
+];
+
+/// Runs the stages between `accept` and `respond`.
+pub(crate) async fn run(gateway: &Gateway, x: &mut Exchange) -> Result<(), Failure> {
+    for stage in STAGES {
+        let flow = match stage.run {
+            Run::Now(run) => run(gateway, x)?,
+            Run::Waits(run) => run(gateway, x).await?,
+            Run::Outside => Flow::Continue,
+        };
+        if flow == Flow::Respond {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// `respond`: the reply to a call that has an answer.
+pub(crate) fn respond(finish: &mut Finish) -> Reply {
+    respond::respond(finish)
+}
+
+/// `respond`: the reply to a call that failed.
+pub(crate) fn rescued(call: Option<(&Gateway, &Exchange)>, failure: &Failure) -> Reply {
+    respond::rescued(call, failure)
+}
+
+/// `settle` and `record`: every call ends here, once.
+pub(crate) fn end(gateway: &std::sync::Arc<Gateway>, x: Box<Exchange>) {
+    settle::settle_then(gateway, x, record::record);
+}
+
+/// The stage list as text, for `witgate explain pipeline`.
+#[must_use]
+pub fn explain() -> String {
+    let mut out = String::new();
+    for (i, stage) in STAGES.iter().enumerate() {
+        out.push_str(&format!(
+            "{:>2}. {:<10} {}\n    {:<10} why here: {}\n",
+            i + 1,
+            stage.name,
+            stage.what,
+            "",
+            stage.why_here
+        ));
+    }
+    out
+}

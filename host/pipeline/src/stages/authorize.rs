@@ -1,0 +1,65 @@
+//! `authorize`: whether the caller may make this call.
+//!
+//! Position: after `identify`, before any plugin sees the body. Reads: `principal`, `model`,
+//! `request`. Writes: nothing. Errors: `ModelAccessDenied`, `ClientCredentials`. Config:
+//! `allow_client_side_credentials`, `configurable_clientside_auth_params`. Cost: a few look-ups.
+
+use witgate_wire::RequestView;
+
+use crate::exchange::Exchange;
+use crate::failure::{Case, Failure};
+use crate::gateway::Gateway;
+use crate::stages::Flow;
+
+/// Body fields by which a client could send the operator's credentials elsewhere, or use others
+/// (LiteLLM's `is_request_body_safe`).
+const OPERATORS_OWN: [&str; 16] = [
+    "api_base",
+    "base_url",
+    "user_config",
+    "model_list",
+    "aws_sts_endpoint",
+    "aws_role_name",
+    "aws_session_name",
+    "aws_profile_name",
+    "aws_web_identity_token",
+    "aws_bedrock_runtime_endpoint",
+    "vertex_credentials",
+    "azure_ad_token",
+    "langfuse_host",
+    "langsmith_base_url",
+    "gcs_bucket_name",
+    "gcs_path_service_account",
+];
+
+pub(super) fn authorize(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
+    if let Some(request) = &x.request {
+        check_credentials(x, request)?;
+    }
+    if !x.principal.may_use(&x.model) {
+        return Err(model_denied(x));
+    }
+    Ok(Flow::Continue)
+}
+
+fn check_credentials(x: &Exchange, request: &RequestView) -> Result<(), Failure> {
+    if x.snapshot.access.client_credentials {
+        return Ok(());
+    }
+    let given = OPERATORS_OWN.iter().find(|name| request.field(name).is_some());
+    given.map_or(Ok(()), |name| {
+        let message = format!(
+            "Authentication Error, Rejected Request: {name} is not allowed in request body. Enable with `general_settings::allow_client_side_credentials` on proxy config.yaml to allow client-side credentials."
+        );
+        Err(Failure::new(Case::ClientCredentials, message))
+    })
+}
+
+/// LiteLLM's words; the list is the caller's own.
+fn model_denied(x: &Exchange) -> Failure {
+    let message = format!(
+        "key not allowed to access model. This key can only access models={:?}. Tried to access {}",
+        x.principal.models, x.model
+    );
+    Failure::new(Case::ModelAccessDenied, message)
+}

@@ -1,0 +1,267 @@
+//! `call`: asks upstreams until one answers; retries and fallbacks live here and nowhere else.
+//!
+//! Position: after `route`. Reads: `request`, `route`. Writes: `served`, `answer`, `assembler`,
+//! `guardrails` (during_call), `applied_guardrails`. Errors: `Upstream`, `ResponseTooLarge`,
+//! `GuardrailBlocked`, `GuardrailUnavailable`. Config: `num_retries`, `fallbacks`, `timeout`,
+//! `stream_timeout`. Cost: the upstream's.
+//!
+//! Which deployment, whether to retry, where to fall back to: `witgate_routing` decides. This stage
+//! asks it, waits as it says, and keeps the books.
+
+use std::time::Duration;
+
+use futures_util::future::try_join;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use witgate_routing::{ClientFallbacks, Decision, FallbackTarget, RequestControls, Resolution, Walk};
+use witgate_wire::{Edits, RequestView};
+
+use crate::attempt::{Failed, Patience, assembler, attempt};
+use crate::exchange::{Answer, Exchange, Served};
+use crate::failure::{Case, Failure};
+use crate::gateway::Gateway;
+use crate::guard::{Judged, WireView, judge, selected};
+use crate::metrics::UpstreamLabels;
+use crate::ports::Phase;
+use crate::stages::Flow;
+
+pub(super) async fn call(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
+    let guards = selected(x, Phase::DuringCall);
+    let (served, answer) = if guards.is_empty() {
+        reach(gateway, x).await
+    } else {
+        beside(gateway, x, &guards).await?
+    };
+    x.served = served;
+    let answer = answer?;
+    if matches!(answer, Answer::Stream(_)) {
+        x.served.first_token = Some(gateway.clock.now());
+        x.assembler = Some(assembler());
+    }
+    x.answer = Some(answer);
+    Ok(Flow::Continue)
+}
+
+type Reached = (Served, Result<Answer, Failure>);
+
+/// Calls upstream and during_call guardrails together. The answer waits for every verdict; a refusal
+/// does not wait for the answer.
+async fn beside(gateway: &Gateway, x: &mut Exchange, guards: &[usize]) -> Result<Reached, Failure> {
+    let this = &*x;
+    let judged = async {
+        let Some(request) = &this.request else { return Ok(Vec::new()) };
+        let checks = guards.iter().map(|&index| async move {
+            let body = WireView::request(this.arrival.endpoint, request.bytes().clone());
+            let mut judged = judge(gateway, this, index, Phase::DuringCall, body).await;
+            match judged.failure.take() {
+                None => Ok(judged),
+                Some(failure) => Err((judged, failure)),
+            }
+        });
+        futures_util::future::try_join_all(checks).await
+    };
+    let both = try_join(judged, async { Ok::<_, (Judged, Failure)>(reach(gateway, this).await) });
+    match both.await {
+        Ok((judged, reached)) => {
+            x.guardrails.extend(judged.into_iter().map(|judged| judged.run));
+            let names = guards.iter().map(|&i| x.snapshot.guardrails[i].name.clone());
+            x.applied_guardrails.extend(names.collect::<Vec<_>>());
+            Ok(reached)
+        }
+        Err((judged, failure)) => {
+            x.guardrails.push(judged.run);
+            Err(failure)
+        }
+    }
+}
+
+/// One upstream after another, as routing decides.
+async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
+    let mut served = Served { group: x.model.clone(), ..Served::default() };
+    let (Some(request), Some(route)) = (&x.request, &x.route) else {
+        return (served, Err(Failure::internal("a call without a request or a route")));
+    };
+    let mut walk = Walk::new(controls(x, request), route);
+    let mut rng = SmallRng::seed_from_u64(gateway.clock.random());
+    let mut here = Hop { resolution: route.clone(), request: request.clone() };
+    let mut first_failure: Option<Failure> = None;
+    loop {
+        let failed = match once(gateway, x, &here, walk.failed(), &mut rng, &mut served).await {
+            Ok(answer) => {
+                finish(&mut served, &walk);
+                return (served, Ok(answer));
+            }
+            Err(failed) => failed,
+        };
+        let facts = witgate_routing::Failure {
+            deployment: served.deployment,
+            class: failed.class,
+            status: failed.failure.status.unwrap_or_else(|| failed.class.status()),
+            retry_after: failed.retry_after,
+        };
+        let final_word = failed.is_final;
+        // While no fallback was entered, the requested group's last failure is the one to answer with.
+        if walk.fallbacks() == 0 {
+            first_failure = Some(failed.failure);
+        }
+        if final_word {
+            break;
+        }
+        let mut decision = walk.after_failure(&x.snapshot.routing, &facts, &mut rng);
+        loop {
+            tracing::debug!(call_id = x.call_id, ?decision, "upstream failed");
+            match decision {
+                Decision::Retry { after, .. } => {
+                    if !after.is_zero() {
+                        tokio::time::sleep(after).await;
+                    }
+                    break;
+                }
+                Decision::Fallback { target, .. } => {
+                    if let Some(hop) = enter(x, request, &target) {
+                        walk.enter(&hop.resolution);
+                        here = hop;
+                        break;
+                    }
+                    decision = walk.after_unresolved(&x.snapshot.routing);
+                }
+                Decision::GiveUp { .. } => {
+                    finish(&mut served, &walk);
+                    return (served, Err(enriched(x, first_failure)));
+                }
+            }
+        }
+    }
+    finish(&mut served, &walk);
+    (served, Err(enriched(x, first_failure)))
+}
+
+/// The group being tried, and the request as it goes there.
+struct Hop {
+    resolution: Resolution,
+    request: RequestView,
+}
+
+fn finish(served: &mut Served, walk: &Walk) {
+    served.retries = walk.retries();
+    served.retries_max = walk.retries_max();
+    served.fallbacks = walk.fallbacks();
+}
+
+/// Picks a deployment of the hop and tries it.
+async fn once(
+    gateway: &Gateway,
+    x: &Exchange,
+    hop: &Hop,
+    failed: &[usize],
+    rng: &mut SmallRng,
+    served: &mut Served,
+) -> Result<Answer, Failed> {
+    let routing = &x.snapshot.routing;
+    let Some(pick) = witgate_routing::pick(routing, &hop.resolution, failed, rng) else {
+        served.deployment = None;
+        return Err(Failed::no_deployment(&hop.resolution.requested));
+    };
+    let deployment = routing.deployment(pick.index);
+    let upstream = hop.resolution.upstream(deployment);
+    let patience = patience(x, &hop.request, pick.index);
+    served.deployment = Some(pick.index);
+    served.group.clone_from(&hop.resolution.requested);
+    served.upstream_model.clone_from(&upstream.model);
+    served.timeout = Some(if x.wants_stream() { patience.stream } else { patience.total });
+    served.upstream_start.get_or_insert_with(|| gateway.clock.now());
+    let begun = gateway.clock.monotonic();
+    let tried = attempt(gateway, x, &hop.request, pick.index, &upstream.model, patience).await;
+    served.upstream_time += gateway.clock.monotonic().saturating_sub(begun);
+    let outcome = match &tried {
+        Ok(_) => "ok",
+        Err(failed) => failed.class.name(),
+    };
+    let labels = UpstreamLabels {
+        model: deployment.model_group.clone(),
+        deployment: deployment.id.clone(),
+        outcome,
+    };
+    gateway.metrics.upstream.get_or_create(&labels).inc();
+    match tried {
+        Ok(answered) => {
+            served.headers = answered.headers;
+            Ok(answered.answer)
+        }
+        Err(mut failed) => {
+            served.headers = std::mem::take(&mut failed.headers);
+            Err(failed)
+        }
+    }
+}
+
+/// A fallback target as a hop; `None` when it does not exist, the caller may not use it, or its own
+/// parameters cannot be put into the request.
+fn enter(x: &Exchange, request: &RequestView, target: &FallbackTarget) -> Option<Hop> {
+    if !x.principal.may_use(&target.model) {
+        return None;
+    }
+    let team = x.principal.team_id.as_deref();
+    let resolution = x.snapshot.routing.resolve_for(&target.model, team).ok()?;
+    let mut edits = Edits::new();
+    for (name, value) in &target.params {
+        edits.set(name, value.to_string());
+    }
+    let request =
+        if edits.is_empty() { request.clone() } else { request.with_edits(&edits).ok()? };
+    Some(Hop { resolution, request })
+}
+
+/// What the request says about retries and fallbacks.
+fn controls(x: &Exchange, request: &RequestView) -> RequestControls {
+    let header = x.header("x-litellm-num-retries").and_then(|v| v.trim().parse().ok());
+    let fallbacks = request.fallbacks().and_then(|raw| ClientFallbacks::parse(raw.text()).ok());
+    RequestControls {
+        num_retries: header.or_else(|| request.num_retries()),
+        fallbacks,
+        disable_fallbacks: request.disable_fallbacks(),
+        ..RequestControls::default()
+    }
+}
+
+/// LiteLLM's order: the request (header, then body), the deployment, the configuration.
+fn patience(x: &Exchange, request: &RequestView, index: usize) -> Patience {
+    let seconds = |s: f64| (s > 0.0 && s.is_finite()).then(|| Duration::from_secs_f64(s.min(1e9)));
+    let header = |name: &str| x.header(name)?.trim().parse().ok().and_then(seconds);
+    let target = &x.snapshot.targets[index];
+    let settings = &x.snapshot.settings;
+    let total = header("x-litellm-timeout")
+        .or_else(|| request.timeout_s().and_then(seconds))
+        .or(target.timeout)
+        .unwrap_or(settings.timeout);
+    let stream = header("x-litellm-stream-timeout")
+        .or_else(|| request.stream_timeout_s().and_then(seconds))
+        .or(target.stream_timeout)
+        .or(settings.stream_timeout)
+        .unwrap_or(total);
+    Patience { total, stream }
+}
+
+/// The failure to answer with, in LiteLLM's words: which group, and which fallbacks there were.
+fn enriched(x: &Exchange, failure: Option<Failure>) -> Failure {
+    let Some(mut failure) = failure else {
+        return Failure::internal("a call failed without a failure");
+    };
+    if matches!(failure.case, Case::Upstream(_)) {
+        let rules = &x.snapshot.routing.settings().fallbacks;
+        let rule = rules.iter().find(|rule| rule.group == x.model);
+        let names = rule.map(|rule| {
+            let names: Vec<String> = rule.targets.iter().map(|t| format!("'{}'", t.model)).collect();
+            format!("[{}]", names.join(", "))
+        });
+        let text = format!(
+            "{}. Received Model Group={}\nAvailable Model Group Fallbacks={}",
+            failure.message,
+            x.model,
+            names.as_deref().unwrap_or("None")
+        );
+        failure.message = text.into();
+    }
+    failure
+}
+

@@ -1,0 +1,170 @@
+//! `identify`: who is calling.
+//!
+//! Position: before anything is spent on the call or revealed to it. Reads: headers. Writes:
+//! `principal`. Errors: `NoCredential`, `MalformedCredential`, `NotAVirtualKey`, `UnknownKey`,
+//! `AuthenticationFailed`, `Denied`. Config: `master_key`, `custom_auth`, `litellm_key_header_name`,
+//! `custom_auth_settings.mode`. Cost: one SHA-256, or one call of the authenticator.
+//!
+//! The order is LiteLLM's (`user_api_key_auth`): custom authentication first, then the master key.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use witgate_identity::{Credential, KeyHash, Principal, Role, find_credential, mask_key};
+use zeroize::Zeroizing;
+
+use crate::exchange::Exchange;
+use crate::failure::{Case, Failure};
+use crate::gateway::Gateway;
+use crate::ports::{AuthDecision, AuthRequest};
+use crate::snapshot::{Access, CustomAuth};
+use crate::stages::Flow;
+
+/// The parts of a request that identification looks at, for routes that are not calls, too.
+pub struct AuthInput<'a> {
+    /// Method.
+    pub method: &'a str,
+    /// Path and query.
+    pub url: &'a str,
+    /// Headers.
+    pub headers: &'a HeaderMap,
+    /// Address of the caller.
+    pub client_ip: Option<String>,
+}
+
+pub(super) async fn identify(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
+    let snapshot = x.snapshot.clone();
+    let input = AuthInput {
+        method: x.arrival.method.as_str(),
+        url: &x.arrival.url,
+        headers: &x.arrival.headers,
+        client_ip: x.arrival.peer.map(|ip| ip.to_string()),
+    };
+    x.principal = principal(&snapshot.access, &input).await?;
+    Ok(Flow::Continue)
+}
+
+/// Finds out who is calling.
+pub async fn principal(access: &Access, input: &AuthInput<'_>) -> Result<Arc<Principal>, Failure> {
+    let header = |name: &str| input.headers.get(name).and_then(|v| v.to_str().ok());
+    let mut credential = find_credential(header, access.key_header.as_deref());
+    if let Some(custom) = &access.custom {
+        match ask(custom, input, &credential).await? {
+            Answer::Principal(principal) => return Ok(principal),
+            Answer::Check(key) => credential = Credential::Key(key),
+            Answer::Normal => {}
+        }
+    }
+    let Some(master) = &access.master_key else {
+        if access.custom.is_some() {
+            // Custom authentication did not vouch for the caller, and there is nothing else to ask.
+            return Err(refuse(Case::AuthenticationFailed, "custom_auth did not accept this request."));
+        }
+        return Ok(Arc::new(anybody(&credential)));
+    };
+    let key = match &credential {
+        Credential::Missing => {
+            return Err(refuse(Case::NoCredential, "No api key passed in."));
+        }
+        Credential::Malformed => {
+            let text = "Malformed API Key passed in. Ensure Key has `Bearer ` prefix.";
+            return Err(refuse(Case::MalformedCredential, text));
+        }
+        Credential::Key(key) => key,
+    };
+    if let Some(admin) = master.check(key) {
+        return Ok(Arc::new(admin.clone()));
+    }
+    Err(unknown_key(key))
+}
+
+enum Answer {
+    Principal(Arc<Principal>),
+    Check(Zeroizing<String>),
+    Normal,
+}
+
+/// Asks the custom authenticator. Whatever is not a clear yes lets nobody in by itself.
+async fn ask(
+    custom: &CustomAuth,
+    input: &AuthInput<'_>,
+    credential: &Credential,
+) -> Result<Answer, Failure> {
+    let (path, query) = match input.url.split_once('?') {
+        Some((path, query)) => (path, Some(query.to_owned())),
+        None => (input.url, None),
+    };
+    let headers = input.headers.iter();
+    let request = AuthRequest {
+        api_key: match credential {
+            Credential::Key(key) => key.clone(),
+            Credential::Missing | Credential::Malformed => Zeroizing::default(),
+        },
+        method: input.method.to_owned(),
+        path: path.to_owned(),
+        query,
+        headers: headers
+            .map(|(n, v)| (n.as_str().to_owned(), String::from_utf8_lossy(v.as_bytes()).into_owned()))
+            .collect(),
+        client_ip: input.client_ip.clone(),
+    };
+    match custom.plugin.authenticate(request).await {
+        Ok(AuthDecision::Identity(mut principal)) => {
+            if principal.key_hash.is_none()
+                && let Credential::Key(key) = credential
+            {
+                principal.key_hash = Some(KeyHash::of(key));
+            }
+            Ok(Answer::Principal(Arc::new(*principal)))
+        }
+        Ok(AuthDecision::Key(key)) => Ok(Answer::Check(key)),
+        Ok(AuthDecision::Deny(_)) | Ok(AuthDecision::Decline) | Err(_) if custom.auto => {
+            Ok(Answer::Normal)
+        }
+        Ok(AuthDecision::Decline) => {
+            Err(refuse(Case::AuthenticationFailed, "custom_auth did not accept this request."))
+        }
+        Ok(AuthDecision::Deny(denial)) => {
+            let status = if (400..600).contains(&denial.status) { denial.status } else { 401 };
+            let mut failure = Failure::new(Case::Denied { status }, denial.message);
+            failure.kind = denial.kind;
+            failure.param = denial.param;
+            Err(failure)
+        }
+        Err(fault) => {
+            let text = "custom_auth could not check this request.";
+            Err(refuse(Case::AuthenticationFailed, text).note(fault.0))
+        }
+    }
+}
+
+/// Without a master key everybody comes in; the key given, if any, is only accounted under.
+fn anybody(credential: &Credential) -> Principal {
+    Principal {
+        key_hash: match credential {
+            Credential::Key(key) => Some(KeyHash::of(key)),
+            Credential::Missing | Credential::Malformed => None,
+        },
+        user_id: Some("default_user_id".to_owned()),
+        role: Some(Role::ProxyAdmin),
+        ..Principal::default()
+    }
+}
+
+fn refuse(case: Case, text: &str) -> Failure {
+    Failure::new(case, format!("Authentication Error, {text}"))
+}
+
+fn unknown_key(key: &str) -> Failure {
+    let shown = mask_key(key);
+    if !key.starts_with("sk-") {
+        let text = format!("LiteLLM Virtual Key expected. Received={shown}, expected to start with 'sk-'.");
+        return refuse(Case::NotAVirtualKey, &text);
+    }
+    let hash = KeyHash::of(key);
+    let text = format!(
+        "Invalid proxy server token passed. Received API Key = {shown}, Key Hash (Token) ={}. Unable to find token in cache or `LiteLLM_VerificationTokenTable`",
+        hash.as_str()
+    );
+    refuse(Case::UnknownKey, &text).param("key")
+}

@@ -1,0 +1,106 @@
+//! `parse`: the body becomes a request.
+//!
+//! Position: first, since every later stage needs the model or the body. Reads: the arrival. Writes:
+//! `request`, `model`, `tags`. Errors: `InvalidBody`, `BodyTooLarge`, `BodyIncomplete`,
+//! `UnknownModel` (none given), `MissingField`. Config: `completion_model`, `embedding_model`,
+//! `max_request_size_mb`. Cost: one pass over the body.
+
+use witgate_wire::{Endpoint, RequestView, json::ScanError};
+
+use crate::exchange::{BodyFault, Exchange};
+use crate::failure::{Case, Failure};
+use crate::gateway::Gateway;
+use crate::stages::Flow;
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+pub(super) fn parse(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
+    let body = std::mem::replace(&mut x.arrival.body, Ok(bytes::Bytes::new()));
+    let body = body.map_err(body_failure)?;
+    if let Some(limit) = x.snapshot.settings.max_request_bytes
+        && body.len() > limit
+    {
+        return Err(too_large(body.len() as u64, limit as u64));
+    }
+    let request = RequestView::parse(x.arrival.endpoint, body).map_err(|e| invalid(x, &e))?;
+    x.tags = tags(x, &request);
+    x.model = model(x, &request);
+    let missing = request.field(x.arrival.endpoint.required_field()).is_none();
+    x.request = Some(request);
+    if x.model.is_empty() {
+        return Err(unknown_model(x.arrival.route, "None"));
+    }
+    if missing {
+        let field = x.arrival.endpoint.required_field();
+        let message = format!("litellm.BadRequestError: the request has no '{field}'; '{field}' is required");
+        return Err(Failure::new(Case::MissingField, message).param(field));
+    }
+    Ok(Flow::Continue)
+}
+
+/// First that is set: the operator's forced model, the path, the body.
+fn model(x: &Exchange, request: &RequestView) -> String {
+    let settings = &x.snapshot.settings;
+    let forced = match x.arrival.endpoint {
+        Endpoint::Embeddings => &settings.embedding_model,
+        Endpoint::ChatCompletions | Endpoint::Completions => &settings.completion_model,
+    };
+    let forced = forced.as_deref().or(x.arrival.path_model.as_deref());
+    forced.or_else(|| request.model()).unwrap_or_default().to_owned()
+}
+
+/// Tags of the header `x-litellm-tags`, then of the body, each once.
+fn tags(x: &Exchange, request: &RequestView) -> Vec<String> {
+    let mut tags: Vec<String> = Vec::new();
+    let header = x.header("x-litellm-tags").unwrap_or_default();
+    let given = header.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned);
+    for tag in given.chain(request.tags()) {
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    tags
+}
+
+fn body_failure(fault: BodyFault) -> Failure {
+    match fault {
+        BodyFault::TooLarge { length, limit } => too_large(length, limit),
+        BodyFault::Stalled => Failure::new(
+            Case::BodyIncomplete,
+            "the request body stopped arriving; send it without long pauses",
+        ),
+        BodyFault::Broken => Failure::new(
+            Case::BodyIncomplete,
+            "the request body ended before it was complete",
+        ),
+    }
+}
+
+fn too_large(length: u64, limit: u64) -> Failure {
+    let message = format!(
+        "Request size is too large. Request size is {:.2} MB. Max size is {:.2} MB",
+        length as f64 / MIB,
+        limit as f64 / MIB
+    );
+    Failure::new(Case::BodyTooLarge, message)
+}
+
+/// Says what is wrong and where; never repeats the body, which may hold secrets.
+fn invalid(x: &Exchange, error: &ScanError) -> Failure {
+    let mut message = format!("Invalid JSON payload: {error}");
+    let media_type = x.header("content-type").unwrap_or_default();
+    if !media_type.is_empty() && !media_type.contains("json") {
+        message.push_str("; the content type is '");
+        message.push_str(media_type.split(';').next().unwrap_or_default().trim());
+        message.push_str("', send application/json");
+    }
+    Failure::new(Case::InvalidBody, message)
+}
+
+/// LiteLLM's words for a model that is not there.
+pub(super) fn unknown_model(route: &str, model: &str) -> Failure {
+    let message = format!(
+        "{route}: Invalid model name passed in model={model}. Call `/v1/models` to view available models for your key."
+    );
+    Failure::new(Case::UnknownModel, message)
+}

@@ -1,0 +1,227 @@
+//! `record`: tells log sinks, the ledger and the metrics what happened.
+//!
+//! Position: last. Reads: everything. Writes: nothing. Errors: none; a full queue counts what it
+//! refuses. Config: none here; each sink has its own. Cost: moves and reference counts, no waiting.
+
+use std::borrow::Cow;
+
+use witgate_events::{
+    Audience, Caller, Completed, Cost, Dynamic, Failure as FailureEvent, Outcome, Request, RequestRedaction, Served, Times,
+    Usage,
+};
+
+use crate::exchange::Exchange;
+use crate::failure::Case;
+use crate::gateway::Gateway;
+use crate::metrics::{CallLabels, RouteLabels, TokenLabels};
+use crate::rescue::status_of;
+
+pub(super) fn record(gateway: &Gateway, x: Box<Exchange>) {
+    let elapsed = gateway.clock.monotonic().saturating_sub(x.started_at);
+    let overhead = elapsed.saturating_sub(x.served.upstream_time);
+    count(gateway, &x, elapsed, overhead);
+    let status = status(&x);
+    x.span.record("gen_ai.request.model", x.model.as_str());
+    x.span.record("http.response.status_code", status);
+    tracing::debug!(
+        target: "witgate::access",
+        call_id = x.call_id,
+        route = x.arrival.route,
+        model = x.model,
+        status,
+        ms = elapsed.as_millis() as u64,
+        "call finished"
+    );
+    gateway.recorder.record(completed(gateway, x, overhead.as_secs_f64() * 1e3));
+}
+
+fn status(x: &Exchange) -> u16 {
+    x.failure.as_ref().map_or(200, |f| status_of(f, x.snapshot.settings.compat).as_u16())
+}
+
+fn count(
+    gateway: &Gateway,
+    x: &Exchange,
+    elapsed: std::time::Duration,
+    overhead: std::time::Duration,
+) {
+    let metrics = &gateway.metrics;
+    // A name that a client made up must not become a time series.
+    let known = x.route.is_some() || x.served.deployment.is_some();
+    let model = if known { x.model.clone() } else { String::new() };
+    let route = RouteLabels { route: x.arrival.route };
+    metrics.in_flight.dec();
+    metrics.duration.get_or_create(&route).observe(elapsed.as_secs_f64());
+    metrics.overhead.get_or_create(&route).observe(overhead.as_secs_f64());
+    if let Some(usage) = &x.usage {
+        for (direction, tokens) in [("input", usage.prompt_tokens), ("output", usage.completion_tokens)] {
+            let labels = TokenLabels { model: model.clone(), direction };
+            metrics.tokens.get_or_create(&labels).inc_by(tokens);
+        }
+    }
+    let labels = CallLabels { route: x.arrival.route, model, status: status(x) };
+    metrics.calls.get_or_create(&labels).inc();
+}
+
+fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed {
+    let caller = caller(&x);
+    let headers = header_list(&x.arrival.headers);
+    let header = |name: &str| x.header(name).map(str::to_owned);
+    let trace_id = header("x-litellm-trace-id")
+        .or_else(|| field(&x, "litellm_trace_id"))
+        .unwrap_or_else(|| x.call_id.clone());
+    let session_id = header("x-litellm-session-id")
+        .or_else(|| field(&x, "litellm_session_id"))
+        .unwrap_or_default();
+    let said = RequestRedaction {
+        turn_off_message_logging: x
+            .request
+            .as_ref()
+            .and_then(|request| request.field("turn_off_message_logging")?.as_bool()),
+        ..RequestRedaction::default()
+    };
+    let redaction = RequestRedaction::from_headers(header, &said);
+    let audience = Audience {
+        none: x.request.as_ref().is_some_and(|request| request.no_log()),
+        except: header("x-litellm-disable-callbacks")
+            .map(|list| list.split(',').map(|name| name.trim().to_owned()).collect())
+            .unwrap_or_default(),
+    };
+    let dynamic = dynamic(&x);
+    let request = Request {
+        method: Cow::Owned(x.arrival.method.as_str().to_owned()),
+        url: x.arrival.url.clone(),
+        user_agent: header("user-agent"),
+        spend_logs_metadata: header("x-litellm-spend-logs-metadata")
+            .and_then(|json| serde_json::value::RawValue::from_string(json).ok().map(Into::into)),
+        headers,
+        body: x.request.as_ref().map(|request| request.bytes().clone()).unwrap_or_default(),
+        ip: x.arrival.peer.map(|ip| ip.to_string()),
+        user_agent_tags: x.snapshot.settings.user_agent_tags,
+    };
+    Completed {
+        outcome: outcome(&x),
+        served: served(&x),
+        cost: cost(&x),
+        call_type: Cow::Borrowed(x.arrival.endpoint.call_type()),
+        route: Cow::Borrowed(x.arrival.route),
+        stream: x.wants_stream(),
+        times: Times {
+            start: x.started,
+            upstream_start: x.served.upstream_start,
+            first_token: x.served.first_token,
+            end: gateway.clock.now(),
+            overhead_ms: Some(overhead_ms),
+        },
+        usage: usage(&x),
+        response_headers: header_list(&x.served.headers),
+        attempted_retries: x.served.retries,
+        call_id: x.call_id,
+        response_id: x.response_id,
+        trace_id,
+        session_id,
+        request,
+        response: x.response,
+        caller,
+        tags: x.tags,
+        guardrails: x.guardrails,
+        applied_guardrails: x.applied_guardrails,
+        dynamic: dynamic.into(),
+        redaction,
+        audience,
+        ..Completed::default()
+    }
+}
+
+/// Parameters for sinks that the body carries (LiteLLM's `StandardCallbackDynamicParams`), by their
+/// families' names.
+fn dynamic(x: &Exchange) -> Dynamic {
+    const FAMILIES: [&str; 6] = ["langfuse_", "langsmith_", "gcs_", "arize_", "posthog_", "humanloop_"];
+    let Some(request) = &x.request else { return Dynamic::default() };
+    let fields = request.object().iter();
+    let of_sinks = fields.filter(|(name, _)| FAMILIES.iter().any(|f| name.starts_with(f)));
+    Dynamic(of_sinks.filter_map(|(name, raw)| Some((name.to_owned(), raw.as_str()?.into_owned()))).collect())
+}
+
+/// A text field of the request's body.
+fn field(x: &Exchange, name: &str) -> Option<String> {
+    x.request.as_ref()?.field(name)?.as_str().map(Cow::into_owned)
+}
+
+fn header_list(headers: &http::HeaderMap) -> Vec<(String, String)> {
+    let text = |v: &http::HeaderValue| String::from_utf8_lossy(v.as_bytes()).into_owned();
+    headers.iter().map(|(n, v)| (n.as_str().to_owned(), text(v))).collect()
+}
+
+fn outcome(x: &Exchange) -> Outcome {
+    let Some(failure) = &x.failure else { return Outcome::Success };
+    Outcome::Failure(FailureEvent {
+        status: Some(status(x)),
+        class: Cow::Borrowed(failure.class()),
+        message: failure.message.clone().into_owned(),
+        trace: match failure.case {
+            Case::Upstream(_) => String::new(),
+            _ => failure.operator_note.clone().unwrap_or_default(),
+        },
+    })
+}
+
+fn served(x: &Exchange) -> Served {
+    let (Some(index), Some(target)) = (x.served.deployment, x.target()) else {
+        return Served { model_group: x.model.clone(), model: x.model.clone(), ..Served::default() };
+    };
+    Served {
+        model: x.served.upstream_model.clone(),
+        model_group: x.served.group.clone(),
+        model_id: x.snapshot.routing.deployment(index).id.clone(),
+        provider: target.provider.clone(),
+        api_base: target.api_base.clone(),
+        configured_model: target.configured_model.clone(),
+        ..Served::default()
+    }
+}
+
+fn usage(x: &Exchange) -> Usage {
+    x.usage.as_ref().map_or_else(Usage::default, |usage| Usage {
+        prompt_tokens: usage.prompt_tokens,
+        completion_tokens: usage.completion_tokens,
+        total_tokens: usage.total_tokens,
+        raw: usage.raw.as_ref().map(|raw| raw.to_string().into()),
+    })
+}
+
+fn cost(x: &Exchange) -> Cost {
+    x.cost.as_ref().map_or_else(Cost::default, |cost| Cost {
+        total: Some(cost.total),
+        input: Some(cost.input),
+        output: Some(cost.output),
+        tools: Some(cost.tools),
+        cache_read: Some(cost.cache_read),
+        cache_creation: Some(cost.cache_creation),
+        saved_by_cache: None,
+        failure: None,
+    })
+}
+
+fn caller(x: &Exchange) -> Caller {
+    let principal = &x.principal;
+    Caller {
+        key_hash: principal.key_hash.as_ref().map(|hash| hash.as_str().to_owned()),
+        key_alias: principal.key_alias.clone(),
+        user_id: principal.user_id.clone(),
+        user_email: principal.user_email.clone(),
+        team_id: principal.team_id.clone(),
+        team_alias: principal.team_alias.clone(),
+        org_id: principal.org_id.clone(),
+        end_user_id: principal
+            .end_user_id
+            .clone()
+            .or_else(|| x.request.as_ref()?.user().map(Cow::into_owned)),
+        key_metadata: principal
+            .metadata
+            .iter()
+            .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
+            .collect(),
+        ..Caller::default()
+    }
+}

@@ -1,0 +1,167 @@
+//! `respond`: status, headers and body of the reply.
+//!
+//! Position: when nothing can change the status any more. Reads: everything. Writes: `response`,
+//! `usage`, `response_id` (complete answers). Errors: none. Config: `compat_version`. Cost: a splice
+//! of the answer for the model's name. Headers are LiteLLM's.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use witgate_wire::errors::CompatErrors;
+use witgate_wire::response::ResponseView;
+
+use crate::exchange::{Answer, Exchange};
+use crate::failure::Failure;
+use crate::gateway::{Finish, Gateway};
+use crate::reply::Reply;
+use crate::rescue;
+use crate::stages::settle;
+use crate::stream::ClientStream;
+
+/// Headers of an upstream that describe its connection or its encoding, not its answer.
+const NOT_RELAYED: [&str; 12] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "keep-alive",
+    "proxy-authenticate",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "alt-svc",
+];
+
+/// The reply to a call that has an answer.
+pub(super) fn respond(finish: &mut Finish) -> Reply {
+    let gateway = finish.gateway();
+    let Some(x) = finish.exchange.as_deref_mut() else {
+        return rescue::rescue(&Failure::internal("an exchange was lost"), CompatErrors::default());
+    };
+    match x.answer.take() {
+        Some(Answer::Complete(body)) => {
+            let body = complete(x, body);
+            settle::price(&gateway, x);
+            let mut reply = Reply::json(StatusCode::OK, body);
+            call_headers(&gateway, x, &mut reply.headers, true);
+            finish.done();
+            reply
+        }
+        Some(Answer::Stream(stream)) => {
+            let mut headers = HeaderMap::with_capacity(24);
+            call_headers(&gateway, x, &mut headers, false);
+            let model = (!x.snapshot.settings.keep_upstream_model).then(|| x.served.group.clone());
+            let show_usage = x.request.as_ref().is_some_and(|request| request.include_usage());
+            let stream = ClientStream::new(finish.hand_over(), stream, model, show_usage);
+            let mut reply = Reply::events(stream.into_body());
+            reply.headers.extend(headers);
+            reply
+        }
+        None => {
+            let failure = Failure::internal("no stage produced an answer");
+            let reply = rescued(Some((&gateway, &*x)), &failure);
+            x.failure = Some(failure);
+            finish.done();
+            reply
+        }
+    }
+}
+
+/// The reply to a call that failed, with the headers known so far.
+pub(super) fn rescued(call: Option<(&Gateway, &Exchange)>, failure: &Failure) -> Reply {
+    let compat = call.map_or_else(CompatErrors::default, |(_, x)| x.snapshot.settings.compat);
+    let mut reply = rescue::rescue(failure, compat);
+    if let Some(note) = &failure.operator_note {
+        let id = call.map(|(_, x)| x.call_id.as_str()).unwrap_or_default();
+        tracing::warn!(call_id = id, class = failure.class(), "{note}");
+    }
+    if let Some((gateway, x)) = call {
+        call_headers(gateway, x, &mut reply.headers, true);
+        if let Some(timeout) = x.served.timeout.filter(|_| reply.status == StatusCode::REQUEST_TIMEOUT) {
+            text(&mut reply.headers, "x-litellm-timeout", &timeout.as_secs_f64().to_string());
+        }
+    }
+    reply
+}
+
+/// The client's bytes of a complete answer; what events need of it is kept.
+fn complete(x: &mut Exchange, body: Bytes) -> Bytes {
+    let Ok(view) = ResponseView::parse(&body) else {
+        x.response = Some(body.clone());
+        return body;
+    };
+    x.usage = view.usage();
+    x.response_id = view.id().map(std::borrow::Cow::into_owned);
+    let body = if x.snapshot.settings.keep_upstream_model {
+        body.clone()
+    } else {
+        view.with_model(&x.served.group)
+    };
+    x.response = Some(body.clone());
+    body
+}
+
+/// LiteLLM's response headers, as far as they are known; `complete` tells a reply whose cost and
+/// duration are final.
+fn call_headers(gateway: &Gateway, x: &Exchange, headers: &mut HeaderMap, complete: bool) {
+    text(headers, "x-litellm-call-id", &x.call_id);
+    headers.insert("x-litellm-version", x.snapshot.settings.version.clone());
+    if let Some(index) = x.served.deployment {
+        text(headers, "x-litellm-model-id", &x.snapshot.routing.deployment(index).id);
+        text(headers, "x-litellm-model-group", &x.served.group);
+    }
+    if let Some(target) = x.target() {
+        text(headers, "x-litellm-model-api-base", &target.api_base);
+    }
+    number(headers, "x-litellm-attempted-retries", x.served.retries);
+    number(headers, "x-litellm-max-retries", x.served.retries_max);
+    number(headers, "x-litellm-attempted-fallbacks", x.served.fallbacks);
+    if complete {
+        let total = gateway.clock.monotonic().saturating_sub(x.started_at);
+        let overhead = total.saturating_sub(x.served.upstream_time);
+        millis(headers, "x-litellm-response-duration-ms", total);
+        millis(headers, "x-litellm-overhead-duration-ms", overhead);
+        match &x.cost {
+            Some(cost) => text(headers, "x-litellm-response-cost", &cost.total.normalize().to_string()),
+            None => text(headers, "x-litellm-response-cost", "0"),
+        }
+    }
+    if !x.applied_guardrails.is_empty() {
+        text(headers, "x-litellm-applied-guardrails", &x.applied_guardrails.join(","));
+    }
+    upstream_headers(&x.served.headers, headers);
+}
+
+/// The upstream's headers, each under `llm_provider-`; its rate limits also under their own names.
+fn upstream_headers(upstream: &HeaderMap, headers: &mut HeaderMap) {
+    for (name, value) in upstream {
+        if NOT_RELAYED.contains(&name.as_str()) {
+            continue;
+        }
+        if name.as_str().starts_with("x-ratelimit-") {
+            headers.insert(name.clone(), value.clone());
+        }
+        let prefixed = format!("llm_provider-{name}");
+        if let Ok(name) = HeaderName::from_bytes(prefixed.as_bytes()) {
+            headers.append(name, value.clone());
+        }
+    }
+}
+
+fn text(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if value.is_empty() {
+        return;
+    }
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn number(headers: &mut HeaderMap, name: &'static str, value: u32) {
+    headers.insert(name, HeaderValue::from(value));
+}
+
+fn millis(headers: &mut HeaderMap, name: &'static str, duration: std::time::Duration) {
+    text(headers, name, &format!("{:.3}", duration.as_secs_f64() * 1e3));
+}

@@ -1,0 +1,22 @@
+//! `route`: which deployments can serve the model.
+//!
+//! Position: after the guardrails, which may have changed the model; before the call, which only
+//! picks among what is found here. Reads: `model`, `principal`. Writes: `route`. Errors:
+//! `UnknownModel`. Config: `model_list`, `model_group_alias`, `default_fallbacks`. Cost: a few
+//! look-ups; patterns only for names that are no group.
+
+use crate::exchange::Exchange;
+use crate::failure::Failure;
+use crate::gateway::Gateway;
+use crate::stages::{Flow, parse};
+
+pub(super) fn route(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
+    let team = x.principal.team_id.as_deref();
+    match x.snapshot.routing.resolve_for(&x.model, team) {
+        Ok(resolution) => {
+            x.route = Some(resolution);
+            Ok(Flow::Continue)
+        }
+        Err(_) => Err(parse::unknown_model(x.arrival.route, &x.model)),
+    }
+}

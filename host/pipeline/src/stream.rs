@@ -1,0 +1,273 @@
+//! A streamed answer on its way to the client: frames as they arrive, with the edits they need.
+//!
+//! The stream owns its call. When it is dropped before its end, the client has left: the upstream is
+//! cancelled with it and the call is settled with what was seen so far.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::time::timeout;
+use witgate_routing::ErrorClass;
+use witgate_wire::Endpoint;
+use witgate_wire::json::quote;
+use witgate_wire::sse::{self, Frame};
+use witgate_wire::stream::{ChunkRewrite, ChunkText, ChunkView, TextKind};
+
+use crate::exchange::{Exchange, UpstreamStream};
+use crate::failure::{Case, Failure};
+use crate::gateway::Finish;
+use crate::reply::BodyStream;
+use crate::rescue::error_json;
+
+/// The client's side of a stream.
+pub struct ClientStream {
+    finish: Finish,
+    upstream: UpstreamStream,
+    /// The model name the client shall see; `None` keeps the upstream's.
+    model: Option<String>,
+    /// The client asked for the usage of the stream.
+    show_usage: bool,
+    ended: bool,
+}
+
+impl ClientStream {
+    /// The stream of this call's answer.
+    #[must_use]
+    pub fn new(
+        finish: Finish,
+        upstream: UpstreamStream,
+        model: Option<String>,
+        show_usage: bool,
+    ) -> Self {
+        Self { finish, upstream, model, show_usage, ended: false }
+    }
+
+    /// As the body of a reply.
+    #[must_use]
+    pub fn into_body(self) -> BodyStream {
+        Box::pin(futures_util::stream::unfold(self, |mut this| async move {
+            this.next().await.map(|bytes| (bytes, this))
+        }))
+    }
+
+    /// All that can leave now, or waits for the upstream.
+    async fn next(&mut self) -> Option<Bytes> {
+        let mut out = BytesMut::new();
+        loop {
+            if let Err(failure) = self.forward_ready(&mut out).await {
+                self.fail(failure, &mut out);
+            }
+            if !out.is_empty() {
+                return Some(out.freeze());
+            }
+            if self.ended {
+                return None;
+            }
+            if let Err(failure) = self.read(&mut out).await {
+                self.fail(failure, &mut out);
+            }
+        }
+    }
+
+    /// Forwards the frames that are complete.
+    async fn forward_ready(&mut self, out: &mut BytesMut) -> Result<(), Failure> {
+        while !self.ended {
+            let frame = match self.upstream.ready.pop_front() {
+                Some(frame) => frame,
+                None => match self.upstream.decoder.next_frame() {
+                    Ok(Some(frame)) => frame,
+                    Ok(None) => break,
+                    Err(error) => return Err(broken(ErrorClass::ApiConnection, &error.to_string())),
+                },
+            };
+            self.forward(frame, out).await?;
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self, out: &mut BytesMut) -> Result<(), Failure> {
+        let Some(body) = &mut self.upstream.body else {
+            return self.end_of_upstream(out).await;
+        };
+        match timeout(self.upstream.idle, body.get_mut().next()).await {
+            Ok(Some(Ok(bytes))) => self.upstream.decoder.push(bytes),
+            Ok(Some(Err(error))) => return Err(broken(ErrorClass::ApiConnection, &error.message)),
+            Ok(None) => self.upstream.body = None,
+            Err(_) => {
+                let text = format!(
+                    "the upstream sent nothing for {} s in the middle of a stream",
+                    self.upstream.idle.as_secs_f64()
+                );
+                return Err(broken(ErrorClass::Timeout, &text));
+            }
+        }
+        Ok(())
+    }
+
+    /// The upstream closed properly without `[DONE]`: some do. A frame cut in two is an error.
+    async fn end_of_upstream(&mut self, out: &mut BytesMut) -> Result<(), Failure> {
+        if self.upstream.decoder.finish().is_some() {
+            let text = "the upstream closed the stream in the middle of a frame";
+            return Err(broken(ErrorClass::ApiConnection, text));
+        }
+        self.done(out, &sse::DONE).await
+    }
+
+    async fn forward(&mut self, frame: Frame, out: &mut BytesMut) -> Result<(), Failure> {
+        if frame.is_done() {
+            return self.done(out, &frame.raw).await;
+        }
+        let Some(data) = &frame.data else {
+            out.extend_from_slice(&frame.raw);
+            return Ok(());
+        };
+        let Ok(chunk) = ChunkView::parse(data) else {
+            return Err(broken(ErrorClass::ApiConnection, "the upstream sent a frame that is not JSON"));
+        };
+        let Some(x) = self.finish.exchange.as_deref_mut() else { return Ok(()) };
+        if let Some(error) = chunk.error() {
+            // The upstream's own error frame reaches the client as it is; the call has failed.
+            let error = witgate_wire::errors::UpstreamError::from_raw(error);
+            x.failure = Some(broken(ErrorClass::Api, &error.message));
+            out.extend_from_slice(&frame.raw);
+            self.end();
+            return Ok(());
+        }
+        if let Some(assembler) = &mut x.assembler {
+            assembler.push(&chunk);
+        }
+        if chunk.is_usage_only() && !self.show_usage {
+            return Ok(());
+        }
+        let guarded = guard(x, &chunk, out).await?;
+        let texts: Vec<(ChunkText, &str)> =
+            guarded.iter().map(|(piece, text)| (piece.clone(), text.as_str())).collect();
+        let rewrite = ChunkRewrite {
+            model: self.model.as_deref(),
+            drop_usage: !self.show_usage && chunk.has_usage(),
+            texts: &texts,
+        };
+        match chunk.rewrite_frame(&rewrite) {
+            Some(bytes) => out.extend_from_slice(&bytes),
+            None => out.extend_from_slice(&frame.raw),
+        }
+        Ok(())
+    }
+
+    /// The last frame: releases what guardrails still hold, then ends the call.
+    async fn done(&mut self, out: &mut BytesMut, last: &Bytes) -> Result<(), Failure> {
+        if let Some(x) = self.finish.exchange.as_deref_mut()
+            && let Some(mut guards) = x.stream_guards.take()
+        {
+            for choice in guards.open_choices() {
+                for held in guards.finish(choice).await? {
+                    out.extend_from_slice(&held_chunk(x, None, choice, &held.kind, &held.text));
+                }
+            }
+            x.stream_guards = Some(guards);
+        }
+        self.report_guards().await;
+        out.extend_from_slice(last);
+        self.end();
+        Ok(())
+    }
+
+    /// Tells the client what went wrong, in the stream, and ends it.
+    fn fail(&mut self, failure: Failure, out: &mut BytesMut) {
+        if let Some(x) = self.finish.exchange.as_deref_mut() {
+            let error = error_json(&failure, x.snapshot.settings.compat);
+            out.extend_from_slice(&sse::data_frame(&error));
+            x.failure = Some(failure);
+        }
+        self.end();
+    }
+
+    async fn report_guards(&mut self) {
+        let gateway = self.finish.gateway();
+        if let Some(x) = self.finish.exchange.as_deref_mut()
+            && let Some(mut guards) = x.stream_guards.take()
+        {
+            guards.report(x, gateway.clock.now()).await;
+        }
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        self.upstream.body = None;
+        self.upstream.ready.clear();
+        self.finish.done();
+    }
+}
+
+/// Puts a chunk's texts through the guardrails; gives the texts that may leave in their place.
+async fn guard(
+    x: &mut Exchange,
+    chunk: &ChunkView,
+    out: &mut BytesMut,
+) -> Result<Vec<(ChunkText, String)>, Failure> {
+    let Some(mut guards) = x.stream_guards.take() else { return Ok(Vec::new()) };
+    let mut texts = Vec::new();
+    for piece in chunk.texts() {
+        let text = guards.push(piece.choice, piece.kind, &chunk.text(&piece)).await?;
+        texts.push((piece, text));
+    }
+    for choice in chunk.choices().iter().filter(|choice| choice.is_finished()) {
+        for held in guards.finish(choice.index).await? {
+            match texts.iter_mut().find(|(p, _)| p.choice == choice.index && p.kind == held.kind) {
+                Some((_, text)) => text.push_str(&held.text),
+                // The chunk that ends a choice has no text of its own: what was held gets a chunk before it.
+                None => {
+                    let held = held_chunk(x, Some(chunk), choice.index, &held.kind, &held.text);
+                    out.extend_from_slice(&held);
+                }
+            }
+        }
+    }
+    x.stream_guards = Some(guards);
+    Ok(texts)
+}
+
+/// A chunk with text that a guardrail had held.
+fn held_chunk(
+    x: &Exchange,
+    like: Option<&ChunkView>,
+    choice: u32,
+    kind: &TextKind,
+    text: &str,
+) -> Bytes {
+    let text = quote(text);
+    if x.arrival.endpoint == Endpoint::Completions {
+        return own_chunk(x, like, choice, &format!("\"text\":{text},\"logprobs\":null"));
+    }
+    let delta = match kind {
+        TextKind::Content => format!("\"content\":{text}"),
+        TextKind::Reasoning => format!("\"reasoning_content\":{text}"),
+        TextKind::Refusal => format!("\"refusal\":{text}"),
+        TextKind::ToolArguments(call) => {
+            format!("\"tool_calls\":[{{\"index\":{call},\"function\":{{\"arguments\":{text}}}}}]")
+        }
+        TextKind::FunctionArguments => format!("\"function_call\":{{\"arguments\":{text}}}"),
+    };
+    own_chunk(x, like, choice, &format!("\"delta\":{{{delta}}}"))
+}
+
+/// A chunk of our own in the likeness of the upstream's: `part` is what the choice says
+/// (`"delta":{…}` or `"text":"…"`).
+pub(crate) fn own_chunk(x: &Exchange, like: Option<&ChunkView>, choice: u32, part: &str) -> Bytes {
+    let field = |name: &str| like.and_then(|chunk| chunk.object().get(name)).map(|raw| raw.text().to_owned());
+    let id = field("id").unwrap_or_else(|| format!("\"chatcmpl-{}\"", x.call_id));
+    let created = field("created").unwrap_or_else(|| x.started.as_second().to_string());
+    let model = quote(&x.model);
+    let object = if x.arrival.endpoint == Endpoint::Completions {
+        "text_completion"
+    } else {
+        "chat.completion.chunk"
+    };
+    let json = format!(
+        "{{\"id\":{id},\"object\":\"{object}\",\"created\":{created},\"model\":{model},\"choices\":[{{\"index\":{choice},{part},\"finish_reason\":null}}]}}"
+    );
+    sse::data_frame(json.as_bytes())
+}
+
+fn broken(class: ErrorClass, text: &str) -> Failure {
+    Failure::new(Case::Upstream(class), format!("litellm.{}: {text}", class.name()))
+}

@@ -1,0 +1,203 @@
+//! The command line. Flags of `serve` are LiteLLM's own, in its spelling and with a hyphen.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// An LLM gateway: a LiteLLM config, one binary, every integration a sandboxed WASM component.
+#[derive(Debug, Parser)]
+#[command(name = "witgate", version, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the gateway.
+    Serve(Box<Serve>),
+    /// Check a configuration: one line per problem, exit 1 when it cannot be served.
+    Check(Check),
+    /// Explain how the gateway works.
+    Explain {
+        /// What to explain.
+        #[command(subcommand)]
+        what: Explain,
+    },
+    /// Build, list and inspect plugins.
+    Plugin {
+        /// What to do with plugins.
+        #[command(subcommand)]
+        what: Plugin,
+    },
+    /// The configuration reference.
+    Config {
+        /// What to print.
+        #[command(subcommand)]
+        what: Config,
+    },
+    /// Print the version.
+    Version,
+}
+
+/// `witgate serve`
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Configuration file (LiteLLM's `config.yaml`); `CONFIG_FILE_PATH` when absent.
+    #[arg(long, short)]
+    pub config: Option<PathBuf>,
+    /// Address to listen on.
+    #[arg(long, env = "HOST")]
+    pub host: Option<std::net::IpAddr>,
+    /// Port to listen on; 0 takes a free one.
+    #[arg(long, env = "PORT", default_value_t = 4000)]
+    pub port: u16,
+    /// Worker threads; the number of processors when absent.
+    #[arg(long, alias = "num_workers", env = "NUM_WORKERS")]
+    pub num_workers: Option<usize>,
+    /// Listen on other addresses than loopback although no master key and no custom auth is configured.
+    #[arg(long)]
+    pub allow_unauthenticated: bool,
+    /// Private key (PEM) for TLS.
+    #[arg(long, alias = "ssl_keyfile_path", env = "SSL_KEYFILE_PATH")]
+    pub ssl_keyfile_path: Option<PathBuf>,
+    /// Certificate chain (PEM) for TLS.
+    #[arg(long, alias = "ssl_certfile_path", env = "SSL_CERTFILE_PATH")]
+    pub ssl_certfile_path: Option<PathBuf>,
+    /// Seconds an idle connection is kept.
+    #[arg(long, alias = "keepalive_timeout", env = "KEEPALIVE_TIMEOUT")]
+    pub keepalive_timeout: Option<u64>,
+    /// Calls at a time; more are answered 503.
+    #[arg(long, alias = "limit_concurrency", env = "LIMIT_CONCURRENCY")]
+    pub limit_concurrency: Option<usize>,
+    /// Log level INFO.
+    #[arg(long)]
+    pub debug: bool,
+    /// Log level DEBUG.
+    #[arg(long, alias = "detailed_debug")]
+    pub detailed_debug: bool,
+    /// `text` or `json`.
+    #[arg(long, alias = "log_format")]
+    pub log_format: Option<String>,
+    /// Unknown configuration keys are errors.
+    #[arg(long, alias = "strict_config")]
+    pub strict_config: bool,
+    /// Data directory: database, compiled plugins.
+    #[arg(long, alias = "data_dir", env = "WITGATE_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Flags of the `litellm` command that choose its Python server or database tool: accepted, without effect.
+    #[command(flatten)]
+    pub ignored: Ignored,
+}
+
+/// Flags that tune Python's runtime: a start script that has them keeps working.
+#[derive(Debug, Args)]
+pub struct Ignored {
+    #[arg(long, alias = "run_gunicorn", hide = true)]
+    pub run_gunicorn: bool,
+    #[arg(long, alias = "run_hypercorn", hide = true)]
+    pub run_hypercorn: bool,
+    #[arg(long, alias = "run_granian", hide = true)]
+    pub run_granian: bool,
+    #[arg(long, alias = "use_queue", hide = true)]
+    pub use_queue: bool,
+    #[arg(long, alias = "use_prisma_migrate", hide = true)]
+    pub use_prisma_migrate: bool,
+    #[arg(long, alias = "use_prisma_db_push", hide = true)]
+    pub use_prisma_db_push: bool,
+    #[arg(long, hide = true)]
+    pub local: bool,
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true")]
+    pub telemetry: Option<String>,
+    #[arg(long, alias = "log_config", hide = true)]
+    pub log_config: Option<PathBuf>,
+}
+
+impl Ignored {
+    /// Names of the flags that were given.
+    pub fn given(&self) -> Vec<&'static str> {
+        let flags = [
+            (self.run_gunicorn, "--run_gunicorn"),
+            (self.run_hypercorn, "--run_hypercorn"),
+            (self.run_granian, "--run_granian"),
+            (self.use_queue, "--use_queue"),
+            (self.use_prisma_migrate, "--use_prisma_migrate"),
+            (self.use_prisma_db_push, "--use_prisma_db_push"),
+            (self.local, "--local"),
+            (self.telemetry.is_some(), "--telemetry"),
+            (self.log_config.is_some(), "--log_config"),
+        ];
+        flags.into_iter().filter_map(|(given, name)| given.then_some(name)).collect()
+    }
+}
+
+/// `witgate check`
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Configuration file; `CONFIG_FILE_PATH` when absent.
+    #[arg(long, short)]
+    pub config: Option<PathBuf>,
+    /// Problems as a JSON array.
+    #[arg(long)]
+    pub json: bool,
+    /// Also tell which keys and variables have no effect here, and why.
+    #[arg(long, short)]
+    pub verbose: bool,
+    /// Unknown keys are errors.
+    #[arg(long, alias = "strict_config")]
+    pub strict_config: bool,
+}
+
+/// `witgate explain`
+#[derive(Debug, Subcommand)]
+pub enum Explain {
+    /// The stages of a call, in order, and why each stands where it does.
+    Pipeline,
+}
+
+/// `witgate plugin`
+#[derive(Debug, Subcommand)]
+pub enum Plugin {
+    /// Compile plugins (folders with a `plugin.toml`) into components.
+    Build {
+        /// Plugin folders.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+        /// Folder for the components.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// List the plugins a configuration loads, and the built-in ones.
+    List {
+        /// Configuration file; without one only the built-in plugins are listed.
+        #[arg(long, short)]
+        config: Option<PathBuf>,
+        /// As a JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a component is and what it asks for.
+    Inspect {
+        /// The component.
+        file: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `witgate config`
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Every key and variable, as Markdown.
+    Reference,
+    /// The JSON Schema of the configuration, for editors.
+    Schema,
+}
+
+/// Reads the command line; prints help or a usage error (exit 2) itself.
+pub fn parse() -> Cli {
+    Cli::parse()
+}

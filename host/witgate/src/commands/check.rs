@@ -1,0 +1,40 @@
+//! `witgate check`: everything wrong or odd about a configuration.
+
+use std::process::ExitCode;
+
+use witgate_config::{Env, Problem, ProblemKind, Severity, Source};
+
+use crate::cli::Check;
+
+pub(super) fn check(options: &Check) -> ExitCode {
+    let env = Env::new(std::env::vars());
+    let mut problems = Vec::new();
+    match Source::choose(options.config.as_deref(), &env) {
+        Ok((source, warning)) => {
+            problems.extend(warning);
+            problems.extend(witgate_config::check(&source, &env));
+        }
+        Err(problem) => problems.push(problem),
+    }
+    if options.strict_config {
+        strict(&mut problems);
+    }
+    if !options.verbose {
+        problems.retain(|problem| problem.is_error() || problem.kind != ProblemKind::Compatibility);
+    }
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&problems).unwrap_or_default());
+    } else {
+        for problem in &problems {
+            println!("{problem}");
+        }
+    }
+    if problems.iter().any(Problem::is_error) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// `--strict-config`: an unknown key is an error.
+pub fn strict(problems: &mut [Problem]) {
+    for problem in problems.iter_mut().filter(|p| p.kind == ProblemKind::UnknownKey) {
+        problem.severity = Severity::Error;
+    }
+}

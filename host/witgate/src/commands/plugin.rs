@@ -1,0 +1,101 @@
+//! `witgate plugin`: build, list, inspect.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow};
+use witgate_config::{Env, Source};
+use witgate_plugins::{Description, Host, HostOptions, Metrics};
+use witgate_toolkit::BuildRequest;
+
+use super::fail;
+use crate::cli::Plugin;
+use crate::wiring::{self, Paths};
+
+pub(super) fn plugin(what: Plugin) -> ExitCode {
+    let done = match what {
+        Plugin::Build { paths, out } => build(paths, out),
+        Plugin::List { config, json } => list(config.as_deref(), json),
+        Plugin::Inspect { file, json } => inspect(&file, json),
+    };
+    done.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
+}
+
+fn build(paths: Vec<PathBuf>, out: Option<PathBuf>) -> anyhow::Result<()> {
+    let mut progress = |step: witgate_toolkit::Progress<'_>| eprintln!("{step}");
+    let built = witgate_toolkit::build(BuildRequest { paths, out, progress: &mut progress })?;
+    for component in built {
+        println!("{}  {}  {}", component.path.display(), component.kind, component.digest);
+    }
+    Ok(())
+}
+
+fn inspect(file: &Path, json: bool) -> anyhow::Result<()> {
+    let inspection = witgate_toolkit::inspect(file)?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&inspection)?);
+    } else {
+        print!("{inspection}");
+    }
+    Ok(())
+}
+
+fn list(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
+    let env = Env::new(std::env::vars());
+    let source = config.map_or(Source::Empty, |path| Source::File(path.to_owned()));
+    let loaded = witgate_config::load(&source, &env).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        anyhow!("the configuration cannot be loaded:\n{}", lines.join("\n"))
+    })?;
+    let paths = Paths::of(&source, None, &loaded.environment);
+    let mut options = HostOptions::new(Some(paths.data_dir.clone()));
+    options.on_progress = wiring::progress_on_stderr();
+    let mut registry = prometheus_client::registry::Registry::default();
+    let host = Host::start(options, Metrics::register(&mut registry))?;
+    let specs = wiring::plugin_specs(&loaded)?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start a runtime")?;
+    let sources = paths.sources();
+    let (plugins, errors) = runtime.block_on(host.load(specs, &sources, None));
+    let mut rows = plugins.describe();
+    rows.extend(host.describe_built_ins(&sources, &rows));
+    if json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+    } else {
+        print_table(&rows);
+    }
+    for error in &errors {
+        eprintln!("{error}");
+    }
+    runtime.block_on(host.shutdown());
+    if errors.is_empty() { Ok(()) } else { Err(anyhow!("{} plugin(s) cannot be loaded", errors.len())) }
+}
+
+fn print_table(rows: &[Description]) {
+    let or_dash = |items: &[String]| if items.is_empty() { "-".to_owned() } else { items.join(",") };
+    let digest = |text: &str| text.trim_start_matches("sha256:").chars().take(12).collect::<String>();
+    let mut table = vec![
+        ["NAME", "KIND", "VERSION", "DIGEST", "STATE", "EGRESS", "ENV", "SECRETS", "FILES", "SOURCE"]
+            .map(str::to_owned),
+    ];
+    for row in rows {
+        table.push([
+            row.name.clone(),
+            row.kind.to_string(),
+            row.version.clone(),
+            digest(&row.digest),
+            row.state.clone(),
+            or_dash(&row.egress),
+            or_dash(&row.env),
+            or_dash(&row.secrets),
+            or_dash(&row.files),
+            row.source.clone(),
+        ]);
+    }
+    let widths: Vec<usize> = (0..table[0].len())
+        .map(|column| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    for row in &table {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+}

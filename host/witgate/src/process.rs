@@ -1,0 +1,279 @@
+//! A running gateway: everything is started here in order, and ended in the opposite one.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use arc_swap::ArcSwap;
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use witgate_config::{Env, Loaded, Source};
+use witgate_events::{EventMetrics, Hub, HubParts, Jitter};
+use witgate_pipeline::{Clock, Gateway};
+use witgate_plugins::{Host, HostOptions};
+use witgate_server::routes::{App, AppOptions};
+use witgate_server::{Bound, Server, ServerMetrics, ServerOptions, TlsFiles};
+use witgate_store::{SpendOptions, SpendWriter, Store, StoreMetrics, StoreOptions, WriterParts};
+
+use crate::cli::Serve;
+use crate::reload::{Control, Reloader};
+use crate::wiring::{self, Fanout, Kept, Paths, Upstreams, W3c};
+
+/// How long queues may take to empty when the process ends.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Time and ids of the real world.
+struct SystemClock {
+    start: Instant,
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn uuid(&self) -> uuid::Uuid {
+        uuid::Uuid::from_u128(rand::random())
+    }
+
+    fn random(&self) -> u64 {
+        rand::random()
+    }
+}
+
+/// What ends with the process, in the order in which it ends.
+struct Parts {
+    gateway: Arc<Gateway>,
+    hub: Arc<Hub>,
+    spend: SpendWriter,
+    store: Store,
+    host: Arc<Host>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// Serves until a signal says stop.
+pub async fn serve(options: Serve, source: Source, env: Env, loaded: Loaded) -> anyhow::Result<()> {
+    report(&loaded);
+    let bind = bind_address(&options, &loaded)?;
+    let paths = Paths::of(&source, options.data_dir.as_deref(), &loaded.environment);
+    std::fs::create_dir_all(&paths.data_dir)
+        .with_context(|| format!("cannot make the data directory {}", paths.data_dir.display()))?;
+
+    let mut registry = Registry::default();
+    let server_options = server_options(&options, bind, &mut registry);
+    let tasks = TaskTracker::new();
+    let stop = CancellationToken::new();
+    let (parts, control) =
+        start(&options, source, env, loaded, paths, &mut registry, (&tasks, &stop)).await?;
+    let app = App {
+        gateway: parts.gateway.clone(),
+        admin: control.clone(),
+        registry: Arc::new(registry),
+        options: app_options(&control),
+    };
+
+    let bound = Server::bind(server_options)?;
+    let address = bound.local_addr();
+    let watcher = control.clone().watch(&tasks, &stop)?;
+    announce(address, options.ssl_certfile_path.is_some());
+    let served = until_signal(bound, app, &tasks, control).await;
+    drop(watcher);
+    end(parts).await;
+    served
+}
+
+/// The one line on standard output: a script that waits for it knows the port.
+#[allow(clippy::print_stdout, reason = "the contract of `witgate serve`: this line says that it is ready")]
+fn announce(address: SocketAddr, tls: bool) {
+    println!("listening on {}://{address}", if tls { "https" } else { "http" });
+}
+
+/// Tells once what is odd about the configuration and what has no effect yet.
+fn report(loaded: &Loaded) {
+    for problem in &loaded.problems {
+        tracing::warn!("{problem}");
+    }
+    let planned = loaded.config.planned_in_use();
+    if !planned.is_empty() {
+        let keys: Vec<&str> = planned.iter().map(|(path, _)| path.as_str()).collect();
+        tracing::warn!("known, and without effect in this release: {}", keys.join(", "));
+    }
+}
+
+/// Without a master key and custom authentication everybody may call; only loopback may then be served,
+/// unless the operator insists.
+fn bind_address(options: &Serve, loaded: &Loaded) -> anyhow::Result<SocketAddr> {
+    let general = &loaded.config.general;
+    let open = general.master_key.is_none() && general.custom_auth.is_none();
+    let host = match (options.host, open) {
+        (Some(host), _) => host,
+        (None, true) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        (None, false) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    };
+    if open {
+        if !host.is_loopback() && !options.allow_unauthenticated {
+            bail!(
+                "no master key is configured, so anybody who reaches {host} could spend your provider keys; set general_settings.master_key or LITELLM_MASTER_KEY, listen on 127.0.0.1, or say --allow-unauthenticated"
+            );
+        }
+        tracing::warn!(
+            "NO MASTER KEY: every request is accepted, as an administrator's; set general_settings.master_key or LITELLM_MASTER_KEY"
+        );
+    }
+    Ok(SocketAddr::new(host, options.port))
+}
+
+fn server_options(options: &Serve, bind: SocketAddr, registry: &mut Registry) -> ServerOptions {
+    let mut server = ServerOptions::new(bind);
+    server.metrics = ServerMetrics::register(registry);
+    if let (Some(cert), Some(key)) = (&options.ssl_certfile_path, &options.ssl_keyfile_path) {
+        server.tls = Some(TlsFiles { cert: cert.clone(), key: key.clone() });
+    }
+    if let Some(s) = options.keepalive_timeout {
+        server.limits.keep_alive_idle = Duration::from_secs(s);
+    }
+    server
+}
+
+fn app_options(control: &Control) -> AppOptions {
+    let loaded = control.loaded();
+    let root = loaded.environment.non_empty("SERVER_ROOT_PATH").unwrap_or_default();
+    let litellm = loaded.config.raw.get("litellm_settings");
+    let guarded = litellm.and_then(|s| s.get("require_auth_for_metrics_endpoint"));
+    AppOptions {
+        root_path: root.trim_end_matches('/').to_owned(),
+        metrics_need_auth: guarded.and_then(serde_json::Value::as_bool).unwrap_or(false),
+    }
+}
+
+async fn start(
+    options: &Serve,
+    source: Source,
+    env: Env,
+    loaded: Loaded,
+    paths: Paths,
+    registry: &mut Registry,
+    (tasks, stop): (&TaskTracker, &CancellationToken),
+) -> anyhow::Result<(Parts, Arc<Control>)> {
+    let url = loaded.config.general.database_url.as_ref().map(|url| url.reveal().to_owned());
+    let url = url.unwrap_or_else(|| paths.data_dir.join("witgate.db").to_string_lossy().into_owned());
+    let store = Store::open(&url, &StoreOptions::default()).await?;
+    let spend = SpendWriter::start(
+        &store,
+        SpendOptions::default(),
+        WriterParts {
+            tracker: tasks.clone(),
+            token: stop.clone(),
+            metrics: StoreMetrics::register(registry),
+            now: Arc::new(jiff::Timestamp::now),
+        },
+    );
+    let mut host_options = HostOptions::new(Some(paths.data_dir.clone()));
+    host_options.on_progress = wiring::progress_on_stderr();
+    let host = Host::start(host_options, witgate_plugins::Metrics::register(registry))?;
+    let mut kept = Kept {
+        host: host.clone(),
+        upstreams: Upstreams::default(),
+        paths,
+        concurrency: options.limit_concurrency,
+    };
+    let wired = wiring::wire(&loaded, &mut kept, None)
+        .await
+        .map_err(|problems| anyhow::anyhow!("the configuration is refused:\n{}", problems.join("\n")))?;
+    let hub = Arc::new(Hub::new(
+        HubParts {
+            tracker: tasks.clone(),
+            token: stop.clone(),
+            metrics: EventMetrics::register(registry),
+            jitter: Jitter::random(),
+        },
+        wired.hub,
+    ));
+    let fanout = Arc::new(Fanout {
+        hub: hub.clone(),
+        spend: spend.clone(),
+        ledger: ArcSwap::from_pointee(wired.ledger),
+    });
+    let gateway = Arc::new(Gateway {
+        snapshot: ArcSwap::from_pointee(wired.snapshot),
+        recorder: fanout.clone(),
+        trace: Arc::new(W3c::default()),
+        clock: Arc::new(SystemClock { start: Instant::now() }),
+        prices: witgate_wire::prices::Prices::new(),
+        metrics: witgate_pipeline::Metrics::new(registry),
+        tasks: tasks.clone(),
+    });
+    let control = Arc::new(Control::new(
+        Reloader { source, env, kept, plugins: wired.plugins, strict: options.strict_config },
+        loaded,
+        gateway.clone(),
+        fanout,
+        registry,
+    ));
+    let parts =
+        Parts { gateway, hub, spend, store, host, tasks: tasks.clone(), stop: stop.clone() };
+    Ok((parts, control))
+}
+
+/// Serves until SIGTERM or SIGINT, then lets calls under way finish. SIGHUP reloads.
+async fn until_signal(
+    bound: Bound,
+    app: App,
+    tasks: &TaskTracker,
+    control: Arc<Control>,
+) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let shutdown = CancellationToken::new();
+    let mut term = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    let token = shutdown.clone();
+    let signals = async {
+        loop {
+            tokio::select! {
+                _ = term.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => control.reload_logged("SIGHUP").await,
+            }
+        }
+        tracing::info!("stopping: no new connections, calls under way are finished");
+        token.cancel();
+        // A reload that is asked for while stopping has nothing to reload into.
+        std::future::pending::<()>().await
+    };
+    tokio::select! {
+        drained = bound.serve(app, shutdown.clone(), tasks.clone()) => {
+            tracing::info!(cut = drained.cut, "all connections are closed");
+            Ok(())
+        }
+        () = signals => Ok(()),
+    }
+}
+
+/// Empties every queue, then stops what is left.
+async fn end(parts: Parts) {
+    // Counting tokens of cut-off answers adds records: it ends before the queues do.
+    let report = parts.hub.drain(DRAIN).await;
+    if report.lost() > 0 {
+        tracing::error!(events = report.lost(), "log events were not delivered before the end");
+    }
+    let lost = parts.spend.drain(DRAIN).await;
+    if lost > 0 {
+        tracing::error!(rows = lost, "spend rows were not written before the end");
+    }
+    parts.stop.cancel();
+    parts.tasks.close();
+    if tokio::time::timeout(DRAIN, parts.tasks.wait()).await.is_err() {
+        tracing::warn!(tasks = parts.tasks.len(), "tasks were still running at the end");
+    }
+    parts.host.shutdown().await;
+    parts.store.close().await;
+    drop(parts.gateway);
+}

@@ -1,0 +1,192 @@
+//! A new configuration in place of the old one, without stopping: by SIGHUP, `POST /config/reload` or
+//! because a file changed.
+//!
+//! The new configuration is loaded, checked and built beside the one that serves. Only when all of it works
+//! are the snapshot, the sinks and the ledger's switches swapped; calls under way finish on what they started
+//! with. A configuration that is refused changes nothing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use tokio::sync::{Mutex, Notify};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use witgate_config::{Env, Loaded, Problem, Source};
+use witgate_pipeline::Gateway;
+use witgate_server::routes::{Admin, ReloadProblems};
+
+use crate::commands::strict;
+use crate::wiring::{self, Fanout, Kept};
+
+/// Editors and ConfigMaps change a file in several steps; the reload waits until they are through.
+const SETTLE: Duration = Duration::from_millis(250);
+
+/// What a reload needs, and changes.
+pub struct Reloader {
+    /// Where the configuration is.
+    pub source: Source,
+    /// The process's variables.
+    pub env: Env,
+    /// What outlives a configuration.
+    pub kept: Kept,
+    /// Plugins of the configuration that serves.
+    pub plugins: witgate_plugins::Registry,
+    /// `--strict-config`
+    pub strict: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    result: &'static str,
+}
+
+/// The process as its routes and signals see it.
+pub struct Control {
+    reloader: Mutex<Reloader>,
+    loaded: ArcSwap<Loaded>,
+    gateway: Arc<Gateway>,
+    fanout: Arc<Fanout>,
+    reloads: Family<ReloadLabels, Counter>,
+}
+
+impl Control {
+    /// Controls a gateway that serves `loaded`.
+    pub fn new(
+        reloader: Reloader,
+        loaded: Loaded,
+        gateway: Arc<Gateway>,
+        fanout: Arc<Fanout>,
+        registry: &mut Registry,
+    ) -> Self {
+        let reloads = Family::default();
+        registry.register("witgate_config_reloads", "Reloads of the configuration", reloads.clone());
+        Self {
+            reloader: Mutex::new(reloader),
+            loaded: ArcSwap::from_pointee(loaded),
+            gateway,
+            fanout,
+            reloads,
+        }
+    }
+
+    /// The configuration that serves.
+    pub fn loaded(&self) -> Arc<Loaded> {
+        self.loaded.load_full()
+    }
+
+    /// Reloads, and tells the log how it went.
+    pub async fn reload_logged(&self, why: &str) {
+        match self.reload().await {
+            Ok(()) => tracing::info!("configuration reloaded ({why})"),
+            Err(problems) => {
+                let problems = problems.join("\n");
+                tracing::error!("the new configuration is refused ({why}), the old one keeps serving:\n{problems}");
+            }
+        }
+    }
+
+    /// Watches the configuration's files; the watch ends when the returned watcher is dropped.
+    pub fn watch(
+        self: Arc<Self>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Option<RecommendedWatcher>> {
+        let files = self.loaded().files.clone();
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let changed = Arc::new(Notify::new());
+        let notify = changed.clone();
+        let names: Vec<PathBuf> = files.iter().map(|f| std::path::absolute(f).unwrap_or_else(|_| f.clone())).collect();
+        let folders: std::collections::BTreeSet<PathBuf> =
+            names.iter().filter_map(|file| file.parent().map(PathBuf::from)).collect();
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            let Ok(event) = event else { return };
+            let touches = |path: &PathBuf| {
+                // A ConfigMap is swapped by its folder's `..data` link.
+                names.contains(path) || path.file_name().is_some_and(|name| name == "..data")
+            };
+            if !event.kind.is_access() && event.paths.iter().any(touches) {
+                notify.notify_one();
+            }
+        })
+        .context("the configuration file cannot be watched")?;
+        for folder in folders {
+            watcher
+                .watch(&folder, RecursiveMode::NonRecursive)
+                .with_context(|| format!("{} cannot be watched", folder.display()))?;
+        }
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = changed.notified() => {}
+                    () = stop.cancelled() => break,
+                }
+                while tokio::time::timeout(SETTLE, changed.notified()).await.is_ok() {}
+                self.reload_logged("a file changed").await;
+            }
+        });
+        Ok(Some(watcher))
+    }
+
+    async fn try_reload(&self) -> Result<(), ReloadProblems> {
+        let mut reloader = self.reloader.lock().await;
+        let reloader = &mut *reloader;
+        let lines = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let mut loaded = witgate_config::load(&reloader.source, &reloader.env).map_err(lines)?;
+        if reloader.strict {
+            strict(&mut loaded.problems);
+            if loaded.problems.iter().any(Problem::is_error) {
+                return Err(lines(loaded.problems));
+            }
+        }
+        let mut wired = wiring::wire(&loaded, &mut reloader.kept, Some(&reloader.plugins)).await?;
+        // Slots taken by calls under way must count for the calls to come.
+        wired.snapshot.settings.slots.clone_from(&self.gateway.snapshot.load().settings.slots);
+        for problem in &loaded.problems {
+            tracing::warn!("{problem}");
+        }
+        self.gateway.snapshot.store(Arc::new(wired.snapshot));
+        self.fanout.hub.replace(wired.hub);
+        self.fanout.ledger.store(Arc::new(wired.ledger));
+        self.loaded.store(Arc::new(loaded));
+        reloader.plugins = wired.plugins;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Admin for Control {
+    async fn reload(&self) -> Result<(), ReloadProblems> {
+        let done = self.try_reload().await;
+        let result = if done.is_ok() { "ok" } else { "refused" };
+        self.reloads.get_or_create(&ReloadLabels { result }).inc();
+        done
+    }
+
+    fn readiness(&self) -> (bool, serde_json::Value) {
+        let sinks: Vec<String> = self.fanout.hub.state().into_iter().map(|sink| sink.name).collect();
+        let fields = serde_json::json!({
+            "status": "connected",
+            "db": "connected",
+            "cache": null,
+            "litellm_version": self.gateway.snapshot.load().settings.version.to_str().unwrap_or_default(),
+            "witgate_version": env!("CARGO_PKG_VERSION"),
+            "success_callbacks": sinks,
+            "use_aiohttp_transport": false,
+            "log_level": tracing::level_filters::LevelFilter::current().to_string().to_uppercase(),
+            "is_detailed_debug": tracing::enabled!(tracing::Level::DEBUG),
+        });
+        (true, fields)
+    }
+}

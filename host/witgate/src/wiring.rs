@@ -1,0 +1,83 @@
+//! From a loaded configuration to the parts that serve it. Only this room knows both sides.
+
+mod models;
+mod paths;
+mod plugins;
+mod providers;
+mod recorder;
+mod settings;
+mod specs;
+mod trace;
+mod upstream;
+
+use std::sync::Arc;
+
+use witgate_config::Loaded;
+use witgate_events::HubConfig;
+use witgate_pipeline::Snapshot;
+use witgate_plugins::{Host, ProgressHook, Registry};
+
+pub use paths::Paths;
+pub use recorder::{Fanout, Ledger};
+pub use specs::plugin_specs;
+pub use trace::W3c;
+pub use upstream::Upstreams;
+
+/// What one configuration becomes.
+pub struct Wired {
+    /// For the pipeline.
+    pub snapshot: Snapshot,
+    /// For the hub.
+    pub hub: HubConfig,
+    /// For the ledger.
+    pub ledger: Ledger,
+    /// The loaded plugins.
+    pub plugins: Registry,
+}
+
+/// What outlives a configuration.
+pub struct Kept {
+    /// The plugin host.
+    pub host: Arc<Host>,
+    /// The upstream clients.
+    pub upstreams: Upstreams,
+    /// Where plugins are found.
+    pub paths: Paths,
+    /// `LIMIT_CONCURRENCY`: calls at a time.
+    pub concurrency: Option<usize>,
+}
+
+/// Builds everything, or says every reason why not.
+pub async fn wire(loaded: &Loaded, kept: &mut Kept, previous: Option<&Registry>) -> Result<Wired, Vec<String>> {
+    let specs = plugin_specs(loaded).map_err(|error| vec![error.to_string()])?;
+    let (plugins, errors) = kept.host.load(specs, &kept.paths.sources(), previous).await;
+    let mut problems: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let models = models::models(loaded, &mut kept.upstreams, &mut problems);
+    let guardrails = specs::guardrails(loaded, &plugins, &mut problems);
+    let access = specs::access(loaded, &plugins, &mut problems);
+    let hub = specs::hub(loaded, &plugins, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let (routing, targets) = models;
+    Ok(Wired {
+        snapshot: Snapshot {
+            routing,
+            targets,
+            access,
+            guardrails,
+            settings: settings::settings(loaded, kept.concurrency),
+        },
+        hub,
+        ledger: Ledger {
+            successes: !loaded.config.general.disable_spend_logs,
+            failures: !loaded.config.general.disable_error_logs,
+        },
+        plugins,
+    })
+}
+
+/// Tells of long compilations on standard error.
+pub fn progress_on_stderr() -> ProgressHook {
+    Arc::new(|step| tracing::info!("{step}"))
+}

@@ -1,0 +1,47 @@
+//! Where things lie: data, plugins, the configuration's own folder.
+
+use std::path::{Path, PathBuf};
+
+use witgate_config::{Env, Source};
+use witgate_plugins::Sources;
+
+/// The folders of one process.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// Database and compiled plugins: `--data-dir`, `WITGATE_DATA_DIR`, else `$XDG_DATA_HOME/witgate`, else
+    /// `~/.local/share/witgate`.
+    pub data_dir: PathBuf,
+    /// Built components in place of those in the binary: `WITGATE_PLUGIN_DIR`.
+    pub plugin_dir: Option<PathBuf>,
+    /// Folder of the configuration file.
+    pub config_dir: Option<PathBuf>,
+}
+
+impl Paths {
+    /// The folders of a process with this configuration and environment.
+    pub fn of(source: &Source, data_dir: Option<&Path>, env: &Env) -> Self {
+        let given = data_dir.map(Path::to_owned).or_else(|| env.non_empty("WITGATE_DATA_DIR").map(PathBuf::from));
+        let shared = || env.non_empty("XDG_DATA_HOME").map(PathBuf::from);
+        let home = || env.non_empty("HOME").map(|home| Path::new(home).join(".local/share"));
+        let data_dir = given
+            .or_else(|| shared().or_else(home).map(|base| base.join("witgate")))
+            .unwrap_or_else(|| PathBuf::from("witgate-data"));
+        let config_dir = match source {
+            Source::File(path) => {
+                let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                path.parent().map(Path::to_owned)
+            }
+            Source::Text { .. } | Source::Empty => None,
+        };
+        Self {
+            data_dir,
+            plugin_dir: env.non_empty("WITGATE_PLUGIN_DIR").map(PathBuf::from),
+            config_dir,
+        }
+    }
+
+    /// Where plugins are looked for.
+    pub fn sources(&self) -> Sources {
+        Sources { config_dir: self.config_dir.clone(), plugin_dir: self.plugin_dir.clone() }
+    }
+}

@@ -1,0 +1,270 @@
+//! Plugins as the pipeline and the hub see them: adapters between the plugin host's types and theirs.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use witgate_events::{Delivery, EncodedEvent, EventKind, Sink};
+use witgate_identity::{KeyHash, Principal, Role};
+use witgate_pipeline as pipeline;
+use witgate_pipeline::PluginFault;
+use witgate_plugins as host;
+
+/// A guardrail component as the pipeline's guardrail.
+pub struct Guardrail(pub Arc<host::Guardrail>);
+
+/// The pipeline's body view, for the plugin host.
+struct View(Arc<dyn pipeline::BodyView>);
+
+impl host::BodyView for View {
+    fn raw(&self) -> Cow<'_, str> {
+        self.0.raw()
+    }
+
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn field(&self, pointer: &str) -> Option<String> {
+        self.0.field(pointer)
+    }
+
+    fn texts(&self) -> Vec<host::Text> {
+        let texts = self.0.texts().into_iter();
+        texts.map(|t| host::Text { pointer: t.pointer, role: t.role, text: t.text }).collect()
+    }
+}
+
+#[async_trait]
+impl pipeline::Guardrail for Guardrail {
+    async fn check(
+        &self,
+        call: pipeline::GuardCall,
+        body: Arc<dyn pipeline::BodyView>,
+    ) -> Result<pipeline::Verdict, PluginFault> {
+        let verdict = self.0.check(guard_call(call), Arc::new(View(body))).await.map_err(fault)?;
+        Ok(match verdict {
+            host::Verdict::Allow => pipeline::Verdict::Allow,
+            host::Verdict::Edit { edits, findings: found } => pipeline::Verdict::Edit {
+                edits: edits.into_iter().map(edit).collect(),
+                findings: findings(found),
+            },
+            host::Verdict::Block(refusal) => pipeline::Verdict::Block(block(refusal)),
+            host::Verdict::CouldNotJudge(why) => pipeline::Verdict::CouldNotJudge(why),
+        })
+    }
+
+    async fn open_stream(
+        &self,
+        call: pipeline::GuardCall,
+    ) -> Result<Option<Box<dyn pipeline::StreamGuard>>, PluginFault> {
+        let guard = self.0.open_stream(guard_call(call)).await.map_err(fault)?;
+        Ok(guard.map(|guard| Box::new(StreamGuard(guard)) as Box<dyn pipeline::StreamGuard>))
+    }
+}
+
+struct StreamGuard(host::StreamGuard);
+
+#[async_trait]
+impl pipeline::StreamGuard for StreamGuard {
+    async fn push(
+        &mut self,
+        channel: u32,
+        text: &str,
+    ) -> Result<pipeline::StreamVerdict, PluginFault> {
+        self.0.push(channel, text).await.map(stream_verdict).map_err(fault)
+    }
+
+    async fn finish(&mut self, channel: u32) -> Result<pipeline::StreamVerdict, PluginFault> {
+        self.0.finish(channel).await.map(stream_verdict).map_err(fault)
+    }
+
+    async fn findings(&mut self) -> Vec<pipeline::Finding> {
+        self.0.findings().await.map(findings).unwrap_or_default()
+    }
+}
+
+fn fault(error: host::CallError) -> PluginFault {
+    PluginFault(error.to_string())
+}
+
+fn stream_verdict(verdict: host::StreamVerdict) -> pipeline::StreamVerdict {
+    match verdict {
+        host::StreamVerdict::Release(text) => pipeline::StreamVerdict::Release(text),
+        host::StreamVerdict::Block(refusal) => pipeline::StreamVerdict::Block(block(refusal)),
+    }
+}
+
+fn edit(edit: host::Edit) -> pipeline::Edit {
+    match edit {
+        host::Edit::Text { pointer, text } => pipeline::Edit::Text { pointer, text },
+        host::Edit::Value { pointer, json } => pipeline::Edit::Value { pointer, json },
+        host::Edit::Remove { pointer } => pipeline::Edit::Remove { pointer },
+    }
+}
+
+fn block(block: host::Block) -> pipeline::Block {
+    pipeline::Block {
+        message: block.message,
+        status: block.status,
+        detail: block.detail,
+        findings: findings(block.findings),
+    }
+}
+
+fn findings(findings: Vec<host::Finding>) -> Vec<pipeline::Finding> {
+    findings.into_iter().map(|f| pipeline::Finding { kind: f.kind, count: f.count }).collect()
+}
+
+fn guard_call(call: pipeline::GuardCall) -> host::Call {
+    let principal = &call.principal;
+    host::Call {
+        id: call.id,
+        phase: match call.phase {
+            pipeline::Phase::PreCall => host::Phase::PreCall,
+            pipeline::Phase::DuringCall => host::Phase::DuringCall,
+            pipeline::Phase::PostCall => host::Phase::PostCall,
+            pipeline::Phase::LoggingOnly => host::Phase::LoggingOnly,
+        },
+        call_type: call.call_type.to_owned(),
+        model: call.model,
+        principal: host::Principal {
+            key_hash: principal.key_hash.as_ref().map(|hash| hash.as_str().to_owned()),
+            key_alias: principal.key_alias.clone(),
+            user_id: principal.user_id.clone(),
+            team_id: principal.team_id.clone(),
+            org_id: principal.org_id.clone(),
+            end_user_id: principal.end_user_id.clone(),
+            role: principal.role.as_ref().map(|role| role.as_str().to_owned()),
+        },
+        params: call.params,
+    }
+}
+
+/// An authenticator component as the pipeline's authenticator.
+pub struct Authenticator(pub Arc<host::Authenticator>);
+
+#[async_trait]
+impl pipeline::Authenticator for Authenticator {
+    async fn authenticate(
+        &self,
+        request: pipeline::AuthRequest,
+    ) -> Result<pipeline::AuthDecision, PluginFault> {
+        let request = host::AuthRequest {
+            api_key: request.api_key.to_string(),
+            method: request.method,
+            path: request.path,
+            query: request.query,
+            headers: request.headers,
+            client_ip: request.client_ip,
+        };
+        Ok(match self.0.authenticate(request).await.map_err(fault)? {
+            host::Decision::Identity(identity) => {
+                pipeline::AuthDecision::Identity(Box::new(principal(self.0.name(), *identity)?))
+            }
+            host::Decision::Key(key) => pipeline::AuthDecision::Key(key.into()),
+            host::Decision::Decline => pipeline::AuthDecision::Decline,
+            host::Decision::Deny(denial) => pipeline::AuthDecision::Deny(pipeline::AuthDenial {
+                status: denial.status,
+                message: denial.message,
+                kind: denial.kind,
+                param: denial.param,
+            }),
+        })
+    }
+}
+
+/// Members of `UserAPIKeyAuth` that the gateway does not act on yet are told, not dropped in silence.
+fn principal(plugin: &str, identity: host::Identity) -> Result<Principal, PluginFault> {
+    let object = |name: &str, json: &str| -> Result<serde_json::Map<_, _>, PluginFault> {
+        if json.trim().is_empty() {
+            return Ok(serde_json::Map::new());
+        }
+        serde_json::from_str(json)
+            .map_err(|e| PluginFault(format!("{plugin}: identity.{name} is not a JSON object: {e}")))
+    };
+    let role = match identity.role.as_deref() {
+        None => Role::InternalUser,
+        Some(name) => Role::parse(name)
+            .ok_or_else(|| PluginFault(format!("{plugin}: identity.role {name:?} is not one of LiteLLM's roles")))?,
+    };
+    let extra = object("extra", &identity.extra)?;
+    if !extra.is_empty() {
+        let names: Vec<&str> = extra.keys().map(String::as_str).collect();
+        tracing::warn!(plugin, ?names, "custom_auth set fields that have no effect yet");
+    }
+    Ok(Principal {
+        key_hash: identity.api_key.as_deref().map(KeyHash::of),
+        key_alias: identity.key_alias,
+        user_id: identity.user_id,
+        user_email: identity.user_email,
+        team_id: identity.team_id,
+        team_alias: identity.team_alias,
+        org_id: identity.org_id,
+        end_user_id: identity.end_user_id,
+        role: Some(role),
+        models: identity.models,
+        metadata: object("metadata", &identity.metadata)?,
+    })
+}
+
+/// A log sink component as the hub's sink.
+pub struct LogSink {
+    plugin: Arc<host::LogSink>,
+    /// Beginning of the names of request parameters that are for this sink, such as `langfuse_`.
+    family: String,
+}
+
+impl LogSink {
+    /// The sink of this name in the configuration.
+    pub fn new(name: &str, plugin: Arc<host::LogSink>) -> Self {
+        Self { plugin, family: format!("{}_", name.replace('-', "_")) }
+    }
+}
+
+#[async_trait]
+impl Sink for LogSink {
+    async fn deliver(&self, batch: &[EncodedEvent]) -> Delivery {
+        let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
+        let own = |event: &EncodedEvent| event.context_with_dynamic(|name| name.starts_with(&self.family));
+        let texts: Vec<(String, String)> =
+            batch.iter().map(|event| (text(&event.json), text(&own(event)))).collect();
+        let events: Vec<host::Event<'_>> = batch
+            .iter()
+            .zip(&texts)
+            .map(|(event, (payload, context))| host::Event {
+                id: &event.id,
+                kind: match event.kind {
+                    EventKind::Success => host::EventKind::Success,
+                    EventKind::Failure | EventKind::ProxyFailure => host::EventKind::Failure,
+                },
+                payload,
+                context,
+            })
+            .collect();
+        match self.plugin.deliver(&events).await {
+            Ok(host::Outcome::Delivered) => Delivery::Delivered,
+            Ok(host::Outcome::Retry { after, reason }) => Delivery::Retry { after, reason },
+            Ok(host::Outcome::Rejected(reason)) => Delivery::Rejected { reason },
+            Ok(host::Outcome::Partial { retry, rejected, retry_after }) => {
+                Delivery::Partial { retry, rejected, after: retry_after }
+            }
+            Err(error) => failed(&error),
+        }
+    }
+}
+
+/// A fault that another try may not have is tried again; what the plugin itself calls final is not.
+fn failed(error: &host::CallError) -> Delivery {
+    let reason = error.to_string();
+    match &error.fault {
+        host::Fault::Plugin(
+            host::PluginError::InvalidSettings(_)
+            | host::PluginError::Denied(_)
+            | host::PluginError::Failed(_),
+        )
+        | host::Fault::InputTooLarge { .. } => Delivery::Rejected { reason },
+        host::Fault::BreakerOpen { retry_in } => Delivery::Retry { after: Some(*retry_in), reason },
+        _ => Delivery::Retry { after: None, reason },
+    }
+}

@@ -1,0 +1,293 @@
+//! Which plugins a configuration uses, as what, and what they may touch.
+
+use std::sync::Arc;
+
+use anyhow::bail;
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+use witgate_config as config;
+use witgate_config::{Config, Loaded};
+use witgate_events::{
+    HubConfig, Kinds, RedactionSettings, SinkEntry, SinkOptions, SinkRedaction,
+};
+use witgate_identity::MasterKey;
+use witgate_pipeline::{Access, CustomAuth, FailPolicy, GuardrailEntry, Modes, Phase};
+use witgate_plugins as host;
+use witgate_plugins::{EnvLookup, Kind, PluginSpec, Registry};
+
+use super::plugins;
+
+/// Callback names that stand for something in the gateway itself, not for a plugin.
+const OWN_CALLBACKS: [&str; 1] = ["prometheus"];
+
+/// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
+const CUSTOM_AUTH: &str = "custom_auth";
+
+/// Every plugin that the configuration uses.
+pub fn plugin_specs(loaded: &Loaded) -> anyhow::Result<Vec<PluginSpec>> {
+    let config = &loaded.config;
+    let environment = loaded.environment.clone();
+    let env: EnvLookup = Arc::new(move |name| environment.get(name).map(str::to_owned));
+    let mut specs = Vec::new();
+    for name in sinks(config).keys() {
+        let mut spec = spec(config, name, name, Kind::LogSink, &env);
+        if let Some(Value::Object(settings)) = config.callback_settings.get(name) {
+            let own = settings.iter().filter(|(key, _)| !CORE_SINK_SETTINGS.contains(&key.as_str()));
+            spec.settings.extend(own.map(|(key, value)| (key.clone(), value.clone())));
+        }
+        for key in LITELLM_SINK_SETTINGS {
+            if key.starts_with(&format!("{}_", name.replace('-', "_")))
+                && let Some(value) = config.raw.get("litellm_settings").and_then(|s| s.get(key))
+            {
+                spec.settings.entry(key).or_insert_with(|| value.clone());
+            }
+        }
+        specs.push(spec);
+    }
+    for guardrail in &config.guardrails {
+        let mut spec = spec(config, &guardrail.guardrail_name, &guardrail.guardrail, Kind::Guardrail, &env);
+        for (name, value) in &guardrail.params {
+            spec.settings.insert(name.clone(), value.clone());
+        }
+        if let Some(key) = &guardrail.api_key {
+            spec.settings.insert("api_key".to_owned(), key.reveal().into());
+        }
+        if let Some(base) = &guardrail.api_base {
+            spec.settings.insert("api_base".to_owned(), base.as_str().into());
+        }
+        specs.push(spec);
+    }
+    if let Some(name) = &config.general.custom_auth {
+        let mut spec = spec(config, CUSTOM_AUTH, name, Kind::Authenticator, &env);
+        let settings = config.general.custom_auth_settings.iter().filter(|(key, _)| *key != "mode");
+        spec.settings.extend(settings.map(|(key, value)| (key.clone(), value.clone())));
+        if spec.fail == Some(host::FailPolicy::Open) {
+            bail!("plugins.{name}.fail: an authenticator cannot fail open; remove the key");
+        }
+        specs.push(spec);
+    }
+    Ok(specs)
+}
+
+/// `callback_settings.<sink>` keys that the hub reads, not the plugin.
+const CORE_SINK_SETTINGS: [&str; 5] =
+    ["turn_off_message_logging", "message_logging", "batch_size", "flush_interval", "callback_name"];
+
+/// `litellm_settings` keys that belong to one sink.
+const LITELLM_SINK_SETTINGS: [&str; 1] = ["langfuse_default_tags"];
+
+fn spec(config: &Config, name: &str, component: &str, kind: Kind, env: &EnvLookup) -> PluginSpec {
+    // Grants and limits may stand under the component's name or under the name it is used by.
+    let entry = find(&config.plugins, component).or_else(|| find(&config.plugins, name));
+    let source = entry.and_then(|e| e.source.as_ref()).map(|path| path.to_string_lossy().into_owned());
+    let mut spec = PluginSpec::new(name, source.unwrap_or_else(|| component.to_owned()), kind, env.clone());
+    if let Some(entry) = entry {
+        spec.settings = entry.settings.clone();
+        spec.grants = grants(&entry.grants);
+        spec.limits = limits(&entry.limits);
+        spec.recycle = host::Recycle {
+            calls: entry.recycle.calls,
+            age_s: entry.recycle.age_s,
+            idle_s: entry.recycle.idle_s,
+            memory_percent: entry.recycle.memory_percent,
+        };
+        spec.isolation = match entry.isolation {
+            Some(config::PluginIsolation::Call) => host::Isolation::Call,
+            Some(config::PluginIsolation::Warm) | None => host::Isolation::Warm,
+        };
+        spec.fail = entry.fail.map(|fail| match fail {
+            config::PluginFailPolicy::Open => host::FailPolicy::Open,
+            config::PluginFailPolicy::Closed => host::FailPolicy::Closed,
+        });
+        spec.digest.clone_from(&entry.digest);
+    }
+    spec
+}
+
+/// `-` and `_` are the same in plugin names.
+fn find<'a, T>(map: &'a IndexMap<String, T>, name: &str) -> Option<&'a T> {
+    let plain = |text: &str| text.replace('-', "_");
+    map.get(name).or_else(|| map.iter().find(|(n, _)| plain(n) == plain(name)).map(|(_, v)| v))
+}
+
+fn grants(own: &config::PluginGrants) -> host::Grants {
+    let some = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
+    host::Grants {
+        egress: some(&own.egress),
+        private_network: own.private_network.clone(),
+        env: some(&own.env),
+        secrets: some(&own.secrets),
+        files: own.files.clone(),
+    }
+}
+
+fn limits(own: &config::PluginLimits) -> host::Limits {
+    host::Limits {
+        memory_mb: own.memory_mb,
+        cpu_ms: own.cpu_ms,
+        timeout_ms: own.timeout_ms,
+        max_instances: own.max_instances,
+        max_streams: None,
+        max_queue: own.max_queue,
+        queue_timeout_ms: own.queue_timeout_ms,
+        input_mb: own.input_mb,
+        output_mb: own.output_mb,
+        http_response_mb: own.http_response_mb,
+        http_concurrency: own.http_concurrency,
+    }
+}
+
+/// The log sinks by name, and the events each wants.
+fn sinks(config: &Config) -> IndexMap<String, Kinds> {
+    let litellm = &config.litellm;
+    let lists = [
+        (&litellm.callbacks, Kinds::CALLS),
+        (&litellm.success_callback, Kinds::SUCCESS),
+        (&litellm.failure_callback, Kinds::FAILURE),
+    ];
+    let mut sinks: IndexMap<String, Kinds> = IndexMap::new();
+    for (names, kinds) in lists {
+        for name in names.iter().filter(|name| !OWN_CALLBACKS.contains(&name.as_str())) {
+            sinks
+                .entry(name.clone())
+                .and_modify(|known| *known = known.union(kinds))
+                .or_insert(kinds);
+        }
+    }
+    sinks
+}
+
+/// The hub's configuration: sinks with their plugins, redaction, batching.
+pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<String>) -> HubConfig {
+    let config = &loaded.config;
+    let litellm = &config.litellm;
+    let mut entries = Vec::new();
+    for (name, kinds) in sinks(config) {
+        let Some(plugin) = registry.log_sink(&name) else {
+            missing(problems, &name);
+            continue;
+        };
+        let settings = config.callback_settings.get(&name);
+        let flag = |key: &str| settings.and_then(|s| s.get(key)).and_then(Value::as_bool);
+        let off = flag("turn_off_message_logging").unwrap_or(false) || flag("message_logging") == Some(false);
+        entries.push(SinkEntry {
+            sink: Arc::new(plugins::LogSink::new(&name, plugin)),
+            kinds,
+            redaction: SinkRedaction { message_logging: !off, ..SinkRedaction::default() },
+            options: sink_options(loaded, settings),
+            name,
+        });
+    }
+    HubConfig {
+        redaction: RedactionSettings {
+            turn_off_message_logging: litellm.turn_off_message_logging,
+            redact_user_api_key_info: litellm.redact_user_api_key_info,
+            ..RedactionSettings::default()
+        },
+        excluded_fields: Vec::new(),
+        sinks: entries,
+    }
+}
+
+fn sink_options(loaded: &Loaded, settings: Option<&Value>) -> SinkOptions {
+    let number = |key: &str, variable: &str| {
+        let own = settings.and_then(|s| s.get(key)).and_then(Value::as_f64);
+        own.or_else(|| loaded.environment.parse::<f64>(variable)).filter(|n| *n > 0.0)
+    };
+    let mut options = SinkOptions::default();
+    if let Some(n) = number("batch_size", "DEFAULT_BATCH_SIZE") {
+        options.batch_size = (n as usize).clamp(1, 10_000);
+    }
+    if let Some(s) = number("flush_interval", "DEFAULT_FLUSH_INTERVAL_SECONDS") {
+        options.flush_interval = super::settings::seconds(s);
+    }
+    if let Some(n) = number("queue_items", "MAX_SIZE_IN_MEMORY_QUEUE") {
+        options.queue_items = n as usize;
+    }
+    options
+}
+
+/// The guardrails in the order of the config. Of two with one name the last counts, as in LiteLLM.
+pub(super) fn guardrails(
+    loaded: &Loaded,
+    registry: &Registry,
+    problems: &mut Vec<String>,
+) -> Vec<GuardrailEntry> {
+    let mut entries = Vec::new();
+    for entry in &loaded.config.guardrails {
+        let Some(plugin) = registry.guardrail(&entry.guardrail_name) else {
+            missing(problems, &entry.guardrail_name);
+            continue;
+        };
+        let fail = match plugin.fail_policy() {
+            host::FailPolicy::Open => FailPolicy::Open,
+            host::FailPolicy::Closed => FailPolicy::Closed,
+        };
+        entries.retain(|known: &GuardrailEntry| known.name != entry.guardrail_name);
+        entries.push(GuardrailEntry {
+            name: entry.guardrail_name.clone(),
+            provider: entry.guardrail.clone(),
+            modes: modes(&entry.mode),
+            default_on: entry.default_on,
+            fail,
+            plugin: Arc::new(plugins::Guardrail(plugin)),
+        });
+    }
+    entries
+}
+
+fn modes(modes: &config::GuardrailModes) -> Modes {
+    let phases = |list: &[config::GuardrailMode]| -> Vec<Phase> {
+        list.iter()
+            .filter_map(|mode| match mode {
+                config::GuardrailMode::PreCall => Some(Phase::PreCall),
+                config::GuardrailMode::DuringCall => Some(Phase::DuringCall),
+                config::GuardrailMode::PostCall => Some(Phase::PostCall),
+                config::GuardrailMode::LoggingOnly => Some(Phase::LoggingOnly),
+                // Routes these belong to do not exist yet.
+                config::GuardrailMode::PreMcpCall
+                | config::GuardrailMode::DuringMcpCall
+                | config::GuardrailMode::PostMcpCall
+                | config::GuardrailMode::RealtimeInputTranscription => None,
+            })
+            .collect()
+    };
+    match modes {
+        config::GuardrailModes::Always(list) => Modes { default: phases(list), by_tag: Vec::new() },
+        config::GuardrailModes::ByTag { tags, default } => Modes {
+            default: phases(default),
+            by_tag: tags.iter().map(|(tag, list)| (tag.clone(), phases(list))).collect(),
+        },
+    }
+}
+
+/// Who may come in.
+pub(super) fn access(loaded: &Loaded, registry: &Registry, problems: &mut Vec<String>) -> Access {
+    let general = &loaded.config.general;
+    let custom = general.custom_auth.as_ref().and_then(|_| {
+        let plugin = registry.authenticator(CUSTOM_AUTH);
+        if plugin.is_none() {
+            missing(problems, CUSTOM_AUTH);
+        }
+        let mode = general.custom_auth_settings.get("mode").and_then(Value::as_str).unwrap_or("on");
+        let plugin = Arc::new(plugins::Authenticator(plugin?));
+        (mode != "off").then(|| CustomAuth { plugin, auto: mode == "auto" })
+    });
+    let raw = loaded.config.raw.get("general_settings").and_then(Value::as_object);
+    let raw = |key: &str| raw.and_then(|map: &Map<String, Value>| map.get(key));
+    let flag = |key: &str| raw(key).and_then(Value::as_bool).unwrap_or(false);
+    Access {
+        master_key: general.master_key.as_ref().map(|key| MasterKey::new(key.reveal())),
+        key_header: raw("litellm_key_header_name").and_then(Value::as_str).map(str::to_lowercase),
+        custom,
+        client_credentials: flag("allow_client_side_credentials"),
+        forwarded_for: flag("use_x_forwarded_for"),
+    }
+}
+
+/// The registry has already said why; this only covers a plugin it lost without a word.
+fn missing(problems: &mut Vec<String>, name: &str) {
+    if problems.is_empty() {
+        problems.push(format!("plugin {name:?} was not loaded"));
+    }
+}

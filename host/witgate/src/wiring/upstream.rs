@@ -1,0 +1,66 @@
+//! The way to model providers: the pipeline's `Upstream` over the outbound client.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http_body_util::BodyStream;
+use witgate_outbound::{Body, Client, ClientError, ClientOptions, Egress, SendError, TlsOptions};
+use witgate_pipeline::{Upstream, UpstreamBody, UpstreamError, UpstreamErrorKind};
+
+/// Clients by their TLS options. Kept over reloads, so that connections survive them.
+#[derive(Default)]
+pub struct Upstreams {
+    clients: HashMap<TlsOptions, Arc<dyn Upstream>>,
+}
+
+impl Upstreams {
+    /// The client with these options.
+    pub fn client(&mut self, tls: &TlsOptions) -> Result<Arc<dyn Upstream>, ClientError> {
+        if let Some(client) = self.clients.get(tls) {
+            return Ok(client.clone());
+        }
+        let mut options = ClientOptions::new(Egress::Unrestricted);
+        options.tls = tls.clone();
+        let client: Arc<dyn Upstream> = Arc::new(Pooled(Client::new(options)?));
+        self.clients.insert(tls.clone(), client.clone());
+        Ok(client)
+    }
+}
+
+struct Pooled(Client);
+
+#[async_trait]
+impl Upstream for Pooled {
+    async fn send(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> Result<http::Response<UpstreamBody>, UpstreamError> {
+        let response = self.0.send(request.map(Body::from)).await.map_err(|e| send_error(&e))?;
+        Ok(response.map(|body| {
+            let pieces = BodyStream::new(body).filter_map(|frame| async move {
+                match frame {
+                    Ok(frame) => frame.into_data().ok().map(Ok),
+                    Err(error) => Some(Err(UpstreamError {
+                        kind: UpstreamErrorKind::Broken,
+                        message: error.to_string(),
+                    })),
+                }
+            });
+            Box::pin(pieces) as UpstreamBody
+        }))
+    }
+}
+
+fn send_error(error: &SendError) -> UpstreamError {
+    let kind = if error.is_timeout() {
+        UpstreamErrorKind::Timeout
+    } else if error.is_connect() {
+        UpstreamErrorKind::Connect
+    } else {
+        UpstreamErrorKind::Broken
+    };
+    UpstreamError { kind, message: error.to_string() }
+}
