@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""Measures Witgate against what stands beside it, and prints one table.
+
+Same upstream (a canned answer, so that the proxies are what is measured), same body, same
+machine. The rounds are interleaved: every contender runs once before any runs twice, so that a
+noisy minute hits all alike. What is reported is the median over the rounds.
+
+    make bench
+
+needs wrk and nginx (installed by the target), the release binaries and a venv with LiteLLM.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import tempfile
+import time
+
+from contenders import Direct, LiteLLM, Nginx, Upstream, Witgate
+from load import CONNECTIONS, body, first_frame_times, wrk
+from table import render
+
+ROUNDS = 3
+STARTS = 5
+STREAMS = 60
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--target", type=pathlib.Path, required=True, help="cargo's target folder")
+    arguments.add_argument("--without-litellm", action="store_true", help="leave LiteLLM out")
+    arguments.add_argument("--seconds", type=int, default=4, help="length of one measurement")
+    options = arguments.parse_args()
+    with tempfile.TemporaryDirectory(prefix="witgate-bench-") as scratch:
+        report = measure(options, pathlib.Path(scratch))
+    text = render(report)
+    print(text)
+    (options.target / "bench.md").write_text(text)
+    (options.target / "bench.json").write_text(json.dumps(report, indent=1))
+
+
+def measure(options, scratch):
+    release = options.target / "release"
+    (scratch / "body.json").write_text(json.dumps(body(stream=False)))
+    with Upstream(release / "fake-upstream") as upstream:
+        contenders = [
+            Direct(upstream),
+            Nginx(upstream, scratch),
+            Witgate("bare", release / "witgate", upstream, scratch),
+            Witgate("production", release / "witgate", upstream, scratch),
+        ]
+        if not options.without_litellm:
+            contenders.append(LiteLLM(options.target / "venv-litellm", upstream, scratch))
+        report = {"machine": machine(), "rows": {}, "goals": {}}
+        try:
+            for contender in contenders:
+                progress(f"starting {contender.name}")
+                contender.start()
+            report["rows"] = throughput(contenders, options.seconds, scratch)
+            streams(contenders, report["rows"])
+            production = next(c for c in contenders if c.name == "Witgate production")
+            report["guardrail_us"] = {"warm": production.guardrail_call_us()}
+        finally:
+            for contender in contenders:
+                contender.stop()
+        report["guardrail_us"]["call"] = fresh_instances(release, upstream, scratch, options.seconds)
+        report["start_ms"] = starts(release, upstream, scratch)
+    return report
+
+
+def throughput(contenders, seconds, scratch):
+    rows = {contender.name: {"idle_mb": contender.idle_mb} for contender in contenders}
+    samples = {(c.name, connections): [] for c in contenders for connections in CONNECTIONS}
+    for contender in contenders:
+        wrk(contender, 8, 1, scratch)
+    for number in range(1, ROUNDS + 1):
+        for connections in CONNECTIONS:
+            for contender in contenders:
+                progress(f"round {number} of {ROUNDS}: {contender.name}, {connections} connections")
+                before = contender.cpu_seconds()
+                sample = wrk(contender, connections, seconds, scratch)
+                used = contender.cpu_seconds() - before
+                sample["cpu_us"] = used * 1e6 / max(sample["requests"], 1)
+                samples[contender.name, connections].append(sample)
+                rows[contender.name]["loaded_mb"] = contender.rss_mb()
+    for (name, connections), taken in samples.items():
+        rows[name][f"at_{connections}"] = {
+            "per_second": statistics.median(s["requests"] / s["seconds"] for s in taken),
+            "p50_us": statistics.median(s["p50_us"] for s in taken),
+            "p99_us": statistics.median(s["p99_us"] for s in taken),
+            "cpu_us": statistics.median(s["cpu_us"] for s in taken),
+            "failed": sum(s["failed"] for s in taken),
+        }
+    return rows
+
+
+def streams(contenders, rows):
+    times = {contender.name: [] for contender in contenders}
+    for number in range(ROUNDS):
+        for contender in contenders:
+            progress(f"round {number + 1} of {ROUNDS}: {contender.name}, first frame of a stream")
+            times[contender.name] += first_frame_times(contender, STREAMS)
+    base = statistics.median(times["direct"])
+    for name, taken in times.items():
+        rows[name]["first_frame_us"] = statistics.median(taken)
+        rows[name]["first_frame_added_us"] = statistics.median(taken) - base
+
+
+def fresh_instances(release, upstream, scratch, seconds):
+    progress("guardrail with isolation: call")
+    gateway = Witgate("production", release / "witgate", upstream, scratch, isolation="call")
+    try:
+        gateway.start()
+        wrk(gateway, 1, seconds, scratch)
+        return gateway.guardrail_call_us()
+    finally:
+        gateway.stop()
+
+
+def starts(release, upstream, scratch):
+    """From exec to the first answer, production config, compiled code in the cache."""
+    taken = []
+    for number in range(STARTS + 1):
+        progress(f"start {number} of {STARTS}")
+        gateway = Witgate("production", release / "witgate", upstream, scratch, folder="starts")
+        begun = time.perf_counter()
+        try:
+            gateway.start()
+            taken.append((time.perf_counter() - begun) * 1e3)
+        finally:
+            gateway.stop()
+    return statistics.median(taken[1:])
+
+
+def machine():
+    model = "unknown processor"
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+            break
+    return {"processor": model, "cores": os.cpu_count(), "kernel": os.uname().release}
+
+
+def progress(text):
+    print(f"bench: {text}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The report as one page of Markdown: the table, then the goals and what was reached."""
+
+
+def render(report):
+    machine, rows = report["machine"], report["rows"]
+    lines = [
+        "# Measured",
+        "",
+        f"{machine['processor']}, {machine['cores']} cores shared by load, proxy and upstream; Linux {machine['kernel']}.",
+        "Chat completion with 2 KB of messages, canned upstream, median of interleaved rounds.",
+        "",
+        "| | req/s, 1 conn. | p50 µs | req/s, 32 conn. | p50 µs | p99 µs | CPU µs/req | stream: first frame added µs | idle MB | loaded MB |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, row in rows.items():
+        one, many = row["at_1"], row["at_32"]
+        cells = [
+            number(one["per_second"]),
+            number(one["p50_us"]),
+            number(many["per_second"]),
+            number(many["p50_us"]),
+            number(many["p99_us"]),
+            number(many["cpu_us"]),
+            number(row["first_frame_added_us"]),
+            number(row["idle_mb"]),
+            number(row["loaded_mb"]),
+        ]
+        failed = one["failed"] + many["failed"]
+        label = f"{name} ({failed} failed)" if failed else name
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    lines += ["", "| Goal | To reach | Reached |", "|---|---:|---:|"]
+    lines += [f"| {goal} | {wanted} | {reached} |" for goal, wanted, reached in goals(report)]
+    return "\n".join(lines) + "\n"
+
+
+def goals(report):
+    rows = report["rows"]
+    rate = {name: row["at_32"]["per_second"] for name, row in rows.items()}
+    guardrail = report["guardrail_us"]
+    yield "bare ÷ nginx, 32 connections", "≥ 0.5", ratio(rate["Witgate bare"], rate["nginx"])
+    yield "production ÷ nginx, 32 connections", "≥ 0.3", ratio(rate["Witgate production"], rate["nginx"])
+    if "LiteLLM" in rate:
+        yield "production ÷ LiteLLM, 32 connections", "≥ 100", ratio(rate["Witgate production"], rate["LiteLLM"])
+    yield "idle memory with production plugins, MB", "≤ 40", number(rows["Witgate production"]["idle_mb"])
+    yield "guardrail call on 2 KB, warm, µs", "≤ 15", number(guardrail["warm"])
+    yield "guardrail call on 2 KB, isolation: call, µs", "≤ 70", number(guardrail["call"])
+    yield "start to first answer, warm cache, ms", "≤ 300", number(report["start_ms"])
+
+
+def ratio(ours, theirs):
+    return f"{ours / theirs:.2f}" if theirs else "–"
+
+
+def number(value):
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}"
