@@ -35,6 +35,8 @@ pub struct GatewayBuilder {
     env: Vec<(String, OsString)>,
     home: Arc<TempDir>,
     config_file: Option<PathBuf>,
+    host: String,
+    port: u16,
 }
 
 /// A running gateway; killed when dropped.
@@ -78,6 +80,8 @@ impl Gateway {
             env: Vec::new(),
             home: Arc::new(tempfile::tempdir().expect("make a folder for the gateway")),
             config_file: None,
+            host: "127.0.0.1".to_owned(),
+            port: 0,
         }
     }
 
@@ -252,6 +256,18 @@ impl GatewayBuilder {
         self
     }
 
+    /// Listens on this address instead of 127.0.0.1.
+    pub fn host(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.host);
+        self
+    }
+
+    /// Listens on this port instead of a free one.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
     /// Adds a command line argument.
     pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
         self.args.push(arg.into());
@@ -311,7 +327,7 @@ impl GatewayBuilder {
             .arg("serve")
             .arg("--config")
             .arg(config)
-            .args(["--host", "127.0.0.1", "--port", "0"])
+            .args(["--host", &self.host, "--port", &self.port.to_string()])
             .args(&self.args)
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

@@ -140,8 +140,7 @@ async fn without_a_master_key_everybody_is_served_and_the_log_says_so_loudly() {
 async fn without_a_master_key_only_the_loopback_is_served() {
     let upstream = FakeUpstream::start().await;
     let refusal = Gateway::builder(open_config(&upstream.api_base()))
-        .arg("--host")
-        .arg("0.0.0.0")
+        .host("0.0.0.0")
         .expect_refusal()
         .await;
     assert!(refusal.code.is_some_and(|code| code != 0), "{refusal:?}");
@@ -157,8 +156,7 @@ async fn without_a_master_key_only_the_loopback_is_served() {
 async fn who_insists_may_serve_everybody_everywhere() {
     let upstream = FakeUpstream::start().await;
     let gateway = Gateway::builder(open_config(&upstream.api_base()))
-        .arg("--host")
-        .arg("0.0.0.0")
+        .host("0.0.0.0")
         .arg("--allow-unauthenticated")
         .start()
         .await;

@@ -34,24 +34,18 @@ async fn guarded(stage: &Stage) -> Answer {
     stage.client.chat(&body).await
 }
 
-/// Metric names may change; that the plugin is counted under its name may not.
-fn counted(metrics: &Metrics, component: &str) -> bool {
-    let name = component.trim_start_matches("hostile-");
+/// Something went wrong with the plugin, by whatever name its kind of failure has.
+fn counted(metrics: &Metrics) -> bool {
+    const FAILURES: [&str; 4] = [
+        "witgate_plugin_traps_total",
+        "witgate_plugin_denials_total",
+        "timeout",
+        "too_large",
+    ];
     metrics.text().lines().any(|line| {
-        let failure = [
-            "trap",
-            "timeout",
-            "denied",
-            "denial",
-            "error",
-            "fail",
-            "too_large",
-        ]
-        .iter()
-        .any(|word| line.contains(word));
-        failure
-            && line.starts_with("witgate_plugin")
-            && line.contains(name)
+        line.starts_with("witgate_plugin")
+            && line.contains("plugin=\"hostile")
+            && FAILURES.iter().any(|word| line.contains(word))
             && !line.ends_with(" 0")
     })
 }
@@ -97,11 +91,8 @@ async fn attack(component: &str, settings: Value) {
             );
         }
         stage.client.chat(&chat("gpt-4o")).await.ok();
-        stage
-            .gateway
-            .metrics_until("counted", |metrics| counted(metrics, component))
-            .await;
-        stage.gateway.wait_for_log(component).await;
+        stage.gateway.metrics_until("counted", counted).await;
+        stage.gateway.wait_for_log("hostile").await;
         assert!(!stage.gateway.printed(MASTER_KEY));
         assert!(!stage.gateway.printed("must-never-be-seen"));
     }

@@ -270,7 +270,7 @@ async fn the_jsonl_sink_writes_one_event_a_line_to_the_granted_file() {
 async fn a_file_that_was_not_granted_is_not_written() {
     let upstream = FakeUpstream::start().await;
     let config = base_config(&upstream.api_base())
-        + "litellm_settings:\n  success_callback: [jsonl]\nplugins:\n  jsonl: {settings: {target: file}}\n";
+        + "litellm_settings:\n  success_callback: [jsonl]\nplugins:\n  jsonl: {settings: {file: events}}\n";
     let stage = Stage::of(upstream, Gateway::builder(config)).await;
     stage.client.chat(&chat("gpt-4o")).await.ok();
     stage.gateway.wait_for_log("jsonl").await;

@@ -83,19 +83,22 @@ async fn the_standard_output_is_one_line() {
 #[tokio::test]
 async fn a_taken_port_is_a_clear_error() {
     let stage = Stage::plain().await;
-    let port = stage
+    let port: u16 = stage
         .gateway
         .authority()
         .rsplit(':')
         .next()
-        .unwrap_or_default()
-        .to_owned();
+        .and_then(|port| port.parse().ok())
+        .expect("a port");
     let refusal =
         witgate_testkit::Gateway::builder(crate::support::base_config(&stage.upstream.api_base()))
-            .arg("--port")
-            .arg(&port)
+            .port(port)
             .expect_refusal()
             .await;
     assert!(refusal.code.is_some_and(|code| code != 0), "{refusal:?}");
-    assert!(refusal.output.contains(&port), "{}", refusal.output);
+    assert!(
+        refusal.output.contains(&port.to_string()),
+        "{}",
+        refusal.output
+    );
 }
