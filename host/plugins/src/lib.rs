@@ -1,1 +1,50 @@
 //! The wasmtime host: registry, capabilities, limits, instance pools, bindings per kind.
+//!
+//! The only crate on the serving path that knows wasmtime, and none of its types leave it. A [`Host`]
+//! exists once per process; [`Host::load`] turns the plugins of a configuration into a [`Registry`] of
+//! [`Guardrail`]s, [`LogSink`]s and [`Authenticator`]s, whose calls are bounded in every direction: memory,
+//! processor time, wall time, data, concurrency. A plugin that misbehaves costs its own call.
+//!
+//! Read in this order: `spec` (what the operator says), `manifest` (what the component says), `source`
+//! and `component` (from a name to linked code, through `cache`), `capabilities` (what it may touch),
+//! `pool` (its instances and one call), `breaker`, `kinds` (the typed calls), `registry`, `host`.
+
+mod spec;
+
+mod manifest;
+
+mod component;
+mod embedded;
+mod source;
+
+mod cache;
+mod engine;
+
+mod bindings;
+mod capabilities;
+mod limits;
+
+mod breaker;
+mod pool;
+
+mod kinds;
+
+mod host;
+mod registry;
+
+mod error;
+mod metrics;
+
+pub use capabilities::{BodyView, Text};
+pub use error::{CallError, Fault, HostError, LoadError, PluginError, TrapKind};
+pub use host::{Host, HostOptions, Progress, ProgressHook};
+pub use kinds::authenticator::{AuthRequest, Authenticator, Decision, Denial, Identity, Key};
+pub use kinds::guardrail::{
+    Block, Call, Edit, Finding, Guardrail, Phase, Principal, StreamGuard, StreamVerdict, Verdict,
+};
+pub use kinds::log_sink::{Event, EventKind, LogSink, Outcome};
+pub use manifest::{Manifest, ManifestError, ManifestLimits, Setting, SettingKind};
+pub use metrics::Metrics;
+pub use registry::{Description, Handle, Registry};
+pub use source::{Source, Sources};
+pub use spec::{EnvLookup, FailPolicy, Grants, Isolation, Kind, Limits, PluginSpec, Recycle};

@@ -1,0 +1,31 @@
+//! Generated from `wit/`: what plugins import. The kinds' own bindings are in `kinds/` and share these.
+#![allow(missing_docs, clippy::all, reason = "generated from documented WIT")]
+
+wasmtime::component::bindgen!({
+    inline: "
+        package witgate:linked;
+        world imports {
+            import witgate:types/types@0.1.0;
+            import witgate:host/settings@0.1.0;
+            import witgate:host/secrets@0.1.0;
+            import witgate:host/http@0.1.0;
+            import witgate:host/clock@0.1.0;
+            import witgate:host/random@0.1.0;
+            import witgate:host/log@0.1.0;
+            import witgate:host/metrics@0.1.0;
+            import witgate:host/files@0.1.0;
+            import witgate:host/body@0.1.0;
+        }
+    ",
+    path: ["../../wit/types", "../../wit/host"],
+    world: "witgate:linked/imports",
+    imports: {
+        "witgate:host/http.send": async | trappable,
+        "witgate:host/files.append": async | trappable,
+        default: trappable,
+    },
+    with: {
+        "witgate:host/body.view": crate::capabilities::View,
+        "witgate:host/secrets.secret": crate::capabilities::SecretHandle,
+    },
+});

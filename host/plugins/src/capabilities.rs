@@ -1,0 +1,124 @@
+//! What a plugin can do beyond computing: each interface it may import, under its grants.
+//!
+//! One [`Context`] per configured plugin holds what was granted; one [`State`] per instance holds the
+//! call under way. A refusal is a normal error whose text shows what would allow it.
+
+mod body;
+mod egress;
+mod files;
+mod http;
+mod log;
+mod outgoing;
+mod secrets;
+mod settings;
+mod small;
+mod state;
+mod wasi;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use wasmtime::component::{HasSelf, Linker};
+use witgate_outbound::TlsOptions;
+
+pub use body::{BodyView, Text, View};
+pub use secrets::SecretHandle;
+pub(crate) use state::State;
+
+use crate::metrics::{Custom, PluginMetrics};
+use crate::registry::Description;
+use crate::spec::EnvLookup;
+use crate::{LoadError, Manifest, PluginSpec};
+
+use files::Files;
+use log::Log;
+use outgoing::Outgoing;
+use settings::Settings;
+
+/// What one configured plugin may touch.
+pub(crate) struct Context {
+    pub(crate) name: Arc<str>,
+    pub(crate) metrics: Arc<PluginMetrics>,
+    settings: Settings,
+    env: BTreeSet<String>,
+    env_lookup: EnvLookup,
+    outgoing: Outgoing,
+    files: Files,
+    pub(crate) log: Log,
+    custom: Custom,
+}
+
+/// What the host gives to every plugin's context.
+pub(crate) struct Surroundings {
+    pub(crate) tls: TlsOptions,
+    pub(crate) metrics: Arc<PluginMetrics>,
+    pub(crate) custom: Custom,
+    /// HTTP exchanges at once, and bytes of a response.
+    pub(crate) http: (usize, usize),
+}
+
+impl Context {
+    /// Works out settings and grants.
+    pub(crate) fn new(
+        manifest: &Manifest,
+        spec: &PluginSpec,
+        around: Surroundings,
+    ) -> Result<Self, LoadError> {
+        let name: Arc<str> = spec.name.as_str().into();
+        let settings = Settings::resolve(manifest, spec)?;
+        let hosts = egress::hosts(manifest, spec, &settings)?;
+        let granted = |name: &&String| {
+            spec.grants
+                .env
+                .as_ref()
+                .is_none_or(|list| list.contains(*name))
+        };
+        let (at_once, response_max) = around.http;
+        Ok(Self {
+            env: manifest.env.iter().filter(granted).cloned().collect(),
+            env_lookup: spec.env.clone(),
+            outgoing: Outgoing::new(
+                name.clone(),
+                hosts,
+                around.tls,
+                around.metrics.clone(),
+                at_once,
+                response_max,
+            ),
+            files: Files::granted(manifest, spec),
+            log: Log::new(name.clone(), settings.secret_values().cloned().collect()),
+            metrics: around.metrics,
+            custom: around.custom,
+            settings,
+            name,
+        })
+    }
+
+    /// Writes the grants into a row of `witgate plugin list`.
+    pub(crate) fn describe(&self, manifest: &Manifest, row: &mut Description) {
+        let hosts = self.outgoing.hosts();
+        row.egress.clone_from(&hosts.allow);
+        row.private.clone_from(&hosts.private);
+        row.env = self.env.iter().cloned().collect();
+        row.files = self.files.describe();
+        let secret = |name: &String| {
+            let reveal = manifest.setting(name).is_some_and(|setting| setting.reveal);
+            if reveal {
+                format!("{name} (revealed)")
+            } else {
+                name.clone()
+            }
+        };
+        let granted = manifest.settings.iter().filter(|setting| setting.secret);
+        row.secrets = granted
+            .filter(|setting| self.settings.secret(&setting.name).is_some())
+            .map(|setting| secret(&setting.name))
+            .collect();
+    }
+}
+
+/// Links every interface a plugin may import.
+pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    crate::bindings::Imports::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    wasi::link(linker)
+}

@@ -1,0 +1,168 @@
+//! `witgate:host/http`: one exchange through the plugin's client.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderValue, Method, Request, Uri};
+use wasmtime::component::Resource;
+use witgate_outbound::{Body, CollectError, collect_limited};
+
+use super::Context;
+use super::outgoing::NoResponse;
+use super::secrets::SecretHandle;
+use super::state::State;
+use crate::bindings::witgate::host::http as wit;
+
+/// Headers that say how the message is framed; the client writes them itself.
+const FRAMING: [HeaderName; 5] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE];
+
+/// Credential headers that the client drops by itself when a redirect leads to another origin.
+const DROPPED_ON_REDIRECT: [&str; 5] = [
+    "authorization",
+    "proxy-authorization",
+    "api-key",
+    "x-api-key",
+    "x-goog-api-key",
+];
+
+impl wit::Host for State {
+    async fn send(
+        &mut self,
+        request: wit::Request,
+        auth: Option<wit::Auth>,
+    ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
+        let left = self.call.deadline.saturating_duration_since(Instant::now());
+        let asked = request
+            .timeout_ms
+            .map(|ms| Duration::from_millis(ms.into()));
+        let timeout = asked.map_or(left, |asked| asked.min(left));
+        let (request, follow) = match self.http_request(request, auth)? {
+            Ok(ready) => ready,
+            Err(reason) => return Ok(Err(wit::HttpError::Invalid(reason))),
+        };
+        let exchange = tokio::time::timeout(timeout, exchange(&self.context, request, follow));
+        Ok(exchange.await.unwrap_or(Err(wit::HttpError::Timeout)))
+    }
+}
+
+impl State {
+    /// The request as the client wants it, and whether its redirects may be followed.
+    fn http_request(
+        &self,
+        from: wit::Request,
+        auth: Option<wit::Auth>,
+    ) -> wasmtime::Result<Result<(Request<Body>, bool), String>> {
+        let (request, mut follow) = match build(from) {
+            Ok(request) => (request, true),
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let Some(auth) = auth else {
+            return Ok(Ok((request, follow)));
+        };
+        let (name, value) = match auth {
+            wit::Auth::Bearer(secret) => {
+                (AUTHORIZATION, format!("Bearer {}", self.secret(&secret)?))
+            }
+            wit::Auth::Basic((user, secret)) => {
+                let pair = format!("{user}:{}", self.secret(&secret)?);
+                (AUTHORIZATION, format!("Basic {}", STANDARD.encode(pair)))
+            }
+            wit::Auth::Header((name, secret)) => match HeaderName::try_from(name.as_str()) {
+                Ok(parsed) if !FRAMING.contains(&parsed) => {
+                    // A redirect must not carry a secret to an origin that it is not for.
+                    follow = DROPPED_ON_REDIRECT.contains(&parsed.as_str());
+                    (parsed, self.secret(&secret)?.to_owned())
+                }
+                _ => return Ok(Err(format!("{name:?} cannot carry a secret"))),
+            },
+        };
+        let Ok(mut value) = HeaderValue::try_from(value) else {
+            return Ok(Err(format!(
+                "the secret has characters that the header {name} cannot carry"
+            )));
+        };
+        value.set_sensitive(true);
+        let mut request = request;
+        request.headers_mut().insert(name, value);
+        Ok(Ok((request, follow)))
+    }
+
+    fn secret(&self, handle: &Resource<SecretHandle>) -> wasmtime::Result<&str> {
+        Ok(self.table.get(handle)?.value())
+    }
+}
+
+async fn exchange(
+    context: &Context,
+    request: Request<Body>,
+    follow: bool,
+) -> Result<wit::Response, wit::HttpError> {
+    let outgoing = &context.outgoing;
+    let _slot = outgoing.slot().await.map_err(http_error)?;
+    let sent = match follow {
+        true => outgoing.send_following(request).await,
+        false => outgoing.send(request).await,
+    };
+    let (head, body) = sent.map_err(http_error)?.into_parts();
+    let max = outgoing.response_max;
+    let body = collect_limited(body, max)
+        .await
+        .map_err(|error| match error {
+            CollectError::TooLarge { max } => wit::HttpError::TooLarge(max as u64),
+            CollectError::Body(error) => wit::HttpError::Connection(error.to_string()),
+        })?;
+    let headers = head.headers.iter().map(|(name, value)| {
+        (
+            name.as_str().to_owned(),
+            String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        )
+    });
+    Ok(wit::Response {
+        status: head.status.as_u16(),
+        headers: headers.collect(),
+        body: body.into(),
+    })
+}
+
+fn build(from: wit::Request) -> Result<Request<Body>, String> {
+    let method = Method::from_bytes(from.method.as_bytes())
+        .map_err(|_| format!("{:?} is not a method", from.method))?;
+    if method == Method::CONNECT {
+        return Err("CONNECT opens a tunnel, which plugins may not".to_owned());
+    }
+    // Parsed as browsers do first: `http` alone accepts forms that the two would read differently.
+    let mut url =
+        url::Url::parse(&from.url).map_err(|error| format!("the URL is malformed: {error}"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("credentials in the URL are refused; use `auth`".to_owned());
+    }
+    url.set_fragment(None);
+    let uri =
+        Uri::try_from(url.as_str()).map_err(|error| format!("the URL is malformed: {error}"))?;
+    let mut request = Request::new(Body::from(from.body));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    for (name, value) in from.headers {
+        let name = HeaderName::try_from(name.as_str())
+            .map_err(|_| format!("{name:?} is not a header name"))?;
+        if FRAMING.contains(&name) {
+            continue;
+        }
+        let value = HeaderValue::try_from(value)
+            .map_err(|_| format!("the value of the header {name} is malformed"))?;
+        request.headers_mut().append(name, value);
+    }
+    Ok(request)
+}
+
+fn http_error(from: NoResponse) -> wit::HttpError {
+    match from {
+        NoResponse::Denied(text) => wit::HttpError::Denied(text),
+        NoResponse::Timeout => wit::HttpError::Timeout,
+        NoResponse::Connection(text) => wit::HttpError::Connection(text),
+    }
+}

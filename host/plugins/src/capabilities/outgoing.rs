@@ -1,0 +1,133 @@
+//! A plugin's way out: one client with the plugin's own policy, for both interfaces that lead to it.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use http::{Request, Response};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use witgate_outbound::{
+    Body, Client, ClientOptions, Denied, Egress, Incoming, SendError, TlsOptions, WhyDenied,
+};
+
+use super::egress::Hosts;
+use crate::metrics::PluginMetrics;
+
+/// Idle connections a plugin keeps per host.
+const IDLE_PER_HOST: usize = 8;
+/// Redirects followed for `witgate:host/http`.
+const REDIRECTS_MAX: usize = 5;
+
+/// The plugin's client, built at its first request: most guardrails never make one.
+pub(crate) struct Outgoing {
+    plugin: Arc<str>,
+    hosts: Hosts,
+    tls: TlsOptions,
+    metrics: Arc<PluginMetrics>,
+    client: OnceLock<Result<Client, String>>,
+    at_once: Semaphore,
+    /// Bytes of a response.
+    pub(crate) response_max: usize,
+}
+
+/// Why there is no response head.
+pub(crate) enum NoResponse {
+    /// The policy says no; with the configuration line that would allow it.
+    Denied(String),
+    Timeout,
+    Connection(String),
+}
+
+impl Outgoing {
+    pub(crate) fn new(
+        plugin: Arc<str>,
+        hosts: Hosts,
+        tls: TlsOptions,
+        metrics: Arc<PluginMetrics>,
+        at_once: usize,
+        response_max: usize,
+    ) -> Self {
+        let at_once = Semaphore::new(at_once);
+        Self {
+            plugin,
+            hosts,
+            tls,
+            metrics,
+            client: OnceLock::new(),
+            at_once,
+            response_max,
+        }
+    }
+
+    /// The rules, for listings.
+    pub(crate) fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    /// Waits for one of the plugin's slots for exchanges.
+    pub(crate) async fn slot(&self) -> Result<SemaphorePermit<'_>, NoResponse> {
+        let slot = self.at_once.acquire().await;
+        slot.map_err(|_| NoResponse::Connection("the gateway is shutting down".to_owned()))
+    }
+
+    /// Sends and, on the plugin's behalf, follows redirects; every hop is judged by the policy.
+    pub(crate) async fn send_following(
+        &self,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, NoResponse> {
+        let sent = self.client()?.send_following(request, REDIRECTS_MAX).await;
+        sent.map_err(|error| self.no_response(&error))
+    }
+
+    /// Sends; a redirect is an answer.
+    pub(crate) async fn send(
+        &self,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, NoResponse> {
+        let sent = self.client()?.send(request).await;
+        sent.map_err(|error| self.no_response(&error))
+    }
+
+    fn client(&self) -> Result<&Client, NoResponse> {
+        let built = self.client.get_or_init(|| {
+            let mut options = ClientOptions::new(Egress::Policy(self.hosts.policy.clone()));
+            options.tls = self.tls.clone();
+            options.pool_max_idle_per_host = IDLE_PER_HOST;
+            options.pool_idle_timeout = Duration::from_secs(60);
+            Client::new(options).map_err(|error| error.to_string())
+        });
+        built
+            .as_ref()
+            .map_err(|error| NoResponse::Connection(error.clone()))
+    }
+
+    fn no_response(&self, error: &SendError) -> NoResponse {
+        let Some(denied) = error.denied() else {
+            return match error.is_timeout() {
+                true => NoResponse::Timeout,
+                false => NoResponse::Connection(error.to_string()),
+            };
+        };
+        self.metrics.denied("egress");
+        let line = self.line_that_allows(denied);
+        let text = match line {
+            Some(line) => format!("{denied} (in the configuration: {line})"),
+            None => denied.to_string(),
+        };
+        tracing::warn!(
+            plugin = self.plugin.as_ref(),
+            "the plugin was refused a connection: {text}"
+        );
+        NoResponse::Denied(text)
+    }
+
+    /// The line of configuration behind [`Denied::fix`].
+    fn line_that_allows(&self, denied: &Denied) -> Option<String> {
+        let what = denied.fix.split('"').nth(1)?;
+        let key = match denied.why {
+            WhyDenied::NotAllowed => "egress",
+            WhyDenied::Address { .. } => "private_network",
+            _ => return None,
+        };
+        Some(format!("plugins.{}.grants.{key}: [{what:?}]", self.plugin))
+    }
+}

@@ -1,0 +1,163 @@
+//! The small interfaces: settings, clock, random, log, metrics, files, and the shared types.
+
+use std::sync::LazyLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use rand::Rng as _;
+
+use super::files::AppendError;
+use super::log::Level;
+use super::state::State;
+use crate::bindings::witgate::host::{clock, files, log, metrics, random, settings};
+use crate::bindings::witgate::types::types;
+use crate::metrics::CustomKind;
+
+/// Random bytes per call.
+const RANDOM_MAX: u32 = 64 << 10;
+/// Bytes of log lines that one call may write before the rest is dropped.
+const LOG_BYTES_PER_CALL: usize = 256 << 10;
+/// Bytes kept of a panic's message.
+const PANIC_MAX: usize = 4 << 10;
+
+impl types::Host for State {}
+
+impl settings::Host for State {
+    fn get(&mut self, name: String) -> wasmtime::Result<Option<String>> {
+        Ok(self.context.settings.get(&name))
+    }
+
+    fn all(&mut self) -> wasmtime::Result<String> {
+        Ok(self.context.settings.json().to_owned())
+    }
+
+    fn env(&mut self, name: String) -> wasmtime::Result<Result<Option<String>, String>> {
+        let context = &self.context;
+        if context.env.contains(&name) {
+            return Ok(Ok((context.env_lookup)(&name)));
+        }
+        context.metrics.denied("env");
+        Ok(Err(format!(
+            "the environment variable {name:?} is not granted: the plugin's manifest must ask for it, and `plugins.{}.grants.env`, when given, must list it",
+            context.name
+        )))
+    }
+}
+
+impl clock::Host for State {
+    fn now_ms(&mut self) -> wasmtime::Result<u64> {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Ok(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn monotonic_ns(&mut self) -> wasmtime::Result<u64> {
+        // From the first use on: a plugin need not learn how long the machine runs.
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        Ok(u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+impl random::Host for State {
+    fn bytes(&mut self, count: u32) -> wasmtime::Result<Vec<u8>> {
+        let mut bytes = vec![0; count.min(RANDOM_MAX) as usize];
+        rand::rng().fill_bytes(&mut bytes);
+        Ok(bytes)
+    }
+
+    fn uuid(&mut self) -> wasmtime::Result<String> {
+        Ok(uuid::Uuid::new_v4().to_string())
+    }
+}
+
+impl log::Host for State {
+    fn write(
+        &mut self,
+        level: log::Level,
+        message: String,
+        fields: Vec<(String, String)>,
+    ) -> wasmtime::Result<()> {
+        let level = match level {
+            log::Level::Trace => Level::Trace,
+            log::Level::Debug => Level::Debug,
+            log::Level::Info => Level::Info,
+            log::Level::Warn => Level::Warn,
+            log::Level::Error => Level::Error,
+        };
+        self.log_line(level, &message, &fields);
+        Ok(())
+    }
+
+    fn panic(&mut self, message: String) -> wasmtime::Result<()> {
+        let mut message = self.context.log.clean(&message);
+        message.truncate(message.floor_char_boundary(PANIC_MAX));
+        self.call.panic = Some(message);
+        Ok(())
+    }
+}
+
+impl State {
+    /// Writes a line under the plugin's name, within the bounds of this call and of the plugin.
+    pub(crate) fn log_line(&mut self, level: Level, message: &str, fields: &[(String, String)]) {
+        self.call.log_bytes = self.call.log_bytes.saturating_add(message.len());
+        let kept = self.call.log_bytes <= LOG_BYTES_PER_CALL
+            && self.context.log.write(level, message, fields);
+        if !kept {
+            self.context.metrics.log_dropped.inc();
+        }
+    }
+}
+
+impl metrics::Host for State {
+    fn add(
+        &mut self,
+        name: String,
+        labels: Vec<(String, String)>,
+        amount: u64,
+    ) -> wasmtime::Result<()> {
+        self.custom(CustomKind::Counter, &name, labels, amount as f64);
+        Ok(())
+    }
+
+    fn observe(
+        &mut self,
+        name: String,
+        labels: Vec<(String, String)>,
+        value: f64,
+    ) -> wasmtime::Result<()> {
+        self.custom(CustomKind::Histogram, &name, labels, value);
+        Ok(())
+    }
+}
+
+impl State {
+    fn custom(&self, kind: CustomKind, name: &str, labels: Vec<(String, String)>, amount: f64) {
+        let context = &self.context;
+        if !context
+            .custom
+            .record(&context.name, kind, name, labels, amount)
+        {
+            context.metrics.denied("metric");
+        }
+    }
+}
+
+impl files::Host for State {
+    async fn append(
+        &mut self,
+        name: String,
+        data: Vec<u8>,
+    ) -> wasmtime::Result<Result<(), String>> {
+        let context = &self.context;
+        Ok(
+            match context.files.append(&context.name, &name, data).await {
+                Ok(()) => Ok(()),
+                Err(AppendError::Io(reason)) => Err(format!("the file {name:?}: {reason}")),
+                Err(AppendError::Denied(reason)) => {
+                    context.metrics.denied("file");
+                    Err(reason)
+                }
+            },
+        )
+    }
+}

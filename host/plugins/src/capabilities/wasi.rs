@@ -1,0 +1,204 @@
+//! WASI 0.2 for plugins whose language insists on it: nothing to see but what is granted.
+//!
+//! `wasi:http/outgoing-handler` leads to the same client and policy as `witgate:host/http`. The
+//! environment shows the granted variables. There are no directories and no sockets. What is printed
+//! goes to the plugin's log.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use wasmtime::component::Linker;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{
+    Error, RequestOptions, Result as HttpResult, WasiBody, WasiHttpCtx, WasiHttpCtxView,
+    WasiHttpHooks, WasiHttpView,
+};
+use witgate_outbound::Body;
+
+use super::Context;
+use super::log::Level;
+use super::outgoing::NoResponse;
+use super::state::State;
+
+/// The WASI side of one instance.
+pub(crate) struct Wasi {
+    ctx: WasiCtx,
+    http: WasiHttpCtx,
+    hooks: Hooks,
+}
+
+/// Links everything WASI 0.2 that this gateway answers to.
+pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
+}
+
+impl Wasi {
+    fn new(context: &Arc<Context>) -> Self {
+        let print = |level| Print {
+            context: context.clone(),
+            level,
+        };
+        let mut ctx = WasiCtxBuilder::new();
+        for name in &context.env {
+            if let Some(value) = (context.env_lookup)(name) {
+                ctx.env(name, value);
+            }
+        }
+        ctx.stdout(print(Level::Info)).stderr(print(Level::Warn));
+        ctx.allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false);
+        Self {
+            ctx: ctx.build(),
+            http: WasiHttpCtx::new(),
+            hooks: Hooks {
+                context: context.clone(),
+            },
+        }
+    }
+}
+
+impl State {
+    fn wasi(&mut self) -> (&mut Wasi, &mut wasmtime::component::ResourceTable) {
+        let wasi = self
+            .wasi
+            .get_or_insert_with(|| Box::new(Wasi::new(&self.context)));
+        (wasi, &mut self.table)
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let (wasi, table) = self.wasi();
+        WasiCtxView {
+            ctx: &mut wasi.ctx,
+            table,
+        }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        let (wasi, table) = self.wasi();
+        WasiHttpCtxView {
+            hooks: &mut wasi.hooks,
+            table,
+            ctx: &mut wasi.http,
+        }
+    }
+}
+
+struct Hooks {
+    context: Arc<Context>,
+}
+
+type Trailing = Box<dyn Future<Output = HttpResult<()>> + Send>;
+type Sending = Box<dyn Future<Output = HttpResult<(http::Response<WasiBody>, Trailing)>> + Send>;
+
+impl WasiHttpHooks for Hooks {
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _processed: Trailing,
+    ) -> Sending {
+        let context = self.context.clone();
+        Box::new(async move {
+            let options = options.unwrap_or_default();
+            let sending = send(&context, request);
+            let response = match options.first_byte_timeout.or(options.connect_timeout) {
+                Some(limit) => tokio::time::timeout(limit, sending)
+                    .await
+                    .map_err(|_| Error::HttpResponseTimeout)??,
+                None => sending.await?,
+            };
+            let done: Trailing = Box::new(async { Ok(()) });
+            Ok((response, done))
+        })
+    }
+}
+
+async fn send(
+    context: &Context,
+    request: http::Request<WasiBody>,
+) -> HttpResult<http::Response<WasiBody>> {
+    let outgoing = &context.outgoing;
+    let _slot = outgoing.slot().await.map_err(wasi_error)?;
+    let request = request.map(|body| Body::stream(body.map_err(|error| error.to_string())));
+    let response = outgoing.send(request).await.map_err(wasi_error)?;
+    let max = outgoing.response_max;
+    Ok(response.map(|body| {
+        let body = Limited::new(body, max);
+        body.map_err(
+            move |error| match error.is::<http_body_util::LengthLimitError>() {
+                true => Error::HttpResponseBodySize(Some(max as u64)),
+                false => Error::HttpResponseIncomplete,
+            },
+        )
+        .boxed_unsync()
+    }))
+}
+
+fn wasi_error(from: NoResponse) -> Error {
+    match from {
+        NoResponse::Denied(_) => Error::HttpRequestDenied,
+        NoResponse::Timeout => Error::ConnectionTimeout,
+        NoResponse::Connection(text) => Error::InternalError(Some(text)),
+    }
+}
+
+/// Standard output of a plugin: lines of its log.
+#[derive(Clone)]
+struct Print {
+    context: Arc<Context>,
+    level: Level,
+}
+
+impl IsTerminal for Print {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Print {
+    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait::async_trait]
+impl Pollable for Print {
+    async fn ready(&mut self) {}
+}
+
+#[async_trait::async_trait]
+impl OutputStream for Print {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        for line in String::from_utf8_lossy(&bytes)
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+        {
+            if !self.context.log.write(self.level, line, &[]) {
+                self.context.metrics.log_dropped.inc();
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StreamError> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(64 << 10)
+    }
+}

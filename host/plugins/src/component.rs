@@ -1,0 +1,213 @@
+//! From bytes to a component that can be instantiated: checked, compiled or taken from the cache, linked.
+
+use std::time::Instant;
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use wasmtime::Engine;
+use wasmtime::component::{Component, InstancePre, Linker};
+
+use crate::cache::{Cache, Lookup};
+use crate::capabilities::State;
+use crate::host::{Progress, ProgressHook};
+use crate::{Kind, Manifest, Metrics, Source};
+
+/// A component, ready for instances.
+pub(crate) struct Loaded {
+    pub(crate) manifest: Manifest,
+    /// SHA-256 in hex.
+    pub(crate) digest: String,
+    pub(crate) source: Source,
+    pub(crate) pre: InstancePre<State>,
+}
+
+/// What loading needs of the host.
+pub(crate) struct Loader<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) linker: &'a Linker<State>,
+    pub(crate) cache: Option<&'a Cache>,
+    pub(crate) metrics: &'a Metrics,
+    pub(crate) on_progress: &'a ProgressHook,
+}
+
+impl Loader<'_> {
+    /// Loads a component. Blocks: reads files, and compiles what is not in the cache.
+    pub(crate) fn load(&self, source: &Source) -> Result<Loaded, String> {
+        let bytes = source
+            .read()
+            .map_err(|error| format!("{source} cannot be read: {error}"))?;
+        if Engine::detect_precompiled(&bytes).is_some() {
+            return Err(format!(
+                "{source} is compiled code, which is never accepted from outside; give the component itself"
+            ));
+        }
+        let manifest =
+            Manifest::from_component(&bytes).map_err(|error| format!("{source}: {error}"))?;
+        let digest = hex::encode(Sha256::digest(&bytes));
+        let component = self.compile(&manifest.name, &digest, &bytes)?;
+        let imports = component.component_type();
+        let unknown = imports
+            .imports(self.engine)
+            .map(|(name, _)| name)
+            .filter(|name| !is_linked(name))
+            .map(explain_import)
+            .collect::<Vec<_>>();
+        if !unknown.is_empty() {
+            return Err(format!("{source} cannot run here: {}", unknown.join("; ")));
+        }
+        let pre = self
+            .linker
+            .instantiate_pre(&component)
+            .map_err(|error| format!("{source} does not fit this gateway: {error:#}"))?;
+        Ok(Loaded {
+            manifest,
+            digest,
+            source: source.clone(),
+            pre,
+        })
+    }
+
+    fn compile(&self, name: &str, digest: &str, bytes: &[u8]) -> Result<Component, String> {
+        let found = self
+            .cache
+            .map_or(Lookup::Miss, |cache| cache.get(self.engine, digest));
+        match found {
+            Lookup::Hit(component) => {
+                self.metrics.cache("hit");
+                return Ok(component);
+            }
+            Lookup::Miss => self.metrics.cache("miss"),
+            Lookup::Refused(reason) => {
+                self.metrics.cache("refused");
+                tracing::warn!(
+                    component = name,
+                    reason,
+                    "the cached compiled code was refused; compiling anew"
+                );
+            }
+        }
+        (self.on_progress)(&Progress::Compiling {
+            component: name.to_owned(),
+            bytes: bytes.len(),
+        });
+        let start = Instant::now();
+        let component = Component::from_binary(self.engine, bytes)
+            .map_err(|error| format!("the component does not compile: {error:#}"))?;
+        let elapsed = start.elapsed();
+        self.metrics.compiled(name, elapsed);
+        (self.on_progress)(&Progress::Compiled {
+            component: name.to_owned(),
+            elapsed,
+        });
+        let Some(cache) = self.cache else {
+            return Ok(component);
+        };
+        let kept = component
+            .serialize()
+            .map_err(|error| format!("{error:#}"))
+            .and_then(|code| cache.put(digest, &code).map_err(|error| error.to_string()));
+        match kept {
+            // From the cache it is mapped and shared with other processes, not held in the heap.
+            Ok(()) => match cache.get(self.engine, digest) {
+                Lookup::Hit(mapped) => Ok(mapped),
+                Lookup::Miss | Lookup::Refused(_) => Ok(component),
+            },
+            Err(reason) => {
+                tracing::warn!(
+                    component = name,
+                    reason,
+                    "the compiled code cannot be kept; the next start compiles again"
+                );
+                Ok(component)
+            }
+        }
+    }
+}
+
+impl Loaded {
+    /// Whether this is the component that the operator pinned.
+    pub(crate) fn check_digest(&self, pinned: &str) -> Result<(), String> {
+        let wanted = pinned
+            .strip_prefix("sha256:")
+            .unwrap_or(pinned)
+            .to_ascii_lowercase();
+        match bool::from(wanted.as_bytes().ct_eq(self.digest.as_bytes())) {
+            true => Ok(()),
+            false => Err(format!(
+                "{} has the digest sha256:{}, but the configuration pins sha256:{wanted}",
+                self.source, self.digest
+            )),
+        }
+    }
+
+    /// Whether it does what the configuration uses it for.
+    pub(crate) fn check_kind(&self, wanted: Kind) -> Result<(), String> {
+        let kind = self.manifest.kind;
+        match kind == wanted {
+            true => Ok(()),
+            false => Err(format!(
+                "{} is of kind {kind}, but the configuration uses it as {wanted}",
+                self.source
+            )),
+        }
+    }
+}
+
+/// Interfaces of ours that plugins may import.
+const OURS: [&str; 10] = [
+    "witgate:types/types@0.1.0",
+    "witgate:host/settings@0.1.0",
+    "witgate:host/secrets@0.1.0",
+    "witgate:host/http@0.1.0",
+    "witgate:host/clock@0.1.0",
+    "witgate:host/random@0.1.0",
+    "witgate:host/log@0.1.0",
+    "witgate:host/metrics@0.1.0",
+    "witgate:host/files@0.1.0",
+    "witgate:host/body@0.1.0",
+];
+
+/// Packages of WASI that are linked, at 0.2.
+const WASI: [&str; 7] = [
+    "wasi:http/",
+    "wasi:io/",
+    "wasi:clocks/",
+    "wasi:random/",
+    "wasi:cli/",
+    "wasi:filesystem/",
+    "wasi:sockets/",
+];
+
+/// Whether the host has the interface, as far as its name says; the linker compares the rest.
+fn is_linked(import: &str) -> bool {
+    let (name, version) = split_version(import);
+    let ours = OURS.iter().map(|own| split_version(own));
+    ours.into_iter()
+        .any(|(own, at)| own == name && track(at) == track(version))
+        || WASI.iter().any(|package| name.starts_with(package)) && track(version) == "0.2"
+}
+
+fn explain_import(import: &str) -> String {
+    let near = OURS
+        .iter()
+        .map(|own| (strsim::damerau_levenshtein(own, import), *own))
+        .min()
+        .filter(|(distance, _)| *distance <= import.len() / 2);
+    match near {
+        Some((_, near)) => {
+            format!("it imports {import}, which this gateway does not have; the nearest is {near}")
+        }
+        None => format!("it imports {import}, which this gateway does not have"),
+    }
+}
+
+fn split_version(import: &str) -> (&str, &str) {
+    import.split_once('@').unwrap_or((import, ""))
+}
+
+/// The part of a version within which interfaces are compatible: `0.1` of `0.1.7`, `1` of `1.2.3`.
+fn track(version: &str) -> &str {
+    let dots = if version.starts_with("0.") { 2 } else { 1 };
+    let end = version.match_indices('.').nth(dots - 1);
+    end.map_or(version, |(at, _)| &version[..at])
+}

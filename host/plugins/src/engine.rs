@@ -1,0 +1,86 @@
+//! The one WebAssembly engine of the process, and the thread that keeps its time.
+
+use std::time::Duration;
+
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::HostError;
+
+/// Length of an epoch: the unit in which processor time is measured, and the longest time that a
+/// plugin keeps a worker thread to itself.
+pub(crate) const TICK: Duration = Duration::from_millis(10);
+
+/// Instances of all plugins together. Costs address space and a few hundred bytes each, until used.
+const INSTANCES_MAX: u32 = 1024;
+
+/// Builds the engine and starts its clock. With `pooling`, instances live in slots that are reserved
+/// ahead, where the machine has the address space; otherwise memory is mapped when needed.
+pub(crate) fn start(pooling: bool) -> Result<Engine, HostError> {
+    let pooled = pooling.then(|| Engine::new(config().allocation_strategy(pool())));
+    let engine = match pooled {
+        Some(Ok(engine)) => engine,
+        tried => {
+            if let Some(Err(error)) = tried {
+                tracing::warn!(
+                    error = %format_args!("{error:#}"),
+                    "no room to reserve plugin instances ahead; they are mapped one by one, which is slower"
+                );
+            }
+            Engine::new(&config()).map_err(|error| HostError::Engine(format!("{error:#}")))?
+        }
+    };
+    start_clock(&engine)?;
+    Ok(engine)
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    // Processor time is bounded by epochs: a counter that compiled code compares at loops and calls.
+    config.epoch_interruption(true);
+    // What no plugin needs is surface for nothing. Threads, GC and exceptions are not compiled in.
+    config.wasm_memory64(false);
+    config.wasm_multi_memory(false);
+    config
+}
+
+fn pool() -> InstanceAllocationStrategy {
+    let mut pool = PoolingAllocationConfig::new();
+    // A component is several core instances: three for a Rust plugin, fourteen for a Python one.
+    pool.total_component_instances(INSTANCES_MAX)
+        .total_core_instances(8 * INSTANCES_MAX)
+        .max_core_instances_per_component(40)
+        .total_memories(INSTANCES_MAX + INSTANCES_MAX / 2)
+        .max_memories_per_component(8)
+        .total_tables(4 * INSTANCES_MAX)
+        .max_tables_per_component(24)
+        .table_elements(20_000)
+        .total_stacks(INSTANCES_MAX)
+        // Virtual; each plugin's own limit is far lower.
+        .max_memory_size(1 << 30)
+        .max_core_instance_size(4 << 20)
+        .max_component_instance_size(4 << 20)
+        // Reusing a slot then costs no page faults for what a small plugin touches.
+        .linear_memory_keep_resident(64 << 10)
+        .table_keep_resident(16 << 10)
+        .async_stack_keep_resident(32 << 10);
+    InstanceAllocationStrategy::Pooling(pool)
+}
+
+/// An OS thread, because a plugin that hogs the workers of the async runtime must not stop the clock
+/// that would stop it. Ends with the engine.
+fn start_clock(engine: &Engine) -> Result<(), HostError> {
+    let engine = engine.weak();
+    std::thread::Builder::new()
+        .name("plugin-clock".to_owned())
+        .spawn(move || {
+            loop {
+                std::thread::sleep(TICK);
+                match engine.upgrade() {
+                    Some(engine) => engine.increment_epoch(),
+                    None => return,
+                }
+            }
+        })
+        .map(drop)
+        .map_err(|error| HostError::Engine(format!("its clock cannot start: {error}")))
+}

@@ -1,0 +1,344 @@
+//! The plugin host: what exists once per process, and how a configuration's plugins come to life.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wasmtime::Engine;
+use wasmtime::component::Linker;
+use witgate_outbound::TlsOptions;
+
+use crate::cache::Cache;
+use crate::capabilities::{self, Context, State, Surroundings};
+use crate::component::{self, Loader};
+use crate::error::Fault;
+use crate::kinds::authenticator::Authenticator;
+use crate::kinds::guardrail::Guardrail;
+use crate::kinds::log_sink::LogSink;
+use crate::limits::Bounds;
+use crate::pool::{Bindings, Parts, Pool, Trim};
+use crate::registry::{Description, Entry, Loaded};
+use crate::{
+    HostError, Kind, LoadError, Metrics, PluginError, PluginSpec, Registry, Source, Sources, engine,
+};
+
+/// How often idle instances are looked for.
+const TRIM_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Told about work that takes long enough to wonder.
+pub type ProgressHook = Arc<dyn Fn(&Progress) + Send + Sync>;
+
+/// Work that takes long enough to wonder.
+#[derive(Debug, Clone)]
+pub enum Progress {
+    /// A component is compiled for the first time.
+    Compiling {
+        /// Its name.
+        component: String,
+        /// Its size.
+        bytes: usize,
+    },
+    /// It is done.
+    Compiled {
+        /// Its name.
+        component: String,
+        /// How long it took.
+        elapsed: Duration,
+    },
+}
+
+/// How the host works.
+#[derive(Clone)]
+pub struct HostOptions {
+    /// Compiled code is kept below `<data_dir>/plugins`; nowhere when absent.
+    pub data_dir: Option<PathBuf>,
+    /// Reserve memory for instances ahead, where the machine has the address space.
+    pub pooling: bool,
+    /// TLS of the plugins' own requests.
+    pub tls: TlsOptions,
+    /// Told about compilations.
+    pub on_progress: ProgressHook,
+}
+
+/// What exists once per process: engine, clock, cache, linked interfaces.
+pub struct Host {
+    engine: Engine,
+    linker: Linker<State>,
+    cache: Option<Cache>,
+    metrics: Metrics,
+    options: HostOptions,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    /// `None` until the task that thins them out was started.
+    pools: Mutex<Option<Vec<Weak<dyn Trim>>>>,
+}
+
+impl HostOptions {
+    /// Pooling, the system's certificates, and silence about compilations.
+    #[must_use]
+    pub fn new(data_dir: Option<PathBuf>) -> Self {
+        Self {
+            data_dir,
+            pooling: true,
+            tls: TlsOptions::default(),
+            on_progress: Arc::new(|_| {}),
+        }
+    }
+}
+
+impl Host {
+    /// Starts the engine and its clock. Needs no runtime yet.
+    ///
+    /// # Errors
+    /// When the machine cannot run WebAssembly. A cache that cannot be used is only warned about.
+    pub fn start(options: HostOptions, metrics: Metrics) -> Result<Arc<Self>, HostError> {
+        let engine = engine::start(options.pooling)?;
+        let mut linker = Linker::new(&engine);
+        capabilities::link(&mut linker).map_err(|error| HostError::Engine(format!("{error:#}")))?;
+        let cache = options.data_dir.as_deref().and_then(|directory| {
+            Cache::open(directory, &engine)
+                .inspect_err(|error| {
+                    tracing::warn!(
+                        directory = %directory.display(), %error,
+                        "compiled plugins cannot be kept there; every start compiles them"
+                    );
+                })
+                .ok()
+        });
+        Ok(Arc::new(Self {
+            engine,
+            linker,
+            cache,
+            metrics,
+            options,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            pools: Mutex::new(None),
+        }))
+    }
+
+    /// Loads the plugins of a configuration. What can be loaded is; what cannot is in the errors, and in
+    /// the registry's listing. A plugin of `previous` whose component and configuration did not change
+    /// is taken over with its warm instances.
+    pub async fn load(
+        self: &Arc<Self>,
+        specs: Vec<PluginSpec>,
+        sources: &Sources,
+        previous: Option<&Registry>,
+    ) -> (Registry, Vec<LoadError>) {
+        self.start_trimming();
+        let mut registry = Registry::empty();
+        let mut errors = Vec::new();
+        let components = self.components(&specs, sources).await;
+        for spec in specs {
+            let found = components.get(&spec.component).cloned();
+            let loaded = match found.unwrap_or_else(|| Err("it was not looked up".to_owned())) {
+                Ok(component) => self.plugin(&spec, component, previous).await,
+                Err(reason) => Err(LoadError::new(&spec.name, reason)),
+            };
+            match loaded {
+                Ok(entry) => registry.insert(spec.kind, spec.name, entry),
+                Err(error) => {
+                    registry.insert_failed(Description {
+                        component: spec.component,
+                        kind: spec.kind.to_string(),
+                        state: format!("failed: {}", error.reason),
+                        name: spec.name,
+                        ..Description::default()
+                    });
+                    errors.push(error);
+                }
+            }
+        }
+        (registry, errors)
+    }
+
+    /// Ends the host's own tasks and waits for work under way that outlives its call.
+    pub async fn shutdown(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// The components that the plugins name, each loaded once.
+    async fn components(
+        self: &Arc<Self>,
+        specs: &[PluginSpec],
+        sources: &Sources,
+    ) -> HashMap<String, Result<Arc<component::Loaded>, String>> {
+        let mut names: Vec<String> = specs.iter().map(|spec| spec.component.clone()).collect();
+        names.sort();
+        names.dedup();
+        let (host, sources) = (self.clone(), sources.clone());
+        let load = move || {
+            let mut by_source: HashMap<Source, Result<Arc<component::Loaded>, String>> =
+                HashMap::new();
+            let loader = Loader {
+                engine: &host.engine,
+                linker: &host.linker,
+                cache: host.cache.as_ref(),
+                metrics: &host.metrics,
+                on_progress: &host.options.on_progress,
+            };
+            let one = |name: String| {
+                let loaded = match sources.resolve(&name) {
+                    Ok(source) => by_source
+                        .entry(source)
+                        .or_insert_with_key(|source| loader.load(source).map(Arc::new))
+                        .clone(),
+                    Err(error) => Err(error.reason),
+                };
+                (name, loaded)
+            };
+            names.into_iter().map(one).collect::<HashMap<_, _>>()
+        };
+        // Reading and compiling block.
+        tokio::task::spawn_blocking(load).await.unwrap_or_default()
+    }
+
+    async fn plugin(
+        self: &Arc<Self>,
+        spec: &PluginSpec,
+        component: Arc<component::Loaded>,
+        previous: Option<&Registry>,
+    ) -> Result<Entry, LoadError> {
+        let fail = |reason: String| LoadError::new(&spec.name, reason);
+        if let Some(pinned) = &spec.digest {
+            component.check_digest(pinned).map_err(fail)?;
+        }
+        component.check_kind(spec.kind).map_err(fail)?;
+        let fingerprint = fingerprint(spec, &component);
+        if let Some(same) = previous.and_then(|registry| registry.entry(spec.kind, &spec.name))
+            && same.fingerprint == fingerprint
+        {
+            return Ok(same.clone());
+        }
+        let plugin = match spec.kind {
+            Kind::Guardrail => Loaded::Guardrail(Arc::new(Guardrail {
+                pool: self.pool(spec, component).await?,
+            })),
+            Kind::LogSink => Loaded::LogSink(Arc::new(LogSink {
+                pool: self.pool(spec, component).await?,
+            })),
+            Kind::Authenticator => Loaded::Authenticator(Arc::new(Authenticator {
+                pool: self.pool(spec, component).await?,
+            })),
+        };
+        Ok(Entry {
+            fingerprint,
+            plugin,
+        })
+    }
+
+    /// Settings, grants and a first instance: what fails here would fail at every call.
+    async fn pool<B: Bindings>(
+        self: &Arc<Self>,
+        spec: &PluginSpec,
+        loaded: Arc<component::Loaded>,
+    ) -> Result<Arc<Pool<B>>, LoadError> {
+        let bounds = Bounds::of(spec, &loaded.manifest);
+        let around = Surroundings {
+            tls: self.options.tls.clone(),
+            metrics: Arc::new(self.metrics.plugin(&spec.name, B::FUNCTIONS)),
+            custom: self.metrics.custom.clone(),
+            http: (bounds.http_concurrency, bounds.http_response),
+        };
+        let context = Context::new(&loaded.manifest, spec, around)?;
+        let parts = Parts {
+            context: Arc::new(context),
+            loaded,
+            bounds,
+            isolation: spec.isolation,
+            fail: spec.fail_policy(),
+            engine: self.engine.clone(),
+            tasks: self.tasks.clone(),
+        };
+        let pool = Pool::new(parts).map_err(|reason| LoadError::new(&spec.name, reason))?;
+        let pool = Arc::new(pool);
+        match pool.warm_up().await {
+            Ok(()) => {}
+            // What is not there yet may be there when it is needed.
+            Err(fault @ (Fault::Plugin(PluginError::Unavailable(_)) | Fault::Overloaded)) => {
+                tracing::warn!(plugin = spec.name, "the plugin is not ready yet: {fault}");
+            }
+            Err(fault) => return Err(LoadError::new(&spec.name, fault)),
+        }
+        let trimmed: Arc<dyn Trim> = pool.clone();
+        if let Some(pools) = self.pools.lock().as_mut() {
+            pools.retain(|pool| pool.strong_count() > 0);
+            pools.push(Arc::downgrade(&trimmed));
+        }
+        Ok(pool)
+    }
+
+    /// Starts, once, the task that drops instances nobody called for long.
+    fn start_trimming(self: &Arc<Self>) {
+        let mut pools = self.pools.lock();
+        if pools.is_some() {
+            return;
+        }
+        *pools = Some(Vec::new());
+        drop(pools);
+        let host = Arc::downgrade(self);
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let mut interval = tokio::time::interval(TRIM_INTERVAL);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    _ = interval.tick() => {}
+                }
+                let Some(host) = host.upgrade() else { return };
+                let pools: Vec<_> = host
+                    .pools
+                    .lock()
+                    .iter()
+                    .flatten()
+                    .filter_map(Weak::upgrade)
+                    .collect();
+                for pool in pools {
+                    pool.trim(Instant::now());
+                }
+            }
+        });
+    }
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").finish_non_exhaustive()
+    }
+}
+
+/// Changes with the component and with everything that shapes the plugin. Hashed, because settings and
+/// environment hold secrets.
+fn fingerprint(spec: &PluginSpec, component: &component::Loaded) -> [u8; 32] {
+    let manifest = &component.manifest;
+    let settings = manifest
+        .settings
+        .iter()
+        .filter_map(|setting| setting.env.as_ref());
+    let env: Vec<_> = settings
+        .chain(&manifest.env)
+        .map(|name| (name, (spec.env)(name)))
+        .collect();
+    let everything = format!(
+        "{:?}",
+        (
+            &component.digest,
+            &spec.settings,
+            env,
+            &spec.grants,
+            &spec.limits,
+            &spec.recycle,
+            spec.isolation,
+            spec.fail_policy(),
+        )
+    );
+    Sha256::digest(everything).into()
+}

@@ -1,0 +1,56 @@
+//! The kinds of plugin: one file each, from generated bindings to what the gateway calls.
+//!
+//! A new version of a kind's WIT gets a file of its own here, beside the old one, with conversions to
+//! the types below.
+
+pub mod authenticator;
+pub mod guardrail;
+pub mod log_sink;
+
+use serde::de::IgnoredAny;
+
+use crate::PluginError;
+
+/// Text that must be JSON by contract. The host refuses anything else.
+fn json(text: String, what: &str) -> Result<String, PluginError> {
+    match serde_json::from_str::<IgnoredAny>(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(PluginError::Failed(format!(
+            "it returned {what} that is not JSON: {error}"
+        ))),
+    }
+}
+
+/// What every kind's public type offers besides its functions.
+macro_rules! handle_methods {
+    ($name:ident) => {
+        impl $name {
+            /// The plugin's name in the configuration.
+            #[must_use]
+            pub fn name(&self) -> &str {
+                &self.pool.context.name
+            }
+
+            /// What its failure means for a request.
+            #[must_use]
+            pub fn fail_policy(&self) -> $crate::FailPolicy {
+                self.pool.fail
+            }
+
+            /// What the component says about itself.
+            #[must_use]
+            pub fn manifest(&self) -> &$crate::Manifest {
+                &self.pool.loaded.manifest
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($name))
+                    .field("name", &self.name())
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+use handle_methods;

@@ -1,0 +1,231 @@
+//! Authenticators: `witgate:authenticator@0.1`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use wasmtime::Store;
+use wasmtime::component::InstancePre;
+
+use super::{handle_methods, json};
+use crate::bindings::witgate::types::types;
+use crate::capabilities::State;
+use crate::pool::{Bindings, Pool};
+use crate::{CallError, Fault, PluginError};
+
+mod wit {
+    #![allow(missing_docs, clippy::all, reason = "generated from documented WIT")]
+
+    wasmtime::component::bindgen!({
+        path: ["../../wit/types", "../../wit/host", "../../wit/authenticator"],
+        world: "witgate:authenticator/authenticator-plugin",
+        exports: { default: async },
+        with: {
+            "witgate:types": crate::bindings::witgate::types,
+            "witgate:host": crate::bindings::witgate::host,
+        },
+    });
+}
+
+use wit::exports::witgate::authenticator::authenticator as generated;
+
+/// A loaded authenticator.
+pub struct Authenticator {
+    pub(crate) pool: Arc<Pool<wit::AuthenticatorPlugin>>,
+}
+
+/// The request to identify. Holds credentials, and shows none in Debug output.
+#[derive(Clone, Default)]
+pub struct AuthRequest {
+    /// The key the client sent, or empty.
+    pub api_key: String,
+    /// HTTP method.
+    pub method: String,
+    /// Path without query.
+    pub path: String,
+    /// Query.
+    pub query: Option<String>,
+    /// All headers, names in lower case, in order.
+    pub headers: Vec<(String, String)>,
+    /// Address of the caller.
+    pub client_ip: Option<String>,
+}
+
+/// A decision.
+#[derive(Debug, Clone)]
+pub enum Decision {
+    /// Let in as this identity.
+    Identity(Box<Identity>),
+    /// Check this key in the normal way.
+    Key(Key),
+    /// Not mine.
+    Decline,
+    /// Refuse.
+    Deny(Denial),
+}
+
+/// A key; not shown in Debug output.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(pub String);
+
+/// Who it is: LiteLLM's `UserAPIKeyAuth`.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The key to account under; the request's when absent.
+    pub api_key: Option<Key>,
+    /// LiteLLM's `key_alias`.
+    pub key_alias: Option<String>,
+    /// LiteLLM's `user_id`.
+    pub user_id: Option<String>,
+    /// LiteLLM's `user_email`.
+    pub user_email: Option<String>,
+    /// LiteLLM's `user_role`.
+    pub role: Option<String>,
+    /// LiteLLM's `team_id`.
+    pub team_id: Option<String>,
+    /// LiteLLM's `team_alias`.
+    pub team_alias: Option<String>,
+    /// LiteLLM's `org_id`.
+    pub org_id: Option<String>,
+    /// LiteLLM's `end_user_id`.
+    pub end_user_id: Option<String>,
+    /// Model groups that may be called; empty allows all.
+    pub models: Vec<String>,
+    /// `metadata`, a JSON object.
+    pub metadata: String,
+    /// Further members of `UserAPIKeyAuth`, a JSON object.
+    pub extra: String,
+}
+
+/// A refusal, shown to the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// HTTP status.
+    pub status: u16,
+    /// For the client.
+    pub message: String,
+    /// The error's `type`.
+    pub kind: Option<String>,
+    /// The error's `param`.
+    pub param: Option<String>,
+}
+
+const AUTHENTICATE: usize = 1;
+
+handle_methods!(Authenticator);
+
+impl Authenticator {
+    /// Decides who makes the request.
+    ///
+    /// # Errors
+    /// When there is no decision: nobody is let in.
+    pub async fn authenticate(&self, request: AuthRequest) -> Result<Decision, CallError> {
+        let header = |(name, value): &(String, String)| name.len() + value.len();
+        let bytes: usize = request.headers.iter().map(header).sum();
+        let request = generated::Request::from(request);
+        let decision = self
+            .pool
+            .call(AUTHENTICATE, bytes as u64, move |store, plugin| {
+                Box::pin(async move {
+                    let authenticator = plugin.witgate_authenticator_authenticator();
+                    authenticator.call_authenticate(store, &request).await
+                })
+            })
+            .await?;
+        Decision::try_from(decision).map_err(|error| CallError {
+            plugin: self.pool.context.name.clone(),
+            function: "authenticate",
+            fault: Fault::Plugin(error),
+        })
+    }
+}
+
+impl fmt::Debug for AuthRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthRequest")
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[key]")
+    }
+}
+
+impl Bindings for wit::AuthenticatorPlugin {
+    type Pre = wit::AuthenticatorPluginPre<State>;
+    const FUNCTIONS: &'static [&'static str] = &["init", "authenticate"];
+
+    fn prepare(pre: InstancePre<State>) -> wasmtime::Result<Self::Pre> {
+        wit::AuthenticatorPluginPre::new(pre)
+    }
+
+    async fn instantiate(pre: &Self::Pre, store: &mut Store<State>) -> wasmtime::Result<Self> {
+        pre.instantiate_async(store).await
+    }
+
+    async fn init(
+        &self,
+        store: &mut Store<State>,
+    ) -> wasmtime::Result<Result<(), types::PluginError>> {
+        self.witgate_authenticator_authenticator()
+            .call_init(store)
+            .await
+    }
+}
+
+impl From<AuthRequest> for generated::Request {
+    fn from(from: AuthRequest) -> Self {
+        Self {
+            api_key: from.api_key,
+            method: from.method,
+            path: from.path,
+            query: from.query,
+            headers: from.headers,
+            client_ip: from.client_ip,
+        }
+    }
+}
+
+impl TryFrom<generated::Decision> for Decision {
+    type Error = PluginError;
+
+    fn try_from(from: generated::Decision) -> Result<Self, PluginError> {
+        Ok(match from {
+            generated::Decision::Identity(identity) => {
+                Self::Identity(Box::new(identity.try_into()?))
+            }
+            generated::Decision::Key(key) => Self::Key(Key(key)),
+            generated::Decision::Decline => Self::Decline,
+            generated::Decision::Deny(denial) => Self::Deny(Denial {
+                status: denial.status,
+                message: denial.message,
+                kind: denial.kind,
+                param: denial.param,
+            }),
+        })
+    }
+}
+
+impl TryFrom<generated::Identity> for Identity {
+    type Error = PluginError;
+
+    fn try_from(from: generated::Identity) -> Result<Self, PluginError> {
+        Ok(Self {
+            api_key: from.api_key.map(Key),
+            key_alias: from.key_alias,
+            user_id: from.user_id,
+            user_email: from.user_email,
+            role: from.role,
+            team_id: from.team_id,
+            team_alias: from.team_alias,
+            org_id: from.org_id,
+            end_user_id: from.end_user_id,
+            models: from.models,
+            metadata: json(from.metadata, "metadata")?,
+            extra: json(from.extra, "extra members")?,
+        })
+    }
+}

@@ -1,0 +1,467 @@
+//! Guardrails: `witgate:guardrail@0.1`.
+
+use std::sync::Arc;
+
+use wasmtime::Store;
+use wasmtime::component::{InstancePre, Resource, ResourceAny};
+
+use super::{handle_methods, json};
+use crate::bindings::witgate::host::body;
+use crate::bindings::witgate::types::types;
+use crate::capabilities::{BodyView, State, View};
+use crate::pool::{Bindings, Lease, Pool};
+use crate::{CallError, Fault, PluginError};
+
+mod wit {
+    #![allow(missing_docs, clippy::all, reason = "generated from documented WIT")]
+
+    wasmtime::component::bindgen!({
+        path: ["../../wit/types", "../../wit/host", "../../wit/guardrail"],
+        world: "witgate:guardrail/guardrail-plugin",
+        exports: { default: async },
+        with: {
+            "witgate:types": crate::bindings::witgate::types,
+            "witgate:host": crate::bindings::witgate::host,
+        },
+    });
+}
+
+use wit::exports::witgate::guardrail::guardrail as generated;
+
+/// A loaded guardrail.
+pub struct Guardrail {
+    pub(crate) pool: Arc<Pool<wit::GuardrailPlugin>>,
+}
+
+/// When a guardrail runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Before the upstream is called.
+    PreCall,
+    /// Beside the upstream call.
+    DuringCall,
+    /// On the answer.
+    PostCall,
+    /// On the copy that log sinks get.
+    LoggingOnly,
+}
+
+/// Who makes the request. Absent fields are unknown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Principal {
+    /// SHA-256 of the key, lower-case hex.
+    pub key_hash: Option<String>,
+    /// LiteLLM's `key_alias`.
+    pub key_alias: Option<String>,
+    /// LiteLLM's `user_id`.
+    pub user_id: Option<String>,
+    /// LiteLLM's `team_id`.
+    pub team_id: Option<String>,
+    /// LiteLLM's `org_id`.
+    pub org_id: Option<String>,
+    /// The end user named in the request.
+    pub end_user_id: Option<String>,
+    /// LiteLLM's `user_role`.
+    pub role: Option<String>,
+}
+
+/// What a guardrail is told about a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Call id.
+    pub id: String,
+    /// When it runs.
+    pub phase: Phase,
+    /// LiteLLM's `call_type`.
+    pub call_type: String,
+    /// Model group that the client asked for.
+    pub model: String,
+    /// Who asks.
+    pub principal: Principal,
+    /// The caller's parameters for this guardrail, a JSON object.
+    pub params: String,
+}
+
+/// A judgement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing to object to.
+    Allow,
+    /// Go on with these changes.
+    Edit {
+        /// The changes.
+        edits: Vec<Edit>,
+        /// What was found.
+        findings: Vec<Finding>,
+    },
+    /// Stop.
+    Block(Block),
+    /// No judgement; the fail policy decides. For the operator.
+    CouldNotJudge(String),
+}
+
+/// A change to one place of the body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// Replace the text at the pointer.
+    Text {
+        /// JSON pointer.
+        pointer: String,
+        /// The new text.
+        text: String,
+    },
+    /// Replace or add the value at the pointer.
+    Value {
+        /// JSON pointer.
+        pointer: String,
+        /// The new value, JSON.
+        json: String,
+    },
+    /// Remove the member at the pointer.
+    Remove {
+        /// JSON pointer.
+        pointer: String,
+    },
+}
+
+/// What was found, never the matched text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is.
+    pub kind: String,
+    /// How many.
+    pub count: u32,
+}
+
+/// A refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// For the client.
+    pub message: String,
+    /// HTTP status.
+    pub status: u16,
+    /// More, a JSON object.
+    pub detail: Option<String>,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
+/// What a stream may do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamVerdict {
+    /// This text may go out now; what was pushed and is not in it stays held.
+    Release(String),
+    /// Stop.
+    Block(Block),
+}
+
+const CHECK: usize = 1;
+const OPEN_STREAM: usize = 2;
+const PUSH: usize = 3;
+const FINISH: usize = 4;
+const FINDINGS: usize = 5;
+
+handle_methods!(Guardrail);
+
+impl Guardrail {
+    /// Judges a complete body.
+    ///
+    /// # Errors
+    /// When there is no judgement; the fail policy decides what that means.
+    pub async fn check(&self, call: Call, body: Arc<dyn BodyView>) -> Result<Verdict, CallError> {
+        let call = generated::Call::from(call);
+        let bytes = body.size();
+        let verdict = self
+            .pool
+            .call(CHECK, bytes, move |store, plugin| {
+                Box::pin(check(store, plugin, call, body))
+            })
+            .await?;
+        Verdict::try_from(verdict).map_err(|error| broken(&self.pool, CHECK, error))
+    }
+
+    /// Starts the inspection of a streamed answer. `None`: this guardrail wants the whole answer.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub async fn open_stream(&self, call: Call) -> Result<Option<StreamGuard>, CallError> {
+        let call = generated::Call::from(call);
+        let (lease, resource) = self
+            .pool
+            .call_and_pin(OPEN_STREAM, move |store, plugin| {
+                Box::pin(async move {
+                    plugin
+                        .witgate_guardrail_guardrail()
+                        .call_open_stream(store, &call)
+                        .await
+                })
+            })
+            .await?;
+        match resource {
+            Some(resource) => Ok(Some(StreamGuard {
+                lease: Some(lease),
+                resource,
+            })),
+            None => {
+                lease.give_back();
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// One stream under inspection, on an instance of its own.
+pub struct StreamGuard {
+    lease: Option<Lease<wit::GuardrailPlugin>>,
+    resource: ResourceAny,
+}
+
+impl StreamGuard {
+    /// More text of a channel.
+    ///
+    /// # Errors
+    /// As [`Guardrail::check`]. After a trap or timeout every further call fails.
+    pub async fn push(&mut self, channel: u32, text: &str) -> Result<StreamVerdict, CallError> {
+        let text = text.to_owned();
+        let bytes = text.len() as u64;
+        let resource = self.resource;
+        let (pool, lease) = self.parts(PUSH)?;
+        let verdict = pool
+            .call_pinned(lease, PUSH, bytes, move |store, plugin| {
+                Box::pin(async move {
+                    let guard = plugin.witgate_guardrail_guardrail().stream_guard();
+                    guard.call_push(store, resource, channel, &text).await
+                })
+            })
+            .await?;
+        StreamVerdict::try_from(verdict).map_err(|error| broken(&pool, PUSH, error))
+    }
+
+    /// The channel is complete: everything still held is released or blocked.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub async fn finish(&mut self, channel: u32) -> Result<StreamVerdict, CallError> {
+        let resource = self.resource;
+        let (pool, lease) = self.parts(FINISH)?;
+        let verdict = pool
+            .call_pinned(lease, FINISH, 0, move |store, plugin| {
+                Box::pin(async move {
+                    let guard = plugin.witgate_guardrail_guardrail().stream_guard();
+                    guard.call_finish(store, resource, channel).await
+                })
+            })
+            .await?;
+        StreamVerdict::try_from(verdict).map_err(|error| broken(&pool, FINISH, error))
+    }
+
+    /// What was found so far, over all channels.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub async fn findings(&mut self) -> Result<Vec<Finding>, CallError> {
+        let resource = self.resource;
+        let (pool, lease) = self.parts(FINDINGS)?;
+        let found = pool
+            .call_pinned(lease, FINDINGS, 0, move |store, plugin| {
+                Box::pin(async move {
+                    let guard = plugin.witgate_guardrail_guardrail().stream_guard();
+                    Ok(Ok(guard.call_findings(store, resource).await?))
+                })
+            })
+            .await?;
+        Ok(findings(found))
+    }
+
+    #[expect(clippy::type_complexity, reason = "two halves of one field")]
+    fn parts(
+        &mut self,
+        function: usize,
+    ) -> Result<
+        (
+            Arc<Pool<wit::GuardrailPlugin>>,
+            &mut Lease<wit::GuardrailPlugin>,
+        ),
+        CallError,
+    > {
+        match &mut self.lease {
+            Some(lease) => Ok((lease.pool().clone(), lease)),
+            // The lease is taken in `drop` only.
+            None => Err(CallError {
+                plugin: "".into(),
+                function: wit::GuardrailPlugin::FUNCTIONS[function],
+                fault: Fault::Unloaded("the stream is over".to_owned()),
+            }),
+        }
+    }
+}
+
+impl Drop for StreamGuard {
+    /// Lets the plugin drop its side, then hands the instance back, off the stream's path.
+    fn drop(&mut self) {
+        let Some(mut lease) = self.lease.take().filter(Lease::is_whole) else {
+            return;
+        };
+        if tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        let resource = self.resource;
+        let tasks = lease.pool().tasks().clone();
+        tasks.spawn(async move {
+            let dropped = lease
+                .run(move |store, _: &wit::GuardrailPlugin| {
+                    Box::pin(async move { Ok(Ok(resource.resource_drop_async(store).await?)) })
+                })
+                .await;
+            if dropped.is_ok() {
+                lease.give_back();
+            }
+        });
+    }
+}
+
+impl std::fmt::Debug for StreamGuard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamGuard").finish_non_exhaustive()
+    }
+}
+
+impl Bindings for wit::GuardrailPlugin {
+    type Pre = wit::GuardrailPluginPre<State>;
+    const FUNCTIONS: &'static [&'static str] =
+        &["init", "check", "open-stream", "push", "finish", "findings"];
+
+    fn prepare(pre: InstancePre<State>) -> wasmtime::Result<Self::Pre> {
+        wit::GuardrailPluginPre::new(pre)
+    }
+
+    async fn instantiate(pre: &Self::Pre, store: &mut Store<State>) -> wasmtime::Result<Self> {
+        pre.instantiate_async(store).await
+    }
+
+    async fn init(
+        &self,
+        store: &mut Store<State>,
+    ) -> wasmtime::Result<Result<(), types::PluginError>> {
+        self.witgate_guardrail_guardrail().call_init(store).await
+    }
+}
+
+async fn check(
+    store: &mut Store<State>,
+    plugin: &wit::GuardrailPlugin,
+    call: generated::Call,
+    body: Arc<dyn BodyView>,
+) -> wasmtime::Result<Result<generated::Verdict, types::PluginError>> {
+    let view = store.data_mut().table.push(View(body))?;
+    let lent = Resource::new_borrow(view.rep());
+    let verdict = plugin
+        .witgate_guardrail_guardrail()
+        .call_check(&mut *store, &call, lent)
+        .await?;
+    store.data_mut().table.delete(view)?;
+    Ok(verdict)
+}
+
+fn broken(pool: &Pool<wit::GuardrailPlugin>, function: usize, error: PluginError) -> CallError {
+    CallError {
+        plugin: pool.context.name.clone(),
+        function: wit::GuardrailPlugin::FUNCTIONS[function],
+        fault: Fault::Plugin(error),
+    }
+}
+
+impl From<Call> for generated::Call {
+    fn from(call: Call) -> Self {
+        let from = call.principal;
+        Self {
+            id: call.id,
+            phase: match call.phase {
+                Phase::PreCall => generated::Phase::PreCall,
+                Phase::DuringCall => generated::Phase::DuringCall,
+                Phase::PostCall => generated::Phase::PostCall,
+                Phase::LoggingOnly => generated::Phase::LoggingOnly,
+            },
+            call_type: call.call_type,
+            model: call.model,
+            principal: types::Principal {
+                key_hash: from.key_hash,
+                key_alias: from.key_alias,
+                user_id: from.user_id,
+                team_id: from.team_id,
+                org_id: from.org_id,
+                end_user_id: from.end_user_id,
+                role: from.role,
+            },
+            params: call.params,
+        }
+    }
+}
+
+impl TryFrom<generated::Verdict> for Verdict {
+    type Error = PluginError;
+
+    fn try_from(from: generated::Verdict) -> Result<Self, PluginError> {
+        Ok(match from {
+            generated::Verdict::Allow => Self::Allow,
+            generated::Verdict::Edit(edits) => Self::Edit {
+                edits: edits
+                    .edits
+                    .into_iter()
+                    .map(Edit::try_from)
+                    .collect::<Result<_, _>>()?,
+                findings: findings(edits.findings),
+            },
+            generated::Verdict::Block(block) => Self::Block(block.try_into()?),
+            generated::Verdict::CouldNotJudge(why) => Self::CouldNotJudge(why),
+        })
+    }
+}
+
+impl TryFrom<generated::StreamVerdict> for StreamVerdict {
+    type Error = PluginError;
+
+    fn try_from(from: generated::StreamVerdict) -> Result<Self, PluginError> {
+        Ok(match from {
+            generated::StreamVerdict::Release(text) => Self::Release(text),
+            generated::StreamVerdict::Block(block) => Self::Block(block.try_into()?),
+        })
+    }
+}
+
+impl TryFrom<body::Edit> for Edit {
+    type Error = PluginError;
+
+    fn try_from(from: body::Edit) -> Result<Self, PluginError> {
+        Ok(match from {
+            body::Edit::Text((pointer, text)) => Self::Text { pointer, text },
+            body::Edit::Value((pointer, value)) => {
+                let json = json(value, &format!("a value for {pointer:?}"))?;
+                Self::Value { pointer, json }
+            }
+            body::Edit::Remove(pointer) => Self::Remove { pointer },
+        })
+    }
+}
+
+impl TryFrom<generated::Block> for Block {
+    type Error = PluginError;
+
+    fn try_from(from: generated::Block) -> Result<Self, PluginError> {
+        Ok(Self {
+            message: from.message,
+            status: from.status,
+            detail: from
+                .detail
+                .map(|detail| json(detail, "a block's detail"))
+                .transpose()?,
+            findings: findings(from.findings),
+        })
+    }
+}
+
+fn findings(from: Vec<generated::Finding>) -> Vec<Finding> {
+    from.into_iter()
+        .map(|generated::Finding { kind, count }| Finding { kind, count })
+        .collect()
+}

@@ -1,0 +1,107 @@
+//! The bounds of one plugin: the operator's, else the manifest's wish, else the default of its kind.
+
+use std::time::Duration;
+
+use crate::engine::TICK;
+use crate::{Manifest, PluginSpec};
+
+/// Every bound, in the units that the host works with.
+#[derive(Debug, Clone)]
+pub(crate) struct Bounds {
+    /// Bytes of linear memory of an instance.
+    pub(crate) memory: usize,
+    /// Epochs a call may see.
+    pub(crate) ticks: u32,
+    /// Wall time of a call.
+    pub(crate) timeout: Duration,
+    /// Calls at once.
+    pub(crate) instances: usize,
+    /// Streams at once.
+    pub(crate) streams: usize,
+    /// Callers waiting.
+    pub(crate) queue: usize,
+    /// Longest wait.
+    pub(crate) queue_timeout: Duration,
+    /// Bytes passed in.
+    pub(crate) input: u64,
+    /// Bytes handed to the host at once.
+    pub(crate) output: usize,
+    /// Bytes of an HTTP response.
+    pub(crate) http_response: usize,
+    /// HTTP exchanges at once.
+    pub(crate) http_concurrency: usize,
+    /// Calls of an instance before it is replaced.
+    pub(crate) recycle_calls: u64,
+    /// Age at which it is replaced.
+    pub(crate) recycle_age: Duration,
+    /// Time without a call after which it goes.
+    pub(crate) recycle_idle: Duration,
+    /// Bytes of memory above which it is replaced after a call.
+    pub(crate) recycle_memory: usize,
+}
+
+const MIB: usize = 1 << 20;
+const MEMORY_MB: u32 = 64;
+const CPU_MS: u64 = 200;
+/// A log sink encodes batches of hundreds of events.
+const CPU_MS_LOG_SINK: u64 = 2_000;
+const STREAMS: u32 = 512;
+const QUEUE: u32 = 100;
+const QUEUE_TIMEOUT_MS: u64 = 1_000;
+const PAYLOAD_MB: u32 = 8;
+const HTTP_CONCURRENCY: u32 = 10;
+const RECYCLE_CALLS: u64 = 10_000;
+const RECYCLE_AGE_S: u64 = 600;
+const RECYCLE_IDLE_S: u64 = 60;
+const RECYCLE_MEMORY_PERCENT: u8 = 75;
+
+impl Bounds {
+    pub(crate) fn of(spec: &PluginSpec, manifest: &Manifest) -> Self {
+        let (limits, wish, recycle) = (&spec.limits, &manifest.limits, &spec.recycle);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let default_cpu = match spec.kind {
+            crate::Kind::LogSink => CPU_MS_LOG_SINK,
+            crate::Kind::Guardrail | crate::Kind::Authenticator => CPU_MS,
+        };
+        let memory = mib(limits.memory_mb.or(wish.memory_mb).unwrap_or(MEMORY_MB));
+        let cpu = Duration::from_millis(limits.cpu_ms.or(wish.cpu_ms).unwrap_or(default_cpu));
+        let timeout = limits
+            .timeout_ms
+            .or(wish.timeout_ms)
+            .map(Duration::from_millis);
+        let instances = limits
+            .max_instances
+            .map_or_else(|| (2 * cores).min(16), count);
+        let percent = recycle
+            .memory_percent
+            .unwrap_or(RECYCLE_MEMORY_PERCENT)
+            .min(100);
+        Self {
+            memory,
+            ticks: u32::try_from(cpu.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u32::MAX),
+            timeout: timeout.unwrap_or(spec.kind.default_timeout()),
+            instances: instances.max(1),
+            streams: count(limits.max_streams.unwrap_or(STREAMS)).max(1),
+            queue: count(limits.max_queue.unwrap_or(QUEUE)),
+            queue_timeout: Duration::from_millis(
+                limits.queue_timeout_ms.unwrap_or(QUEUE_TIMEOUT_MS),
+            ),
+            input: mib(limits.input_mb.unwrap_or(PAYLOAD_MB)) as u64,
+            output: mib(limits.output_mb.unwrap_or(PAYLOAD_MB)),
+            http_response: mib(limits.http_response_mb.unwrap_or(PAYLOAD_MB)),
+            http_concurrency: count(limits.http_concurrency.unwrap_or(HTTP_CONCURRENCY)).max(1),
+            recycle_calls: recycle.calls.unwrap_or(RECYCLE_CALLS),
+            recycle_age: Duration::from_secs(recycle.age_s.unwrap_or(RECYCLE_AGE_S)),
+            recycle_idle: Duration::from_secs(recycle.idle_s.unwrap_or(RECYCLE_IDLE_S)),
+            recycle_memory: memory / 100 * usize::from(percent),
+        }
+    }
+}
+
+fn mib(number: u32) -> usize {
+    count(number).saturating_mul(MIB)
+}
+
+fn count(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,223 @@
+//! What the operator says about one plugin: which component, which settings, what it may touch and use.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Looks up an environment variable of the gateway.
+pub type EnvLookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// What a plugin does. A component is of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Delivers the events of finished requests.
+    LogSink,
+    /// Judges what goes in and what comes out.
+    Guardrail,
+    /// Decides who makes a request.
+    Authenticator,
+}
+
+/// One configured plugin. Several may share one component.
+#[derive(Clone)]
+pub struct PluginSpec {
+    /// Name in the configuration (a `guardrail_name`, a callback): in logs, metrics and errors.
+    pub name: String,
+    /// The component: a name to resolve, or a path that ends in `.wasm`.
+    pub component: String,
+    /// What the configuration uses it as.
+    pub kind: Kind,
+    /// The plugin's own settings as configured; may hold secrets.
+    pub settings: Map<String, Value>,
+    /// The environment: settings fall back to it, and granted variables are read from it.
+    pub env: EnvLookup,
+    /// What it may touch.
+    pub grants: Grants,
+    /// What it may use.
+    pub limits: Limits,
+    /// When a warm instance is replaced.
+    pub recycle: Recycle,
+    /// Whether an instance serves one call or many.
+    pub isolation: Isolation,
+    /// What its failure means for a request; the default of the kind when absent.
+    pub fail: Option<FailPolicy>,
+    /// SHA-256 of the component in hex, with or without `sha256:`; another content is refused.
+    pub digest: Option<String>,
+}
+
+/// What the operator lets a plugin touch. What the manifest does not ask for is denied in any case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Hosts it may call; `None` grants those in the manifest. A literal private address in here is
+    /// granted as such; a name is not granted to lead to one.
+    pub egress: Option<Vec<String>>,
+    /// Names, addresses and networks it may reach although they are private.
+    pub private_network: Vec<String>,
+    /// Environment variables it may read; `None` grants those in the manifest.
+    pub env: Option<Vec<String>>,
+    /// Secrets it may ask for by name; `None` grants the secret settings of the manifest.
+    pub secrets: Option<Vec<String>>,
+    /// Files it may append to, by the plugin's name for them. `stdout` as name or path is the
+    /// gateway's standard output. Nothing is granted that is not listed.
+    pub files: IndexMap<String, PathBuf>,
+}
+
+/// What a plugin may use. Absent: the manifest's wish, else the default of its kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory of an instance, all its memories together, MiB.
+    pub memory_mb: Option<u32>,
+    /// Processor time of a call, milliseconds; measured in steps of 10.
+    pub cpu_ms: Option<u64>,
+    /// Wall time of a call, milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// Instances, and so calls, at once.
+    pub max_instances: Option<u32>,
+    /// Streams under inspection at once; each has an instance of its own.
+    pub max_streams: Option<u32>,
+    /// Callers waiting for an instance.
+    pub max_queue: Option<u32>,
+    /// How long a caller waits for an instance, milliseconds.
+    pub queue_timeout_ms: Option<u64>,
+    /// Largest payload passed in, MiB.
+    pub input_mb: Option<u32>,
+    /// Most data handed to the host in one call or import, MiB.
+    pub output_mb: Option<u32>,
+    /// Largest HTTP response it may read, MiB.
+    pub http_response_mb: Option<u32>,
+    /// HTTP calls at once.
+    pub http_concurrency: Option<u32>,
+}
+
+/// When a warm instance is thrown away. Absent: the host's default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recycle {
+    /// After this many calls.
+    pub calls: Option<u64>,
+    /// At this age, seconds.
+    pub age_s: Option<u64>,
+    /// After this long without a call, seconds.
+    pub idle_s: Option<u64>,
+    /// Above this share of its memory limit, percent.
+    pub memory_percent: Option<u8>,
+}
+
+/// Whether instances are reused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// An instance serves many calls, one at a time.
+    #[default]
+    Warm,
+    /// A fresh instance for every call.
+    Call,
+}
+
+/// What a plugin's failure means for the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailPolicy {
+    /// The request goes on without it.
+    Open,
+    /// The request is refused.
+    Closed,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::LogSink, Self::Guardrail, Self::Authenticator];
+
+    /// The name in manifests and metrics: `log-sink`, `guardrail`, `authenticator`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LogSink => "log-sink",
+            Self::Guardrail => "guardrail",
+            Self::Authenticator => "authenticator",
+        }
+    }
+
+    /// What a failure means when the operator does not say: a log sink never stops a request, the
+    /// others are there to stop some.
+    #[must_use]
+    pub const fn default_fail(self) -> FailPolicy {
+        match self {
+            Self::LogSink => FailPolicy::Open,
+            Self::Guardrail | Self::Authenticator => FailPolicy::Closed,
+        }
+    }
+
+    /// Default wall time of a call: someone waits for a verdict, nobody for a log.
+    pub(crate) const fn default_timeout(self) -> Duration {
+        match self {
+            Self::LogSink => Duration::from_secs(30),
+            Self::Guardrail => Duration::from_secs(5),
+            Self::Authenticator => Duration::from_secs(2),
+        }
+    }
+}
+
+impl FailPolicy {
+    /// `open` or `closed`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl PluginSpec {
+    /// A plugin with defaults for everything else.
+    pub fn new(
+        name: impl Into<String>,
+        component: impl Into<String>,
+        kind: Kind,
+        env: EnvLookup,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            component: component.into(),
+            kind,
+            settings: Map::new(),
+            env,
+            grants: Grants::default(),
+            limits: Limits::default(),
+            recycle: Recycle::default(),
+            isolation: Isolation::default(),
+            fail: None,
+            digest: None,
+        }
+    }
+
+    /// What a failure means for the request.
+    #[must_use]
+    pub fn fail_policy(&self) -> FailPolicy {
+        self.fail.unwrap_or(self.kind.default_fail())
+    }
+}
+
+impl fmt::Debug for PluginSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginSpec")
+            .field("name", &self.name)
+            .field("component", &self.component)
+            .field("kind", &self.kind)
+            .field("settings", &self.settings.keys().collect::<Vec<_>>())
+            .field("grants", &self.grants)
+            .field("limits", &self.limits)
+            .field("isolation", &self.isolation)
+            .finish_non_exhaustive()
+    }
+}
