@@ -28,5 +28,6 @@ mod log_sinks;
 
 mod sdk;
 
+mod command_line;
 mod crate_graph;
 mod documents;
