@@ -44,6 +44,7 @@ pub mod guardrail;
 pub mod log_sink;
 
 pub mod clock;
+pub mod encode;
 pub mod files;
 pub mod http;
 pub mod log;
