@@ -158,6 +158,48 @@ impl Host {
         (registry, errors)
     }
 
+    /// The built-in components that are not among `used`, for `witgate plugin list`. None is compiled.
+    #[must_use]
+    pub fn describe_built_ins(&self, sources: &Sources, used: &[Description]) -> Vec<Description> {
+        let mut rows = Vec::new();
+        for name in sources.built_in() {
+            let Ok(source) = sources.resolve(&name) else {
+                continue;
+            };
+            let mut row = Description {
+                source: source.to_string(),
+                ..Description::default()
+            };
+            match source.examine() {
+                Ok((manifest, digest, _)) => {
+                    row.kind = manifest.kind.to_string();
+                    row.fail = manifest.kind.default_fail().as_str().to_owned();
+                    row.version = manifest.version;
+                    row.egress = manifest.egress;
+                    row.env = manifest.env;
+                    row.files = manifest.files;
+                    let secrets = manifest
+                        .settings
+                        .into_iter()
+                        .filter(|setting| setting.secret);
+                    row.secrets = secrets.map(|setting| setting.name).collect();
+                    row.component = manifest.name;
+                    row.digest = digest;
+                    row.state = "not used".to_owned();
+                }
+                Err(error) => row.state = format!("failed: {}", error.reason),
+            }
+            if !used
+                .iter()
+                .any(|one| !one.digest.is_empty() && one.digest == row.digest)
+            {
+                row.name = name;
+                rows.push(row);
+            }
+        }
+        rows
+    }
+
     /// Ends the host's own tasks and waits for work under way that outlives its call.
     pub async fn shutdown(&self) {
         self.stop.cancel();

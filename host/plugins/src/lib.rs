@@ -38,7 +38,7 @@ mod metrics;
 pub use capabilities::{BodyView, Text};
 pub use error::{CallError, Fault, HostError, LoadError, PluginError, TrapKind};
 pub use host::{Host, HostOptions, Progress, ProgressHook};
-pub use kinds::authenticator::{AuthRequest, Authenticator, Decision, Denial, Identity, Key};
+pub use kinds::authenticator::{AuthRequest, Authenticator, Decision, Denial, Identity};
 pub use kinds::guardrail::{
     Block, Call, Edit, Finding, Guardrail, Phase, Principal, StreamGuard, StreamVerdict, Verdict,
 };

@@ -50,28 +50,24 @@ pub struct AuthRequest {
     pub client_ip: Option<String>,
 }
 
-/// A decision.
-#[derive(Debug, Clone)]
+/// A decision. Its Debug output shows no key.
+#[derive(Clone)]
 pub enum Decision {
     /// Let in as this identity.
     Identity(Box<Identity>),
     /// Check this key in the normal way.
-    Key(Key),
+    Key(String),
     /// Not mine.
     Decline,
     /// Refuse.
     Deny(Denial),
 }
 
-/// A key; not shown in Debug output.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Key(pub String);
-
-/// Who it is: LiteLLM's `UserAPIKeyAuth`.
-#[derive(Debug, Clone)]
+/// Who it is: LiteLLM's `UserAPIKeyAuth`. Its Debug output shows no key.
+#[derive(Clone)]
 pub struct Identity {
     /// The key to account under; the request's when absent.
-    pub api_key: Option<Key>,
+    pub api_key: Option<String>,
     /// LiteLLM's `key_alias`.
     pub key_alias: Option<String>,
     /// LiteLLM's `user_id`.
@@ -148,9 +144,24 @@ impl fmt::Debug for AuthRequest {
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[key]")
+        match self {
+            Self::Identity(identity) => f.debug_tuple("Identity").field(identity).finish(),
+            Self::Key(_) => f.write_str("Key([key])"),
+            Self::Decline => f.write_str("Decline"),
+            Self::Deny(denial) => f.debug_tuple("Deny").field(denial).finish(),
+        }
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("user_id", &self.user_id)
+            .field("team_id", &self.team_id)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
     }
 }
 
@@ -197,7 +208,7 @@ impl TryFrom<generated::Decision> for Decision {
             generated::Decision::Identity(identity) => {
                 Self::Identity(Box::new(identity.try_into()?))
             }
-            generated::Decision::Key(key) => Self::Key(Key(key)),
+            generated::Decision::Key(key) => Self::Key(key),
             generated::Decision::Decline => Self::Decline,
             generated::Decision::Deny(denial) => Self::Deny(Denial {
                 status: denial.status,
@@ -214,7 +225,7 @@ impl TryFrom<generated::Identity> for Identity {
 
     fn try_from(from: generated::Identity) -> Result<Self, PluginError> {
         Ok(Self {
-            api_key: from.api_key.map(Key),
+            api_key: from.api_key,
             key_alias: from.key_alias,
             user_id: from.user_id,
             user_email: from.user_email,

@@ -1,1 +1,125 @@
+use std::sync::Arc;
 
+use serde_json::json;
+
+use super::*;
+use crate::Kind;
+
+fn manifest(settings: Value) -> Manifest {
+    let json = json!({"manifest": 1, "name": "p", "version": "1", "kind": "log-sink", "settings": settings});
+    serde_json::from_value(json).unwrap()
+}
+
+fn spec(settings: Value, env: &'static [(&str, &str)]) -> PluginSpec {
+    let lookup = move |name: &str| {
+        env.iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| (*value).to_owned())
+    };
+    let mut spec = PluginSpec::new("mine", "p", Kind::LogSink, Arc::new(lookup));
+    spec.settings = settings.as_object().unwrap().clone();
+    spec
+}
+
+#[test]
+fn values_come_from_config_then_environment_then_default() {
+    let manifest = manifest(json!([
+        {"name": "a", "env": "A", "default": "from default"},
+        {"name": "b", "env": "B", "default": "from default"},
+        {"name": "c", "env": "C", "default": "from default"},
+        {"name": "d", "env": "EMPTY"},
+    ]));
+    let spec = spec(
+        json!({"a": "from config", "z": [1]}),
+        &[("A", "x"), ("B", "from env"), ("EMPTY", "")],
+    );
+    let settings = Settings::resolve(&manifest, &spec).unwrap();
+    assert_eq!(settings.get("a").as_deref(), Some("from config"));
+    assert_eq!(settings.get("b").as_deref(), Some("from env"));
+    assert_eq!(settings.get("c").as_deref(), Some("from default"));
+    assert_eq!(settings.get("d"), None);
+    assert_eq!(
+        settings.get("z").as_deref(),
+        Some("[1]"),
+        "undeclared ones are passed on"
+    );
+    assert!(settings.is_by_operator("a") && settings.is_by_operator("b"));
+    assert!(!settings.is_by_operator("c"));
+}
+
+#[test]
+fn text_is_read_as_the_declared_type() {
+    let manifest = manifest(json!([
+        {"name": "i", "type": "integer", "env": "I"},
+        {"name": "n", "type": "number"},
+        {"name": "b", "type": "boolean", "env": "B"},
+        {"name": "l", "type": "list", "env": "L"},
+        {"name": "o", "type": "object", "env": "O"},
+        {"name": "s", "type": "string"},
+    ]));
+    let env = &[
+        ("I", " 7"),
+        ("B", "True"),
+        ("L", "a, b"),
+        ("O", r#"{"k": 1}"#),
+    ];
+    let settings = Settings::resolve(&manifest, &spec(json!({"n": "0.5", "s": 12}), env)).unwrap();
+    let all: Value = serde_json::from_str(settings.json()).unwrap();
+    assert_eq!(
+        all,
+        json!({"i": 7, "n": 0.5, "b": true, "l": ["a", "b"], "o": {"k": 1}, "s": "12"})
+    );
+}
+
+#[test]
+fn everything_wrong_is_named_with_its_place_and_without_its_value() {
+    let manifest = manifest(json!([
+        {"name": "key", "secret": true, "required": true, "env": "THE_KEY", "doc": "Key of the project."},
+        {"name": "port", "type": "integer", "env": "PORT"},
+        {"name": "tags", "type": "list"},
+        {"name": "plain", "required": true},
+    ]));
+    let spec = spec(json!({"tags": 5}), &[("PORT", "hunter2")]);
+    let error = Settings::resolve(&manifest, &spec)
+        .err()
+        .unwrap()
+        .to_string();
+    for part in [
+        "plugin \"mine\"",
+        "the setting \"key\" is missing (Key of the project): write it in the plugin's settings or set THE_KEY",
+        "the environment variable PORT is a string, it must be an integer",
+        "the setting \"tags\" is a number, it must be a list",
+        "the setting \"plain\" is missing",
+    ] {
+        assert!(error.contains(part), "{part:?} is not in {error}");
+    }
+    assert!(!error.contains("hunter2"));
+}
+
+#[test]
+fn secrets_are_kept_apart() {
+    let manifest = manifest(json!([
+        {"name": "key", "secret": true, "env": "KEY"},
+        {"name": "other", "secret": true},
+        {"name": "shown", "secret": true, "reveal": true, "env": "KEY"},
+    ]));
+    let mut spec = spec(json!({}), &[("KEY", "sk-1")]);
+    let settings = Settings::resolve(&manifest, &spec).unwrap();
+    assert_eq!(settings.get("key"), None);
+    assert!(!settings.json().contains("sk-1"));
+    let key = settings.secret("key").unwrap().clone().unwrap();
+    assert_eq!((key.value.as_str(), key.reveal), ("sk-1", false));
+    assert!(settings.secret("shown").unwrap().clone().unwrap().reveal);
+    assert!(
+        settings.secret("other").unwrap().is_none(),
+        "declared, granted, without a value"
+    );
+    assert!(settings.secret("unheard").is_none());
+
+    spec.grants.secrets = Some(vec!["other".to_owned()]);
+    let settings = Settings::resolve(&manifest, &spec).unwrap();
+    assert!(
+        settings.secret("key").is_none(),
+        "not among the operator's grants"
+    );
+}
