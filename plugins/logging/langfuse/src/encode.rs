@@ -35,8 +35,8 @@ struct Source<'a> {
     generation_id: String,
 }
 
-/// The items of an event: the trace, the generation, and the spans. None larger than `max_bytes` in all, if leaving out input
-/// and output is enough for that. `new_id` makes random ids.
+/// The items of an event: the trace, the generation, and the spans, not larger than `max_bytes` in all if leaving out
+/// input and output is enough for that. `new_id` makes the random ids of the items; those of the bodies are the event's.
 pub fn items(
     settings: &Settings,
     release: Option<&str>,
@@ -47,8 +47,8 @@ pub fn items(
 ) -> Vec<Item> {
     let source = Source::new(settings, release, payload, context);
     let mut bodies = vec![("trace-create", source.trace()), ("generation-create", source.generation())];
-    bodies.extend(source.guardrail_spans(new_id).into_iter().map(|body| ("span-create", body)));
-    bodies.extend(source.grounding_spans(new_id).into_iter().map(|body| ("span-create", body)));
+    bodies.extend(source.guardrail_spans().into_iter().map(|body| ("span-create", body)));
+    bodies.extend(source.grounding_spans().into_iter().map(|body| ("span-create", body)));
     let timestamp = rfc3339_from_s(number(payload, "endTime"));
     let mut encode = |bodies: &[(&str, Value)]| -> Vec<Item> {
         bodies
@@ -193,15 +193,15 @@ impl<'a> Source<'a> {
         generation.into()
     }
 
-    fn guardrail_spans(&self, new_id: &mut dyn FnMut() -> String) -> Vec<Value> {
+    fn guardrail_spans(&self) -> Vec<Value> {
         let runs = match self.payload.get("guardrail_information") {
             Some(Value::Array(runs)) => runs.as_slice(),
             // One object in older events.
             Some(run @ Value::Object(_)) => std::slice::from_ref(run),
             _ => &[],
         };
-        let span = |run: &Value, id: String| {
-            let mut span = self.span(id, "guardrail");
+        let span = |(index, run): (usize, &Value)| {
+            let mut span = self.span("guardrail", index);
             set(&mut span, "input", run.get("guardrail_request").cloned().unwrap_or_default());
             set(&mut span, "output", run.get("guardrail_response").cloned().unwrap_or_default());
             let metadata = json!({
@@ -217,26 +217,27 @@ impl<'a> Source<'a> {
             }
             span.into()
         };
-        runs.iter().map(|run| span(run, new_id())).collect()
+        runs.iter().enumerate().map(span).collect()
     }
 
     /// One span per grounding result of Vertex.
-    fn grounding_spans(&self, new_id: &mut dyn FnMut() -> String) -> Vec<Value> {
+    fn grounding_spans(&self) -> Vec<Value> {
         const NAME: &str = "vertex_ai_grounding_metadata";
         let places = [format!("/response/{NAME}"), format!("/hidden_params/{NAME}")];
         let found = places.iter().find_map(|place| self.payload.pointer(place)).and_then(Value::as_array);
-        let span = |item: &Value, id: String| {
-            let mut span = self.span(id, NAME);
+        let span = |(index, item): (usize, &Value)| {
+            let mut span = self.span(NAME, index);
             set(&mut span, "input", self.input());
             set(&mut span, "output", item.clone());
             span.into()
         };
-        found.into_iter().flatten().map(|item| span(item, new_id())).collect()
+        found.into_iter().flatten().enumerate().map(span).collect()
     }
 
-    fn span(&self, id: String, name: &str) -> Map<String, Value> {
+    /// The ids are the same when an event is delivered again, so that a span is there once.
+    fn span(&self, name: &str, index: usize) -> Map<String, Value> {
         let mut span = Map::new();
-        span.insert("id".into(), id.into());
+        span.insert("id".into(), format!("{}-{name}-{index}", self.generation_id).into());
         span.insert("traceId".into(), self.trace_id.clone().into());
         span.insert("parentObservationId".into(), self.generation_id.clone().into());
         span.insert("name".into(), name.into());
@@ -303,7 +304,12 @@ impl<'a> Source<'a> {
         let members = self.steering.other_members().chain(own.into_iter().flatten());
         for (name, value) in members {
             if !NOT_METADATA.contains(&name.as_str()) {
-                set(&mut metadata, name, value.clone());
+                let mut value = value.clone();
+                if let Some(members) = value.as_object_mut() {
+                    // The client's metadata may hold its own credentials for Langfuse.
+                    members.retain(|name, _| !name.starts_with("langfuse_"));
+                }
+                set(&mut metadata, name, value);
             }
         }
         for name in ["hidden_params", "api_base", "cache_hit"] {
