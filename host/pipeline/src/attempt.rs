@@ -121,7 +121,8 @@ pub async fn attempt(
         first_frame(target, body, deadline, patience.stream).await?
     } else {
         let limit = x.snapshot.settings.max_response_bytes;
-        Answer::Complete(whole(target, body, limit, deadline, patience.total).await?)
+        let patience = if stream { patience.stream } else { patience.total };
+        Answer::Complete(whole(target, body, limit, deadline, patience).await?)
     };
     Ok(Answered { answer, headers: head.headers })
 }
@@ -185,6 +186,13 @@ async fn whole(
     }
     let body = first.unwrap_or_else(|| rest.freeze());
     match witgate_wire::Object::scan(&body) {
+        // Some upstreams report a failure with status 200.
+        Ok(object) if object.given("choices").is_none() && object.given("data").is_none() => {
+            match object.given("error") {
+                Some(error) => Err(told_inside(target, &ErrorText::from_raw(error), &body)),
+                None => Ok(body),
+            }
+        }
         Ok(_) => Ok(body),
         Err(error) => {
             let text = format!("the upstream's answer is not a JSON object: {error}");
@@ -201,21 +209,19 @@ async fn first_frame(
     idle: Duration,
 ) -> Result<Answer, Failed> {
     let mut decoder = sse::Decoder::default();
-    let mut ready = VecDeque::new();
     loop {
         while let Some(frame) = decoder
             .next_frame()
             .map_err(|error| Failed::of(target, ErrorClass::ApiConnection, &error.to_string()))?
         {
-            let data = frame.data.clone();
-            ready.push_back(frame);
-            let Some(data) = data else { continue };
+            // A sign of life before the first frame has no reader yet, and could come without end.
+            let Some(data) = frame.data.clone() else { continue };
             if let Some(error) = ChunkView::parse(&data).ok().as_ref().and_then(ChunkView::error) {
-                let error = ErrorText::from_raw(error);
-                let status = error.code.as_deref().and_then(|code| code.parse().ok()).unwrap_or(500);
-                return Err(told(target, status, &error, &String::from_utf8_lossy(&data)));
+                return Err(told_inside(target, &ErrorText::from_raw(error), &data));
             }
-            return Ok(Answer::Stream(UpstreamStream { ready, decoder, body: Some(SyncWrapper::new(body)), idle }));
+            let body = Some(SyncWrapper::new(body));
+            let ready = VecDeque::from([frame]);
+            return Ok(Answer::Stream(UpstreamStream { ready, decoder, body, idle, is_folded: false }));
         }
         match timeout_at(deadline, body.next()).await {
             Ok(Some(Ok(bytes))) => decoder.push(bytes),
@@ -268,6 +274,13 @@ fn told(target: &Target, status: u16, error: &ErrorText, body: &str) -> Failed {
     failed.failure.code.clone_from(&error.code);
     failed.failure.param.clone_from(&error.param);
     failed
+}
+
+/// A failure inside an answer that began with status 200.
+fn told_inside(target: &Target, error: &ErrorText, body: &Bytes) -> Failed {
+    let code = error.code.as_deref().and_then(|code| code.parse().ok());
+    let status = code.filter(|status| (400..600).contains(status)).unwrap_or(500);
+    told(target, status, error, &String::from_utf8_lossy(body))
 }
 
 fn unreachable(target: &Target, error: &UpstreamError) -> Failed {

@@ -1,6 +1,7 @@
 //! One call: everything that is known of it, in the order in which it becomes known. The comment of
 //! a field says which stage writes it; every later stage may read it.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,8 @@ use sync_wrapper::SyncWrapper;
 use tokio::sync::OwnedSemaphorePermit;
 use witgate_events::GuardrailRun;
 use witgate_identity::Principal;
+use witgate_wire::response::ResponseView;
+use witgate_wire::stream::StreamAssembler;
 use witgate_wire::usage::Usage;
 use witgate_wire::{Endpoint, RequestView};
 
@@ -90,8 +93,13 @@ pub struct Exchange {
     pub answer: Option<Answer>,
     /// `guard out`: the guardrails that judge the stream piece by piece.
     pub stream_guards: Option<crate::guard_stream::GuardChain>,
-    /// `call`: folds a stream's chunks as they pass, for usage and events.
-    pub assembler: Option<witgate_wire::stream::StreamAssembler>,
+    /// `call`: folds a stream's chunks as the upstream sent them, for usage.
+    pub assembler: Option<StreamAssembler>,
+    /// `guard out`: folds what the client gets of a stream that is judged, for events: they must not
+    /// tell what a guardrail took away.
+    pub shown: Option<StreamAssembler>,
+    /// `call`, `guard out`: a complete answer that a guardrail keeps from the client. It was paid for.
+    pub withheld: Option<Bytes>,
     /// `call`, or the end of the stream: tokens as the upstream counted them.
     pub usage: Option<Usage>,
     /// `guard out`, or the end of the stream: the answer as the client got it, for events.
@@ -100,6 +108,8 @@ pub struct Exchange {
     pub response_id: Option<String>,
     /// `respond`, or the end of the stream: whether the call failed after all.
     pub failure: Option<Failure>,
+    /// `respond`: the gateway's own time, of a stream until its first frame.
+    pub overhead: Option<Duration>,
     /// `settle`: what it cost.
     pub cost: Option<witgate_wire::prices::Cost>,
 }
@@ -127,6 +137,10 @@ pub struct Served {
     pub first_token: Option<jiff::Timestamp>,
     /// Headers of the upstream's answer.
     pub headers: HeaderMap,
+    /// The model that the answer names, before the client's view of it.
+    pub response_model: Option<String>,
+    /// The service tier that the answer names.
+    pub service_tier: Option<String>,
     /// The timeout that applied to the call.
     pub timeout: Option<Duration>,
 }
@@ -149,6 +163,8 @@ pub struct UpstreamStream {
     pub body: Option<SyncWrapper<UpstreamBody>>,
     /// Longest silence between two pieces.
     pub idle: Duration,
+    /// The frames in `ready` are folded into the exchange's assembler already.
+    pub is_folded: bool,
 }
 
 impl Exchange {
@@ -163,6 +179,22 @@ impl Exchange {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.arrival.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Keeps what settling and events need of a complete answer.
+    pub fn read_answer(&mut self, view: &ResponseView) {
+        self.usage = view.usage();
+        self.response_id = view.id().map(Cow::into_owned);
+        self.served.response_model = view.model().map(Cow::into_owned);
+        self.served.service_tier = view.service_tier().map(Cow::into_owned);
+    }
+
+    /// Notes that a guardrail of this index has judged the call.
+    pub fn applied(&mut self, index: usize) {
+        let Some(entry) = self.snapshot.guardrails.get(index) else { return };
+        if !self.applied_guardrails.contains(&entry.name) {
+            self.applied_guardrails.push(entry.name.clone());
+        }
     }
 
     /// The deployment's target, once one was chosen.

@@ -99,10 +99,13 @@ impl Gateway {
             answer: None,
             stream_guards: None,
             assembler: None,
+            shown: None,
+            withheld: None,
             usage: None,
             response: None,
             response_id: None,
             failure: None,
+            overhead: None,
             cost: None,
         }
     }
@@ -146,6 +149,9 @@ impl Drop for Finish {
         if let Some(mut exchange) = self.exchange.take() {
             let left = || Failure::new(Case::ClientLeft, "the client left before the answer was complete");
             exchange.failure.get_or_insert_with(left);
+            if let Some(guards) = exchange.stream_guards.take() {
+                guards.left(&mut exchange, self.gateway.clock.now());
+            }
             stages::end(&self.gateway, exchange);
         }
     }

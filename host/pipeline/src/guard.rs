@@ -131,6 +131,33 @@ pub struct Judged {
     pub failure: Option<Failure>,
 }
 
+impl Judged {
+    /// The guardrail's edits make no sense on this body: it has not judged it.
+    pub fn cannot_edit(&mut self, entry: &GuardrailEntry, error: &dyn std::fmt::Display) {
+        let fault = PluginFault(format!("its edit cannot be made: {error}"));
+        self.run.guardrail_status = GuardrailStatus::GuardrailFailedToRespond;
+        self.run.guardrail_response = said("failed");
+        self.failure = no_verdict(entry, &fault);
+    }
+
+    /// Records the judgement; an error when the call ends with it.
+    pub fn conclude(self, x: &mut Exchange, index: usize) -> Result<(), Failure> {
+        let judged = self.run.guardrail_status != GuardrailStatus::GuardrailFailedToRespond;
+        x.guardrails.push(self.run);
+        if let Some(failure) = self.failure {
+            return Err(failure);
+        }
+        if judged {
+            x.applied(index);
+        }
+        Ok(())
+    }
+}
+
+fn said(response: &str) -> Option<Arc<serde_json::value::RawValue>> {
+    serde_json::value::to_raw_value(response).ok().map(Arc::from)
+}
+
 /// Asks one guardrail about a body.
 pub async fn judge(
     gateway: &Gateway,
@@ -189,7 +216,7 @@ pub fn record(
         guardrail_provider: Some(entry.provider.clone()),
         guardrail_mode: Some(Cow::Borrowed(phase.as_str())),
         guardrail_request: None,
-        guardrail_response: serde_json::value::to_raw_value(response).ok().map(Arc::from),
+        guardrail_response: said(response),
         guardrail_status: status,
         start_time: Some(seconds(start)),
         end_time: Some(seconds(end)),

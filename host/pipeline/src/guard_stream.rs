@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use sync_wrapper::SyncWrapper;
-use witgate_events::GuardrailStatus;
+use witgate_events::{GuardrailRun, GuardrailStatus};
 use witgate_wire::stream::TextKind;
 
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::guard::{blocked, call_of, no_verdict, record};
-use crate::ports::{Phase, PluginFault, StreamGuard, StreamVerdict};
-use crate::snapshot::Snapshot;
+use crate::gateway::Gateway;
+use crate::ports::{Finding, Phase, PluginFault, StreamGuard, StreamVerdict};
+use crate::snapshot::{GuardrailEntry, Snapshot};
 
 /// Longest text a guardrail may hold back per channel, in bytes. More would be a buffered answer, and a
 /// client that waits.
@@ -33,6 +34,8 @@ struct Link {
     /// Per channel: what went in and has not come out.
     held: Vec<Held>,
     status: GuardrailStatus,
+    /// What a block found.
+    blocked: Option<Vec<Finding>>,
     /// Failed open: text passes by.
     bypassed: bool,
 }
@@ -71,6 +74,7 @@ impl GuardChain {
             guard: SyncWrapper::new(guard),
             held: Vec::new(),
             status: GuardrailStatus::Success,
+            blocked: None,
             bypassed: false,
         };
         Self { snapshot, links: guards.into_iter().map(link).collect(), channels: Vec::new(), started }
@@ -110,26 +114,30 @@ impl GuardChain {
     }
 
     /// Records what each guardrail did.
-    pub async fn report(&mut self, x: &mut Exchange, end: jiff::Timestamp) {
+    pub async fn report(mut self, x: &mut Exchange, end: jiff::Timestamp) {
         for link in &mut self.links {
-            let findings = link.guard.get_mut().findings().await;
-            if !findings.is_empty() && link.status == GuardrailStatus::Success {
-                link.status = GuardrailStatus::GuardrailIntervened;
-            }
-            let response = match link.status {
-                GuardrailStatus::Success => "allow",
-                GuardrailStatus::GuardrailIntervened => "mask",
-                _ => "failed",
+            let findings = match link.blocked.take() {
+                Some(findings) => findings,
+                // A guardrail that has failed is not asked again.
+                None if link.status == GuardrailStatus::GuardrailFailedToRespond => Vec::new(),
+                None => link.guard.get_mut().findings().await,
             };
-            let entry = &self.snapshot.guardrails[link.index];
-            let run =
-                record(entry, Phase::PostCall, link.status, response, &findings, (self.started, end));
-            x.guardrails.push(run);
+            x.guardrails.push(link.run(&self.snapshot, &findings, (self.started, end)));
+        }
+    }
+
+    /// Records what each guardrail did until the client left. What they found is not asked any more.
+    pub fn left(self, x: &mut Exchange, end: jiff::Timestamp) {
+        for mut link in self.links {
+            let findings = link.blocked.take().unwrap_or_default();
+            x.guardrails.push(link.run(&self.snapshot, &findings, (self.started, end)));
         }
     }
 
     fn channel(&mut self, choice: u32, kind: TextKind) -> Result<usize, Failure> {
-        let known = self.channels.iter().position(|c| c.choice == choice && c.kind == kind);
+        // Text behind the end of a choice is a channel of its own: the guardrail has ended the other.
+        let known =
+            self.channels.iter().position(|c| !c.finished && c.choice == choice && c.kind == kind);
         if let Some(channel) = known {
             return Ok(channel);
         }
@@ -153,19 +161,23 @@ impl GuardChain {
         let snapshot = self.snapshot.clone();
         for link in self.links.iter_mut().skip(from) {
             let entry = &snapshot.guardrails[link.index];
-            match link.pass(channel, text, last).await {
+            match link.pass(channel, text, last, entry).await {
                 Ok(out) => text = out,
                 Err(Stop::Blocked(block)) => {
                     link.status = GuardrailStatus::GuardrailIntervened;
+                    link.blocked = Some(block.findings.clone());
                     return Err(blocked(entry, Phase::PostCall, block));
                 }
-                Err(Stop::Fault(fault)) => {
+                Err(Stop::Fault(fault, released)) => {
                     link.status = GuardrailStatus::GuardrailFailedToRespond;
                     if let Some(failure) = no_verdict(entry, &fault) {
                         return Err(failure);
                     }
-                    text = link.bypass(channel)?;
+                    // Failed open: from here on text passes by.
+                    link.bypassed = true;
+                    text = released + &link.held_back(channel, entry)?;
                 }
+                Err(Stop::Lost(failure)) => return Err(failure),
             }
         }
         Ok(text)
@@ -174,83 +186,133 @@ impl GuardChain {
 
 enum Stop {
     Blocked(crate::ports::Block),
-    Fault(PluginFault),
+    /// No verdict; the text is what had been released before.
+    Fault(PluginFault, String),
+    /// What was held back cannot be told any more.
+    Lost(Failure),
 }
 
 impl Link {
-    async fn pass(&mut self, channel: usize, text: String, last: bool) -> Result<String, Stop> {
+    async fn pass(
+        &mut self,
+        channel: usize,
+        text: String,
+        last: bool,
+        entry: &GuardrailEntry,
+    ) -> Result<String, Stop> {
         if self.bypassed {
-            return Ok(text);
+            return Ok(self.held_back(channel, entry).map_err(Stop::Lost)? + &text);
         }
         let number = u32::try_from(channel).unwrap_or(u32::MAX);
         let mut out = String::new();
         if !text.is_empty() {
             self.held[channel].text.push_str(&text);
             let verdict = self.guard.get_mut().push(number, &text).await;
-            out = self.released(channel, verdict)?;
+            self.release(channel, verdict, &mut out)?;
         }
         if last {
             let verdict = self.guard.get_mut().finish(number).await;
-            out.push_str(&self.released(channel, verdict)?);
+            self.release(channel, verdict, &mut out)?;
         }
         if self.held[channel].text.len() > HELD_BYTES_MAX {
             let why = format!("it holds back more than {HELD_BYTES_MAX} bytes of a stream");
-            return Err(Stop::Fault(PluginFault(why)));
+            return Err(Stop::Fault(PluginFault(why), out));
         }
         Ok(out)
     }
 
-    fn released(
+    /// Adds what a verdict releases to `out`.
+    fn release(
         &mut self,
         channel: usize,
         verdict: Result<StreamVerdict, PluginFault>,
-    ) -> Result<String, Stop> {
+        out: &mut String,
+    ) -> Result<(), Stop> {
         match verdict {
-            Ok(StreamVerdict::Release(out)) => {
+            Ok(StreamVerdict::Release(text)) => {
                 let held = &mut self.held[channel];
-                if held.text.starts_with(&out) {
-                    held.text.drain(..out.len());
+                if held.text.starts_with(&text) {
+                    held.text.drain(..text.len());
                 } else {
                     held.edited = true;
                     held.text.clear();
                 }
-                Ok(out)
+                out.push_str(&text);
+                Ok(())
             }
             Ok(StreamVerdict::Block(block)) => Err(Stop::Blocked(block)),
-            Err(fault) => Err(Stop::Fault(fault)),
+            Err(fault) => Err(Stop::Fault(fault, std::mem::take(out))),
         }
     }
 
-    /// Fails open: from here on text passes by, beginning with what the guardrail held. When it has
-    /// edited before, what it held cannot be told from what it let through, and the call must end.
-    fn bypass(&mut self, channel: usize) -> Result<String, Failure> {
-        self.bypassed = true;
+    /// What a guardrail that failed open still held of a channel. When it has edited the channel
+    /// before, what it held cannot be told from what it let through, and the call must end.
+    fn held_back(&mut self, channel: usize, entry: &GuardrailEntry) -> Result<String, Failure> {
         let held = std::mem::take(&mut self.held[channel]);
         if held.edited {
-            return Err(Failure::internal("a guardrail failed in the middle of an edited stream"));
+            let note = format!("guardrail {} failed in the middle of a stream it had edited", entry.name);
+            return Err(Failure::internal(note));
         }
         Ok(held.text)
     }
+
+    fn run(
+        &self,
+        snapshot: &Snapshot,
+        findings: &[Finding],
+        times: (jiff::Timestamp, jiff::Timestamp),
+    ) -> GuardrailRun {
+        let edited = !findings.is_empty() || self.held.iter().any(|held| held.edited);
+        let (status, response) = match self.status {
+            GuardrailStatus::Success if edited => (GuardrailStatus::GuardrailIntervened, "mask"),
+            GuardrailStatus::Success => (GuardrailStatus::Success, "allow"),
+            GuardrailStatus::GuardrailIntervened => (GuardrailStatus::GuardrailIntervened, "block"),
+            other => (other, "failed"),
+        };
+        record(&snapshot.guardrails[self.index], Phase::PostCall, status, response, findings, times)
+    }
 }
 
-/// Opens the stream with every guardrail named. `None` when one of them needs the whole answer.
+/// How a stream is judged.
+pub enum Opened {
+    /// Piece by piece. `None` when every guardrail has failed open.
+    Pieces(Option<GuardChain>),
+    /// Whole: one of the guardrails cannot judge pieces.
+    Whole,
+}
+
+/// Opens the stream with every guardrail named.
 pub async fn open(
-    x: &Exchange,
+    gateway: &Gateway,
+    x: &mut Exchange,
     indexes: &[usize],
-    started: jiff::Timestamp,
-) -> Result<Option<GuardChain>, Failure> {
+) -> Result<Opened, Failure> {
+    let started = gateway.clock.now();
+    let snapshot = x.snapshot.clone();
     let mut guards = Vec::with_capacity(indexes.len());
+    let mut failed = Vec::new();
     for &index in indexes {
-        let entry = &x.snapshot.guardrails[index];
+        let entry = &snapshot.guardrails[index];
         match entry.plugin.open_stream(call_of(x, entry, Phase::PostCall)).await {
             Ok(Some(guard)) => guards.push((index, guard)),
-            Ok(None) => return Ok(None),
+            Ok(None) => return Ok(Opened::Whole),
             Err(fault) => {
+                let status = GuardrailStatus::GuardrailFailedToRespond;
+                let times = (started, gateway.clock.now());
+                let run = record(entry, Phase::PostCall, status, "failed", &[], times);
                 if let Some(failure) = no_verdict(entry, &fault) {
+                    x.guardrails.push(run);
                     return Err(failure);
                 }
+                failed.push(run);
             }
         }
     }
-    Ok(Some(GuardChain::new(x.snapshot.clone(), guards, started)))
+    // Kept until here: of a stream that is judged whole, each guardrail is asked again.
+    x.guardrails.append(&mut failed);
+    for (index, _) in &guards {
+        x.applied(*index);
+    }
+    let chain = (!guards.is_empty()).then(|| GuardChain::new(snapshot, guards, started));
+    Ok(Opened::Pieces(chain))
 }

@@ -48,6 +48,7 @@ pub fn answer(
                 decoder: sse::Decoder::default(),
                 body: None,
                 idle: std::time::Duration::from_secs(1),
+                is_folded: false,
             })
         }
         endpoint => {

@@ -3,18 +3,22 @@
 //! The stream owns its call. When it is dropped before its end, the client has left: the upstream is
 //! cancelled with it and the call is settled with what was seen so far.
 
+use std::borrow::Cow;
+
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 use witgate_routing::ErrorClass;
 use witgate_wire::Endpoint;
+use witgate_wire::errors::{UpstreamError, mask_keys};
 use witgate_wire::json::quote;
 use witgate_wire::sse::{self, Frame};
-use witgate_wire::stream::{ChunkRewrite, ChunkText, ChunkView, TextKind};
+use witgate_wire::stream::{ChunkRewrite, ChunkText, ChunkView, StreamAssembler, TextKind};
 
 use crate::exchange::{Exchange, UpstreamStream};
 use crate::failure::{Case, Failure};
 use crate::gateway::Finish;
+use crate::guard_stream::{GuardChain, Released};
 use crate::reply::BodyStream;
 use crate::rescue::error_json;
 
@@ -54,7 +58,7 @@ impl ClientStream {
         let mut out = BytesMut::new();
         loop {
             if let Err(failure) = self.forward_ready(&mut out).await {
-                self.fail(failure, &mut out);
+                self.fail(failure, &mut out).await;
             }
             if !out.is_empty() {
                 return Some(out.freeze());
@@ -63,7 +67,7 @@ impl ClientStream {
                 return None;
             }
             if let Err(failure) = self.read(&mut out).await {
-                self.fail(failure, &mut out);
+                self.fail(failure, &mut out).await;
             }
         }
     }
@@ -116,7 +120,8 @@ impl ClientStream {
         if frame.is_done() {
             return self.done(out, &frame.raw).await;
         }
-        let Some(data) = &frame.data else {
+        // Comments and empty events are signs of life.
+        let Some(data) = frame.data.as_ref().filter(|data| !data.trim_ascii().is_empty()) else {
             out.extend_from_slice(&frame.raw);
             return Ok(());
         };
@@ -125,14 +130,17 @@ impl ClientStream {
         };
         let Some(x) = self.finish.exchange.as_deref_mut() else { return Ok(()) };
         if let Some(error) = chunk.error() {
-            // The upstream's own error frame reaches the client as it is; the call has failed.
-            let error = witgate_wire::errors::UpstreamError::from_raw(error);
-            x.failure = Some(broken(ErrorClass::Api, &error.message));
-            out.extend_from_slice(&frame.raw);
+            // The upstream's own error frame reaches the client as it is, but for keys; the call has failed.
+            match mask_keys(&String::from_utf8_lossy(&frame.raw)) {
+                Cow::Borrowed(_) => out.extend_from_slice(&frame.raw),
+                Cow::Owned(masked) => out.extend_from_slice(masked.as_bytes()),
+            }
+            x.failure = Some(broken(ErrorClass::Api, &UpstreamError::from_raw(error).message));
+            self.report_guards().await;
             self.end();
             return Ok(());
         }
-        if let Some(assembler) = &mut x.assembler {
+        if let Some(assembler) = x.assembler.as_mut().filter(|_| !self.upstream.is_folded) {
             assembler.push(&chunk);
         }
         if chunk.is_usage_only() && !self.show_usage {
@@ -143,9 +151,12 @@ impl ClientStream {
             guarded.iter().map(|(piece, text)| (piece.clone(), text.as_str())).collect();
         let rewrite = ChunkRewrite {
             model: self.model.as_deref(),
-            drop_usage: !self.show_usage && chunk.has_usage(),
+            drop_usage: !self.show_usage,
             texts: &texts,
         };
+        if let Some(shown) = &mut x.shown {
+            fold(shown, &chunk.rewrite(&rewrite));
+        }
         match chunk.rewrite_frame(&rewrite) {
             Some(bytes) => out.extend_from_slice(&bytes),
             None => out.extend_from_slice(&frame.raw),
@@ -158,12 +169,9 @@ impl ClientStream {
         if let Some(x) = self.finish.exchange.as_deref_mut()
             && let Some(mut guards) = x.stream_guards.take()
         {
-            for choice in guards.open_choices() {
-                for held in guards.finish(choice).await? {
-                    out.extend_from_slice(&held_chunk(x, None, choice, &held.kind, &held.text));
-                }
-            }
+            let flushed = flush(x, &mut guards, out).await;
             x.stream_guards = Some(guards);
+            flushed?;
         }
         self.report_guards().await;
         out.extend_from_slice(last);
@@ -172,10 +180,14 @@ impl ClientStream {
     }
 
     /// Tells the client what went wrong, in the stream, and ends it.
-    fn fail(&mut self, failure: Failure, out: &mut BytesMut) {
+    async fn fail(&mut self, failure: Failure, out: &mut BytesMut) {
+        self.report_guards().await;
         if let Some(x) = self.finish.exchange.as_deref_mut() {
             let error = error_json(&failure, x.snapshot.settings.compat);
             out.extend_from_slice(&sse::data_frame(&error));
+            if let Some(note) = &failure.operator_note {
+                tracing::warn!(call_id = x.call_id, class = failure.class(), "{note}");
+            }
             x.failure = Some(failure);
         }
         self.end();
@@ -184,7 +196,7 @@ impl ClientStream {
     async fn report_guards(&mut self) {
         let gateway = self.finish.gateway();
         if let Some(x) = self.finish.exchange.as_deref_mut()
-            && let Some(mut guards) = x.stream_guards.take()
+            && let Some(guards) = x.stream_guards.take()
         {
             guards.report(x, gateway.clock.now()).await;
         }
@@ -205,7 +217,18 @@ async fn guard(
     out: &mut BytesMut,
 ) -> Result<Vec<(ChunkText, String)>, Failure> {
     let Some(mut guards) = x.stream_guards.take() else { return Ok(Vec::new()) };
-    let mut texts = Vec::new();
+    let guarded = guard_chunk(x, &mut guards, chunk, out).await;
+    x.stream_guards = Some(guards);
+    guarded
+}
+
+async fn guard_chunk(
+    x: &mut Exchange,
+    guards: &mut GuardChain,
+    chunk: &ChunkView,
+    out: &mut BytesMut,
+) -> Result<Vec<(ChunkText, String)>, Failure> {
+    let mut texts: Vec<(ChunkText, String)> = Vec::new();
     for piece in chunk.texts() {
         let text = guards.push(piece.choice, piece.kind, &chunk.text(&piece)).await?;
         texts.push((piece, text));
@@ -215,15 +238,46 @@ async fn guard(
             match texts.iter_mut().find(|(p, _)| p.choice == choice.index && p.kind == held.kind) {
                 Some((_, text)) => text.push_str(&held.text),
                 // The chunk that ends a choice has no text of its own: what was held gets a chunk before it.
-                None => {
-                    let held = held_chunk(x, Some(chunk), choice.index, &held.kind, &held.text);
-                    out.extend_from_slice(&held);
-                }
+                None => send_held(x, Some(chunk), choice.index, &held, out),
             }
         }
     }
-    x.stream_guards = Some(guards);
+    texts.retain(|(piece, text)| *text != *chunk.text(piece));
     Ok(texts)
+}
+
+/// What guardrails still hold of choices that the upstream never ended.
+async fn flush(x: &mut Exchange, guards: &mut GuardChain, out: &mut BytesMut) -> Result<(), Failure> {
+    for choice in guards.open_choices() {
+        for held in guards.finish(choice).await? {
+            send_held(x, None, choice, &held, out);
+        }
+    }
+    Ok(())
+}
+
+fn send_held(
+    x: &mut Exchange,
+    like: Option<&ChunkView>,
+    choice: u32,
+    held: &Released,
+    out: &mut BytesMut,
+) {
+    let frame = held_chunk(x, like, choice, &held.kind, &held.text);
+    if let Some(shown) = &mut x.shown {
+        let mut decoder = sse::Decoder::default();
+        decoder.push(frame.clone());
+        if let Ok(Some(Frame { data: Some(data), .. })) = decoder.next_frame() {
+            fold(shown, &data);
+        }
+    }
+    out.extend_from_slice(&frame);
+}
+
+fn fold(assembler: &mut StreamAssembler, data: &Bytes) {
+    if let Ok(chunk) = ChunkView::parse(data) {
+        assembler.push(&chunk);
+    }
 }
 
 /// A chunk with text that a guardrail had held.
@@ -253,6 +307,12 @@ fn held_chunk(
 /// A chunk of our own in the likeness of the upstream's: `part` is what the choice says
 /// (`"delta":{…}` or `"text":"…"`).
 pub(crate) fn own_chunk(x: &Exchange, like: Option<&ChunkView>, choice: u32, part: &str) -> Bytes {
+    let choices = format!("[{{\"index\":{choice},{part},\"finish_reason\":null}}]");
+    own_chunk_with(x, like, &choices, "")
+}
+
+/// A chunk of our own with these `choices`, and `rest` (from its comma on) behind them.
+pub(crate) fn own_chunk_with(x: &Exchange, like: Option<&ChunkView>, choices: &str, rest: &str) -> Bytes {
     let field = |name: &str| like.and_then(|chunk| chunk.object().get(name)).map(|raw| raw.text().to_owned());
     let id = field("id").unwrap_or_else(|| format!("\"chatcmpl-{}\"", x.call_id));
     let created = field("created").unwrap_or_else(|| x.started.as_second().to_string());
@@ -263,11 +323,11 @@ pub(crate) fn own_chunk(x: &Exchange, like: Option<&ChunkView>, choice: u32, par
         "chat.completion.chunk"
     };
     let json = format!(
-        "{{\"id\":{id},\"object\":\"{object}\",\"created\":{created},\"model\":{model},\"choices\":[{{\"index\":{choice},{part},\"finish_reason\":null}}]}}"
+        "{{\"id\":{id},\"object\":\"{object}\",\"created\":{created},\"model\":{model},\"choices\":{choices}{rest}}}"
     );
     sse::data_frame(json.as_bytes())
 }
 
-fn broken(class: ErrorClass, text: &str) -> Failure {
+pub(crate) fn broken(class: ErrorClass, text: &str) -> Failure {
     Failure::new(Case::Upstream(class), format!("litellm.{}: {text}", class.name()))
 }

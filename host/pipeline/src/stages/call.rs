@@ -27,13 +27,13 @@ use crate::stages::Flow;
 
 pub(super) async fn call(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     let guards = selected(x, Phase::DuringCall);
-    let (served, answer) = if guards.is_empty() {
-        reach(gateway, x).await
+    let answer = if guards.is_empty() {
+        let (served, answer) = reach(gateway, x).await;
+        x.served = served;
+        answer?
     } else {
         beside(gateway, x, &guards).await?
     };
-    x.served = served;
-    let answer = answer?;
     if matches!(answer, Answer::Stream(_)) {
         x.served.first_token = Some(gateway.clock.now());
         x.assembler = Some(assembler());
@@ -46,8 +46,9 @@ type Reached = (Served, Result<Answer, Failure>);
 
 /// Calls upstream and during_call guardrails together. The answer waits for every verdict; a refusal
 /// does not wait for the answer.
-async fn beside(gateway: &Gateway, x: &mut Exchange, guards: &[usize]) -> Result<Reached, Failure> {
+async fn beside(gateway: &Gateway, x: &mut Exchange, guards: &[usize]) -> Result<Answer, Failure> {
     let this = &*x;
+    let mut reached: Option<Reached> = None;
     let judged = async {
         let Some(request) = &this.request else { return Ok(Vec::new()) };
         let checks = guards.iter().map(|&index| async move {
@@ -60,16 +61,27 @@ async fn beside(gateway: &Gateway, x: &mut Exchange, guards: &[usize]) -> Result
         });
         futures_util::future::try_join_all(checks).await
     };
-    let both = try_join(judged, async { Ok::<_, (Judged, Failure)>(reach(gateway, this).await) });
-    match both.await {
-        Ok((judged, reached)) => {
-            x.guardrails.extend(judged.into_iter().map(|judged| judged.run));
-            let names = guards.iter().map(|&i| x.snapshot.guardrails[i].name.clone());
-            x.applied_guardrails.extend(names.collect::<Vec<_>>());
-            Ok(reached)
+    let upstream = async {
+        reached = Some(reach(gateway, this).await);
+        Ok::<_, (Judged, Failure)>(())
+    };
+    let both = try_join(judged, upstream).await;
+    let answer = reached.map(|(served, answer)| {
+        x.served = served;
+        answer
+    });
+    match both {
+        Ok((judged, ())) => {
+            for (judged, &index) in judged.into_iter().zip(guards) {
+                judged.conclude(x, index)?;
+            }
+            answer.unwrap_or_else(|| Err(Failure::internal("an answer was lost")))
         }
         Err((judged, failure)) => {
             x.guardrails.push(judged.run);
+            if let Some(Ok(Answer::Complete(body))) = answer {
+                x.withheld = Some(body);
+            }
             Err(failure)
         }
     }
@@ -196,9 +208,14 @@ async fn once(
 }
 
 /// A fallback target as a hop; `None` when it does not exist, the caller may not use it, or its own
-/// parameters cannot be put into the request.
+/// parameters cannot be put into the request or were judged by no guardrail.
 fn enter(x: &Exchange, request: &RequestView, target: &FallbackTarget) -> Option<Hop> {
     if !x.principal.may_use(&target.model) {
+        return None;
+    }
+    // The client's own list may carry other messages than those that were judged.
+    let is_judged = || [Phase::PreCall, Phase::DuringCall].iter().any(|p| !selected(x, *p).is_empty());
+    if !target.params.is_empty() && request.fallbacks().is_some() && is_judged() {
         return None;
     }
     let team = x.principal.team_id.as_deref();

@@ -2,38 +2,40 @@
 //!
 //! Position: after the caller is known to be allowed, before the cache or any upstream sees the
 //! request; one after another in the order of the config, each on what the one before made of it.
-//! Reads: `request`, `principal`. Writes: `request`, `guardrails`, `applied_guardrails`. Errors:
-//! `GuardrailBlocked`, `GuardrailUnavailable`. Config: `guardrails[]`. Cost: one plugin call each.
+//! Reads: `request`, `principal`. Writes: `request`, `model`, `guardrails`, `applied_guardrails`.
+//! Errors: `GuardrailBlocked`, `GuardrailUnavailable`, `ModelAccessDenied`. Config: `guardrails[]`. Cost: one plugin call each.
 
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::gateway::Gateway;
-use crate::guard::{WireView, judge, no_verdict, selected};
-use crate::ports::{Phase, PluginFault};
-use crate::stages::Flow;
+use crate::guard::{WireView, judge, selected};
+use crate::ports::Phase;
+use crate::stages::{Flow, authorize, parse};
 
 pub(super) async fn guard_in(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     for index in selected(x, Phase::PreCall) {
         let Some(request) = &x.request else { break };
         let body = WireView::request(x.arrival.endpoint, request.bytes().clone());
-        let judged = judge(gateway, x, index, Phase::PreCall, body).await;
-        let edited = judged.edits.map(|edits| request.with_edits(&edits));
-        let name = x.snapshot.guardrails[index].name.clone();
-        x.guardrails.push(judged.run);
-        if let Some(failure) = judged.failure {
-            return Err(failure);
-        }
+        let mut judged = judge(gateway, x, index, Phase::PreCall, body).await;
+        let edited = judged.edits.take().map(|edits| request.with_edits(&edits));
         match edited {
             Some(Ok(request)) => x.request = Some(request),
-            Some(Err(error)) => {
-                let fault = PluginFault(format!("its edit cannot be made: {error}"));
-                if let Some(failure) = no_verdict(&x.snapshot.guardrails[index], &fault) {
-                    return Err(failure);
-                }
-            }
+            Some(Err(error)) => judged.cannot_edit(&x.snapshot.guardrails[index], &error),
             None => {}
         }
-        x.applied_guardrails.push(name);
+        judged.conclude(x, index)?;
     }
+    follow_model(x)?;
     Ok(Flow::Continue)
+}
+
+/// A guardrail may have sent the request to another model; the caller must be allowed to use it.
+fn follow_model(x: &mut Exchange) -> Result<(), Failure> {
+    let Some(request) = &x.request else { return Ok(()) };
+    let model = parse::model(x, request);
+    if model == x.model {
+        return Ok(());
+    }
+    x.model = model;
+    authorize::check_model(x)
 }

@@ -1,7 +1,7 @@
 //! `guard out`: guardrails of mode `post_call` judge the answer, and may edit it.
 //!
 //! Position: after the call, before the status line. Reads: `answer`. Writes: `answer`,
-//! `stream_guards`, `guardrails`, `applied_guardrails`, `response`. Errors: `GuardrailBlocked`,
+//! `stream_guards`, `shown`, `withheld`, `guardrails`, `applied_guardrails`. Errors: `GuardrailBlocked`,
 //! `GuardrailUnavailable`. Config: `guardrails[]`. Cost: one plugin call each; nothing when none.
 //!
 //! A complete answer is judged here. A stream is judged as it passes, unless a guardrail needs the whole
@@ -12,18 +12,21 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use witgate_routing::ErrorClass;
+use witgate_wire::errors::UpstreamError;
 use witgate_wire::json::{Object, Raw, quote};
 use witgate_wire::sse::{self, Frame};
 use witgate_wire::stream::{ChunkView, StreamAssembler};
+use witgate_wire::{Edits, Endpoint};
 
 use crate::exchange::{Answer, Exchange, UpstreamStream};
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
-use crate::guard::{WireView, judge, no_verdict, selected};
-use crate::guard_stream;
-use crate::ports::{Phase, PluginFault};
+use crate::attempt::assembler;
+use crate::guard::{WireView, judge, selected};
+use crate::guard_stream::{self, Opened};
+use crate::ports::Phase;
 use crate::stages::Flow;
-use crate::stream::own_chunk;
+use crate::stream::{broken, own_chunk, own_chunk_with};
 
 pub(super) async fn guard_out(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     let guards = selected(x, Phase::PostCall);
@@ -32,7 +35,10 @@ pub(super) async fn guard_out(gateway: &Gateway, x: &mut Exchange) -> Result<Flo
     }
     match x.answer.take() {
         Some(Answer::Complete(body)) => {
+            // Kept for settling in case a guardrail, or the client by leaving, ends the call here.
+            x.withheld = Some(body.clone());
             let body = judge_all(gateway, x, &guards, body).await?;
+            x.withheld = None;
             x.answer = Some(Answer::Complete(body));
         }
         Some(Answer::Stream(stream)) => {
@@ -40,9 +46,6 @@ pub(super) async fn guard_out(gateway: &Gateway, x: &mut Exchange) -> Result<Flo
             x.answer = Some(Answer::Stream(stream));
         }
         None => {}
-    }
-    for index in guards {
-        x.applied_guardrails.push(x.snapshot.guardrails[index].name.clone());
     }
     Ok(Flow::Continue)
 }
@@ -56,26 +59,23 @@ async fn judge_all(
 ) -> Result<Bytes, Failure> {
     for &index in guards {
         let view = WireView::response(x.arrival.endpoint, body.clone());
-        let judged = judge(gateway, x, index, Phase::PostCall, view).await;
-        x.guardrails.push(judged.run);
-        if let Some(failure) = judged.failure {
-            return Err(failure);
+        let mut judged = judge(gateway, x, index, Phase::PostCall, view).await;
+        match judged.edits.take().map(|edits| edit(&body, &edits)) {
+            Some(Ok(edited)) => body = edited,
+            Some(Err(error)) => judged.cannot_edit(&x.snapshot.guardrails[index], &error),
+            None => {}
         }
-        let Some(edits) = judged.edits else { continue };
-        let edited = Object::scan(&body)
-            .map_err(|e| e.to_string())
-            .and_then(|object| object.apply(&edits).map_err(|e| e.to_string()));
-        match edited {
-            Ok(edited) => body = edited,
-            Err(error) => {
-                let fault = PluginFault(format!("its edit cannot be made: {error}"));
-                if let Some(failure) = no_verdict(&x.snapshot.guardrails[index], &fault) {
-                    return Err(failure);
-                }
-            }
-        }
+        judged.conclude(x, index)?;
     }
     Ok(body)
+}
+
+/// The edited body. An edit may carry JSON of the guardrail's own making, so the result is checked.
+fn edit(body: &Bytes, edits: &Edits) -> Result<Bytes, String> {
+    let object = Object::scan(body).map_err(|e| e.to_string())?;
+    let edited = object.apply(edits).map_err(|e| e.to_string())?;
+    Object::scan(&edited).map_err(|e| e.to_string())?;
+    Ok(edited)
 }
 
 async fn guard_stream(
@@ -84,19 +84,24 @@ async fn guard_stream(
     guards: &[usize],
     stream: UpstreamStream,
 ) -> Result<UpstreamStream, Failure> {
-    if let Some(chain) = guard_stream::open(x, guards, gateway.clock.now()).await? {
-        x.stream_guards = Some(chain);
+    x.shown = Some(assembler());
+    if let Opened::Pieces(chain) = guard_stream::open(gateway, x, guards).await? {
+        x.stream_guards = chain;
         return Ok(stream);
     }
     let limit = x.snapshot.settings.max_response_bytes;
-    let frames = collect(stream, limit).await?;
+    let frames = collect(x, stream, limit).await?;
     let mut assembler = StreamAssembler::new(limit);
     let mut last = None;
     for chunk in frames.iter().filter_map(|f| ChunkView::parse(f.data.as_ref()?).ok()) {
         assembler.push(&chunk);
         last = Some(chunk);
     }
-    let assembled = Bytes::from(assembler.finish().response);
+    let assembled = assembler.finish();
+    if assembled.truncated {
+        return Err(too_large());
+    }
+    let assembled = Bytes::from(assembled.response);
     let judged = judge_all(gateway, x, guards, assembled.clone()).await?;
     let frames =
         if judged == assembled { frames } else { edited_frames(x, frames, last.as_ref(), &judged) };
@@ -105,38 +110,59 @@ async fn guard_stream(
         decoder: sse::Decoder::default(),
         body: None,
         idle: std::time::Duration::from_secs(1),
+        is_folded: true,
     })
 }
 
-/// Reads a stream to its end, within the bound on answers.
-async fn collect(mut stream: UpstreamStream, limit: usize) -> Result<VecDeque<Frame>, Failure> {
-    let failed = |class: ErrorClass, text: &str| {
-        Failure::new(Case::Upstream(class), format!("litellm.{}: {text}", class.name()))
-    };
-    let mut frames = std::mem::take(&mut stream.ready);
-    let mut size: usize = frames.iter().map(|frame| frame.raw.len()).sum();
+fn too_large() -> Failure {
+    Failure::new(Case::ResponseTooLarge, "the answer is too large to be judged as a whole")
+}
+
+/// Reads a stream to its end, within the bound on answers; folds its chunks.
+async fn collect(
+    x: &mut Exchange,
+    mut stream: UpstreamStream,
+    limit: usize,
+) -> Result<VecDeque<Frame>, Failure> {
+    let lost = |text: &str| broken(ErrorClass::ApiConnection, text);
+    let mut frames = VecDeque::new();
+    let mut size = 0;
     loop {
-        while let Some(frame) =
-            stream.decoder.next_frame().map_err(|e| failed(ErrorClass::ApiConnection, &e.to_string()))?
-        {
+        let next = match stream.ready.pop_front() {
+            Some(frame) => Some(frame),
+            None => stream.decoder.next_frame().map_err(|e| lost(&e.to_string()))?,
+        };
+        if let Some(frame) = next {
             size += frame.raw.len();
+            if size > limit {
+                return Err(too_large());
+            }
+            let is_done = frame.is_done();
+            if let Some(chunk) = frame.data.as_ref().and_then(|data| ChunkView::parse(data).ok()) {
+                if let Some(error) = chunk.error() {
+                    return Err(broken(ErrorClass::Api, &UpstreamError::from_raw(error).message));
+                }
+                if let Some(assembler) = &mut x.assembler {
+                    assembler.push(&chunk);
+                }
+            }
             frames.push_back(frame);
+            if is_done {
+                return Ok(frames);
+            }
+            continue;
         }
-        if size > limit {
-            return Err(Failure::new(
-                Case::ResponseTooLarge,
-                "the answer is too large to be judged as a whole",
-            ));
-        }
-        if frames.back().is_some_and(Frame::is_done) {
-            return Ok(frames);
-        }
-        let Some(body) = &mut stream.body else { return Ok(frames) };
+        let Some(body) = &mut stream.body else {
+            return match stream.decoder.finish() {
+                Some(_) => Err(lost("the upstream closed the stream in the middle of a frame")),
+                None => Ok(frames),
+            };
+        };
         match tokio::time::timeout(stream.idle, body.get_mut().next()).await {
             Ok(Some(Ok(bytes))) => stream.decoder.push(bytes),
-            Ok(Some(Err(error))) => return Err(failed(ErrorClass::ApiConnection, &error.message)),
+            Ok(Some(Err(error))) => return Err(lost(&error.message)),
             Ok(None) => stream.body = None,
-            Err(_) => return Err(failed(ErrorClass::Timeout, "the upstream stalled")),
+            Err(_) => return Err(broken(ErrorClass::Timeout, "the upstream stalled in the middle of a stream")),
         }
     }
 }
@@ -159,13 +185,37 @@ fn edited_frames(
         out.extend(frame_of(own_chunk(x, like, choice, &part)));
     }
     for frame in frames {
-        let chunk = frame.data.as_ref().and_then(|data| ChunkView::parse(data).ok());
-        let ends = chunk.is_none_or(|chunk| {
-            chunk.is_usage_only() || (!chunk.has_output() && chunk.choices().iter().any(|c| c.is_finished()))
-        });
-        if ends {
+        let Some(chunk) = frame.data.as_ref().and_then(|data| ChunkView::parse(data).ok()) else {
             out.push_back(frame);
+            continue;
+        };
+        let is_bare = !chunk.has_output() && chunk.choices().iter().all(|c| c.tool_calls().is_empty());
+        if chunk.is_usage_only() || (is_bare && chunk.choices().iter().any(|c| c.is_finished())) {
+            out.push_back(frame);
+        } else {
+            // The end may come with a text, which has been told in its edited form.
+            out.extend(ends_of(x, &chunk).into_iter().filter_map(frame_of));
         }
+    }
+    out
+}
+
+/// What a chunk says besides its texts: how choices ended, and the usage.
+fn ends_of(x: &Exchange, chunk: &ChunkView) -> Vec<Bytes> {
+    let part = if x.arrival.endpoint == Endpoint::Completions {
+        "\"text\":\"\",\"logprobs\":null"
+    } else {
+        "\"delta\":{}"
+    };
+    let mut out = Vec::new();
+    for choice in chunk.choices() {
+        if let Some(reason) = chunk.finish_reason(choice) {
+            let choice = format!("{{\"index\":{},{part},\"finish_reason\":{}}}", choice.index, quote(&reason));
+            out.push(own_chunk_with(x, Some(chunk), &format!("[{choice}]"), ""));
+        }
+    }
+    if let Some(usage) = chunk.object().given("usage") {
+        out.push(own_chunk_with(x, Some(chunk), "[]", &format!(",\"usage\":{}", usage.text())));
     }
     out
 }

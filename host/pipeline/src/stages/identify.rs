@@ -118,7 +118,9 @@ async fn ask(
             Ok(Answer::Principal(Arc::new(*principal)))
         }
         Ok(AuthDecision::Key(key)) => Ok(Answer::Check(key)),
-        Ok(AuthDecision::Deny(_)) | Ok(AuthDecision::Decline) | Err(_) if custom.auto => {
+        Ok(AuthDecision::Deny(_) | AuthDecision::Decline) if custom.auto => Ok(Answer::Normal),
+        Err(fault) if custom.auto => {
+            tracing::warn!("custom_auth could not be asked, the key is checked in the normal way: {fault}");
             Ok(Answer::Normal)
         }
         Ok(AuthDecision::Decline) => {

@@ -39,7 +39,7 @@ pub(super) fn parse(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
 }
 
 /// First that is set: the operator's forced model, the path, the body.
-fn model(x: &Exchange, request: &RequestView) -> String {
+pub(super) fn model(x: &Exchange, request: &RequestView) -> String {
     let settings = &x.snapshot.settings;
     let forced = match x.arrival.endpoint {
         Endpoint::Embeddings => &settings.embedding_model,

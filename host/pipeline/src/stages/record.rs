@@ -10,6 +10,8 @@ use witgate_events::{
     Usage,
 };
 
+use witgate_routing::{Resolution, Route};
+
 use crate::exchange::Exchange;
 use crate::failure::Case;
 use crate::gateway::Gateway;
@@ -18,7 +20,7 @@ use crate::rescue::status_of;
 
 pub(super) fn record(gateway: &Gateway, x: Box<Exchange>) {
     let elapsed = gateway.clock.monotonic().saturating_sub(x.started_at);
-    let overhead = elapsed.saturating_sub(x.served.upstream_time);
+    let overhead = x.overhead.unwrap_or_else(|| elapsed.saturating_sub(x.served.upstream_time));
     count(gateway, &x, elapsed, overhead);
     let status = status(&x);
     x.span.record("gen_ai.request.model", x.model.as_str());
@@ -46,9 +48,7 @@ fn count(
     overhead: std::time::Duration,
 ) {
     let metrics = &gateway.metrics;
-    // A name that a client made up must not become a time series.
-    let known = x.route.is_some() || x.served.deployment.is_some();
-    let model = if known { x.model.clone() } else { String::new() };
+    let model = x.route.as_ref().map(configured_name).unwrap_or_default();
     let route = RouteLabels { route: x.arrival.route };
     metrics.in_flight.dec();
     metrics.duration.get_or_create(&route).observe(elapsed.as_secs_f64());
@@ -61,6 +61,15 @@ fn count(
     }
     let labels = CallLabels { route: x.arrival.route, model, status: status(x) };
     metrics.calls.get_or_create(&labels).inc();
+}
+
+/// The configuration's name for what was asked: a name that a client made up must not become a time
+/// series.
+fn configured_name(resolution: &Resolution) -> String {
+    match &resolution.route {
+        Route::Pattern(name) | Route::DefaultFallback(name) => name.clone(),
+        Route::DeploymentId | Route::Group | Route::UpstreamName => resolution.requested.clone(),
+    }
 }
 
 fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed {

@@ -1,7 +1,7 @@
 //! `respond`: status, headers and body of the reply.
 //!
 //! Position: when nothing can change the status any more. Reads: everything. Writes: `response`,
-//! `usage`, `response_id` (complete answers). Errors: none. Config: `compat_version`. Cost: a splice
+//! `usage`, `response_id` (complete answers), `overhead` (streams). Errors: none. Config: `compat_version`. Cost: a splice
 //! of the answer for the model's name. Headers are LiteLLM's.
 
 use bytes::Bytes;
@@ -51,6 +51,8 @@ pub(super) fn respond(finish: &mut Finish) -> Reply {
         Some(Answer::Stream(stream)) => {
             let mut headers = HeaderMap::with_capacity(24);
             call_headers(&gateway, x, &mut headers, false);
+            let until_now = gateway.clock.monotonic().saturating_sub(x.started_at);
+            x.overhead = Some(until_now.saturating_sub(x.served.upstream_time));
             let model = (!x.snapshot.settings.keep_upstream_model).then(|| x.served.group.clone());
             let show_usage = x.request.as_ref().is_some_and(|request| request.include_usage());
             let stream = ClientStream::new(finish.hand_over(), stream, model, show_usage);
@@ -91,8 +93,7 @@ fn complete(x: &mut Exchange, body: Bytes) -> Bytes {
         x.response = Some(body.clone());
         return body;
     };
-    x.usage = view.usage();
-    x.response_id = view.id().map(std::borrow::Cow::into_owned);
+    x.read_answer(&view);
     let body = if x.snapshot.settings.keep_upstream_model {
         body.clone()
     } else {
@@ -124,7 +125,9 @@ fn call_headers(gateway: &Gateway, x: &Exchange, headers: &mut HeaderMap, comple
         millis(headers, "x-litellm-overhead-duration-ms", overhead);
         match &x.cost {
             Some(cost) => text(headers, "x-litellm-response-cost", &cost.total.normalize().to_string()),
-            None => text(headers, "x-litellm-response-cost", "0"),
+            // A failed call cost nothing; the price of an answer may be unknown.
+            None if x.response.is_none() => text(headers, "x-litellm-response-cost", "0"),
+            None => {}
         }
     }
     if !x.applied_guardrails.is_empty() {

@@ -1,7 +1,7 @@
 //! `settle`: the final count of tokens and money.
 //!
 //! Position: when the last byte has left, or the call has failed. Reads: `usage`, `assembler`,
-//! `served`. Writes: `usage`, `response`, `response_id`, `cost`. Errors: none; what cannot be
+//! `shown`, `withheld`, `served`. Writes: `usage`, `response`, `response_id`, `cost`. Errors: none; what cannot be
 //! priced is recorded as unknown. Config: `model_info` prices, `base_model`. Cost: a look-up and a
 //! few decimal operations; counting tokens only when the upstream did not, and then not on the
 //! request's task.
@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use witgate_wire::prices::{CostContext, PriceQuery, cost};
 use witgate_wire::response::ResponseView;
+use witgate_wire::stream::StreamAssembler;
 use witgate_wire::tokens::Tokenizer;
 use witgate_wire::usage::Usage;
 
@@ -22,20 +23,19 @@ pub(super) fn settle_then(
     mut x: Box<Exchange>,
     next: fn(&Gateway, Box<Exchange>),
 ) {
-    let cut_off = assemble(&mut x);
-    let must_count = x.usage.is_none() && x.served.deployment.is_some() && x.failure.is_none();
-    match cut_off {
-        Some(text) if x.usage.is_none() && x.served.deployment.is_some() => {
-            later(gateway, x, text, next);
-        }
-        None if must_count => {
-            let text = String::new();
-            later(gateway, x, text, next);
-        }
-        _ => {
-            price(gateway, &mut x);
-            next(gateway, x);
-        }
+    // What the call held is free from here on: counting may take a while.
+    x.slot = None;
+    x.answer = None;
+    if let Some(view) = x.withheld.as_ref().and_then(|body| ResponseView::parse(body).ok()) {
+        x.read_answer(&view);
+    }
+    let streamed = assemble(&mut x);
+    let answered = streamed.is_some() || x.withheld.is_some() || x.failure.is_none();
+    if x.usage.is_none() && answered && x.served.deployment.is_some() {
+        later(gateway, x, streamed.unwrap_or_default(), next);
+    } else {
+        price(gateway, &mut x);
+        next(gateway, x);
     }
 }
 
@@ -45,22 +45,19 @@ pub(super) fn price(gateway: &Gateway, x: &mut Exchange) {
         return;
     }
     let (Some(usage), Some(target)) = (&x.usage, x.target()) else { return };
-    let view = x.response.as_ref().and_then(|body| ResponseView::parse(body).ok());
-    let tier = view.as_ref().and_then(|v| v.service_tier());
-    let response_model = view.as_ref().and_then(|v| v.model());
     let price = target.custom_price.clone().or_else(|| {
         gateway.prices.resolve(&PriceQuery {
             provider: &target.provider,
-            model: target.configured_model.as_str(),
+            // Of a wildcard deployment the configured name has no price; the one asked for has.
+            model: &x.served.upstream_model,
             base_model: target.base_model.as_deref(),
-            // The client's view of the answer names the group; only an unrestamped name is the upstream's.
-            response_model: response_model.as_deref().filter(|m| *m != x.served.group),
+            response_model: x.served.response_model.as_deref(),
             region: None,
         })
     });
     let elapsed = gateway.clock.monotonic().saturating_sub(x.started_at);
     let context = CostContext {
-        service_tier: tier.as_deref(),
+        service_tier: x.served.service_tier.as_deref(),
         duration_ms: u64::try_from(elapsed.as_millis()).ok(),
         ..CostContext::default()
     };
@@ -73,8 +70,14 @@ fn assemble(x: &mut Exchange) -> Option<String> {
     let assembled = x.assembler.take()?.finish();
     x.usage = assembled.usage;
     x.response_id = assembled.id;
-    if assembled.chunks > 0 {
-        x.response = Some(assembled.response.into());
+    x.served.response_model = assembled.model;
+    x.served.service_tier = assembled.service_tier;
+    let (chunks, response) = match x.shown.take().map(StreamAssembler::finish) {
+        Some(shown) => (shown.chunks, shown.response),
+        None => (assembled.chunks, assembled.response),
+    };
+    if chunks > 0 {
+        x.response = Some(response.into());
     }
     Some(assembled.text)
 }
@@ -96,11 +99,11 @@ fn later(gateway: &Arc<Gateway>, mut x: Box<Exchange>, text: String, next: fn(&G
 
 fn count_tokens(x: &mut Exchange, text: &str) {
     let Some(request) = &x.request else { return };
-    let model = x.target().map_or(x.model.as_str(), |target| target.configured_model.as_str());
-    let tokenizer = Tokenizer::for_model(model);
+    let tokenizer = Tokenizer::for_model(&x.served.upstream_model);
     let prompt = tokenizer.count_request(request.endpoint(), request.bytes());
     let completion = if text.is_empty() {
-        let texts = x.response.as_deref().map(witgate_wire::texts::response_texts).unwrap_or_default();
+        let answer = x.withheld.as_deref().or(x.response.as_deref());
+        let texts = answer.map(witgate_wire::texts::response_texts).unwrap_or_default();
         texts.iter().map(|t| tokenizer.count_text(&t.text)).sum()
     } else {
         tokenizer.count_text(text)
