@@ -19,7 +19,11 @@ fn main() -> anyhow::Result<()> {
     }
     match command.as_str() {
         "build" => {
-            build(BuildRequest { paths, out, progress: &mut |step| eprintln!("{step}") })?;
+            build(BuildRequest {
+                paths,
+                out,
+                progress: &mut |step| eprintln!("{step}"),
+            })?;
         }
         "inspect" => {
             for path in paths {

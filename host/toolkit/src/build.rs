@@ -5,10 +5,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use witgate_plugins::{Kind, Manifest};
 
 use crate::cargo::{self, CargoError, Package};
 use crate::component::{self, ComponentError};
-use crate::manifest::{Kind, Manifest};
 use crate::source::{Code, PackageFacts, Source, SourceError, plugin_folders};
 use crate::toolchain::{NoToolchain, Toolchain};
 
@@ -98,11 +98,20 @@ pub enum BuildError {
 /// Builds plugins; those of one Cargo workspace by one call of Cargo. The results are in the order of
 /// the paths.
 pub fn build(request: BuildRequest<'_>) -> Result<Vec<Built>, BuildError> {
-    let BuildRequest { paths, out, progress } = request;
+    let BuildRequest {
+        paths,
+        out,
+        progress,
+    } = request;
     let folders = paths.iter().flat_map(|path| plugin_folders(path));
-    let sources = folders.map(|folder| Source::read(&folder)).collect::<Result<Vec<_>, _>>()?;
+    let sources = folders
+        .map(|folder| Source::read(&folder))
+        .collect::<Result<Vec<_>, _>>()?;
     refuse_same_names(&sources)?;
-    let codes = sources.iter().map(Source::code).collect::<Result<Vec<_>, _>>()?;
+    let codes = sources
+        .iter()
+        .map(Source::code)
+        .collect::<Result<Vec<_>, _>>()?;
     let packages = compile(&codes, progress)?;
     let mut all = Vec::with_capacity(sources.len());
     for (source, code) in sources.iter().zip(&codes) {
@@ -122,7 +131,12 @@ impl fmt::Display for Progress<'_> {
             }
             Self::Cargo(line) => f.write_str(line),
             Self::Wrote(built) => {
-                write!(f, "{} ({} KiB)", built.path.display(), built.size_bytes.div_ceil(1024))
+                write!(
+                    f,
+                    "{} ({} KiB)",
+                    built.path.display(),
+                    built.size_bytes.div_ceil(1024)
+                )
             }
         }
     }
@@ -169,14 +183,25 @@ fn compile(
     let mut workspaces: BTreeMap<PathBuf, Vec<Package>> = BTreeMap::new();
     for manifest in plugins.keys() {
         let package = cargo::package(&toolchain, manifest)?;
-        workspaces.entry(package.workspace.clone()).or_default().push(package);
+        workspaces
+            .entry(package.workspace.clone())
+            .or_default()
+            .push(package);
     }
     let mut compiled = HashMap::new();
     for packages in workspaces.into_values() {
-        let count = packages.iter().filter_map(|package| plugins.get(package.manifest.as_path())).sum();
-        progress(Progress::Compiling { plugins: count, toolchain: &toolchain });
+        let count = packages
+            .iter()
+            .filter_map(|package| plugins.get(package.manifest.as_path()))
+            .sum();
+        progress(Progress::Compiling {
+            plugins: count,
+            toolchain: &toolchain,
+        });
         let refs: Vec<&Package> = packages.iter().collect();
-        let mut modules = cargo::build(&toolchain, &refs, &mut |line| progress(Progress::Cargo(line)))?;
+        let mut modules = cargo::build(&toolchain, &refs, &mut |line| {
+            progress(Progress::Cargo(line))
+        })?;
         for package in packages {
             if let Some(module) = modules.remove(&package.manifest) {
                 compiled.insert(package.manifest.clone(), Compiled { package, module });
@@ -201,18 +226,29 @@ fn finish(
         (Code::Wasm(path), _) => path,
         (Code::Package(_), Some(compiled)) => &compiled.module,
         (Code::Package(manifest), None) => {
-            return Err(CargoError::NoModule { manifest: manifest.clone() }.into());
+            return Err(CargoError::NoModule {
+                manifest: manifest.clone(),
+            }
+            .into());
         }
     };
-    let wasm = std::fs::read(wasm_path)
-        .map_err(|error| BuildError::File { path: wasm_path.clone(), error })?;
-    let facts = package.map_or_else(PackageFacts::default, |compiled| compiled.package.facts.clone());
+    let wasm = std::fs::read(wasm_path).map_err(|error| BuildError::File {
+        path: wasm_path.clone(),
+        error,
+    })?;
+    let facts = package.map_or_else(PackageFacts::default, |compiled| {
+        compiled.package.facts.clone()
+    });
     let manifest = source.manifest(&facts);
-    let component = component::encode(&wasm, &manifest)
-        .map_err(|error| BuildError::Component { folder: source.folder.clone(), error })?;
+    let component = component::encode(&wasm, &manifest).map_err(|error| BuildError::Component {
+        folder: source.folder.clone(),
+        error,
+    })?;
     let folder = match (out, package) {
         (Some(out), _) => out.to_owned(),
-        (None, Some(Compiled { package, .. })) if package.manifest.parent() != Some(&package.workspace) => {
+        (None, Some(Compiled { package, .. }))
+            if package.manifest.parent() != Some(&package.workspace) =>
+        {
             package.target_dir.join("components")
         }
         (None, _) => source.folder.clone(),
@@ -227,7 +263,10 @@ fn write(folder: &Path, manifest: &Manifest, component: &[u8]) -> Result<Built, 
     std::fs::create_dir_all(folder)
         .and_then(|()| std::fs::write(&part, component))
         .and_then(|()| std::fs::rename(&part, &path))
-        .map_err(|error| BuildError::File { path: path.clone(), error })?;
+        .map_err(|error| BuildError::File {
+            path: path.clone(),
+            error,
+        })?;
     Ok(Built {
         name: manifest.name.clone(),
         kind: manifest.kind,

@@ -62,7 +62,10 @@ pub(crate) fn package(toolchain: &Toolchain, manifest: &Path) -> Result<Package,
         .cargo(folder)
         .args(["metadata", "--format-version=1", "--no-deps"])
         .output()
-        .map_err(|error| CargoError::Start { cargo: toolchain.cargo.clone(), error })?;
+        .map_err(|error| CargoError::Start {
+            cargo: toolchain.cargo.clone(),
+            error,
+        })?;
     let failed = |output: &[u8]| CargoError::Failed {
         folder: folder.to_owned(),
         output: String::from_utf8_lossy(output).trim().to_owned(),
@@ -70,14 +73,16 @@ pub(crate) fn package(toolchain: &Toolchain, manifest: &Path) -> Result<Package,
     if !output.status.success() {
         return Err(failed(&output.stderr));
     }
-    let metadata: Metadata =
-        serde_json::from_slice(&output.stdout).map_err(|error| failed(error.to_string().as_bytes()))?;
+    let metadata: Metadata = serde_json::from_slice(&output.stdout)
+        .map_err(|error| failed(error.to_string().as_bytes()))?;
     let package = metadata
         .packages
         .into_iter()
         .find(|package| package.manifest_path == manifest)
         .ok_or_else(|| failed(b"cargo does not list this package"))?;
-    let no_module = || CargoError::NoModule { manifest: manifest.to_owned() };
+    let no_module = || CargoError::NoModule {
+        manifest: manifest.to_owned(),
+    };
     let library = package
         .targets
         .iter()
@@ -103,28 +108,52 @@ pub(crate) fn build(
     packages: &[&Package],
     line: &mut dyn FnMut(&str),
 ) -> Result<HashMap<PathBuf, PathBuf>, CargoError> {
-    let Some(first) = packages.first() else { return Ok(HashMap::new()) };
-    let start_error = |error| CargoError::Start { cargo: toolchain.cargo.clone(), error };
+    let Some(first) = packages.first() else {
+        return Ok(HashMap::new());
+    };
+    let start_error = |error| CargoError::Start {
+        cargo: toolchain.cargo.clone(),
+        error,
+    };
     let mut command = toolchain.cargo(&first.workspace);
-    command.args(["build", "--release"]).args(toolchain.build_args());
+    command
+        .args(["build", "--release"])
+        .args(toolchain.build_args());
     for package in packages {
         command.args(["--package", &package.name]);
     }
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(start_error)?;
-    let tail = child.stderr.take().map(|stderr| follow(stderr, line)).unwrap_or_default();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(start_error)?;
+    let tail = child
+        .stderr
+        .take()
+        .map(|stderr| follow(stderr, line))
+        .unwrap_or_default();
     if !child.wait().map_err(start_error)?.success() {
         let output = tail.into_iter().collect::<Vec<_>>().join("\n");
-        return Err(CargoError::Failed { folder: first.workspace.clone(), output });
+        return Err(CargoError::Failed {
+            folder: first.workspace.clone(),
+            output,
+        });
     }
     packages
         .iter()
         .map(|package| {
-            let module = package.target_dir.join(TARGET).join("release").join(&package.module);
+            let module = package
+                .target_dir
+                .join(TARGET)
+                .join("release")
+                .join(&package.module);
             if module.is_file() {
                 Ok((package.manifest.clone(), module))
             } else {
-                Err(CargoError::NoModule { manifest: package.manifest.clone() })
+                Err(CargoError::NoModule {
+                    manifest: package.manifest.clone(),
+                })
             }
         })
         .collect()

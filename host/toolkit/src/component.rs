@@ -1,13 +1,8 @@
 //! From a core module to a component with its manifest, and back to what it imports and exports.
 
-mod section;
-
 use wit_component::{ComponentEncoder, DecodedWasm};
 use wit_parser::{Resolve, WorldItem, WorldKey};
-
-use crate::manifest::{Kind, Manifest, SECTION};
-
-pub(crate) use section::custom_section;
+use witgate_plugins::{Kind, Manifest, ManifestError};
 
 /// What a component needs and offers, each as `package:name/interface@version`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +17,12 @@ pub enum ComponentError {
     /// The bytes are no WASM, or no valid component comes of them.
     #[error("this makes no component: {0:#}")]
     Invalid(anyhow::Error),
+    /// It went through a build already.
+    #[error("it has a manifest already; give the file as its toolchain made it")]
+    HasManifest,
+    /// The host would refuse the manifest.
+    #[error(transparent)]
+    Manifest(ManifestError),
     /// It is a WIT package and holds no code.
     #[error("this is a WIT package, not a component")]
     NoCode,
@@ -41,7 +42,9 @@ pub enum ComponentError {
         macro_name: &'static str,
     },
     /// The host does not offer an import.
-    #[error("the component imports {import}, which the gateway does not offer to a {kind}; it offers {known}")]
+    #[error(
+        "the component imports {import}, which the gateway does not offer to a {kind}; it offers {known}"
+    )]
     UnknownImport {
         /// The import.
         import: String,
@@ -52,17 +55,26 @@ pub enum ComponentError {
     },
 }
 
-const HOST: [&str; 9] =
-    ["settings", "secrets", "http", "clock", "random", "log", "metrics", "files", "body"];
+const HOST: [&str; 9] = [
+    "settings", "secrets", "http", "clock", "random", "log", "metrics", "files", "body",
+];
 
 /// WASI 0.2 packages that the host links, if only to refuse: the standard libraries of some languages
 /// import them whether they use them or not.
-const WASI: [&str; 7] = ["io", "clocks", "random", "cli", "filesystem", "sockets", "http"];
+const WASI: [&str; 7] = [
+    "io",
+    "clocks",
+    "random",
+    "cli",
+    "filesystem",
+    "sockets",
+    "http",
+];
 
 /// Makes the component: encodes a module (a component stays as it is), checks it against the manifest, adds
 /// the manifest.
 pub(crate) fn encode(wasm: &[u8], manifest: &Manifest) -> Result<Vec<u8>, ComponentError> {
-    let mut component = if section::is_component(wasm) {
+    let component = if is_component(wasm) {
         wasm.to_vec()
     } else {
         ComponentEncoder::default()
@@ -72,13 +84,17 @@ pub(crate) fn encode(wasm: &[u8], manifest: &Manifest) -> Result<Vec<u8>, Compon
             .map_err(ComponentError::Invalid)?
     };
     check(&interfaces(&component)?, manifest.kind)?;
-    if custom_section(&component, SECTION).is_some() {
-        let text = format!("it has a section {SECTION} already; give the file as its toolchain made it");
-        return Err(ComponentError::Invalid(anyhow::anyhow!(text)));
+    match Manifest::from_component(&component) {
+        Err(ManifestError::Missing) => {}
+        _ => return Err(ComponentError::HasManifest),
     }
-    let json = serde_json::to_vec(manifest).map_err(|error| ComponentError::Invalid(error.into()))?;
-    section::append_custom_section(&mut component, SECTION, &json);
-    Ok(component)
+    manifest.check().map_err(ComponentError::Manifest)?;
+    Ok(manifest.embed(component))
+}
+
+/// Whether the bytes begin as a component, not as a core module: magic, version, and layer 1.
+fn is_component(wasm: &[u8]) -> bool {
+    wasm.starts_with(b"\0asm") && wasm.get(6..8) == Some(&[1, 0])
 }
 
 /// What a component imports and exports.
@@ -100,16 +116,20 @@ pub(crate) fn interfaces(component: &[u8]) -> Result<Interfaces, ComponentError>
 
 fn name(resolve: &Resolve, key: &WorldKey, item: &WorldItem) -> String {
     match (key, item) {
-        (WorldKey::Name(_), WorldItem::Interface { id, .. }) => {
-            resolve.id_of(*id).unwrap_or_else(|| resolve.name_world_key(key))
-        }
+        (WorldKey::Name(_), WorldItem::Interface { id, .. }) => resolve
+            .id_of(*id)
+            .unwrap_or_else(|| resolve.name_world_key(key)),
         _ => resolve.name_world_key(key),
     }
 }
 
 fn check(interfaces: &Interfaces, kind: Kind) -> Result<(), ComponentError> {
-    let wanted = kind.interface();
-    if !interfaces.exports.iter().any(|export| without_version(export) == wanted) {
+    let wanted = interface(kind);
+    if !interfaces
+        .exports
+        .iter()
+        .any(|export| without_version(export) == wanted)
+    {
         let found = match interfaces.exports.as_slice() {
             [] => "nothing".to_owned(),
             exports => exports.join(", "),
@@ -119,28 +139,48 @@ fn check(interfaces: &Interfaces, kind: Kind) -> Result<(), ComponentError> {
             Kind::Guardrail => "witgate_plugin::export_guardrail!",
             Kind::Authenticator => "witgate_plugin::export_authenticator!",
         };
-        return Err(ComponentError::WrongKind { kind, wanted, found, macro_name });
+        return Err(ComponentError::WrongKind {
+            kind,
+            wanted,
+            found,
+            macro_name,
+        });
     }
     match interfaces.imports.iter().find(|import| !is_known(import)) {
         None => Ok(()),
         Some(import) => Err(ComponentError::UnknownImport {
             import: import.clone(),
             kind,
-            known: format!("witgate:host/{{{}}}@0.1 and wasi:{{{}}}@0.2", HOST.join(","), WASI.join(",")),
+            known: format!(
+                "witgate:host/{{{}}}@0.1 and wasi:{{{}}}@0.2",
+                HOST.join(","),
+                WASI.join(",")
+            ),
         }),
     }
 }
 
 fn is_known(import: &str) -> bool {
     let (path, version) = import.split_once('@').unwrap_or((import, ""));
-    let Some((package, interface)) = path.split_once('/') else { return false };
+    let Some((package, interface)) = path.split_once('/') else {
+        return false;
+    };
     match package.split_once(':') {
         Some(("witgate", "types")) => interface == "types" && version.starts_with("0.1."),
         Some(("witgate", "host")) => HOST.contains(&interface) && version.starts_with("0.1."),
         // The types of the kind's own interface come back as an import when a world uses them.
-        Some(("witgate", _)) => Kind::ALL.iter().any(|kind| kind.interface() == path),
+        Some(("witgate", _)) => Kind::ALL.iter().any(|kind| self::interface(*kind) == path),
         Some(("wasi", package)) => WASI.contains(&package) && version.starts_with("0.2."),
         _ => false,
+    }
+}
+
+/// The interface that a plugin of this kind exports, without its version.
+fn interface(kind: Kind) -> &'static str {
+    match kind {
+        Kind::LogSink => "witgate:log-sink/log-sink",
+        Kind::Guardrail => "witgate:guardrail/guardrail",
+        Kind::Authenticator => "witgate:authenticator/authenticator",
     }
 }
 

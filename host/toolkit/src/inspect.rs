@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use witgate_plugins::{Manifest, ManifestError, Setting};
 
 use crate::component::{self, ComponentError};
-use crate::manifest::{Manifest, SECTION, Setting};
+use crate::source::type_name;
 
 /// What is in a component.
 #[derive(Debug, Clone, Serialize)]
@@ -46,25 +47,35 @@ pub enum InspectError {
         error: ComponentError,
     },
     /// Its manifest cannot be read.
-    #[error("{path}: its manifest is damaged or of a newer format: {error}")]
+    #[error("{path}: {error}")]
     Manifest {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        error: serde_json::Error,
+        error: ManifestError,
     },
 }
 
 /// Reads a component.
 pub fn inspect(path: &Path) -> Result<Inspection, InspectError> {
-    let wasm =
-        std::fs::read(path).map_err(|error| InspectError::File { path: path.to_owned(), error })?;
-    let interfaces = component::interfaces(&wasm)
-        .map_err(|error| InspectError::Component { path: path.to_owned(), error })?;
-    let manifest = component::custom_section(&wasm, SECTION)
-        .map(serde_json::from_slice)
-        .transpose()
-        .map_err(|error| InspectError::Manifest { path: path.to_owned(), error })?;
+    let wasm = std::fs::read(path).map_err(|error| InspectError::File {
+        path: path.to_owned(),
+        error,
+    })?;
+    let interfaces = component::interfaces(&wasm).map_err(|error| InspectError::Component {
+        path: path.to_owned(),
+        error,
+    })?;
+    let manifest = match Manifest::from_component(&wasm) {
+        Ok(manifest) => Some(manifest),
+        Err(ManifestError::Missing) => None,
+        Err(error) => {
+            return Err(InspectError::Manifest {
+                path: path.to_owned(),
+                error,
+            });
+        }
+    };
     Ok(Inspection {
         path: path.to_owned(),
         size_bytes: wasm.len() as u64,
@@ -109,7 +120,7 @@ fn write_manifest(f: &mut fmt::Formatter<'_>, manifest: &Manifest) -> fmt::Resul
     write_list(f, "env", &manifest.env)?;
     write_list(f, "files", &manifest.files)?;
     let limits = [
-        ("memory", manifest.limits.memory_mb, "MiB"),
+        ("memory", manifest.limits.memory_mb.map(u64::from), "MiB"),
         ("cpu", manifest.limits.cpu_ms, "ms"),
         ("timeout", manifest.limits.timeout_ms, "ms"),
     ];
@@ -123,10 +134,12 @@ fn write_manifest(f: &mut fmt::Formatter<'_>, manifest: &Manifest) -> fmt::Resul
 }
 
 fn describe(setting: &Setting) -> String {
-    let mut text = format!("{} ({}", setting.name, setting.value_type.name());
-    for (word, holds) in
-        [("required", setting.required), ("secret", setting.secret), ("revealed", setting.reveal)]
-    {
+    let mut text = format!("{} ({}", setting.name, type_name(setting.kind));
+    for (word, holds) in [
+        ("required", setting.required),
+        ("secret", setting.secret),
+        ("revealed", setting.reveal),
+    ] {
         if holds {
             text.push_str(", ");
             text.push_str(word);

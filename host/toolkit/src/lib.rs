@@ -8,7 +8,6 @@
 
 pub mod build;
 pub mod inspect;
-pub mod manifest;
 pub mod source;
 pub mod toolchain;
 

@@ -9,8 +9,13 @@ mod check;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use witgate_plugins::{Kind, Manifest, ManifestLimits, Setting};
 
-use crate::manifest::{FORMAT, Kind, Limits, Manifest, Setting};
+/// Version of the manifest's format that this toolkit writes.
+const FORMAT: u32 = 1;
+
+/// The name of a setting's type.
+pub(crate) use check::type_name;
 
 /// Name of the file that makes a folder a plugin folder.
 pub const FILE_NAME: &str = "plugin.toml";
@@ -103,7 +108,10 @@ impl Source {
     /// Reads and checks the `plugin.toml` of a folder.
     pub fn read(folder: &Path) -> Result<Self, SourceError> {
         let path = folder.join(FILE_NAME);
-        let unreadable = |error| SourceError::Unreadable { path: path.clone(), error };
+        let unreadable = |error| SourceError::Unreadable {
+            path: path.clone(),
+            error,
+        };
         let text = std::fs::read_to_string(&path).map_err(unreadable)?;
         let folder = folder.canonicalize().map_err(unreadable)?;
         Self::parse(folder, &path, &text)
@@ -119,7 +127,9 @@ impl Source {
             .map(|folder| folder.join("Cargo.toml"))
             .find(|path| is_package(path))
             .map(Code::Package)
-            .ok_or_else(|| SourceError::NoCode { folder: self.folder.clone() })
+            .ok_or_else(|| SourceError::NoCode {
+                folder: self.folder.clone(),
+            })
     }
 
     /// Name of the plugin.
@@ -137,12 +147,22 @@ impl Source {
         let plugin = self.plugin.clone();
         let version = plugin.version.unwrap_or_else(|| package.version.clone());
         Manifest {
-            manifest: FORMAT,
+            format: FORMAT,
             name: plugin.name,
-            version: if version.is_empty() { "0.0.0".to_owned() } else { version },
+            version: if version.is_empty() {
+                "0.0.0".to_owned()
+            } else {
+                version
+            },
             kind: plugin.kind,
-            description: plugin.description.or_else(|| package.description.clone()).unwrap_or_default(),
-            license: plugin.license.or_else(|| package.license.clone()).unwrap_or_default(),
+            description: plugin
+                .description
+                .or_else(|| package.description.clone())
+                .unwrap_or_default(),
+            license: plugin
+                .license
+                .or_else(|| package.license.clone())
+                .unwrap_or_default(),
             settings: plugin.settings,
             egress: plugin.egress,
             env: plugin.env,
@@ -154,13 +174,16 @@ impl Source {
     }
 
     fn parse(folder: PathBuf, path: &Path, text: &str) -> Result<Self, SourceError> {
-        let mut plugin: PluginToml = toml::from_str(text).map_err(|error| SourceError::Malformed {
-            path: path.to_owned(),
-            text: error.to_string().trim_end().to_owned(),
-        })?;
+        let mut plugin: PluginToml =
+            toml::from_str(text).map_err(|error| SourceError::Malformed {
+                path: path.to_owned(),
+                text: error.to_string().trim_end().to_owned(),
+            })?;
         if plugin.name.is_empty() {
-            plugin.name =
-                folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            plugin.name = folder
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
         }
         check::check(&plugin).map_err(|(key, problem)| SourceError::Invalid {
             path: path.to_owned(),
@@ -178,7 +201,9 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     if folder.join(FILE_NAME).is_file() {
         return found.push(folder.to_owned());
     }
-    let (Some(depth), Ok(entries)) = (depth.checked_sub(1), std::fs::read_dir(folder)) else { return };
+    let (Some(depth), Ok(entries)) = (depth.checked_sub(1), std::fs::read_dir(folder)) else {
+        return;
+    };
     for entry in entries.flatten() {
         let name = entry.file_name();
         let built = matches!(name.to_str(), Some("target" | "node_modules"));
@@ -213,7 +238,7 @@ struct PluginToml {
     #[serde(default)]
     settings: Vec<Setting>,
     #[serde(default)]
-    limits: Limits,
+    limits: ManifestLimits,
 }
 
 /// Whether the file is the manifest of a package and not only of a workspace.

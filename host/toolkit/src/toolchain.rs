@@ -53,15 +53,19 @@ impl Toolchain {
     /// Looks for a toolchain, as it is found from this folder (rustup chooses by folder).
     pub fn detect(folder: &Path) -> Result<Self, NoToolchain> {
         let candidates =
-            [("cargo", "rustc"), ("/usr/bin/cargo", "/usr/bin/rustc")].map(|(cargo, rustc)| Candidate {
-                cargo: PathBuf::from(cargo),
-                rustc: PathBuf::from(rustc),
+            [("cargo", "rustc"), ("/usr/bin/cargo", "/usr/bin/rustc")].map(|(cargo, rustc)| {
+                Candidate {
+                    cargo: PathBuf::from(cargo),
+                    rustc: PathBuf::from(rustc),
+                }
             });
         let mut tried = String::new();
         let probes: Vec<Probe> = candidates
             .into_iter()
             .filter_map(|candidate| {
-                Probe::of(candidate, folder).map_err(|why| tried.push_str(&format!("\n  {why}"))).ok()
+                Probe::of(candidate, folder)
+                    .map_err(|why| tried.push_str(&format!("\n  {why}")))
+                    .ok()
             })
             .collect();
         // An installed library of any candidate is better than building one: seconds against a minute.
@@ -71,7 +75,9 @@ impl Toolchain {
         for probe in &probes {
             match probe.library_from_source(&probes) {
                 Ok(library) => return Ok(probe.toolchain(library)),
-                Err(why) => tried.push_str(&format!("\n  {}: {why}", probe.candidate.rustc.display())),
+                Err(why) => {
+                    tried.push_str(&format!("\n  {}: {why}", probe.candidate.rustc.display()))
+                }
             }
         }
         Err(NoToolchain { tried })
@@ -130,7 +136,10 @@ impl fmt::Display for Toolchain {
         write!(f, "{}", self.version)?;
         match &self.library {
             Library::Installed => write!(f, ", {TARGET} installed"),
-            Library::FromSource { .. } => write!(f, ", standard library from source (the first time takes a minute)"),
+            Library::FromSource { .. } => write!(
+                f,
+                ", standard library from source (the first time takes a minute)"
+            ),
         }
     }
 }
@@ -155,10 +164,20 @@ impl Probe {
         let about = ask(&candidate.rustc, &["-vV"], folder)?;
         let sysroot = PathBuf::from(ask(&candidate.rustc, &["--print", "sysroot"], folder)?.trim());
         let libraries = sysroot.join("lib/rustlib").join(TARGET).join("lib");
-        let has_target = std::fs::read_dir(libraries).is_ok_and(|mut entries| entries.next().is_some());
-        let host = about.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
+        let has_target =
+            std::fs::read_dir(libraries).is_ok_and(|mut entries| entries.next().is_some());
+        let host = about
+            .lines()
+            .find_map(|line| line.strip_prefix("host: "))
+            .unwrap_or_default();
         let version = about.lines().next().unwrap_or_default();
-        Ok(Self { host: host.to_owned(), version: version.to_owned(), candidate, sysroot, has_target })
+        Ok(Self {
+            host: host.to_owned(),
+            version: version.to_owned(),
+            candidate,
+            sysroot,
+            has_target,
+        })
     }
 
     fn toolchain(&self, library: Library) -> Toolchain {
@@ -173,11 +192,18 @@ impl Probe {
     fn library_from_source(&self, all: &[Probe]) -> Result<Library, String> {
         let sources = self.sysroot.join("lib/rustlib/src/rust/library/Cargo.lock");
         if !sources.exists() {
-            return Err(format!("neither {TARGET} nor the library's sources are installed"));
+            return Err(format!(
+                "neither {TARGET} nor the library's sources are installed"
+            ));
         }
         // Always the same order: another linker would mean building the library anew.
         let of_toolchain = all.iter().map(|probe| {
-            probe.sysroot.join("lib/rustlib").join(&probe.host).join("bin").join("rust-lld")
+            probe
+                .sysroot
+                .join("lib/rustlib")
+                .join(&probe.host)
+                .join("bin")
+                .join("rust-lld")
         });
         of_toolchain
             .chain(on_path(&["rust-lld", "wasm-ld"]))
@@ -196,7 +222,9 @@ fn ask(program: &Path, args: &[&str], folder: &Path) -> Result<String, String> {
         .output()
         .map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
-        return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        return Err(failed(
+            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        ));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -204,16 +232,26 @@ fn ask(program: &Path, args: &[&str], folder: &Path) -> Result<String, String> {
 fn on_path(names: &[&str]) -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).collect()
+    names
+        .iter()
+        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
+        .collect()
 }
 
 /// Debian keeps the linkers of several LLVM versions apart; the newest first.
 fn of_llvm() -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir("/usr/lib") else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir("/usr/lib") else {
+        return Vec::new();
+    };
     let mut versions: Vec<(u32, PathBuf)> = entries
         .flatten()
         .filter_map(|entry| {
-            let version = entry.file_name().to_str()?.strip_prefix("llvm-")?.parse().ok()?;
+            let version = entry
+                .file_name()
+                .to_str()?
+                .strip_prefix("llvm-")?
+                .parse()
+                .ok()?;
             Some((version, entry.path().join("bin/wasm-ld")))
         })
         .collect();
@@ -231,21 +269,38 @@ mod tests {
             cargo: "cargo".into(),
             rustc: "/usr/bin/rustc".into(),
             version: "rustc 1.0.0".into(),
-            library: Library::FromSource { linker: "/l/rust-lld".into() },
+            library: Library::FromSource {
+                linker: "/l/rust-lld".into(),
+            },
         };
         let command = toolchain.cargo(Path::new("/somewhere"));
         let env: std::collections::HashMap<_, _> = command.get_envs().collect();
-        for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "CARGO_TARGET_DIR"] {
-            assert_eq!(env.get(std::ffi::OsStr::new(name)), Some(&None), "{name} is removed");
+        for name in [
+            "RUSTFLAGS",
+            "CARGO_ENCODED_RUSTFLAGS",
+            "RUSTC_WRAPPER",
+            "CARGO_TARGET_DIR",
+        ] {
+            assert_eq!(
+                env.get(std::ffi::OsStr::new(name)),
+                Some(&None),
+                "{name} is removed"
+            );
         }
         let linker = env[std::ffi::OsStr::new("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER")];
         assert_eq!(linker, Some(std::ffi::OsStr::new("/l/rust-lld")));
-        assert_eq!(toolchain.build_args().last(), Some(&"-Zbuild-std=std,panic_abort"));
+        assert_eq!(
+            toolchain.build_args().last(),
+            Some(&"-Zbuild-std=std,panic_abort")
+        );
     }
 
     #[test]
     fn no_toolchain_says_what_was_tried_and_what_to_install() {
-        let text = NoToolchain { tried: "\n  rustc: not found".into() }.to_string();
+        let text = NoToolchain {
+            tried: "\n  rustc: not found".into(),
+        }
+        .to_string();
         for part in ["rustc: not found", "rustup target add", "rust-web-src"] {
             assert!(text.contains(part), "{text}");
         }
@@ -253,7 +308,8 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_is_reported_by_name() {
-        let why = ask(Path::new("/nowhere/rustc"), &["-vV"], Path::new("/")).expect_err("not there");
+        let why =
+            ask(Path::new("/nowhere/rustc"), &["-vV"], Path::new("/")).expect_err("not there");
         assert!(why.starts_with("/nowhere/rustc: "), "{why}");
     }
 }

@@ -25,7 +25,10 @@ pub trait Authenticator: Sized + 'static {
 impl Request {
     /// The first header of this lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(given, _)| given == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -52,12 +55,20 @@ impl Default for Identity {
 impl Denial {
     /// A 401 with this message.
     pub fn unauthorized(message: impl Into<String>) -> Self {
-        Self { status: 401, message: message.into(), kind: None, param: None }
+        Self {
+            status: 401,
+            message: message.into(),
+            kind: None,
+            param: None,
+        }
     }
 
     /// A 403 with this message.
     pub fn forbidden(message: impl Into<String>) -> Self {
-        Self { status: 403, ..Self::unauthorized(message) }
+        Self {
+            status: 403,
+            ..Self::unauthorized(message)
+        }
     }
 }
 

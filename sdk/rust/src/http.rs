@@ -53,7 +53,8 @@ impl<'a> Request<'a> {
 
     /// Sets a body that is JSON already, and `content-type`.
     pub fn json_text(self, json: impl Into<String>) -> Self {
-        self.header("content-type", "application/json").body(json.into().into_bytes())
+        self.header("content-type", "application/json")
+            .body(json.into().into_bytes())
     }
 
     /// Sets the body to the value as JSON, and `content-type`.
@@ -70,17 +71,26 @@ impl<'a> Request<'a> {
 
     /// Lets the host add `authorization: Bearer <secret>`.
     pub fn bearer(self, secret: &'a Secret) -> Self {
-        Self { auth: Some(http::Auth::Bearer(secret)), ..self }
+        Self {
+            auth: Some(http::Auth::Bearer(secret)),
+            ..self
+        }
     }
 
     /// Lets the host add `authorization: Basic <base64(user:secret)>`.
     pub fn basic(self, user: &str, secret: &'a Secret) -> Self {
-        Self { auth: Some(http::Auth::Basic((user.to_owned(), secret))), ..self }
+        Self {
+            auth: Some(http::Auth::Basic((user.to_owned(), secret))),
+            ..self
+        }
     }
 
     /// Lets the host add the named header with the secret as its whole value.
     pub fn secret_header(self, name: &str, secret: &'a Secret) -> Self {
-        Self { auth: Some(http::Auth::Header((name.to_owned(), secret))), ..self }
+        Self {
+            auth: Some(http::Auth::Header((name.to_owned(), secret))),
+            ..self
+        }
     }
 
     /// Sends the request and waits for the whole response, whatever its status.
@@ -96,7 +106,11 @@ pub struct Response(http::Response);
 impl Response {
     /// A response made by hand, for tests.
     pub fn new(status: u16, headers: Vec<(String, String)>, body: Vec<u8>) -> Self {
-        Self(http::Response { status, headers, body })
+        Self(http::Response {
+            status,
+            headers,
+            body,
+        })
     }
 
     /// The status code.
@@ -116,7 +130,11 @@ impl Response {
 
     /// The first header of this lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.0.headers.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+        self.0
+            .headers
+            .iter()
+            .find(|(given, _)| given == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The server's `retry-after`, when it is a number of seconds, in milliseconds.

@@ -14,8 +14,10 @@ pub use log::Level;
 /// Writes one line; the fields are name and value pairs. The macros [`info!`](crate::info) and its kin
 /// are shorter.
 pub fn write(level: Level, message: &str, fields: &[(&str, &dyn Display)]) {
-    let fields: Vec<(String, String)> =
-        fields.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();
+    let fields: Vec<(String, String)> = fields
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.to_string()))
+        .collect();
     log::write(level, message, &fields);
 }
 

@@ -39,7 +39,10 @@ impl Outcome {
         if response.is_success() {
             Self::Delivered
         } else if response.is_worth_a_retry() {
-            Self::Retry(Again { after_ms: response.retry_after_ms(), reason: response.summary() })
+            Self::Retry(Again {
+                after_ms: response.retry_after_ms(),
+                reason: response.summary(),
+            })
         } else {
             Self::Rejected(response.summary())
         }
@@ -48,7 +51,10 @@ impl Outcome {
     /// The usual reading of a failed exchange: trouble on the way is tried again, a refusal by the host is an error.
     pub fn from_http_error(error: HttpError) -> Result<Self, Error> {
         match Error::from(error) {
-            Error::Unavailable(reason) => Ok(Self::Retry(Again { after_ms: None, reason })),
+            Error::Unavailable(reason) => Ok(Self::Retry(Again {
+                after_ms: None,
+                reason,
+            })),
             error => Err(error),
         }
     }
@@ -96,7 +102,9 @@ mod tests {
             Outcome::from_response(&Response::new(status, headers, b"why".to_vec()))
         };
         assert!(matches!(outcome(207, vec![]), Outcome::Delivered));
-        assert!(matches!(outcome(400, vec![]), Outcome::Rejected(text) if text == "status 400: why"));
+        assert!(
+            matches!(outcome(400, vec![]), Outcome::Rejected(text) if text == "status 400: why")
+        );
         for status in [408, 429, 500, 503, 599] {
             let headers = vec![("retry-after".to_owned(), "7".to_owned())];
             assert!(

@@ -13,5 +13,8 @@ pub fn observe(name: &str, labels: &[(&str, &str)], value: f64) {
 }
 
 fn owned(labels: &[(&str, &str)]) -> Vec<(String, String)> {
-    labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    labels
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
 }

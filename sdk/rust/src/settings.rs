@@ -24,7 +24,9 @@ fn parse<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
     serde_json::from_str(json).map_err(|error| {
         // The position is one in JSON that the operator never wrote.
         let text = error.to_string();
-        let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+        let text = text
+            .rsplit_once(" at line ")
+            .map_or(text.as_str(), |(text, _)| text);
         Error::InvalidSettings(text.to_owned())
     })
 }
@@ -42,6 +44,12 @@ mod tests {
     fn a_missing_setting_is_named_without_a_position() {
         let error = parse::<Settings>("{}").expect_err("url is missing");
         assert_eq!(error.text(), "missing field `url`");
-        assert_eq!(parse::<Settings>(r#"{"url":"x"}"#).map(|s| s.url).ok().as_deref(), Some("x"));
+        assert_eq!(
+            parse::<Settings>(r#"{"url":"x"}"#)
+                .map(|s| s.url)
+                .ok()
+                .as_deref(),
+            Some("x")
+        );
     }
 }

@@ -37,7 +37,11 @@ fn date(epoch_day: u64) -> (u64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     (year, month, day_of_month)
 }
@@ -63,7 +67,10 @@ mod tests {
 
     #[test]
     fn floats_are_rounded_and_never_panic() {
-        assert_eq!(rfc3339_from_s(1_735_689_599.0006), "2024-12-31T23:59:59.001Z");
+        assert_eq!(
+            rfc3339_from_s(1_735_689_599.0006),
+            "2024-12-31T23:59:59.001Z"
+        );
         assert_eq!(rfc3339_from_s(f64::NAN), "1970-01-01T00:00:00.000Z");
         assert_eq!(ms_from_s(-1.0), 0);
     }

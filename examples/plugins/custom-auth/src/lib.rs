@@ -31,7 +31,9 @@ impl Authenticator for TeamTokens {
     fn new(settings: Settings) -> Result<Self, Error> {
         for (name, team) in &settings.teams {
             if !team.token.starts_with("team-") || team.token.len() < 12 {
-                let text = format!("`teams.{name}.token` must begin with `team-` and have 12 characters or more");
+                let text = format!(
+                    "`teams.{name}.token` must begin with `team-` and have 12 characters or more"
+                );
                 return Err(Error::settings(text));
             }
         }
@@ -53,11 +55,20 @@ pub fn decide(settings: &Settings, api_key: &str, path: &str) -> Decision {
         // Not one of ours: with `custom_auth_settings: {mode: auto}` the gateway checks it as usual.
         return Decision::Decline;
     }
-    let found = settings.teams.iter().find(|(_, team)| same(&team.token, api_key));
+    let found = settings
+        .teams
+        .iter()
+        .find(|(_, team)| same(&team.token, api_key));
     let Some((name, team)) = found else {
-        return Decision::Deny(Denial::unauthorized("Authentication Error, this team token is not known"));
+        return Decision::Deny(Denial::unauthorized(
+            "Authentication Error, this team token is not known",
+        ));
     };
-    if settings.blocked_paths.iter().any(|blocked| path.ends_with(blocked.as_str())) {
+    if settings
+        .blocked_paths
+        .iter()
+        .any(|blocked| path.ends_with(blocked.as_str()))
+    {
         return Decision::Deny(Denial::forbidden(format!("teams may not call {path}")));
     }
     let extra = match team.max_budget {
@@ -78,7 +89,11 @@ pub fn decide(settings: &Settings, api_key: &str, path: &str) -> Decision {
 
 /// Compares without telling by its time how much was right.
 fn same(a: &str, b: &str) -> bool {
-    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+    a.len() == b.len()
+        && a.bytes()
+            .zip(b.bytes())
+            .fold(0, |differs, (a, b)| differs | (a ^ b))
+            == 0
 }
 
 witgate_plugin::export_authenticator!(TeamTokens);
@@ -95,9 +110,14 @@ mod tests {
     #[test]
     fn a_team_token_becomes_the_team() {
         let decision = decide(&settings(), "team-red-0123", "/v1/chat/completions");
-        let Decision::Identity(identity) = decision else { panic!("{decision:?}") };
+        let Decision::Identity(identity) = decision else {
+            panic!("{decision:?}")
+        };
         assert_eq!(identity.team_id.as_deref(), Some("red"));
-        assert_eq!((identity.models, identity.extra.as_str()), (vec!["fast".to_owned()], r#"{"max_budget":5.0}"#));
+        assert_eq!(
+            (identity.models, identity.extra.as_str()),
+            (vec!["fast".to_owned()], r#"{"max_budget":5.0}"#)
+        );
     }
 
     #[test]

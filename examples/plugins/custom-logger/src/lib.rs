@@ -62,13 +62,20 @@ pub fn line(call: &Call, slow_ms: u64) -> String {
     let (hour, minute, second) = time_of_day(ms_from_s(call.start_s));
     let group = call.model_group.as_deref().unwrap_or("-");
     let took_s = call.end_s - call.start_s;
-    let mark = if ms_from_s(took_s) > slow_ms { " SLOW" } else { "" };
+    let mark = if ms_from_s(took_s) > slow_ms {
+        " SLOW"
+    } else {
+        ""
+    };
     let key = call.metadata.user_api_key_alias.as_deref().unwrap_or("-");
     let what = match &call.error_str {
         Some(error) if call.status == "failure" => format!("FAILED: {}", error.replace('\n', " ")),
         _ => format!("{} tokens, ${:.6}", call.total_tokens, call.response_cost),
     };
-    format!("{hour:02}:{minute:02}:{second:02} {group} → {} {took_s:.2} s{mark}, {what}, key {key}\n", call.model)
+    format!(
+        "{hour:02}:{minute:02}:{second:02} {group} → {} {took_s:.2} s{mark}, {what}, key {key}\n",
+        call.model
+    )
 }
 
 witgate_plugin::export_log_sink!(Lines);
@@ -88,8 +95,14 @@ mod tests {
     #[test]
     fn a_success_and_a_failure() {
         let success = call(r#""status":"success","error_str":null"#);
-        assert_eq!(line(&success, 5000), "12:34:56 fast → gpt-4o-mini 0.84 s, 120 tokens, $0.000031, key my-app\n");
+        assert_eq!(
+            line(&success, 5000),
+            "12:34:56 fast → gpt-4o-mini 0.84 s, 120 tokens, $0.000031, key my-app\n"
+        );
         let failure = call(r#""status":"failure","error_str":"no\nluck""#);
-        assert_eq!(line(&failure, 500), "12:34:56 fast → gpt-4o-mini 0.84 s SLOW, FAILED: no luck, key my-app\n");
+        assert_eq!(
+            line(&failure, 500),
+            "12:34:56 fast → gpt-4o-mini 0.84 s SLOW, FAILED: no luck, key my-app\n"
+        );
     }
 }

@@ -2,14 +2,21 @@
 
 use std::collections::HashSet;
 
+use witgate_plugins::{Kind, Setting, SettingKind};
+
 use super::PluginToml;
-use crate::manifest::{Kind, Setting, ValueType};
 
 /// Which key is wrong, and how to put it right.
 pub(super) type Problem = (String, String);
 
 const EVENTS: [&str; 2] = ["success", "failure"];
-const PHASES: [&str; 5] = ["pre_call", "during_call", "post_call", "logging_only", "streaming"];
+const PHASES: [&str; 5] = [
+    "pre_call",
+    "during_call",
+    "post_call",
+    "logging_only",
+    "streaming",
+];
 
 /// Finds the first problem.
 pub(super) fn check(plugin: &PluginToml) -> Result<(), Problem> {
@@ -20,18 +27,36 @@ pub(super) fn check(plugin: &PluginToml) -> Result<(), Problem> {
     }
     for (index, variable) in plugin.env.iter().enumerate() {
         if variable.is_empty() || variable.contains(['=', '\0']) {
-            return Err((format!("env[{index}]"), format!("`{variable}` is no name of a variable")));
+            return Err((
+                format!("env[{index}]"),
+                format!("`{variable}` is no name of a variable"),
+            ));
         }
     }
-    words("events", &plugin.events, &EVENTS, plugin.kind, Kind::LogSink)?;
-    words("phases", &plugin.phases, &PHASES, plugin.kind, Kind::Guardrail)?;
+    words(
+        "events",
+        &plugin.events,
+        &EVENTS,
+        plugin.kind,
+        Kind::LogSink,
+    )?;
+    words(
+        "phases",
+        &plugin.phases,
+        &PHASES,
+        plugin.kind,
+        Kind::Guardrail,
+    )?;
     let limits = [
-        ("limits.memory_mb", plugin.limits.memory_mb),
+        ("limits.memory_mb", plugin.limits.memory_mb.map(u64::from)),
         ("limits.cpu_ms", plugin.limits.cpu_ms),
         ("limits.timeout_ms", plugin.limits.timeout_ms),
     ];
     match limits.into_iter().find(|(_, limit)| *limit == Some(0)) {
-        Some((key, _)) => Err((key.to_owned(), "0 allows nothing; leave it out for the default".to_owned())),
+        Some((key, _)) => Err((
+            key.to_owned(),
+            "0 allows nothing; leave it out for the default".to_owned(),
+        )),
         None => Ok(()),
     }
 }
@@ -39,7 +64,9 @@ pub(super) fn check(plugin: &PluginToml) -> Result<(), Problem> {
 fn name(plugin: &PluginToml) -> Result<(), Problem> {
     let name = &plugin.name;
     let good = name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     if good {
         return Ok(());
     }
@@ -66,64 +93,117 @@ fn settings(settings: &[Setting]) -> Result<(), Problem> {
             return Err((key("name"), format!("`{name}` is there twice; remove one")));
         }
         if setting.reveal && !setting.secret {
-            return Err((key("reveal"), format!("`{name}` is not secret; add secret = true or remove reveal")));
+            return Err((
+                key("reveal"),
+                format!("`{name}` is not secret; add secret = true or remove reveal"),
+            ));
         }
-        if setting.secret && setting.value_type != ValueType::String {
-            return Err((key("type"), format!("a secret is text; give `{name}` type = \"string\"")));
+        if setting.secret && setting.kind != SettingKind::String {
+            return Err((
+                key("type"),
+                format!("a secret is text; give `{name}` type = \"string\""),
+            ));
         }
-        let Some(default) = &setting.default else { continue };
+        let Some(default) = &setting.default else {
+            continue;
+        };
         if setting.secret {
-            return Err((key("default"), format!("`{name}` is secret, and a manifest is public; remove default")));
+            return Err((
+                key("default"),
+                format!("`{name}` is secret, and a manifest is public; remove default"),
+            ));
         }
         if setting.required {
-            return Err((key("required"), format!("`{name}` has a default, so it is never missing; remove one of the two")));
+            return Err((
+                key("required"),
+                format!("`{name}` has a default, so it is never missing; remove one of the two"),
+            ));
         }
-        if !setting.value_type.fits(default) {
-            let wanted = setting.value_type.name();
-            return Err((key("default"), format!("{default} is not of the setting's type, {wanted}")));
+        if !setting.kind.admits(default) {
+            let wanted = type_name(setting.kind);
+            return Err((
+                key("default"),
+                format!("{default} is not of the setting's type, {wanted}"),
+            ));
         }
     }
     Ok(())
 }
 
+/// The type as `plugin.toml` writes it.
+pub(crate) fn type_name(kind: SettingKind) -> &'static str {
+    match kind {
+        SettingKind::String => "string",
+        SettingKind::Integer => "integer",
+        SettingKind::Number => "number",
+        SettingKind::Boolean => "boolean",
+        SettingKind::Object => "object",
+        SettingKind::List => "list",
+    }
+}
+
 fn egress(entry: &str, settings: &[Setting]) -> Result<(), String> {
-    if let Some(name) = entry.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+    if let Some(name) = entry
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'))
+    {
         return match settings.iter().find(|setting| setting.name == name) {
-            Some(setting) if setting.value_type == ValueType::String => Ok(()),
-            Some(_) => Err(format!("the setting `{name}` is no text, so it can hold no URL")),
-            None => Err(format!("there is no setting `{name}`; add it to [[settings]] or write the URL itself")),
+            Some(setting) if setting.kind == SettingKind::String => Ok(()),
+            Some(_) => Err(format!(
+                "the setting `{name}` is no text, so it can hold no URL"
+            )),
+            None => Err(format!(
+                "there is no setting `{name}`; add it to [[settings]] or write the URL itself"
+            )),
         };
     }
     let problem = |what: &str| {
-        Err(format!("`{entry}`: {what}; write https://HOST, https://HOST:PORT, https://*.DOMAIN or {{SETTING}}"))
+        Err(format!(
+            "`{entry}`: {what}; write https://HOST, https://HOST:PORT, https://*.DOMAIN or {{SETTING}}"
+        ))
     };
     // `url` takes no `*` in a host, and the wildcard stands for whole labels at the front only.
     let plain = entry.replacen("://*.", "://wildcard.", 1);
-    let Ok(url) = url::Url::parse(&plain) else { return problem("is no URL") };
+    let Ok(url) = url::Url::parse(&plain) else {
+        return problem("is no URL");
+    };
     if !matches!(url.scheme(), "http" | "https") {
         return problem("is neither http nor https");
     }
     if plain.contains('*') {
         return problem("`*` may only be the first label of the host");
     }
-    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+    if url.path() != "/"
+        || url.query().is_some()
+        || url.fragment().is_some()
+        || !url.username().is_empty()
+    {
         return problem("has more than scheme, host and port");
     }
     Ok(())
 }
 
-fn words(key: &str, given: &[String], known: &[&str], kind: Kind, owner: Kind) -> Result<(), Problem> {
+fn words(
+    key: &str,
+    given: &[String],
+    known: &[&str],
+    kind: Kind,
+    owner: Kind,
+) -> Result<(), Problem> {
     if !given.is_empty() && kind != owner {
-        return Err((key.to_owned(), format!("only a plugin of kind {owner} has it, this is a {kind}; remove it")));
+        return Err((
+            key.to_owned(),
+            format!("only a plugin of kind {owner} has it, this is a {kind}; remove it"),
+        ));
     }
     for (index, word) in given.iter().enumerate() {
         if known.contains(&word.as_str()) {
             continue;
         }
         let mut problem = format!("`{word}` is none of {}", known.join(", "));
-        let nearest = known.iter().max_by(|a, b| {
-            strsim::jaro_winkler(word, a).total_cmp(&strsim::jaro_winkler(word, b))
-        });
+        let nearest = known
+            .iter()
+            .max_by(|a, b| strsim::jaro_winkler(word, a).total_cmp(&strsim::jaro_winkler(word, b)));
         if let Some(nearest) = nearest {
             problem.push_str(&format!("; did you mean {nearest}?"));
         }

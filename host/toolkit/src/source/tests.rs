@@ -1,7 +1,11 @@
 use super::*;
 
 fn parse(text: &str) -> Result<Source, SourceError> {
-    Source::parse(PathBuf::from("/p/my-plugin"), Path::new("/p/my-plugin/plugin.toml"), text)
+    Source::parse(
+        PathBuf::from("/p/my-plugin"),
+        Path::new("/p/my-plugin/plugin.toml"),
+        text,
+    )
 }
 
 #[test]
@@ -17,7 +21,7 @@ fn a_minimal_file_takes_the_rest_from_folder_and_package() {
         manifest,
         serde_json::json!({
             "manifest": 1, "name": "my-plugin", "version": "1.2.3", "kind": "log-sink", "description": "Does it.",
-            "license": "MIT", "settings": [], "egress": [], "env": [], "files": [], "limits": {}
+            "license": "MIT", "limits": {}
         })
     );
 }
@@ -58,32 +62,77 @@ fn a_full_file_becomes_the_manifest_of_the_contract() {
         serde_json::json!([
             { "name": "host", "type": "string", "env": "LANGFUSE_HOST", "default": "https://cloud.langfuse.com",
               "required": false, "secret": false, "reveal": false, "doc": "Where." },
-            { "name": "secret_key", "type": "string", "required": true, "secret": true, "reveal": false, "doc": "" }
+            { "name": "secret_key", "type": "string", "required": true, "secret": true, "reveal": false }
         ])
     );
-    assert_eq!(manifest["limits"], serde_json::json!({ "timeout_ms": 5000 }));
-    assert_eq!(manifest["events"], serde_json::json!(["success", "failure"]));
+    assert_eq!(
+        manifest["limits"],
+        serde_json::json!({ "timeout_ms": 5000 })
+    );
+    assert_eq!(
+        manifest["events"],
+        serde_json::json!(["success", "failure"])
+    );
 }
 
 #[test]
 fn every_problem_names_the_file_the_key_and_the_fix() {
     let setting = "kind = \"guardrail\"\n[[settings]]\nname = \"a\"\ntype = \"integer\"\n";
     let cases = [
-        ("kind = \"gaurdrail\"".to_owned(), "unknown variant `gaurdrail`"),
-        ("kind = \"guardrail\"\nfiels = []".to_owned(), "unknown field `fiels`"),
-        ("kind = \"guardrail\"\nname = \"My Plugin\"".to_owned(), "`name`: `My Plugin` is no plugin name"),
-        ("kind = \"guardrail\"\nname = \"My Plugin\"".to_owned(), "name = \"my-plugin\""),
-        ("kind = \"guardrail\"\nevents = [\"success\"]".to_owned(), "`events`: only a plugin of kind log-sink"),
-        ("kind = \"guardrail\"\nphases = [\"precall\"]".to_owned(), "did you mean pre_call?"),
-        ("kind = \"guardrail\"\negress = [\"{host}\"]".to_owned(), "`egress[0]`: there is no setting `host`"),
-        ("kind = \"guardrail\"\negress = [\"ftp://a\"]".to_owned(), "neither http nor https"),
-        ("kind = \"guardrail\"\negress = [\"https://a.*.com\"]".to_owned(), "first label"),
-        ("kind = \"guardrail\"\negress = [\"https://a.com/path\"]".to_owned(), "more than scheme, host and port"),
-        ("kind = \"guardrail\"\n[limits]\ncpu_ms = 0".to_owned(), "`limits.cpu_ms`: 0 allows nothing"),
-        (format!("{setting}default = \"x\""), "`settings[0].default`: \"x\" is not of the setting's type, integer"),
+        (
+            "kind = \"gaurdrail\"".to_owned(),
+            "unknown variant `gaurdrail`",
+        ),
+        (
+            "kind = \"guardrail\"\nfiels = []".to_owned(),
+            "unknown field `fiels`",
+        ),
+        (
+            "kind = \"guardrail\"\nname = \"My Plugin\"".to_owned(),
+            "`name`: `My Plugin` is no plugin name",
+        ),
+        (
+            "kind = \"guardrail\"\nname = \"My Plugin\"".to_owned(),
+            "name = \"my-plugin\"",
+        ),
+        (
+            "kind = \"guardrail\"\nevents = [\"success\"]".to_owned(),
+            "`events`: only a plugin of kind log-sink",
+        ),
+        (
+            "kind = \"guardrail\"\nphases = [\"precall\"]".to_owned(),
+            "did you mean pre_call?",
+        ),
+        (
+            "kind = \"guardrail\"\negress = [\"{host}\"]".to_owned(),
+            "`egress[0]`: there is no setting `host`",
+        ),
+        (
+            "kind = \"guardrail\"\negress = [\"ftp://a\"]".to_owned(),
+            "neither http nor https",
+        ),
+        (
+            "kind = \"guardrail\"\negress = [\"https://a.*.com\"]".to_owned(),
+            "first label",
+        ),
+        (
+            "kind = \"guardrail\"\negress = [\"https://a.com/path\"]".to_owned(),
+            "more than scheme, host and port",
+        ),
+        (
+            "kind = \"guardrail\"\n[limits]\ncpu_ms = 0".to_owned(),
+            "`limits.cpu_ms`: 0 allows nothing",
+        ),
+        (
+            format!("{setting}default = \"x\""),
+            "`settings[0].default`: \"x\" is not of the setting's type, integer",
+        ),
         (format!("{setting}secret = true"), "a secret is text"),
         (format!("{setting}reveal = true"), "`a` is not secret"),
-        (format!("{setting}[[settings]]\nname = \"a\"\ntype = \"string\""), "`a` is there twice"),
+        (
+            format!("{setting}[[settings]]\nname = \"a\"\ntype = \"string\""),
+            "`a` is there twice",
+        ),
     ];
     for (text, expected) in cases {
         let error = parse(&text).expect_err(&text).to_string();
@@ -108,21 +157,41 @@ fn code_is_the_named_file_or_the_nearest_package_upwards() {
     std::fs::write(&package, "[package]\nname = \"p\"").expect("file");
     assert_eq!(source.code().expect("found"), Code::Package(package));
 
-    std::fs::write(plugin.join(FILE_NAME), "kind = \"guardrail\"\nwasm = \"out/p.wasm\"").expect("file");
+    std::fs::write(
+        plugin.join(FILE_NAME),
+        "kind = \"guardrail\"\nwasm = \"out/p.wasm\"",
+    )
+    .expect("file");
     let source = Source::read(&plugin).expect("valid");
-    assert_eq!(source.code().expect("named"), Code::Wasm(plugin.join("out/p.wasm")));
+    assert_eq!(
+        source.code().expect("named"),
+        Code::Wasm(plugin.join("out/p.wasm"))
+    );
 }
 
 #[test]
 fn a_folder_of_plugins_stands_for_all_below_it() {
     let folder = tempfile::tempdir().expect("folder");
     let root = folder.path();
-    for plugin in ["logging/b", "logging/a", "target/c", ".git/d", "guardrails/e", "guardrails/e/inner"] {
+    for plugin in [
+        "logging/b",
+        "logging/a",
+        "target/c",
+        ".git/d",
+        "guardrails/e",
+        "guardrails/e/inner",
+    ] {
         std::fs::create_dir_all(root.join(plugin)).expect("folder");
         std::fs::write(root.join(plugin).join(FILE_NAME), "").expect("file");
     }
     let expected = ["guardrails/e", "logging/a", "logging/b"].map(|plugin| root.join(plugin));
     assert_eq!(plugin_folders(root), expected);
-    assert_eq!(plugin_folders(&root.join("logging/b")), [root.join("logging/b")]);
-    assert_eq!(plugin_folders(&root.join("nowhere")), [root.join("nowhere")]);
+    assert_eq!(
+        plugin_folders(&root.join("logging/b")),
+        [root.join("logging/b")]
+    );
+    assert_eq!(
+        plugin_folders(&root.join("nowhere")),
+        [root.join("nowhere")]
+    );
 }

@@ -78,7 +78,9 @@ impl Detectors {
             base64: Some(DEFAULT_LIMIT),
             hex: Some(DEFAULT_LIMIT),
         };
-        let Some(config) = &settings.detect_secrets_config else { return Ok(all) };
+        let Some(config) = &settings.detect_secrets_config else {
+            return Ok(all);
+        };
         let mut chosen = Self {
             rules: 0,
             private_key: false,
@@ -116,7 +118,9 @@ impl Detectors {
             "jwt" | "jwttoken" => self.jwt = true,
             "base64highentropystring" => self.base64 = Some(limit),
             "hexhighentropystring" => self.hex = Some(limit),
-            "discordbottoken" | "mailchimp" | "telegrambottoken" | "hashicorptf" => self.shapes = true,
+            "discordbottoken" | "mailchimp" | "telegrambottoken" | "hashicorptf" => {
+                self.shapes = true
+            }
             "keyword" => self.keyword = true,
             _ => match rules::of_detector(&name) {
                 // A vendor whose keys have no form of their own: only the name before them tells.

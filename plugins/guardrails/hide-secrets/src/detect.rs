@@ -54,7 +54,10 @@ fn tokens(detectors: &Detectors, group: &[u8], found: &mut Matches) {
 
 fn token_at(detectors: &Detectors, group: &[u8], at: usize) -> Option<(usize, &'static str)> {
     let first = *group.get(at)?;
-    if first == b'e' && detectors.jwt && let Some(end) = jwt(group, at) {
+    if first == b'e'
+        && detectors.jwt
+        && let Some(end) = jwt(group, at)
+    {
         return Some((end, "jwt"));
     }
     let (from, to) = BY_FIRST_BYTE[usize::from(first & 0x7f)];
@@ -66,16 +69,23 @@ fn token_at(detectors: &Detectors, group: &[u8], at: usize) -> Option<(usize, &'
         let begin = at + rule.prefix.len();
         let end = run_of(group, begin, rule.tail);
         let whole = end == group.len() || class(group[end]) & tail::ALNUM == 0;
-        if whole && (rule.min..=rule.max).contains(&(end - begin)) && is_no_word(&group[begin..end]) {
+        if whole && (rule.min..=rule.max).contains(&(end - begin)) && is_no_word(&group[begin..end])
+        {
             return Some((end, rule.kind));
         }
     }
-    if detectors.shapes { shape_at(group, at) } else { None }
+    if detectors.shapes {
+        shape_at(group, at)
+    } else {
+        None
+    }
 }
 
 /// A tail of small letters and dashes only is text (`sk-learn-style-estimators`), never a key.
 fn is_no_word(token: &[u8]) -> bool {
-    token.iter().any(|byte| class(*byte) & (tail::DIGIT | tail::UPPER) != 0)
+    token
+        .iter()
+        .any(|byte| class(*byte) & (tail::DIGIT | tail::UPPER) != 0)
 }
 
 /// Three parts of URL-safe base64, the first two JSON objects: `eyJ….eyJ….signature`.
@@ -97,7 +107,10 @@ fn jwt(group: &[u8], at: usize) -> Option<usize> {
 }
 
 fn part(group: &[u8], at: usize) -> Option<usize> {
-    group.get(at..)?.starts_with(b"eyJ").then(|| run_of(group, at, tail::URL))
+    group
+        .get(at..)?
+        .starts_with(b"eyJ")
+        .then(|| run_of(group, at, tail::URL))
 }
 
 /// Tokens without a prefix, known by their parts.
@@ -109,9 +122,13 @@ fn shape_at(group: &[u8], at: usize) -> Option<(usize, &'static str)> {
     match group.get(first) {
         _ if first > at + MAX_FIRST => None,
         // Telegram: the bot's number, then 35 characters that begin with AA.
-        Some(b':') if (8..=10).contains(&(first - at)) && group[at..first].iter().all(u8::is_ascii_digit) => {
+        Some(b':')
+            if (8..=10).contains(&(first - at))
+                && group[at..first].iter().all(u8::is_ascii_digit) =>
+        {
             let end = run_of(group, first + 1, tail::URL);
-            (end - first == 36 && group[first + 1..].starts_with(b"AA")).then_some((end, "telegram_bot_token"))
+            (end - first == 36 && group[first + 1..].starts_with(b"AA"))
+                .then_some((end, "telegram_bot_token"))
         }
         Some(b'.') => {
             let second = run_of(group, first + 1, tail::URL);
@@ -122,8 +139,12 @@ fn shape_at(group: &[u8], at: usize) -> Option<(usize, &'static str)> {
             let lengths = (first - at, second - first - 1, end - second - 1);
             match lengths {
                 // Discord: the bot's number in base64, a time, a signature.
-                (23..=28, 6, 27..=40) if matches!(group[at], b'M' | b'N' | b'O') => Some((end, "discord_bot_token")),
-                (14, 7, 60..=70) if &group[first + 1..second] == b"atlasv1" => Some((end, "terraform_token")),
+                (23..=28, 6, 27..=40) if matches!(group[at], b'M' | b'N' | b'O') => {
+                    Some((end, "discord_bot_token"))
+                }
+                (14, 7, 60..=70) if &group[first + 1..second] == b"atlasv1" => {
+                    Some((end, "terraform_token"))
+                }
                 _ => None,
             }
         }
@@ -132,8 +153,10 @@ fn shape_at(group: &[u8], at: usize) -> Option<(usize, &'static str)> {
             let hex = run_of(group, at, tail::HEX);
             let centre = group.get(hex..first)?;
             let centre_digits = centre.strip_prefix(b"-us")?;
-            (hex - at == 32 && (1..=2).contains(&centre_digits.len()) && centre_digits.iter().all(u8::is_ascii_digit))
-                .then_some((first, "mailchimp_key"))
+            (hex - at == 32
+                && (1..=2).contains(&centre_digits.len())
+                && centre_digits.iter().all(u8::is_ascii_digit))
+            .then_some((first, "mailchimp_key"))
         }
     }
 }
@@ -149,8 +172,12 @@ fn url_passwords(group: &[u8], found: &mut Matches) {
             .count();
         let authority = &group[begin..begin + length];
         at = begin + length;
-        let Some(host) = authority.iter().rposition(|byte| *byte == b'@') else { continue };
-        let Some(colon) = authority[..host].iter().position(|byte| *byte == b':') else { continue };
+        let Some(host) = authority.iter().rposition(|byte| *byte == b'@') else {
+            continue;
+        };
+        let Some(colon) = authority[..host].iter().position(|byte| *byte == b':') else {
+            continue;
+        };
         let password = begin + colon + 1..begin + host;
         if !password.is_empty() && group[password.start] != b'$' {
             add(found, password, "basic_auth");
@@ -161,21 +188,36 @@ fn url_passwords(group: &[u8], found: &mut Matches) {
 /// `api_key = "…"`, `password: …`, `"token":"…"`, `?secret=…&`
 fn assigned(group: &[u8], found: &mut Matches) {
     let mut at = 0;
-    while let Some(offset) = group[at..].iter().position(|byte| class(*byte) & OPERATOR != 0) {
+    while let Some(offset) = group[at..]
+        .iter()
+        .position(|byte| class(*byte) & OPERATOR != 0)
+    {
         let operator = at + offset;
         at = operator + 1;
         if !keyword::before_operator(&group[..at]).is_some_and(keyword::is_secret_name) {
             continue;
         }
         let mut begin = operator + 1;
-        begin += group[begin..].iter().take_while(|byte| matches!(byte, b'=' | b':' | b' ' | b'\t' | b'\\')).count();
-        let quote = group.get(begin).copied().filter(|byte| matches!(byte, b'"' | b'\'' | b'`'));
+        begin += group[begin..]
+            .iter()
+            .take_while(|byte| matches!(byte, b'=' | b':' | b' ' | b'\t' | b'\\'))
+            .count();
+        let quote = group
+            .get(begin)
+            .copied()
+            .filter(|byte| matches!(byte, b'"' | b'\'' | b'`'));
         begin += usize::from(quote.is_some());
         let is_end = |byte: &u8| match quote {
             Some(quote) => *byte == quote || *byte == b'\\' || byte.is_ascii_whitespace(),
-            None => matches!(byte, b'"' | b'\'' | b'`' | b'\\' | b'&') || byte.is_ascii_whitespace(),
+            None => {
+                matches!(byte, b'"' | b'\'' | b'`' | b'\\' | b'&') || byte.is_ascii_whitespace()
+            }
         };
-        let mut end = begin + group[begin..].iter().take_while(|byte| !is_end(byte)).count();
+        let mut end = begin
+            + group[begin..]
+                .iter()
+                .take_while(|byte| !is_end(byte))
+                .count();
         if quote.is_none() {
             while end > begin && matches!(group[end - 1], b'.' | b':' | b'!' | b'?' | b'*') {
                 end -= 1;
@@ -191,7 +233,10 @@ fn assigned(group: &[u8], found: &mut Matches) {
 /// Random strings in quotes.
 fn quoted(detectors: &Detectors, group: &[u8], found: &mut Matches) {
     let mut at = 0;
-    while let Some(offset) = group[at..].iter().position(|byte| class(*byte) & QUOTE != 0) {
+    while let Some(offset) = group[at..]
+        .iter()
+        .position(|byte| class(*byte) & QUOTE != 0)
+    {
         let begin = at + offset + 1;
         at = begin;
         let end = run_of(group, begin, tail::B64 | tail::URL);
@@ -199,14 +244,21 @@ fn quoted(detectors: &Detectors, group: &[u8], found: &mut Matches) {
             continue;
         }
         let text = &group[begin..end];
-        let kind = if detectors.hex.is_some_and(|limit| entropy::is_random_hex(text, limit)) {
+        let kind = if detectors
+            .hex
+            .is_some_and(|limit| entropy::is_random_hex(text, limit))
+        {
             "hex_high_entropy"
-        } else if detectors.base64.is_some_and(|limit| entropy::is_random_base64(text, limit)) {
+        } else if detectors
+            .base64
+            .is_some_and(|limit| entropy::is_random_base64(text, limit))
+        {
             "base64_high_entropy"
         } else {
             continue;
         };
-        let harmless = keyword::before_operator(&group[..begin - 1]).is_some_and(keyword::is_harmless_name);
+        let harmless =
+            keyword::before_operator(&group[..begin - 1]).is_some_and(keyword::is_harmless_name);
         if !harmless && !is_uuid(text) {
             add(found, begin..end, kind);
             at = end;
@@ -224,7 +276,10 @@ fn is_uuid(text: &[u8]) -> bool {
 
 /// Adds a match unless an earlier, more exact detector has something there.
 fn add(found: &mut Matches, range: Range<usize>, kind: &'static str) {
-    if found.iter().all(|(other, _)| range.end <= other.start || other.end <= range.start) {
+    if found
+        .iter()
+        .all(|(other, _)| range.end <= other.start || other.end <= range.start)
+    {
         found.push((range, kind));
     }
 }

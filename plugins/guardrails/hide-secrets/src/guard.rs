@@ -24,7 +24,10 @@ pub fn judge(detectors: &Detectors, texts: Vec<Text>) -> Verdict {
     }
     report(&counts);
     match detectors.action {
-        Action::Mask => Verdict::Edit(Edits { edits, findings: findings(&counts) }),
+        Action::Mask => Verdict::Edit(Edits {
+            edits,
+            findings: findings(&counts),
+        }),
         Action::Block => Verdict::Block(block(&counts)),
     }
 }
@@ -39,7 +42,11 @@ pub struct Stream {
 impl Stream {
     /// A stream of which nothing came yet.
     pub fn new(detectors: Detectors) -> Self {
-        Self { detectors, channels: BTreeMap::new(), counts: Counts::new() }
+        Self {
+            detectors,
+            channels: BTreeMap::new(),
+            counts: Counts::new(),
+        }
     }
 
     fn verdict(&self, before: usize, released: String) -> StreamVerdict {
@@ -78,7 +85,13 @@ impl StreamGuard for Stream {
 }
 
 fn findings(counts: &Counts) -> Vec<Finding> {
-    counts.iter().map(|(kind, count)| Finding { kind: (*kind).to_owned(), count: *count }).collect()
+    counts
+        .iter()
+        .map(|(kind, count)| Finding {
+            kind: (*kind).to_owned(),
+            count: *count,
+        })
+        .collect()
 }
 
 fn block(counts: &Counts) -> Block {

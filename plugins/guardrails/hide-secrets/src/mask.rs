@@ -65,8 +65,15 @@ struct Masked {
 }
 
 impl Masked {
-    fn replace(&mut self, text: &str, range: std::ops::Range<usize>, found: Found, counts: &mut Counts) {
-        self.out.push_str(text.get(self.upto..range.start).unwrap_or_default());
+    fn replace(
+        &mut self,
+        text: &str,
+        range: std::ops::Range<usize>,
+        found: Found,
+        counts: &mut Counts,
+    ) {
+        self.out
+            .push_str(text.get(self.upto..range.start).unwrap_or_default());
         if let Found::Secret(kind) = found {
             self.out.push_str(MASK);
             *counts.entry(kind).or_default() += 1;
@@ -75,7 +82,8 @@ impl Masked {
     }
 
     fn finish(mut self, text: &str, end: usize) -> String {
-        self.out.push_str(text.get(self.upto..end).unwrap_or_default());
+        self.out
+            .push_str(text.get(self.upto..end).unwrap_or_default());
         self.out
     }
 }

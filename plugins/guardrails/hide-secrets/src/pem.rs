@@ -24,7 +24,11 @@ const MIN_LINE: usize = 16;
 pub(crate) fn key(bytes: &[u8], from: usize, last: bool) -> Option<Option<usize>> {
     let label_end = bytes.len().min(from + MAX_LABEL);
     let Some(dashes) = find(&bytes[from..label_end], DASHES) else {
-        return if label_end < from + MAX_LABEL && !last { None } else { Some(None) };
+        return if label_end < from + MAX_LABEL && !last {
+            None
+        } else {
+            Some(None)
+        };
     };
     if find(&bytes[from..from + dashes], LABEL).is_none() {
         return Some(None);
@@ -43,8 +47,16 @@ fn body_end(bytes: &[u8], body: usize, complete: bool) -> Option<usize> {
     let mut end = body;
     let mut at = body;
     loop {
-        let start = at + bytes[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-        let stop = start + bytes[start..].iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
+        let start = at
+            + bytes[at..]
+                .iter()
+                .take_while(|byte| byte.is_ascii_whitespace())
+                .count();
+        let stop = start
+            + bytes[start..]
+                .iter()
+                .take_while(|byte| !byte.is_ascii_whitespace())
+                .count();
         if stop == bytes.len() && !complete {
             return None;
         }
@@ -70,7 +82,11 @@ fn body_end(bytes: &[u8], body: usize, complete: bool) -> Option<usize> {
 
 /// Whether the end marker comes next.
 fn last_line(bytes: &[u8], from: usize, complete: bool) -> Option<bool> {
-    let start = from + bytes[from..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let start = from
+        + bytes[from..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_whitespace())
+            .count();
     let rest = &bytes[start..];
     if rest.len() < END.len() && !complete && END.starts_with(rest) {
         return None;
@@ -90,5 +106,7 @@ fn closing(bytes: &[u8], marker: usize, complete: bool) -> Option<Option<usize>>
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle)
 }

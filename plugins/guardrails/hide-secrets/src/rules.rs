@@ -69,7 +69,14 @@ const fn rule(
     detector: &'static str,
     kind: &'static str,
 ) -> Rule {
-    Rule { prefix, tail, min, max, detector, kind }
+    Rule {
+        prefix,
+        tail,
+        min,
+        max,
+        detector,
+        kind,
+    }
 }
 
 /// The rules, in order of the prefix's first byte.
@@ -219,7 +226,10 @@ const fn by_first_byte() -> [(u8, u8); 128] {
         if table[first].1 == 0 {
             table[first].0 = index as u8;
         } else {
-            assert!(table[first].1 as usize == index, "the rules are in order of the first byte");
+            assert!(
+                table[first].1 as usize == index,
+                "the rules are in order of the first byte"
+            );
         }
         table[first].1 = index as u8 + 1;
         index += 1;

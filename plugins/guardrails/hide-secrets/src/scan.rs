@@ -69,7 +69,10 @@ impl Detectors {
         }
         let mut found = Vec::new();
         loop {
-            at += bytes[at..].iter().take_while(|byte| class(**byte) & CUT != 0).count();
+            at += bytes[at..]
+                .iter()
+                .take_while(|byte| class(**byte) & CUT != 0)
+                .count();
             if at == bytes.len() {
                 return at;
             }
@@ -119,7 +122,10 @@ pub(crate) fn class(byte: u8) -> u16 {
 
 /// Where the run of bytes of these classes that begins here ends.
 pub(crate) fn run_of(bytes: &[u8], from: usize, mask: u16) -> usize {
-    from + bytes[from..].iter().take_while(|byte| class(**byte) & mask != 0).count()
+    from + bytes[from..]
+        .iter()
+        .take_while(|byte| class(**byte) & mask != 0)
+        .count()
 }
 
 /// A piece of text.
@@ -159,7 +165,14 @@ fn plain_word(bytes: &[u8], start: usize) -> Option<usize> {
 fn next_group(bytes: &[u8], start: usize, last: bool) -> Option<Group> {
     let limit = bytes.len().min(start + MAX_GROUP);
     let mut end = start;
-    let mut group = Group { end, classes: 0, dull: false, too_long: false, private_key: false, skipped: 0 };
+    let mut group = Group {
+        end,
+        classes: 0,
+        dull: false,
+        too_long: false,
+        private_key: false,
+        skipped: 0,
+    };
     loop {
         while end < limit {
             let class = class(bytes[end]);
@@ -182,7 +195,11 @@ fn next_group(bytes: &[u8], start: usize, last: bool) -> Option<Group> {
             return match pem::key(bytes, end, last)? {
                 Some(end) => {
                     group.skipped = piece.len() - pem::BEGIN.len();
-                    Some(Group { end, private_key: true, ..group })
+                    Some(Group {
+                        end,
+                        private_key: true,
+                        ..group
+                    })
                 }
                 None => Some(group),
             };
@@ -208,7 +225,10 @@ fn next_group(bytes: &[u8], start: usize, last: bool) -> Option<Group> {
 /// The first byte that is no blank, if there are not too many.
 fn after_blanks(bytes: &[u8], from: usize, limit: usize) -> Option<usize> {
     let end = limit.min(from + MAX_BLANKS + 1);
-    let blanks = bytes[from..end].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let blanks = bytes[from..end]
+        .iter()
+        .take_while(|byte| matches!(byte, b' ' | b'\t'))
+        .count();
     (blanks <= MAX_BLANKS).then_some(from + blanks)
 }
 

@@ -27,7 +27,11 @@ fn mask_with(detectors: &Detectors, text: &str) -> (String, Counts) {
 fn expect(text: &str, kind: &str, secret: &str) {
     let (masked, counts) = mask(text);
     assert_eq!(masked, text.replace(secret, MASK), "in {text:?}");
-    assert_eq!(counts.keys().copied().collect::<Vec<_>>(), [kind], "in {text:?}");
+    assert_eq!(
+        counts.keys().copied().collect::<Vec<_>>(),
+        [kind],
+        "in {text:?}"
+    );
 }
 
 #[test]
@@ -45,7 +49,11 @@ fn every_rule_finds_its_token_wherever_it_stands() {
                 format!("日本{token}語"),
             ] {
                 let (masked, counts) = mask(&text);
-                assert!(!masked.contains(&token[rule.prefix.len()..]), "{} in {text:?} → {masked:?}", rule.kind);
+                assert!(
+                    !masked.contains(&token[rule.prefix.len()..]),
+                    "{} in {text:?} → {masked:?}",
+                    rule.kind
+                );
                 assert!(counts.values().sum::<u32>() == 1, "{counts:?} in {text:?}");
             }
         }
@@ -58,9 +66,17 @@ fn a_tail_of_the_wrong_length_or_within_a_word_is_no_token() {
         if rule.tail & tail::ALNUM != tail::ALNUM || rule.min != rule.max {
             continue;
         }
-        let token = format!("{}{}", rule.prefix, random(index as u64, tail::ALNUM, rule.min + 1));
+        let token = format!(
+            "{}{}",
+            rule.prefix,
+            random(index as u64, tail::ALNUM, rule.min + 1)
+        );
         assert_eq!(mask(&token).0, token, "one too long");
-        let token = format!("{}{}", rule.prefix, random(index as u64, tail::ALNUM, rule.min));
+        let token = format!(
+            "{}{}",
+            rule.prefix,
+            random(index as u64, tail::ALNUM, rule.min)
+        );
         let within = format!("x{token}");
         assert_eq!(mask(&within).0, within, "within a word");
     }
@@ -85,10 +101,21 @@ fn tokens_with_parts() {
 fn assignments_by_the_name_before_them() {
     let secret = format!("{}-{}", random(5, tail::LOW, 8), random(6, tail::ALNUM, 4));
     for text in [
-        "API_KEY = '{}'", "api-key: {}", "apiKey=\"{}\"", "\"password\": \"{}\"", "'db_password':'{}'", "PASSWORD={}",
-        "set client_secret to: client_secret = {}.", "x?access_token={}&y=1", "{\\\"token\\\": \\\"{}\\\"}", "passwd := \"{}\"",
-        "export AWS_SECRET_ACCESS_KEY={}", "AccountKey={};EndpointSuffix=core", "//registry.npmjs.org/:_authToken={}",
-        "secret   =   `{}`", "the pwd: {}, ok?",
+        "API_KEY = '{}'",
+        "api-key: {}",
+        "apiKey=\"{}\"",
+        "\"password\": \"{}\"",
+        "'db_password':'{}'",
+        "PASSWORD={}",
+        "set client_secret to: client_secret = {}.",
+        "x?access_token={}&y=1",
+        "{\\\"token\\\": \\\"{}\\\"}",
+        "passwd := \"{}\"",
+        "export AWS_SECRET_ACCESS_KEY={}",
+        "AccountKey={};EndpointSuffix=core",
+        "//registry.npmjs.org/:_authToken={}",
+        "secret   =   `{}`",
+        "the pwd: {}, ok?",
     ] {
         expect(&text.replace("{}", &secret), "keyword", &secret);
     }
@@ -97,7 +124,10 @@ fn assignments_by_the_name_before_them() {
 #[test]
 fn the_example_of_the_reference() {
     let token = format!("sk_{}", random(9, tail::ALNUM, 24));
-    assert_eq!(mask(&format!("API_KEY = '{token}'")).0, "API_KEY = '[REDACTED]'");
+    assert_eq!(
+        mask(&format!("API_KEY = '{token}'")).0,
+        "API_KEY = '[REDACTED]'"
+    );
 }
 
 #[test]
@@ -115,13 +145,29 @@ fn passwords_in_urls() {
 #[test]
 fn private_keys_of_every_sort() {
     let line = |seed| random(seed, tail::B64 & !tail::EQUALS, 64);
-    for label in ["RSA PRIVATE KEY", "PRIVATE KEY", "OPENSSH PRIVATE KEY", "EC PRIVATE KEY"] {
-        for (separator, headers) in [("\n", ""), ("\\n", ""), ("\n", "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00FF\n\n")] {
+    for label in [
+        "RSA PRIVATE KEY",
+        "PRIVATE KEY",
+        "OPENSSH PRIVATE KEY",
+        "EC PRIVATE KEY",
+    ] {
+        for (separator, headers) in [
+            ("\n", ""),
+            ("\\n", ""),
+            (
+                "\n",
+                "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00FF\n\n",
+            ),
+        ] {
             let body = [line(1), line(2), "c2hvcnQ=".to_owned()].join(separator);
             let key = format!(
                 "-----BEGIN {label}-----{separator}{headers}{body}{separator}-----END {label}-----"
             );
-            expect(&format!("my key:\n{key}\nthanks, it is \"mine\""), "private_key", &key);
+            expect(
+                &format!("my key:\n{key}\nthanks, it is \"mine\""),
+                "private_key",
+                &key,
+            );
         }
         // Cut off by the client: what is there is secret all the same.
         let key = format!("-----BEGIN {label}-----\n{}\n{}", line(3), line(4));
@@ -135,9 +181,20 @@ fn random_strings_in_quotes() {
     for seed in 0..40 {
         let hex = random(seed, tail::HEX, 40);
         expect(&format!("x = \"{hex}\""), "hex_high_entropy", &hex);
-        assert_eq!(mask(&format!("x = {hex}")).0, format!("x = {hex}"), "not in quotes");
+        assert_eq!(
+            mask(&format!("x = {hex}")).0,
+            format!("x = {hex}"),
+            "not in quotes"
+        );
     }
-    let found = (0..100).filter(|seed| mask(&format!("'{}'", random(*seed, tail::ALNUM, 32))).1.len() == 1).count();
+    let found = (0..100)
+        .filter(|seed| {
+            mask(&format!("'{}'", random(*seed, tail::ALNUM, 32)))
+                .1
+                .len()
+                == 1
+        })
+        .count();
     assert!(found >= 90, "{found} of 100 random base64 strings found");
 }
 
@@ -148,13 +205,21 @@ fn ordinary_text_is_left_alone() {
         assert_eq!(mask(line), (line.to_owned(), Counts::new()));
     }
     assert_eq!(mask(text).0, text);
-    let image = format!("data:image/jpeg;base64,{}", random(4, tail::B64 & !tail::EQUALS, 200_000));
+    let image = format!(
+        "data:image/jpeg;base64,{}",
+        random(4, tail::B64 & !tail::EQUALS, 200_000)
+    );
     assert_eq!(mask(&image).0, image);
 }
 
 #[test]
 fn a_secret_longer_than_a_group_is_masked_to_its_end() {
-    let token = format!("eyJ{}.eyJ{}.{}", random(1, tail::ALNUM, 40), random(2, tail::ALNUM, 6000), random(3, tail::ALNUM, 86));
+    let token = format!(
+        "eyJ{}.eyJ{}.{}",
+        random(1, tail::ALNUM, 40),
+        random(2, tail::ALNUM, 6000),
+        random(3, tail::ALNUM, 86)
+    );
     assert_eq!(mask(&format!("a {token} b")).0, "a [REDACTED] b");
 }
 
@@ -163,11 +228,25 @@ fn detectors_can_be_chosen() {
     let aws = format!("AKIA{}", random(1, tail::UP, 16));
     let github = format!("ghp_{}", random(2, tail::ALNUM, 36));
     let text = format!("{aws} {github} postgres://a:b@c");
-    let only = |config: &str| mask_with(&settings(&format!("{{\"detect_secrets_config\":{config}}}")), &text);
+    let only = |config: &str| {
+        mask_with(
+            &settings(&format!("{{\"detect_secrets_config\":{config}}}")),
+            &text,
+        )
+    };
     let kinds = |config: &str| only(config).1.into_keys().collect::<Vec<_>>();
-    assert_eq!(kinds(r#"{"plugins_used":[{"name":"AWSKeyDetector"}]}"#), ["aws_access_key"]);
-    assert_eq!(kinds(r#"{"plugins_used":[{"name":"GitHubTokenCustomDetector","path":"file://x"}]}"#), ["github_token"]);
-    assert_eq!(kinds(r#"{"plugins_used":[{"name":"BasicAuthDetector"}]}"#), ["basic_auth"]);
+    assert_eq!(
+        kinds(r#"{"plugins_used":[{"name":"AWSKeyDetector"}]}"#),
+        ["aws_access_key"]
+    );
+    assert_eq!(
+        kinds(r#"{"plugins_used":[{"name":"GitHubTokenCustomDetector","path":"file://x"}]}"#),
+        ["github_token"]
+    );
+    assert_eq!(
+        kinds(r#"{"plugins_used":[{"name":"BasicAuthDetector"}]}"#),
+        ["basic_auth"]
+    );
     assert_eq!(kinds(r#"{"plugins_used":[]}"#), Vec::<&str>::new());
 }
 
@@ -176,7 +255,9 @@ fn limits_of_entropy_are_checked_and_used() {
     let hex = random(1, tail::HEX, 40);
     let text = format!("\"{hex}\"");
     let with = |limit: f32| {
-        settings(&format!(r#"{{"detect_secrets_config":{{"plugins_used":[{{"name":"HexHighEntropyString","limit":{limit}}}]}}}}"#))
+        settings(&format!(
+            r#"{{"detect_secrets_config":{{"plugins_used":[{{"name":"HexHighEntropyString","limit":{limit}}}]}}}}"#
+        ))
     };
     assert_eq!(mask_with(&with(3.0), &text).1.len(), 1);
     assert_eq!(mask_with(&with(4.5), &text).1.len(), 0);

@@ -33,17 +33,59 @@ fn masked(text: &str) -> (String, Counts) {
 fn fragment() -> impl Strategy<Value = String> {
     let rule = (0..RULES.len(), any::<u64>(), 0usize..3).prop_map(|(index, seed, more)| {
         let rule = &RULES[index];
-        format!("{}{}", rule.prefix, random(seed, rule.tail, rule.min.saturating_sub(1) + more))
+        format!(
+            "{}{}",
+            rule.prefix,
+            random(seed, rule.tail, rule.min.saturating_sub(1) + more)
+        )
     });
     let words = prop::sample::select(vec![
-        "password", "api_key", "\"token\"", "=", ":", " = ", ": ", "   ", "\t", "\n", " ", ", ", "(", "\"", "'", "`", "\\n", "\\\"",
-        "the", "quick", "hunter2!", "correct-Horse7", "https://", "user:", "pw@host/", "://", "@", "eyJhbGciOiJI", ".", "é", "日本", "🎉",
-        "-----BEGIN ", "-----BEGIN RSA PRIVATE KEY-----\n", "PRIVATE KEY", "-----", "-----END RSA PRIVATE KEY-----", "Proc-Type: 4,ENC\n",
-        "123e4567-e89b-12d3-a456-426614174000", "your_token_here",
+        "password",
+        "api_key",
+        "\"token\"",
+        "=",
+        ":",
+        " = ",
+        ": ",
+        "   ",
+        "\t",
+        "\n",
+        " ",
+        ", ",
+        "(",
+        "\"",
+        "'",
+        "`",
+        "\\n",
+        "\\\"",
+        "the",
+        "quick",
+        "hunter2!",
+        "correct-Horse7",
+        "https://",
+        "user:",
+        "pw@host/",
+        "://",
+        "@",
+        "eyJhbGciOiJI",
+        ".",
+        "é",
+        "日本",
+        "🎉",
+        "-----BEGIN ",
+        "-----BEGIN RSA PRIVATE KEY-----\n",
+        "PRIVATE KEY",
+        "-----",
+        "-----END RSA PRIVATE KEY-----",
+        "Proc-Type: 4,ENC\n",
+        "123e4567-e89b-12d3-a456-426614174000",
+        "your_token_here",
     ])
     .prop_map(str::to_owned);
-    let runs = (any::<u64>(), 1usize..90).prop_map(|(seed, length)| random(seed, tail::ALNUM, length));
-    let long = (any::<u64>(), 4000usize..4200).prop_map(|(seed, length)| random(seed, tail::ALNUM, length));
+    let runs =
+        (any::<u64>(), 1usize..90).prop_map(|(seed, length)| random(seed, tail::ALNUM, length));
+    let long = (any::<u64>(), 4000usize..4200)
+        .prop_map(|(seed, length)| random(seed, tail::ALNUM, length));
     prop_oneof![3 => rule, 12 => words, 4 => runs, 1 => long]
 }
 
@@ -79,7 +121,11 @@ fn ordinary_text_is_held_for_a_word_at_most() {
     let text = "The quick brown fox jumps over the lazy dog, and says: hello there, my friend.";
     for character in text.chars() {
         channel.push(&detectors, character.encode_utf8(&mut [0; 4]), &mut counts);
-        assert!(channel.held() <= "friend.".len(), "held {} bytes", channel.held());
+        assert!(
+            channel.held() <= "friend.".len(),
+            "held {} bytes",
+            channel.held()
+        );
     }
 }
 
@@ -87,15 +133,26 @@ fn ordinary_text_is_held_for_a_word_at_most() {
 fn nothing_makes_it_hold_more_than_its_bounds() {
     for text in [
         "a".repeat(50_000),
-        format!("-----BEGIN RSA PRIVATE KEY-----\n{}", "MIIEowIBAAKCAQEA1234567890\n".repeat(3_000)),
+        format!(
+            "-----BEGIN RSA PRIVATE KEY-----\n{}",
+            "MIIEowIBAAKCAQEA1234567890\n".repeat(3_000)
+        ),
         "password = ".repeat(5_000),
         "password \t".repeat(5_000),
         "-----BEGIN ".repeat(5_000),
     ] {
         let (detectors, mut counts, mut channel) = (detectors(), Counts::new(), Channel::default());
         for piece in text.as_bytes().chunks(64) {
-            channel.push(&detectors, std::str::from_utf8(piece).expect("ASCII"), &mut counts);
-            assert!(channel.held() <= 16 * 1024 + MAX_GROUP, "held {} bytes", channel.held());
+            channel.push(
+                &detectors,
+                std::str::from_utf8(piece).expect("ASCII"),
+                &mut counts,
+            );
+            assert!(
+                channel.held() <= 16 * 1024 + MAX_GROUP,
+                "held {} bytes",
+                channel.held()
+            );
         }
     }
 }
@@ -108,6 +165,9 @@ fn a_secret_never_leaves_in_parts() {
         let first = channel.push(&detectors, &format!("take {}", &token[..cut]), &mut counts);
         assert_eq!(first, "take ");
         let second = channel.push(&detectors, &format!("{} now", &token[cut..]), &mut counts);
-        assert_eq!(second + &channel.finish(&detectors, &mut counts), "[REDACTED] now");
+        assert_eq!(
+            second + &channel.finish(&detectors, &mut counts),
+            "[REDACTED] now"
+        );
     }
 }

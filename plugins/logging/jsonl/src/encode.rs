@@ -15,13 +15,20 @@ pub fn lines(settings: &Settings, batch: &[Event]) -> (Vec<u8>, Outcome) {
                 lines.extend_from_slice(line.as_bytes());
                 lines.push(b'\n');
             }
-            Err(error) => rejected.push(Rejection { index: index as u32, reason: error.to_string() }),
+            Err(error) => rejected.push(Rejection {
+                index: index as u32,
+                reason: error.to_string(),
+            }),
         }
     }
     let outcome = if rejected.is_empty() {
         Outcome::Delivered
     } else {
-        Outcome::Partial(Partial { retry: Vec::new(), rejected, retry_after_ms: None })
+        Outcome::Partial(Partial {
+            retry: Vec::new(),
+            rejected,
+            retry_after_ms: None,
+        })
     };
     (lines, outcome)
 }
@@ -35,7 +42,10 @@ fn line(settings: &Settings, event: &Event) -> Result<String, serde_json::Error>
     let mut line = if settings.fields.is_empty() {
         payload
     } else {
-        let chosen = settings.fields.iter().filter_map(|field| payload.remove_entry(field));
+        let chosen = settings
+            .fields
+            .iter()
+            .filter_map(|field| payload.remove_entry(field));
         chosen.collect()
     };
     if settings.context {

@@ -23,7 +23,10 @@ impl LogSink for Jsonl {
         match files::append(&self.0.file, &lines) {
             Ok(()) => Ok(outcome),
             // A full disk, or a grant that is put right by a reload: the events are worth another try.
-            Err(error) => Ok(Outcome::Retry(Again { after_ms: None, reason: error.text().to_owned() })),
+            Err(error) => Ok(Outcome::Retry(Again {
+                after_ms: None,
+                reason: error.text().to_owned(),
+            })),
         }
     }
 

@@ -35,11 +35,23 @@ impl Settings {
     /// Checks what the types do not, and puts the values in their final form.
     pub fn checked(mut self) -> Result<Self, Error> {
         if self.public_key.trim().is_empty() {
-            return Err(Error::settings("`public_key` is empty; set it or LANGFUSE_PUBLIC_KEY"));
+            return Err(Error::settings(
+                "`public_key` is empty; set it or LANGFUSE_PUBLIC_KEY",
+            ));
         }
         self.host = base_url(&self.host);
-        self.upstream_host = self.upstream_host.as_deref().filter(|host| !host.is_empty()).map(base_url);
-        self.environment = self.environment.map(|name| if is_environment(&name) { name } else { "default".to_owned() });
+        self.upstream_host = self
+            .upstream_host
+            .as_deref()
+            .filter(|host| !host.is_empty())
+            .map(base_url);
+        self.environment = self.environment.map(|name| {
+            if is_environment(&name) {
+                name
+            } else {
+                "default".to_owned()
+            }
+        });
         self.max_clients = self.max_clients.max(1);
         Ok(self)
     }
@@ -61,7 +73,9 @@ pub fn base_url(host: &str) -> String {
 fn is_environment(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with("langfuse")
-        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
+        && name
+            .bytes()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
 }
 
 fn default_max_clients() -> usize {
@@ -85,9 +99,21 @@ mod tests {
 
     #[test]
     fn a_wrong_environment_is_the_default_one() {
-        for (given, name) in [("prod-1", "prod-1"), ("Prod", "default"), ("langfuse-x", "default"), ("", "default")] {
-            let settings = Settings { public_key: "pk".into(), environment: Some(given.into()), ..Settings::default() };
-            assert_eq!(settings.checked().expect("valid").environment.as_deref(), Some(name));
+        for (given, name) in [
+            ("prod-1", "prod-1"),
+            ("Prod", "default"),
+            ("langfuse-x", "default"),
+            ("", "default"),
+        ] {
+            let settings = Settings {
+                public_key: "pk".into(),
+                environment: Some(given.into()),
+                ..Settings::default()
+            };
+            assert_eq!(
+                settings.checked().expect("valid").environment.as_deref(),
+                Some(name)
+            );
         }
     }
 }

@@ -27,7 +27,10 @@ pub struct Fates {
 impl Fates {
     /// All delivered so far.
     pub fn new(events: usize) -> Self {
-        Self { events: vec![Fate::Delivered; events], retry_after_ms: None }
+        Self {
+            events: vec![Fate::Delivered; events],
+            retry_after_ms: None,
+        }
     }
 
     /// An event needs another try.
@@ -60,8 +63,11 @@ impl Fates {
 
     /// The batch's outcome.
     pub fn outcome(self) -> Outcome {
-        let mut partial =
-            Partial { retry: Vec::new(), rejected: Vec::new(), retry_after_ms: self.retry_after_ms };
+        let mut partial = Partial {
+            retry: Vec::new(),
+            rejected: Vec::new(),
+            retry_after_ms: self.retry_after_ms,
+        };
         let mut reason = String::new();
         let total = self.events.len();
         for (index, fate) in self.events.into_iter().enumerate() {
@@ -71,13 +77,19 @@ impl Fates {
                     partial.retry.push(index as u32);
                     reason = why;
                 }
-                Fate::Rejected(reason) => partial.rejected.push(Rejection { index: index as u32, reason }),
+                Fate::Rejected(reason) => partial.rejected.push(Rejection {
+                    index: index as u32,
+                    reason,
+                }),
             }
         }
         if partial.retry.is_empty() && partial.rejected.is_empty() {
             Outcome::Delivered
         } else if partial.retry.len() == total {
-            Outcome::Retry(Again { after_ms: self.retry_after_ms, reason })
+            Outcome::Retry(Again {
+                after_ms: self.retry_after_ms,
+                reason,
+            })
         } else {
             Outcome::Partial(partial)
         }
@@ -85,10 +97,17 @@ impl Fates {
 
     /// 207 names the items that were refused. An answer without that list took all.
     fn partial_errors(&mut self, response: &Response, items: &[(usize, &Item)]) {
-        let Ok(report) = response.json::<Report>() else { return };
-        let events: HashMap<&str, usize> = items.iter().map(|(event, item)| (item.id.as_str(), *event)).collect();
+        let Ok(report) = response.json::<Report>() else {
+            return;
+        };
+        let events: HashMap<&str, usize> = items
+            .iter()
+            .map(|(event, item)| (item.id.as_str(), *event))
+            .collect();
         for error in report.errors {
-            let Some(event) = events.get(error.id.as_str()) else { continue };
+            let Some(event) = events.get(error.id.as_str()) else {
+                continue;
+            };
             let reason = format!("status {}: {}", error.status, error.text());
             if matches!(error.status, 429 | 500..=599) {
                 self.retry(*event, reason);
@@ -125,7 +144,15 @@ struct ItemError {
 
 impl ItemError {
     fn text(&self) -> String {
-        let error = self.error.as_ref().filter(|error| !error.is_null()).map(ToString::to_string);
-        [self.message.clone(), error].into_iter().flatten().collect::<Vec<_>>().join(" ")
+        let error = self
+            .error
+            .as_ref()
+            .filter(|error| !error.is_null())
+            .map(ToString::to_string);
+        [self.message.clone(), error]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }

@@ -54,12 +54,19 @@ impl Sender {
             credential: Credential::Secret(secrets::require("secret_key")?),
         };
         let second = secrets::get("upstream_secret_key")?.map(|secret| Destination {
-            base_url: settings.upstream_host.clone().unwrap_or_else(|| settings.host.clone()),
+            base_url: settings
+                .upstream_host
+                .clone()
+                .unwrap_or_else(|| settings.host.clone()),
             public_key: settings.upstream_public_key.clone().unwrap_or_default(),
             release: settings.upstream_release.clone(),
             credential: Credential::Secret(secret),
         });
-        Ok(Self { settings, main, second })
+        Ok(Self {
+            settings,
+            main,
+            second,
+        })
     }
 
     /// Delivers a batch.
@@ -72,9 +79,15 @@ impl Sender {
                     let context = serde_json::from_str(&event.context).unwrap_or_default();
                     let own = own_destination(&context);
                     if groups.len() >= self.settings.max_clients && !groups.contains_key(&own) {
-                        fates.retry(index, format!("more than {} credentials in one batch", groups.len()));
+                        fates.retry(
+                            index,
+                            format!("more than {} credentials in one batch", groups.len()),
+                        );
                     } else {
-                        groups.entry(own).or_default().push((index, payload, context));
+                        groups
+                            .entry(own)
+                            .or_default()
+                            .push((index, payload, context));
                     }
                 }
                 Err(error) => fates.reject(index, format!("the event is no JSON: {error}")),
@@ -101,25 +114,42 @@ impl Sender {
         } else if response.is_worth_a_retry() {
             Err(Error::unavailable(response.summary()))
         } else {
-            Err(Error::failed(format!("{}; check public_key, secret_key and host", response.summary())))
+            Err(Error::failed(format!(
+                "{}; check public_key, secret_key and host",
+                response.summary()
+            )))
         }
     }
 
     fn destination_of(&self, (public_key, secret_key, host): &Own) -> Destination {
         Destination {
-            base_url: host.as_deref().map_or_else(|| self.main.base_url.clone(), base_url),
+            base_url: host
+                .as_deref()
+                .map_or_else(|| self.main.base_url.clone(), base_url),
             public_key: public_key.clone(),
             release: self.main.release.clone(),
             credential: Credential::Given(secret_key.clone()),
         }
     }
 
-    fn send(&self, to: &Destination, events: &[(usize, Value, Value)], fates: &mut Fates) -> Result<(), Error> {
+    fn send(
+        &self,
+        to: &Destination,
+        events: &[(usize, Value, Value)],
+        fates: &mut Fates,
+    ) -> Result<(), Error> {
         let max_bytes = MAX_REQUEST - ENVELOPE;
         let mut request: Vec<(usize, Item)> = Vec::new();
         let mut bytes = 0;
         for (index, payload, context) in events {
-            let items = encode::items(&self.settings, to.release.as_deref(), payload, context, max_bytes, &mut random::uuid);
+            let items = encode::items(
+                &self.settings,
+                to.release.as_deref(),
+                payload,
+                context,
+                max_bytes,
+                &mut random::uuid,
+            );
             let size: usize = items.iter().map(|item| item.json.len() + 1).sum();
             if bytes + size > max_bytes && !request.is_empty() {
                 to.post(&request, fates)?;
@@ -150,7 +180,10 @@ impl Destination {
             return Ok(());
         }
         let response = self
-            .authorize(http::post(format!("{}/api/public/ingestion", self.base_url)))
+            .authorize(http::post(format!(
+                "{}/api/public/ingestion",
+                self.base_url
+            )))
             .header("x-langfuse-sdk-name", "python")
             .header("x-langfuse-sdk-version", SDK_VERSION)
             .header("x-langfuse-public-key", &self.public_key)
@@ -158,7 +191,8 @@ impl Destination {
             .send();
         match response.map_err(Error::from) {
             Ok(response) => {
-                let refs: Vec<(usize, &Item)> = items.iter().map(|(event, item)| (*event, item)).collect();
+                let refs: Vec<(usize, &Item)> =
+                    items.iter().map(|(event, item)| (*event, item)).collect();
                 fates.answer(&response, &refs);
                 Ok(())
             }
@@ -182,7 +216,10 @@ impl Destination {
             "sdk_version": SDK_VERSION,
             "public_key": self.public_key,
         });
-        format!("{{\"batch\":[{}],\"metadata\":{metadata}}}", batch.join(","))
+        format!(
+            "{{\"batch\":[{}],\"metadata\":{metadata}}}",
+            batch.join(",")
+        )
     }
 
     fn authorize<'a>(&'a self, request: Request<'a>) -> Request<'a> {
@@ -203,7 +240,12 @@ const SDK_VERSION: &str = "2.59.7";
 /// must not go to a place that a caller names.
 fn own_destination(context: &Value) -> Option<Own> {
     let own = context.get("dynamic")?;
-    let text = |name: &str| own.get(name)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let text = |name: &str| {
+        own.get(name)?
+            .as_str()
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
     let secret = text("langfuse_secret_key").or_else(|| text("langfuse_secret"))?;
     Some((text("langfuse_public_key")?, secret, text("langfuse_host")))
 }

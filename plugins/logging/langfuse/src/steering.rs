@@ -10,8 +10,18 @@ pub struct Steering {
 
 /// Members that steer, and so are no metadata of the generation.
 const STEERING: [&str; 12] = [
-    "existing_trace_id", "session_id", "tags", "update_trace_keys", "generation_id", "generation_name",
-    "parent_observation_id", "version", "prompt", "mask_input", "mask_output", "debug_langfuse",
+    "existing_trace_id",
+    "session_id",
+    "tags",
+    "update_trace_keys",
+    "generation_id",
+    "generation_name",
+    "parent_observation_id",
+    "version",
+    "prompt",
+    "mask_input",
+    "mask_output",
+    "debug_langfuse",
 ];
 
 /// What follows `langfuse_` in the names of credentials.
@@ -20,16 +30,24 @@ const CREDENTIALS: [&str; 4] = ["public_key", "secret_key", "secret", "host"];
 impl Steering {
     /// Reads both places.
     pub fn new(payload: &Value, context: &Value) -> Self {
-        let client = context.pointer("/request/metadata").and_then(Value::as_object);
-        let requester = payload.pointer("/metadata/requester_metadata").and_then(Value::as_object);
+        let client = context
+            .pointer("/request/metadata")
+            .and_then(Value::as_object);
+        let requester = payload
+            .pointer("/metadata/requester_metadata")
+            .and_then(Value::as_object);
         let mut members = client.or(requester).cloned().unwrap_or_default();
         // A request may carry credentials for Langfuse here: they are used, not logged.
         members.retain(|name, _| !name.starts_with("langfuse_"));
-        let headers = context.pointer("/request/headers").and_then(Value::as_object);
+        let headers = context
+            .pointer("/request/headers")
+            .and_then(Value::as_object);
         for (name, value) in headers.into_iter().flatten() {
             // Proxies in between may turn `_` into `-`.
             let name = name.replace('-', "_");
-            let member = name.strip_prefix("langfuse_").filter(|member| !CREDENTIALS.contains(member));
+            let member = name
+                .strip_prefix("langfuse_")
+                .filter(|member| !CREDENTIALS.contains(member));
             if let Some(member) = member {
                 members.insert(member.to_owned(), value.clone());
             }
@@ -62,11 +80,19 @@ impl Steering {
             Some(Value::Array(list)) => list.clone(),
             Some(Value::String(text)) => match serde_json::from_str(text) {
                 Ok(Value::Array(list)) => list,
-                _ => text.split(',').map(|part| Value::from(part.trim())).collect(),
+                _ => text
+                    .split(',')
+                    .map(|part| Value::from(part.trim()))
+                    .collect(),
             },
             _ => Vec::new(),
         };
-        list.into_iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect()
+        list.into_iter()
+            .map(|item| {
+                item.as_str()
+                    .map_or_else(|| item.to_string(), str::to_owned)
+            })
+            .collect()
     }
 
     /// A member as an object, also as the JSON text of a header.
@@ -80,7 +106,9 @@ impl Steering {
 
     /// Members `trace_<x>`, as the trace's field (`trace_external_id` → `externalId`) and the value.
     pub fn trace_fields(&self) -> impl Iterator<Item = (String, &Value)> {
-        self.members.iter().filter_map(|(name, value)| Some((camel_case(name.strip_prefix("trace_")?), value)))
+        self.members
+            .iter()
+            .filter_map(|(name, value)| Some((camel_case(name.strip_prefix("trace_")?), value)))
     }
 
     /// The value of `trace_<x>` for `x`.
@@ -90,7 +118,9 @@ impl Steering {
 
     /// The caller's members that steer nothing.
     pub fn other_members(&self) -> impl Iterator<Item = (&String, &Value)> {
-        self.members.iter().filter(|(name, _)| !name.starts_with("trace_") && !STEERING.contains(&name.as_str()))
+        self.members
+            .iter()
+            .filter(|(name, _)| !name.starts_with("trace_") && !STEERING.contains(&name.as_str()))
     }
 
     /// All members.

@@ -9,14 +9,17 @@ use serde_json::{Value, json};
 
 fn cases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
-    let mut cases: Vec<PathBuf> =
-        std::fs::read_dir(folder).expect("cases").map(|entry| entry.expect("entry").path()).collect();
+    let mut cases: Vec<PathBuf> = std::fs::read_dir(folder)
+        .expect("cases")
+        .map(|entry| entry.expect("entry").path())
+        .collect();
     cases.sort();
     cases
 }
 
 fn read(path: &Path) -> Value {
-    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text =
+        std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -31,7 +34,14 @@ fn encode(case: &Value, max_bytes: usize) -> Vec<Item> {
         format!("id-{next}")
     };
     let release = settings.release.clone();
-    items(&settings, release.as_deref(), &case["payload"], &case["context"], max_bytes, &mut new_id)
+    items(
+        &settings,
+        release.as_deref(),
+        &case["payload"],
+        &case["context"],
+        max_bytes,
+        &mut new_id,
+    )
 }
 
 #[test]
@@ -39,7 +49,10 @@ fn every_case_gives_its_items() {
     let update = std::env::var_os("UPDATE_CASES").is_some();
     for case in cases() {
         let items = encode(&read(&case.join("in.json")), usize::MAX);
-        let out: Vec<Value> = items.iter().map(|item| serde_json::from_str(&item.json).expect("JSON")).collect();
+        let out: Vec<Value> = items
+            .iter()
+            .map(|item| serde_json::from_str(&item.json).expect("JSON"))
+            .collect();
         let path = case.join("out.json");
         if update {
             let text = serde_json::to_string_pretty(&out).expect("JSON");
@@ -53,7 +66,12 @@ fn every_case_gives_its_items() {
 fn no_credential_of_a_caller_gets_into_an_item() {
     for case in cases() {
         for item in encode(&read(&case.join("in.json")), usize::MAX) {
-            assert!(!item.json.contains("must-not-show"), "{}: {}", case.display(), item.json);
+            assert!(
+                !item.json.contains("must-not-show"),
+                "{}: {}",
+                case.display(),
+                item.json
+            );
         }
     }
 }
@@ -66,7 +84,10 @@ fn an_event_that_is_too_large_loses_its_input_and_output() {
     assert!(items.iter().map(|item| item.json.len()).sum::<usize>() < 3_500_000);
     for item in &items {
         let item: Value = serde_json::from_str(&item.json).expect("JSON");
-        assert_eq!(item["body"]["input"], "<truncated due to size exceeding limit>");
+        assert_eq!(
+            item["body"]["input"],
+            "<truncated due to size exceeding limit>"
+        );
         assert!(item["body"]["traceId"].is_string() || item["body"]["name"].is_string());
     }
 }

@@ -23,7 +23,9 @@ pub fn random(seed: u64, classes: u16, length: usize) -> String {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) as usize
     };
-    let mut text: String = (0..length).map(|_| alphabet[next() % alphabet.len()]).collect();
+    let mut text: String = (0..length)
+        .map(|_| alphabet[next() % alphabet.len()])
+        .collect();
     if classes & tail::DIGIT != 0 && length > 1 {
         text.replace_range(1..2, "7");
     }

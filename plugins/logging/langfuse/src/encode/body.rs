@@ -13,7 +13,14 @@ pub(super) fn input(payload: &Value) -> Value {
     let mut input = Map::new();
     input.insert("messages".into(), messages);
     for name in ["functions", "tools"] {
-        set(&mut input, name, payload.pointer(&format!("/model_parameters/{name}")).cloned().unwrap_or_default());
+        set(
+            &mut input,
+            name,
+            payload
+                .pointer(&format!("/model_parameters/{name}"))
+                .cloned()
+                .unwrap_or_default(),
+        );
     }
     input.into()
 }
@@ -26,7 +33,11 @@ pub(super) fn output(payload: &Value) -> Value {
     let response = payload.get("response").cloned().unwrap_or_default();
     let part = |pointer: &str| response.pointer(pointer).cloned().unwrap_or_default();
     let call_type = text(payload, "call_type").unwrap_or_default();
-    match call_type.strip_prefix('a').filter(|_| call_type != "anthropic_messages").unwrap_or(call_type) {
+    match call_type
+        .strip_prefix('a')
+        .filter(|_| call_type != "anthropic_messages")
+        .unwrap_or(call_type)
+    {
         "embedding" => Value::Null,
         "completion" => part("/choices/0/message"),
         "text_completion" => part("/choices/0/text"),
@@ -61,14 +72,22 @@ pub(super) fn model_parameters(payload: &Value) -> Value {
         };
         set(&mut parameters, name, value);
     }
-    let fingerprint = payload.pointer("/response/system_fingerprint").cloned().unwrap_or_default();
+    let fingerprint = payload
+        .pointer("/response/system_fingerprint")
+        .cloned()
+        .unwrap_or_default();
     set(&mut parameters, "system_fingerprint", fingerprint);
     parameters.into()
 }
 
 /// `usage`, `usageDetails` and `costDetails`.
 pub(super) fn set_usage(generation: &mut Map<String, Value>, payload: &Value) {
-    let count = |member: &str| payload.get(member).and_then(Value::as_u64).unwrap_or_default();
+    let count = |member: &str| {
+        payload
+            .get(member)
+            .and_then(Value::as_u64)
+            .unwrap_or_default()
+    };
     let detail = |pointers: [&str; 2]| {
         pointers
             .iter()
@@ -76,10 +95,20 @@ pub(super) fn set_usage(generation: &mut Map<String, Value>, payload: &Value) {
             .and_then(Value::as_u64)
             .unwrap_or_default()
     };
-    let (prompt, completion, total) = (count("prompt_tokens"), count("completion_tokens"), count("total_tokens"));
+    let (prompt, completion, total) = (
+        count("prompt_tokens"),
+        count("completion_tokens"),
+        count("total_tokens"),
+    );
     let cost = payload.get("response_cost").and_then(Value::as_f64);
-    let read = detail(["/cache_read_input_tokens", "/prompt_tokens_details/cached_tokens"]);
-    let created = detail(["/cache_creation_input_tokens", "/prompt_tokens_details/cache_creation_tokens"]);
+    let read = detail([
+        "/cache_read_input_tokens",
+        "/prompt_tokens_details/cached_tokens",
+    ]);
+    let created = detail([
+        "/cache_creation_input_tokens",
+        "/prompt_tokens_details/cache_creation_tokens",
+    ]);
     generation.insert(
         "usage".into(),
         json!({ "promptTokens": prompt, "completionTokens": completion, "totalCost": cost }),
@@ -101,6 +130,8 @@ pub(super) fn set_usage(generation: &mut Map<String, Value>, payload: &Value) {
 
 /// The text of the error.
 pub(super) fn error_text(payload: &Value) -> Option<String> {
-    let message = payload.pointer("/error_information/error_message").and_then(Value::as_str);
+    let message = payload
+        .pointer("/error_information/error_message")
+        .and_then(Value::as_str);
     text(payload, "error_str").or(message).map(str::to_owned)
 }
