@@ -39,7 +39,7 @@ impl Clock for SystemClock {
     }
 
     fn uuid(&self) -> uuid::Uuid {
-        uuid::Uuid::from_u128(rand::random())
+        uuid::Builder::from_random_bytes(rand::random()).into_uuid()
     }
 
     fn random(&self) -> u64 {
@@ -260,9 +260,8 @@ async fn until_signal(
 /// Empties every queue, then stops what is left.
 async fn end(parts: Parts) {
     // Counting tokens of cut-off answers adds records: it ends before the queues do.
-    let report = parts.hub.drain(DRAIN).await;
-    if report.lost() > 0 {
-        tracing::error!(events = report.lost(), "log events were not delivered before the end");
+    for (sink, events) in parts.hub.drain(DRAIN).await.undelivered {
+        tracing::error!(sink, events, "log events were not delivered before the end");
     }
     let lost = parts.spend.drain(DRAIN).await;
     if lost > 0 {

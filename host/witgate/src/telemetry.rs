@@ -3,6 +3,8 @@
 //! Logs go to standard error, as text or JSON. Spans are exported by OTLP over HTTP when `OTEL_*`
 //! says where to; without that they are disabled and cost nothing.
 
+use std::io::IsTerminal;
+
 use anyhow::Context;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
@@ -35,7 +37,9 @@ const CALL_SPANS: &str = "witgate::call";
 pub fn start(options: &LogOptions, env: &Env) -> anyhow::Result<Telemetry> {
     let filter = EnvFilter::try_new(&options.filter)
         .with_context(|| format!("the log level {:?} is not valid; use error, warn, info, debug or trace", options.filter))?;
-    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(true);
+    let stderr = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     let logs: Box<dyn Layer<Registry> + Send + Sync> = if options.json {
         Box::new(stderr.json().flatten_event(true).with_current_span(false).with_filter(filter))
     } else {

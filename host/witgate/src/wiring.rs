@@ -15,7 +15,7 @@ use std::sync::Arc;
 use witgate_config::Loaded;
 use witgate_events::HubConfig;
 use witgate_pipeline::Snapshot;
-use witgate_plugins::{Host, ProgressHook, Registry};
+use witgate_plugins::{Host, Progress, ProgressHook, Registry};
 
 pub use paths::Paths;
 pub use recorder::{Fanout, Ledger};
@@ -79,5 +79,12 @@ pub async fn wire(loaded: &Loaded, kept: &mut Kept, previous: Option<&Registry>)
 
 /// Tells of long compilations on standard error.
 pub fn progress_on_stderr() -> ProgressHook {
-    Arc::new(|step| tracing::info!("{step}"))
+    Arc::new(|step| match step {
+        Progress::Compiling { component, bytes } => {
+            tracing::info!(component, bytes, "compiling a plugin for the first time");
+        }
+        Progress::Compiled { component, elapsed } => {
+            tracing::info!(component, ms = elapsed.as_millis() as u64, "plugin compiled");
+        }
+    })
 }

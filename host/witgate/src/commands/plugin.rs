@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use witgate_config::{Env, Source};
-use witgate_plugins::{Description, Host, HostOptions, Metrics};
+use witgate_plugins::{Description, Host, HostOptions, Metrics, Sources};
 use witgate_toolkit::BuildRequest;
 
 use super::fail;
@@ -57,7 +57,7 @@ fn list(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
     let sources = paths.sources();
     let (plugins, errors) = runtime.block_on(host.load(specs, &sources, None));
     let mut rows = plugins.describe();
-    rows.extend(host.describe_built_ins(&sources, &rows));
+    rows.extend(unused_built_ins(&sources, &rows));
     if json {
         println!("{}", serde_json::to_string_pretty(&rows)?);
     } else {
@@ -70,6 +70,28 @@ fn list(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
     if errors.is_empty() { Ok(()) } else { Err(anyhow!("{} plugin(s) cannot be loaded", errors.len())) }
 }
 
+/// The built-in components that the configuration does not use.
+fn unused_built_ins(sources: &Sources, used: &[Description]) -> Vec<Description> {
+    let names = sources.built_in().into_iter();
+    let unused = names.filter(|name| !used.iter().any(|row| row.component == *name));
+    unused
+        .filter_map(|name| {
+            let source = sources.resolve(&name).ok()?;
+            let (manifest, digest, _) = source.examine().ok()?;
+            Some(Description {
+                component: name.clone(),
+                kind: manifest.kind.to_string(),
+                version: manifest.version.clone(),
+                source: source.to_string(),
+                digest,
+                state: "not used".to_owned(),
+                name,
+                ..Description::default()
+            })
+        })
+        .collect()
+}
+
 fn print_table(rows: &[Description]) {
     let or_dash = |items: &[String]| if items.is_empty() { "-".to_owned() } else { items.join(",") };
     let digest = |text: &str| text.trim_start_matches("sha256:").chars().take(12).collect::<String>();
@@ -80,7 +102,7 @@ fn print_table(rows: &[Description]) {
     for row in rows {
         table.push([
             row.name.clone(),
-            row.kind.to_string(),
+            row.kind.clone(),
             row.version.clone(),
             digest(&row.digest),
             row.state.clone(),
