@@ -48,23 +48,21 @@ pub(crate) fn hosts(
         let Some(text) = settings.get(name).filter(|text| !text.is_empty()) else {
             continue;
         };
-        let url = Url::parse(&text)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-            .ok_or_else(|| {
-                fail(format!(
-                    "the setting {name:?} is not an http or https URL, such as https://host:8443"
-                ))
-            })?;
         let by_operator = settings.is_by_operator(name);
-        let rule = origin(&url);
-        match by_operator {
-            // Written for this plugin by the operator: there is no clearer grant.
-            true => allow.push(rule),
-            false => allow.extend(granted(&rule, spec)?),
-        }
-        if by_operator && let Some(host) = url.host_str().and_then(inside) {
-            private.push(host);
+        for url in urls(&text).map_err(|()| {
+            fail(format!(
+                "the setting {name:?} is not an http or https URL, such as https://host:8443"
+            ))
+        })? {
+            let rule = origin(&url);
+            match by_operator {
+                // Written for this plugin by the operator: there is no clearer grant.
+                true => allow.push(rule),
+                false => allow.extend(granted(&rule, spec)?),
+            }
+            if by_operator && let Some(host) = url.host_str().and_then(inside) {
+                private.push(host);
+            }
         }
     }
     for rule in spec.grants.egress.iter().flatten() {
@@ -80,8 +78,10 @@ pub(crate) fn hosts(
         }
     }
     private.extend(spec.grants.private_network.iter().cloned());
-    allow.sort();
-    allow.dedup();
+    for list in [&mut allow, &mut private] {
+        list.sort();
+        list.dedup();
+    }
     let policy = Policy {
         allow: allow
             .iter()
@@ -181,6 +181,24 @@ fn covers(wide: &str, narrow: &str) -> bool {
                 || wide == narrow
         }
         _ => false,
+    }
+}
+
+/// What an URL in a setting means. Without a scheme it is either, as the plugin chooses.
+fn urls(text: &str) -> Result<Vec<Url>, ()> {
+    let parse = |text: &str| {
+        let url = Url::parse(text).map_err(drop)?;
+        match matches!(url.scheme(), "http" | "https") && url.has_host() {
+            true => Ok(url),
+            false => Err(()),
+        }
+    };
+    match text.contains("://") {
+        true => Ok(vec![parse(text)?]),
+        false => Ok(vec![
+            parse(&format!("https://{text}"))?,
+            parse(&format!("http://{text}"))?,
+        ]),
     }
 }
 

@@ -75,6 +75,14 @@ fn an_url_in_a_setting_grants_that_host_and_port_even_inside() {
 }
 
 #[test]
+fn an_address_without_a_scheme_grants_both() {
+    assert_eq!(
+        line(&["{host}"], json!({"host": "langfuse:3000"}), None),
+        "http://langfuse:3000 https://langfuse:3000 | langfuse"
+    );
+}
+
+#[test]
 fn the_operators_grants_cut_the_manifest_down() {
     let both = |wish: &str, grant: &str| {
         let all = line(&[wish], json!({}), Some(&[grant]));
@@ -136,7 +144,7 @@ fn what_cannot_be_read_is_named() {
             .to_string()
     };
     assert!(
-        error(json!({"host": "cloud.example"}), None)
+        error(json!({"host": "ftp://cloud.example"}), None)
             .contains("the setting \"host\" is not an http")
     );
     assert!(error(json!({}), Some(&["ftp://x"])).contains("grants.egress"));
