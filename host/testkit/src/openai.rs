@@ -1,6 +1,8 @@
 //! How an OpenAI server answers: bodies and stream frames, with fixed ids and usage so that
 //! tests can name the numbers.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde_json::{Value, json};
 
 use crate::http1::Recorded;
@@ -14,6 +16,20 @@ pub const COMPLETION_TOKENS: u64 = 7;
 pub const DEFAULT_TEXT: &str = "The answer is 42.";
 /// The arguments of every tool call.
 pub const TOOL_ARGUMENTS: &str = r#"{"city":"Paris"}"#;
+
+/// The id that all frames of a stream are written with; [`Reply::stream`] puts a fresh one in its
+/// place, so that each answer has its own as a real server's do.
+pub(crate) const STREAM_ID: &str = "chatcmpl-of-this-stream";
+
+/// An id no other answer of this process has.
+pub(crate) fn fresh_id() -> String {
+    static ANSWERS: AtomicU64 = AtomicU64::new(1);
+    format!(
+        "chatcmpl-{:06}-{}",
+        std::process::id(),
+        ANSWERS.fetch_add(1, Ordering::Relaxed)
+    )
+}
 
 /// What the fake model says: a fixed text, or (`None`) what the caller said last.
 #[derive(Clone, Debug)]
@@ -144,8 +160,13 @@ fn completion(body: &Value, model: &str, persona: &Persona) -> Reply {
         .text
         .clone()
         .unwrap_or_else(|| body["prompt"].as_str().unwrap_or_default().to_owned());
+    let id = if body["stream"] == true {
+        STREAM_ID.to_owned()
+    } else {
+        fresh_id()
+    };
     let object = |text: &str, finish: Option<&str>| {
-        json!({"id": "cmpl-fake", "object": "text_completion", "created": 1_700_000_000, "model": model,
+        json!({"id": id, "object": "text_completion", "created": 1_700_000_000, "model": model,
             "choices": [{"index": 0, "text": text, "logprobs": null, "finish_reason": finish}]})
     };
     if body["stream"] != true {
@@ -244,7 +265,7 @@ fn last_message(body: &Value) -> String {
 }
 
 fn chat_body(model: &str, message: &Value, finish: &str) -> Value {
-    json!({"id": "chatcmpl-fake", "object": "chat.completion", "created": 1_700_000_000, "model": model,
+    json!({"id": fresh_id(), "object": "chat.completion", "created": 1_700_000_000, "model": model,
         "choices": [{"index": 0, "message": message, "logprobs": null, "finish_reason": finish}],
         "usage": usage(), "system_fingerprint": "fp_fake"})
 }
@@ -256,7 +277,7 @@ fn frame(model: &str, delta: &Value, finish: Option<&str>) -> String {
 }
 
 fn chunk_object(model: &str) -> Value {
-    json!({"id": "chatcmpl-fake", "object": "chat.completion.chunk", "created": 1_700_000_000,
+    json!({"id": STREAM_ID, "object": "chat.completion.chunk", "created": 1_700_000_000,
         "model": model, "system_fingerprint": "fp_fake", "choices": []})
 }
 

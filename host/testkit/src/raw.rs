@@ -79,6 +79,21 @@ impl RawConnection {
             .expect("the server answers or closes")
     }
 
+    /// Sends `bytes` again and again, `times` at most, until the server answers or closes; how
+    /// often it took them. The answer is read with [`response`](Self::response).
+    pub async fn send_until_answered(&mut self, bytes: &[u8], times: usize) -> usize {
+        for sent in 0..times {
+            if !self.send(bytes).await {
+                return sent;
+            }
+            let answered = tokio::time::timeout(Duration::ZERO, self.more()).await;
+            if answered.is_ok() {
+                return sent + 1;
+            }
+        }
+        times
+    }
+
     /// True when the server closes within `limit`.
     pub async fn closes_within(&mut self, limit: Duration) -> bool {
         tokio::time::timeout(limit, async { while self.more().await {} })

@@ -182,9 +182,11 @@ impl Reply {
         let mut head = head(200, &[("content-type", "text/event-stream; charset=utf-8")]);
         head.push_str("transfer-encoding: chunked\r\n\r\n");
         let mut steps = vec![Step::Write(head.into())];
+        let id = openai::fresh_id();
         for frame in frames {
             steps.extend(gate.cloned().map(Step::Gate));
-            let frame = format!("data: {}\n\n", frame.as_ref());
+            let frame = frame.as_ref().replace(openai::STREAM_ID, &id);
+            let frame = format!("data: {frame}\n\n");
             steps.push(Step::Write(chunk(&frame)));
         }
         Self::of(Answer::Steps(steps))

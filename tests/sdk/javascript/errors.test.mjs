@@ -12,7 +12,6 @@ const classes = [
   ["bad-key", OpenAI.AuthenticationError, 401],
   ["forbidden", OpenAI.PermissionDeniedError, 403],
   ["not-found", OpenAI.NotFoundError, 404],
-  ["unprocessable", OpenAI.UnprocessableEntityError, 422],
   ["rate-limited", OpenAI.RateLimitError, 429],
   ["broken", OpenAI.InternalServerError, 500],
 ];

@@ -10,7 +10,6 @@ CLASSES = [
     ("bad-key", openai.AuthenticationError, 401, "Incorrect API key provided"),
     ("forbidden", openai.PermissionDeniedError, 403, "not for you"),
     ("not-found", openai.NotFoundError, 404, "does not exist"),
-    ("unprocessable", openai.UnprocessableEntityError, 422, "cannot process"),
     ("rate-limited", openai.RateLimitError, 429, "Rate limit reached"),
     ("broken", openai.InternalServerError, 500, "The server had an error"),
 ]

@@ -82,6 +82,11 @@ const BODIES: [(&str, &str); 16] = [
 
 async fn stage() -> Stage {
     let upstream = FakeUpstream::start().await;
+    // A canned answer: the fake's own parser refuses what some of these bodies hold.
+    upstream.always(Reply::json(
+        200,
+        &openai::chat_completion("gpt-4o-mini", "hi"),
+    ));
     let config = format!(
         "model_list:\n  - model_name: fast\n    litellm_params: {{model: openai/gpt-4o-mini, api_base: '{}', api_key: k}}\n\
          general_settings: {{master_key: {MASTER_KEY}}}\n",

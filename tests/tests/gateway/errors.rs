@@ -69,7 +69,8 @@ async fn a_missing_field_is_named() {
     assert!(stage.upstream.requests().is_empty());
 }
 
-/// Upstream status, its `type` and `code`; the status and class the client must see.
+/// Upstream status, its `type` and `code`; the status and class the client must see (LiteLLM maps
+/// OpenAI's 422 to 400).
 const UPSTREAM_ERRORS: [(u16, &str, Option<&str>, u16, &str); 9] = [
     (400, "invalid_request_error", None, 400, "BadRequestError"),
     (
@@ -87,13 +88,7 @@ const UPSTREAM_ERRORS: [(u16, &str, Option<&str>, u16, &str); 9] = [
         404,
         "NotFoundError",
     ),
-    (
-        422,
-        "invalid_request_error",
-        None,
-        422,
-        "UnprocessableEntityError",
-    ),
+    (422, "invalid_request_error", None, 400, "BadRequestError"),
     (
         429,
         "tokens",

@@ -135,10 +135,16 @@ async fn health_calls_every_deployment_and_tells_the_sick_from_the_healthy() {
     stage.upstream.on_model("claude", failing);
     let answer = stage.client.get("/health").await;
     let health = answer.ok();
-    assert_eq!(health["unhealthy_count"], 1, "{health}");
     assert!(health["healthy_count"].as_u64() >= Some(2), "{health}");
-    let sick = &health["unhealthy_endpoints"][0];
-    assert_eq!(sick["model"], "openai/claude", "{health}");
+    let sick = health["unhealthy_endpoints"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    let sick: Vec<&Value> = sick
+        .filter(|endpoint| endpoint["model"] == "openai/claude")
+        .collect();
+    assert_eq!(sick.len(), 1, "{health}");
+    let sick = sick[0];
     assert!(
         sick["error"]
             .as_str()

@@ -109,7 +109,8 @@ async fn the_answer_carries_litellms_headers() {
     let client = stage
         .client
         .clone()
-        .header("x-litellm-call-id", "call-of-the-test");
+        .header("x-litellm-call-id", "call-of-the-test")
+        .header("origin", "https://app.example");
     let answer = client.chat(&chat("gpt-4o")).await;
     answer.ok();
 

@@ -127,7 +127,20 @@ async fn a_bad_config_is_refused_with_its_errors_and_the_old_one_serves_on() {
         );
         stage.client.chat(&chat("gpt-4o")).await.ok();
     }
-    stage.gateway.wait_for_log("num_retries").await;
+}
+
+#[tokio::test]
+async fn who_asked_by_signal_finds_the_errors_in_the_log() {
+    let stage = Stage::plain().await;
+    let config =
+        base_config(&stage.upstream.api_base()).replace("num_retries: 0", "num_retries: [many]");
+    stage.gateway.write_config(&config);
+    stage.gateway.signal(Signal::HangUp).await;
+    stage
+        .gateway
+        .wait_for_log("router_settings.num_retries")
+        .await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
 }
 
 #[tokio::test]

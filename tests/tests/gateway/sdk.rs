@@ -55,10 +55,6 @@ fn scenarios(upstream: &FakeUpstream) {
             ),
         )
         .on_model(
-            "unprocessable",
-            Reply::error(422, "invalid_request_error", None, "cannot process"),
-        )
-        .on_model(
             "rate-limited",
             Reply::status(
                 429,
