@@ -72,6 +72,10 @@ impl Denial {
     }
 }
 
+/// The kind's trait by the name the export macro uses.
+#[doc(hidden)]
+pub use self::Authenticator as Plugin;
+
 /// Makes the component export this authenticator. Once per crate.
 #[macro_export]
 macro_rules! export_authenticator {

@@ -63,6 +63,10 @@ impl StreamGuard for NoStream {
     }
 }
 
+/// The kind's trait by the name the export macro uses.
+#[doc(hidden)]
+pub use self::Guardrail as Plugin;
+
 /// Makes the component export this guardrail. Once per crate.
 #[macro_export]
 macro_rules! export_guardrail {

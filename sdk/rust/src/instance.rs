@@ -52,7 +52,13 @@ macro_rules! export_kind {
                 }
             }
 
-            // Natively there is nobody to export to, and the symbols would be of no use to tests.
+            // Natively there is nobody to export to. The plugin counts as used all the same.
+            #[cfg(not(target_arch = "wasm32"))]
+            const _: fn(
+                <$plugin as $crate::$kind::Plugin>::Settings,
+            ) -> ::std::result::Result<$plugin, $crate::Error> =
+                <$plugin as $crate::$kind::Plugin>::new;
+
             #[cfg(target_arch = "wasm32")]
             type Exported = $crate::$kind::Export<$plugin>;
             #[cfg(target_arch = "wasm32")]

@@ -60,6 +60,10 @@ impl Outcome {
     }
 }
 
+/// The kind's trait by the name the export macro uses.
+#[doc(hidden)]
+pub use self::LogSink as Plugin;
+
 /// Makes the component export this log sink. Once per crate.
 #[macro_export]
 macro_rules! export_log_sink {
