@@ -152,8 +152,8 @@ fn map(engine: &Engine, file: &File, path: &Path) -> Result<Component, String> {
     #[cfg(target_os = "linux")]
     let path = {
         use std::os::fd::AsRawFd;
-        let _ = path;
-        PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+        let same = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        if same.exists() { same } else { path.to_owned() }
     };
     #[cfg(not(target_os = "linux"))]
     let _ = file;

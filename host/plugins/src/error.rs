@@ -43,23 +43,6 @@ pub struct CallError {
     pub fault: Fault,
 }
 
-impl CallError {
-    /// Whether the same call may work a little later: the plugin is busy or resting, was slow, or says
-    /// that the other side is unavailable.
-    #[must_use]
-    pub fn is_temporary(&self) -> bool {
-        matches!(
-            self.fault,
-            Fault::Timeout { .. }
-                | Fault::Overloaded
-                | Fault::BreakerOpen { .. }
-                | Fault::Unloaded(_)
-                | Fault::Trap { .. }
-                | Fault::Plugin(PluginError::Unavailable(_))
-        )
-    }
-}
-
 /// What happened to a call.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]

@@ -80,6 +80,11 @@ impl<B: Bindings> Pool<B> {
             engine,
             tasks,
         } = parts;
+        // A plugin of this name before a reload may have left another value.
+        context
+            .metrics
+            .breaker
+            .set(BreakerState::Closed.as_number());
         Ok(Self {
             calls: Arc::new(Semaphore::new(bounds.instances)),
             streams: Arc::new(Semaphore::new(bounds.streams)),

@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -17,7 +18,7 @@ use wasmtime_wasi_http::{
     Error, RequestOptions, Result as HttpResult, WasiBody, WasiHttpCtx, WasiHttpCtxView,
     WasiHttpHooks, WasiHttpView,
 };
-use witgate_outbound::Body;
+use witgate_outbound::{Body, IdleTimeout, StalledError};
 
 use super::Context;
 use super::log::Level;
@@ -110,8 +111,8 @@ impl WasiHttpHooks for Hooks {
         let context = self.context.clone();
         Box::new(async move {
             let options = options.unwrap_or_default();
-            let sending = send(&context, request);
-            let response = match options.first_byte_timeout.or(options.connect_timeout) {
+            let sending = send(&context, request, options.between_bytes_timeout);
+            let response = match options.first_byte_timeout {
                 Some(limit) => tokio::time::timeout(limit, sending)
                     .await
                     .map_err(|_| Error::HttpResponseTimeout)??,
@@ -123,9 +124,14 @@ impl WasiHttpHooks for Hooks {
     }
 }
 
+/// Longest silence of a response whose reader sets no limit; calls end long before.
+const IDLE_MAX: Duration = Duration::from_secs(3600);
+
+/// The call's own deadline bounds the whole; `idle` is what the plugin wants beyond that.
 async fn send(
     context: &Context,
     request: http::Request<WasiBody>,
+    idle: Option<Duration>,
 ) -> HttpResult<http::Response<WasiBody>> {
     let outgoing = &context.outgoing;
     let _slot = outgoing.slot().await.map_err(wasi_error)?;
@@ -133,13 +139,17 @@ async fn send(
     let response = outgoing.send(request).await.map_err(wasi_error)?;
     let max = outgoing.response_max;
     Ok(response.map(|body| {
+        let body = IdleTimeout::new(body, idle.unwrap_or(IDLE_MAX));
         let body = Limited::new(body, max);
-        body.map_err(
-            move |error| match error.is::<http_body_util::LengthLimitError>() {
-                true => Error::HttpResponseBodySize(Some(max as u64)),
-                false => Error::HttpResponseIncomplete,
-            },
-        )
+        body.map_err(move |error| {
+            if error.is::<http_body_util::LengthLimitError>() {
+                Error::HttpResponseBodySize(Some(max as u64))
+            } else if error.is::<StalledError>() {
+                Error::ConnectionReadTimeout
+            } else {
+                Error::HttpResponseIncomplete
+            }
+        })
         .boxed_unsync()
     }))
 }

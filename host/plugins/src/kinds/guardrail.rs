@@ -177,7 +177,12 @@ impl Guardrail {
                 Box::pin(check(store, plugin, call, body))
             })
             .await?;
-        Verdict::try_from(verdict).map_err(|error| broken(&self.pool, CHECK, error))
+        match Verdict::try_from(verdict) {
+            Ok(Verdict::CouldNotJudge(why)) => {
+                Ok(Verdict::CouldNotJudge(self.pool.context.log.clean(&why)))
+            }
+            other => other.map_err(|error| broken(&self.pool, CHECK, error)),
+        }
     }
 
     /// Starts the inspection of a streamed answer. `None`: this guardrail wants the whole answer.

@@ -89,10 +89,7 @@ impl LogSink {
     /// Delivers a batch.
     ///
     /// # Errors
-    /// When the plugin did not say what became of the batch. [`PluginError::Unavailable`] and faults of
-    /// the gateway's own making are worth another try, see [`CallError::is_temporary`].
-    ///
-    /// [`PluginError::Unavailable`]: crate::PluginError::Unavailable
+    /// When the plugin did not say what became of the batch.
     pub async fn deliver(&self, batch: &[Event<'_>]) -> Result<Outcome, CallError> {
         let length = batch.len();
         let bytes: usize = batch
