@@ -317,3 +317,6 @@ fn response_too_large(limit: usize) -> Failed {
 pub fn assembler() -> StreamAssembler {
     StreamAssembler::new(witgate_wire::stream::DEFAULT_ASSEMBLED_MAX_BYTES)
 }
+
+#[cfg(test)]
+mod tests;

@@ -156,3 +156,6 @@ impl Drop for Finish {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

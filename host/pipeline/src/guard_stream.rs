@@ -316,3 +316,6 @@ pub async fn open(
     let chain = (!guards.is_empty()).then(|| GuardChain::new(snapshot, guards, started));
     Ok(Opened::Pieces(chain))
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,8 @@ mod guard_stream;
 mod mock;
 mod probe;
 mod stream;
+#[cfg(test)]
+mod testing;
 
 pub use exchange::{Arrival, BodyFault};
 pub use failure::{Case, Failure};

@@ -144,3 +144,6 @@ fn embeddings(x: &Exchange, request: &RequestView, mocked: &Value) -> Bytes {
     });
     body.to_string().into()
 }
+
+#[cfg(test)]
+mod tests;

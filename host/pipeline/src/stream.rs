@@ -331,3 +331,6 @@ pub(crate) fn own_chunk_with(x: &Exchange, like: Option<&ChunkView>, choices: &s
 pub(crate) fn broken(class: ErrorClass, text: &str) -> Failure {
     Failure::new(Case::Upstream(class), format!("litellm.{}: {text}", class.name()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,3 +18,6 @@ pub(super) fn admit(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     }
     Ok(Flow::Continue)
 }
+
+#[cfg(test)]
+mod tests;

@@ -282,3 +282,5 @@ fn enriched(x: &Exchange, failure: Option<Failure>) -> Failure {
     failure
 }
 
+#[cfg(test)]
+mod tests;

@@ -39,3 +39,6 @@ fn follow_model(x: &mut Exchange) -> Result<(), Failure> {
     x.model = model;
     authorize::check_model(x)
 }
+
+#[cfg(test)]
+mod tests;

@@ -256,3 +256,6 @@ fn delta_of(message: Raw<'_>) -> String {
     }
     format!("{{{}}}", members.join(","))
 }
+
+#[cfg(test)]
+mod tests;

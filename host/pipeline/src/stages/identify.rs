@@ -170,3 +170,6 @@ fn unknown_key(key: &str) -> Failure {
     );
     refuse(Case::UnknownKey, &text).param("key")
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,3 +104,6 @@ pub(super) fn unknown_model(route: &str, model: &str) -> Failure {
     );
     Failure::new(Case::UnknownModel, message)
 }
+
+#[cfg(test)]
+mod tests;

@@ -234,3 +234,6 @@ fn caller(x: &Exchange) -> Caller {
         ..Caller::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -168,3 +168,6 @@ fn number(headers: &mut HeaderMap, name: &'static str, value: u32) {
 fn millis(headers: &mut HeaderMap, name: &'static str, duration: std::time::Duration) {
     text(headers, name, &format!("{:.3}", duration.as_secs_f64() * 1e3));
 }
+
+#[cfg(test)]
+mod tests;
