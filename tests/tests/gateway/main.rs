@@ -21,6 +21,7 @@ mod spend;
 mod streaming;
 mod transport;
 
+mod custom_plugins;
 mod examples;
 mod guardrails;
 mod hostile;
