@@ -121,3 +121,32 @@ async fn the_environment_is_empty_but_for_what_is_granted() {
     }
     assert_eq!(denials("cap-env", "env"), 1.0);
 }
+
+#[tokio::test]
+async fn http_through_wasi_has_the_same_client_and_the_same_policy() {
+    let (granted, other) = (
+        Recorder::start(Reply::status(204, &[], "")).await,
+        Recorder::start(Reply::status(204, &[], "")).await,
+    );
+    let asking = |name: &'static str, target: String| {
+        let settings = json!({"granted": granted.origin(), "target": target});
+        guardrail(name, "hostile-wasi-http", settings)
+    };
+    let reaching = asking("cap-wasi", granted.authority()).await;
+    for _ in 0..3 {
+        match check(&reaching, "x").await.unwrap() {
+            Verdict::Block(block) => assert_eq!(block.message, "status 204"),
+            verdict => panic!("{verdict:?}"),
+        }
+    }
+    assert_eq!(granted.requests().last().path(), "/from-wasi");
+    assert_eq!(granted.connections(), 1, "the connection is kept");
+
+    let refused = asking("cap-wasi-denied", other.authority()).await;
+    match check(&refused, "x").await.unwrap() {
+        Verdict::CouldNotJudge(why) => assert_eq!(why, "ErrorCode::HttpRequestDenied"),
+        verdict => panic!("{verdict:?}"),
+    }
+    assert_eq!(other.connections(), 0);
+    assert_eq!(denials("cap-wasi-denied", "egress"), 1.0);
+}
