@@ -4,14 +4,19 @@ use witgate_wire::errors::CompatErrors;
 use crate::testing::{Setup, World, chat, completion, embedding};
 
 fn mocked(json: &str) -> World {
-    Setup::new().with(|_, target| target.mock = Some(json.to_owned())).build()
+    Setup::new()
+        .with(|_, target| target.mock = Some(json.to_owned()))
+        .build()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_mocked_text_answers_without_an_upstream() {
     let world = mocked("\"hello there\"");
     let answer = world.send(chat(json!({}))).await;
-    assert_eq!(answer.json()["choices"][0]["message"]["content"], "hello there");
+    assert_eq!(
+        answer.json()["choices"][0]["message"]["content"],
+        "hello there"
+    );
     assert_eq!(answer.json()["object"], "chat.completion");
     assert_eq!(answer.json()["model"], "gpt-4o");
     let answer = world.send(completion(json!({}))).await;
@@ -19,7 +24,10 @@ async fn a_mocked_text_answers_without_an_upstream() {
     assert_eq!(answer.json()["object"], "text_completion");
     assert_eq!(world.upstream.calls(), 0);
     for record in world.records().await {
-        assert_eq!((record.usage.prompt_tokens, record.usage.completion_tokens), (10, 20));
+        assert_eq!(
+            (record.usage.prompt_tokens, record.usage.completion_tokens),
+            (10, 20)
+        );
     }
 }
 
@@ -35,25 +43,43 @@ async fn a_mocked_stream_comes_in_words_and_ends_properly() {
         assert_eq!(events[3]["choices"][0]["finish_reason"], "stop");
         assert_eq!(events.len(), if asked { 6 } else { 5 }, "{events:#?}");
     }
-    assert!(world.records().await.iter().all(|r| r.usage.total_tokens == 30 && r.succeeded()));
+    assert!(
+        world
+            .records()
+            .await
+            .iter()
+            .all(|r| r.usage.total_tokens == 30 && r.succeeded())
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn mocked_embeddings_have_one_vector_per_input() {
     let world = mocked("[0.5, 1.5]");
     let answer = world.send(embedding(json!({"input": ["a", "b"]}))).await;
-    let vectors: Vec<_> = answer.json()["data"].as_array().unwrap().iter().map(|d| d["embedding"].clone()).collect();
+    let vectors: Vec<_> = answer.json()["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|d| d["embedding"].clone())
+        .collect();
     assert_eq!(vectors, [json!([0.5, 1.5]), json!([0.5, 1.5])]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_mocked_exception_fails_with_its_status() {
-    for (name, status) in [("RateLimitError", 429), ("ContextWindowExceededError", 400), ("InternalServerError", 500)] {
+    for (name, status) in [
+        ("RateLimitError", 429),
+        ("ContextWindowExceededError", 400),
+        ("InternalServerError", 500),
+    ] {
         for stream in [false, true] {
             let world = mocked(&format!("\"litellm.{name}\""));
             let answer = world.send(chat(json!({"stream": stream}))).await;
             assert_eq!(answer.status, status, "{name}");
-            assert!(answer.message().starts_with(&format!("litellm.{name}: ")), "{answer:?}");
+            assert!(
+                answer.message().starts_with(&format!("litellm.{name}: ")),
+                "{answer:?}"
+            );
             assert_eq!(world.failure().await.class, name);
         }
     }

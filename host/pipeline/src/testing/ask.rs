@@ -19,12 +19,22 @@ pub fn chat(extra: Value) -> Arrival {
 
 /// A text completion.
 pub fn completion(extra: Value) -> Arrival {
-    arrival(Endpoint::Completions, "/completions", json!({"model": "gpt-4o", "prompt": "hi"}), extra)
+    arrival(
+        Endpoint::Completions,
+        "/completions",
+        json!({"model": "gpt-4o", "prompt": "hi"}),
+        extra,
+    )
 }
 
 /// A call for embeddings.
 pub fn embedding(extra: Value) -> Arrival {
-    arrival(Endpoint::Embeddings, "/embeddings", json!({"model": "gpt-4o", "input": "hi"}), extra)
+    arrival(
+        Endpoint::Embeddings,
+        "/embeddings",
+        json!({"model": "gpt-4o", "input": "hi"}),
+        extra,
+    )
 }
 
 /// The same call with these headers.
@@ -73,11 +83,18 @@ impl Answer {
                     }
                 };
                 // Tokio's time is paused: a stream that hangs fails at once.
-                tokio::time::timeout(Duration::from_secs(100_000), read).await.expect("a stream that ends");
+                tokio::time::timeout(Duration::from_secs(100_000), read)
+                    .await
+                    .expect("a stream that ends");
                 (text, true)
             }
         };
-        Answer { status: reply.status.as_u16(), headers: reply.headers, text, is_stream }
+        Answer {
+            status: reply.status.as_u16(),
+            headers: reply.headers,
+            text,
+            is_stream,
+        }
     }
 
     /// The body.
@@ -92,26 +109,37 @@ impl Answer {
 
     /// The words of the error.
     pub fn message(&self) -> String {
-        self.error()["message"].as_str().unwrap_or_default().to_owned()
+        self.error()["message"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// A header; empty when it is absent.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     /// The data of a stream's events, `[DONE]` as a string.
     pub fn events(&self) -> Vec<Value> {
         assert!(self.is_stream, "{self:?}");
-        let data = self.text.split("\n\n").filter_map(|frame| frame.strip_prefix("data: "));
-        data.map(|data| serde_json::from_str(data).unwrap_or_else(|_| data.into())).collect()
+        let data = self
+            .text
+            .split("\n\n")
+            .filter_map(|frame| frame.strip_prefix("data: "));
+        data.map(|data| serde_json::from_str(data).unwrap_or_else(|_| data.into()))
+            .collect()
     }
 
     /// The text that a stream's chunks add up to.
     pub fn content(&self) -> String {
         let text = |event: &Value| {
             let choice = &event["choices"][0];
-            let text = choice["delta"]["content"].as_str().or_else(|| choice["text"].as_str());
+            let text = choice["delta"]["content"]
+                .as_str()
+                .or_else(|| choice["text"].as_str());
             text.unwrap_or_default().to_owned()
         };
         self.events().iter().map(text).collect()

@@ -33,7 +33,12 @@ impl FakeGuard {
     pub fn new(
         judge: impl Fn(&dyn BodyView) -> Result<Verdict, PluginFault> + Send + Sync + 'static,
     ) -> FakeGuard {
-        FakeGuard { judge: Box::new(judge), streams: Streams::Whole, gate: None, asked: Mutex::default() }
+        FakeGuard {
+            judge: Box::new(judge),
+            streams: Streams::Whole,
+            gate: None,
+            asked: Mutex::default(),
+        }
     }
 
     pub fn allow() -> FakeGuard {
@@ -43,7 +48,10 @@ impl FakeGuard {
     /// Masks `secret` in every text, and finds one `SECRET`.
     pub fn mask() -> FakeGuard {
         FakeGuard::new(|body| {
-            let texts = body.texts().into_iter().filter(|text| text.text.contains("secret"));
+            let texts = body
+                .texts()
+                .into_iter()
+                .filter(|text| text.text.contains("secret"));
             let edit = |t: crate::ports::BodyText| Edit::Text {
                 pointer: t.pointer,
                 text: t.text.replace("secret", "***"),
@@ -52,12 +60,20 @@ impl FakeGuard {
             if edits.is_empty() {
                 return Ok(Verdict::Allow);
             }
-            Ok(Verdict::Edit { edits, findings: vec![finding()] })
+            Ok(Verdict::Edit {
+                edits,
+                findings: vec![finding()],
+            })
         })
     }
 
     pub fn edit(edits: Vec<Edit>) -> FakeGuard {
-        FakeGuard::new(move |_| Ok(Verdict::Edit { edits: edits.clone(), findings: Vec::new() }))
+        FakeGuard::new(move |_| {
+            Ok(Verdict::Edit {
+                edits: edits.clone(),
+                findings: Vec::new(),
+            })
+        })
     }
 
     pub fn block() -> FakeGuard {
@@ -75,12 +91,18 @@ impl FakeGuard {
     /// A guardrail of streams: lets whole words out, `secret` as `***`; `bomb` is blocked, `trap` is
     /// a fault.
     pub fn of_words() -> FakeGuard {
-        FakeGuard { streams: Streams::Pieces, ..FakeGuard::allow() }
+        FakeGuard {
+            streams: Streams::Pieces,
+            ..FakeGuard::allow()
+        }
     }
 
     /// Cannot even open a stream.
     pub fn faulty_streams() -> FakeGuard {
-        FakeGuard { streams: Streams::Faulty, ..FakeGuard::allow() }
+        FakeGuard {
+            streams: Streams::Faulty,
+            ..FakeGuard::allow()
+        }
     }
 
     /// Judges when it is notified.
@@ -91,7 +113,10 @@ impl FakeGuard {
 }
 
 pub fn finding() -> Finding {
-    Finding { kind: "SECRET".to_owned(), count: 1 }
+    Finding {
+        kind: "SECRET".to_owned(),
+        count: 1,
+    }
 }
 
 fn block() -> Block {
@@ -105,18 +130,22 @@ fn block() -> Block {
 
 #[async_trait]
 impl Guardrail for FakeGuard {
-    async fn check(&self, call: GuardCall, body: Arc<dyn BodyView>) -> Result<Verdict, PluginFault> {
-        self.asked.lock().unwrap().push((call, body.raw().into_owned()));
+    async fn check(
+        &self,
+        call: GuardCall,
+        body: Arc<dyn BodyView>,
+    ) -> Result<Verdict, PluginFault> {
+        self.asked
+            .lock()
+            .unwrap()
+            .push((call, body.raw().into_owned()));
         if let Some(gate) = &self.gate {
             gate.notified().await;
         }
         (self.judge)(&*body)
     }
 
-    async fn open_stream(
-        &self,
-        _: GuardCall,
-    ) -> Result<Option<Box<dyn StreamGuard>>, PluginFault> {
+    async fn open_stream(&self, _: GuardCall) -> Result<Option<Box<dyn StreamGuard>>, PluginFault> {
         match self.streams {
             Streams::Whole => Ok(None),
             Streams::Pieces => Ok(Some(Box::new(Words::default()))),
@@ -160,7 +189,14 @@ impl StreamGuard for Words {
     }
 
     async fn findings(&mut self) -> Vec<Finding> {
-        if self.masked == 0 { Vec::new() } else { vec![Finding { count: self.masked, ..finding() }] }
+        if self.masked == 0 {
+            Vec::new()
+        } else {
+            vec![Finding {
+                count: self.masked,
+                ..finding()
+            }]
+        }
     }
 }
 
@@ -173,7 +209,10 @@ pub struct FakeAuth {
 
 impl FakeAuth {
     pub fn new(decision: Result<AuthDecision, PluginFault>) -> FakeAuth {
-        FakeAuth { decision, asked: Mutex::default() }
+        FakeAuth {
+            decision,
+            asked: Mutex::default(),
+        }
     }
 }
 

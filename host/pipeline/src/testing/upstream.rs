@@ -52,33 +52,51 @@ impl Script {
 
     /// An error answer in OpenAI's shape.
     pub fn error(status: u16, message: &str) -> Script {
-        Script::json(status, &json!({"error": {"message": message, "type": "t", "code": null}}))
+        Script::json(
+            status,
+            &json!({"error": {"message": message, "type": "t", "code": null}}),
+        )
     }
 
     /// A stream of these pieces, each as it is.
     pub fn stream<T: Into<String>>(pieces: impl IntoIterator<Item = T>) -> Script {
         let script = Script::head(200, "text/event-stream");
-        pieces.into_iter().fold(script, |script, piece| script.piece(piece.into()))
+        pieces
+            .into_iter()
+            .fold(script, |script, piece| script.piece(piece.into()))
     }
 
     /// No answer at all.
     pub fn no_answer(kind: UpstreamErrorKind) -> Script {
         let message = format!("{kind:?}: no answer");
-        Script { head: Err(Some(UpstreamError { kind, message })), ..Script::head(0, "x") }
+        Script {
+            head: Err(Some(UpstreamError { kind, message })),
+            ..Script::head(0, "x")
+        }
     }
 
     /// Silence.
     pub fn silent() -> Script {
-        Script { head: Err(None), ..Script::head(0, "x") }
+        Script {
+            head: Err(None),
+            ..Script::head(0, "x")
+        }
     }
 
     fn head(status: u16, media_type: &'static str) -> Script {
-        let script = Script { head: Ok(status), headers: HeaderMap::new(), steps: VecDeque::new() };
+        let script = Script {
+            head: Ok(status),
+            headers: HeaderMap::new(),
+            steps: VecDeque::new(),
+        };
         script.header("content-type", media_type)
     }
 
     pub fn header(mut self, name: &'static str, value: &str) -> Script {
-        self.headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        self.headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_str(value).unwrap(),
+        );
         self
     }
 
@@ -128,7 +146,8 @@ pub fn chunk(text: &str) -> String {
 /// The frame that carries the usage alone.
 pub fn usage_chunk(prompt: u64, completion: u64) -> String {
     let total = prompt + completion;
-    let usage = json!({"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total});
+    let usage =
+        json!({"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total});
     frame(json!([]), &usage)
 }
 
@@ -167,7 +186,9 @@ impl FakeUpstream {
 
     /// The model names asked for, in order.
     pub fn models(&self) -> Vec<String> {
-        (0..self.calls()).map(|i| self.body(i)["model"].as_str().unwrap().to_owned()).collect()
+        (0..self.calls())
+            .map(|i| self.body(i)["model"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// Calls that were dropped before their end.

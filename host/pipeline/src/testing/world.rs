@@ -37,11 +37,18 @@ impl Setup {
     }
 
     pub fn empty() -> Setup {
-        let backoff = BackoffSettings { jitter_s: 0.0, ..BackoffSettings::default() };
+        let backoff = BackoffSettings {
+            jitter_s: 0.0,
+            ..BackoffSettings::default()
+        };
         Setup {
             specs: Vec::new(),
             targets: Vec::new(),
-            routing: RoutingSettings { num_retries: 0, backoff, ..RoutingSettings::default() },
+            routing: RoutingSettings {
+                num_retries: 0,
+                backoff,
+                ..RoutingSettings::default()
+            },
             access: Access::default(),
             settings: settings(),
             guardrails: Vec::new(),
@@ -64,7 +71,10 @@ impl Setup {
 
     /// Changes the deployment added last.
     pub fn with(mut self, change: impl FnOnce(&mut DeploymentSpec, &mut Target)) -> Setup {
-        change(self.specs.last_mut().unwrap(), self.targets.last_mut().unwrap());
+        change(
+            self.specs.last_mut().unwrap(),
+            self.targets.last_mut().unwrap(),
+        );
         self
     }
 
@@ -84,7 +94,10 @@ impl Setup {
         self.guardrails.push(GuardrailEntry {
             name: name.to_owned(),
             provider: "fake".to_owned(),
-            modes: Modes { default: vec![phase], by_tag: Vec::new() },
+            modes: Modes {
+                default: vec![phase],
+                by_tag: Vec::new(),
+            },
             default_on: true,
             fail,
             plugin: guard.clone(),
@@ -119,7 +132,11 @@ impl Setup {
     }
 
     pub fn build(self) -> World {
-        let slots = self.settings.slots.clone().map(|slots| (slots.available_permits(), slots));
+        let slots = self
+            .settings
+            .slots
+            .clone()
+            .map(|slots| (slots.available_permits(), slots));
         let snapshot = Snapshot {
             routing: witgate_routing::Snapshot::build(self.specs, self.routing),
             targets: self.targets,
@@ -137,7 +154,12 @@ impl Setup {
             metrics: Metrics::new(&mut prometheus_client::registry::Registry::default()),
             tasks: TaskTracker::new(),
         };
-        World { gateway: Arc::new(gateway), upstream: self.upstream, recorder, slots }
+        World {
+            gateway: Arc::new(gateway),
+            upstream: self.upstream,
+            recorder,
+            slots,
+        }
     }
 }
 
@@ -160,11 +182,18 @@ fn settings() -> Settings {
 fn target(upstream: &Arc<FakeUpstream>, model: &str) -> Target {
     let url = |path| Uri::try_from(format!("http://upstream.test/v1/{path}")).unwrap();
     let mut headers = HeaderMap::new();
-    headers.insert("authorization", HeaderValue::from_static("Bearer sk-upstream"));
+    headers.insert(
+        "authorization",
+        HeaderValue::from_static("Bearer sk-upstream"),
+    );
     Target {
         upstream: upstream.clone(),
         unavailable: None,
-        urls: [url("chat/completions"), url("completions"), url("embeddings")],
+        urls: [
+            url("chat/completions"),
+            url("completions"),
+            url("embeddings"),
+        ],
         api_base: "http://upstream.test/v1".to_owned(),
         headers,
         defaults: Vec::new(),
@@ -225,7 +254,10 @@ impl World {
     /// The failure in the record of the one call that was made.
     pub async fn failure(&self) -> FailureEvent {
         let record = self.record().await;
-        record.failure().cloned().unwrap_or_else(|| panic!("a failure: {record:#?}"))
+        record
+            .failure()
+            .cloned()
+            .unwrap_or_else(|| panic!("a failure: {record:#?}"))
     }
 }
 
@@ -236,6 +268,8 @@ impl Recorder for Records {
     fn record(&self, completed: Completed) {
         self.0.lock().unwrap().push(completed);
     }
+
+    fn record_attempt(&self, _: Completed) {}
 }
 
 struct NoTrace;

@@ -11,7 +11,9 @@ use crate::testing::{FakeGuard, Script, Setup, chat, chunk, done};
 async fn a_call_without_a_free_slot_is_told_to_try_again() {
     let world = Setup::new().slots(1).build();
     let gate = Arc::new(Notify::new());
-    world.upstream.then(Script::stream([chunk("a")]).then_wait(&gate).piece(done()));
+    world
+        .upstream
+        .then(Script::stream([chunk("a")]).then_wait(&gate).piece(done()));
     let first = world.open(chat(json!({"stream": true}))).await;
     let refused = world.send(chat(json!({}))).await;
     assert_eq!((refused.status, refused.header("retry-after")), (503, "1"));
@@ -19,9 +21,19 @@ async fn a_call_without_a_free_slot_is_told_to_try_again() {
     drop(first);
     assert_eq!(world.send(chat(json!({}))).await.status, 200);
     let records = world.records().await;
-    let mut classes: Vec<_> = records.iter().map(|r| r.failure().map(|f| &*f.class)).collect();
+    let mut classes: Vec<_> = records
+        .iter()
+        .map(|r| r.failure().map(|f| &*f.class))
+        .collect();
     classes.sort_unstable();
-    assert_eq!(classes, [None, Some("ClientDisconnected"), Some("ServiceUnavailableError")]);
+    assert_eq!(
+        classes,
+        [
+            None,
+            Some("ClientDisconnected"),
+            Some("ServiceUnavailableError")
+        ]
+    );
 }
 
 /// [`crate::testing::World::records`] checks after each that the slot is free.
@@ -39,7 +51,10 @@ async fn the_slot_is_free_after_every_kind_of_end() {
         world.send(chat(json!({"stream": number >= 2}))).await;
         world.record().await;
     }
-    let blocked = Setup::new().slots(1).guard("g", Phase::PreCall, FailPolicy::Closed, FakeGuard::block());
+    let blocked =
+        Setup::new()
+            .slots(1)
+            .guard("g", Phase::PreCall, FailPolicy::Closed, FakeGuard::block());
     let world = blocked.build();
     assert_eq!(world.send(chat(json!({}))).await.status, 422);
     world.record().await;

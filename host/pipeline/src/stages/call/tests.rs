@@ -10,7 +10,9 @@ use witgate_routing::{FallbackRule, FallbackTarget};
 use crate::exchange::Arrival;
 use crate::ports::{AuthDecision, Phase};
 use crate::snapshot::{CustomAuth, FailPolicy};
-use crate::testing::{Answer, FakeAuth, FakeGuard, Script, Setup, World, chat, chunk, completed, done, with};
+use crate::testing::{
+    Answer, FakeAuth, FakeGuard, Script, Setup, World, chat, chunk, completed, done, with,
+};
 
 fn retrying(times: u32) -> Setup {
     Setup::new().routing(|r| r.num_retries = times)
@@ -19,12 +21,17 @@ fn retrying(times: u32) -> Setup {
 /// Groups `a` (deployment 0), `b` and `c`; the models upstream are called the same in capitals.
 fn groups() -> Setup {
     let names = ["a", "b", "c"].into_iter();
-    names.fold(Setup::empty(), |setup, name| setup.deployment(name, &format!("openai/{}", name.to_uppercase())))
+    names.fold(Setup::empty(), |setup, name| {
+        setup.deployment(name, &format!("openai/{}", name.to_uppercase()))
+    })
 }
 
 fn rule(group: &str, targets: &[&str]) -> FallbackRule {
     let targets = targets.iter().map(|t| FallbackTarget::to(*t)).collect();
-    FallbackRule { group: group.to_owned(), targets }
+    FallbackRule {
+        group: group.to_owned(),
+        targets,
+    }
 }
 
 fn fail(world: &World, times: usize) {
@@ -35,7 +42,9 @@ fn fail(world: &World, times: usize) {
 
 fn ask(extra: Value) -> Arrival {
     let mut body = json!({"model": "a"});
-    body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    body.as_object_mut()
+        .unwrap()
+        .extend(extra.as_object().unwrap().clone());
     chat(body)
 }
 
@@ -62,7 +71,9 @@ async fn a_rate_limit_is_retried_after_a_pause() {
 async fn a_retry_waits_as_long_as_the_upstream_asks() {
     for (asked, waited) in [("7", 7_000), ("61", 500), ("soon", 500)] {
         let world = retrying(1).build();
-        world.upstream.then(Script::error(429, "slow").header("retry-after", asked));
+        world
+            .upstream
+            .then(Script::error(429, "slow").header("retry-after", asked));
         let begun = Instant::now();
         assert_eq!(world.send(chat(json!({}))).await.status, 200);
         assert_eq!(begun.elapsed(), Duration::from_millis(waited), "{asked}");
@@ -71,7 +82,9 @@ async fn a_retry_waits_as_long_as_the_upstream_asks() {
 
 #[tokio::test(start_paused = true)]
 async fn another_deployment_is_tried_at_once() {
-    let world = retrying(2).deployment("gpt-4o", "openai/gpt-4o-mini").build();
+    let world = retrying(2)
+        .deployment("gpt-4o", "openai/gpt-4o-mini")
+        .build();
     fail(&world, 1);
     let begun = Instant::now();
     assert_eq!(world.send(chat(json!({}))).await.status, 200);
@@ -81,14 +94,27 @@ async fn another_deployment_is_tried_at_once() {
 /// Status of the upstream, and how often it is called with two retries.
 #[tokio::test(start_paused = true)]
 async fn only_what_may_succeed_is_retried() {
-    for (status, calls) in [(400, 1), (401, 1), (403, 1), (404, 1), (422, 1), (408, 3), (429, 3), (500, 3), (503, 3)] {
+    for (status, calls) in [
+        (400, 1),
+        (401, 1),
+        (403, 1),
+        (404, 1),
+        (422, 1),
+        (408, 3),
+        (429, 3),
+        (500, 3),
+        (503, 3),
+    ] {
         let world = retrying(2).build();
         for _ in 0..3 {
             world.upstream.then(Script::error(status, "no"));
         }
         let answer = world.send(chat(json!({}))).await;
         assert_eq!(world.upstream.calls(), calls, "{status}");
-        assert_eq!(answer.header("x-litellm-attempted-retries"), (calls - 1).to_string());
+        assert_eq!(
+            answer.header("x-litellm-attempted-retries"),
+            (calls - 1).to_string()
+        );
         world.failure().await;
     }
 }
@@ -96,7 +122,12 @@ async fn only_what_may_succeed_is_retried() {
 /// The request's own number of retries, by header and body.
 #[tokio::test(start_paused = true)]
 async fn the_request_says_how_often_to_retry() {
-    for (header, body, calls) in [(Some("1"), json!(3), 2), (None, json!(3), 4), (None, json!(0), 1), (Some("x"), json!(null), 2)] {
+    for (header, body, calls) in [
+        (Some("1"), json!(3), 2),
+        (None, json!(3), 4),
+        (None, json!(0), 1),
+        (Some("x"), json!(null), 2),
+    ] {
         let world = retrying(1).build();
         fail(&world, 5);
         let mut call = chat(json!({"num_retries": body}));
@@ -111,7 +142,11 @@ async fn the_request_says_how_often_to_retry() {
 #[tokio::test(start_paused = true)]
 async fn the_last_retry_after_reaches_the_client() {
     let world = World::new();
-    world.upstream.then(Script::error(429, "slow").header("retry-after", "9").header("x-ratelimit-remaining-tokens", "0"));
+    world.upstream.then(
+        Script::error(429, "slow")
+            .header("retry-after", "9")
+            .header("x-ratelimit-remaining-tokens", "0"),
+    );
     let answer = world.send(chat(json!({}))).await;
     assert_eq!((answer.status, answer.header("retry-after")), (429, "9"));
     assert_eq!(answer.header("x-ratelimit-remaining-tokens"), "0");
@@ -119,7 +154,9 @@ async fn the_last_retry_after_reaches_the_client() {
 
 #[tokio::test(start_paused = true)]
 async fn a_groups_fallbacks_are_tried_in_order() {
-    let world = groups().routing(|r| r.fallbacks = vec![rule("a", &["b", "c"])]).build();
+    let world = groups()
+        .routing(|r| r.fallbacks = vec![rule("a", &["b", "c"])])
+        .build();
     fail(&world, 2);
     let answer = world.send(ask(json!({}))).await;
     assert_eq!((answer.status, walk(&answer)), (200, ("0", "0", "2")));
@@ -132,8 +169,13 @@ async fn a_groups_fallbacks_are_tried_in_order() {
 
 #[tokio::test(start_paused = true)]
 async fn when_all_fallbacks_fail_the_first_groups_failure_is_told() {
-    let world = groups().routing(|r| r.fallbacks = vec![rule("a", &["b"])]).build();
-    world.upstream.then(Script::error(429, "the first")).then(Script::error(500, "the second"));
+    let world = groups()
+        .routing(|r| r.fallbacks = vec![rule("a", &["b"])])
+        .build();
+    world
+        .upstream
+        .then(Script::error(429, "the first"))
+        .then(Script::error(500, "the second"));
     let answer = world.send(ask(json!({}))).await;
     assert_eq!(answer.status, 429);
     assert_eq!(
@@ -150,7 +192,12 @@ async fn fallbacks_come_from_the_client_the_group_or_the_default() {
         (vec![], vec!["c"], json!({}), "A C"),
         (from_a(), vec!["c"], json!({}), "A B"),
         (from_a(), vec![], json!({"fallbacks": ["c"]}), "A C"),
-        (from_a(), vec![], json!({"fallbacks": [{"a": ["c"]}]}), "A C"),
+        (
+            from_a(),
+            vec![],
+            json!({"fallbacks": [{"a": ["c"]}]}),
+            "A C",
+        ),
         (from_a(), vec![], json!({"disable_fallbacks": true}), "A"),
         (vec![], vec![], json!({"fallbacks": ["nobody", "c"]}), "A C"),
         (vec![], vec![], json!({"fallbacks": ["a", "c"]}), "A C"),
@@ -185,10 +232,20 @@ async fn no_more_fallbacks_are_tried_than_allowed() {
 #[tokio::test(start_paused = true)]
 async fn a_fallback_that_the_caller_may_not_use_is_left_out() {
     let models = vec!["a".to_owned(), "c".to_owned()];
-    let principal = Principal { models, ..Principal::default() };
-    let plugin = Arc::new(FakeAuth::new(Ok(AuthDecision::Identity(Box::new(principal)))));
+    let principal = Principal {
+        models,
+        ..Principal::default()
+    };
+    let plugin = Arc::new(FakeAuth::new(Ok(AuthDecision::Identity(Box::new(
+        principal,
+    )))));
     let world = groups()
-        .access(|access| access.custom = Some(CustomAuth { plugin, auto: false }))
+        .access(|access| {
+            access.custom = Some(CustomAuth {
+                plugin,
+                auto: false,
+            })
+        })
         .routing(|r| r.fallbacks = vec![rule("a", &["b", "c"])])
         .build();
     fail(&world, 1);
@@ -201,15 +258,23 @@ async fn a_clients_fallback_brings_its_own_parameters() {
     let world = groups().build();
     fail(&world, 1);
     let fallback = json!([{"model": "b", "temperature": 0, "api_base": "http://evil"}]);
-    assert_eq!(world.send(ask(json!({"fallbacks": fallback}))).await.status, 200);
+    assert_eq!(
+        world.send(ask(json!({"fallbacks": fallback}))).await.status,
+        200
+    );
     let body = world.upstream.body(1);
-    assert_eq!((&body["model"], &body["temperature"]), (&json!("B"), &json!(0)));
+    assert_eq!(
+        (&body["model"], &body["temperature"]),
+        (&json!("B"), &json!(0))
+    );
     assert_eq!(body.get("api_base"), None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_clients_fallback_cannot_carry_messages_past_a_guardrail() {
-    let world = groups().guard("g", Phase::PreCall, FailPolicy::Closed, FakeGuard::mask()).build();
+    let world = groups()
+        .guard("g", Phase::PreCall, FailPolicy::Closed, FakeGuard::mask())
+        .build();
     fail(&world, 2);
     let messages = json!([{"role": "user", "content": "the secret"}]);
     let fallbacks = json!([{"model": "b", "messages": messages}, "c"]);
@@ -224,11 +289,21 @@ async fn a_clients_fallback_cannot_carry_messages_past_a_guardrail() {
 async fn the_nearest_timeout_ends_a_call_with_408() {
     let none = json!({});
     let cases = [
-        (vec![("x-litellm-timeout", "2.5")], json!({"timeout": 3}), Some(4), "2.5"),
+        (
+            vec![("x-litellm-timeout", "2.5")],
+            json!({"timeout": 3}),
+            Some(4),
+            "2.5",
+        ),
         (vec![], json!({"timeout": 3}), Some(4), "3"),
         (vec![], json!({"request_timeout": 3}), Some(4), "3"),
         (vec![], json!({"timeout": 0}), Some(4), "4"),
-        (vec![("x-litellm-timeout", "-1")], none.clone(), Some(4), "4"),
+        (
+            vec![("x-litellm-timeout", "-1")],
+            none.clone(),
+            Some(4),
+            "4",
+        ),
         (vec![], none.clone(), None, "600"),
     ];
     for (headers, body, own, seconds) in cases {
@@ -240,9 +315,21 @@ async fn the_nearest_timeout_ends_a_call_with_408() {
             world.upstream.then(script);
             let begun = Instant::now();
             let answer = world.send(with(chat(body.clone()), &headers)).await;
-            assert_eq!((answer.status, answer.header("x-litellm-timeout")), (408, seconds), "{answer:?}");
-            assert_eq!(begun.elapsed(), Duration::from_secs_f64(seconds.parse().unwrap()));
-            assert!(answer.message().starts_with("litellm.Timeout: OpenAIException"), "{answer:?}");
+            assert_eq!(
+                (answer.status, answer.header("x-litellm-timeout")),
+                (408, seconds),
+                "{answer:?}"
+            );
+            assert_eq!(
+                begun.elapsed(),
+                Duration::from_secs_f64(seconds.parse().unwrap())
+            );
+            assert!(
+                answer
+                    .message()
+                    .starts_with("litellm.Timeout: OpenAIException"),
+                "{answer:?}"
+            );
             assert_eq!(world.upstream.cancelled(), 1);
             assert_eq!(world.failure().await.class, "Timeout");
         }
@@ -256,14 +343,22 @@ async fn a_stream_has_a_timeout_of_its_own_until_its_first_frame() {
         (vec![], Some(3), "3"),
         (vec![], None, "5"),
     ] {
-        for script in [Script::silent(), Script::stream([": ping\n\n"]).then_stall()] {
+        for script in [
+            Script::silent(),
+            Script::stream([": ping\n\n"]).then_stall(),
+        ] {
             let world = Setup::new()
                 .settings(|s| s.stream_timeout = Some(Duration::from_secs(5)))
                 .with(|_, target| target.stream_timeout = own.map(Duration::from_secs))
                 .build();
             world.upstream.then(script);
-            let answer = world.send(with(chat(json!({"stream": true})), &headers)).await;
-            assert_eq!((answer.status, answer.header("x-litellm-timeout")), (408, seconds));
+            let answer = world
+                .send(with(chat(json!({"stream": true})), &headers))
+                .await;
+            assert_eq!(
+                (answer.status, answer.header("x-litellm-timeout")),
+                (408, seconds)
+            );
             world.failure().await;
         }
     }
@@ -274,12 +369,18 @@ async fn a_paused_groups_calls_end_with_429() {
     let world = Setup::new().with(|spec, _| spec.is_blocked = true).build();
     let answer = world.send(chat(json!({}))).await;
     assert_eq!(answer.status, 429);
-    assert!(answer.message().starts_with("No deployments available for selected model. Passed model=gpt-4o."));
+    assert!(
+        answer
+            .message()
+            .starts_with("No deployments available for selected model. Passed model=gpt-4o.")
+    );
     assert_eq!(world.upstream.calls(), 0);
 }
 
 fn during(fail: FailPolicy, guard: FakeGuard) -> World {
-    Setup::new().guard("g", Phase::DuringCall, fail, guard).build()
+    Setup::new()
+        .guard("g", Phase::DuringCall, fail, guard)
+        .build()
 }
 
 #[tokio::test(start_paused = true)]
@@ -296,7 +397,10 @@ async fn a_during_call_guardrail_runs_beside_the_upstream_and_holds_its_answer()
     assert!(!calling.is_finished());
     gate.notify_one();
     let answer = calling.await.unwrap();
-    assert_eq!((answer.status, answer.header("x-litellm-applied-guardrails")), (200, "g"));
+    assert_eq!(
+        (answer.status, answer.header("x-litellm-applied-guardrails")),
+        (200, "g")
+    );
     let run = world.record().await.guardrails.remove(0);
     assert_eq!(run.guardrail_mode.as_deref(), Some("during_call"));
 }
@@ -306,7 +410,10 @@ async fn a_during_call_block_does_not_wait_for_the_upstream_and_cancels_it() {
     let world = during(FailPolicy::Closed, FakeGuard::block());
     world.upstream.then(Script::silent());
     let answer = world.send(chat(json!({}))).await;
-    assert_eq!((answer.status, answer.message().as_str()), (422, "not in this house"));
+    assert_eq!(
+        (answer.status, answer.message().as_str()),
+        (422, "not in this house")
+    );
     assert_eq!(world.upstream.cancelled(), world.upstream.calls());
     world.failure().await;
 }
@@ -337,7 +444,10 @@ async fn a_during_call_guardrail_without_a_verdict_follows_its_policy() {
         for guard in [FakeGuard::faulty(), FakeGuard::undecided()] {
             let world = during(fail, guard);
             let answer = world.send(chat(json!({}))).await;
-            assert_eq!((answer.status, answer.header("x-litellm-applied-guardrails")), (status, ""));
+            assert_eq!(
+                (answer.status, answer.header("x-litellm-applied-guardrails")),
+                (status, "")
+            );
             assert_eq!(world.record().await.guardrails.len(), 1);
         }
     }
@@ -346,13 +456,26 @@ async fn a_during_call_guardrail_without_a_verdict_follows_its_policy() {
 #[tokio::test(start_paused = true)]
 async fn the_first_of_several_during_call_blocks_ends_the_call() {
     let world = Setup::new()
-        .guard("slow", Phase::DuringCall, FailPolicy::Closed, FakeGuard::allow().after(&Arc::default()))
-        .guard("quick", Phase::DuringCall, FailPolicy::Closed, FakeGuard::block())
+        .guard(
+            "slow",
+            Phase::DuringCall,
+            FailPolicy::Closed,
+            FakeGuard::allow().after(&Arc::default()),
+        )
+        .guard(
+            "quick",
+            Phase::DuringCall,
+            FailPolicy::Closed,
+            FakeGuard::block(),
+        )
         .build();
     world.upstream.then(Script::stream([chunk("a"), done()]));
     let answer = world.send(chat(json!({"stream": true}))).await;
     assert_eq!((answer.status, answer.is_stream), (422, false));
-    assert_eq!(answer.error()["provider_specific_fields"]["guardrail_name"], "quick");
+    assert_eq!(
+        answer.error()["provider_specific_fields"]["guardrail_name"],
+        "quick"
+    );
     world.failure().await;
 }
 

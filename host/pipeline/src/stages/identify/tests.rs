@@ -16,12 +16,37 @@ fn locked() -> Setup {
 #[tokio::test(start_paused = true)]
 async fn the_master_key_opens_and_nothing_else_does() {
     let cases = [
-        (vec![("authorization", "Bearer sk-master-0123456789")], 200, "", ""),
+        (
+            vec![("authorization", "Bearer sk-master-0123456789")],
+            200,
+            "",
+            "",
+        ),
         (vec![("x-api-key", MASTER)], 200, "", ""),
-        (vec![], 401, "auth_error", "Authentication Error, No api key passed in."),
-        (vec![("authorization", MASTER)], 401, "auth_error", "Authentication Error, Malformed API Key passed in."),
-        (vec![("authorization", "Bearer ")], 401, "auth_error", "Authentication Error, Malformed API Key"),
-        (vec![("authorization", "Bearer pk-wrong-0123456789")], 401, "auth_error", "expected to start with 'sk-'"),
+        (
+            vec![],
+            401,
+            "auth_error",
+            "Authentication Error, No api key passed in.",
+        ),
+        (
+            vec![("authorization", MASTER)],
+            401,
+            "auth_error",
+            "Authentication Error, Malformed API Key passed in.",
+        ),
+        (
+            vec![("authorization", "Bearer ")],
+            401,
+            "auth_error",
+            "Authentication Error, Malformed API Key",
+        ),
+        (
+            vec![("authorization", "Bearer pk-wrong-0123456789")],
+            401,
+            "auth_error",
+            "expected to start with 'sk-'",
+        ),
         (
             vec![("authorization", "Bearer sk-wrong-0123456789")],
             401,
@@ -33,24 +58,40 @@ async fn the_master_key_opens_and_nothing_else_does() {
         let world = locked().build();
         let answer = world.send(with(chat(json!({})), &headers)).await;
         assert_eq!(answer.status, status, "{headers:?} {answer:?}");
-        assert!(!answer.text.contains("0123456789"), "a key in {}", answer.text);
+        assert!(
+            !answer.text.contains("0123456789"),
+            "a key in {}",
+            answer.text
+        );
         if status == 200 {
             let caller = world.record().await.caller;
-            assert_eq!(caller.key_hash.as_deref(), Some(KeyHash::of(MASTER).as_str()));
+            assert_eq!(
+                caller.key_hash.as_deref(),
+                Some(KeyHash::of(MASTER).as_str())
+            );
             continue;
         }
         assert_eq!(answer.error()["type"], kind, "{headers:?}");
         assert!(answer.message().contains(message), "{headers:?} {answer:?}");
         assert_eq!(world.upstream.calls(), 0);
         let failure = world.failure().await;
-        assert_eq!((failure.status, &*failure.class), (Some(401), "ProxyException"));
-        assert!(!format!("{failure:?}").contains("0123456789"), "a key in {failure:?}");
+        assert_eq!(
+            (failure.status, &*failure.class),
+            (Some(401), "ProxyException")
+        );
+        assert!(
+            !format!("{failure:?}").contains("0123456789"),
+            "a key in {failure:?}"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_keys_param_is_key() {
-    let answer = locked().build().send(with(chat(json!({})), &[("api-key", "sk-12345678901234")])).await;
+    let answer = locked()
+        .build()
+        .send(with(chat(json!({})), &[("api-key", "sk-12345678901234")]))
+        .await;
     assert_eq!(answer.error()["param"], "key");
 }
 
@@ -58,7 +99,10 @@ async fn an_unknown_keys_param_is_key() {
 async fn without_a_master_key_everybody_comes_in() {
     for headers in [vec![], vec![("authorization", "Bearer anything")]] {
         let world = World::new();
-        assert_eq!(world.send(with(chat(json!({})), &headers)).await.status, 200);
+        assert_eq!(
+            world.send(with(chat(json!({})), &headers)).await.status,
+            200
+        );
         let caller = world.record().await.caller;
         assert_eq!(caller.key_hash.is_some(), !headers.is_empty());
     }
@@ -68,9 +112,18 @@ async fn without_a_master_key_everybody_comes_in() {
 async fn a_key_header_of_the_operators_choice_is_the_only_one_when_it_is_sent() {
     let setup = locked().access(|access| access.key_header = Some("x-corp-key".to_owned()));
     let world = setup.build();
-    let wrong = with(chat(json!({})), &[("x-corp-key", "Bearer sk-no"), ("authorization", "Bearer sk-master-0123456789")]);
+    let wrong = with(
+        chat(json!({})),
+        &[
+            ("x-corp-key", "Bearer sk-no"),
+            ("authorization", "Bearer sk-master-0123456789"),
+        ],
+    );
     assert_eq!(world.send(wrong).await.status, 401);
-    let right = with(chat(json!({})), &[("x-corp-key", "Bearer sk-master-0123456789")]);
+    let right = with(
+        chat(json!({})),
+        &[("x-corp-key", "Bearer sk-master-0123456789")],
+    );
     assert_eq!(world.send(right).await.status, 200);
 }
 
@@ -88,7 +141,10 @@ fn fault() -> Result<AuthDecision, PluginFault> {
 }
 
 fn alice() -> AuthDecision {
-    let principal = Principal { user_id: Some("alice".to_owned()), ..Principal::default() };
+    let principal = Principal {
+        user_id: Some("alice".to_owned()),
+        ..Principal::default()
+    };
     AuthDecision::Identity(Box::new(principal))
 }
 
@@ -105,7 +161,13 @@ async fn custom_authentication_decides_as_its_mode_allows() {
         (key(MASTER), false, 200, 200, ""),
         (key("sk-some-other-key-1"), false, 401, 401, unknown),
         (Ok(AuthDecision::Decline), false, 401, 401, declined),
-        (Ok(AuthDecision::Deny(denial())), false, 403, 403, "not today"),
+        (
+            Ok(AuthDecision::Deny(denial())),
+            false,
+            403,
+            403,
+            "not today",
+        ),
         (fault(), false, 401, 401, failed),
         (Ok(alice()), true, 200, 200, ""),
         (Ok(AuthDecision::Decline), true, 200, 401, unknown),
@@ -115,10 +177,19 @@ async fn custom_authentication_decides_as_its_mode_allows() {
     for (decision, auto, with_master, with_wrong, message) in cases {
         let shown = format!("{decision:?} auto={auto}");
         let plugin = std::sync::Arc::new(FakeAuth::new(decision));
-        let custom = CustomAuth { plugin: plugin.clone(), auto };
-        let world = locked().access(|access| access.custom = Some(custom)).build();
+        let custom = CustomAuth {
+            plugin: plugin.clone(),
+            auto,
+        };
+        let world = locked()
+            .access(|access| access.custom = Some(custom))
+            .build();
         let call = |key: &str| with(chat(json!({})), &[("x-litellm-api-key", key)]);
-        assert_eq!(world.send(call(MASTER)).await.status, with_master, "{shown}");
+        assert_eq!(
+            world.send(call(MASTER)).await.status,
+            with_master,
+            "{shown}"
+        );
         let answer = world.send(call("sk-wrong-0123456789")).await;
         assert_eq!(answer.status, with_wrong, "{shown}");
         if with_wrong != 200 {
@@ -132,16 +203,32 @@ async fn custom_authentication_decides_as_its_mode_allows() {
 #[tokio::test(start_paused = true)]
 async fn a_denial_keeps_its_own_type_and_param() {
     let plugin = std::sync::Arc::new(FakeAuth::new(Ok(AuthDecision::Deny(denial()))));
-    let setup = locked().access(|access| access.custom = Some(CustomAuth { plugin, auto: false }));
+    let setup = locked().access(|access| {
+        access.custom = Some(CustomAuth {
+            plugin,
+            auto: false,
+        })
+    });
     let error = setup.build().send(chat(json!({}))).await.error();
-    assert_eq!(error, json!({"message": "not today", "type": "corp_error", "param": "badge", "code": "403"}));
+    assert_eq!(
+        error,
+        json!({"message": "not today", "type": "corp_error", "param": "badge", "code": "403"})
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_denial_with_a_status_that_is_no_error_becomes_401() {
-    let denial = AuthDenial { status: 200, ..denial() };
+    let denial = AuthDenial {
+        status: 200,
+        ..denial()
+    };
     let plugin = std::sync::Arc::new(FakeAuth::new(Ok(AuthDecision::Deny(denial))));
-    let setup = locked().access(|access| access.custom = Some(CustomAuth { plugin, auto: false }));
+    let setup = locked().access(|access| {
+        access.custom = Some(CustomAuth {
+            plugin,
+            auto: false,
+        })
+    });
     assert_eq!(setup.build().send(chat(json!({}))).await.status, 401);
 }
 
@@ -150,7 +237,11 @@ async fn custom_authentication_without_a_master_key_lets_nobody_in_who_was_not_v
     for auto in [false, true] {
         let plugin = std::sync::Arc::new(FakeAuth::new(Ok(AuthDecision::Decline)));
         let setup = Setup::new().access(|access| access.custom = Some(CustomAuth { plugin, auto }));
-        assert_eq!(setup.build().send(chat(json!({}))).await.status, 401, "auto={auto}");
+        assert_eq!(
+            setup.build().send(chat(json!({}))).await.status,
+            401,
+            "auto={auto}"
+        );
     }
 }
 
@@ -158,33 +249,61 @@ async fn custom_authentication_without_a_master_key_lets_nobody_in_who_was_not_v
 async fn a_custom_identity_is_accounted_under_the_key_it_came_with() {
     let plugin = std::sync::Arc::new(FakeAuth::new(Ok(alice())));
     let asked = plugin.clone();
-    let setup = Setup::new().access(|access| access.custom = Some(CustomAuth { plugin, auto: false }));
+    let setup = Setup::new().access(|access| {
+        access.custom = Some(CustomAuth {
+            plugin,
+            auto: false,
+        })
+    });
     let world = setup.build();
-    let mut call = with(chat(json!({})), &[("authorization", "Bearer t0ken"), ("x-team", "red")]);
+    let mut call = with(
+        chat(json!({})),
+        &[("authorization", "Bearer t0ken"), ("x-team", "red")],
+    );
     call.url = "/v1/chat/completions?a=b".to_owned();
     world.send(call).await;
     let caller = world.record().await.caller;
     assert_eq!(caller.user_id.as_deref(), Some("alice"));
-    assert_eq!(caller.key_hash.as_deref(), Some(KeyHash::of("t0ken").as_str()));
+    assert_eq!(
+        caller.key_hash.as_deref(),
+        Some(KeyHash::of("t0ken").as_str())
+    );
     let asked = &asked.asked.lock().unwrap()[0];
-    assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/v1/chat/completions"));
+    assert_eq!(
+        (asked.method.as_str(), asked.path.as_str()),
+        ("POST", "/v1/chat/completions")
+    );
     assert_eq!(asked.query.as_deref(), Some("a=b"));
     assert_eq!(asked.client_ip.as_deref(), Some("192.0.2.7"));
-    assert!(asked.headers.contains(&("x-team".to_owned(), "red".to_owned())));
+    assert!(
+        asked
+            .headers
+            .contains(&("x-team".to_owned(), "red".to_owned()))
+    );
 }
 
 fn restricted(models: &[&str]) -> Setup {
     let models = models.iter().map(|m| (*m).to_owned()).collect();
-    let principal = Principal { models, ..Principal::default() };
+    let principal = Principal {
+        models,
+        ..Principal::default()
+    };
     let decision = Ok(AuthDecision::Identity(Box::new(principal)));
     let plugin = std::sync::Arc::new(FakeAuth::new(decision));
-    Setup::new().access(|access| access.custom = Some(CustomAuth { plugin, auto: false }))
+    Setup::new().access(|access| {
+        access.custom = Some(CustomAuth {
+            plugin,
+            auto: false,
+        })
+    })
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_model_outside_the_callers_list_is_refused() {
     for (compat, status) in [(CompatErrors::V2025, 401), (CompatErrors::Latest, 403)] {
-        let world = restricted(&["a", "b"]).settings(|s| s.compat = compat).build();
+        let world = restricted(&["a", "b"])
+            .settings(|s| s.compat = compat)
+            .build();
         let answer = world.send(chat(json!({}))).await;
         assert_eq!(answer.status, status);
         assert_eq!(answer.error()["type"], "key_model_access_denied");
@@ -195,7 +314,14 @@ async fn a_model_outside_the_callers_list_is_refused() {
         );
         assert_eq!(world.upstream.calls(), 0);
     }
-    assert_eq!(restricted(&["gpt-4o"]).build().send(chat(json!({}))).await.status, 200);
+    assert_eq!(
+        restricted(&["gpt-4o"])
+            .build()
+            .send(chat(json!({})))
+            .await
+            .status,
+        200
+    );
 }
 
 /// Field of the body, whether client credentials are allowed, and the status then.
@@ -210,13 +336,20 @@ async fn credentials_of_the_client_are_refused_unless_allowed() {
         ("model_list", json!([]), true, 400),
     ];
     for (field, value, allowed, status) in cases {
-        let world = Setup::new().access(|access| access.client_credentials = allowed).build();
+        let world = Setup::new()
+            .access(|access| access.client_credentials = allowed)
+            .build();
         let mut extra = json!({});
         extra[field] = value;
         let answer = world.send(chat(extra)).await;
         assert_eq!(answer.status, status, "{field} {allowed}");
         if status == 400 {
-            assert!(answer.message().contains(&format!("{field} is not allowed in request body")), "{answer:?}");
+            assert!(
+                answer
+                    .message()
+                    .contains(&format!("{field} is not allowed in request body")),
+                "{answer:?}"
+            );
             assert_eq!(world.upstream.calls(), 0);
         } else {
             // Whatever is allowed, it is no parameter of the model.

@@ -6,12 +6,16 @@ use serde_json::json;
 use witgate_routing::Alias;
 use witgate_wire::prices::ModelPrice;
 
-use crate::testing::{Script, Setup, World, chat, chunk, completed, done, embedding, usage_chunk, with};
+use crate::testing::{
+    Script, Setup, World, chat, chunk, completed, done, embedding, usage_chunk, with,
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_finished_call_is_told_in_full() {
     let world = Setup::new().settings(|s| s.user_agent_tags = true).build();
-    world.upstream.then(Script::json(200, &completed("hi")).header("x-request-id", "up-1"));
+    world
+        .upstream
+        .then(Script::json(200, &completed("hi")).header("x-request-id", "up-1"));
     let headers = [
         ("user-agent", "tests/1"),
         ("x-litellm-trace-id", "trace-1"),
@@ -26,25 +30,67 @@ async fn a_finished_call_is_told_in_full() {
     world.send(with(chat(body), &headers)).await;
     let record = world.record().await;
     assert!(record.succeeded());
-    assert_eq!((&*record.call_type, &*record.route, record.stream), ("acompletion", "/chat/completions", false));
+    assert_eq!(
+        (&*record.call_type, &*record.route, record.stream),
+        ("acompletion", "/chat/completions", false)
+    );
     assert_eq!(record.response_id.as_deref(), Some("chatcmpl-1"));
-    assert_eq!((record.trace_id.as_str(), record.session_id.as_str()), ("trace-1", "session-1"));
+    assert_eq!(
+        (record.trace_id.as_str(), record.session_id.as_str()),
+        ("trace-1", "session-1")
+    );
     assert_eq!(record.tags, ["t"]);
     assert_eq!(record.caller.end_user_id.as_deref(), Some("end-user"));
     assert_eq!(record.served.model, "gpt-4o-mini");
-    assert_eq!((record.served.model_group.as_str(), record.served.model_id.as_str()), ("gpt-4o", "d0"));
-    assert_eq!((record.served.provider.as_str(), record.served.api_base.as_str()), ("openai", "http://upstream.test/v1"));
+    assert_eq!(
+        (
+            record.served.model_group.as_str(),
+            record.served.model_id.as_str()
+        ),
+        ("gpt-4o", "d0")
+    );
+    assert_eq!(
+        (
+            record.served.provider.as_str(),
+            record.served.api_base.as_str()
+        ),
+        ("openai", "http://upstream.test/v1")
+    );
     assert_eq!(record.usage.raw.as_deref().map(<[u8]>::len), Some(60));
-    let dynamic: Vec<_> = record.dynamic.0.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    assert_eq!(dynamic, [("langfuse_public_key", "pk"), ("langsmith_project", "p")]);
+    let dynamic: Vec<_> = record
+        .dynamic
+        .0
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.as_str()))
+        .collect();
+    assert_eq!(
+        dynamic,
+        [("langfuse_public_key", "pk"), ("langsmith_project", "p")]
+    );
     assert_eq!(record.redaction.turn_off_message_logging, Some(true));
-    assert_eq!((record.audience.none, record.audience.except), (false, vec!["langfuse".to_owned(), "datadog".to_owned()]));
-    assert!(record.response_headers.contains(&("x-request-id".to_owned(), "up-1".to_owned())));
+    assert_eq!(
+        (record.audience.none, record.audience.except),
+        (false, vec!["langfuse".to_owned(), "datadog".to_owned()])
+    );
+    assert!(
+        record
+            .response_headers
+            .contains(&("x-request-id".to_owned(), "up-1".to_owned()))
+    );
     let request = record.request;
-    assert_eq!((&*request.method, request.url.as_str()), ("POST", "/v1/chat/completions"));
-    assert_eq!((request.ip.as_deref(), request.user_agent.as_deref()), (Some("192.0.2.7"), Some("tests/1")));
+    assert_eq!(
+        (&*request.method, request.url.as_str()),
+        ("POST", "/v1/chat/completions")
+    );
+    assert_eq!(
+        (request.ip.as_deref(), request.user_agent.as_deref()),
+        (Some("192.0.2.7"), Some("tests/1"))
+    );
     assert!(request.user_agent_tags);
-    assert_eq!(request.spend_logs_metadata.unwrap().get(), r#"{"cost_center":"7"}"#);
+    assert_eq!(
+        request.spend_logs_metadata.unwrap().get(),
+        r#"{"cost_center":"7"}"#
+    );
     assert!(String::from_utf8_lossy(&request.body).contains("end-user"));
 }
 
@@ -63,10 +109,20 @@ async fn what_the_client_left_out_has_its_default() {
 #[tokio::test(start_paused = true)]
 async fn redaction_headers_and_no_log_are_told() {
     let world = World::new();
-    let headers = [("x-litellm-enable-message-redaction", "true"), ("litellm-disable-message-redaction", "1")];
-    world.send(with(chat(json!({"no-log": true, "litellm_trace_id": "t"})), &headers)).await;
+    let headers = [
+        ("x-litellm-enable-message-redaction", "true"),
+        ("litellm-disable-message-redaction", "1"),
+    ];
+    world
+        .send(with(
+            chat(json!({"no-log": true, "litellm_trace_id": "t"})),
+            &headers,
+        ))
+        .await;
     let record = world.record().await;
-    assert!(record.redaction.enable_header && record.redaction.disable_header && record.audience.none);
+    assert!(
+        record.redaction.enable_header && record.redaction.disable_header && record.audience.none
+    );
     assert_eq!(record.trace_id, "t");
 }
 
@@ -77,9 +133,19 @@ async fn a_failed_call_tells_status_class_and_deployment() {
     world.send(chat(json!({}))).await;
     let record = world.record().await;
     let failure = record.failure().unwrap();
-    assert_eq!((failure.status, &*failure.class), (Some(429), "RateLimitError"));
-    assert!(failure.message.starts_with("litellm.RateLimitError: OpenAIException - slow"));
-    assert_eq!((record.served.model_id.as_str(), record.usage.total_tokens), ("d0", 0));
+    assert_eq!(
+        (failure.status, &*failure.class),
+        (Some(429), "RateLimitError")
+    );
+    assert!(
+        failure
+            .message
+            .starts_with("litellm.RateLimitError: OpenAIException - slow")
+    );
+    assert_eq!(
+        (record.served.model_id.as_str(), record.usage.total_tokens),
+        ("d0", 0)
+    );
     assert_eq!((record.cost.total, record.response), (None, None));
 }
 
@@ -97,12 +163,22 @@ async fn a_stream_tells_when_its_first_frame_came() {
 /// The deployment's own price, the price map by base model, by the answer's model, and no price.
 #[tokio::test(start_paused = true)]
 async fn the_cost_is_the_operators_price_or_the_maps() {
-    let custom = || ModelPrice::custom("d0", [("input_cost_per_token", "0.5"), ("output_cost_per_token", "1")], None);
+    let custom = || {
+        ModelPrice::custom(
+            "d0",
+            [
+                ("input_cost_per_token", "0.5"),
+                ("output_cost_per_token", "1"),
+            ],
+            None,
+        )
+    };
     let cases = [
         (custom(), None, "gpt-4o-mini", Some("10")),
         (None, Some("gpt-4o"), "gpt-4o-mini", Some("0.000075")),
         (None, None, "gpt-4o-mini", Some("0.0000045")),
         (None, None, "gpt-4o-mini-2024-07-18", Some("0.0000045")),
+        (None, None, "gpt-4o", Some("0.000075")),
         (None, None, "somebody-elses", Some("0.0000045")),
     ];
     for (price, base, answered, cost) in cases {
@@ -119,8 +195,17 @@ async fn the_cost_is_the_operators_price_or_the_maps() {
                 false => Script::json_pieces([&*text(completed("a").to_string())]),
             });
             world.send(chat(json!({"stream": stream}))).await;
-            let total = world.record().await.cost.total.map(|total| total.normalize().to_string());
-            assert_eq!(total.as_deref(), cost, "{answered} {base:?} stream={stream}");
+            let total = world
+                .record()
+                .await
+                .cost
+                .total
+                .map(|total| total.normalize().to_string());
+            assert_eq!(
+                total.as_deref(),
+                cost,
+                "{answered} {base:?} stream={stream}"
+            );
         }
     }
 }
@@ -174,17 +259,33 @@ async fn every_call_is_counted_with_its_status_upstream_and_tokens() {
 /// The model a client asks for, and the label it is counted under.
 #[tokio::test(start_paused = true)]
 async fn names_that_clients_make_up_become_no_label() {
-    let alias = Alias { model: "gpt-4o".to_owned(), is_hidden: false };
+    let alias = Alias {
+        model: "gpt-4o".to_owned(),
+        is_hidden: false,
+    };
     let world = Setup::new()
         .deployment("any/*", "openai/*")
         .routing(|r| {
             r.aliases.insert("short".to_owned(), alias);
         })
         .build();
-    for (asked, label) in [("made-up", ""), ("any/made-up", "any/*"), ("short", "short"), ("d0", "d0")] {
+    for (asked, label) in [
+        ("made-up", ""),
+        ("any/made-up", "any/*"),
+        ("short", "short"),
+        ("d0", "d0"),
+    ] {
         world.send(chat(json!({"model": asked}))).await;
         let text = exposition(&world);
-        assert!(text.contains(&format!("model=\"{label}\"")), "{label} in\n{text}");
-        assert!(!text.lines().any(|l| l.starts_with("calls") && l.contains("made-up")), "{text}");
+        assert!(
+            text.contains(&format!("model=\"{label}\"")),
+            "{label} in\n{text}"
+        );
+        assert!(
+            !text
+                .lines()
+                .any(|l| l.starts_with("calls") && l.contains("made-up")),
+            "{text}"
+        );
     }
 }

@@ -8,14 +8,20 @@ use crate::testing::{Script, Setup, World, chat, chunk, completed, done, usage_c
 
 fn ours(answer: &crate::testing::Answer) -> Vec<(String, String)> {
     let text = |v: &http::HeaderValue| v.to_str().unwrap().to_owned();
-    let mut headers: Vec<_> =
-        answer.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+    let mut headers: Vec<_> = answer
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), text(value)))
+        .collect();
     headers.sort();
     headers
 }
 
 fn listed(headers: &[(&str, &str)]) -> Vec<(String, String)> {
-    headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+    headers
+        .iter()
+        .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+        .collect()
 }
 
 const ID: &str = "00000000-0000-0000-0000-000000000007";
@@ -60,7 +66,9 @@ async fn a_complete_answers_headers_are_litellms() {
 #[tokio::test(start_paused = true)]
 async fn a_streams_headers_leave_out_what_is_not_known_yet() {
     let world = World::new();
-    world.upstream.then(Script::stream([chunk("a"), usage_chunk(1, 1), done()]));
+    world
+        .upstream
+        .then(Script::stream([chunk("a"), usage_chunk(1, 1), done()]));
     let answer = world.send(chat(json!({"stream": true}))).await;
     assert_eq!(
         ours(&answer),
@@ -92,7 +100,9 @@ async fn an_early_failures_headers_name_the_call_and_no_deployment() {
 async fn the_callers_call_id_is_kept_when_it_is_reasonable() {
     for (sent, kept) in [("mine-1", "mine-1"), ("", ID), (&*"x".repeat(129), ID)] {
         let world = World::new();
-        let answer = world.send(with(chat(json!({})), &[("x-litellm-call-id", sent)])).await;
+        let answer = world
+            .send(with(chat(json!({})), &[("x-litellm-call-id", sent)]))
+            .await;
         assert_eq!(answer.header("x-litellm-call-id"), kept);
         assert_eq!(world.record().await.call_id, kept);
     }
@@ -102,7 +112,11 @@ async fn the_callers_call_id_is_kept_when_it_is_reasonable() {
 async fn durations_tell_the_gateways_time_from_the_upstreams() {
     let world = Arc::new(World::new());
     let gate = Arc::new(Notify::new());
-    world.upstream.then(Script::json_pieces([""]).then_wait(&gate).piece(completed("late").to_string()));
+    world.upstream.then(
+        Script::json_pieces([""])
+            .then_wait(&gate)
+            .piece(completed("late").to_string()),
+    );
     let calling = tokio::spawn({
         let world = world.clone();
         async move { world.send(chat(json!({}))).await }
@@ -117,7 +131,9 @@ async fn durations_tell_the_gateways_time_from_the_upstreams() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_of_unknown_price_has_no_cost_header() {
-    let world = Setup::empty().deployment("gpt-4o", "openai/no-such-model-anywhere").build();
+    let world = Setup::empty()
+        .deployment("gpt-4o", "openai/no-such-model-anywhere")
+        .build();
     let mut body = completed("hi");
     body["model"] = json!("no-such-model-anywhere");
     world.upstream.then(Script::json(200, &body));
@@ -129,8 +145,13 @@ async fn an_answer_of_unknown_price_has_no_cost_header() {
 #[tokio::test(start_paused = true)]
 async fn only_the_model_of_an_answer_is_edited() {
     let odd = r#"{"id":"1", "model" :"gpt-4o-mini","choices":[],"usage":null,"n":1e400}"#;
-    for (keep, shown) in [(false, odd.replace("gpt-4o-mini", "gpt-4o")), (true, odd.to_owned())] {
-        let world = Setup::new().settings(|s| s.keep_upstream_model = keep).build();
+    for (keep, shown) in [
+        (false, odd.replace("gpt-4o-mini", "gpt-4o")),
+        (true, odd.to_owned()),
+    ] {
+        let world = Setup::new()
+            .settings(|s| s.keep_upstream_model = keep)
+            .build();
         world.upstream.then(Script::json_pieces([odd]));
         assert_eq!(world.send(chat(json!({}))).await.text, shown);
     }
