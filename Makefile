@@ -10,9 +10,9 @@ DEBUG   := $(TARGET)/debug/witgate
 RELEASE := $(TARGET)/release/witgate
 # Which build of the binary compiles the plugins and prints the docs.
 WITGATE ?= $(DEBUG)
-# Every folder that holds a plugin: ours by kind, the examples', the hostile ones of the tests.
-PLUGINS := $(patsubst %/plugin.toml,%,$(wildcard plugins/*/*/plugin.toml examples/plugins/*/plugin.toml tests/fixtures/guests/*/plugin.toml tests/fixtures/guests/*/*/plugin.toml))
-COMPONENTS := plugins/target/components
+# Our own plugins, found by name; the examples' and the tests' lie apart, so that none passes for ours.
+PLUGINS  := $(patsubst %/plugin.toml,%,$(wildcard plugins/*/*/plugin.toml))
+FIXTURES := $(patsubst %/plugin.toml,%,$(wildcard examples/plugins/*/plugin.toml tests/fixtures/guests/*/plugin.toml tests/fixtures/guests/*/*/plugin.toml))
 # Debian's Node 18 is old enough to need npm's quiet modes and new enough for the SDK.
 NPM := npm --no-fund --no-audit --loglevel=error
 
@@ -42,8 +42,9 @@ check: ## seconds: does everything compile, is it formatted
 	@$(MAKE) --no-print-directory fmt-check
 
 .PHONY: plugins
-plugins: $(WITGATE) ## build every plugin into plugins/target/components
-	$(WITGATE) plugin build $(PLUGINS) --out $(COMPONENTS)
+plugins: $(WITGATE) ## build our plugins into plugins/target/components, the examples' into …/fixtures
+	$(WITGATE) plugin build $(PLUGINS) --out plugins/target/components
+	$(WITGATE) plugin build $(FIXTURES) --out plugins/target/fixtures
 
 .PHONY: bench
 bench: setup ## measure against nginx and LiteLLM; the table is also written to target/bench.md

@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::raw::{RawConnection, RawResponse};
 
 pub use database::SpendRow;
-pub use environment::{plugin_dir, workspace_root};
+pub use environment::{fixture_dir, plugin_dir, workspace_root};
 
 /// A debug build compiles plugins slowly on a loaded machine; a start that takes longer than
 /// this is hung.
@@ -298,7 +298,7 @@ impl GatewayBuilder {
 
     /// Starts and waits until it listens.
     pub async fn start(self) -> Gateway {
-        match self.launch().await {
+        match self.try_start().await {
             Ok(gateway) => gateway,
             Err(refusal) => panic!(
                 "the gateway ended at start ({:?}):\n{}",
@@ -309,13 +309,15 @@ impl GatewayBuilder {
 
     /// Starts what must not start.
     pub async fn expect_refusal(self) -> Refusal {
-        match self.launch().await {
+        match self.try_start().await {
             Ok(gateway) => panic!("the gateway started at {}", gateway.base_url),
             Err(refusal) => refusal,
         }
     }
 
-    async fn launch(self) -> Result<Gateway, Refusal> {
+    /// Starts and waits until it listens, or until it refuses to.
+    pub async fn try_start(self) -> Result<Gateway, Refusal> {
+        environment::link_fixtures(self.home.path());
         let config = self.config_file.clone().unwrap_or_else(|| {
             let path = self.home.path().join("config.yaml");
             if !path.exists() {

@@ -29,7 +29,9 @@ mod raw;
 
 pub use bench_upstream::BenchUpstream;
 pub use gate::Gate;
-pub use gateway::{Gateway, GatewayBuilder, Refusal, Signal, SpendRow, plugin_dir, workspace_root};
+pub use gateway::{
+    Gateway, GatewayBuilder, Refusal, Signal, SpendRow, fixture_dir, plugin_dir, workspace_root,
+};
 pub use http1::Recorded;
 pub use journal::{Journal, PATIENCE};
 pub use langfuse::FakeLangfuse;

@@ -154,7 +154,7 @@ async fn a_custom_logger_writes_its_lines() {
 #[tokio::test]
 async fn a_component_beside_the_config_is_found_by_its_name() {
     let upstream = FakeUpstream::start().await;
-    let component = std::fs::read(witgate_testkit::plugin_dir().join("hostile-ok.wasm"))
+    let component = std::fs::read(witgate_testkit::fixture_dir().join("hostile-ok.wasm"))
         .expect("the component is built");
     let config = base_config(&upstream.api_base())
         + "guardrails:\n  - guardrail_name: mine\n    litellm_params: {guardrail: my_checks.polite, mode: pre_call, default_on: true}\n";
@@ -168,7 +168,7 @@ async fn a_component_beside_the_config_is_found_by_its_name() {
 #[tokio::test]
 async fn a_pinned_component_that_was_changed_is_refused() {
     let upstream = FakeUpstream::start().await;
-    let mut component = std::fs::read(witgate_testkit::plugin_dir().join("hostile-ok.wasm"))
+    let mut component = std::fs::read(witgate_testkit::fixture_dir().join("hostile-ok.wasm"))
         .expect("the component is built");
     let digest = {
         use sha2::{Digest, Sha256};

@@ -226,3 +226,184 @@ async fn a_guardrail_that_nobody_configured_is_an_error() {
         );
     }
 }
+
+fn blocking(mode: &str) -> String {
+    hide_secrets(mode).replace("default_on: true", "default_on: true, action: block")
+}
+
+#[tokio::test]
+async fn a_blocked_request_is_a_400_in_the_guardrails_words_without_the_secret() {
+    let stage = stage(&blocking("pre_call")).await;
+    let answer = stage.client.chat(&leaking(chat("gpt-4o"))).await;
+    let error = answer.error(400);
+    assert!(
+        !error["message"].as_str().unwrap_or_default().is_empty(),
+        "{error}"
+    );
+    assert!(!answer.text().contains(SECRET), "{error}");
+    assert!(stage.upstream.requests().is_empty());
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    let rows = stage.gateway.wait_for_spend_rows(2).await;
+    assert_eq!(rows[0]["status"], "failure", "{}", rows[0]);
+    assert!(!stage.gateway.printed(SECRET));
+}
+
+#[tokio::test]
+async fn a_blocked_answer_is_a_400_too_and_was_paid_for() {
+    let stage = stage(&blocking("post_call")).await;
+    let answer = stage.client.chat(&leaking(chat("gpt-4o"))).await;
+    answer.error(400);
+    assert!(!answer.text().contains(SECRET));
+    let row = stage.gateway.wait_for_spend_rows(1).await.remove(0);
+    assert_eq!(row["completion_tokens"], openai::COMPLETION_TOKENS, "{row}");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_blocked_ends_with_an_error_frame() {
+    let stage = stage(&blocking("post_call")).await;
+    let mut frames: Vec<String> = (0..100)
+        .map(|n| openai::content_frame("gpt-4o", &format!("harmless {n} ")))
+        .collect();
+    frames.push(openai::content_frame("gpt-4o", SECRET));
+    frames.extend((0..100).map(|n| openai::content_frame("gpt-4o", &format!(" after {n}"))));
+    frames.extend(
+        openai::chat_frames("gpt-4o", "")
+            .into_iter()
+            .rev()
+            .take(2)
+            .rev(),
+    );
+    stage.upstream.next(Reply::stream(&frames));
+    let mut stream = stage.client.open(&chat_stream("gpt-4o")).await;
+    let events = stream.rest().await;
+    let text = events.join("\n");
+    assert!(!text.contains(SECRET), "{text}");
+    assert!(!text.contains("after 50"), "{text}");
+    let last: Value =
+        serde_json::from_str(events.last().expect("an error frame")).unwrap_or_default();
+    assert!(last["error"]["message"].is_string(), "{text}");
+}
+
+#[tokio::test]
+async fn each_choice_of_a_stream_is_guarded_on_its_own() {
+    let stage = stage(&hide_secrets("post_call")).await;
+    let part = |choice: usize, text: &str| {
+        json!({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o",
+            "choices": [{"index": choice, "delta": {"content": text}, "finish_reason": null}]})
+        .to_string()
+    };
+    let (front, back) = SECRET.split_at(9);
+    let mut frames = vec![
+        part(0, front),
+        part(1, "innocent "),
+        part(0, back),
+        part(1, "text"),
+    ];
+    for choice in 0..2 {
+        frames.push(
+            json!({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o",
+                "choices": [{"index": choice, "delta": {}, "finish_reason": "stop"}]})
+            .to_string(),
+        );
+    }
+    frames.push("[DONE]".to_owned());
+    stage.upstream.next(Reply::stream(&frames));
+    let events = stage.client.open(&chat_stream("gpt-4o")).await.rest().await;
+    let text_of = |choice: usize| -> String {
+        let chunks = events
+            .iter()
+            .filter_map(|event| serde_json::from_str::<Value>(event).ok());
+        chunks
+            .flat_map(|chunk| chunk["choices"].as_array().cloned().unwrap_or_default())
+            .filter(|one| one["index"] == choice)
+            .filter_map(|one| one["delta"]["content"].as_str().map(str::to_owned))
+            .collect()
+    };
+    assert_eq!(text_of(0), "[REDACTED]", "{events:#?}");
+    assert_eq!(text_of(1), "innocent text", "{events:#?}");
+}
+
+#[tokio::test]
+async fn secrets_in_streamed_tool_arguments_are_hidden() {
+    let stage = stage(&hide_secrets("post_call")).await;
+    let part = |arguments: &str| {
+        json!({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o", "choices": [{"index": 0,
+            "delta": {"tool_calls": [{"index": 0, "function": {"arguments": arguments}}]}, "finish_reason": null}]})
+        .to_string()
+    };
+    let (front, back) = SECRET.split_at(9);
+    let mut frames = vec![part("{\"key\": \""), part(front), part(back), part("\"}")];
+    frames.extend(
+        openai::chat_frames("gpt-4o", "")
+            .into_iter()
+            .rev()
+            .take(2)
+            .rev(),
+    );
+    stage.upstream.next(Reply::stream(&frames));
+    let events = stage.client.open(&chat_stream("gpt-4o")).await.rest().await;
+    let arguments: String = events
+        .iter()
+        .filter_map(|event| serde_json::from_str::<Value>(event).ok())
+        .filter_map(|chunk| {
+            chunk["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"]
+                .as_str()
+                .map(str::to_owned)
+        })
+        .collect();
+    let arguments: Value =
+        serde_json::from_str(&arguments).unwrap_or_else(|error| panic!("{error}: {arguments}"));
+    assert_eq!(arguments["key"], "[REDACTED]");
+}
+
+#[tokio::test]
+async fn logging_only_masks_the_logs_or_is_refused_but_never_ignored() {
+    let upstream = FakeUpstream::start().await;
+    upstream.always(Reply::echo());
+    let builder = Gateway::builder("");
+    let file = builder.home().join("events.jsonl");
+    let config = base_config(&upstream.api_base())
+        + &hide_secrets("logging_only")
+        + "litellm_settings:\n  success_callback: [jsonl]\n"
+        + &format!(
+            "plugins:\n  jsonl: {{grants: {{files: {{events: '{}'}}}}}}\n",
+            file.display()
+        );
+    let mut gateway = match Gateway::builder(config).try_start().await {
+        Ok(gateway) => gateway,
+        Err(refusal) => {
+            return assert!(
+                refusal.output.contains("logging_only"),
+                "{}",
+                refusal.output
+            );
+        }
+    };
+    let client = crate::support::Client::of(&gateway).key(crate::support::MASTER_KEY);
+    let answer = client.chat(&leaking(chat("gpt-4o"))).await;
+    assert!(answer.content().contains(SECRET));
+    assert!(String::from_utf8_lossy(&upstream.requests().last().body).contains(SECRET));
+    gateway.stop().await;
+    let logged = std::fs::read_to_string(&file).expect("the file was written");
+    assert!(
+        logged.contains("[REDACTED]") && !logged.contains(SECRET),
+        "{logged}"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_held_by_a_slow_guardrail_is_dropped_when_the_client_leaves() {
+    let gate = Gate::new();
+    let judge = Recorder::start(Reply::status(200, &[], "fine").behind(&gate)).await;
+    let stage = stage(&held("pre_call", &judge.origin())).await;
+    let client = stage.client.clone();
+    let call = tokio::spawn(async move { client.chat(&chat("gpt-4o")).await });
+    gate.reached(1).await;
+    call.abort();
+    let row = stage.gateway.wait_for_spend_rows(1).await.remove(0);
+    assert_eq!(row["status"], "failure", "{row}");
+    gate.open();
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    // The first call never went up; the second did.
+    assert_eq!(stage.upstream.requests().len(), 1);
+}

@@ -226,3 +226,82 @@ async fn a_fresh_instance_for_each_call_is_as_safe() {
         assert_eq!(guarded(&stage).await.status, 200);
     }
 }
+
+/// A gateway whose every answer passes a hostile guardrail as it streams.
+async fn streaming_stage(component: &str, fail: &str) -> Stage {
+    let upstream = FakeUpstream::start().await;
+    let config = format!(
+        "{}guardrails:\n  - guardrail_name: hostile\n    litellm_params: {{guardrail: {component}, mode: post_call, default_on: false}}\n\
+         plugins:\n  {component}:\n    fail: {fail}\n    settings: {{streaming: true}}\n    limits: {{memory_mb: 64, cpu_ms: 200, timeout_ms: 2000}}\n",
+        base_config(&upstream.api_base())
+    );
+    Stage::of(upstream, Gateway::builder(config)).await
+}
+
+#[tokio::test]
+async fn a_stream_under_attack_ends_or_goes_on_by_the_fail_policy() {
+    for component in [
+        "hostile-endless-loop",
+        "hostile-panic",
+        "hostile-alloc-4gb",
+        "hostile-stack-overflow",
+    ] {
+        for fail in ["closed", "open"] {
+            let stage = streaming_stage(component, fail).await;
+            let mut body = crate::support::chat_stream("gpt-4o");
+            body["guardrails"] = json!(["hostile"]);
+            let answer = stage.client.chat(&body).await;
+            let events = answer.events();
+            if fail == "open" {
+                assert_eq!(answer.status, 200, "{component}: {}", answer.text());
+                let text = crate::support::streamed_text(&events);
+                assert_eq!(
+                    text,
+                    witgate_testkit::openai::DEFAULT_TEXT,
+                    "{component}: {events:#?}"
+                );
+                assert_eq!(
+                    events.last().map(String::as_str),
+                    Some("[DONE]"),
+                    "{component}"
+                );
+            } else {
+                let told = answer.status >= 400 || answer.text().contains("\"error\"");
+                assert!(told, "{component}: {}", answer.text());
+                assert!(
+                    !answer.text().contains("42"),
+                    "{component} let unjudged text through: {}",
+                    answer.text()
+                );
+            }
+            stage.client.chat(&chat("gpt-4o")).await.ok();
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_judged_is_held_back_when_it_fails_closed() {
+    let upstream = FakeUpstream::start().await;
+    let config = format!(
+        "{}guardrails:\n  - guardrail_name: hostile\n    litellm_params: {{guardrail: hostile-panic, mode: post_call}}\n\
+         plugins:\n  hostile-panic: {{fail: closed}}\n",
+        base_config(&upstream.api_base())
+    );
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    for streamed in [false, true] {
+        let mut body = chat("gpt-4o");
+        body["guardrails"] = json!(["hostile"]);
+        body["stream"] = json!(streamed);
+        let answer = stage.client.chat(&body).await;
+        assert!(
+            answer.status >= 500 || answer.text().contains("\"error\""),
+            "{}",
+            answer.text()
+        );
+        assert!(
+            !answer.text().contains("42"),
+            "the answer came through: {}",
+            answer.text()
+        );
+    }
+}

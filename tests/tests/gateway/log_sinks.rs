@@ -291,3 +291,51 @@ async fn a_name_that_leads_nowhere_is_refused_with_everything_tried() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_caller_may_ask_for_redaction_or_for_no_log_at_all() {
+    let (stage, vendor) = langfuse_stage("").await;
+    let mut private = chat("gpt-4o");
+    private["messages"][0]["content"] = json!("a very private sentence");
+    stage
+        .client
+        .clone()
+        .header("x-litellm-enable-message-redaction", "true")
+        .chat(&private)
+        .await
+        .ok();
+    generation(&vendor).await;
+    let mut unlogged = chat("gpt-4o");
+    unlogged["no-log"] = json!(true);
+    unlogged["messages"][0]["content"] = json!("a sentence never logged");
+    stage.client.chat(&unlogged).await.ok();
+    let Stage {
+        mut gateway,
+        upstream,
+        ..
+    } = stage;
+    gateway.stop().await;
+    assert!(upstream.requests().last().json().get("no-log").is_none());
+    let everything = Value::from(vendor.events().all()).to_string();
+    assert!(!everything.contains("private sentence"), "{everything}");
+    assert!(!everything.contains("never logged"), "{everything}");
+    assert_eq!(bodies(&vendor.events().all(), "generation-create").len(), 1);
+}
+
+#[tokio::test]
+async fn wrong_credentials_of_a_vendor_are_told_without_showing_them() {
+    let (upstream, vendor) = (FakeUpstream::start().await, FakeLangfuse::start().await);
+    let config =
+        base_config(&upstream.api_base()) + "litellm_settings:\n  success_callback: [langfuse]\n";
+    let gateway = Gateway::builder(config)
+        .env("LANGFUSE_HOST", vendor.origin())
+        .env("LANGFUSE_PUBLIC_KEY", "pk-wrong")
+        .env("LANGFUSE_SECRET_KEY", "sk-wrong-and-secret");
+    let stage = Stage::of(upstream, gateway).await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    vendor.requests().wait_for(1).await;
+    stage.gateway.wait_for_log("langfuse").await;
+    let Stage { mut gateway, .. } = stage;
+    gateway.stop().await;
+    assert!(!gateway.printed("sk-wrong-and-secret"));
+}

@@ -323,3 +323,80 @@ async fn frames_split_anywhere_arrive_whole() {
     let events = stage.client.open(&chat_stream("gpt-4o")).await.rest().await;
     assert_eq!(streamed_text(&events), "split é😀 anywhere");
 }
+
+#[tokio::test]
+async fn what_was_streamed_before_the_client_left_is_paid_for_once() {
+    let stage = Stage::plain().await;
+    let frames: Vec<String> = (0..20)
+        .map(|n| openai::content_frame("gpt-4o", &format!("word {n} ")))
+        .collect();
+    stage
+        .upstream
+        .next(Reply::open_stream(&frames).then_stall());
+    let mut stream = stage.client.open(&chat_stream("gpt-4o")).await;
+    for _ in 0..20 {
+        stream.next_json().await;
+    }
+    drop(stream);
+    stage.upstream.departures().wait_for(1).await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    let rows = stage.gateway.wait_for_spend_rows(2).await;
+    assert_eq!(rows.len(), 2, "{rows:#?}");
+    let left = rows
+        .iter()
+        .find(|row| row["status"] == "failure")
+        .expect("the abandoned call has a row");
+    assert!(left["completion_tokens"].as_u64() >= Some(20), "{left}");
+    assert!(left["spend"].as_f64() > Some(0.0), "{left}");
+}
+
+#[tokio::test]
+async fn a_hundred_streams_at_once_are_all_whole() {
+    let stage = Stage::plain().await;
+    let mut streams = Vec::new();
+    for n in 0..100 {
+        let client = stage.client.clone();
+        let mut body = chat_stream("gpt-4o");
+        body["messages"][0]["content"] = json!(format!("stream number {n}"));
+        stage.upstream.always(Reply::echo());
+        streams.push(tokio::spawn(async move {
+            streamed_text(&client.open(&body).await.rest().await)
+        }));
+    }
+    for (n, stream) in streams.into_iter().enumerate() {
+        assert_eq!(
+            stream.await.expect("no stream failed"),
+            format!("stream number {n}")
+        );
+    }
+    assert_eq!(stage.gateway.wait_for_spend_rows(100).await.len(), 100);
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_everything() {
+    let stage = Stage::plain().await;
+    let frames: Vec<String> = (0..2000)
+        .map(|n| openai::content_frame("gpt-4o", &format!("{n} {}", "x".repeat(2000))))
+        .collect();
+    let mut reply = Reply::open_stream(&frames);
+    reply = reply.then_chunk("data: [DONE]\n\n").then_bytes("0\r\n\r\n");
+    stage.upstream.next(reply);
+    let mut stream = stage.client.open(&chat_stream("gpt-4o")).await;
+    for n in 0..2000 {
+        if n % 500 == 0 {
+            // The reader's pause fills every buffer on the way: back-pressure, not loss.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let chunk = stream.next_json().await;
+        let text = chunk["choices"][0]["delta"]["content"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        assert!(
+            text.starts_with(&format!("{n} ")),
+            "{n}: {}",
+            &text[..text.len().min(20)]
+        );
+    }
+    assert_eq!(stream.rest().await, ["[DONE]"]);
+}

@@ -197,3 +197,55 @@ async fn a_browser_may_ask_first() {
     assert!(answer.header("access-control-allow-methods").is_some());
     assert!(answer.header("access-control-allow-headers").is_some());
 }
+
+#[tokio::test]
+async fn a_client_that_asks_first_is_told_to_go_on() {
+    let stage = Stage::plain().await;
+    let body = chat("gpt-4o").to_string();
+    let mut connection = stage.gateway.connect().await;
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {MASTER_KEY}\r\n\
+         expect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    connection.send(head).await;
+    let interim = connection
+        .read_until(|bytes| bytes.ends_with(b"\r\n\r\n"))
+        .await;
+    assert!(
+        interim.starts_with(b"HTTP/1.1 100"),
+        "{}",
+        String::from_utf8_lossy(&interim)
+    );
+    connection.send(body).await;
+    let answer = connection.response().await.expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn compression_is_kept_out_of_what_must_be_read() {
+    let stage = Stage::plain().await;
+    let client = stage.client.clone().header("accept-encoding", "gzip, br");
+    client.chat(&chat("gpt-4o")).await.ok();
+    let asked = stage.upstream.requests().last();
+    let encoding = asked
+        .header("accept-encoding")
+        .unwrap_or("identity")
+        .to_owned();
+    assert!(
+        !encoding.contains("gzip") && !encoding.contains("br"),
+        "the upstream may answer in {encoding}"
+    );
+}
+
+#[tokio::test]
+async fn megabytes_pass_both_ways() {
+    let stage = Stage::plain().await;
+    stage.upstream.always(witgate_testkit::Reply::echo());
+    let text = "Lorem ipsum é😀 ".repeat(300_000);
+    let mut body = chat("gpt-4o");
+    body["messages"][0]["content"] = serde_json::json!(text);
+    let answer = stage.client.chat(&body).await;
+    assert_eq!(answer.status, 200, "{}", &answer.text()[..200]);
+    assert!(answer.content() == text, "the text changed on its way");
+}

@@ -21,6 +21,24 @@ pub fn plugin_dir() -> PathBuf {
     )
 }
 
+/// The folder of the components that are not ours: the examples' and the tests' own.
+pub fn fixture_dir() -> PathBuf {
+    workspace_root().join("plugins/target/fixtures")
+}
+
+/// Makes every fixture findable by its name beside a config in `folder`, as a user's own are.
+pub(super) fn link_fixtures(folder: &Path) {
+    let Ok(fixtures) = std::fs::read_dir(fixture_dir()) else {
+        return;
+    };
+    for fixture in fixtures.flatten() {
+        let link = folder.join(fixture.file_name());
+        if !link.exists() {
+            std::os::unix::fs::symlink(fixture.path(), link).expect("link a fixture");
+        }
+    }
+}
+
 /// The binary under test: `WITGATE_BIN`, or the one built beside this test.
 fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("WITGATE_BIN") {
