@@ -96,18 +96,33 @@ pub async fn attempt(
     let target = &x.snapshot.targets[index];
     let stream = x.wants_stream();
     if let Some(mocked) = mock::asked_for(x, request, target) {
-        return mock::answer(x, request, &mocked, stream).map_err(|class| Failed::of(target, class, "this is a mock error"));
+        return mock::answer(x, request, &mocked, stream)
+            .map_err(|class| Failed::of(target, class, "this is a mock error"));
     }
     if let Some(why) = &target.unavailable {
         return Err(Failed::of(target, ErrorClass::BadRequest, why));
     }
-    let deadline = Instant::now() + if stream { patience.stream } else { patience.total };
+    let deadline = Instant::now()
+        + if stream {
+            patience.stream
+        } else {
+            patience.total
+        };
     let http = http_request(gateway, x, request, target, model);
     let sent = timeout_at(deadline, target.upstream.send(http)).await;
     let response = match sent {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => return Err(unreachable(target, &error)),
-        Err(_) => return Err(too_slow(target, if stream { patience.stream } else { patience.total })),
+        Err(_) => {
+            return Err(too_slow(
+                target,
+                if stream {
+                    patience.stream
+                } else {
+                    patience.total
+                },
+            ));
+        }
     };
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
@@ -121,10 +136,17 @@ pub async fn attempt(
         first_frame(target, body, deadline, patience.stream).await?
     } else {
         let limit = x.snapshot.settings.max_response_bytes;
-        let patience = if stream { patience.stream } else { patience.total };
+        let patience = if stream {
+            patience.stream
+        } else {
+            patience.total
+        };
         Answer::Complete(whole(target, body, limit, deadline, patience).await?)
     };
-    Ok(Answered { answer, headers: head.headers })
+    Ok(Answered {
+        answer,
+        headers: head.headers,
+    })
 }
 
 fn http_request(
@@ -134,8 +156,11 @@ fn http_request(
     target: &Target,
     model: &str,
 ) -> http::Request<Bytes> {
-    let defaults: Vec<(&str, &str)> =
-        target.defaults.iter().map(|(key, json)| (key.as_str(), json.as_str())).collect();
+    let defaults: Vec<(&str, &str)> = target
+        .defaults
+        .iter()
+        .map(|(key, json)| (key.as_str(), json.as_str()))
+        .collect();
     let body = request.forward_body(&Forward {
         model: Some(model),
         defaults: &defaults,
@@ -215,13 +240,25 @@ async fn first_frame(
             .map_err(|error| Failed::of(target, ErrorClass::ApiConnection, &error.to_string()))?
         {
             // A sign of life before the first frame has no reader yet, and could come without end.
-            let Some(data) = frame.data.clone() else { continue };
-            if let Some(error) = ChunkView::parse(&data).ok().as_ref().and_then(ChunkView::error) {
+            let Some(data) = frame.data.clone() else {
+                continue;
+            };
+            if let Some(error) = ChunkView::parse(&data)
+                .ok()
+                .as_ref()
+                .and_then(ChunkView::error)
+            {
                 return Err(told_inside(target, &ErrorText::from_raw(error), &data));
             }
             let body = Some(SyncWrapper::new(body));
             let ready = VecDeque::from([frame]);
-            return Ok(Answer::Stream(UpstreamStream { ready, decoder, body, idle, is_folded: false }));
+            return Ok(Answer::Stream(UpstreamStream {
+                ready,
+                decoder,
+                body,
+                idle,
+                is_folded: false,
+            }));
         }
         match timeout_at(deadline, body.next()).await {
             Ok(Some(Ok(bytes))) => decoder.push(bytes),
@@ -257,9 +294,17 @@ async fn refused(
         .get(header::RETRY_AFTER)
         .and_then(|v| v.to_str().ok())
         .and_then(|v| parse_retry_after(v, gateway.clock.now().into()));
-    let mut failed = told(target, status.as_u16(), &error, &String::from_utf8_lossy(&text));
+    let mut failed = told(
+        target,
+        status.as_u16(),
+        &error,
+        &String::from_utf8_lossy(&text),
+    );
     if let Some(value) = headers.get(header::RETRY_AFTER) {
-        failed.failure.headers.insert(header::RETRY_AFTER, value.clone());
+        failed
+            .failure
+            .headers
+            .insert(header::RETRY_AFTER, value.clone());
     }
     failed.retry_after = retry_after;
     failed.headers = headers;
@@ -279,7 +324,9 @@ fn told(target: &Target, status: u16, error: &ErrorText, body: &str) -> Failed {
 /// A failure inside an answer that began with status 200.
 fn told_inside(target: &Target, error: &ErrorText, body: &Bytes) -> Failed {
     let code = error.code.as_deref().and_then(|code| code.parse().ok());
-    let status = code.filter(|status| (400..600).contains(status)).unwrap_or(500);
+    let status = code
+        .filter(|status| (400..600).contains(status))
+        .unwrap_or(500);
     told(target, status, error, &String::from_utf8_lossy(body))
 }
 
@@ -294,7 +341,10 @@ fn unreachable(target: &Target, error: &UpstreamError) -> Failed {
 }
 
 fn too_slow(target: &Target, patience: Duration) -> Failed {
-    let text = format!("the upstream did not answer within {} s", patience.as_secs_f64());
+    let text = format!(
+        "the upstream did not answer within {} s",
+        patience.as_secs_f64()
+    );
     Failed::of(target, ErrorClass::Timeout, &text)
 }
 

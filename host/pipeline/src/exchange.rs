@@ -141,8 +141,25 @@ pub struct Served {
     pub response_model: Option<String>,
     /// The service tier that the answer names.
     pub service_tier: Option<String>,
+    /// Tries that failed before the last one, in order.
+    pub failed: Vec<FailedTry>,
     /// The timeout that applied to the call.
     pub timeout: Option<Duration>,
+}
+
+/// A try that failed, and was followed by another.
+#[derive(Debug, Clone)]
+pub struct FailedTry {
+    /// Index of the deployment in the snapshot.
+    pub deployment: usize,
+    /// Model group it was tried for.
+    pub group: String,
+    /// The upstream's name of the model.
+    pub upstream_model: String,
+    /// How it failed.
+    pub failure: Failure,
+    /// When, wall clock.
+    pub end: jiff::Timestamp,
 }
 
 /// An upstream's answer.
@@ -178,7 +195,10 @@ impl Exchange {
     /// A request header as text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.arrival.headers.get(name).and_then(|value| value.to_str().ok())
+        self.arrival
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
     }
 
     /// Keeps what settling and events need of a complete answer.
@@ -191,7 +211,9 @@ impl Exchange {
 
     /// Notes that a guardrail of this index has judged the call.
     pub fn applied(&mut self, index: usize) {
-        let Some(entry) = self.snapshot.guardrails.get(index) else { return };
+        let Some(entry) = self.snapshot.guardrails.get(index) else {
+            return;
+        };
         if !self.applied_guardrails.contains(&entry.name) {
             self.applied_guardrails.push(entry.name.clone());
         }

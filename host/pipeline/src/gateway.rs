@@ -64,7 +64,10 @@ impl Gateway {
     /// `accept`: a new exchange for what arrived.
     pub(crate) fn exchange(&self, arrival: Arrival) -> Exchange {
         let started_at = self.clock.monotonic();
-        let own_id = arrival.headers.get("x-litellm-call-id").and_then(|v| v.to_str().ok());
+        let own_id = arrival
+            .headers
+            .get("x-litellm-call-id")
+            .and_then(|v| v.to_str().ok());
         let call_id = match own_id {
             Some(id) if !id.is_empty() && id.len() <= 128 => id.to_owned(),
             _ => self.clock.uuid().to_string(),
@@ -121,7 +124,10 @@ pub struct Finish {
 
 impl Finish {
     fn new(gateway: Arc<Gateway>, exchange: Exchange) -> Self {
-        Self { gateway, exchange: Some(Box::new(exchange)) }
+        Self {
+            gateway,
+            exchange: Some(Box::new(exchange)),
+        }
     }
 
     /// The gateway this call runs in.
@@ -140,14 +146,22 @@ impl Finish {
     /// Hands the call over to whoever ends it later (the client's stream).
     #[must_use]
     pub fn hand_over(&mut self) -> Self {
-        Self { gateway: self.gateway.clone(), exchange: self.exchange.take() }
+        Self {
+            gateway: self.gateway.clone(),
+            exchange: self.exchange.take(),
+        }
     }
 }
 
 impl Drop for Finish {
     fn drop(&mut self) {
         if let Some(mut exchange) = self.exchange.take() {
-            let left = || Failure::new(Case::ClientLeft, "the client left before the answer was complete");
+            let left = || {
+                Failure::new(
+                    Case::ClientLeft,
+                    "the client left before the answer was complete",
+                )
+            };
             exchange.failure.get_or_insert_with(left);
             if let Some(guards) = exchange.stream_guards.take() {
                 guards.left(&mut exchange, self.gateway.clock.now());

@@ -31,12 +31,20 @@ pub struct WireView {
 impl WireView {
     /// A request's body.
     pub fn request(endpoint: Endpoint, bytes: Bytes) -> Arc<Self> {
-        Arc::new(Self { endpoint, bytes, response: false })
+        Arc::new(Self {
+            endpoint,
+            bytes,
+            response: false,
+        })
     }
 
     /// A response's body.
     pub fn response(endpoint: Endpoint, bytes: Bytes) -> Arc<Self> {
-        Arc::new(Self { endpoint, bytes, response: true })
+        Arc::new(Self {
+            endpoint,
+            bytes,
+            response: true,
+        })
     }
 }
 
@@ -96,7 +104,11 @@ pub fn selected(x: &Exchange, phase: Phase) -> Vec<usize> {
     if entries.is_empty() {
         return Vec::new();
     }
-    let asked = x.request.as_ref().map(witgate_wire::RequestView::guardrails).unwrap_or_default();
+    let asked = x
+        .request
+        .as_ref()
+        .map(witgate_wire::RequestView::guardrails)
+        .unwrap_or_default();
     let runs = |entry: &GuardrailEntry| {
         (entry.default_on || phase == Phase::LoggingOnly || asked.iter().any(|n| *n == entry.name))
             && entry.modes.include(phase, &x.tags)
@@ -108,7 +120,9 @@ pub fn selected(x: &Exchange, phase: Phase) -> Vec<usize> {
 pub fn call_of(x: &Exchange, entry: &GuardrailEntry, phase: Phase) -> GuardCall {
     let params = x.request.as_ref().and_then(|request| {
         let params = request.guardrail_params(&entry.name)?;
-        let body = params.get("extra_body").filter(|raw| raw.kind() == "object");
+        let body = params
+            .get("extra_body")
+            .filter(|raw| raw.kind() == "object");
         Some(body.unwrap_or(params).text().to_owned())
     });
     GuardCall {
@@ -155,7 +169,9 @@ impl Judged {
 }
 
 fn said(response: &str) -> Option<Arc<serde_json::value::RawValue>> {
-    serde_json::value::to_raw_value(response).ok().map(Arc::from)
+    serde_json::value::to_raw_value(response)
+        .ok()
+        .map(Arc::from)
 }
 
 /// Asks one guardrail about a body.
@@ -170,11 +186,18 @@ pub async fn judge(
     let start = gateway.clock.now();
     let verdict = entry.plugin.check(call_of(x, entry, phase), body).await;
     let end = gateway.clock.now();
-    let mut judged = Judged { edits: None, run: GuardrailRun::default(), failure: None };
+    let mut judged = Judged {
+        edits: None,
+        run: GuardrailRun::default(),
+        failure: None,
+    };
     let mut findings = Vec::new();
     let (status, response) = match verdict {
         Ok(Verdict::Allow) => (GuardrailStatus::Success, "allow"),
-        Ok(Verdict::Edit { edits, findings: found }) => {
+        Ok(Verdict::Edit {
+            edits,
+            findings: found,
+        }) => {
             findings = found;
             judged.edits = Some(wire_edits(&edits));
             (GuardrailStatus::GuardrailIntervened, "mask")
@@ -227,12 +250,19 @@ pub fn record(
 
 /// A block in the client's words.
 pub fn blocked(entry: &GuardrailEntry, phase: Phase, block: Block) -> Failure {
-    let status = if (400..600).contains(&block.status) { block.status } else { 400 };
+    let status = if (400..600).contains(&block.status) {
+        block.status
+    } else {
+        400
+    };
     let mut detail = block
         .detail
         .and_then(|text| serde_json::from_str::<serde_json::Map<_, _>>(&text).ok())
         .unwrap_or_default();
-    for (key, value) in [("guardrail_name", entry.name.as_str()), ("guardrail_mode", phase.as_str())] {
+    for (key, value) in [
+        ("guardrail_name", entry.name.as_str()),
+        ("guardrail_mode", phase.as_str()),
+    ] {
         detail.entry(key).or_insert_with(|| value.into());
     }
     let mut failure = Failure::new(Case::GuardrailBlocked { status }, block.message);
@@ -248,14 +278,26 @@ pub fn no_verdict(entry: &GuardrailEntry, fault: &PluginFault) -> Option<Failure
         FailPolicy::Closed => Some(
             Failure::new(
                 Case::GuardrailUnavailable,
-                format!("Guardrail '{}' could not judge this call, and fails closed", entry.name),
+                format!(
+                    "Guardrail '{}' could not judge this call, and fails closed",
+                    entry.name
+                ),
             )
             .note(fault.0.clone()),
         ),
     }
 }
 
-fn wire_edits(edits: &[Edit]) -> Edits {
+/// The edited body. An edit may carry JSON of the guardrail's own making, so the result is checked.
+pub fn edited_body(body: &Bytes, edits: &Edits) -> Result<Bytes, String> {
+    let object = Object::scan(body).map_err(|e| e.to_string())?;
+    let edited = object.apply(edits).map_err(|e| e.to_string())?;
+    Object::scan(&edited).map_err(|e| e.to_string())?;
+    Ok(edited)
+}
+
+/// A guardrail's edits as the wire knows them.
+pub fn wire_edits(edits: &[Edit]) -> Edits {
     let mut out = Edits::new();
     for edit in edits {
         match edit {

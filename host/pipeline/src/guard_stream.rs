@@ -8,8 +8,8 @@ use witgate_wire::stream::TextKind;
 
 use crate::exchange::Exchange;
 use crate::failure::Failure;
-use crate::guard::{blocked, call_of, no_verdict, record};
 use crate::gateway::Gateway;
+use crate::guard::{blocked, call_of, no_verdict, record};
 use crate::ports::{Finding, Phase, PluginFault, StreamGuard, StreamVerdict};
 use crate::snapshot::{GuardrailEntry, Snapshot};
 
@@ -77,11 +77,21 @@ impl GuardChain {
             blocked: None,
             bypassed: false,
         };
-        Self { snapshot, links: guards.into_iter().map(link).collect(), channels: Vec::new(), started }
+        Self {
+            snapshot,
+            links: guards.into_iter().map(link).collect(),
+            channels: Vec::new(),
+            started,
+        }
     }
 
     /// Puts a piece of text through; gives what may leave now.
-    pub async fn push(&mut self, choice: u32, kind: TextKind, text: &str) -> Result<String, Failure> {
+    pub async fn push(
+        &mut self,
+        choice: u32,
+        kind: TextKind,
+        text: &str,
+    ) -> Result<String, Failure> {
         let channel = self.channel(choice, kind)?;
         self.pass(0, channel, text.to_owned(), false).await
     }
@@ -106,8 +116,12 @@ impl GuardChain {
     /// Choices that have text and were not finished by the upstream.
     #[must_use]
     pub fn open_choices(&self) -> Vec<u32> {
-        let mut open: Vec<u32> =
-            self.channels.iter().filter(|c| !c.finished).map(|c| c.choice).collect();
+        let mut open: Vec<u32> = self
+            .channels
+            .iter()
+            .filter(|c| !c.finished)
+            .map(|c| c.choice)
+            .collect();
         open.sort_unstable();
         open.dedup();
         open
@@ -122,7 +136,8 @@ impl GuardChain {
                 None if link.status == GuardrailStatus::GuardrailFailedToRespond => Vec::new(),
                 None => link.guard.get_mut().findings().await,
             };
-            x.guardrails.push(link.run(&self.snapshot, &findings, (self.started, end)));
+            x.guardrails
+                .push(link.run(&self.snapshot, &findings, (self.started, end)));
         }
     }
 
@@ -130,21 +145,30 @@ impl GuardChain {
     pub fn left(self, x: &mut Exchange, end: jiff::Timestamp) {
         for mut link in self.links {
             let findings = link.blocked.take().unwrap_or_default();
-            x.guardrails.push(link.run(&self.snapshot, &findings, (self.started, end)));
+            x.guardrails
+                .push(link.run(&self.snapshot, &findings, (self.started, end)));
         }
     }
 
     fn channel(&mut self, choice: u32, kind: TextKind) -> Result<usize, Failure> {
         // Text behind the end of a choice is a channel of its own: the guardrail has ended the other.
-        let known =
-            self.channels.iter().position(|c| !c.finished && c.choice == choice && c.kind == kind);
+        let known = self
+            .channels
+            .iter()
+            .position(|c| !c.finished && c.choice == choice && c.kind == kind);
         if let Some(channel) = known {
             return Ok(channel);
         }
         if self.channels.len() == CHANNELS_MAX {
-            return Err(Failure::internal("the upstream's stream has too many choices to guard"));
+            return Err(Failure::internal(
+                "the upstream's stream has too many choices to guard",
+            ));
         }
-        self.channels.push(Channel { choice, kind, finished: false });
+        self.channels.push(Channel {
+            choice,
+            kind,
+            finished: false,
+        });
         for link in &mut self.links {
             link.held.push(Held::default());
         }
@@ -250,7 +274,10 @@ impl Link {
     fn held_back(&mut self, channel: usize, entry: &GuardrailEntry) -> Result<String, Failure> {
         let held = std::mem::take(&mut self.held[channel]);
         if held.edited {
-            let note = format!("guardrail {} failed in the middle of a stream it had edited", entry.name);
+            let note = format!(
+                "guardrail {} failed in the middle of a stream it had edited",
+                entry.name
+            );
             return Err(Failure::internal(note));
         }
         Ok(held.text)
@@ -269,7 +296,14 @@ impl Link {
             GuardrailStatus::GuardrailIntervened => (GuardrailStatus::GuardrailIntervened, "block"),
             other => (other, "failed"),
         };
-        record(&snapshot.guardrails[self.index], Phase::PostCall, status, response, findings, times)
+        record(
+            &snapshot.guardrails[self.index],
+            Phase::PostCall,
+            status,
+            response,
+            findings,
+            times,
+        )
     }
 }
 
@@ -293,7 +327,11 @@ pub async fn open(
     let mut failed = Vec::new();
     for &index in indexes {
         let entry = &snapshot.guardrails[index];
-        match entry.plugin.open_stream(call_of(x, entry, Phase::PostCall)).await {
+        match entry
+            .plugin
+            .open_stream(call_of(x, entry, Phase::PostCall))
+            .await
+        {
             Ok(Some(guard)) => guards.push((index, guard)),
             Ok(None) => return Ok(Opened::Whole),
             Err(fault) => {

@@ -7,18 +7,19 @@
 //!
 //! Nothing here opens a socket, runs SQL or knows WebAssembly.
 
-pub mod stages;
 pub mod exchange;
-pub mod gateway;
-pub mod snapshot;
-pub mod ports;
 pub mod failure;
-pub mod rescue;
-pub mod reply;
+pub mod gateway;
 pub mod metrics;
+pub mod ports;
+pub mod reply;
+pub mod rescue;
+pub mod snapshot;
+pub mod stages;
 
 mod attempt;
 mod guard;
+mod guard_log;
 mod guard_stream;
 mod mock;
 mod probe;
@@ -31,9 +32,9 @@ pub use failure::{Case, Failure};
 pub use gateway::Gateway;
 pub use metrics::Metrics;
 pub use ports::{
-    AuthDecision, AuthDenial, AuthRequest, Authenticator, Block, BodyText, BodyView, Clock, Edit, Finding,
-    GuardCall, Guardrail, Phase, PluginFault, Recorder, StreamGuard, StreamVerdict, TraceContext, Upstream,
-    UpstreamBody, UpstreamError, UpstreamErrorKind, Verdict,
+    AuthDecision, AuthDenial, AuthRequest, Authenticator, Block, BodyText, BodyView, Clock, Edit,
+    Finding, GuardCall, Guardrail, Phase, PluginFault, Recorder, StreamGuard, StreamVerdict,
+    TraceContext, Upstream, UpstreamBody, UpstreamError, UpstreamErrorKind, Verdict,
 };
 pub use probe::{Probe, probe};
 pub use reply::{BodyStream, Reply, ReplyBody};

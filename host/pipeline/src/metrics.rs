@@ -63,10 +63,12 @@ pub struct RouteLabels {
     pub route: &'static str,
 }
 
-const SECONDS: [f64; 14] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0];
-const OVERHEAD: [f64; 10] =
-    [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.025, 0.1, 1.0];
+const SECONDS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0,
+];
+const OVERHEAD: [f64; 10] = [
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.025, 0.1, 1.0,
+];
 
 impl Metrics {
     /// The families, registered.
@@ -92,9 +94,17 @@ impl Metrics {
             Unit::Seconds,
             metrics.overhead.clone(),
         );
-        registry.register("witgate_upstream_requests", "Upstream calls", metrics.upstream.clone());
+        registry.register(
+            "witgate_upstream_requests",
+            "Upstream calls",
+            metrics.upstream.clone(),
+        );
         registry.register("witgate_tokens", "Tokens settled", metrics.tokens.clone());
-        registry.register("witgate_requests_in_flight", "Calls under way", metrics.in_flight.clone());
+        registry.register(
+            "witgate_requests_in_flight",
+            "Calls under way",
+            metrics.in_flight.clone(),
+        );
         metrics
     }
 }

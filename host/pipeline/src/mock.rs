@@ -34,8 +34,14 @@ pub fn answer(
     mocked: &Value,
     stream: bool,
 ) -> Result<Answered, ErrorClass> {
-    let text = mocked.as_str().map_or_else(|| mocked.to_string(), str::to_owned);
-    if let Some(class) = text.starts_with("litellm.").then(|| ErrorClass::from_name(&text)).flatten() {
+    let text = mocked
+        .as_str()
+        .map_or_else(|| mocked.to_string(), str::to_owned);
+    if let Some(class) = text
+        .starts_with("litellm.")
+        .then(|| ErrorClass::from_name(&text))
+        .flatten()
+    {
         return Err(class);
     }
     let created = x.started.as_second();
@@ -64,7 +70,10 @@ pub fn answer(
             Answer::Complete(body.to_string().into())
         }
     };
-    Ok(Answered { answer, headers: http::HeaderMap::new() })
+    Ok(Answered {
+        answer,
+        headers: http::HeaderMap::new(),
+    })
 }
 
 fn usage() -> Value {
@@ -88,8 +97,11 @@ fn complete_choice(endpoint: Endpoint, text: &str) -> (&'static str, Value, &'st
 /// A stream of a few words a chunk.
 fn frames(x: &Exchange, endpoint: Endpoint, text: &str, created: i64) -> VecDeque<sse::Frame> {
     let chat = endpoint == Endpoint::ChatCompletions;
-    let (object, prefix) =
-        if chat { ("chat.completion.chunk", "chatcmpl") } else { ("text_completion", "cmpl") };
+    let (object, prefix) = if chat {
+        ("chat.completion.chunk", "chatcmpl")
+    } else {
+        ("text_completion", "cmpl")
+    };
     let chunk = |choices: Value, usage: Value| {
         json!({
             "id": format!("{prefix}-{}", x.call_id),
@@ -103,10 +115,18 @@ fn frames(x: &Exchange, endpoint: Endpoint, text: &str, created: i64) -> VecDequ
     };
     let piece = |text: &str, first: bool, finish: Value| {
         let choice = match (chat, first) {
-            (true, true) => json!([{"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": finish}]),
-            (true, false) if text.is_empty() => json!([{"index": 0, "delta": {}, "finish_reason": finish}]),
-            (true, false) => json!([{"index": 0, "delta": {"content": text}, "finish_reason": finish}]),
-            (false, _) => json!([{"index": 0, "text": text, "logprobs": null, "finish_reason": finish}]),
+            (true, true) => {
+                json!([{"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": finish}])
+            }
+            (true, false) if text.is_empty() => {
+                json!([{"index": 0, "delta": {}, "finish_reason": finish}])
+            }
+            (true, false) => {
+                json!([{"index": 0, "delta": {"content": text}, "finish_reason": finish}])
+            }
+            (false, _) => {
+                json!([{"index": 0, "text": text, "logprobs": null, "finish_reason": finish}])
+            }
         };
         chunk(choice, Value::Null)
     };
@@ -121,14 +141,20 @@ fn frames(x: &Exchange, endpoint: Endpoint, text: &str, created: i64) -> VecDequ
     for (i, word) in text.split_inclusive(' ').enumerate() {
         push(sse::data_frame(piece(word, i == 0, Value::Null).as_bytes()));
     }
-    push(sse::data_frame(piece("", text.is_empty(), json!("stop")).as_bytes()));
+    push(sse::data_frame(
+        piece("", text.is_empty(), json!("stop")).as_bytes(),
+    ));
     push(sse::data_frame(chunk(json!([]), usage()).as_bytes()));
     push(sse::DONE);
     frames
 }
 
 fn embeddings(x: &Exchange, request: &RequestView, mocked: &Value) -> Bytes {
-    let vector = if mocked.is_array() { mocked.clone() } else { json!([0.0, 0.0, 0.0]) };
+    let vector = if mocked.is_array() {
+        mocked.clone()
+    } else {
+        json!([0.0, 0.0, 0.0])
+    };
     let inputs = match request.field("input") {
         Some(input) if input.kind() == "array" => input.elements().count().max(1),
         _ => 1,

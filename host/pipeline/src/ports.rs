@@ -196,7 +196,8 @@ pub struct PluginFault(pub String);
 #[async_trait]
 pub trait Guardrail: Send + Sync {
     /// Judges a complete body.
-    async fn check(&self, call: GuardCall, body: Arc<dyn BodyView>) -> Result<Verdict, PluginFault>;
+    async fn check(&self, call: GuardCall, body: Arc<dyn BodyView>)
+    -> Result<Verdict, PluginFault>;
     /// Starts to judge a stream piecewise; `None` when it needs the whole answer.
     async fn open_stream(
         &self,
@@ -269,6 +270,8 @@ pub trait Authenticator: Send + Sync {
 pub trait Recorder: Send + Sync {
     /// One finished call.
     fn record(&self, completed: Completed);
+    /// A try that failed and was followed by another one of the same call.
+    fn record_attempt(&self, attempt: Completed);
 }
 
 /// W3C trace context, in and out.

@@ -28,14 +28,25 @@ pub async fn probe(gateway: &Arc<Gateway>, snapshot: &Arc<Snapshot>, index: usiz
     let target = &snapshot.targets[index];
     let deployment = snapshot.routing.deployment(index);
     if deployment.upstream_model.contains('*') {
-        return Probe::Unhealthy("a wildcard deployment names no model that could be called".to_owned());
+        return Probe::Unhealthy(
+            "a wildcard deployment names no model that could be called".to_owned(),
+        );
     }
-    let mode = target.info.1.get("mode").and_then(serde_json::Value::as_str).unwrap_or("chat");
+    let mode = target
+        .info
+        .1
+        .get("mode")
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or("chat");
     let (endpoint, body) = match mode {
-        "embedding" => (Endpoint::Embeddings, r#"{"model":"probe","input":["test from litellm"]}"#),
-        "completion" => {
-            (Endpoint::Completions, r#"{"model":"probe","prompt":"test from litellm","max_tokens":1}"#)
-        }
+        "embedding" => (
+            Endpoint::Embeddings,
+            r#"{"model":"probe","input":["test from litellm"]}"#,
+        ),
+        "completion" => (
+            Endpoint::Completions,
+            r#"{"model":"probe","prompt":"test from litellm","max_tokens":1}"#,
+        ),
         _ => (
             Endpoint::ChatCompletions,
             r#"{"model":"probe","messages":[{"role":"user","content":"test from litellm"}],"max_tokens":1}"#,
@@ -56,7 +67,10 @@ pub async fn probe(gateway: &Arc<Gateway>, snapshot: &Arc<Snapshot>, index: usiz
         body: Ok(body),
     });
     exchange.snapshot = snapshot.clone();
-    let patience = Patience { total: PATIENCE, stream: PATIENCE };
+    let patience = Patience {
+        total: PATIENCE,
+        stream: PATIENCE,
+    };
     let model = &deployment.upstream_model;
     match attempt(gateway, &exchange, &request, index, model, patience).await {
         Ok(_) => Probe::Healthy,

@@ -41,19 +41,30 @@ impl Reply {
     pub fn full(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Self {
         let mut headers = HeaderMap::with_capacity(16);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-        Self { status, headers, body: ReplyBody::Full(body.into()) }
+        Self {
+            status,
+            headers,
+            body: ReplyBody::Full(body.into()),
+        }
     }
 
     /// Server-sent events.
     #[must_use]
     pub fn events(body: BodyStream) -> Self {
         let mut headers = HeaderMap::with_capacity(16);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/event-stream; charset=utf-8"),
+        );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(
             HeaderName::from_static("x-accel-buffering"),
             HeaderValue::from_static("no"),
         );
-        Self { status: StatusCode::OK, headers, body: ReplyBody::Stream(body) }
+        Self {
+            status: StatusCode::OK,
+            headers,
+            body: ReplyBody::Stream(body),
+        }
     }
 }

@@ -20,7 +20,11 @@ struct Row {
 }
 
 const fn row(status: [u16; 2], kind: [&'static str; 2], param: &'static str) -> Row {
-    Row { status, kind, param }
+    Row {
+        status,
+        kind,
+        param,
+    }
 }
 
 /// The catalogue: for each case the status, `type` and `param`, first as in 2025, then as in the latest.
@@ -34,26 +38,34 @@ fn catalogue(case: Case) -> Row {
         | Case::NotAVirtualKey
         | Case::AuthenticationFailed
         | Case::AdminOnly => row([401, 401], AUTH, ""),
-        Case::UnknownKey => {
-            row([401, 401], ["token_not_found_in_db", "token_not_found_in_db"], "key")
-        }
+        Case::UnknownKey => row(
+            [401, 401],
+            ["token_not_found_in_db", "token_not_found_in_db"],
+            "key",
+        ),
         Case::Denied { status } => row([status, status], AUTH, ""),
-        Case::ModelAccessDenied => {
-            row([401, 403], ["key_model_access_denied", "key_model_access_denied"], "model")
-        }
+        Case::ModelAccessDenied => row(
+            [401, 403],
+            ["key_model_access_denied", "key_model_access_denied"],
+            "model",
+        ),
         Case::ClientCredentials => row([401, 400], ["auth_error", "invalid_request_error"], ""),
         Case::InvalidBody => row([400, 400], BAD, "request_body"),
-        Case::BodyTooLarge => {
-            row([400, 413], ["bad_request_error", "bad_request_error"], "content-length")
-        }
+        Case::BodyTooLarge => row(
+            [400, 413],
+            ["bad_request_error", "bad_request_error"],
+            "content-length",
+        ),
         Case::BodyIncomplete => row([408, 408], BAD, "request_body"),
         Case::UnknownModel => row([400, 400], ["", "invalid_request_error"], "model"),
         Case::MissingField => row([400, 400], BAD, ""),
         Case::Overloaded => row([503, 503], NONE, ""),
         Case::GuardrailBlocked { status } => row([status, status], NONE, ""),
-        Case::GuardrailUnavailable | Case::Internal => {
-            row([500, 500], ["internal_server_error", "internal_server_error"], "")
-        }
+        Case::GuardrailUnavailable | Case::Internal => row(
+            [500, 500],
+            ["internal_server_error", "internal_server_error"],
+            "",
+        ),
         Case::Upstream(class) => {
             let status = class.status();
             let kind = match class {
@@ -89,9 +101,13 @@ pub fn status_of(failure: &Failure, compat: CompatErrors) -> StatusCode {
 pub fn error_json(failure: &Failure, compat: CompatErrors) -> Bytes {
     let row = catalogue(failure.case);
     let given = |own: &Option<String>, default: &str| {
-        own.clone().or_else(|| (!default.is_empty()).then(|| default.to_owned()))
+        own.clone()
+            .or_else(|| (!default.is_empty()).then(|| default.to_owned()))
     };
-    let mut body = ErrorBody::new(status_of(failure, compat).as_u16(), failure.message.as_ref());
+    let mut body = ErrorBody::new(
+        status_of(failure, compat).as_u16(),
+        failure.message.as_ref(),
+    );
     body.kind = given(&failure.kind, row.kind[compat as usize]);
     body.param = given(&failure.param, row.param);
     body.code.clone_from(&failure.code);
@@ -127,7 +143,10 @@ mod tests {
         use CompatErrors::{Latest, V2025};
         let cases: &[(Failure, CompatErrors, u16, Value)] = &[
             (
-                Failure::new(Case::NoCredential, "Authentication Error, No api key passed in."),
+                Failure::new(
+                    Case::NoCredential,
+                    "Authentication Error, No api key passed in.",
+                ),
                 V2025,
                 401,
                 json!({"message": "Authentication Error, No api key passed in.", "type": "auth_error", "param": "None", "code": "401"}),
@@ -169,7 +188,10 @@ mod tests {
                 json!({"message": "x", "type": "invalid_request_error", "param": null, "code": "408"}),
             ),
             (
-                Failure::new(Case::Upstream(ErrorClass::BadRequest), "No deployments available for selected model"),
+                Failure::new(
+                    Case::Upstream(ErrorClass::BadRequest),
+                    "No deployments available for selected model",
+                ),
                 V2025,
                 429,
                 json!({"message": "No deployments available for selected model", "type": "None", "param": "None", "code": "429"}),
@@ -190,11 +212,15 @@ mod tests {
 
     #[test]
     fn a_guardrails_detail_reaches_the_client_and_an_operators_note_does_not() {
-        let mut failure = Failure::new(Case::GuardrailBlocked { status: 400 }, "no").note("secret note");
+        let mut failure =
+            Failure::new(Case::GuardrailBlocked { status: 400 }, "no").note("secret note");
         failure.detail = Some(r#"{"guardrail_name":"g"}"#.to_owned());
         let json = error_json(&failure, CompatErrors::Latest);
         let error: Value = serde_json::from_slice(&json).unwrap();
-        assert_eq!(error["error"]["provider_specific_fields"]["guardrail_name"], "g");
+        assert_eq!(
+            error["error"]["provider_specific_fields"]["guardrail_name"],
+            "g"
+        );
         assert!(!error.to_string().contains("secret note"));
     }
 }

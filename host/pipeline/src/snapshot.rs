@@ -86,8 +86,11 @@ impl Modes {
     /// Whether a request with these tags is judged in this phase.
     #[must_use]
     pub fn include(&self, phase: Phase, tags: &[String]) -> bool {
-        let phases =
-            self.by_tag.iter().find(|(tag, _)| tags.contains(tag)).map(|(_, phases)| phases);
+        let phases = self
+            .by_tag
+            .iter()
+            .find(|(tag, _)| tags.contains(tag))
+            .map(|(_, phases)| phases);
         phases.unwrap_or(&self.default).contains(&phase)
     }
 }
@@ -112,8 +115,6 @@ pub struct Target {
     pub stream_timeout: Option<Duration>,
     /// `litellm_params.mock_response`, a JSON value: answer without an upstream.
     pub mock: Option<String>,
-    /// `litellm_params.configurable_clientside_auth_params`.
-    pub client_credentials: Vec<String>,
     /// LiteLLM's name of the provider.
     pub provider: String,
     /// `litellm_params.model` as configured.

@@ -6,12 +6,12 @@
 use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::time::timeout;
 use witgate_routing::ErrorClass;
 use witgate_wire::Endpoint;
 use witgate_wire::errors::{UpstreamError, mask_keys};
-use witgate_wire::json::quote;
+use witgate_wire::json::{Edits, Object, Raw, quote};
 use witgate_wire::sse::{self, Frame};
 use witgate_wire::stream::{ChunkRewrite, ChunkText, ChunkView, StreamAssembler, TextKind};
 
@@ -21,6 +21,9 @@ use crate::gateway::Finish;
 use crate::guard_stream::{GuardChain, Released};
 use crate::reply::BodyStream;
 use crate::rescue::error_json;
+
+/// How long an upstream may take to end its answer after the last frame.
+const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The client's side of a stream.
 pub struct ClientStream {
@@ -42,7 +45,13 @@ impl ClientStream {
         model: Option<String>,
         show_usage: bool,
     ) -> Self {
-        Self { finish, upstream, model, show_usage, ended: false }
+        Self {
+            finish,
+            upstream,
+            model,
+            show_usage,
+            ended: false,
+        }
     }
 
     /// As the body of a reply.
@@ -80,7 +89,9 @@ impl ClientStream {
                 None => match self.upstream.decoder.next_frame() {
                     Ok(Some(frame)) => frame,
                     Ok(None) => break,
-                    Err(error) => return Err(broken(ErrorClass::ApiConnection, &error.to_string())),
+                    Err(error) => {
+                        return Err(broken(ErrorClass::ApiConnection, &error.to_string()));
+                    }
                 },
             };
             self.forward(frame, out).await?;
@@ -121,21 +132,33 @@ impl ClientStream {
             return self.done(out, &frame.raw).await;
         }
         // Comments and empty events are signs of life.
-        let Some(data) = frame.data.as_ref().filter(|data| !data.trim_ascii().is_empty()) else {
+        let Some(data) = frame
+            .data
+            .as_ref()
+            .filter(|data| !data.trim_ascii().is_empty())
+        else {
             out.extend_from_slice(&frame.raw);
             return Ok(());
         };
         let Ok(chunk) = ChunkView::parse(data) else {
-            return Err(broken(ErrorClass::ApiConnection, "the upstream sent a frame that is not JSON"));
+            return Err(broken(
+                ErrorClass::ApiConnection,
+                "the upstream sent a frame that is not JSON",
+            ));
         };
-        let Some(x) = self.finish.exchange.as_deref_mut() else { return Ok(()) };
+        let Some(x) = self.finish.exchange.as_deref_mut() else {
+            return Ok(());
+        };
         if let Some(error) = chunk.error() {
             // The upstream's own error frame reaches the client as it is, but for keys; the call has failed.
             match mask_keys(&String::from_utf8_lossy(&frame.raw)) {
                 Cow::Borrowed(_) => out.extend_from_slice(&frame.raw),
                 Cow::Owned(masked) => out.extend_from_slice(masked.as_bytes()),
             }
-            x.failure = Some(broken(ErrorClass::Api, &UpstreamError::from_raw(error).message));
+            x.failure = Some(broken(
+                ErrorClass::Api,
+                &UpstreamError::from_raw(error).message,
+            ));
             self.report_guards().await;
             self.end();
             return Ok(());
@@ -146,9 +169,17 @@ impl ClientStream {
         if chunk.is_usage_only() && !self.show_usage {
             return Ok(());
         }
+        // Log probabilities repeat the text token by token, also what a guardrail masks or holds.
+        let chunk = if x.stream_guards.is_some() {
+            without_logprobs(chunk)
+        } else {
+            chunk
+        };
         let guarded = guard(x, &chunk, out).await?;
-        let texts: Vec<(ChunkText, &str)> =
-            guarded.iter().map(|(piece, text)| (piece.clone(), text.as_str())).collect();
+        let texts: Vec<(ChunkText, &str)> = guarded
+            .iter()
+            .map(|(piece, text)| (piece.clone(), text.as_str()))
+            .collect();
         let rewrite = ChunkRewrite {
             model: self.model.as_deref(),
             drop_usage: !self.show_usage,
@@ -175,6 +206,7 @@ impl ClientStream {
         }
         self.report_guards().await;
         out.extend_from_slice(last);
+        self.finish_upstream();
         self.end();
         Ok(())
     }
@@ -202,6 +234,19 @@ impl ClientStream {
         }
     }
 
+    /// Reads past the last frame: a connection whose answer was read to its end can be used again.
+    fn finish_upstream(&mut self) {
+        let Some(mut body) = self.upstream.body.take() else {
+            return;
+        };
+        // As a rule the end came with the last frame.
+        if let Some(None) = body.get_mut().next().now_or_never() {
+            return;
+        }
+        let rest = async move { while let Some(Ok(_)) = body.get_mut().next().await {} };
+        self.finish.gateway().tasks.spawn(timeout(LINGER, rest));
+    }
+
     fn end(&mut self) {
         self.ended = true;
         self.upstream.body = None;
@@ -210,13 +255,38 @@ impl ClientStream {
     }
 }
 
+/// The chunk with the `logprobs` of its choices set to null.
+fn without_logprobs(chunk: ChunkView) -> ChunkView {
+    let edits = logprobs_off(chunk.object());
+    let edited = (!edits.is_empty())
+        .then(|| chunk.object().apply(&edits).ok())
+        .flatten();
+    edited
+        .and_then(|bytes| ChunkView::parse(&bytes).ok())
+        .unwrap_or(chunk)
+}
+
+/// Edits that take the log probabilities out of an answer or a chunk.
+pub(crate) fn logprobs_off(body: &Object) -> Edits {
+    let mut edits = Edits::new();
+    let choices = body.get("choices").into_iter().flat_map(Raw::elements);
+    for (i, choice) in choices.enumerate() {
+        if choice.get("logprobs").is_some_and(|raw| !raw.is_null()) {
+            edits.set_pointer(&format!("/choices/{i}/logprobs"), "null");
+        }
+    }
+    edits
+}
+
 /// Puts a chunk's texts through the guardrails; gives the texts that may leave in their place.
 async fn guard(
     x: &mut Exchange,
     chunk: &ChunkView,
     out: &mut BytesMut,
 ) -> Result<Vec<(ChunkText, String)>, Failure> {
-    let Some(mut guards) = x.stream_guards.take() else { return Ok(Vec::new()) };
+    let Some(mut guards) = x.stream_guards.take() else {
+        return Ok(Vec::new());
+    };
     let guarded = guard_chunk(x, &mut guards, chunk, out).await;
     x.stream_guards = Some(guards);
     guarded
@@ -230,12 +300,17 @@ async fn guard_chunk(
 ) -> Result<Vec<(ChunkText, String)>, Failure> {
     let mut texts: Vec<(ChunkText, String)> = Vec::new();
     for piece in chunk.texts() {
-        let text = guards.push(piece.choice, piece.kind, &chunk.text(&piece)).await?;
+        let text = guards
+            .push(piece.choice, piece.kind, &chunk.text(&piece))
+            .await?;
         texts.push((piece, text));
     }
     for choice in chunk.choices().iter().filter(|choice| choice.is_finished()) {
         for held in guards.finish(choice.index).await? {
-            match texts.iter_mut().find(|(p, _)| p.choice == choice.index && p.kind == held.kind) {
+            match texts
+                .iter_mut()
+                .find(|(p, _)| p.choice == choice.index && p.kind == held.kind)
+            {
                 Some((_, text)) => text.push_str(&held.text),
                 // The chunk that ends a choice has no text of its own: what was held gets a chunk before it.
                 None => send_held(x, Some(chunk), choice.index, &held, out),
@@ -247,7 +322,11 @@ async fn guard_chunk(
 }
 
 /// What guardrails still hold of choices that the upstream never ended.
-async fn flush(x: &mut Exchange, guards: &mut GuardChain, out: &mut BytesMut) -> Result<(), Failure> {
+async fn flush(
+    x: &mut Exchange,
+    guards: &mut GuardChain,
+    out: &mut BytesMut,
+) -> Result<(), Failure> {
     for choice in guards.open_choices() {
         for held in guards.finish(choice).await? {
             send_held(x, None, choice, &held, out);
@@ -267,7 +346,10 @@ fn send_held(
     if let Some(shown) = &mut x.shown {
         let mut decoder = sse::Decoder::default();
         decoder.push(frame.clone());
-        if let Ok(Some(Frame { data: Some(data), .. })) = decoder.next_frame() {
+        if let Ok(Some(Frame {
+            data: Some(data), ..
+        })) = decoder.next_frame()
+        {
             fold(shown, &data);
         }
     }
@@ -290,7 +372,12 @@ fn held_chunk(
 ) -> Bytes {
     let text = quote(text);
     if x.arrival.endpoint == Endpoint::Completions {
-        return own_chunk(x, like, choice, &format!("\"text\":{text},\"logprobs\":null"));
+        return own_chunk(
+            x,
+            like,
+            choice,
+            &format!("\"text\":{text},\"logprobs\":null"),
+        );
     }
     let delta = match kind {
         TextKind::Content => format!("\"content\":{text}"),
@@ -312,8 +399,16 @@ pub(crate) fn own_chunk(x: &Exchange, like: Option<&ChunkView>, choice: u32, par
 }
 
 /// A chunk of our own with these `choices`, and `rest` (from its comma on) behind them.
-pub(crate) fn own_chunk_with(x: &Exchange, like: Option<&ChunkView>, choices: &str, rest: &str) -> Bytes {
-    let field = |name: &str| like.and_then(|chunk| chunk.object().get(name)).map(|raw| raw.text().to_owned());
+pub(crate) fn own_chunk_with(
+    x: &Exchange,
+    like: Option<&ChunkView>,
+    choices: &str,
+    rest: &str,
+) -> Bytes {
+    let field = |name: &str| {
+        like.and_then(|chunk| chunk.object().get(name))
+            .map(|raw| raw.text().to_owned())
+    };
     let id = field("id").unwrap_or_else(|| format!("\"chatcmpl-{}\"", x.call_id));
     let created = field("created").unwrap_or_else(|| x.started.as_second().to_string());
     let model = quote(&x.model);
@@ -329,7 +424,10 @@ pub(crate) fn own_chunk_with(x: &Exchange, like: Option<&ChunkView>, choices: &s
 }
 
 pub(crate) fn broken(class: ErrorClass, text: &str) -> Failure {
-    Failure::new(Case::Upstream(class), format!("litellm.{}: {text}", class.name()))
+    Failure::new(
+        Case::Upstream(class),
+        format!("litellm.{}: {text}", class.name()),
+    )
 }
 
 #[cfg(test)]

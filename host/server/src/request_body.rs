@@ -74,6 +74,13 @@ impl ReqBody {
         }
     }
 
+    /// The same body under a lower limit in bytes. A higher one than the listener's has no effect.
+    #[must_use]
+    pub fn limited(mut self, max: u64) -> Self {
+        self.max = self.max.min(max);
+        self
+    }
+
     /// The client's address, as the socket has it.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {

@@ -129,7 +129,10 @@ impl Ignored {
             (self.telemetry.is_some(), "--telemetry"),
             (self.log_config.is_some(), "--log_config"),
         ];
-        flags.into_iter().filter_map(|(given, name)| given.then_some(name)).collect()
+        flags
+            .into_iter()
+            .filter_map(|(given, name)| given.then_some(name))
+            .collect()
     }
 }
 

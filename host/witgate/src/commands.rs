@@ -1,5 +1,9 @@
 //! The commands. What they print is the program's answer, so here, and only here, it prints.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command's answer goes to the terminal")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command's answer goes to the terminal"
+)]
 
 mod check;
 mod plugin;
@@ -16,7 +20,9 @@ pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Serve(options) => serve::serve(*options),
         Command::Check(options) => check::check(&options),
-        Command::Explain { what: Explain::Pipeline } => {
+        Command::Explain {
+            what: Explain::Pipeline,
+        } => {
             print!("{}", witgate_pipeline::explain());
             ExitCode::SUCCESS
         }

@@ -63,15 +63,27 @@ pub async fn serve(options: Serve, source: Source, env: Env, loaded: Loaded) -> 
     report(&loaded);
     let bind = bind_address(&options, &loaded)?;
     let paths = Paths::of(&source, options.data_dir.as_deref(), &loaded.environment);
-    std::fs::create_dir_all(&paths.data_dir)
-        .with_context(|| format!("cannot make the data directory {}", paths.data_dir.display()))?;
+    std::fs::create_dir_all(&paths.data_dir).with_context(|| {
+        format!(
+            "cannot make the data directory {}",
+            paths.data_dir.display()
+        )
+    })?;
 
     let mut registry = Registry::default();
     let server_options = server_options(&options, bind, &mut registry);
     let tasks = TaskTracker::new();
     let stop = CancellationToken::new();
-    let (parts, control) =
-        start(&options, source, env, loaded, paths, &mut registry, (&tasks, &stop)).await?;
+    let (parts, control) = start(
+        &options,
+        source,
+        env,
+        loaded,
+        paths,
+        &mut registry,
+        (&tasks, &stop),
+    )
+    .await?;
     let app = App {
         gateway: parts.gateway.clone(),
         admin: control.clone(),
@@ -90,9 +102,15 @@ pub async fn serve(options: Serve, source: Source, env: Env, loaded: Loaded) -> 
 }
 
 /// The one line on standard output: a script that waits for it knows the port.
-#[allow(clippy::print_stdout, reason = "the contract of `witgate serve`: this line says that it is ready")]
+#[allow(
+    clippy::print_stdout,
+    reason = "the contract of `witgate serve`: this line says that it is ready"
+)]
 fn announce(address: SocketAddr, tls: bool) {
-    println!("listening on {}://{address}", if tls { "https" } else { "http" });
+    println!(
+        "listening on {}://{address}",
+        if tls { "https" } else { "http" }
+    );
 }
 
 /// Tells once what is odd about the configuration and what has no effect yet.
@@ -103,7 +121,10 @@ fn report(loaded: &Loaded) {
     let planned = loaded.config.planned_in_use();
     if !planned.is_empty() {
         let keys: Vec<&str> = planned.iter().map(|(path, _)| path.as_str()).collect();
-        tracing::warn!("known, and without effect in this release: {}", keys.join(", "));
+        tracing::warn!(
+            "known, and without effect in this release: {}",
+            keys.join(", ")
+        );
     }
 }
 
@@ -111,7 +132,9 @@ fn report(loaded: &Loaded) {
 /// unless the operator insists.
 fn bind_address(options: &Serve, loaded: &Loaded) -> anyhow::Result<SocketAddr> {
     let general = &loaded.config.general;
-    let open = general.master_key.is_none() && general.custom_auth.is_none();
+    let custom_off = general.custom_auth_settings.get("mode").and_then(|m| m.as_str()) == Some("off");
+    let custom = general.custom_auth.is_some() && !custom_off;
+    let open = general.master_key.is_none() && !custom;
     let host = match (options.host, open) {
         (Some(host), _) => host,
         (None, true) => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -134,7 +157,10 @@ fn server_options(options: &Serve, bind: SocketAddr, registry: &mut Registry) ->
     let mut server = ServerOptions::new(bind);
     server.metrics = ServerMetrics::register(registry);
     if let (Some(cert), Some(key)) = (&options.ssl_certfile_path, &options.ssl_keyfile_path) {
-        server.tls = Some(TlsFiles { cert: cert.clone(), key: key.clone() });
+        server.tls = Some(TlsFiles {
+            cert: cert.clone(),
+            key: key.clone(),
+        });
     }
     if let Some(s) = options.keepalive_timeout {
         server.limits.keep_alive_idle = Duration::from_secs(s);
@@ -144,12 +170,17 @@ fn server_options(options: &Serve, bind: SocketAddr, registry: &mut Registry) ->
 
 fn app_options(control: &Control) -> AppOptions {
     let loaded = control.loaded();
-    let root = loaded.environment.non_empty("SERVER_ROOT_PATH").unwrap_or_default();
+    let root = loaded
+        .environment
+        .non_empty("SERVER_ROOT_PATH")
+        .unwrap_or_default();
     let litellm = loaded.config.raw.get("litellm_settings");
     let guarded = litellm.and_then(|s| s.get("require_auth_for_metrics_endpoint"));
     AppOptions {
         root_path: root.trim_end_matches('/').to_owned(),
-        metrics_need_auth: guarded.and_then(serde_json::Value::as_bool).unwrap_or(false),
+        metrics_need_auth: guarded
+            .and_then(serde_json::Value::as_bool)
+            .unwrap_or(false),
     }
 }
 
@@ -162,8 +193,19 @@ async fn start(
     registry: &mut Registry,
     (tasks, stop): (&TaskTracker, &CancellationToken),
 ) -> anyhow::Result<(Parts, Arc<Control>)> {
-    let url = loaded.config.general.database_url.as_ref().map(|url| url.reveal().to_owned());
-    let url = url.unwrap_or_else(|| paths.data_dir.join("witgate.db").to_string_lossy().into_owned());
+    let url = loaded
+        .config
+        .general
+        .database_url
+        .as_ref()
+        .map(|url| url.reveal().to_owned());
+    let url = url.unwrap_or_else(|| {
+        paths
+            .data_dir
+            .join("witgate.db")
+            .to_string_lossy()
+            .into_owned()
+    });
     let store = Store::open(&url, &StoreOptions::default()).await?;
     let spend = SpendWriter::start(
         &store,
@@ -186,7 +228,9 @@ async fn start(
     };
     let wired = wiring::wire(&loaded, &mut kept, None)
         .await
-        .map_err(|problems| anyhow::anyhow!("the configuration is refused:\n{}", problems.join("\n")))?;
+        .map_err(|problems| {
+            anyhow::anyhow!("the configuration is refused:\n{}", problems.join("\n"))
+        })?;
     let hub = Arc::new(Hub::new(
         HubParts {
             tracker: tasks.clone(),
@@ -205,20 +249,36 @@ async fn start(
         snapshot: ArcSwap::from_pointee(wired.snapshot),
         recorder: fanout.clone(),
         trace: Arc::new(W3c::default()),
-        clock: Arc::new(SystemClock { start: Instant::now() }),
+        clock: Arc::new(SystemClock {
+            start: Instant::now(),
+        }),
         prices: witgate_wire::prices::Prices::new(),
         metrics: witgate_pipeline::Metrics::new(registry),
-        tasks: tasks.clone(),
+        // Apart from the workers': this work adds records, so it must end before the queues do.
+        tasks: TaskTracker::new(),
     });
     let control = Arc::new(Control::new(
-        Reloader { source, env, kept, plugins: wired.plugins, strict: options.strict_config },
+        Reloader {
+            source,
+            env,
+            kept,
+            plugins: wired.plugins,
+            strict: options.strict_config,
+        },
         loaded,
         gateway.clone(),
         fanout,
         registry,
     ));
-    let parts =
-        Parts { gateway, hub, spend, store, host, tasks: tasks.clone(), stop: stop.clone() };
+    let parts = Parts {
+        gateway,
+        hub,
+        spend,
+        store,
+        host,
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    };
     Ok((parts, control))
 }
 
@@ -259,7 +319,10 @@ async fn until_signal(
 
 /// Empties every queue, then stops what is left.
 async fn end(parts: Parts) {
-    // Counting tokens of cut-off answers adds records: it ends before the queues do.
+    parts.gateway.tasks.close();
+    if tokio::time::timeout(DRAIN, parts.gateway.tasks.wait()).await.is_err() {
+        tracing::warn!(tasks = parts.gateway.tasks.len(), "calls were still being settled at the end");
+    }
     for (sink, events) in parts.hub.drain(DRAIN).await.undelivered {
         tracing::error!(sink, events, "log events were not delivered before the end");
     }
@@ -269,8 +332,14 @@ async fn end(parts: Parts) {
     }
     parts.stop.cancel();
     parts.tasks.close();
-    if tokio::time::timeout(DRAIN, parts.tasks.wait()).await.is_err() {
-        tracing::warn!(tasks = parts.tasks.len(), "tasks were still running at the end");
+    if tokio::time::timeout(DRAIN, parts.tasks.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            tasks = parts.tasks.len(),
+            "tasks were still running at the end"
+        );
     }
     parts.host.shutdown().await;
     parts.store.close().await;

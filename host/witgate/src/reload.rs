@@ -68,7 +68,11 @@ impl Control {
         registry: &mut Registry,
     ) -> Self {
         let reloads = Family::default();
-        registry.register("witgate_config_reloads", "Reloads of the configuration", reloads.clone());
+        registry.register(
+            "witgate_config_reloads",
+            "Reloads of the configuration",
+            reloads.clone(),
+        );
         Self {
             reloader: Mutex::new(reloader),
             loaded: ArcSwap::from_pointee(loaded),
@@ -89,7 +93,9 @@ impl Control {
             Ok(()) => tracing::info!("configuration reloaded ({why})"),
             Err(problems) => {
                 let problems = problems.join("\n");
-                tracing::error!("the new configuration is refused ({why}), the old one keeps serving:\n{problems}");
+                tracing::error!(
+                    "the new configuration is refused ({why}), the old one keeps serving:\n{problems}"
+                );
             }
         }
     }
@@ -106,20 +112,26 @@ impl Control {
         }
         let changed = Arc::new(Notify::new());
         let notify = changed.clone();
-        let names: Vec<PathBuf> = files.iter().map(|f| std::path::absolute(f).unwrap_or_else(|_| f.clone())).collect();
-        let folders: std::collections::BTreeSet<PathBuf> =
-            names.iter().filter_map(|file| file.parent().map(PathBuf::from)).collect();
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let Ok(event) = event else { return };
-            let touches = |path: &PathBuf| {
-                // A ConfigMap is swapped by its folder's `..data` link.
-                names.contains(path) || path.file_name().is_some_and(|name| name == "..data")
-            };
-            if !event.kind.is_access() && event.paths.iter().any(touches) {
-                notify.notify_one();
-            }
-        })
-        .context("the configuration file cannot be watched")?;
+        let names: Vec<PathBuf> = files
+            .iter()
+            .map(|f| std::path::absolute(f).unwrap_or_else(|_| f.clone()))
+            .collect();
+        let folders: std::collections::BTreeSet<PathBuf> = names
+            .iter()
+            .filter_map(|file| file.parent().map(PathBuf::from))
+            .collect();
+        let mut watcher =
+            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                let Ok(event) = event else { return };
+                let touches = |path: &PathBuf| {
+                    // A ConfigMap is swapped by its folder's `..data` link.
+                    names.contains(path) || path.file_name().is_some_and(|name| name == "..data")
+                };
+                if !event.kind.is_access() && event.paths.iter().any(touches) {
+                    notify.notify_one();
+                }
+            })
+            .context("the configuration file cannot be watched")?;
         for folder in folders {
             watcher
                 .watch(&folder, RecursiveMode::NonRecursive)
@@ -132,7 +144,10 @@ impl Control {
                     () = changed.notified() => {}
                     () = stop.cancelled() => break,
                 }
-                while tokio::time::timeout(SETTLE, changed.notified()).await.is_ok() {}
+                while tokio::time::timeout(SETTLE, changed.notified())
+                    .await
+                    .is_ok()
+                {}
                 self.reload_logged("a file changed").await;
             }
         });
@@ -142,7 +157,8 @@ impl Control {
     async fn try_reload(&self) -> Result<(), ReloadProblems> {
         let mut reloader = self.reloader.lock().await;
         let reloader = &mut *reloader;
-        let lines = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let lines =
+            |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
         let mut loaded = witgate_config::load(&reloader.source, &reloader.env).map_err(lines)?;
         if reloader.strict {
             strict(&mut loaded.problems);
@@ -152,7 +168,11 @@ impl Control {
         }
         let mut wired = wiring::wire(&loaded, &mut reloader.kept, Some(&reloader.plugins)).await?;
         // Slots taken by calls under way must count for the calls to come.
-        wired.snapshot.settings.slots.clone_from(&self.gateway.snapshot.load().settings.slots);
+        wired
+            .snapshot
+            .settings
+            .slots
+            .clone_from(&self.gateway.snapshot.load().settings.slots);
         for problem in &loaded.problems {
             tracing::warn!("{problem}");
         }
@@ -175,7 +195,13 @@ impl Admin for Control {
     }
 
     fn readiness(&self) -> (bool, serde_json::Value) {
-        let sinks: Vec<String> = self.fanout.hub.state().into_iter().map(|sink| sink.name).collect();
+        let sinks: Vec<String> = self
+            .fanout
+            .hub
+            .state()
+            .into_iter()
+            .map(|sink| sink.name)
+            .collect();
         let fields = serde_json::json!({
             "status": "connected",
             "db": "connected",

@@ -35,13 +35,23 @@ const CALL_SPANS: &str = "witgate::call";
 
 /// Starts logging and, when asked for, the export of traces. Needs a runtime when traces are exported.
 pub fn start(options: &LogOptions, env: &Env) -> anyhow::Result<Telemetry> {
-    let filter = EnvFilter::try_new(&options.filter)
-        .with_context(|| format!("the log level {:?} is not valid; use error, warn, info, debug or trace", options.filter))?;
+    let filter = EnvFilter::try_new(&options.filter).with_context(|| {
+        format!(
+            "the log level {:?} is not valid; use error, warn, info, debug or trace",
+            options.filter
+        )
+    })?;
     let stderr = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
     let logs: Box<dyn Layer<Registry> + Send + Sync> = if options.json {
-        Box::new(stderr.json().flatten_event(true).with_current_span(false).with_filter(filter))
+        Box::new(
+            stderr
+                .json()
+                .flatten_event(true)
+                .with_current_span(false)
+                .with_filter(filter),
+        )
     } else {
         Box::new(stderr.with_filter(filter))
     };
@@ -49,9 +59,14 @@ pub fn start(options: &LogOptions, env: &Env) -> anyhow::Result<Telemetry> {
     let traces = provider.as_ref().map(|provider| {
         tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("witgate"))
-            .with_filter(filter_fn(|meta| meta.is_span() && meta.target() == CALL_SPANS))
+            .with_filter(filter_fn(|meta| {
+                meta.is_span() && meta.target() == CALL_SPANS
+            }))
     });
-    tracing_subscriber::registry().with(logs).with(traces).init();
+    tracing_subscriber::registry()
+        .with(logs)
+        .with(traces)
+        .init();
     Ok(Telemetry { provider })
 }
 
@@ -67,15 +82,24 @@ impl Telemetry {
 
 /// Where traces go: OpenTelemetry's own variables, then LiteLLM's.
 fn endpoint(env: &Env) -> Option<String> {
-    if env.non_empty("OTEL_SDK_DISABLED").is_some_and(|v| v.eq_ignore_ascii_case("true")) {
+    if env
+        .non_empty("OTEL_SDK_DISABLED")
+        .is_some_and(|v| v.eq_ignore_ascii_case("true"))
+    {
         return None;
     }
     if let Some(url) = env.non_empty("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
         return Some(url.to_owned());
     }
-    let base = env.non_empty("OTEL_EXPORTER_OTLP_ENDPOINT").or_else(|| env.non_empty("OTEL_ENDPOINT"))?;
+    let base = env
+        .non_empty("OTEL_EXPORTER_OTLP_ENDPOINT")
+        .or_else(|| env.non_empty("OTEL_ENDPOINT"))?;
     let base = base.trim_end_matches('/');
-    Some(if base.ends_with("/v1/traces") { base.to_owned() } else { format!("{base}/v1/traces") })
+    Some(if base.ends_with("/v1/traces") {
+        base.to_owned()
+    } else {
+        format!("{base}/v1/traces")
+    })
 }
 
 fn exporter(url: &str, env: &Env) -> anyhow::Result<SdkTracerProvider> {
@@ -89,21 +113,35 @@ fn exporter(url: &str, env: &Env) -> anyhow::Result<SdkTracerProvider> {
         .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
-        .with_http_client(reqwest::Client::builder().build().context("cannot make the OTLP client")?)
+        .with_http_client(
+            reqwest::Client::builder()
+                .build()
+                .context("cannot make the OTLP client")?,
+        )
         .with_endpoint(url)
         .with_headers(headers.collect())
         .build()
         .with_context(|| format!("traces cannot be exported to {url}"))?;
-    let service = env.non_empty("OTEL_SERVICE_NAME").unwrap_or("witgate").to_owned();
+    let service = env
+        .non_empty("OTEL_SERVICE_NAME")
+        .unwrap_or("witgate")
+        .to_owned();
     let mut attributes = vec![KeyValue::new("service.version", env!("CARGO_PKG_VERSION"))];
     if let Some(name) = env.non_empty("OTEL_ENVIRONMENT_NAME") {
         attributes.push(KeyValue::new("deployment.environment", name.to_owned()));
     }
-    let resource = Resource::builder().with_service_name(service).with_attributes(attributes).build();
-    let batch = opentelemetry_sdk::trace::span_processor_with_async_runtime::BatchSpanProcessor::builder(
-        exporter,
-        opentelemetry_sdk::runtime::Tokio,
-    )
-    .build();
-    Ok(SdkTracerProvider::builder().with_resource(resource).with_span_processor(batch).build())
+    let resource = Resource::builder()
+        .with_service_name(service)
+        .with_attributes(attributes)
+        .build();
+    let batch =
+        opentelemetry_sdk::trace::span_processor_with_async_runtime::BatchSpanProcessor::builder(
+            exporter,
+            opentelemetry_sdk::runtime::Tokio,
+        )
+        .build();
+    Ok(SdkTracerProvider::builder()
+        .with_resource(resource)
+        .with_span_processor(batch)
+        .build())
 }

@@ -48,7 +48,11 @@ pub struct Kept {
 }
 
 /// Builds everything, or says every reason why not.
-pub async fn wire(loaded: &Loaded, kept: &mut Kept, previous: Option<&Registry>) -> Result<Wired, Vec<String>> {
+pub async fn wire(
+    loaded: &Loaded,
+    kept: &mut Kept,
+    previous: Option<&Registry>,
+) -> Result<Wired, Vec<String>> {
     let specs = plugin_specs(loaded).map_err(|error| vec![error.to_string()])?;
     let (plugins, errors) = kept.host.load(specs, &kept.paths.sources(), previous).await;
     let mut problems: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -84,7 +88,11 @@ pub fn progress_on_stderr() -> ProgressHook {
             tracing::info!(component, bytes, "compiling a plugin for the first time");
         }
         Progress::Compiled { component, elapsed } => {
-            tracing::info!(component, ms = elapsed.as_millis() as u64, "plugin compiled");
+            tracing::info!(
+                component,
+                ms = elapsed.as_millis() as u64,
+                "plugin compiled"
+            );
         }
     })
 }

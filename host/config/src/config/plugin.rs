@@ -38,16 +38,17 @@ pub struct PluginEntry {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct PluginGrants {
-    /// Hosts it may call: `api.example.com`, `*.example.com`, with an optional `:port`.
-    pub egress: Vec<String>,
+    /// Hosts it may call: `api.example.com`, `*.example.com`, with an optional `:port`. Absent: those
+    /// its manifest asks for; an empty list grants none.
+    pub egress: Option<Vec<String>>,
     /// Hosts, addresses or CIDR blocks it may call although they are private.
     pub private_network: Vec<String>,
-    /// Environment variables it may read.
-    pub env: Vec<String>,
+    /// Environment variables it may read. Absent: those its manifest asks for.
+    pub env: Option<Vec<String>>,
     /// Files it may write, by the name the plugin uses.
     pub files: IndexMap<String, PathBuf>,
-    /// Secrets it may ask for by name.
-    pub secrets: Vec<String>,
+    /// Secrets it may ask for by name. Absent: the secret settings of its manifest.
+    pub secrets: Option<Vec<String>>,
 }
 
 /// Limits of one plugin. Absent: the default of its kind.

@@ -675,7 +675,7 @@ model_list:
         (Some(32), None, Some(PluginIsolation::Call))
     );
     assert_eq!(
-        (plugin.grants.egress.as_slice(), plugin.order),
+        (plugin.grants.egress.as_deref().unwrap_or_default(), plugin.order),
         (["*.example.com".to_owned()].as_slice(), Some(-1))
     );
     assert_eq!(

@@ -11,8 +11,11 @@ use crate::stages::Flow;
 pub(super) fn admit(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     if let Some(slots) = &x.snapshot.settings.slots {
         let slot = slots.clone().try_acquire_owned().map_err(|_| {
-            Failure::new(Case::Overloaded, "the gateway serves as many calls as LIMIT_CONCURRENCY allows; try again")
-                .header("retry-after", "1")
+            Failure::new(
+                Case::Overloaded,
+                "the gateway serves as many calls as LIMIT_CONCURRENCY allows; try again",
+            )
+            .header("retry-after", "1")
         })?;
         x.slot = Some(slot);
     }

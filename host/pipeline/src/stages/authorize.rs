@@ -42,13 +42,19 @@ pub(super) fn authorize(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> 
 
 /// Refuses a model that the caller may not use.
 pub(super) fn check_model(x: &Exchange) -> Result<(), Failure> {
-    if x.principal.may_use(&x.model) { Ok(()) } else { Err(model_denied(x)) }
+    if x.principal.may_use(&x.model) {
+        Ok(())
+    } else {
+        Err(model_denied(x))
+    }
 }
 
 fn check_credentials(x: &Exchange, request: &RequestView) -> Result<(), Failure> {
     // A list of models of the client's own is never taken.
     let allowed = |name: &str| x.snapshot.access.client_credentials && name != "model_list";
-    let given = OPERATORS_OWN.iter().find(|name| !allowed(name) && request.field(name).is_some());
+    let given = OPERATORS_OWN
+        .iter()
+        .find(|name| !allowed(name) && request.field(name).is_some());
     given.map_or(Ok(()), |name| {
         let message = format!(
             "Authentication Error, Rejected Request: {name} is not allowed in request body. Enable with `general_settings::allow_client_side_credentials` on proxy config.yaml to allow client-side credentials."
@@ -59,7 +65,12 @@ fn check_credentials(x: &Exchange, request: &RequestView) -> Result<(), Failure>
 
 /// LiteLLM's words; the list is the caller's own.
 fn model_denied(x: &Exchange) -> Failure {
-    let models: Vec<String> = x.principal.models.iter().map(|name| format!("'{name}'")).collect();
+    let models: Vec<String> = x
+        .principal
+        .models
+        .iter()
+        .map(|name| format!("'{name}'"))
+        .collect();
     let message = format!(
         "key not allowed to access model. This key can only access models=[{}]. Tried to access {}",
         models.join(", "),

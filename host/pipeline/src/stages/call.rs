@@ -13,11 +13,13 @@ use std::time::Duration;
 use futures_util::future::try_join;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use witgate_routing::{ClientFallbacks, Decision, FallbackTarget, RequestControls, Resolution, Walk};
+use witgate_routing::{
+    ClientFallbacks, Decision, FallbackTarget, RequestControls, Resolution, Walk,
+};
 use witgate_wire::{Edits, RequestView};
 
 use crate::attempt::{Failed, Patience, assembler, attempt};
-use crate::exchange::{Answer, Exchange, Served};
+use crate::exchange::{Answer, Exchange, FailedTry, Served};
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
 use crate::guard::{Judged, WireView, judge, selected};
@@ -50,7 +52,9 @@ async fn beside(gateway: &Gateway, x: &mut Exchange, guards: &[usize]) -> Result
     let this = &*x;
     let mut reached: Option<Reached> = None;
     let judged = async {
-        let Some(request) = &this.request else { return Ok(Vec::new()) };
+        let Some(request) = &this.request else {
+            return Ok(Vec::new());
+        };
         let checks = guards.iter().map(|&index| async move {
             let body = WireView::request(this.arrival.endpoint, request.bytes().clone());
             let mut judged = judge(gateway, this, index, Phase::DuringCall, body).await;
@@ -89,13 +93,22 @@ async fn beside(gateway: &Gateway, x: &mut Exchange, guards: &[usize]) -> Result
 
 /// One upstream after another, as routing decides.
 async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
-    let mut served = Served { group: x.model.clone(), ..Served::default() };
+    let mut served = Served {
+        group: x.model.clone(),
+        ..Served::default()
+    };
     let (Some(request), Some(route)) = (&x.request, &x.route) else {
-        return (served, Err(Failure::internal("a call without a request or a route")));
+        return (
+            served,
+            Err(Failure::internal("a call without a request or a route")),
+        );
     };
     let mut walk = Walk::new(controls(x, request), route);
     let mut rng = SmallRng::seed_from_u64(gateway.clock.random());
-    let mut here = Hop { resolution: route.clone(), request: request.clone() };
+    let mut here = Hop {
+        resolution: route.clone(),
+        request: request.clone(),
+    };
     let mut first_failure: Option<Failure> = None;
     loop {
         let failed = match once(gateway, x, &here, walk.failed(), &mut rng, &mut served).await {
@@ -108,10 +121,22 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
         let facts = witgate_routing::Failure {
             deployment: served.deployment,
             class: failed.class,
-            status: failed.failure.status.unwrap_or_else(|| failed.class.status()),
+            status: failed
+                .failure
+                .status
+                .unwrap_or_else(|| failed.class.status()),
             retry_after: failed.retry_after,
         };
         let final_word = failed.is_final;
+        if let Some(deployment) = served.deployment {
+            served.failed.push(FailedTry {
+                deployment,
+                group: served.group.clone(),
+                upstream_model: served.upstream_model.clone(),
+                failure: failed.failure.clone(),
+                end: gateway.clock.now(),
+            });
+        }
         // While no fallback was entered, the requested group's last failure is the one to answer with.
         if walk.fallbacks() == 0 {
             first_failure = Some(failed.failure);
@@ -139,12 +164,15 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
                 }
                 Decision::GiveUp { .. } => {
                     finish(&mut served, &walk);
+                    // The last try is the call's own failure.
+                    served.failed.pop();
                     return (served, Err(enriched(x, first_failure)));
                 }
             }
         }
     }
     finish(&mut served, &walk);
+    served.failed.pop();
     (served, Err(enriched(x, first_failure)))
 }
 
@@ -180,10 +208,24 @@ async fn once(
     served.deployment = Some(pick.index);
     served.group.clone_from(&hop.resolution.requested);
     served.upstream_model.clone_from(&upstream.model);
-    served.timeout = Some(if x.wants_stream() { patience.stream } else { patience.total });
-    served.upstream_start.get_or_insert_with(|| gateway.clock.now());
+    served.timeout = Some(if x.wants_stream() {
+        patience.stream
+    } else {
+        patience.total
+    });
+    served
+        .upstream_start
+        .get_or_insert_with(|| gateway.clock.now());
     let begun = gateway.clock.monotonic();
-    let tried = attempt(gateway, x, &hop.request, pick.index, &upstream.model, patience).await;
+    let tried = attempt(
+        gateway,
+        x,
+        &hop.request,
+        pick.index,
+        &upstream.model,
+        patience,
+    )
+    .await;
     served.upstream_time += gateway.clock.monotonic().saturating_sub(begun);
     let outcome = match &tried {
         Ok(_) => "ok",
@@ -214,7 +256,11 @@ fn enter(x: &Exchange, request: &RequestView, target: &FallbackTarget) -> Option
         return None;
     }
     // The client's own list may carry other messages than those that were judged.
-    let is_judged = || [Phase::PreCall, Phase::DuringCall].iter().any(|p| !selected(x, *p).is_empty());
+    let is_judged = || {
+        [Phase::PreCall, Phase::DuringCall]
+            .iter()
+            .any(|p| !selected(x, *p).is_empty())
+    };
     if !target.params.is_empty() && request.fallbacks().is_some() && is_judged() {
         return None;
     }
@@ -224,15 +270,25 @@ fn enter(x: &Exchange, request: &RequestView, target: &FallbackTarget) -> Option
     for (name, value) in &target.params {
         edits.set(name, value.to_string());
     }
-    let request =
-        if edits.is_empty() { request.clone() } else { request.with_edits(&edits).ok()? };
-    Some(Hop { resolution, request })
+    let request = if edits.is_empty() {
+        request.clone()
+    } else {
+        request.with_edits(&edits).ok()?
+    };
+    Some(Hop {
+        resolution,
+        request,
+    })
 }
 
 /// What the request says about retries and fallbacks.
 fn controls(x: &Exchange, request: &RequestView) -> RequestControls {
-    let header = x.header("x-litellm-num-retries").and_then(|v| v.trim().parse().ok());
-    let fallbacks = request.fallbacks().and_then(|raw| ClientFallbacks::parse(raw.text()).ok());
+    let header = x
+        .header("x-litellm-num-retries")
+        .and_then(|v| v.trim().parse().ok());
+    let fallbacks = request
+        .fallbacks()
+        .and_then(|raw| ClientFallbacks::parse(raw.text()).ok());
     RequestControls {
         num_retries: header.or_else(|| request.num_retries()),
         fallbacks,
@@ -268,7 +324,11 @@ fn enriched(x: &Exchange, failure: Option<Failure>) -> Failure {
         let rules = &x.snapshot.routing.settings().fallbacks;
         let rule = rules.iter().find(|rule| rule.group == x.model);
         let names = rule.map(|rule| {
-            let names: Vec<String> = rule.targets.iter().map(|t| format!("'{}'", t.model)).collect();
+            let names: Vec<String> = rule
+                .targets
+                .iter()
+                .map(|t| format!("'{}'", t.model))
+                .collect();
             format!("[{}]", names.join(", "))
         });
         let text = format!(

@@ -31,7 +31,9 @@ pub(super) async fn guard_in(gateway: &Gateway, x: &mut Exchange) -> Result<Flow
 
 /// A guardrail may have sent the request to another model; the caller must be allowed to use it.
 fn follow_model(x: &mut Exchange) -> Result<(), Failure> {
-    let Some(request) = &x.request else { return Ok(()) };
+    let Some(request) = &x.request else {
+        return Ok(());
+    };
     let model = parse::model(x, request);
     if model == x.model {
         return Ok(());

@@ -16,17 +16,17 @@ use witgate_wire::errors::UpstreamError;
 use witgate_wire::json::{Object, Raw, quote};
 use witgate_wire::sse::{self, Frame};
 use witgate_wire::stream::{ChunkView, StreamAssembler};
-use witgate_wire::{Edits, Endpoint};
+use witgate_wire::Endpoint;
 
+use crate::attempt::assembler;
 use crate::exchange::{Answer, Exchange, UpstreamStream};
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
-use crate::attempt::assembler;
-use crate::guard::{WireView, judge, selected};
+use crate::guard::{WireView, edited_body, judge, selected};
 use crate::guard_stream::{self, Opened};
 use crate::ports::Phase;
 use crate::stages::Flow;
-use crate::stream::{broken, own_chunk, own_chunk_with};
+use crate::stream::{broken, logprobs_off, own_chunk, own_chunk_with};
 
 pub(super) async fn guard_out(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     let guards = selected(x, Phase::PostCall);
@@ -60,8 +60,9 @@ async fn judge_all(
     for &index in guards {
         let view = WireView::response(x.arrival.endpoint, body.clone());
         let mut judged = judge(gateway, x, index, Phase::PostCall, view).await;
-        match judged.edits.take().map(|edits| edit(&body, &edits)) {
-            Some(Ok(edited)) => body = edited,
+        match judged.edits.take().map(|edits| edited_body(&body, &edits)) {
+            // Log probabilities repeat what was edited away.
+            Some(Ok(edited)) => body = without_logprobs(edited),
             Some(Err(error)) => judged.cannot_edit(&x.snapshot.guardrails[index], &error),
             None => {}
         }
@@ -70,12 +71,11 @@ async fn judge_all(
     Ok(body)
 }
 
-/// The edited body. An edit may carry JSON of the guardrail's own making, so the result is checked.
-fn edit(body: &Bytes, edits: &Edits) -> Result<Bytes, String> {
-    let object = Object::scan(body).map_err(|e| e.to_string())?;
-    let edited = object.apply(edits).map_err(|e| e.to_string())?;
-    Object::scan(&edited).map_err(|e| e.to_string())?;
-    Ok(edited)
+fn without_logprobs(body: Bytes) -> Bytes {
+    let Ok(object) = Object::scan(&body) else {
+        return body;
+    };
+    object.apply(&logprobs_off(&object)).unwrap_or(body)
 }
 
 async fn guard_stream(
@@ -93,7 +93,10 @@ async fn guard_stream(
     let frames = collect(x, stream, limit).await?;
     let mut assembler = StreamAssembler::new(limit);
     let mut last = None;
-    for chunk in frames.iter().filter_map(|f| ChunkView::parse(f.data.as_ref()?).ok()) {
+    for chunk in frames
+        .iter()
+        .filter_map(|f| ChunkView::parse(f.data.as_ref()?).ok())
+    {
         assembler.push(&chunk);
         last = Some(chunk);
     }
@@ -103,8 +106,11 @@ async fn guard_stream(
     }
     let assembled = Bytes::from(assembled.response);
     let judged = judge_all(gateway, x, guards, assembled.clone()).await?;
-    let frames =
-        if judged == assembled { frames } else { edited_frames(x, frames, last.as_ref(), &judged) };
+    let frames = if judged == assembled {
+        frames
+    } else {
+        edited_frames(x, frames, last.as_ref(), &judged)
+    };
     Ok(UpstreamStream {
         ready: frames,
         decoder: sse::Decoder::default(),
@@ -115,7 +121,10 @@ async fn guard_stream(
 }
 
 fn too_large() -> Failure {
-    Failure::new(Case::ResponseTooLarge, "the answer is too large to be judged as a whole")
+    Failure::new(
+        Case::ResponseTooLarge,
+        "the answer is too large to be judged as a whole",
+    )
 }
 
 /// Reads a stream to its end, within the bound on answers; folds its chunks.
@@ -130,7 +139,10 @@ async fn collect(
     loop {
         let next = match stream.ready.pop_front() {
             Some(frame) => Some(frame),
-            None => stream.decoder.next_frame().map_err(|e| lost(&e.to_string()))?,
+            None => stream
+                .decoder
+                .next_frame()
+                .map_err(|e| lost(&e.to_string()))?,
         };
         if let Some(frame) = next {
             size += frame.raw.len();
@@ -138,9 +150,16 @@ async fn collect(
                 return Err(too_large());
             }
             let is_done = frame.is_done();
-            if let Some(chunk) = frame.data.as_ref().and_then(|data| ChunkView::parse(data).ok()) {
+            if let Some(chunk) = frame
+                .data
+                .as_ref()
+                .and_then(|data| ChunkView::parse(data).ok())
+            {
                 if let Some(error) = chunk.error() {
-                    return Err(broken(ErrorClass::Api, &UpstreamError::from_raw(error).message));
+                    return Err(broken(
+                        ErrorClass::Api,
+                        &UpstreamError::from_raw(error).message,
+                    ));
                 }
                 if let Some(assembler) = &mut x.assembler {
                     assembler.push(&chunk);
@@ -154,7 +173,9 @@ async fn collect(
         }
         let Some(body) = &mut stream.body else {
             return match stream.decoder.finish() {
-                Some(_) => Err(lost("the upstream closed the stream in the middle of a frame")),
+                Some(_) => Err(lost(
+                    "the upstream closed the stream in the middle of a frame",
+                )),
                 None => Ok(frames),
             };
         };
@@ -162,7 +183,12 @@ async fn collect(
             Ok(Some(Ok(bytes))) => stream.decoder.push(bytes),
             Ok(Some(Err(error))) => return Err(lost(&error.message)),
             Ok(None) => stream.body = None,
-            Err(_) => return Err(broken(ErrorClass::Timeout, "the upstream stalled in the middle of a stream")),
+            Err(_) => {
+                return Err(broken(
+                    ErrorClass::Timeout,
+                    "the upstream stalled in the middle of a stream",
+                ));
+            }
         }
     }
 }
@@ -185,11 +211,16 @@ fn edited_frames(
         out.extend(frame_of(own_chunk(x, like, choice, &part)));
     }
     for frame in frames {
-        let Some(chunk) = frame.data.as_ref().and_then(|data| ChunkView::parse(data).ok()) else {
+        let Some(chunk) = frame
+            .data
+            .as_ref()
+            .and_then(|data| ChunkView::parse(data).ok())
+        else {
             out.push_back(frame);
             continue;
         };
-        let is_bare = !chunk.has_output() && chunk.choices().iter().all(|c| c.tool_calls().is_empty());
+        let is_bare =
+            !chunk.has_output() && chunk.choices().iter().all(|c| c.tool_calls().is_empty());
         if chunk.is_usage_only() || (is_bare && chunk.choices().iter().any(|c| c.is_finished())) {
             out.push_back(frame);
         } else {
@@ -210,25 +241,41 @@ fn ends_of(x: &Exchange, chunk: &ChunkView) -> Vec<Bytes> {
     let mut out = Vec::new();
     for choice in chunk.choices() {
         if let Some(reason) = chunk.finish_reason(choice) {
-            let choice = format!("{{\"index\":{},{part},\"finish_reason\":{}}}", choice.index, quote(&reason));
+            let choice = format!(
+                "{{\"index\":{},{part},\"finish_reason\":{}}}",
+                choice.index,
+                quote(&reason)
+            );
             out.push(own_chunk_with(x, Some(chunk), &format!("[{choice}]"), ""));
         }
     }
     if let Some(usage) = chunk.object().given("usage") {
-        out.push(own_chunk_with(x, Some(chunk), "[]", &format!(",\"usage\":{}", usage.text())));
+        out.push(own_chunk_with(
+            x,
+            Some(chunk),
+            "[]",
+            &format!(",\"usage\":{}", usage.text()),
+        ));
     }
     out
 }
 
 /// What each choice of an assembled answer says, as the part of a chunk that says it.
 fn choices_of(body: &Bytes) -> Vec<(u32, String)> {
-    let Ok(object) = Object::scan(body) else { return Vec::new() };
-    let choices = object.get("choices").into_iter().flat_map(|raw| raw.elements());
+    let Ok(object) = Object::scan(body) else {
+        return Vec::new();
+    };
+    let choices = object
+        .get("choices")
+        .into_iter()
+        .flat_map(|raw| raw.elements());
     choices
         .enumerate()
         .map(|(i, choice)| {
             let index = choice.get("index").and_then(|raw| raw.as_i64());
-            let index = index.and_then(|i| u32::try_from(i).ok()).unwrap_or(i as u32);
+            let index = index
+                .and_then(|i| u32::try_from(i).ok())
+                .unwrap_or(i as u32);
             let part = match (choice.get("message"), choice.get("text")) {
                 (Some(message), _) => format!("\"delta\":{}", delta_of(message)),
                 (None, Some(text)) => format!("\"text\":{},\"logprobs\":null", text.text()),

@@ -58,7 +58,10 @@ pub async fn principal(access: &Access, input: &AuthInput<'_>) -> Result<Arc<Pri
     let Some(master) = &access.master_key else {
         if access.custom.is_some() {
             // Custom authentication did not vouch for the caller, and there is nothing else to ask.
-            return Err(refuse(Case::AuthenticationFailed, "custom_auth did not accept this request."));
+            return Err(refuse(
+                Case::AuthenticationFailed,
+                "custom_auth did not accept this request.",
+            ));
         }
         return Ok(Arc::new(anybody(&credential)));
     };
@@ -104,7 +107,12 @@ async fn ask(
         path: path.to_owned(),
         query,
         headers: headers
-            .map(|(n, v)| (n.as_str().to_owned(), String::from_utf8_lossy(v.as_bytes()).into_owned()))
+            .map(|(n, v)| {
+                (
+                    n.as_str().to_owned(),
+                    String::from_utf8_lossy(v.as_bytes()).into_owned(),
+                )
+            })
             .collect(),
         client_ip: input.client_ip.clone(),
     };
@@ -118,16 +126,23 @@ async fn ask(
             Ok(Answer::Principal(Arc::new(*principal)))
         }
         Ok(AuthDecision::Key(key)) => Ok(Answer::Check(key)),
-        Ok(AuthDecision::Deny(_) | AuthDecision::Decline) if custom.auto => Ok(Answer::Normal),
+        Ok(AuthDecision::Decline) if custom.auto => Ok(Answer::Normal),
         Err(fault) if custom.auto => {
-            tracing::warn!("custom_auth could not be asked, the key is checked in the normal way: {fault}");
+            tracing::warn!(
+                "custom_auth could not be asked, the key is checked in the normal way: {fault}"
+            );
             Ok(Answer::Normal)
         }
-        Ok(AuthDecision::Decline) => {
-            Err(refuse(Case::AuthenticationFailed, "custom_auth did not accept this request."))
-        }
+        Ok(AuthDecision::Decline) => Err(refuse(
+            Case::AuthenticationFailed,
+            "custom_auth did not accept this request.",
+        )),
         Ok(AuthDecision::Deny(denial)) => {
-            let status = if (400..600).contains(&denial.status) { denial.status } else { 401 };
+            let status = if (400..600).contains(&denial.status) {
+                denial.status
+            } else {
+                401
+            };
             let mut failure = Failure::new(Case::Denied { status }, denial.message);
             failure.kind = denial.kind;
             failure.param = denial.param;
@@ -160,7 +175,9 @@ fn refuse(case: Case, text: &str) -> Failure {
 fn unknown_key(key: &str) -> Failure {
     let shown = mask_key(key);
     if !key.starts_with("sk-") {
-        let text = format!("LiteLLM Virtual Key expected. Received={shown}, expected to start with 'sk-'.");
+        let text = format!(
+            "LiteLLM Virtual Key expected. Received={shown}, expected to start with 'sk-'."
+        );
         return refuse(Case::NotAVirtualKey, &text);
     }
     let hash = KeyHash::of(key);

@@ -32,7 +32,8 @@ pub(super) fn parse(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     }
     if missing {
         let field = x.arrival.endpoint.required_field();
-        let message = format!("litellm.BadRequestError: the request has no '{field}'; '{field}' is required");
+        let message =
+            format!("litellm.BadRequestError: the request has no '{field}'; '{field}' is required");
         return Err(Failure::new(Case::MissingField, message).param(field));
     }
     Ok(Flow::Continue)
@@ -46,14 +47,21 @@ pub(super) fn model(x: &Exchange, request: &RequestView) -> String {
         Endpoint::ChatCompletions | Endpoint::Completions => &settings.completion_model,
     };
     let forced = forced.as_deref().or(x.arrival.path_model.as_deref());
-    forced.or_else(|| request.model()).unwrap_or_default().to_owned()
+    forced
+        .or_else(|| request.model())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// Tags of the header `x-litellm-tags`, then of the body, each once.
 fn tags(x: &Exchange, request: &RequestView) -> Vec<String> {
     let mut tags: Vec<String> = Vec::new();
     let header = x.header("x-litellm-tags").unwrap_or_default();
-    let given = header.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned);
+    let given = header
+        .split(',')
+        .map(str::trim)
+        .filter(|tag| !tag.is_empty())
+        .map(str::to_owned);
     for tag in given.chain(request.tags()) {
         if !tags.contains(&tag) {
             tags.push(tag);

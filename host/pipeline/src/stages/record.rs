@@ -4,23 +4,27 @@
 //! refuses. Config: none here; each sink has its own. Cost: moves and reference counts, no waiting.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use witgate_events::{
-    Audience, Caller, Completed, Cost, Dynamic, Failure as FailureEvent, Outcome, Request, RequestRedaction, Served, Times,
-    Usage,
+    Audience, Caller, Completed, Cost, Dynamic, Failure as FailureEvent, Outcome, Request,
+    RequestRedaction, Served, Times, Usage,
 };
 
 use witgate_routing::{Resolution, Route};
 
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, FailedTry};
 use crate::failure::Case;
 use crate::gateway::Gateway;
+use crate::guard_log::LogGuards;
 use crate::metrics::{CallLabels, RouteLabels, TokenLabels};
 use crate::rescue::status_of;
 
-pub(super) fn record(gateway: &Gateway, x: Box<Exchange>) {
+pub(super) fn record(gateway: &Arc<Gateway>, x: Box<Exchange>) {
     let elapsed = gateway.clock.monotonic().saturating_sub(x.started_at);
-    let overhead = x.overhead.unwrap_or_else(|| elapsed.saturating_sub(x.served.upstream_time));
+    let overhead = x
+        .overhead
+        .unwrap_or_else(|| elapsed.saturating_sub(x.served.upstream_time));
     count(gateway, &x, elapsed, overhead);
     let status = status(&x);
     x.span.record("gen_ai.request.model", x.model.as_str());
@@ -34,11 +38,49 @@ pub(super) fn record(gateway: &Gateway, x: Box<Exchange>) {
         ms = elapsed.as_millis() as u64,
         "call finished"
     );
-    gateway.recorder.record(completed(gateway, x, overhead.as_secs_f64() * 1e3));
+    let tries = attempts(&x);
+    let guards = LogGuards::of(&x);
+    let call = completed(gateway, x, overhead.as_secs_f64() * 1e3);
+    let Some(guards) = guards else {
+        return deliver(gateway, call, tries);
+    };
+    let later = gateway.clone();
+    gateway.tasks.spawn(async move {
+        let mut call = call;
+        guards.apply(&later, &mut call).await;
+        deliver(&later, call, tries);
+    });
+}
+
+/// One event per try that failed on the way, then the call's own.
+fn deliver(gateway: &Gateway, call: Completed, tries: Vec<(Served, Outcome, jiff::Timestamp)>) {
+    for (number, (served, outcome, end)) in tries.into_iter().enumerate() {
+        gateway.recorder.record_attempt(Completed {
+            served,
+            outcome,
+            response_id: Some(format!("{}-{}", call.call_id, number + 1)),
+            attempted_retries: number as u32,
+            times: Times {
+                end,
+                first_token: None,
+                ..call.times
+            },
+            usage: Usage::default(),
+            cost: Cost::default(),
+            response: None,
+            response_headers: Vec::new(),
+            guardrails: Vec::new(),
+            applied_guardrails: Vec::new(),
+            ..call.clone()
+        });
+    }
+    gateway.recorder.record(call);
 }
 
 fn status(x: &Exchange) -> u16 {
-    x.failure.as_ref().map_or(200, |f| status_of(f, x.snapshot.settings.compat).as_u16())
+    x.failure
+        .as_ref()
+        .map_or(200, |f| status_of(f, x.snapshot.settings.compat).as_u16())
 }
 
 fn count(
@@ -49,17 +91,35 @@ fn count(
 ) {
     let metrics = &gateway.metrics;
     let model = x.route.as_ref().map(configured_name).unwrap_or_default();
-    let route = RouteLabels { route: x.arrival.route };
+    let route = RouteLabels {
+        route: x.arrival.route,
+    };
     metrics.in_flight.dec();
-    metrics.duration.get_or_create(&route).observe(elapsed.as_secs_f64());
-    metrics.overhead.get_or_create(&route).observe(overhead.as_secs_f64());
+    metrics
+        .duration
+        .get_or_create(&route)
+        .observe(elapsed.as_secs_f64());
+    metrics
+        .overhead
+        .get_or_create(&route)
+        .observe(overhead.as_secs_f64());
     if let Some(usage) = &x.usage {
-        for (direction, tokens) in [("input", usage.prompt_tokens), ("output", usage.completion_tokens)] {
-            let labels = TokenLabels { model: model.clone(), direction };
+        for (direction, tokens) in [
+            ("input", usage.prompt_tokens),
+            ("output", usage.completion_tokens),
+        ] {
+            let labels = TokenLabels {
+                model: model.clone(),
+                direction,
+            };
             metrics.tokens.get_or_create(&labels).inc_by(tokens);
         }
     }
-    let labels = CallLabels { route: x.arrival.route, model, status: status(x) };
+    let labels = CallLabels {
+        route: x.arrival.route,
+        model,
+        status: status(x),
+    };
     metrics.calls.get_or_create(&labels).inc();
 }
 
@@ -101,10 +161,17 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
         method: Cow::Owned(x.arrival.method.as_str().to_owned()),
         url: x.arrival.url.clone(),
         user_agent: header("user-agent"),
-        spend_logs_metadata: header("x-litellm-spend-logs-metadata")
-            .and_then(|json| serde_json::value::RawValue::from_string(json).ok().map(Into::into)),
+        spend_logs_metadata: header("x-litellm-spend-logs-metadata").and_then(|json| {
+            serde_json::value::RawValue::from_string(json)
+                .ok()
+                .map(Into::into)
+        }),
         headers,
-        body: x.request.as_ref().map(|request| request.bytes().clone()).unwrap_or_default(),
+        body: x
+            .request
+            .as_ref()
+            .map(|request| request.bytes().clone())
+            .unwrap_or_default(),
         ip: x.arrival.peer.map(|ip| ip.to_string()),
         user_agent_tags: x.snapshot.settings.user_agent_tags,
     };
@@ -145,25 +212,47 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
 /// Parameters for sinks that the body carries (LiteLLM's `StandardCallbackDynamicParams`), by their
 /// families' names.
 fn dynamic(x: &Exchange) -> Dynamic {
-    const FAMILIES: [&str; 6] = ["langfuse_", "langsmith_", "gcs_", "arize_", "posthog_", "humanloop_"];
-    let Some(request) = &x.request else { return Dynamic::default() };
+    const FAMILIES: [&str; 6] = [
+        "langfuse_",
+        "langsmith_",
+        "gcs_",
+        "arize_",
+        "posthog_",
+        "humanloop_",
+    ];
+    let Some(request) = &x.request else {
+        return Dynamic::default();
+    };
     let fields = request.object().iter();
     let of_sinks = fields.filter(|(name, _)| FAMILIES.iter().any(|f| name.starts_with(f)));
-    Dynamic(of_sinks.filter_map(|(name, raw)| Some((name.to_owned(), raw.as_str()?.into_owned()))).collect())
+    Dynamic(
+        of_sinks
+            .filter_map(|(name, raw)| Some((name.to_owned(), raw.as_str()?.into_owned())))
+            .collect(),
+    )
 }
 
 /// A text field of the request's body.
 fn field(x: &Exchange, name: &str) -> Option<String> {
-    x.request.as_ref()?.field(name)?.as_str().map(Cow::into_owned)
+    x.request
+        .as_ref()?
+        .field(name)?
+        .as_str()
+        .map(Cow::into_owned)
 }
 
 fn header_list(headers: &http::HeaderMap) -> Vec<(String, String)> {
     let text = |v: &http::HeaderValue| String::from_utf8_lossy(v.as_bytes()).into_owned();
-    headers.iter().map(|(n, v)| (n.as_str().to_owned(), text(v))).collect()
+    headers
+        .iter()
+        .map(|(n, v)| (n.as_str().to_owned(), text(v)))
+        .collect()
 }
 
 fn outcome(x: &Exchange) -> Outcome {
-    let Some(failure) = &x.failure else { return Outcome::Success };
+    let Some(failure) = &x.failure else {
+        return Outcome::Success;
+    };
     Outcome::Failure(FailureEvent {
         status: Some(status(x)),
         class: Cow::Borrowed(failure.class()),
@@ -177,7 +266,11 @@ fn outcome(x: &Exchange) -> Outcome {
 
 fn served(x: &Exchange) -> Served {
     let (Some(index), Some(target)) = (x.served.deployment, x.target()) else {
-        return Served { model_group: x.model.clone(), model: x.model.clone(), ..Served::default() };
+        return Served {
+            model_group: x.model.clone(),
+            model: x.model.clone(),
+            ..Served::default()
+        };
     };
     Served {
         model: x.served.upstream_model.clone(),
@@ -188,6 +281,31 @@ fn served(x: &Exchange) -> Served {
         configured_model: target.configured_model.clone(),
         ..Served::default()
     }
+}
+
+/// The tries that failed before the last one: each is an event of its own.
+fn attempts(x: &Exchange) -> Vec<(Served, Outcome, jiff::Timestamp)> {
+    let compat = x.snapshot.settings.compat;
+    let attempt = |failed: &FailedTry| {
+        let target = &x.snapshot.targets[failed.deployment];
+        let served = Served {
+            model: failed.upstream_model.clone(),
+            model_group: failed.group.clone(),
+            model_id: x.snapshot.routing.deployment(failed.deployment).id.clone(),
+            provider: target.provider.clone(),
+            api_base: target.api_base.clone(),
+            configured_model: target.configured_model.clone(),
+            ..Served::default()
+        };
+        let outcome = Outcome::Failure(FailureEvent {
+            status: Some(status_of(&failed.failure, compat).as_u16()),
+            class: Cow::Borrowed(failed.failure.class()),
+            message: failed.failure.message.clone().into_owned(),
+            trace: String::new(),
+        });
+        (served, outcome, failed.end)
+    };
+    x.served.failed.iter().map(attempt).collect()
 }
 
 fn usage(x: &Exchange) -> Usage {
@@ -215,7 +333,10 @@ fn cost(x: &Exchange) -> Cost {
 fn caller(x: &Exchange) -> Caller {
     let principal = &x.principal;
     Caller {
-        key_hash: principal.key_hash.as_ref().map(|hash| hash.as_str().to_owned()),
+        key_hash: principal
+            .key_hash
+            .as_ref()
+            .map(|hash| hash.as_str().to_owned()),
         key_alias: principal.key_alias.clone(),
         user_id: principal.user_id.clone(),
         user_email: principal.user_email.clone(),

@@ -37,7 +37,10 @@ const NOT_RELAYED: [&str; 12] = [
 pub(super) fn respond(finish: &mut Finish) -> Reply {
     let gateway = finish.gateway();
     let Some(x) = finish.exchange.as_deref_mut() else {
-        return rescue::rescue(&Failure::internal("an exchange was lost"), CompatErrors::default());
+        return rescue::rescue(
+            &Failure::internal("an exchange was lost"),
+            CompatErrors::default(),
+        );
     };
     match x.answer.take() {
         Some(Answer::Complete(body)) => {
@@ -54,7 +57,10 @@ pub(super) fn respond(finish: &mut Finish) -> Reply {
             let until_now = gateway.clock.monotonic().saturating_sub(x.started_at);
             x.overhead = Some(until_now.saturating_sub(x.served.upstream_time));
             let model = (!x.snapshot.settings.keep_upstream_model).then(|| x.served.group.clone());
-            let show_usage = x.request.as_ref().is_some_and(|request| request.include_usage());
+            let show_usage = x
+                .request
+                .as_ref()
+                .is_some_and(|request| request.include_usage());
             let stream = ClientStream::new(finish.hand_over(), stream, model, show_usage);
             let mut reply = Reply::events(stream.into_body());
             reply.headers.extend(headers);
@@ -80,8 +86,16 @@ pub(super) fn rescued(call: Option<(&Gateway, &Exchange)>, failure: &Failure) ->
     }
     if let Some((gateway, x)) = call {
         call_headers(gateway, x, &mut reply.headers, true);
-        if let Some(timeout) = x.served.timeout.filter(|_| reply.status == StatusCode::REQUEST_TIMEOUT) {
-            text(&mut reply.headers, "x-litellm-timeout", &timeout.as_secs_f64().to_string());
+        if let Some(timeout) = x
+            .served
+            .timeout
+            .filter(|_| reply.status == StatusCode::REQUEST_TIMEOUT)
+        {
+            text(
+                &mut reply.headers,
+                "x-litellm-timeout",
+                &timeout.as_secs_f64().to_string(),
+            );
         }
     }
     reply
@@ -109,7 +123,11 @@ fn call_headers(gateway: &Gateway, x: &Exchange, headers: &mut HeaderMap, comple
     text(headers, "x-litellm-call-id", &x.call_id);
     headers.insert("x-litellm-version", x.snapshot.settings.version.clone());
     if let Some(index) = x.served.deployment {
-        text(headers, "x-litellm-model-id", &x.snapshot.routing.deployment(index).id);
+        text(
+            headers,
+            "x-litellm-model-id",
+            &x.snapshot.routing.deployment(index).id,
+        );
         text(headers, "x-litellm-model-group", &x.served.group);
     }
     if let Some(target) = x.target() {
@@ -124,14 +142,22 @@ fn call_headers(gateway: &Gateway, x: &Exchange, headers: &mut HeaderMap, comple
         millis(headers, "x-litellm-response-duration-ms", total);
         millis(headers, "x-litellm-overhead-duration-ms", overhead);
         match &x.cost {
-            Some(cost) => text(headers, "x-litellm-response-cost", &cost.total.normalize().to_string()),
+            Some(cost) => text(
+                headers,
+                "x-litellm-response-cost",
+                &cost.total.normalize().to_string(),
+            ),
             // A failed call cost nothing; the price of an answer may be unknown.
             None if x.response.is_none() => text(headers, "x-litellm-response-cost", "0"),
             None => {}
         }
     }
     if !x.applied_guardrails.is_empty() {
-        text(headers, "x-litellm-applied-guardrails", &x.applied_guardrails.join(","));
+        text(
+            headers,
+            "x-litellm-applied-guardrails",
+            &x.applied_guardrails.join(","),
+        );
     }
     upstream_headers(&x.served.headers, headers);
 }
@@ -166,7 +192,11 @@ fn number(headers: &mut HeaderMap, name: &'static str, value: u32) {
 }
 
 fn millis(headers: &mut HeaderMap, name: &'static str, duration: std::time::Duration) {
-    text(headers, name, &format!("{:.3}", duration.as_secs_f64() * 1e3));
+    text(
+        headers,
+        name,
+        &format!("{:.3}", duration.as_secs_f64() * 1e3),
+    );
 }
 
 #[cfg(test)]

@@ -21,12 +21,16 @@ use crate::gateway::Gateway;
 pub(super) fn settle_then(
     gateway: &Arc<Gateway>,
     mut x: Box<Exchange>,
-    next: fn(&Gateway, Box<Exchange>),
+    next: fn(&Arc<Gateway>, Box<Exchange>),
 ) {
     // What the call held is free from here on: counting may take a while.
     x.slot = None;
     x.answer = None;
-    if let Some(view) = x.withheld.as_ref().and_then(|body| ResponseView::parse(body).ok()) {
+    if let Some(view) = x
+        .withheld
+        .as_ref()
+        .and_then(|body| ResponseView::parse(body).ok())
+    {
         x.read_answer(&view);
     }
     let streamed = assemble(&mut x);
@@ -44,7 +48,9 @@ pub(super) fn price(gateway: &Gateway, x: &mut Exchange) {
     if x.cost.is_some() {
         return;
     }
-    let (Some(usage), Some(target)) = (&x.usage, x.target()) else { return };
+    let (Some(usage), Some(target)) = (&x.usage, x.target()) else {
+        return;
+    };
     let price = target.custom_price.clone().or_else(|| {
         gateway.prices.resolve(&PriceQuery {
             provider: &target.provider,
@@ -83,7 +89,12 @@ fn assemble(x: &mut Exchange) -> Option<String> {
 }
 
 /// Counts tokens where the upstream did not say, on a thread for such work.
-fn later(gateway: &Arc<Gateway>, mut x: Box<Exchange>, text: String, next: fn(&Gateway, Box<Exchange>)) {
+fn later(
+    gateway: &Arc<Gateway>,
+    mut x: Box<Exchange>,
+    text: String,
+    next: fn(&Arc<Gateway>, Box<Exchange>),
+) {
     let gateway_then = gateway.clone();
     let count = move || {
         count_tokens(&mut x, &text);
@@ -103,7 +114,9 @@ fn count_tokens(x: &mut Exchange, text: &str) {
     let prompt = tokenizer.count_request(request.endpoint(), request.bytes());
     let completion = if text.is_empty() {
         let answer = x.withheld.as_deref().or(x.response.as_deref());
-        let texts = answer.map(witgate_wire::texts::response_texts).unwrap_or_default();
+        let texts = answer
+            .map(witgate_wire::texts::response_texts)
+            .unwrap_or_default();
         texts.iter().map(|t| tokenizer.count_text(&t.text)).sum()
     } else {
         tokenizer.count_text(text)

@@ -20,6 +20,9 @@ pub(super) async fn call(
     let (head, body) = request.into_parts();
     let announced = body.announced();
     let peer = peer(gateway, body.peer().ip(), &head.headers);
+    // The configuration's limit holds while the body arrives, not only when it is there.
+    let limit = gateway.snapshot.load().settings.max_request_bytes;
+    let body = body.limited(limit.map_or(u64::MAX, |max| max as u64));
     let body = body.collect().await.map_err(|error| match error {
         BodyError::TooLarge { max } => BodyFault::TooLarge {
             length: announced.unwrap_or(max),

@@ -33,9 +33,11 @@ pub(super) async fn health(gateway: &Arc<Gateway>, query: Option<&str>) -> Reply
     let indexes: Vec<usize> = (0..snapshot.targets.len())
         .filter(|i| {
             let deployment = snapshot.routing.deployment(*i);
-            wanted.as_deref().is_none_or(|name| {
-                name == deployment.model_group || snapshot.targets[*i].configured_model == name
-            })
+            // A wildcard names no model that could be called.
+            !deployment.upstream_model.contains('*')
+                && wanted.as_deref().is_none_or(|name| {
+                    name == deployment.model_group || snapshot.targets[*i].configured_model == name
+                })
         })
         .collect();
     let probes: Vec<(usize, Probe)> = futures_util::stream::iter(indexes)

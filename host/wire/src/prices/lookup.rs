@@ -83,6 +83,12 @@ impl Prices {
         price
     }
 
+    /// Everything the map says of a model of a provider, as a JSON object's text: prices, limits,
+    /// capabilities. For listings.
+    pub fn entry(provider: &str, model: &str) -> Option<&'static str> {
+        find_entry(provider, model).map(|(_, entry)| entry.text())
+    }
+
     /// Every model of the map with its provider and mode, for listings. Parses the whole map.
     pub fn all() -> impl Iterator<Item = ModelPrice> {
         map::entries().map(|(key, entry)| ModelPrice::from_entry(key, Raw::new(entry.as_bytes())))
@@ -92,6 +98,11 @@ impl Prices {
 /// LiteLLM's order of candidates: `provider/model`, the model, both stripped of what marks a
 /// version, region or fine-tune, then without the first path segment.
 fn find(provider: &str, model: &str) -> Option<ModelPrice> {
+    find_entry(provider, model).map(|(name, entry)| ModelPrice::from_entry(&name, entry))
+}
+
+/// The map's key and entry.
+fn find_entry(provider: &str, model: &str) -> Option<(String, Raw<'static>)> {
     let bare = bare(provider, model);
     let stripped = strip(provider, bare);
     let mut candidates = vec![format!("{provider}/{bare}"), bare.to_owned()];
@@ -104,11 +115,11 @@ fn find(provider: &str, model: &str) -> Option<ModelPrice> {
     if let Some(less) = strip_version(&stripped) {
         candidates.extend([format!("{provider}/{less}"), less.to_owned()]);
     }
-    candidates.iter().find_map(|name| {
-        let entry = Raw::new(map::entry(name)?.as_bytes());
+    candidates.into_iter().find_map(|name| {
+        let entry = Raw::new(map::entry(&name)?.as_bytes());
         let owner = entry.get("litellm_provider")?.as_str()?;
         let fits = provider.is_empty() || family(&owner) == family(provider);
-        fits.then(|| ModelPrice::from_entry(name, entry))
+        fits.then_some((name, entry))
     })
 }
 

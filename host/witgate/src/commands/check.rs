@@ -23,18 +23,28 @@ pub(super) fn check(options: &Check) -> ExitCode {
         problems.retain(|problem| problem.is_error() || problem.kind != ProblemKind::Compatibility);
     }
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&problems).unwrap_or_default());
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&problems).unwrap_or_default()
+        );
     } else {
         for problem in &problems {
             println!("{problem}");
         }
     }
-    if problems.iter().any(Problem::is_error) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if problems.iter().any(Problem::is_error) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 /// `--strict-config`: an unknown key is an error.
 pub fn strict(problems: &mut [Problem]) {
-    for problem in problems.iter_mut().filter(|p| p.kind == ProblemKind::UnknownKey) {
+    for problem in problems
+        .iter_mut()
+        .filter(|p| p.kind == ProblemKind::UnknownKey)
+    {
         problem.severity = Severity::Error;
     }
 }

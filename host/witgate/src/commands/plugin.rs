@@ -23,9 +23,18 @@ pub(super) fn plugin(what: Plugin) -> ExitCode {
 
 fn build(paths: Vec<PathBuf>, out: Option<PathBuf>) -> anyhow::Result<()> {
     let mut progress = |step: witgate_toolkit::Progress<'_>| eprintln!("{step}");
-    let built = witgate_toolkit::build(BuildRequest { paths, out, progress: &mut progress })?;
+    let built = witgate_toolkit::build(BuildRequest {
+        paths,
+        out,
+        progress: &mut progress,
+    })?;
     for component in built {
-        println!("{}  {}  {}", component.path.display(), component.kind, component.digest);
+        println!(
+            "{}  {}  {}",
+            component.path.display(),
+            component.kind,
+            component.digest
+        );
     }
     Ok(())
 }
@@ -67,7 +76,11 @@ fn list(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
         eprintln!("{error}");
     }
     runtime.block_on(host.shutdown());
-    if errors.is_empty() { Ok(()) } else { Err(anyhow!("{} plugin(s) cannot be loaded", errors.len())) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(anyhow!("{} plugin(s) cannot be loaded", errors.len()))
+    }
 }
 
 /// The built-in components that the configuration does not use.
@@ -93,11 +106,25 @@ fn unused_built_ins(sources: &Sources, used: &[Description]) -> Vec<Description>
 }
 
 fn print_table(rows: &[Description]) {
-    let or_dash = |items: &[String]| if items.is_empty() { "-".to_owned() } else { items.join(",") };
-    let digest = |text: &str| text.trim_start_matches("sha256:").chars().take(12).collect::<String>();
+    let or_dash = |items: &[String]| {
+        if items.is_empty() {
+            "-".to_owned()
+        } else {
+            items.join(",")
+        }
+    };
+    let digest = |text: &str| {
+        text.trim_start_matches("sha256:")
+            .chars()
+            .take(12)
+            .collect::<String>()
+    };
     let mut table = vec![
-        ["NAME", "KIND", "VERSION", "DIGEST", "STATE", "EGRESS", "ENV", "SECRETS", "FILES", "SOURCE"]
-            .map(str::to_owned),
+        [
+            "NAME", "KIND", "VERSION", "DIGEST", "STATE", "EGRESS", "ENV", "SECRETS", "FILES",
+            "SOURCE",
+        ]
+        .map(str::to_owned),
     ];
     for row in rows {
         table.push([
@@ -114,10 +141,19 @@ fn print_table(rows: &[Description]) {
         ]);
     }
     let widths: Vec<usize> = (0..table[0].len())
-        .map(|column| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .map(|column| {
+            table
+                .iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
     for row in &table {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
         println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
     }
 }

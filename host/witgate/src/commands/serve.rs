@@ -53,7 +53,10 @@ fn runtime(workers: Option<usize>) -> anyhow::Result<tokio::runtime::Runtime> {
     if let Some(workers) = workers.filter(|n| *n > 0) {
         builder.worker_threads(workers);
     }
-    builder.enable_all().build().context("cannot start the runtime")
+    builder
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
 }
 
 /// LiteLLM's switches for the log, newest first: flags, `LITELLM_LOG`, `set_verbose`; `WITGATE_LOG` in
@@ -61,7 +64,8 @@ fn runtime(workers: Option<usize>) -> anyhow::Result<tokio::runtime::Runtime> {
 fn log_options(options: &Serve, loaded: &Loaded) -> LogOptions {
     let env = &loaded.environment;
     let on = |name: &str| {
-        env.non_empty(name).is_some_and(|v| ["true", "1", "yes", "on"].contains(&v.to_lowercase().as_str()))
+        env.non_empty(name)
+            .is_some_and(|v| ["true", "1", "yes", "on"].contains(&v.to_lowercase().as_str()))
     };
     let settings = &loaded.config.litellm;
     let level = if options.detailed_debug || on("DETAILED_DEBUG") || settings.set_verbose {
@@ -69,7 +73,11 @@ fn log_options(options: &Serve, loaded: &Loaded) -> LogOptions {
     } else if options.debug || on("DEBUG") {
         "info"
     } else {
-        match env.non_empty("LITELLM_LOG").map(str::to_uppercase).as_deref() {
+        match env
+            .non_empty("LITELLM_LOG")
+            .map(str::to_uppercase)
+            .as_deref()
+        {
             Some("DEBUG") => "debug",
             Some("WARNING" | "WARN") => "warn",
             Some("ERROR" | "CRITICAL") => "error",
@@ -79,6 +87,8 @@ fn log_options(options: &Serve, loaded: &Loaded) -> LogOptions {
     LogOptions {
         json: options.log_format.as_deref() == Some("json")
             || (options.log_format.is_none() && (settings.json_logs || on("JSON_LOGS"))),
-        filter: env.non_empty("WITGATE_LOG").map_or_else(|| level.to_owned(), str::to_owned),
+        filter: env
+            .non_empty("WITGATE_LOG")
+            .map_or_else(|| level.to_owned(), str::to_owned),
     }
 }

@@ -22,7 +22,11 @@ pub(super) fn models(
     problems: &mut Vec<String>,
 ) -> (Snapshot, Vec<Target>) {
     let config = &loaded.config;
-    let entries: Vec<Merged> = config.model_list.iter().map(|entry| merged(config, entry)).collect();
+    let entries: Vec<Merged> = config
+        .model_list
+        .iter()
+        .map(|entry| merged(config, entry))
+        .collect();
     let specs = entries.iter().map(|entry| spec(entry)).collect();
     let routing = Snapshot::build(specs, routing_settings(config, problems));
     let prices = Prices::new();
@@ -31,9 +35,16 @@ pub(super) fn models(
         .enumerate()
         .filter_map(|(index, entry)| {
             let deployment = routing.deployment(index);
-            target(loaded, upstreams, entry, &deployment.provider, &deployment.id, &prices)
-                .map_err(|why| problems.push(format!("{}: {why}", entry.place())))
-                .ok()
+            target(
+                loaded,
+                upstreams,
+                entry,
+                &deployment.provider,
+                &deployment.id,
+                &prices,
+            )
+            .map_err(|why| problems.push(format!("{}: {why}", entry.place())))
+            .ok()
         })
         .collect();
     (routing, targets)
@@ -50,18 +61,37 @@ impl Merged<'_> {
     fn place(&self) -> String {
         let at = &self.entry.position;
         let file = at.file().unwrap_or("config");
-        format!("{file}:{}:{} model_list (model_name: {})", at.line, at.col, self.entry.model_name)
+        format!(
+            "{file}:{}:{} model_list (model_name: {})",
+            at.line, at.col, self.entry.model_name
+        )
     }
 }
 
 fn merged<'a>(config: &Config, entry: &'a ModelEntry) -> Merged<'a> {
-    let credential = entry.params.litellm_credential_name.as_deref().and_then(|n| config.credential(n));
+    let credential = entry
+        .params
+        .litellm_credential_name
+        .as_deref()
+        .and_then(|n| config.credential(n));
     let of_credential = |name: &str| {
-        credential.and_then(|c| c.values.get(name)).and_then(Value::as_str).map(str::to_owned)
+        credential
+            .and_then(|c| c.values.get(name))
+            .and_then(Value::as_str)
+            .map(str::to_owned)
     };
     Merged {
-        api_key: entry.params.api_key.as_ref().map(|k| k.reveal().to_owned()).or_else(|| of_credential("api_key")),
-        api_base: entry.params.api_base.clone().or_else(|| of_credential("api_base")),
+        api_key: entry
+            .params
+            .api_key
+            .as_ref()
+            .map(|k| k.reveal().to_owned())
+            .or_else(|| of_credential("api_key")),
+        api_base: entry
+            .params
+            .api_base
+            .clone()
+            .or_else(|| of_credential("api_base")),
         entry,
     }
 }
@@ -70,7 +100,8 @@ fn spec(merged: &Merged<'_>) -> DeploymentSpec {
     let entry = merged.entry;
     let params = &entry.params;
     let limit = |own: Option<u64>, name: &str| {
-        own.map(|n| n as f64).or_else(|| entry.model_info.get(name).and_then(Value::as_f64))
+        own.map(|n| n as f64)
+            .or_else(|| entry.model_info.get(name).and_then(Value::as_f64))
     };
     DeploymentSpec {
         model_group: entry.model_name.clone(),
@@ -81,8 +112,16 @@ fn spec(merged: &Merged<'_>) -> DeploymentSpec {
         weight: params.weight,
         rpm: limit(params.rpm, "rpm"),
         tpm: limit(params.tpm, "tpm"),
-        num_retries: params.extra.get("num_retries").and_then(Value::as_u64).and_then(|n| n.try_into().ok()),
-        team_id: entry.model_info.get("team_id").and_then(Value::as_str).map(str::to_owned),
+        num_retries: params
+            .extra
+            .get("num_retries")
+            .and_then(Value::as_u64)
+            .and_then(|n| n.try_into().ok()),
+        team_id: entry
+            .model_info
+            .get("team_id")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
         ..DeploymentSpec::default()
     }
 }
@@ -126,7 +165,9 @@ fn target(
         .map_err(|error| error.to_string())?;
     let backend = prices.lookup(provider_name, &params.model);
     let stated = stated_prices(entry);
-    let stated = stated.iter().map(|(name, json)| (name.as_str(), json.as_str()));
+    let stated = stated
+        .iter()
+        .map(|(name, json)| (name.as_str(), json.as_str()));
     Ok(Target {
         upstream,
         unavailable,
@@ -136,12 +177,20 @@ fn target(
         defaults: defaults(&loaded.config, &params.extra),
         timeout: params.timeout.map(seconds),
         stream_timeout: params.stream_timeout.map(seconds),
-        mock: params.mock_response.as_ref().filter(|v| !v.is_null()).map(Value::to_string),
+        mock: params
+            .mock_response
+            .as_ref()
+            .filter(|v| !v.is_null())
+            .map(Value::to_string),
         provider: provider_name.to_owned(),
         configured_model: params.model.clone(),
-        base_model: entry.model_info.get("base_model").and_then(Value::as_str).map(str::to_owned),
+        base_model: entry
+            .model_info
+            .get("base_model")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
         custom_price: ModelPrice::custom(id, stated, backend.as_deref()).map(Into::into),
-        info: info(merged),
+        info: info(merged, provider_name),
     })
 }
 
@@ -149,8 +198,17 @@ fn target(
 const NOWHERE: &str = "http://mock.invalid";
 
 fn base_url(merged: &Merged<'_>, provider_name: &str, env: &Env) -> Result<String, String> {
-    if merged.entry.params.mock_response.as_ref().is_some_and(|v| !v.is_null()) {
-        return Ok(merged.api_base.clone().unwrap_or_else(|| NOWHERE.to_owned()));
+    if merged
+        .entry
+        .params
+        .mock_response
+        .as_ref()
+        .is_some_and(|v| !v.is_null())
+    {
+        return Ok(merged
+            .api_base
+            .clone()
+            .unwrap_or_else(|| NOWHERE.to_owned()));
     }
     let model = &merged.entry.params.model;
     if provider_name.is_empty() {
@@ -163,7 +221,11 @@ fn base_url(merged: &Merged<'_>, provider_name: &str, env: &Env) -> Result<Strin
             "provider '{provider_name}' speaks a dialect that is not built yet; use an OpenAI-compatible provider (`openai/…` with api_base)"
         ));
     };
-    let base = merged.api_base.clone().filter(|b| !b.is_empty()).or_else(|| provider.base(env));
+    let base = merged
+        .api_base
+        .clone()
+        .filter(|b| !b.is_empty())
+        .or_else(|| provider.base(env));
     base.ok_or_else(|| match provider.base_env() {
         names if names.is_empty() => "litellm_params.api_base is missing; set it".to_owned(),
         names => format!("litellm_params.api_base is missing; set it, or {names}"),
@@ -179,13 +241,19 @@ fn urls(base: &str) -> Result<[Uri; 3], String> {
     let path = path.trim_end_matches('/');
     let url = |endpoint: Endpoint| -> Result<Uri, String> {
         let url = format!("{path}{}{query}", endpoint.path());
-        let uri: Uri = url.parse().map_err(|error| format!("api_base is not a URL: {error}"))?;
+        let uri: Uri = url
+            .parse()
+            .map_err(|error| format!("api_base is not a URL: {error}"))?;
         match (uri.scheme_str(), uri.host()) {
             (Some("http" | "https"), Some(_)) => Ok(uri),
             _ => Err("api_base must begin with http:// or https:// and name a host".to_owned()),
         }
     };
-    Ok([url(Endpoint::ChatCompletions)?, url(Endpoint::Completions)?, url(Endpoint::Embeddings)?])
+    Ok([
+        url(Endpoint::ChatCompletions)?,
+        url(Endpoint::Completions)?,
+        url(Endpoint::Embeddings)?,
+    ])
 }
 
 /// A base URL as it may be shown: without query and credentials.
@@ -194,7 +262,10 @@ fn shown(base: &str) -> String {
         return String::new();
     }
     let path = base.split_once('?').map_or(base, |(path, _)| path);
-    match path.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.split_once('@')?.1))) {
+    match path
+        .split_once("://")
+        .and_then(|(scheme, rest)| Some((scheme, rest.split_once('@')?.1)))
+    {
         Some((scheme, rest)) => format!("{scheme}://{rest}"),
         None => path.to_owned(),
     }
@@ -205,21 +276,30 @@ fn headers(merged: &Merged<'_>, provider_name: &str, env: &Env) -> Result<Header
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("witgate/", env!("CARGO_PKG_VERSION"))));
+    headers.insert(
+        USER_AGENT,
+        HeaderValue::from_static(concat!("witgate/", env!("CARGO_PKG_VERSION"))),
+    );
     let provider = providers::find(provider_name);
     let key = merged.api_key.clone().or_else(|| provider?.key(env));
     if let Some(key) = key.filter(|k| !k.is_empty()) {
         headers.insert(AUTHORIZATION, secret(&format!("Bearer {key}"), "api_key")?);
     }
-    let organization = params.organization.as_deref().or_else(|| {
-        (provider_name == "openai").then(|| env.non_empty("OPENAI_ORGANIZATION"))?
-    });
+    let organization = params
+        .organization
+        .as_deref()
+        .or_else(|| (provider_name == "openai").then(|| env.non_empty("OPENAI_ORGANIZATION"))?);
     if let Some(organization) = organization {
         headers.insert("openai-organization", secret(organization, "organization")?);
     }
     for (name, value) in &params.extra_headers {
-        let header: HeaderName = name.parse().map_err(|_| format!("extra_headers.{name} is not a header name"))?;
-        headers.insert(header, secret(value.reveal(), &format!("extra_headers.{name}"))?);
+        let header: HeaderName = name
+            .parse()
+            .map_err(|_| format!("extra_headers.{name} is not a header name"))?;
+        headers.insert(
+            header,
+            secret(value.reveal(), &format!("extra_headers.{name}"))?,
+        );
     }
     Ok(headers)
 }
@@ -235,26 +315,34 @@ fn secret(text: &str, name: &str) -> Result<HeaderValue, String> {
 /// Body parameters of the deployment, then those of `default_litellm_params`.
 fn defaults(config: &Config, extra: &IndexMap<String, Value>) -> Vec<(String, String)> {
     let general = &config.router.default_litellm_params;
-    let of_router = general.iter().filter(|(name, _)| !extra.contains_key(*name));
+    let of_router = general
+        .iter()
+        .filter(|(name, _)| !extra.contains_key(*name));
     extra
         .iter()
         .chain(of_router)
-        .filter(|(name, value)| {
-            !value.is_null() && !witgate_wire::request::is_control_field(name)
-        })
+        .filter(|(name, value)| !value.is_null() && !witgate_wire::request::is_control_field(name))
         .map(|(name, value)| (name.clone(), value.to_string()))
         .collect()
 }
 
 fn stated_prices(entry: &ModelEntry) -> Vec<(String, String)> {
     let of_params = entry.params.pricing.iter();
-    let of_info = entry.model_info.iter().filter(|(name, _)| name.contains("cost"));
+    let of_info = entry
+        .model_info
+        .iter()
+        .filter(|(name, _)| name.contains("cost"));
     of_params
         .chain(of_info)
         .filter(|(_, value)| !value.is_null())
         .map(|(name, value)| {
             // A price written as text ("1e-6") is a price too.
-            (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            (
+                name.clone(),
+                value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned),
+            )
         })
         .collect()
 }
@@ -264,19 +352,24 @@ fn tls(config: &Config, own: Option<&Value>) -> TlsOptions {
     let roots = match own.or(config.litellm.ssl_verify.as_ref()) {
         Some(Value::Bool(false)) => Roots::Unverified,
         Some(Value::String(path)) if path.eq_ignore_ascii_case("false") => Roots::Unverified,
-        Some(Value::String(path)) if !path.eq_ignore_ascii_case("true") => Roots::Bundle(path.into()),
+        Some(Value::String(path)) if !path.eq_ignore_ascii_case("true") => {
+            Roots::Bundle(path.into())
+        }
         _ => Roots::System,
     };
     let certificate = config
         .litellm
         .ssl_certificate
         .as_ref()
-        .map(|path| ClientCertificate { certificate: path.into(), key: path.into() });
+        .map(|path| ClientCertificate {
+            certificate: path.into(),
+            key: path.into(),
+        });
     TlsOptions { roots, certificate }
 }
 
-/// What `GET /model/info` shows: parameters without secrets, and `model_info`.
-fn info(merged: &Merged<'_>) -> (Value, Value) {
+/// What `GET /model/info` shows: parameters without secrets, and `model_info` over the price map's entry.
+fn info(merged: &Merged<'_>, provider_name: &str) -> (Value, Value) {
     let params = &merged.entry.params;
     let mut shown_params = Map::new();
     let mut put = |name: &str, value: Option<Value>| {
@@ -285,20 +378,43 @@ fn info(merged: &Merged<'_>) -> (Value, Value) {
         }
     };
     put("model", Some(params.model.as_str().into()));
-    put("custom_llm_provider", params.custom_llm_provider.as_deref().map(Into::into));
-    put("api_base", merged.api_base.as_deref().map(|base| shown(base).into()));
+    put(
+        "custom_llm_provider",
+        params.custom_llm_provider.as_deref().map(Into::into),
+    );
+    put(
+        "api_base",
+        merged.api_base.as_deref().map(|base| shown(base).into()),
+    );
     put("timeout", params.timeout.map(Into::into));
     put("stream_timeout", params.stream_timeout.map(Into::into));
     put("rpm", params.rpm.map(Into::into));
     put("tpm", params.tpm.map(Into::into));
     put("weight", params.weight.map(Into::into));
-    put("tags", (!params.tags.is_empty()).then(|| params.tags.clone().into()));
+    put(
+        "tags",
+        (!params.tags.is_empty()).then(|| params.tags.clone().into()),
+    );
     for (name, value) in params.pricing.iter().chain(&params.extra) {
         if !witgate_config::is_secret_name(name) {
             put(name, Some(value.clone()));
         }
     }
-    (Value::Object(shown_params), Value::Object(merged.entry.model_info.clone()))
+    // What the price map knows of the model, under what the operator says of it.
+    let own = &merged.entry.model_info;
+    let base_model = own.get("base_model").and_then(Value::as_str);
+    let entry = Prices::entry(provider_name, base_model.unwrap_or(&params.model));
+    let mut model_info: Map<String, Value> = entry
+        .and_then(|json| serde_json::from_str(json).ok())
+        .unwrap_or_default();
+    model_info.extend(
+        params
+            .pricing
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
+    model_info.extend(own.clone());
+    (Value::Object(shown_params), Value::Object(model_info))
 }
 
 fn routing_settings(config: &Config, problems: &mut Vec<String>) -> RoutingSettings {
@@ -309,7 +425,8 @@ fn routing_settings(config: &Config, problems: &mut Vec<String>) -> RoutingSetti
             Vec::new()
         })
     };
-    let json = |list: &Vec<IndexMap<String, Vec<Value>>>| serde_json::to_value(list).unwrap_or_default();
+    let json =
+        |list: &Vec<IndexMap<String, Vec<Value>>>| serde_json::to_value(list).unwrap_or_default();
     let fallbacks = if router.fallbacks.is_empty() {
         rules("litellm_settings.fallbacks", json(&litellm.fallbacks))
     } else {
@@ -318,16 +435,35 @@ fn routing_settings(config: &Config, problems: &mut Vec<String>) -> RoutingSetti
     let aliases = router
         .model_group_alias
         .iter()
-        .map(|(name, alias)| (name.clone(), Alias { model: alias.model.clone(), is_hidden: alias.hidden }))
+        .map(|(name, alias)| {
+            (
+                name.clone(),
+                Alias {
+                    model: alias.model.clone(),
+                    is_hidden: alias.hidden,
+                },
+            )
+        })
         .chain(litellm.model_alias_map.iter().map(|(name, model)| {
-            (name.clone(), Alias { model: model.clone(), is_hidden: false })
+            (
+                name.clone(),
+                Alias {
+                    model: model.clone(),
+                    is_hidden: false,
+                },
+            )
         }))
         .collect();
     let default_fallbacks = match router.default_fallbacks.is_empty() {
         true => litellm.default_fallbacks.clone(),
         false => router.default_fallbacks.clone(),
     };
-    let mut settings = RoutingSettings { aliases, fallbacks, default_fallbacks, ..RoutingSettings::default() };
+    let mut settings = RoutingSettings {
+        aliases,
+        fallbacks,
+        default_fallbacks,
+        ..RoutingSettings::default()
+    };
     if let Some(n) = router.num_retries.or(litellm.num_retries) {
         settings.num_retries = n;
     }
@@ -356,7 +492,10 @@ mod tests {
 
     #[test]
     fn a_shown_base_has_no_credentials_and_no_query() {
-        assert_eq!(shown("https://u:p@h.example/v1?key=k"), "https://h.example/v1");
+        assert_eq!(
+            shown("https://u:p@h.example/v1?key=k"),
+            "https://h.example/v1"
+        );
         assert_eq!(shown(NOWHERE), "");
     }
 }

@@ -11,7 +11,8 @@ pub struct Paths {
     /// Database and compiled plugins: `--data-dir`, `WITGATE_DATA_DIR`, else `$XDG_DATA_HOME/witgate`, else
     /// `~/.local/share/witgate`.
     pub data_dir: PathBuf,
-    /// Built components in place of those in the binary: `WITGATE_PLUGIN_DIR`.
+    /// Built components in place of those in the binary: `WITGATE_PLUGIN_DIR`. A binary that carries none
+    /// looks for `plugins/` beside itself, then (a build in a checkout) for the build folder.
     pub plugin_dir: Option<PathBuf>,
     /// Folder of the configuration file.
     pub config_dir: Option<PathBuf>,
@@ -20,9 +21,14 @@ pub struct Paths {
 impl Paths {
     /// The folders of a process with this configuration and environment.
     pub fn of(source: &Source, data_dir: Option<&Path>, env: &Env) -> Self {
-        let given = data_dir.map(Path::to_owned).or_else(|| env.non_empty("WITGATE_DATA_DIR").map(PathBuf::from));
+        let given = data_dir
+            .map(Path::to_owned)
+            .or_else(|| env.non_empty("WITGATE_DATA_DIR").map(PathBuf::from));
         let shared = || env.non_empty("XDG_DATA_HOME").map(PathBuf::from);
-        let home = || env.non_empty("HOME").map(|home| Path::new(home).join(".local/share"));
+        let home = || {
+            env.non_empty("HOME")
+                .map(|home| Path::new(home).join(".local/share"))
+        };
         let data_dir = given
             .or_else(|| shared().or_else(home).map(|base| base.join("witgate")))
             .unwrap_or_else(|| PathBuf::from("witgate-data"));
@@ -35,13 +41,39 @@ impl Paths {
         };
         Self {
             data_dir,
-            plugin_dir: env.non_empty("WITGATE_PLUGIN_DIR").map(PathBuf::from),
+            plugin_dir: env
+                .non_empty("WITGATE_PLUGIN_DIR")
+                .map(PathBuf::from)
+                .or_else(beside_binary),
             config_dir,
         }
     }
 
     /// Where plugins are looked for.
     pub fn sources(&self) -> Sources {
-        Sources { config_dir: self.config_dir.clone(), plugin_dir: self.plugin_dir.clone() }
+        Sources {
+            config_dir: self.config_dir.clone(),
+            plugin_dir: self.plugin_dir.clone(),
+        }
     }
+}
+
+/// Where a binary without built-in components finds them.
+fn beside_binary() -> Option<PathBuf> {
+    let carries_none = Sources {
+        config_dir: None,
+        plugin_dir: None,
+    }
+    .built_in()
+    .is_empty();
+    let binary = std::env::current_exe().ok().filter(|_| carries_none)?;
+    let folder = binary.parent()?;
+    let checkout = folder
+        .parent()
+        .and_then(Path::parent)
+        .map(|root| root.join("plugins/target/components"));
+    [Some(folder.join("plugins")), checkout]
+        .into_iter()
+        .flatten()
+        .find(|dir| dir.is_dir())
 }

@@ -31,7 +31,13 @@ impl host::BodyView for View {
 
     fn texts(&self) -> Vec<host::Text> {
         let texts = self.0.texts().into_iter();
-        texts.map(|t| host::Text { pointer: t.pointer, role: t.role, text: t.text }).collect()
+        texts
+            .map(|t| host::Text {
+                pointer: t.pointer,
+                role: t.role,
+                text: t.text,
+            })
+            .collect()
     }
 }
 
@@ -42,10 +48,17 @@ impl pipeline::Guardrail for Guardrail {
         call: pipeline::GuardCall,
         body: Arc<dyn pipeline::BodyView>,
     ) -> Result<pipeline::Verdict, PluginFault> {
-        let verdict = self.0.check(guard_call(call), Arc::new(View(body))).await.map_err(fault)?;
+        let verdict = self
+            .0
+            .check(guard_call(call), Arc::new(View(body)))
+            .await
+            .map_err(fault)?;
         Ok(match verdict {
             host::Verdict::Allow => pipeline::Verdict::Allow,
-            host::Verdict::Edit { edits, findings: found } => pipeline::Verdict::Edit {
+            host::Verdict::Edit {
+                edits,
+                findings: found,
+            } => pipeline::Verdict::Edit {
                 edits: edits.into_iter().map(edit).collect(),
                 findings: findings(found),
             },
@@ -72,11 +85,19 @@ impl pipeline::StreamGuard for StreamGuard {
         channel: u32,
         text: &str,
     ) -> Result<pipeline::StreamVerdict, PluginFault> {
-        self.0.push(channel, text).await.map(stream_verdict).map_err(fault)
+        self.0
+            .push(channel, text)
+            .await
+            .map(stream_verdict)
+            .map_err(fault)
     }
 
     async fn finish(&mut self, channel: u32) -> Result<pipeline::StreamVerdict, PluginFault> {
-        self.0.finish(channel).await.map(stream_verdict).map_err(fault)
+        self.0
+            .finish(channel)
+            .await
+            .map(stream_verdict)
+            .map_err(fault)
     }
 
     async fn findings(&mut self) -> Vec<pipeline::Finding> {
@@ -113,7 +134,13 @@ fn block(block: host::Block) -> pipeline::Block {
 }
 
 fn findings(findings: Vec<host::Finding>) -> Vec<pipeline::Finding> {
-    findings.into_iter().map(|f| pipeline::Finding { kind: f.kind, count: f.count }).collect()
+    findings
+        .into_iter()
+        .map(|f| pipeline::Finding {
+            kind: f.kind,
+            count: f.count,
+        })
+        .collect()
 }
 
 fn guard_call(call: pipeline::GuardCall) -> host::Call {
@@ -129,7 +156,10 @@ fn guard_call(call: pipeline::GuardCall) -> host::Call {
         call_type: call.call_type.to_owned(),
         model: call.model,
         principal: host::Principal {
-            key_hash: principal.key_hash.as_ref().map(|hash| hash.as_str().to_owned()),
+            key_hash: principal
+                .key_hash
+                .as_ref()
+                .map(|hash| hash.as_str().to_owned()),
             key_alias: principal.key_alias.clone(),
             user_id: principal.user_id.clone(),
             team_id: principal.team_id.clone(),
@@ -180,18 +210,28 @@ fn principal(plugin: &str, identity: host::Identity) -> Result<Principal, Plugin
         if json.trim().is_empty() {
             return Ok(serde_json::Map::new());
         }
-        serde_json::from_str(json)
-            .map_err(|e| PluginFault(format!("{plugin}: identity.{name} is not a JSON object: {e}")))
+        serde_json::from_str(json).map_err(|e| {
+            PluginFault(format!(
+                "{plugin}: identity.{name} is not a JSON object: {e}"
+            ))
+        })
     };
     let role = match identity.role.as_deref() {
         None => Role::InternalUser,
-        Some(name) => Role::parse(name)
-            .ok_or_else(|| PluginFault(format!("{plugin}: identity.role {name:?} is not one of LiteLLM's roles")))?,
+        Some(name) => Role::parse(name).ok_or_else(|| {
+            PluginFault(format!(
+                "{plugin}: identity.role {name:?} is not one of LiteLLM's roles"
+            ))
+        })?,
     };
     let extra = object("extra", &identity.extra)?;
     if !extra.is_empty() {
         let names: Vec<&str> = extra.keys().map(String::as_str).collect();
-        tracing::warn!(plugin, ?names, "custom_auth set fields that have no effect yet");
+        tracing::warn!(
+            plugin,
+            ?names,
+            "custom_auth set fields that have no effect yet"
+        );
     }
     Ok(Principal {
         key_hash: identity.api_key.as_deref().map(KeyHash::of),
@@ -218,7 +258,10 @@ pub struct LogSink {
 impl LogSink {
     /// The sink of this name in the configuration.
     pub fn new(name: &str, plugin: Arc<host::LogSink>) -> Self {
-        Self { plugin, family: format!("{}_", name.replace('-', "_")) }
+        Self {
+            plugin,
+            family: format!("{}_", name.replace('-', "_")),
+        }
     }
 }
 
@@ -226,9 +269,13 @@ impl LogSink {
 impl Sink for LogSink {
     async fn deliver(&self, batch: &[EncodedEvent]) -> Delivery {
         let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
-        let own = |event: &EncodedEvent| event.context_with_dynamic(|name| name.starts_with(&self.family));
-        let texts: Vec<(String, String)> =
-            batch.iter().map(|event| (text(&event.json), text(&own(event)))).collect();
+        let own = |event: &EncodedEvent| {
+            event.context_with_dynamic(|name| name.starts_with(&self.family))
+        };
+        let texts: Vec<(String, String)> = batch
+            .iter()
+            .map(|event| (text(&event.json), text(&own(event))))
+            .collect();
         let events: Vec<host::Event<'_>> = batch
             .iter()
             .zip(&texts)
@@ -246,9 +293,15 @@ impl Sink for LogSink {
             Ok(host::Outcome::Delivered) => Delivery::Delivered,
             Ok(host::Outcome::Retry { after, reason }) => Delivery::Retry { after, reason },
             Ok(host::Outcome::Rejected(reason)) => Delivery::Rejected { reason },
-            Ok(host::Outcome::Partial { retry, rejected, retry_after }) => {
-                Delivery::Partial { retry, rejected, after: retry_after }
-            }
+            Ok(host::Outcome::Partial {
+                retry,
+                rejected,
+                retry_after,
+            }) => Delivery::Partial {
+                retry,
+                rejected,
+                after: retry_after,
+            },
             Err(error) => failed(&error),
         }
     }
@@ -264,7 +317,13 @@ fn failed(error: &host::CallError) -> Delivery {
             | host::PluginError::Failed(_),
         )
         | host::Fault::InputTooLarge { .. } => Delivery::Rejected { reason },
-        host::Fault::BreakerOpen { retry_in } => Delivery::Retry { after: Some(*retry_in), reason },
-        _ => Delivery::Retry { after: None, reason },
+        host::Fault::BreakerOpen { retry_in } => Delivery::Retry {
+            after: Some(*retry_in),
+            reason,
+        },
+        _ => Delivery::Retry {
+            after: None,
+            reason,
+        },
     }
 }

@@ -30,7 +30,9 @@ fn row(line: &'static str) -> Option<Provider> {
     let mut fields = line.split('\t');
     let some = |text: &'static str| (text != "-").then_some(text);
     let list = |text: &'static str| -> Vec<&'static str> {
-        some(text).map(|t| t.split(',').collect()).unwrap_or_default()
+        some(text)
+            .map(|t| t.split(',').collect())
+            .unwrap_or_default()
     };
     Some(Provider {
         name: fields.next()?,
@@ -72,11 +74,22 @@ mod tests {
     #[test]
     fn every_row_of_the_table_is_complete() {
         let lines = include_str!("providers.tsv").lines();
-        assert_eq!(TABLE.len(), lines.filter(|l| !l.starts_with('#') && !l.is_empty()).count());
+        assert_eq!(
+            TABLE.len(),
+            lines
+                .filter(|l| !l.starts_with('#') && !l.is_empty())
+                .count()
+        );
         for provider in TABLE.iter() {
-            assert!(witgate_routing::PROVIDERS.contains(&provider.name), "{}", provider.name);
             assert!(
-                provider.base_default.is_none_or(|url| url.starts_with("http") && !url.ends_with('/')),
+                witgate_routing::PROVIDERS.contains(&provider.name),
+                "{}",
+                provider.name
+            );
+            assert!(
+                provider
+                    .base_default
+                    .is_none_or(|url| url.starts_with("http") && !url.ends_with('/')),
                 "{}",
                 provider.name
             );

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use witgate_events::{Completed, Hub, Outcome, spend};
+use witgate_events::{Completed, Failure, Hub, Outcome, ProxyFailure, spend};
 use witgate_pipeline::Recorder;
 use witgate_store::{SpendRow, SpendWriter};
 
@@ -29,9 +29,12 @@ pub struct Fanout {
 impl Recorder for Fanout {
     fn record(&self, call: Completed) {
         let ledger = **self.ledger.load();
-        let rows = match call.outcome {
+        let rows = match &call.outcome {
             Outcome::Success => ledger.successes,
-            Outcome::Failure(_) => ledger.successes && ledger.failures,
+            // A row per refused stranger would let strangers fill the disk.
+            Outcome::Failure(failure) => {
+                ledger.successes && ledger.failures && failure.class != "ProxyException"
+            }
         };
         let call = Arc::new(call);
         if rows {
@@ -39,7 +42,32 @@ impl Recorder for Fanout {
             // The row is made by the writer's own task: the request does not pay for it.
             self.spend.record_with(call.weight(), move || row(&for_row));
         }
+        match &call.outcome {
+            // No deployment was called: only sinks that ask for failures of the gateway itself get these.
+            Outcome::Failure(failure) if call.served.model_id.is_empty() => {
+                self.hub
+                    .publish_proxy_failure(proxy_failure(&call, failure));
+            }
+            _ => {
+                self.hub.publish(call);
+            }
+        }
+    }
+
+    fn record_attempt(&self, call: Completed) {
         self.hub.publish(call);
+    }
+}
+
+fn proxy_failure(call: &Completed, failure: &Failure) -> ProxyFailure {
+    ProxyFailure {
+        call_id: call.call_id.clone(),
+        route: call.route.clone(),
+        failure: failure.clone(),
+        caller: call.caller.clone(),
+        model: Some(call.served.model_group.clone()).filter(|model| !model.is_empty()),
+        metadata: None,
+        audience: call.audience.clone(),
     }
 }
 
@@ -75,7 +103,14 @@ fn row(call: &Completed) -> SpendRow {
         messages: prompts.messages,
         response: prompts.response,
         session_id: Some(call.trace_id.clone()),
-        status: Some(if call.succeeded() { "success" } else { "failure" }.to_owned()),
+        status: Some(
+            if call.succeeded() {
+                "success"
+            } else {
+                "failure"
+            }
+            .to_owned(),
+        ),
         mcp_namespaced_tool_name: None,
         billing_agent_id: None,
         agent_id: None,

@@ -21,20 +21,27 @@ const RESPONSE_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub(super) fn settings(loaded: &Loaded, concurrency: Option<usize>) -> Settings {
     let config = &loaded.config;
     let timeout = config.router.timeout.or(config.litellm.request_timeout);
-    let raw = |key: &str| config.raw.get("general_settings").and_then(|g| g.get(key)).and_then(|v| v.as_str());
-    let version = raw("compat_version").unwrap_or(COMPAT_VERSION);
+    // `2025` may be written without quotes.
+    let raw = |key: &str| {
+        let value = config.raw.get(key)?;
+        Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    };
+    let version = raw("compat_version").unwrap_or_else(|| COMPAT_VERSION.to_owned());
     Settings {
-        compat: match raw("compat_errors") {
+        compat: match raw("compat_errors").as_deref() {
             Some("latest") => CompatErrors::Latest,
             _ => CompatErrors::V2025,
         },
-        version: HeaderValue::from_str(version).unwrap_or(HeaderValue::from_static(COMPAT_VERSION)),
+        version: HeaderValue::from_str(&version).unwrap_or(HeaderValue::from_static(COMPAT_VERSION)),
         completion_model: config.general.completion_model.clone(),
         embedding_model: config.general.embedding_model.clone(),
         timeout: seconds(timeout.unwrap_or(REQUEST_TIMEOUT_S)),
         stream_timeout: config.router.stream_timeout.map(seconds),
         max_request_bytes: config.general.max_request_size_mb.map(megabytes),
-        max_response_bytes: config.general.max_response_size_mb.map_or(RESPONSE_BYTES_MAX, megabytes),
+        max_response_bytes: config
+            .general
+            .max_response_size_mb
+            .map_or(RESPONSE_BYTES_MAX, megabytes),
         slots: concurrency.map(|n| Arc::new(Semaphore::new(n))),
         keep_upstream_model: false,
         user_agent_tags: true,

@@ -7,9 +7,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use witgate_config as config;
 use witgate_config::{Config, Loaded};
-use witgate_events::{
-    HubConfig, Kinds, RedactionSettings, SinkEntry, SinkOptions, SinkRedaction,
-};
+use witgate_events::{HubConfig, Kinds, RedactionSettings, SinkEntry, SinkOptions, SinkRedaction};
 use witgate_identity::MasterKey;
 use witgate_pipeline::{Access, CustomAuth, FailPolicy, GuardrailEntry, Modes, Phase};
 use witgate_plugins as host;
@@ -32,8 +30,11 @@ pub fn plugin_specs(loaded: &Loaded) -> anyhow::Result<Vec<PluginSpec>> {
     for name in sinks(config).keys() {
         let mut spec = spec(config, name, name, Kind::LogSink, &env);
         if let Some(Value::Object(settings)) = config.callback_settings.get(name) {
-            let own = settings.iter().filter(|(key, _)| !CORE_SINK_SETTINGS.contains(&key.as_str()));
-            spec.settings.extend(own.map(|(key, value)| (key.clone(), value.clone())));
+            let own = settings
+                .iter()
+                .filter(|(key, _)| !CORE_SINK_SETTINGS.contains(&key.as_str()));
+            spec.settings
+                .extend(own.map(|(key, value)| (key.clone(), value.clone())));
         }
         for key in LITELLM_SINK_SETTINGS {
             if key.starts_with(&format!("{}_", name.replace('-', "_")))
@@ -45,22 +46,35 @@ pub fn plugin_specs(loaded: &Loaded) -> anyhow::Result<Vec<PluginSpec>> {
         specs.push(spec);
     }
     for guardrail in &config.guardrails {
-        let mut spec = spec(config, &guardrail.guardrail_name, &guardrail.guardrail, Kind::Guardrail, &env);
+        let mut spec = spec(
+            config,
+            &guardrail.guardrail_name,
+            &guardrail.guardrail,
+            Kind::Guardrail,
+            &env,
+        );
         for (name, value) in &guardrail.params {
             spec.settings.insert(name.clone(), value.clone());
         }
         if let Some(key) = &guardrail.api_key {
-            spec.settings.insert("api_key".to_owned(), key.reveal().into());
+            spec.settings
+                .insert("api_key".to_owned(), key.reveal().into());
         }
         if let Some(base) = &guardrail.api_base {
-            spec.settings.insert("api_base".to_owned(), base.as_str().into());
+            spec.settings
+                .insert("api_base".to_owned(), base.as_str().into());
         }
         specs.push(spec);
     }
     if let Some(name) = &config.general.custom_auth {
         let mut spec = spec(config, CUSTOM_AUTH, name, Kind::Authenticator, &env);
-        let settings = config.general.custom_auth_settings.iter().filter(|(key, _)| *key != "mode");
-        spec.settings.extend(settings.map(|(key, value)| (key.clone(), value.clone())));
+        let settings = config
+            .general
+            .custom_auth_settings
+            .iter()
+            .filter(|(key, _)| *key != "mode");
+        spec.settings
+            .extend(settings.map(|(key, value)| (key.clone(), value.clone())));
         if spec.fail == Some(host::FailPolicy::Open) {
             bail!("plugins.{name}.fail: an authenticator cannot fail open; remove the key");
         }
@@ -70,8 +84,13 @@ pub fn plugin_specs(loaded: &Loaded) -> anyhow::Result<Vec<PluginSpec>> {
 }
 
 /// `callback_settings.<sink>` keys that the hub reads, not the plugin.
-const CORE_SINK_SETTINGS: [&str; 5] =
-    ["turn_off_message_logging", "message_logging", "batch_size", "flush_interval", "callback_name"];
+const CORE_SINK_SETTINGS: [&str; 5] = [
+    "turn_off_message_logging",
+    "message_logging",
+    "batch_size",
+    "flush_interval",
+    "callback_name",
+];
 
 /// `litellm_settings` keys that belong to one sink.
 const LITELLM_SINK_SETTINGS: [&str; 1] = ["langfuse_default_tags"];
@@ -79,8 +98,15 @@ const LITELLM_SINK_SETTINGS: [&str; 1] = ["langfuse_default_tags"];
 fn spec(config: &Config, name: &str, component: &str, kind: Kind, env: &EnvLookup) -> PluginSpec {
     // Grants and limits may stand under the component's name or under the name it is used by.
     let entry = find(&config.plugins, component).or_else(|| find(&config.plugins, name));
-    let source = entry.and_then(|e| e.source.as_ref()).map(|path| path.to_string_lossy().into_owned());
-    let mut spec = PluginSpec::new(name, source.unwrap_or_else(|| component.to_owned()), kind, env.clone());
+    let source = entry
+        .and_then(|e| e.source.as_ref())
+        .map(|path| path.to_string_lossy().into_owned());
+    let mut spec = PluginSpec::new(
+        name,
+        source.unwrap_or_else(|| component.to_owned()),
+        kind,
+        env.clone(),
+    );
     if let Some(entry) = entry {
         spec.settings = entry.settings.clone();
         spec.grants = grants(&entry.grants);
@@ -107,16 +133,19 @@ fn spec(config: &Config, name: &str, component: &str, kind: Kind, env: &EnvLooku
 /// `-` and `_` are the same in plugin names.
 fn find<'a, T>(map: &'a IndexMap<String, T>, name: &str) -> Option<&'a T> {
     let plain = |text: &str| text.replace('-', "_");
-    map.get(name).or_else(|| map.iter().find(|(n, _)| plain(n) == plain(name)).map(|(_, v)| v))
+    map.get(name).or_else(|| {
+        map.iter()
+            .find(|(n, _)| plain(n) == plain(name))
+            .map(|(_, v)| v)
+    })
 }
 
 fn grants(own: &config::PluginGrants) -> host::Grants {
-    let some = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
     host::Grants {
-        egress: some(&own.egress),
+        egress: own.egress.clone(),
         private_network: own.private_network.clone(),
-        env: some(&own.env),
-        secrets: some(&own.secrets),
+        env: own.env.clone(),
+        secrets: own.secrets.clone(),
         files: own.files.clone(),
     }
 }
@@ -147,7 +176,10 @@ fn sinks(config: &Config) -> IndexMap<String, Kinds> {
     ];
     let mut sinks: IndexMap<String, Kinds> = IndexMap::new();
     for (names, kinds) in lists {
-        for name in names.iter().filter(|name| !OWN_CALLBACKS.contains(&name.as_str())) {
+        for name in names
+            .iter()
+            .filter(|name| !OWN_CALLBACKS.contains(&name.as_str()))
+        {
             sinks
                 .entry(name.clone())
                 .and_modify(|known| *known = known.union(kinds))
@@ -169,11 +201,15 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
         };
         let settings = config.callback_settings.get(&name);
         let flag = |key: &str| settings.and_then(|s| s.get(key)).and_then(Value::as_bool);
-        let off = flag("turn_off_message_logging").unwrap_or(false) || flag("message_logging") == Some(false);
+        let off = flag("turn_off_message_logging").unwrap_or(false)
+            || flag("message_logging") == Some(false);
         entries.push(SinkEntry {
             sink: Arc::new(plugins::LogSink::new(&name, plugin)),
             kinds,
-            redaction: SinkRedaction { message_logging: !off, ..SinkRedaction::default() },
+            redaction: SinkRedaction {
+                message_logging: !off,
+                ..SinkRedaction::default()
+            },
             options: sink_options(loaded, settings),
             name,
         });
@@ -192,7 +228,8 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
 fn sink_options(loaded: &Loaded, settings: Option<&Value>) -> SinkOptions {
     let number = |key: &str, variable: &str| {
         let own = settings.and_then(|s| s.get(key)).and_then(Value::as_f64);
-        own.or_else(|| loaded.environment.parse::<f64>(variable)).filter(|n| *n > 0.0)
+        own.or_else(|| loaded.environment.parse::<f64>(variable))
+            .filter(|n| *n > 0.0)
     };
     let mut options = SinkOptions::default();
     if let Some(n) = number("batch_size", "DEFAULT_BATCH_SIZE") {
@@ -253,10 +290,16 @@ fn modes(modes: &config::GuardrailModes) -> Modes {
             .collect()
     };
     match modes {
-        config::GuardrailModes::Always(list) => Modes { default: phases(list), by_tag: Vec::new() },
+        config::GuardrailModes::Always(list) => Modes {
+            default: phases(list),
+            by_tag: Vec::new(),
+        },
         config::GuardrailModes::ByTag { tags, default } => Modes {
             default: phases(default),
-            by_tag: tags.iter().map(|(tag, list)| (tag.clone(), phases(list))).collect(),
+            by_tag: tags
+                .iter()
+                .map(|(tag, list)| (tag.clone(), phases(list)))
+                .collect(),
         },
     }
 }
@@ -269,16 +312,32 @@ pub(super) fn access(loaded: &Loaded, registry: &Registry, problems: &mut Vec<St
         if plugin.is_none() {
             missing(problems, CUSTOM_AUTH);
         }
-        let mode = general.custom_auth_settings.get("mode").and_then(Value::as_str).unwrap_or("on");
+        let mode = general
+            .custom_auth_settings
+            .get("mode")
+            .and_then(Value::as_str)
+            .unwrap_or("on");
         let plugin = Arc::new(plugins::Authenticator(plugin?));
-        (mode != "off").then(|| CustomAuth { plugin, auto: mode == "auto" })
+        (mode != "off").then(|| CustomAuth {
+            plugin,
+            auto: mode == "auto",
+        })
     });
-    let raw = loaded.config.raw.get("general_settings").and_then(Value::as_object);
+    let raw = loaded
+        .config
+        .raw
+        .get("general_settings")
+        .and_then(Value::as_object);
     let raw = |key: &str| raw.and_then(|map: &Map<String, Value>| map.get(key));
     let flag = |key: &str| raw(key).and_then(Value::as_bool).unwrap_or(false);
     Access {
-        master_key: general.master_key.as_ref().map(|key| MasterKey::new(key.reveal())),
-        key_header: raw("litellm_key_header_name").and_then(Value::as_str).map(str::to_lowercase),
+        master_key: general
+            .master_key
+            .as_ref()
+            .map(|key| MasterKey::new(key.reveal())),
+        key_header: raw("litellm_key_header_name")
+            .and_then(Value::as_str)
+            .map(str::to_lowercase),
         custom,
         client_credentials: flag("allow_client_side_credentials"),
         forwarded_for: flag("use_x_forwarded_for"),

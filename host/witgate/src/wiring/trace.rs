@@ -23,7 +23,8 @@ impl TraceContext for W3c {
 
     fn inject(&self, span: &tracing::Span, headers: &mut HeaderMap) {
         if !span.is_disabled() {
-            self.propagator.inject_context(&span.context(), &mut HeadersMut(headers));
+            self.propagator
+                .inject_context(&span.context(), &mut HeadersMut(headers));
         }
     }
 }

@@ -38,7 +38,11 @@ impl Upstream for Pooled {
         &self,
         request: http::Request<Bytes>,
     ) -> Result<http::Response<UpstreamBody>, UpstreamError> {
-        let response = self.0.send(request.map(Body::from)).await.map_err(|e| send_error(&e))?;
+        let response = self
+            .0
+            .send(request.map(Body::from))
+            .await
+            .map_err(|e| send_error(&e))?;
         Ok(response.map(|body| {
             let pieces = BodyStream::new(body).filter_map(|frame| async move {
                 match frame {
@@ -62,5 +66,8 @@ fn send_error(error: &SendError) -> UpstreamError {
     } else {
         UpstreamErrorKind::Broken
     };
-    UpstreamError { kind, message: error.to_string() }
+    UpstreamError {
+        kind,
+        message: error.to_string(),
+    }
 }

@@ -171,7 +171,13 @@ async fn custom_authentication_decides_as_its_mode_allows() {
         (fault(), false, 401, 401, failed),
         (Ok(alice()), true, 200, 200, ""),
         (Ok(AuthDecision::Decline), true, 200, 401, unknown),
-        (Ok(AuthDecision::Deny(denial())), true, 200, 401, unknown),
+        (
+            Ok(AuthDecision::Deny(denial())),
+            true,
+            403,
+            403,
+            "not today",
+        ),
         (fault(), true, 200, 401, unknown),
     ];
     for (decision, auto, with_master, with_wrong, message) in cases {
