@@ -182,12 +182,12 @@ impl<B: Bindings> Pool<B> {
     }
 
     /// Takes an instance back after a call that returned.
-    fn take_back(&self, warm: Warm<B>) {
+    fn take_back(&self, warm: Warm<B>, permit: Option<OwnedSemaphorePermit>) {
         match self.due(&warm, Instant::now()) {
             None => self.keep(warm),
             Some(reason) => {
                 self.context.metrics.recycled(reason);
-                self.discard(warm);
+                self.discard(warm, permit);
             }
         }
     }
@@ -207,10 +207,14 @@ impl<B: Bindings> Pool<B> {
         (warm.memory_used() > bounds.recycle_memory).then_some("memory")
     }
 
-    /// Drops an instance where nobody waits for it: unmapping takes as long as a call.
-    fn discard(&self, warm: Warm<B>) {
+    /// Drops an instance where nobody waits for it: unmapping takes as long as a call. Its place stays
+    /// taken until then, or a busy gateway would pile up instances that are on their way out.
+    fn discard(&self, warm: Warm<B>, permit: Option<OwnedSemaphorePermit>) {
         if tokio::runtime::Handle::try_current().is_ok() {
-            self.tasks.spawn(async move { drop(warm) });
+            self.tasks.spawn(async move {
+                drop(warm);
+                drop(permit);
+            });
         }
     }
 

@@ -17,7 +17,7 @@ pub(crate) struct Lease<B: Bindings> {
     warm: Option<Warm<B>>,
     /// Why the instance will be thrown away, if it will.
     reason: &'static str,
-    _permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl<B: Bindings> Lease<B> {
@@ -27,7 +27,7 @@ impl<B: Bindings> Lease<B> {
             pool,
             warm: Some(warm),
             reason: "cancelled",
-            _permit: permit,
+            permit: Some(permit),
         }
     }
 
@@ -82,7 +82,7 @@ impl<B: Bindings> Lease<B> {
         if let Some(mut warm) = self.warm.take() {
             warm.used = Instant::now();
             self.reason = "";
-            self.pool.take_back(warm);
+            self.pool.take_back(warm, self.permit.take());
         }
     }
 }
