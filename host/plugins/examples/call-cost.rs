@@ -24,11 +24,10 @@ const ROUNDS: usize = 5_000;
 #[tokio::main]
 async fn main() {
     let data_dir = std::env::temp_dir().join("witgate-call-cost");
-    let components =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../plugins/target/components");
+    let built = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../plugins/target");
     let sources = Sources {
-        config_dir: None,
-        plugin_dir: Some(components),
+        config_dir: Some(built.join("fixtures")),
+        plugin_dir: Some(built.join("components")),
     };
     println!("resident before anything: {} MB", resident_mb());
     let mut metrics = prometheus_client::registry::Registry::default();

@@ -82,3 +82,13 @@ fn what_is_not_found_says_what_was_tried_and_what_to_do() {
         "dots do not climb"
     );
 }
+
+#[test]
+fn what_is_embedded_unpacks_to_what_its_name_says() {
+    let sources = Sources::default();
+    assert_eq!(sources.built_in().len(), embedded::names().count());
+    for name in sources.built_in() {
+        let (manifest, _, _) = sources.resolve(&name).unwrap().examine().unwrap();
+        assert_eq!(manifest.name, name);
+    }
+}

@@ -40,12 +40,23 @@ impl Stage {
     }
 }
 
-/// Where `make plugins` puts the components.
+/// Where `make plugins` puts the components that ship.
 pub fn components() -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../plugins/target/components");
+    built("components", "hide-secrets.wasm")
+}
+
+/// Where it puts the hostile ones and the examples'.
+fn fixtures() -> PathBuf {
+    built("fixtures", "hostile-ok.wasm")
+}
+
+fn built(folder: &str, file: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../plugins/target")
+        .join(folder);
     assert!(
-        folder.join("hostile-ok.wasm").is_file(),
-        "there are no components in {}: run `make plugins` first",
+        folder.join(file).is_file(),
+        "there is no {file} in {}: run `make plugins` first",
         folder.display()
     );
     folder
@@ -53,7 +64,7 @@ pub fn components() -> PathBuf {
 
 pub fn sources() -> Sources {
     Sources {
-        config_dir: None,
+        config_dir: Some(fixtures()),
         plugin_dir: Some(components()),
     }
 }
