@@ -24,7 +24,7 @@ fi
 # nextest: "Summary [ 1.2s] 34 tests run: 34 passed, 0 skipped"; cargo test, per binary:
 # "test result: ok. 3 passed; 1 failed; 0 ignored; …".
 sum() {
-    sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -E 'Summary \[|test result:' | grep -oE "[0-9]+ $1" |
+    sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -E '^ *Summary \[|^test result:' | grep -oE "[0-9]+ $1" |
         awk '{n += $1} END {print n + 0}'
 }
 printf 'tests: %d passed, %d failed, %d skipped\n' "$(sum passed)" "$(sum failed)" "$(sum '(skipped|ignored)')"
