@@ -323,7 +323,16 @@ pub(crate) fn encode_proxy_failure(
 
 /// The `metadata` column of a call's spend row.
 pub(crate) fn spend_metadata(call: &Completed) -> SpendMetadata<'_> {
-    let event = StandardLoggingPayload::unredacted(call);
+    // Not by way of the whole event: every settled request has a row, and most of the event is not in it.
+    let named = std::str::from_utf8(&call.request.body)
+        .is_ok_and(|text| text.contains("spend_logs_metadata"));
+    let body = if named {
+        body::Body::parse(&call.request.body)
+    } else {
+        body::Body::default()
+    };
+    let usage_object = build::usage_object(call);
+    let cost = build::total_cost(call);
     let key = build::key_metadata(&call.caller, &call.route);
     SpendMetadata {
         user_api_key: key.user_api_key_hash,
@@ -332,23 +341,23 @@ pub(crate) fn spend_metadata(call: &Completed) -> SpendMetadata<'_> {
         user_api_key_org_id: key.user_api_key_org_id,
         user_api_key_user_id: key.user_api_key_user_id,
         user_api_key_team_alias: key.user_api_key_team_alias,
-        spend_logs_metadata: event.metadata.spend_logs_metadata,
-        requester_ip_address: event.requester_ip_address,
-        additional_usage_values: spend::additional_usage(event.metadata.usage_object.as_deref()),
-        applied_guardrails: event.metadata.applied_guardrails,
+        spend_logs_metadata: build::spend_logs_metadata(call, &body),
+        requester_ip_address: call.request.ip.as_deref(),
+        additional_usage_values: spend::additional_usage(usage_object.as_deref()),
+        applied_guardrails: build::applied_guardrails(call),
         mcp_tool_call_metadata: None,
         vector_store_request_metadata: None,
-        guardrail_information: event.guardrail_information,
-        status: event.status,
+        guardrail_information: build::guardrail_information(call),
+        status: build::status(call),
         batch_models: None,
         error_information: call.failure().map(|failure| build::error(call, failure)),
-        usage_object: event.metadata.usage_object,
-        model_map_information: event.model_map_information,
+        usage_object,
+        model_map_information: build::model_map_information(call),
         cold_storage_object_key: None,
-        litellm_overhead_time_ms: event.hidden_params.litellm_overhead_time_ms,
+        litellm_overhead_time_ms: build::overhead_ms(call),
         attempted_retries: call.attempted_retries,
-        cost_breakdown: event.cost_breakdown,
-        saved_cache_cost: event.saved_cache_cost,
+        cost_breakdown: build::cost_breakdown(call, cost),
+        saved_cache_cost: build::saved_cache_cost(call),
     }
 }
 

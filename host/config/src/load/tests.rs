@@ -675,15 +675,24 @@ model_list:
         (Some(32), None, Some(PluginIsolation::Call))
     );
     assert_eq!(
-        (plugin.grants.egress.as_deref().unwrap_or_default(), plugin.order),
+        (
+            plugin.grants.egress.as_deref().unwrap_or_default(),
+            plugin.order
+        ),
         (["*.example.com".to_owned()].as_slice(), Some(-1))
     );
     assert_eq!(
         config.planned_in_use(),
-        [(
-            "router_settings.routing_strategy".to_owned(),
-            "Only simple-shuffle chooses deployments yet; it is used instead.".to_owned()
-        )]
+        [
+            (
+                "router_settings.routing_strategy".to_owned(),
+                "Only simple-shuffle chooses deployments yet; it is used instead.".to_owned()
+            ),
+            (
+                "plugins.*.order".to_owned(),
+                "Place among the plugins of one stage; lower runs earlier.".to_owned()
+            )
+        ]
     );
 }
 

@@ -12,6 +12,7 @@ use super::{
     CostBreakdown, CostFailure, ErrorInformation, HeaderValue, HiddenParams, Json, KeyMetadata,
     Metadata, ModelMapInformation, StandardLoggingPayload, StatusFields, Usd,
 };
+use crate::GuardrailRun;
 use crate::completed::{Caller, Completed, Failure, GuardrailStatus, epoch_s};
 use crate::mask;
 
@@ -27,11 +28,7 @@ pub(super) fn payload<'a>(
     body: &Body<'a>,
     failure: Option<&'a Failure>,
 ) -> StandardLoggingPayload<'a> {
-    let status = if call.succeeded() {
-        "success"
-    } else {
-        "failure"
-    };
+    let status = status(call);
     let start = epoch_s(call.times.start);
     let end = epoch_s(call.times.end);
     let first_token = call.times.first_token.filter(|_| call.stream).map(epoch_s);
@@ -64,10 +61,7 @@ pub(super) fn payload<'a>(
         end_time: end,
         completion_start_time: first_token.unwrap_or(end),
         response_time: (first_token.unwrap_or(end) - start).max(0.0),
-        model_map_information: ModelMapInformation {
-            model_map_key: &call.served.price_key,
-            model_map_value: call.served.price_entry.as_deref(),
-        },
+        model_map_information: model_map_information(call),
         model: &call.served.model,
         model_id: &call.served.model_id,
         model_group: &call.served.model_group,
@@ -75,7 +69,7 @@ pub(super) fn payload<'a>(
         metadata: metadata(call, body),
         cache_hit: call.cache.hit,
         cache_key: call.cache.key.as_deref(),
-        saved_cache_cost: Usd(call.cost.saved_by_cache.unwrap_or_default()),
+        saved_cache_cost: saved_cache_cost(call),
         request_tags: tags(call),
         end_user: match &call.caller.end_user_id {
             Some(id) if !id.is_empty() => Some(Cow::Borrowed(id.as_str())),
@@ -91,8 +85,7 @@ pub(super) fn payload<'a>(
             .unwrap_or_default(),
         model_parameters: body.parameters(),
         hidden_params: hidden_params(call, cost),
-        guardrail_information: (!call.guardrails.is_empty())
-            .then(|| call.guardrails.iter().map(Cow::Borrowed).collect()),
+        guardrail_information: guardrail_information(call),
         standard_built_in_tools_params: body.built_in_tools(),
     }
 }
@@ -228,16 +221,9 @@ fn cost_failure(call: &Completed) -> Option<CostFailure<'_>> {
 }
 
 fn metadata<'a>(call: &'a Completed, body: &Body<'a>) -> Metadata<'a> {
-    let from_header = call
-        .request
-        .spend_logs_metadata
-        .as_deref()
-        .filter(|raw| is_object(raw));
     Metadata {
         key: Some(key_metadata(&call.caller, &call.route)),
-        spend_logs_metadata: from_header
-            .map(Cow::Borrowed)
-            .or_else(|| body.metadata_object("spend_logs_metadata")),
+        spend_logs_metadata: spend_logs_metadata(call, body),
         requester_ip_address: call.request.ip.as_deref(),
         user_agent: call.request.user_agent.as_deref(),
         requester_metadata: body.metadata(),
@@ -245,8 +231,7 @@ fn metadata<'a>(call: &'a Completed, body: &Body<'a>) -> Metadata<'a> {
         prompt_management_metadata: None,
         mcp_tool_call_metadata: None,
         vector_store_request_metadata: None,
-        applied_guardrails: (!call.applied_guardrails.is_empty())
-            .then_some(call.applied_guardrails.as_slice()),
+        applied_guardrails: applied_guardrails(call),
         usage_object: usage_object(call),
         cold_storage_object_key: None,
         team_id: call.caller.team_id.as_deref(),
@@ -271,7 +256,7 @@ fn hidden_params(call: &Completed, cost: Usd) -> HiddenParams<'_> {
         cache_key: call.cache.key.as_deref(),
         api_base: text(call.served.api_base.trim_end_matches('/')),
         response_cost: call.cost.total.map(|_| cost),
-        litellm_overhead_time_ms: call.times.overhead_ms.filter(|ms| ms.is_finite()),
+        litellm_overhead_time_ms: overhead_ms(call),
         additional_headers: additional_headers(&call.response_headers),
         batch_models: None,
         litellm_model_name: text(&call.served.configured_model),
@@ -355,4 +340,49 @@ fn first_chars(text: Cow<'_, str>, chars: usize) -> Cow<'_, str> {
         Some(_) => Cow::Owned(text.chars().take(chars).collect()),
         None => text,
     }
+}
+
+/// LiteLLM's word for how a call ended.
+pub(super) fn status(call: &Completed) -> &'static str {
+    if call.succeeded() {
+        "success"
+    } else {
+        "failure"
+    }
+}
+
+pub(super) fn guardrail_information(call: &Completed) -> Option<Vec<Cow<'_, GuardrailRun>>> {
+    let runs = || call.guardrails.iter().map(Cow::Borrowed).collect();
+    (!call.guardrails.is_empty()).then(runs)
+}
+
+pub(super) fn applied_guardrails(call: &Completed) -> Option<&[String]> {
+    (!call.applied_guardrails.is_empty()).then_some(call.applied_guardrails.as_slice())
+}
+
+pub(super) fn model_map_information(call: &Completed) -> ModelMapInformation<'_> {
+    ModelMapInformation {
+        model_map_key: &call.served.price_key,
+        model_map_value: call.served.price_entry.as_deref(),
+    }
+}
+
+pub(super) fn saved_cache_cost(call: &Completed) -> Usd {
+    Usd(call.cost.saved_by_cache.unwrap_or_default())
+}
+
+pub(super) fn overhead_ms(call: &Completed) -> Option<f64> {
+    call.times.overhead_ms.filter(|ms| ms.is_finite())
+}
+
+/// The header's object, else the body's.
+pub(super) fn spend_logs_metadata<'a>(call: &'a Completed, body: &Body<'a>) -> Option<Json<'a>> {
+    let of_header = call
+        .request
+        .spend_logs_metadata
+        .as_deref()
+        .filter(|raw| is_object(raw));
+    of_header
+        .map(Cow::Borrowed)
+        .or_else(|| body.metadata_object("spend_logs_metadata"))
 }

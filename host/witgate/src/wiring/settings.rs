@@ -24,7 +24,11 @@ pub(super) fn settings(loaded: &Loaded, concurrency: Option<usize>) -> Settings 
     // `2025` may be written without quotes.
     let raw = |key: &str| {
         let value = config.raw.get(key)?;
-        Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        Some(
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned),
+        )
     };
     let version = raw("compat_version").unwrap_or_else(|| COMPAT_VERSION.to_owned());
     Settings {
@@ -32,7 +36,8 @@ pub(super) fn settings(loaded: &Loaded, concurrency: Option<usize>) -> Settings 
             Some("latest") => CompatErrors::Latest,
             _ => CompatErrors::V2025,
         },
-        version: HeaderValue::from_str(&version).unwrap_or(HeaderValue::from_static(COMPAT_VERSION)),
+        version: HeaderValue::from_str(&version)
+            .unwrap_or(HeaderValue::from_static(COMPAT_VERSION)),
         completion_model: config.general.completion_model.clone(),
         embedding_model: config.general.embedding_model.clone(),
         timeout: seconds(timeout.unwrap_or(REQUEST_TIMEOUT_S)),
