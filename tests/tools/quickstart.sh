@@ -31,5 +31,7 @@ announce() {
     done
 }
 
+# What `make plugins` just built, wherever cargo's target folder is.
+export WITGATE_PLUGIN_DIR=${WITGATE_PLUGIN_DIR:-plugins/target/components}
 # exec, so that control-C and a supervisor's SIGTERM reach the gateway itself.
 exec "$binary" serve --config examples/quickstart.yaml --host 127.0.0.1 --port 4000 > >(announce)
