@@ -1,5 +1,7 @@
 //! The upstream of the load tests: two canned answers, no parsing beyond finding the body's end.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
 use memchr::memmem;
 
@@ -27,15 +29,22 @@ impl BenchUpstream {
 }
 
 struct Canned {
-    completion: Bytes,
+    completion: Vec<u8>,
     stream: Bytes,
+    /// Answers so far: each has an id of its own, as a real server's has.
+    answers: AtomicU64,
 }
+
+/// The place of the number in the canned answer's id.
+const NUMBER: &str = "0000000000";
 
 impl Canned {
     fn new() -> Self {
         let text =
             "The quick brown fox jumps over the lazy dog and answers the question at length.";
-        let body = openai::chat_completion("gpt-4o", text).to_string();
+        let mut body = openai::chat_completion("gpt-4o", text);
+        body["id"] = format!("chatcmpl-bench-{NUMBER}").into();
+        let body = body.to_string();
         let completion = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
@@ -50,7 +59,18 @@ impl Canned {
         Self {
             completion: completion.into(),
             stream: stream.into(),
+            answers: AtomicU64::new(0),
         }
+    }
+
+    /// The canned completion with the next number in its id.
+    fn completion(&self) -> Bytes {
+        let number = format!("{:010}", self.answers.fetch_add(1, Ordering::Relaxed));
+        let mut answer = self.completion.clone();
+        if let Some(at) = memmem::find(&answer, NUMBER.as_bytes()) {
+            answer[at..at + NUMBER.len()].copy_from_slice(number.as_bytes());
+        }
+        answer.into()
     }
 }
 
@@ -59,11 +79,11 @@ impl Handler for Canned {
         let streamed = memmem::find(&request.body, br#""stream":true"#).is_some()
             || memmem::find(&request.body, br#""stream": true"#).is_some();
         let answer = if streamed {
-            &self.stream
+            self.stream.clone()
         } else {
-            &self.completion
+            self.completion()
         };
-        match peer.write(answer).await {
+        match peer.write(&answer).await {
             Ok(()) => Next::KeepAlive,
             Err(_) => Next::Close,
         }

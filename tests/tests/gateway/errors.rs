@@ -182,10 +182,8 @@ async fn the_two_generations_differ_where_litellm_changed() {
     ];
     for (compat, kind, param) in cases {
         let upstream = FakeUpstream::start().await;
-        let config = format!(
-            "compat_errors: '{compat}'\n{}",
-            base_config(&upstream.api_base())
-        );
+        let general = format!("general_settings:\n  compat_errors: '{compat}'\n");
+        let config = base_config(&upstream.api_base()).replace("general_settings:\n", &general);
         let stage = Stage::of(upstream, Gateway::builder(config)).await;
         stage.upstream.next(Reply::error(
             400,

@@ -23,7 +23,7 @@ pub(super) fn settings(loaded: &Loaded, concurrency: Option<usize>) -> Settings 
     let timeout = config.router.timeout.or(config.litellm.request_timeout);
     // `2025` may be written without quotes.
     let raw = |key: &str| {
-        let value = config.raw.get(key)?;
+        let value = config.raw.get("general_settings")?.get(key)?;
         Some(
             value
                 .as_str()
