@@ -15,7 +15,11 @@ impl KeyHash {
     pub fn of(key: &str) -> Self {
         let digest = hex::encode(Sha256::digest(key.as_bytes()));
         let jwt = !key.starts_with("sk-") && key.split('.').count() == 3;
-        Self(if jwt { format!("hashed-jwt-{digest}") } else { digest })
+        Self(if jwt {
+            format!("hashed-jwt-{digest}")
+        } else {
+            digest
+        })
     }
 
     /// The hash as text.
@@ -53,8 +57,12 @@ impl std::fmt::Debug for Credential {
 }
 
 /// Headers that may carry a key, in the order LiteLLM looks at them (`user_api_key_auth`).
-const BARE_HEADERS: [&str; 4] =
-    ["api-key", "x-api-key", "x-goog-api-key", "ocp-apim-subscription-key"];
+const BARE_HEADERS: [&str; 4] = [
+    "api-key",
+    "x-api-key",
+    "x-goog-api-key",
+    "ocp-apim-subscription-key",
+];
 
 /// Finds the credential of a request. `header` looks a header up by its lower-case name;
 /// `key_header` is `general_settings.litellm_key_header_name`, which wins when it is present.
@@ -71,12 +79,19 @@ pub fn find_credential<'a>(
     if let Some(value) = header("authorization") {
         return bearer(value).map_or(Credential::Malformed, key);
     }
-    BARE_HEADERS.iter().find_map(|name| header(name)).map_or(Credential::Missing, key)
+    BARE_HEADERS
+        .iter()
+        .find_map(|name| header(name))
+        .map_or(Credential::Missing, key)
 }
 
 fn key(text: &str) -> Credential {
     let text = text.trim();
-    if text.is_empty() { Credential::Malformed } else { Credential::Key(Zeroizing::new(text.to_owned())) }
+    if text.is_empty() {
+        Credential::Malformed
+    } else {
+        Credential::Key(Zeroizing::new(text.to_owned()))
+    }
 }
 
 /// The part after the scheme of an `Authorization` value, for the schemes LiteLLM accepts.
@@ -88,7 +103,10 @@ fn bearer(value: &str) -> Option<&str> {
     }
     // An AWS SDK pointed at the gateway signs with the key as its access key id.
     let rest = value.strip_prefix("AWS4-HMAC-SHA256 Credential=")?;
-    rest.strip_prefix("Bearer ").unwrap_or(rest).split('/').next()
+    rest.strip_prefix("Bearer ")
+        .unwrap_or(rest)
+        .split('/')
+        .next()
 }
 
 /// A key as it may be shown: `sk-...` and its last four characters, as LiteLLM abbreviates it.
@@ -107,7 +125,10 @@ mod tests {
     use super::*;
 
     fn find(headers: &[(&str, &'static str)], named: Option<&str>) -> Credential {
-        find_credential(|n| headers.iter().find(|(k, _)| *k == n).map(|(_, v)| *v), named)
+        find_credential(
+            |n| headers.iter().find(|(k, _)| *k == n).map(|(_, v)| *v),
+            named,
+        )
     }
 
     fn some(text: &str) -> Credential {
@@ -124,14 +145,36 @@ mod tests {
             (&[("authorization", "Bearer ")], None, Credential::Malformed),
             (&[("api-key", "sk-2")], None, some("sk-2")),
             (&[("x-api-key", "sk-3")], None, some("sk-3")),
-            (&[("x-api-key", "sk-3"), ("authorization", "Bearer sk-1")], None, some("sk-1")),
-            (&[("x-litellm-api-key", "sk-4"), ("authorization", "Bearer sk-1")], None, some("sk-4")),
-            (&[("x-litellm-api-key", "Bearer sk-4")], None, some("sk-4")),
-            (&[("x-mine", "Bearer sk-5"), ("authorization", "Bearer sk-1")], Some("x-mine"), some("sk-5")),
-            (&[("x-mine", "sk-5")], Some("x-mine"), Credential::Malformed),
-            (&[("authorization", "Bearer sk-1")], Some("x-mine"), some("sk-1")),
             (
-                &[("authorization", "AWS4-HMAC-SHA256 Credential=Bearer sk-6/20260101/x")],
+                &[("x-api-key", "sk-3"), ("authorization", "Bearer sk-1")],
+                None,
+                some("sk-1"),
+            ),
+            (
+                &[
+                    ("x-litellm-api-key", "sk-4"),
+                    ("authorization", "Bearer sk-1"),
+                ],
+                None,
+                some("sk-4"),
+            ),
+            (&[("x-litellm-api-key", "Bearer sk-4")], None, some("sk-4")),
+            (
+                &[("x-mine", "Bearer sk-5"), ("authorization", "Bearer sk-1")],
+                Some("x-mine"),
+                some("sk-5"),
+            ),
+            (&[("x-mine", "sk-5")], Some("x-mine"), Credential::Malformed),
+            (
+                &[("authorization", "Bearer sk-1")],
+                Some("x-mine"),
+                some("sk-1"),
+            ),
+            (
+                &[(
+                    "authorization",
+                    "AWS4-HMAC-SHA256 Credential=Bearer sk-6/20260101/x",
+                )],
                 None,
                 some("sk-6"),
             ),

@@ -23,7 +23,10 @@ impl MasterKey {
             role: Some(Role::ProxyAdmin),
             ..Principal::default()
         };
-        Self { digest: Sha256::digest(key.as_bytes()).into(), principal }
+        Self {
+            digest: Sha256::digest(key.as_bytes()).into(),
+            principal,
+        }
     }
 
     /// The administrator, when `key` is the master key.
@@ -47,8 +50,17 @@ mod tests {
     #[test]
     fn only_the_whole_key_is_the_master_key() {
         let master = MasterKey::new("sk-1234");
-        assert_eq!(master.check("sk-1234").and_then(|p| p.role.clone()), Some(Role::ProxyAdmin));
-        for wrong in ["", "sk-123", "sk-12345", "SK-1234", "88dc28d0f030c55ed4ab77ed8faf098196cb1c05df778539800c9f1243fe6b4b"] {
+        assert_eq!(
+            master.check("sk-1234").and_then(|p| p.role.clone()),
+            Some(Role::ProxyAdmin)
+        );
+        for wrong in [
+            "",
+            "sk-123",
+            "sk-12345",
+            "SK-1234",
+            "88dc28d0f030c55ed4ab77ed8faf098196cb1c05df778539800c9f1243fe6b4b",
+        ] {
             assert!(master.check(wrong).is_none(), "{wrong}");
         }
     }

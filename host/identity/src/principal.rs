@@ -37,13 +37,19 @@ impl Role {
     /// The role of this name; `None` for a name that LiteLLM does not have.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        Self::NAMES.iter().find(|(_, n)| *n == name).map(|(role, _)| role.clone())
+        Self::NAMES
+            .iter()
+            .find(|(_, n)| *n == name)
+            .map(|(role, _)| role.clone())
     }
 
     /// LiteLLM's name of the role.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
-        Self::NAMES.iter().find(|(role, _)| role == self).map_or("internal_user", |(_, name)| name)
+        Self::NAMES
+            .iter()
+            .find(|(role, _)| role == self)
+            .map_or("internal_user", |(_, name)| name)
     }
 }
 

@@ -12,11 +12,11 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use witgate_routing::ErrorClass;
+use witgate_wire::Endpoint;
 use witgate_wire::errors::UpstreamError;
 use witgate_wire::json::{Object, Raw, quote};
 use witgate_wire::sse::{self, Frame};
 use witgate_wire::stream::{ChunkView, StreamAssembler};
-use witgate_wire::Endpoint;
 
 use crate::attempt::assembler;
 use crate::exchange::{Answer, Exchange, UpstreamStream};

@@ -113,7 +113,7 @@ fn assignments_by_the_name_before_them() {
         "passwd := \"{}\"",
         "export AWS_SECRET_ACCESS_KEY={}",
         "AccountKey={};EndpointSuffix=core",
-        "//registry.npmjs.org/:_authToken={}",
+        "//registry.example.com/:_authToken={}",
         "secret   =   `{}`",
         "the pwd: {}, ok?",
     ] {
