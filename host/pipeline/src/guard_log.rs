@@ -25,6 +25,8 @@ pub struct LogGuards {
 impl LogGuards {
     /// Those that judge this call; `None` when there are none.
     pub fn of(x: &Exchange) -> Option<Self> {
+        // A call that reached no deployment is logged without its messages: strangers cost no plugin call.
+        x.served.deployment?;
         let indexes = selected(x, Phase::LoggingOnly);
         if indexes.is_empty() {
             return None;

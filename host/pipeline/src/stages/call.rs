@@ -164,16 +164,22 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
                 }
                 Decision::GiveUp { .. } => {
                     finish(&mut served, &walk);
-                    // The last try is the call's own failure.
-                    served.failed.pop();
+                    drop_last_try(&mut served);
                     return (served, Err(enriched(x, first_failure)));
                 }
             }
         }
     }
     finish(&mut served, &walk);
-    served.failed.pop();
+    drop_last_try(&mut served);
     (served, Err(enriched(x, first_failure)))
+}
+
+/// The last try is the call's own failure, not one on the way; unless no deployment could be picked last.
+fn drop_last_try(served: &mut Served) {
+    if served.deployment.is_some() {
+        served.failed.pop();
+    }
 }
 
 /// The group being tried, and the request as it goes there.

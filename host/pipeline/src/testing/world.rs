@@ -217,6 +217,11 @@ pub struct World {
 }
 
 impl World {
+    /// The tries recorded as failed on the way of a call.
+    pub fn attempts(&self) -> Vec<Completed> {
+        self.recorder.1.lock().unwrap().clone()
+    }
+
     /// One deployment and nothing else.
     pub fn new() -> World {
         Setup::new().build()
@@ -262,14 +267,16 @@ impl World {
 }
 
 #[derive(Default)]
-struct Records(Mutex<Vec<Completed>>);
+struct Records(Mutex<Vec<Completed>>, Mutex<Vec<Completed>>);
 
 impl Recorder for Records {
     fn record(&self, completed: Completed) {
         self.0.lock().unwrap().push(completed);
     }
 
-    fn record_attempt(&self, _: Completed) {}
+    fn record_attempt(&self, attempt: Completed) {
+        self.1.lock().unwrap().push(attempt);
+    }
 }
 
 struct NoTrace;

@@ -67,6 +67,31 @@ async fn a_rate_limit_is_retried_after_a_pause() {
     assert_eq!(world.record().await.attempted_retries, 1);
 }
 
+/// Upstream statuses in order, then the tries recorded on the way and the call's own outcome.
+#[tokio::test(start_paused = true)]
+async fn every_failed_try_is_an_event_of_its_own_and_the_last_one_is_the_calls() {
+    for (statuses, on_the_way, succeeded) in [
+        (&[][..], 0, true),
+        (&[429, 500][..], 2, true),
+        (&[429, 500, 503][..], 2, false),
+    ] {
+        let world = retrying(2).build();
+        for status in statuses {
+            world.upstream.then(Script::error(*status, "no"));
+        }
+        world.send(chat(json!({}))).await;
+        let call = world.record().await;
+        let attempts = world.attempts();
+        assert_eq!((attempts.len(), call.succeeded()), (on_the_way, succeeded));
+        for (attempt, status) in attempts.iter().zip(statuses) {
+            let failure = attempt.failure().expect("a try on the way failed");
+            assert_eq!(failure.status, Some(*status));
+            assert_eq!(attempt.trace_id, call.trace_id);
+            assert_ne!(attempt.log_id(), call.log_id());
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_retry_waits_as_long_as_the_upstream_asks() {
     for (asked, waited) in [("7", 7_000), ("61", 500), ("soon", 500)] {
