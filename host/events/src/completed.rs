@@ -15,6 +15,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::headers::Headers;
 use crate::redact::RequestRedaction;
 
 /// One finished call to a model: a success, or one failed attempt.
@@ -50,8 +51,8 @@ pub struct Completed {
     pub request: Request,
     /// The answer as the client got it; for a stream, the assembled answer. `None` when there was none.
     pub response: Option<Bytes>,
-    /// Headers of the provider's answer, names in lower case.
-    pub response_headers: Vec<(String, String)>,
+    /// Headers of the provider's answer.
+    pub response_headers: Headers,
     /// Who called.
     pub caller: Caller,
     /// Tags from body, headers, key and team, in that order, without the `User-Agent: …` tags.
@@ -183,8 +184,8 @@ pub struct Request {
     pub method: Cow<'static, str>,
     /// Path and query as the client sent them.
     pub url: String,
-    /// Request headers, names in lower case. Credentials are removed before any sink sees them.
-    pub headers: Vec<(String, String)>,
+    /// Request headers. Credentials are removed before any sink sees them.
+    pub headers: Headers,
     /// Request body as the client sent it (after guardrails edited it).
     pub body: Bytes,
     /// The client's address; `X-Forwarded-For` when the configuration says so.
@@ -314,15 +315,15 @@ impl Completed {
     /// The id under which the call is logged everywhere (event `id`, spend row `request_id`): the
     /// answer's id, else the call's; on a cache hit with `_cache_hit` and the time behind it, because
     /// the same answer is then logged more than once.
-    pub fn log_id(&self) -> String {
+    pub fn log_id(&self) -> Cow<'_, str> {
         let id = match &self.response_id {
             Some(id) if !id.is_empty() => id,
             _ => &self.call_id,
         };
         if self.cache.hit == Some(true) {
-            format!("{id}_cache_hit{}", epoch_s(self.times.end))
+            Cow::Owned(format!("{id}_cache_hit{}", epoch_s(self.times.end)))
         } else {
-            id.clone()
+            Cow::Borrowed(id)
         }
     }
 
@@ -339,20 +340,28 @@ impl Completed {
         }
     }
 
+    /// Takes the bodies out of the connections' read buffers, for a call that has to wait: a body of
+    /// two kilobytes would keep the eight or more of its buffer, and a connection without its buffer
+    /// has to get a new one.
+    pub(crate) fn detach(&mut self) {
+        // From here on the buffer is little more than the body, and copying costs more than it frees.
+        const SMALL: usize = 32 * 1024;
+        let bodies = [Some(&mut self.request.body), self.response.as_mut()];
+        for body in bodies.into_iter().flatten() {
+            if body.len() < SMALL {
+                *body = Bytes::copy_from_slice(body);
+            }
+        }
+    }
+
     /// Roughly the memory this call holds while it waits, in bytes.
     pub fn weight(&self) -> usize {
-        let headers: usize = self
-            .request
-            .headers
-            .iter()
-            .chain(&self.response_headers)
-            .map(|(name, value)| name.len() + value.len())
-            .sum();
+        let headers = self.request.headers.weight() + self.response_headers.weight();
         let error = self
             .failure()
             .map_or(0, |failure| failure.message.len() + failure.trace.len());
-        // Ids, names and the struct itself: about two kilobytes when all are set.
-        let fixed = 2048;
+        // Ids and names: about a kilobyte when all are set.
+        let fixed = size_of::<Self>() + 1024;
         fixed
             + headers
             + error

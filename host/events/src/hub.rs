@@ -143,22 +143,21 @@ impl Hub {
         hub
     }
 
-    /// Whether any sink wants events of this kind. If not, the caller may save itself the work of
-    /// filling a [`Completed`].
+    /// Whether any sink wants events of this kind. If not, the caller may leave out of a
+    /// [`Completed`] what only sinks read.
     pub fn wants(&self, kind: EventKind) -> bool {
         let routes = self.routes();
         routes.lanes.iter().any(|lane| lane.wants(kind))
     }
 
     /// Hands a finished call to every sink that wants it. Never waits, never serialises.
-    pub fn publish(&self, call: impl Into<Arc<Completed>>) -> Published {
-        let call = call.into();
+    pub fn publish(&self, mut call: Completed) -> Published {
         let kind = if call.succeeded() {
             EventKind::Success
         } else {
             EventKind::Failure
         };
-        let (audience, redaction) = (call.audience.clone(), call.redaction);
+        let (audience, redaction) = (std::mem::take(&mut call.audience), call.redaction);
         self.enqueue(kind, redaction, &audience, |excluded| {
             Entry::call(call, excluded)
         })

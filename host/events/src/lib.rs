@@ -9,6 +9,7 @@
 //! [`Hub::publish`].
 
 pub mod completed;
+mod headers;
 pub mod hub;
 pub mod mask;
 pub mod metrics;
@@ -21,6 +22,7 @@ pub use completed::{
     Audience, Cache, Caller, Completed, Cost, Dynamic, Failure, GuardrailRun, GuardrailStatus,
     Outcome, ProxyFailure, Request, Served, Times, Usage,
 };
+pub use headers::Headers;
 pub use hub::{DrainReport, Hub, HubConfig, HubParts, Jitter, Published, SinkState};
 pub use metrics::EventMetrics;
 pub use payload::StandardLoggingPayload;

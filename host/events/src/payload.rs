@@ -268,6 +268,9 @@ pub struct Usd(pub Decimal);
 
 impl Serialize for Usd {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_zero() {
+            return serializer.serialize_f64(0.0);
+        }
         let mut text = self.0.normalize().to_string();
         // A float also when whole: receivers that guess a column's type from its first value
         // (Elasticsearch, BigQuery) would settle on an integer.

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
@@ -18,7 +19,11 @@ pub const MAX_PROMPT_CHARS: usize = 2048;
 
 /// The `metadata` column: a JSON object with LiteLLM's members.
 pub fn metadata(call: &Completed) -> String {
-    to_json(&payload::spend_metadata(call))
+    let mut json = Vec::with_capacity(1536);
+    match serde_json::to_writer(&mut json, &payload::spend_metadata(call)) {
+        Ok(()) => String::from_utf8(json).unwrap_or_default(),
+        Err(_) => "{}".to_owned(),
+    }
 }
 
 /// The `request_tags` column: a JSON array.
@@ -75,31 +80,50 @@ impl Prompts {
     }
 }
 
-/// The members of the `metadata` column.
+/// The members of the `metadata` column. Those without a value are left out: half of them mostly, and a
+/// row that takes half a page of the database is written twice as fast as one that takes a little more.
 #[derive(Debug, Serialize)]
 #[allow(missing_docs, reason = "names are LiteLLM's own and say it")]
 pub struct SpendMetadata<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user_api_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user_api_key_alias: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user_api_key_team_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user_api_key_org_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user_api_key_user_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user_api_key_team_alias: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub spend_logs_metadata: Option<Json<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub requester_ip_address: Option<&'a str>,
     pub additional_usage_values: Json<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub applied_guardrails: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mcp_tool_call_metadata: Option<Json<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub vector_store_request_metadata: Option<Json<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub guardrail_information: Option<Vec<Cow<'a, GuardrailRun>>>,
     pub status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_models: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub error_information: Option<ErrorInformation<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_object: Option<Json<'a>>,
     pub model_map_information: ModelMapInformation<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cold_storage_object_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub litellm_overhead_time_ms: Option<f64>,
     pub attempted_retries: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_breakdown: Option<CostBreakdown>,
     pub saved_cache_cost: Usd,
 }
@@ -139,14 +163,10 @@ fn to_json(value: &impl Serialize) -> String {
 
 /// The members of a usage object that LiteLLM calls additional.
 pub(crate) fn additional_usage(usage: Option<&RawValue>) -> Json<'static> {
-    let members = usage
-        .and_then(|usage| serde_json::from_str::<serde_json::Map<String, Value>>(usage.get()).ok())
-        .map(|mut members| {
-            for name in ["prompt_tokens", "completion_tokens", "total_tokens"] {
-                members.shift_remove(name);
-            }
-            members
-        })
+    const USUAL: [&str; 3] = ["prompt_tokens", "completion_tokens", "total_tokens"];
+    let mut members: IndexMap<Cow<'_, str>, &RawValue> = usage
+        .and_then(|usage| serde_json::from_str(usage.get()).ok())
         .unwrap_or_default();
+    members.retain(|name, _| !USUAL.contains(&name.as_ref()));
     Cow::Owned(to_raw_value(&members).unwrap_or_default())
 }

@@ -57,6 +57,9 @@ pub enum BodyFault {
     Broken,
 }
 
+/// How the names of LiteLLM's own request headers begin.
+pub const OWN_HEADERS: &str = "x-litellm-";
+
 /// A call on its way.
 pub struct Exchange {
     /// `accept`: what arrived. `parse` takes the body out.
@@ -65,6 +68,8 @@ pub struct Exchange {
     pub snapshot: Arc<Snapshot>,
     /// `accept`: the caller's `x-litellm-call-id`, or a new id.
     pub call_id: String,
+    /// `accept`: there are headers of LiteLLM's own. A dozen are looked for and hardly a call has one.
+    pub has_own_headers: bool,
     /// `accept`: wall-clock time.
     pub started: jiff::Timestamp,
     /// `accept`: monotonic time.
@@ -195,6 +200,9 @@ impl Exchange {
     /// A request header as text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
+        if !self.has_own_headers && name.starts_with(OWN_HEADERS) {
+            return None;
+        }
         self.arrival
             .headers
             .get(name)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio_util::task::TaskTracker;
 
-use crate::exchange::{Arrival, Exchange};
+use crate::exchange::{Arrival, Exchange, OWN_HEADERS};
 use crate::failure::{Case, Failure};
 use crate::metrics::Metrics;
 use crate::ports::{Clock, Recorder, TraceContext};
@@ -64,10 +64,15 @@ impl Gateway {
     /// `accept`: a new exchange for what arrived.
     pub(crate) fn exchange(&self, arrival: Arrival) -> Exchange {
         let started_at = self.clock.monotonic();
-        let own_id = arrival
+        let has_own_headers = arrival
             .headers
-            .get("x-litellm-call-id")
-            .and_then(|v| v.to_str().ok());
+            .keys()
+            .any(|name| name.as_str().starts_with(OWN_HEADERS));
+        let own_id = match has_own_headers {
+            true => arrival.headers.get("x-litellm-call-id"),
+            false => None,
+        };
+        let own_id = own_id.and_then(|v| v.to_str().ok());
         let call_id = match own_id {
             Some(id) if !id.is_empty() && id.len() <= 128 => id.to_owned(),
             _ => self.clock.uuid().to_string(),
@@ -87,6 +92,7 @@ impl Gateway {
             arrival,
             snapshot: self.snapshot.load_full(),
             call_id,
+            has_own_headers,
             started: self.clock.now(),
             started_at,
             span,

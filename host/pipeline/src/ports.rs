@@ -270,6 +270,8 @@ pub trait Authenticator: Send + Sync {
 pub trait Recorder: Send + Sync {
     /// One finished call.
     fn record(&self, completed: Completed);
+    /// Whether anybody reads the headers of calls that ended so (`true`: failed).
+    fn wants_headers(&self, failed: bool) -> bool;
     /// A try that failed and was followed by another one of the same call.
     fn record_attempt(&self, attempt: Completed);
 }
@@ -288,7 +290,7 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> jiff::Timestamp;
     /// A monotonic reading; only differences mean something.
     fn monotonic(&self) -> Duration;
-    /// A new random id.
+    /// A new id. Ids made later sort later, as far as the clock goes.
     fn uuid(&self) -> uuid::Uuid;
     /// Random bits, to seed a generator with.
     fn random(&self) -> u64;

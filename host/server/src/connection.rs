@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::activity::{Activity, Verdict, Watch};
 use crate::io::{Io, Stream};
 use crate::metrics::Reason;
+use crate::options::HYPER_HEADER_COUNT;
 use crate::response_body::Outgoing;
 use crate::service::Caller;
 use crate::{Limits, ServerMetrics, Service};
@@ -124,8 +125,11 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
     // hyper's own header timer is set and dropped with every request; ours ticks slowly.
     builder
         .header_read_timeout(None)
-        .max_headers(limits.header_count)
         .max_buf_size(limits.header_bytes.max(HEADER_BYTES_MIN));
+    // Said in words, the limit costs two allocations per request.
+    if limits.header_count != HYPER_HEADER_COUNT {
+        builder.max_headers(limits.header_count);
+    }
     builder
 }
 

@@ -70,10 +70,13 @@ impl ServerOptions {
     }
 }
 
+/// hyper's own limit: below it headers are parsed on the stack.
+pub(crate) const HYPER_HEADER_COUNT: usize = 100;
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            header_count: 128,
+            header_count: HYPER_HEADER_COUNT,
             header_bytes: 64 * 1024,
             body_bytes: 100 * 1024 * 1024,
             header_read_timeout: Duration::from_secs(15),

@@ -9,11 +9,18 @@ use sqlx::sqlite::SqlitePool;
 const HISTORY_TABLE: &str = "witgate_migrations";
 
 /// Version, description and SQL, oldest first.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(
-    1,
-    "spend logs",
-    include_str!("../migrations/0001_spend_logs.sql"),
-)];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (
+        1,
+        "spend logs",
+        include_str!("../migrations/0001_spend_logs.sql"),
+    ),
+    (
+        2,
+        "session index",
+        include_str!("../migrations/0002_session_index.sql"),
+    ),
+];
 
 /// Brings a database to the newest schema.
 pub(crate) async fn run(pool: &SqlitePool) -> Result<(), MigrateError> {

@@ -1,8 +1,11 @@
 //! One row per settled request (`LiteLLM_SpendLogs`), how rows are written, and queries over them.
 
 mod insert;
+mod packed;
 #[cfg(test)]
 mod tests;
+
+use std::borrow::Cow;
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
@@ -12,16 +15,17 @@ use sqlx::{QueryBuilder, Row, Sqlite};
 use crate::store::{Store, StoreError};
 
 pub(crate) use insert::{Inserted, insert};
+pub(crate) use packed::Packed;
 
 /// A row of `LiteLLM_SpendLogs`. Fields have the names of their columns, in snake case.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SpendRow {
+pub struct SpendRow<'a> {
     /// The answer's id, else the call's; unique. A second row of the same id is not written.
-    pub request_id: String,
+    pub request_id: Cow<'a, str>,
     /// Operation, such as `acompletion`.
-    pub call_type: String,
+    pub call_type: Cow<'a, str>,
     /// SHA-256 of the virtual key, in hex.
-    pub api_key: String,
+    pub api_key: Cow<'a, str>,
     /// US dollars, exact. The column `spend` holds the nearest double, `witgate_spend_usd` every digit.
     pub spend: Decimal,
     /// Tokens read and written.
@@ -37,51 +41,51 @@ pub struct SpendRow {
     /// When the first byte of the answer was there.
     pub completion_start_time: Option<Timestamp>,
     /// Model as sent to the provider.
-    pub model: String,
+    pub model: Cow<'a, str>,
     /// Deployment id.
-    pub model_id: String,
+    pub model_id: Cow<'a, str>,
     /// Public name the client asked for.
-    pub model_group: String,
+    pub model_group: Cow<'a, str>,
     /// Provider, such as `openai`.
-    pub custom_llm_provider: String,
+    pub custom_llm_provider: Cow<'a, str>,
     /// Base URL of the deployment.
-    pub api_base: String,
+    pub api_base: Cow<'a, str>,
     /// User the key belongs to.
-    pub user: String,
+    pub user: Cow<'a, str>,
     /// JSON object.
-    pub metadata: String,
+    pub metadata: Cow<'a, str>,
     /// `True`, `False` or `None`.
-    pub cache_hit: String,
+    pub cache_hit: Cow<'a, str>,
     /// Key in the cache, or `Cache OFF`.
-    pub cache_key: String,
+    pub cache_key: Cow<'a, str>,
     /// JSON array of texts.
-    pub request_tags: String,
+    pub request_tags: Cow<'a, str>,
     /// Team the key belongs to.
-    pub team_id: Option<String>,
+    pub team_id: Option<Cow<'a, str>>,
     /// Organisation the key belongs to.
-    pub organization_id: Option<String>,
+    pub organization_id: Option<Cow<'a, str>>,
     /// Customer on whose behalf the call was made.
-    pub end_user: Option<String>,
+    pub end_user: Option<Cow<'a, str>>,
     /// The client's address.
-    pub requester_ip_address: Option<String>,
+    pub requester_ip_address: Option<Cow<'a, str>>,
     /// JSON; `{}` unless prompts are stored.
-    pub messages: String,
+    pub messages: Cow<'a, str>,
     /// JSON; `{}` unless prompts are stored.
-    pub response: String,
+    pub response: Cow<'a, str>,
     /// Trace id of the request.
-    pub session_id: Option<String>,
+    pub session_id: Option<Cow<'a, str>>,
     /// `success` or `failure`.
-    pub status: Option<String>,
+    pub status: Option<Cow<'a, str>>,
     /// Name of the MCP tool that was called.
-    pub mcp_namespaced_tool_name: Option<String>,
+    pub mcp_namespaced_tool_name: Option<Cow<'a, str>>,
     /// Agent that pays.
-    pub billing_agent_id: Option<String>,
+    pub billing_agent_id: Option<Cow<'a, str>>,
     /// Agent that called.
-    pub agent_id: Option<String>,
+    pub agent_id: Option<Cow<'a, str>>,
     /// JSON of the request; `{}` unless prompts are stored.
-    pub proxy_server_request: String,
+    pub proxy_server_request: Cow<'a, str>,
     /// The gateway's id of the call.
-    pub litellm_call_id: Option<String>,
+    pub litellm_call_id: Option<Cow<'a, str>>,
 }
 
 /// Which rows a query returns. Conditions that are set must all hold.
@@ -103,13 +107,13 @@ pub struct SpendFilter {
     pub before: Option<Timestamp>,
 }
 
-impl Default for SpendRow {
+impl Default for SpendRow<'_> {
     /// A row with LiteLLM's column defaults, at the epoch.
     fn default() -> Self {
         Self {
-            request_id: String::new(),
-            call_type: String::new(),
-            api_key: String::new(),
+            request_id: Cow::Borrowed(""),
+            call_type: Cow::Borrowed(""),
+            api_key: Cow::Borrowed(""),
             spend: Decimal::ZERO,
             total_tokens: 0,
             prompt_tokens: 0,
@@ -117,43 +121,34 @@ impl Default for SpendRow {
             start_time: Timestamp::UNIX_EPOCH,
             end_time: Timestamp::UNIX_EPOCH,
             completion_start_time: None,
-            model: String::new(),
-            model_id: String::new(),
-            model_group: String::new(),
-            custom_llm_provider: String::new(),
-            api_base: String::new(),
-            user: String::new(),
-            metadata: "{}".to_owned(),
-            cache_hit: String::new(),
-            cache_key: String::new(),
-            request_tags: "[]".to_owned(),
+            model: Cow::Borrowed(""),
+            model_id: Cow::Borrowed(""),
+            model_group: Cow::Borrowed(""),
+            custom_llm_provider: Cow::Borrowed(""),
+            api_base: Cow::Borrowed(""),
+            user: Cow::Borrowed(""),
+            metadata: Cow::Borrowed("{}"),
+            cache_hit: Cow::Borrowed(""),
+            cache_key: Cow::Borrowed(""),
+            request_tags: Cow::Borrowed("[]"),
             team_id: None,
             organization_id: None,
             end_user: None,
             requester_ip_address: None,
-            messages: "{}".to_owned(),
-            response: "{}".to_owned(),
+            messages: Cow::Borrowed("{}"),
+            response: Cow::Borrowed("{}"),
             session_id: None,
             status: None,
             mcp_namespaced_tool_name: None,
             billing_agent_id: None,
             agent_id: None,
-            proxy_server_request: "{}".to_owned(),
+            proxy_server_request: Cow::Borrowed("{}"),
             litellm_call_id: None,
         }
     }
 }
 
-impl SpendRow {
-    /// Roughly the memory the row holds while it waits, in bytes.
-    pub(crate) fn weight(&self) -> usize {
-        // Ids and names: about two kilobytes when all are set.
-        2048 + self.metadata.len()
-            + self.messages.len()
-            + self.response.len()
-            + self.proxy_server_request.len()
-    }
-
+impl SpendRow<'_> {
     /// Milliseconds between start and end.
     fn duration_ms(&self) -> i64 {
         self.end_time.as_millisecond() - self.start_time.as_millisecond()
@@ -166,7 +161,7 @@ impl Store {
         &self,
         filter: &SpendFilter,
         limit: u32,
-    ) -> Result<Vec<SpendRow>, StoreError> {
+    ) -> Result<Vec<SpendRow<'static>>, StoreError> {
         let mut query = QueryBuilder::<Sqlite>::new(r#"SELECT * FROM "LiteLLM_SpendLogs" WHERE 1"#);
         let mut equal = |condition: &'static str, value: &Option<String>| {
             if let Some(value) = value {
@@ -198,15 +193,23 @@ impl Store {
 
 /// A time as the database holds it: fixed width, so that text order is time order.
 pub(crate) fn time_text(at: Timestamp) -> String {
-    format!("{at:.3}")
+    TimeText(at).to_string()
 }
 
-fn row(row: &SqliteRow) -> Result<SpendRow, sqlx::Error> {
-    let text = |column: &str| -> Result<String, sqlx::Error> {
-        Ok(row
-            .try_get::<Option<String>, _>(column)?
-            .unwrap_or_default())
+/// [`time_text`], for writing into a buffer.
+struct TimeText(Timestamp);
+
+impl std::fmt::Display for TimeText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.3}", self.0)
+    }
+}
+
+fn row(row: &SqliteRow) -> Result<SpendRow<'static>, sqlx::Error> {
+    let optional = |column: &str| -> Result<Option<Cow<'static, str>>, sqlx::Error> {
+        Ok(row.try_get::<Option<String>, _>(column)?.map(Cow::Owned))
     };
+    let text = |column: &str| Ok::<_, sqlx::Error>(optional(column)?.unwrap_or_default());
     Ok(SpendRow {
         request_id: text("request_id")?,
         call_type: text("call_type")?,
@@ -228,19 +231,19 @@ fn row(row: &SqliteRow) -> Result<SpendRow, sqlx::Error> {
         cache_hit: text("cache_hit")?,
         cache_key: text("cache_key")?,
         request_tags: text("request_tags")?,
-        team_id: row.try_get("team_id")?,
-        organization_id: row.try_get("organization_id")?,
-        end_user: row.try_get("end_user")?,
-        requester_ip_address: row.try_get("requester_ip_address")?,
+        team_id: optional("team_id")?,
+        organization_id: optional("organization_id")?,
+        end_user: optional("end_user")?,
+        requester_ip_address: optional("requester_ip_address")?,
         messages: text("messages")?,
         response: text("response")?,
-        session_id: row.try_get("session_id")?,
-        status: row.try_get("status")?,
-        mcp_namespaced_tool_name: row.try_get("mcp_namespaced_tool_name")?,
-        billing_agent_id: row.try_get("billing_agent_id")?,
-        agent_id: row.try_get("agent_id")?,
+        session_id: optional("session_id")?,
+        status: optional("status")?,
+        mcp_namespaced_tool_name: optional("mcp_namespaced_tool_name")?,
+        billing_agent_id: optional("billing_agent_id")?,
+        agent_id: optional("agent_id")?,
         proxy_server_request: text("proxy_server_request")?,
-        litellm_call_id: row.try_get("litellm_call_id")?,
+        litellm_call_id: optional("litellm_call_id")?,
     })
 }
 

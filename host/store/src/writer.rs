@@ -21,9 +21,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::metrics::StoreMetrics;
-use crate::spend::SpendRow;
+use crate::spend::{Packed, SpendRow};
 use crate::store::Store;
-use queue::{Pending, Queue};
+use queue::Queue;
 
 /// The current time.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -64,7 +64,7 @@ impl Default for SpendOptions {
         Self {
             commit_interval: Duration::from_millis(100),
             commit_rows: 512,
-            queue_rows: 10_000,
+            queue_rows: 50_000,
             queue_bytes: 64 << 20,
             retry_first: Duration::from_millis(100),
             retry_longest: Duration::from_secs(5),
@@ -97,19 +97,8 @@ impl SpendWriter {
     }
 
     /// Queues a row. Never waits; false when the queue was full or the writer ended, which is counted.
-    pub fn record(&self, row: SpendRow) -> bool {
-        let weight = row.weight();
-        self.queue.push(Pending::row(row), weight)
-    }
-
-    /// Queues a row that is made by the writing task, so that the request does not pay for it.
-    /// `weight` is about the memory held until then, in bytes.
-    pub fn record_with(
-        &self,
-        weight: usize,
-        make: impl FnOnce() -> SpendRow + Send + 'static,
-    ) -> bool {
-        self.queue.push(Pending::lazy(make), weight)
+    pub fn record(&self, row: &SpendRow<'_>) -> bool {
+        self.queue.push(Packed::of(row))
     }
 
     /// Waits until every row recorded before is committed, without waiting for the

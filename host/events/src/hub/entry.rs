@@ -21,15 +21,16 @@ pub(super) struct Entry {
 }
 
 enum What {
-    Call(Arc<Completed>),
+    Call(Box<Completed>),
     ProxyFailure(Box<ProxyFailure>),
 }
 
 impl Entry {
-    pub fn call(call: Arc<Completed>, excluded_fields: Arc<[String]>) -> Self {
+    pub fn call(mut call: Completed, excluded_fields: Arc<[String]>) -> Self {
+        call.detach();
         Self {
             weight: call.weight(),
-            what: What::Call(call),
+            what: What::Call(Box::new(call)),
             excluded_fields,
             encodings: Mutex::default(),
         }
@@ -72,7 +73,7 @@ impl Entry {
                     EventKind::Failure
                 };
                 Ok(EncodedEvent {
-                    id: call.log_id(),
+                    id: call.log_id().into_owned(),
                     kind,
                     json: encoded.event,
                     context: encoded.context,

@@ -359,7 +359,7 @@ async fn a_queue_is_bounded_by_bytes() {
     let (entry, _seen) = sink(
         "a",
         SinkOptions {
-            queue_bytes: 10_000,
+            queue_bytes: 12_000,
             ..options()
         },
         vec![],

@@ -12,9 +12,9 @@ use super::{
     CostBreakdown, CostFailure, ErrorInformation, HeaderValue, HiddenParams, Json, KeyMetadata,
     Metadata, ModelMapInformation, StandardLoggingPayload, StatusFields, Usd,
 };
-use crate::GuardrailRun;
 use crate::completed::{Caller, Completed, Failure, GuardrailStatus, epoch_s};
 use crate::mask;
+use crate::{GuardrailRun, Headers};
 
 /// Lines of an error's chain that are kept (`MAXIMUM_TRACEBACK_LINES_TO_LOG`).
 const TRACE_LINES: usize = 100;
@@ -34,7 +34,7 @@ pub(super) fn payload<'a>(
     let first_token = call.times.first_token.filter(|_| call.stream).map(epoch_s);
     let cost = total_cost(call);
     StandardLoggingPayload {
-        id: call.log_id(),
+        id: call.log_id().into_owned(),
         trace_id: &call.trace_id,
         session_id: &call.session_id,
         litellm_call_id: &call.call_id,
@@ -244,7 +244,6 @@ fn custom_headers(call: &Completed) -> Option<BTreeMap<&str, &str>> {
         .request
         .headers
         .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
         .filter(|(name, _)| name.starts_with("x-") && !mask::is_secret_header(name))
         .collect();
     (!headers.is_empty()).then_some(headers)
@@ -265,9 +264,7 @@ fn hidden_params(call: &Completed, cost: Usd) -> HiddenParams<'_> {
 }
 
 /// Provider headers as LiteLLM names them: rate limits as typed members, everything with a prefix.
-fn additional_headers(
-    headers: &[(String, String)],
-) -> Option<IndexMap<Cow<'_, str>, HeaderValue<'_>>> {
+fn additional_headers(headers: &Headers) -> Option<IndexMap<Cow<'_, str>, HeaderValue<'_>>> {
     const LIMITS: [&str; 4] = [
         "x-ratelimit-limit-requests",
         "x-ratelimit-limit-tokens",
@@ -276,22 +273,22 @@ fn additional_headers(
     ];
     const RESETS: [&str; 2] = ["x-ratelimit-reset-requests", "x-ratelimit-reset-tokens"];
     let mut named = IndexMap::new();
-    for (name, value) in headers {
+    for (name, value) in headers.iter() {
         if mask::is_secret_header(name) {
             continue;
         }
-        if LIMITS.contains(&name.as_str())
+        if LIMITS.contains(&name)
             && let Ok(limit) = value.trim().parse()
         {
             named.insert(
                 Cow::Owned(name.replace('-', "_")),
                 HeaderValue::Number(limit),
             );
-        } else if RESETS.contains(&name.as_str()) {
+        } else if RESETS.contains(&name) {
             named.insert(Cow::Owned(name.replace('-', "_")), HeaderValue::Text(value));
         }
         let prefixed = if name.starts_with("llm_provider-") {
-            Cow::Borrowed(name.as_str())
+            Cow::Borrowed(name)
         } else {
             Cow::Owned(format!("llm_provider-{name}"))
         };

@@ -201,7 +201,6 @@ fn headers(call: &Completed) -> IndexMap<&str, &str> {
         .headers
         .iter()
         .filter(|(name, _)| !mask::is_secret_header(name))
-        .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect()
 }
 

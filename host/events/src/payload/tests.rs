@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::Headers;
 use crate::completed::*;
 
 /// A successful chat call with everything set.
@@ -373,7 +374,7 @@ fn spend_columns() {
         json!({"prompt_tokens_details": {"cached_tokens": 4}})
     );
     assert_eq!(metadata["status"], "success");
-    assert_eq!(metadata["error_information"], Value::Null);
+    assert_eq!(metadata.get("error_information"), None);
     assert_eq!(crate::spend::cache_hit(&call), "False");
     assert_eq!(crate::spend::cache_key(&call), "key-1");
     assert_eq!(
@@ -440,9 +441,6 @@ fn raw(value: Value) -> Arc<RawValue> {
     serde_json::value::to_raw_value(&value).unwrap().into()
 }
 
-fn headers(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect()
+fn headers(pairs: &[(&str, &str)]) -> Headers {
+    pairs.iter().copied().collect()
 }

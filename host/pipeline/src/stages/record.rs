@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use witgate_events::{
-    Audience, Caller, Completed, Cost, Dynamic, Failure as FailureEvent, Outcome, Request,
+    Audience, Caller, Completed, Cost, Dynamic, Failure as FailureEvent, Headers, Outcome, Request,
     RequestRedaction, Served, Times, Usage,
 };
 
@@ -68,7 +68,7 @@ fn deliver(gateway: &Gateway, call: Completed, tries: Vec<(Served, Outcome, jiff
             usage: Usage::default(),
             cost: Cost::default(),
             response: None,
-            response_headers: Vec::new(),
+            response_headers: Headers::default(),
             guardrails: Vec::new(),
             applied_guardrails: Vec::new(),
             ..call.clone()
@@ -134,7 +134,14 @@ fn configured_name(resolution: &Resolution) -> String {
 
 fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed {
     let caller = caller(&x);
-    let headers = header_list(&x.arrival.headers);
+    let wanted = gateway.recorder.wants_headers(x.failure.is_some())
+        || !x.served.failed.is_empty() && gateway.recorder.wants_headers(true);
+    let headers = |headers: &http::HeaderMap| match wanted {
+        true => header_list(headers),
+        false => Headers::default(),
+    };
+    let (request_headers, response_headers) =
+        (headers(&x.arrival.headers), headers(&x.served.headers));
     let header = |name: &str| x.header(name).map(str::to_owned);
     let trace_id = header("x-litellm-trace-id")
         .or_else(|| field(&x, "litellm_trace_id"))
@@ -158,7 +165,10 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
     };
     let dynamic = dynamic(&x);
     let request = Request {
-        method: Cow::Owned(x.arrival.method.as_str().to_owned()),
+        method: match &x.arrival.method {
+            &http::Method::POST => Cow::Borrowed("POST"),
+            other => Cow::Owned(other.as_str().to_owned()),
+        },
         url: x.arrival.url.clone(),
         user_agent: header("user-agent"),
         spend_logs_metadata: header("x-litellm-spend-logs-metadata").and_then(|json| {
@@ -166,7 +176,7 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
                 .ok()
                 .map(Into::into)
         }),
-        headers,
+        headers: request_headers,
         body: x
             .request
             .as_ref()
@@ -190,7 +200,7 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
             overhead_ms: Some(overhead_ms),
         },
         usage: usage(&x),
-        response_headers: header_list(&x.served.headers),
+        response_headers,
         attempted_retries: x.served.retries,
         call_id: x.call_id,
         response_id: x.response_id,
@@ -241,12 +251,12 @@ fn field(x: &Exchange, name: &str) -> Option<String> {
         .map(Cow::into_owned)
 }
 
-fn header_list(headers: &http::HeaderMap) -> Vec<(String, String)> {
-    let text = |v: &http::HeaderValue| String::from_utf8_lossy(v.as_bytes()).into_owned();
-    headers
-        .iter()
-        .map(|(n, v)| (n.as_str().to_owned(), text(v)))
-        .collect()
+fn header_list(headers: &http::HeaderMap) -> Headers {
+    let mut list = Headers::default();
+    for (name, value) in headers {
+        list.push(name.as_str(), &String::from_utf8_lossy(value.as_bytes()));
+    }
+    list
 }
 
 fn outcome(x: &Exchange) -> Outcome {
@@ -313,7 +323,7 @@ fn usage(x: &Exchange) -> Usage {
         prompt_tokens: usage.prompt_tokens,
         completion_tokens: usage.completion_tokens,
         total_tokens: usage.total_tokens,
-        raw: usage.raw.as_ref().map(|raw| raw.to_string().into()),
+        raw: usage.raw.clone().map(Into::into),
     })
 }
 

@@ -192,10 +192,11 @@ fn number(headers: &mut HeaderMap, name: &'static str, value: u32) {
 }
 
 fn millis(headers: &mut HeaderMap, name: &'static str, duration: std::time::Duration) {
+    let micros = duration.as_micros();
     text(
         headers,
         name,
-        &format!("{:.3}", duration.as_secs_f64() * 1e3),
+        &format!("{}.{:03}", micros / 1000, micros % 1000),
     );
 }
 

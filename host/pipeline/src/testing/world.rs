@@ -274,6 +274,10 @@ impl Recorder for Records {
         self.0.lock().unwrap().push(completed);
     }
 
+    fn wants_headers(&self, _failed: bool) -> bool {
+        true
+    }
+
     fn record_attempt(&self, attempt: Completed) {
         self.1.lock().unwrap().push(attempt);
     }

@@ -1,61 +1,22 @@
 //! Writes rows in one transaction. An id that is already there is not written again.
 
+use std::sync::Arc;
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
-use rust_decimal::prelude::ToPrimitive;
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqlitePool};
 
-use super::{SpendRow, time_text};
+use super::packed::{INTEGER_COLUMNS, Packed, TEXT_COLUMNS};
+use super::time_text;
 
-/// Columns in the order in which [`bind`] gives their values.
-const COLUMNS: [&str; 37] = [
-    "request_id",
-    "call_type",
-    "api_key",
-    "spend",
-    "total_tokens",
-    "prompt_tokens",
-    "completion_tokens",
-    "startTime",
-    "endTime",
-    "request_duration_ms",
-    "completionStartTime",
-    "model",
-    "model_id",
-    "model_group",
-    "custom_llm_provider",
-    "api_base",
-    "user",
-    "metadata",
-    "cache_hit",
-    "cache_key",
-    "request_tags",
-    "team_id",
-    "organization_id",
-    "end_user",
-    "requester_ip_address",
-    "messages",
-    "response",
-    "session_id",
-    "status",
-    "mcp_namespaced_tool_name",
-    "billing_agent_id",
-    "agent_id",
-    "proxy_server_request",
-    "litellm_call_id",
-    "created_at",
-    "updated_at",
-    "witgate_spend_usd",
-];
-
-/// Rows per statement while there are enough: each statement is a round trip to the connection's
-/// thread. Far below SQLite's limit of 32766 parameters.
-const ROWS_PER_STATEMENT: usize = 64;
+/// Rows per statement, largest first. Each statement is a round trip to the connection's thread, which
+/// under load is where a group spends its time. The largest stays below SQLite's 32766 parameters.
+const ROWS_PER_STATEMENT: [usize; 4] = [256, 64, 16, 4];
 
 static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insert_sql(1));
-static INSERT_MANY: LazyLock<String> = LazyLock::new(|| insert_sql(ROWS_PER_STATEMENT));
+static INSERT_MANY: LazyLock<[String; ROWS_PER_STATEMENT.len()]> =
+    LazyLock::new(|| ROWS_PER_STATEMENT.map(insert_sql));
 
 /// What became of the rows of a transaction.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -71,36 +32,51 @@ pub(crate) struct Inserted {
 /// Commits rows in one transaction, or none of them when the database fails.
 pub(crate) async fn insert(
     pool: &SqlitePool,
-    rows: &[&SpendRow],
+    rows: &[Packed],
     now: Timestamp,
 ) -> Result<Inserted, sqlx::Error> {
-    let now = time_text(now);
+    let now: Arc<str> = time_text(now).into();
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
     let mut inserted = Inserted::default();
-    for (index, chunk) in rows.chunks(ROWS_PER_STATEMENT).enumerate() {
-        let first = index * ROWS_PER_STATEMENT;
-        if chunk.len() == ROWS_PER_STATEMENT
-            && let Some(written) = insert_many(&mut transaction, chunk, &now).await?
-        {
-            inserted.written += written;
-            inserted.duplicates += chunk.len() as u64 - written;
-        } else {
-            insert_each(&mut transaction, chunk, first, &now, &mut inserted).await?;
+    let mut first = 0;
+    while let Some(rest) = rows.get(first..).filter(|rest| !rest.is_empty()) {
+        let (chunk, sql) = chunk(rest);
+        let written = match sql {
+            Some(sql) => insert_many(&mut transaction, sql, chunk, &now).await?,
+            None => None,
+        };
+        match written {
+            Some(written) => {
+                inserted.written += written;
+                inserted.duplicates += chunk.len() as u64 - written;
+            }
+            None => insert_each(&mut transaction, chunk, first, &now, &mut inserted).await?,
         }
+        first += chunk.len();
     }
     transaction.commit().await?;
     Ok(inserted)
 }
 
-/// Writes a full chunk by one statement; `None` when one of its rows is impossible.
+/// The rows that the largest statement takes that they fill, and that statement; the last few have none.
+fn chunk(rest: &[Packed]) -> (&[Packed], Option<&'static str>) {
+    let mut sizes = ROWS_PER_STATEMENT.iter().zip(INSERT_MANY.iter());
+    sizes
+        .find_map(|(size, sql)| Some((rest.get(..*size)?, Some(sql.as_str()))))
+        .unwrap_or((rest, None))
+}
+
+/// Writes a chunk by one statement; `None` when one of its rows is impossible.
 async fn insert_many(
     connection: &mut SqliteConnection,
-    chunk: &[&SpendRow],
-    now: &str,
+    sql: &'static str,
+    chunk: &[Packed],
+    now: &Arc<str>,
 ) -> Result<Option<u64>, sqlx::Error> {
-    let mut query = sqlx::query(INSERT_MANY.as_str());
+    let mut query = sqlx::query(sql);
+    let mut known = Known::default();
     for row in chunk {
-        query = bind(query, row, now);
+        query = bind(query, row, now, &mut known);
     }
     match query.execute(connection).await {
         Ok(done) => Ok(Some(done.rows_affected())),
@@ -111,13 +87,14 @@ async fn insert_many(
 
 async fn insert_each(
     connection: &mut SqliteConnection,
-    chunk: &[&SpendRow],
+    chunk: &[Packed],
     first: usize,
-    now: &str,
+    now: &Arc<str>,
     inserted: &mut Inserted,
 ) -> Result<(), sqlx::Error> {
     for (offset, row) in chunk.iter().enumerate() {
-        let query = bind(sqlx::query(INSERT_ONE.as_str()), row, now);
+        let query = sqlx::query(INSERT_ONE.as_str());
+        let query = bind(query, row, now, &mut Known::default());
         match query.execute(&mut *connection).await {
             Ok(done) if done.rows_affected() == 0 => inserted.duplicates += 1,
             Ok(_) => inserted.written += 1,
@@ -147,53 +124,41 @@ fn is_the_rows_fault(error: &sqlx::Error) -> bool {
 }
 
 fn insert_sql(rows: usize) -> String {
-    let columns = COLUMNS.map(|column| format!("\"{column}\"")).join(", ");
-    let values = format!("({})", ["?"; COLUMNS.len()].join(", "));
+    let columns = ["spend"]
+        .iter()
+        .chain(&INTEGER_COLUMNS)
+        .chain(&TEXT_COLUMNS)
+        .chain(&["created_at", "updated_at"]);
+    let columns: Vec<String> = columns.map(|column| format!("\"{column}\"")).collect();
+    let values = format!("({})", vec!["?"; columns.len()].join(", "));
     let values = vec![values; rows].join(", ");
     format!(
-        r#"INSERT INTO "LiteLLM_SpendLogs" ({columns}) VALUES {values} ON CONFLICT ("request_id") DO NOTHING"#
+        r#"INSERT INTO "LiteLLM_SpendLogs" ({}) VALUES {values} ON CONFLICT ("request_id") DO NOTHING"#,
+        columns.join(", ")
     )
 }
 
 type SpendQuery<'q> = Query<'q, Sqlite, SqliteArguments>;
 
-fn bind<'q>(query: SpendQuery<'q>, row: &SpendRow, now: &str) -> SpendQuery<'q> {
-    query
-        .bind(row.request_id.clone())
-        .bind(row.call_type.clone())
-        .bind(row.api_key.clone())
-        .bind(row.spend.to_f64().unwrap_or_default())
-        .bind(row.total_tokens)
-        .bind(row.prompt_tokens)
-        .bind(row.completion_tokens)
-        .bind(time_text(row.start_time))
-        .bind(time_text(row.end_time))
-        .bind(row.duration_ms())
-        .bind(row.completion_start_time.map(time_text))
-        .bind(row.model.clone())
-        .bind(row.model_id.clone())
-        .bind(row.model_group.clone())
-        .bind(row.custom_llm_provider.clone())
-        .bind(row.api_base.clone())
-        .bind(row.user.clone())
-        .bind(row.metadata.clone())
-        .bind(row.cache_hit.clone())
-        .bind(row.cache_key.clone())
-        .bind(row.request_tags.clone())
-        .bind(row.team_id.clone())
-        .bind(row.organization_id.clone())
-        .bind(row.end_user.clone())
-        .bind(row.requester_ip_address.clone())
-        .bind(row.messages.clone())
-        .bind(row.response.clone())
-        .bind(row.session_id.clone())
-        .bind(row.status.clone())
-        .bind(row.mcp_namespaced_tool_name.clone())
-        .bind(row.billing_agent_id.clone())
-        .bind(row.agent_id.clone())
-        .bind(row.proxy_server_request.clone())
-        .bind(row.litellm_call_id.clone())
-        .bind(now.to_owned())
-        .bind(now.to_owned())
-        .bind(row.spend.normalize().to_string())
+/// The texts of the row before: most columns repeat them, and share one copy.
+type Known = [Option<Arc<str>>; TEXT_COLUMNS.len()];
+
+/// Binds a row's values in the order in which [`insert_sql`] names their columns.
+fn bind<'q>(
+    query: SpendQuery<'q>,
+    row: &Packed,
+    now: &Arc<str>,
+    known: &mut Known,
+) -> SpendQuery<'q> {
+    let mut query = query.bind(row.spend);
+    for integer in row.integers {
+        query = query.bind(integer);
+    }
+    for (text, known) in row.texts().zip(known) {
+        if known.as_deref() != text {
+            *known = text.map(Arc::from);
+        }
+        query = query.bind(known.clone());
+    }
+    query.bind(now.clone()).bind(now.clone())
 }

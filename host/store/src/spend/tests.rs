@@ -10,7 +10,7 @@ async fn a_row_comes_back_as_it_was_written() {
     let store = memory().await;
     let full = full_row();
     let bare = SpendRow {
-        request_id: "bare".to_owned(),
+        request_id: "bare".into(),
         ..Default::default()
     };
     write(&store, &[full.clone(), bare.clone()]).await;
@@ -77,15 +77,15 @@ async fn filters_find_what_they_name_newest_first() {
     let store = memory().await;
     let rows: Vec<SpendRow> = (0..8)
         .map(|index| SpendRow {
-            api_key: format!("key{}", index % 2),
-            user: format!("user{}", index % 4),
-            team_id: (index < 2).then(|| "team".to_owned()),
-            end_user: (index == 5).then(|| "customer".to_owned()),
+            api_key: format!("key{}", index % 2).into(),
+            user: format!("user{}", index % 4).into(),
+            team_id: (index < 2).then(|| "team".into()),
+            end_user: (index == 5).then(|| "customer".into()),
             ..row_at(index)
         })
         .collect();
     write(&store, &rows).await;
-    let some = |text: &str| Some(text.to_owned());
+    let some = |text: &str| Some(text.into());
     let cases: [(SpendFilter, &[i64]); 8] = [
         (SpendFilter::default(), &[7, 6, 5, 4, 3]),
         (
@@ -143,7 +143,7 @@ async fn filters_find_what_they_name_newest_first() {
     ];
     for (filter, expected) in cases {
         let found = store.spend_logs(&filter, 5).await.unwrap();
-        let found: Vec<String> = found.into_iter().map(|row| row.request_id).collect();
+        let found: Vec<_> = found.into_iter().map(|row| row.request_id).collect();
         let expected: Vec<String> = expected
             .iter()
             .map(|index| format!("req-{index}"))
@@ -159,14 +159,14 @@ async fn values_are_bound_never_spliced() {
     write(
         &store,
         &[SpendRow {
-            request_id: nasty.to_owned(),
+            request_id: nasty.into(),
             ..row_at(0)
         }],
     )
     .await;
     assert_eq!(one(&store, nasty).await.request_id, nasty);
     let filter = SpendFilter {
-        user: Some(nasty.to_owned()),
+        user: Some(nasty.into()),
         ..Default::default()
     };
     assert!(store.spend_logs(&filter, 9).await.unwrap().is_empty());
@@ -183,7 +183,7 @@ async fn any_number_of_rows_is_written_once() {
         assert_eq!((first.written, first.duplicates), (count as u64, 0));
         rows.push(row_at(1000));
         rows.push(SpendRow {
-            model: "second".to_owned(),
+            model: "second".into(),
             ..row_at(1000)
         });
         let again = write(&store, &rows).await;
@@ -208,8 +208,8 @@ async fn an_impossible_row_costs_no_other_row() {
     .await
     .unwrap();
     let mut rows: Vec<SpendRow> = (0..130).map(row_at).collect();
-    rows[70].model = "bad".to_owned();
-    rows[129].model = "bad".to_owned();
+    rows[70].model = "bad".into();
+    rows[129].model = "bad".into();
     let inserted = write(&store, &rows).await;
     assert_eq!(inserted.written, 128);
     let indexes: Vec<usize> = inserted
@@ -227,15 +227,15 @@ async fn memory() -> Store {
         .unwrap()
 }
 
-async fn write(store: &Store, rows: &[SpendRow]) -> Inserted {
-    let rows: Vec<&SpendRow> = rows.iter().collect();
+async fn write(store: &Store, rows: &[SpendRow<'_>]) -> Inserted {
+    let rows: Vec<Packed> = rows.iter().map(Packed::of).collect();
     let now = Timestamp::from_millisecond(1_700_000_100_007).unwrap();
     insert(store.writer(), &rows, now).await.unwrap()
 }
 
-async fn one(store: &Store, request_id: &str) -> SpendRow {
+async fn one(store: &Store, request_id: &str) -> SpendRow<'static> {
     let filter = SpendFilter {
-        request_id: Some(request_id.to_owned()),
+        request_id: Some(request_id.into()),
         ..Default::default()
     };
     store.spend_logs(&filter, 2).await.unwrap().remove(0)
@@ -245,19 +245,19 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).unwrap()
 }
 
-fn row_at(second: i64) -> SpendRow {
+fn row_at(second: i64) -> SpendRow<'static> {
     SpendRow {
-        request_id: format!("req-{second}"),
-        call_type: "acompletion".to_owned(),
+        request_id: format!("req-{second}").into(),
+        call_type: "acompletion".into(),
         start_time: at(second),
         end_time: at(second),
         ..Default::default()
     }
 }
 
-fn full_row() -> SpendRow {
-    let text = |value: &str| value.to_owned();
-    let some = |value: &str| Some(value.to_owned());
+fn full_row() -> SpendRow<'static> {
+    let text = |value: &'static str| value.into();
+    let some = |value: &'static str| Some(value.into());
     SpendRow {
         request_id: text("req-1"),
         call_type: text("acompletion"),

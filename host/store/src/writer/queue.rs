@@ -1,7 +1,6 @@
 //! The bounded queue between requests and the writing task.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -11,39 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{SpendOptions, WriterEnded};
 use crate::metrics::StoreMetrics;
-use crate::spend::SpendRow;
+use crate::spend::Packed;
 
 /// How often a full queue is mentioned in the log.
 const FULL_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A row, or how to make it.
-pub(super) enum Pending {
-    Row(Box<SpendRow>),
-    Lazy(Box<dyn FnOnce() -> SpendRow + Send>),
-}
-
-impl Pending {
-    pub fn row(row: SpendRow) -> Self {
-        Self::Row(Box::new(row))
-    }
-
-    pub fn lazy(make: impl FnOnce() -> SpendRow + Send + 'static) -> Self {
-        Self::Lazy(Box::new(make))
-    }
-
-    /// The row; `None` when the code that makes it panicked.
-    pub fn make(self) -> Option<SpendRow> {
-        match self {
-            Self::Row(row) => Some(*row),
-            // A panic must cost this row only, not the writing task.
-            Self::Lazy(make) => catch_unwind(AssertUnwindSafe(make)).ok(),
-        }
-    }
-}
-
 /// One queued row.
 pub(super) struct Queued {
-    pub pending: Pending,
+    pub row: Packed,
     pub weight: usize,
     at: Instant,
 }
@@ -111,7 +85,8 @@ impl Queue {
         &self.wake
     }
 
-    pub fn push(&self, pending: Pending, weight: usize) -> bool {
+    pub fn push(&self, row: Packed) -> bool {
+        let weight = row.weight();
         let now = Instant::now();
         let mut state = self.state.lock();
         let full = state.held_rows >= self.options.queue_rows
@@ -120,7 +95,7 @@ impl Queue {
             return self.refuse(state, now);
         }
         state.waiting.push_back(Queued {
-            pending,
+            row,
             weight,
             at: now,
         });

@@ -9,10 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Now;
 use super::queue::{Next, Queue};
-use crate::spend::{self, Inserted, SpendRow};
-
-/// Rows made between two yields: requests share these threads.
-const ROWS_PER_TURN: usize = 16;
+use crate::spend::{self, Inserted, Packed};
 
 /// The task was told to end before its rows were written.
 struct Stopped;
@@ -26,21 +23,12 @@ pub(super) async fn run(queue: Arc<Queue>, pool: SqlitePool, token: Cancellation
         now,
     };
     while worker.group_due().await {
-        let mut rows = Vec::new();
-        let mut weights = Vec::new();
-        for (index, queued) in worker.queue.take().into_iter().enumerate() {
-            weights.push(queued.weight);
-            match queued.pending.make() {
-                Some(row) => rows.push(row),
-                None => {
-                    tracing::error!("spend row lost: making it panicked");
-                    worker.queue.metrics().dropped.inc();
-                }
-            }
-            if index % ROWS_PER_TURN == ROWS_PER_TURN - 1 {
-                tokio::task::yield_now().await;
-            }
-        }
+        let (rows, weights): (Vec<Packed>, Vec<usize>) = worker
+            .queue
+            .take()
+            .into_iter()
+            .map(|queued| (queued.row, queued.weight))
+            .unzip();
         if worker.write(&rows).await.is_err() {
             worker.queue.end(&weights);
             return;
@@ -80,13 +68,12 @@ impl Worker {
     }
 
     /// Commits rows, however often it takes.
-    async fn write(&self, rows: &[SpendRow]) -> Result<(), Stopped> {
-        let rows: Vec<&SpendRow> = rows.iter().collect();
+    async fn write(&self, rows: &[Packed]) -> Result<(), Stopped> {
         let mut failures: u32 = 0;
         loop {
-            match self.commit(&rows).await? {
+            match self.commit(rows).await? {
                 Ok(inserted) => {
-                    self.count(&rows, &inserted);
+                    self.count(rows, &inserted);
                     if failures > 0 {
                         tracing::info!(failures, "the database takes spend rows again");
                     }
@@ -107,7 +94,7 @@ impl Worker {
 
     /// One transaction, cut short by the end of the task. What is cut short is rolled back or was
     /// committed; both are safe, since rows are written once by their id.
-    async fn commit(&self, rows: &[&SpendRow]) -> Result<Result<Inserted, sqlx::Error>, Stopped> {
+    async fn commit(&self, rows: &[Packed]) -> Result<Result<Inserted, sqlx::Error>, Stopped> {
         let begun = Instant::now();
         let transaction = spend::insert(&self.pool, rows, (self.now)());
         tokio::pin!(transaction);
@@ -154,13 +141,13 @@ impl Worker {
         }
     }
 
-    fn count(&self, rows: &[&SpendRow], inserted: &Inserted) {
+    fn count(&self, rows: &[Packed], inserted: &Inserted) {
         let metrics = self.queue.metrics();
         metrics.written.inc_by(inserted.written);
         metrics.duplicates.inc_by(inserted.duplicates);
         metrics.dropped.inc_by(inserted.impossible.len() as u64);
         for (index, reason) in &inserted.impossible {
-            let request_id = rows.get(*index).map_or("", |row| row.request_id.as_str());
+            let request_id = rows.get(*index).map_or("", Packed::request_id);
             tracing::error!(request_id, %reason, "spend row lost: the database does not accept it");
         }
     }

@@ -142,7 +142,8 @@ impl ModelPrice {
         {
             return Some(*price);
         }
-        let mut probe = String::with_capacity(name.len() + 40);
+        // Allocates with the first probe: most prices have one value.
+        let mut probe = String::new();
         let mut with = |suffix: &[&str]| {
             probe.clear();
             probe.push_str(name);

@@ -250,7 +250,7 @@ impl StreamAssembler {
         out.push(b']');
         if let Some(raw) = self.usage.as_ref().and_then(|u| u.raw.as_ref()) {
             out.extend_from_slice(b",\"usage\":");
-            out.extend_from_slice(raw.to_string().as_bytes());
+            out.extend_from_slice(raw.as_bytes());
         }
         out.push(b'}');
         String::from_utf8(out).unwrap_or_default()

@@ -1,9 +1,10 @@
 //! Where finished calls go: the log sinks and the spend ledger.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use witgate_events::{Completed, Failure, Hub, Outcome, ProxyFailure, spend};
+use witgate_events::{Completed, EventKind, Failure, Hub, Outcome, ProxyFailure, spend};
 use witgate_pipeline::Recorder;
 use witgate_store::{SpendRow, SpendWriter};
 
@@ -36,11 +37,8 @@ impl Recorder for Fanout {
                 ledger.successes && ledger.failures && failure.class != "ProxyException"
             }
         };
-        let call = Arc::new(call);
         if rows {
-            let for_row = call.clone();
-            // The row is made by the writer's own task: the request does not pay for it.
-            self.spend.record_with(call.weight(), move || row(&for_row));
+            self.spend.record(&row(&call));
         }
         match &call.outcome {
             // No deployment was called: only sinks that ask for failures of the gateway itself get these.
@@ -52,6 +50,13 @@ impl Recorder for Fanout {
                 self.hub.publish(call);
             }
         }
+    }
+
+    fn wants_headers(&self, failed: bool) -> bool {
+        self.hub.wants(match failed {
+            true => EventKind::Failure,
+            false => EventKind::Success,
+        })
     }
 
     fn record_attempt(&self, call: Completed) {
@@ -71,14 +76,19 @@ fn proxy_failure(call: &Completed, failure: &Failure) -> ProxyFailure {
     }
 }
 
+fn text(text: &Option<String>) -> Option<Cow<'_, str>> {
+    text.as_deref().map(Cow::Borrowed)
+}
+
 /// LiteLLM's row of a call.
-fn row(call: &Completed) -> SpendRow {
-    let prompts = spend::Prompts::none();
+fn row(call: &Completed) -> SpendRow<'_> {
     let tokens = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let caller = &call.caller;
+    let served = &call.served;
     SpendRow {
         request_id: call.log_id(),
-        call_type: call.call_type.clone().into_owned(),
-        api_key: call.caller.key_hash.clone().unwrap_or_default(),
+        call_type: Cow::Borrowed(&call.call_type),
+        api_key: text(&caller.key_hash).unwrap_or_default(),
         spend: call.cost.total.unwrap_or_default(),
         total_tokens: tokens(call.usage.total_tokens),
         prompt_tokens: tokens(call.usage.prompt_tokens),
@@ -86,35 +96,26 @@ fn row(call: &Completed) -> SpendRow {
         start_time: call.times.start,
         end_time: call.times.end,
         completion_start_time: call.times.first_token,
-        model: call.served.model.clone(),
-        model_id: call.served.model_id.clone(),
-        model_group: call.served.model_group.clone(),
-        custom_llm_provider: call.served.provider.clone(),
-        api_base: call.served.api_base.clone(),
-        user: call.caller.user_id.clone().unwrap_or_default(),
-        metadata: spend::metadata(call),
-        cache_hit: spend::cache_hit(call).to_owned(),
-        cache_key: spend::cache_key(call).to_owned(),
-        request_tags: spend::request_tags(call),
-        team_id: call.caller.team_id.clone(),
-        organization_id: call.caller.org_id.clone(),
-        end_user: call.caller.end_user_id.clone(),
-        requester_ip_address: call.request.ip.clone(),
-        messages: prompts.messages,
-        response: prompts.response,
-        session_id: Some(call.trace_id.clone()),
-        status: Some(
-            if call.succeeded() {
-                "success"
-            } else {
-                "failure"
-            }
-            .to_owned(),
-        ),
-        mcp_namespaced_tool_name: None,
-        billing_agent_id: None,
-        agent_id: None,
-        proxy_server_request: prompts.proxy_server_request,
-        litellm_call_id: Some(call.call_id.clone()),
+        model: Cow::Borrowed(&served.model),
+        model_id: Cow::Borrowed(&served.model_id),
+        model_group: Cow::Borrowed(&served.model_group),
+        custom_llm_provider: Cow::Borrowed(&served.provider),
+        api_base: Cow::Borrowed(&served.api_base),
+        user: text(&caller.user_id).unwrap_or_default(),
+        metadata: spend::metadata(call).into(),
+        cache_hit: spend::cache_hit(call).into(),
+        cache_key: spend::cache_key(call).into(),
+        request_tags: spend::request_tags(call).into(),
+        team_id: text(&caller.team_id),
+        organization_id: text(&caller.org_id),
+        end_user: text(&caller.end_user_id),
+        requester_ip_address: text(&call.request.ip),
+        session_id: Some(Cow::Borrowed(&call.trace_id)),
+        status: Some(Cow::Borrowed(match call.succeeded() {
+            true => "success",
+            false => "failure",
+        })),
+        litellm_call_id: Some(Cow::Borrowed(&call.call_id)),
+        ..SpendRow::default()
     }
 }

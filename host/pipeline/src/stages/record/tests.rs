@@ -75,7 +75,8 @@ async fn a_finished_call_is_told_in_full() {
     assert!(
         record
             .response_headers
-            .contains(&("x-request-id".to_owned(), "up-1".to_owned()))
+            .iter()
+            .any(|header| header == ("x-request-id", "up-1"))
     );
     let request = record.request;
     assert_eq!(
