@@ -29,5 +29,6 @@ pub use egress::{
 pub use error::{BodyError, ClientError, SendError};
 pub use incoming::Incoming;
 pub use limits::{CollectError, IdleTimeout, StalledError, collect_limited};
+pub use pool::keep_own_connections;
 pub use resolve::{Resolve, Resolving, SystemResolver};
 pub use tls::{ClientCertificate, Roots, TlsOptions};

@@ -1,6 +1,8 @@
 //! Idle HTTP/1.1 connections and shared HTTP/2 connections, by origin.
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -25,12 +27,32 @@ pub(crate) enum Ready {
     Http2(http2::SendRequest<Body>),
 }
 
-/// The connections of one client.
+/// The connections of one client, apart for each thread that keeps its own.
+///
+/// A connection belongs to the event queue of the runtime that opened it: used from another one it
+/// works, but each event wakes one thread to wake another.
 pub(crate) struct Pool {
-    hosts: Mutex<Hosts>,
+    hosts: [Mutex<Hosts>; PLACES],
     max_idle_per_host: usize,
     idle_timeout: Duration,
     tasks: TaskTracker,
+}
+
+/// Places for threads with connections of their own; beyond that they share.
+const PLACES: usize = 64;
+
+/// The next thread's place. Place 0 is that of all ordinary threads.
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static PLACE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Gives the current thread connections of its own, in every client. For threads that each run a
+/// runtime of their own.
+pub fn keep_own_connections() {
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    PLACE.set(1 + number % (PLACES - 1));
 }
 
 #[derive(Default)]
@@ -112,7 +134,7 @@ impl Key {
 impl Pool {
     pub(crate) fn new(max_idle_per_host: usize, idle_timeout: Duration) -> Arc<Self> {
         Arc::new(Self {
-            hosts: Mutex::default(),
+            hosts: std::array::from_fn(|_| Mutex::default()),
             max_idle_per_host,
             idle_timeout,
             tasks: TaskTracker::new(),
@@ -184,13 +206,13 @@ impl Pool {
         if !hosts.sweeping {
             hosts.sweeping = true;
             self.tasks
-                .spawn(sweep(Arc::downgrade(self), self.idle_timeout));
+                .spawn(sweep(Arc::downgrade(self), PLACE.get(), self.idle_timeout));
         }
     }
 
     /// Closes what is old or dead. False when nothing is left.
-    fn close_old(&self) -> bool {
-        let mut hosts = self.lock();
+    fn close_old(&self, place: usize) -> bool {
+        let mut hosts = self.lock_at(place);
         let mut closed = Vec::new();
         let old = |used: &Instant| used.elapsed() >= self.idle_timeout;
         hosts.by_key.retain(|_, connections| {
@@ -210,18 +232,24 @@ impl Pool {
     }
 
     fn lock(&self) -> MutexGuard<'_, Hosts> {
+        self.lock_at(PLACE.get())
+    }
+
+    fn lock_at(&self, place: usize) -> MutexGuard<'_, Hosts> {
         // No code panics while it holds the lock, and the map would be whole if it did.
-        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hosts[place % PLACES]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Runs while there is something to close; ends with the pool.
-async fn sweep(pool: Weak<Pool>, idle_timeout: Duration) {
+async fn sweep(pool: Weak<Pool>, place: usize, idle_timeout: Duration) {
     let pause = (idle_timeout / 2).clamp(Duration::from_millis(10), Duration::from_secs(15));
     loop {
         tokio::time::sleep(pause).await;
         match pool.upgrade() {
-            Some(pool) if pool.close_old() => {}
+            Some(pool) if pool.close_old(place) => {}
             _ => return,
         }
     }

@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use crate::metrics::Reason;
 use crate::options::HYPER_HEADER_COUNT;
 use crate::response_body::Outgoing;
 use crate::service::Caller;
-use crate::{Limits, ServerMetrics, Service};
+use crate::{Limits, ServerMetrics, Service, Workers};
 
 /// How far the server is from its end; connections act on every change.
 #[derive(Debug, Default)]
@@ -252,16 +253,32 @@ where
     }
 }
 
-/// Runs the streams of an HTTP/2 connection as tracked tasks.
+/// Runs the streams of an HTTP/2 connection as tracked tasks, on all workers in turn: one connection
+/// may carry all of a client's calls.
 #[derive(Debug, Clone)]
-pub(crate) struct Spawner(pub(crate) TaskTracker);
+pub(crate) struct Spawner {
+    tasks: TaskTracker,
+    workers: Workers,
+    next: Arc<AtomicUsize>,
+}
+
+impl Spawner {
+    pub(crate) fn new(tasks: TaskTracker, workers: Workers) -> Self {
+        Self {
+            tasks,
+            workers,
+            next: Arc::default(),
+        }
+    }
+}
 
 impl<F> hyper::rt::Executor<F> for Spawner
 where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        self.0.spawn(stream);
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.workers.spawn_anywhere(&self.tasks, number, stream);
     }
 }
 

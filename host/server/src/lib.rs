@@ -5,7 +5,7 @@
 //! responses into bytes, and sees to it that no client can hold on to more than its share.
 //!
 //! Read in this order: `options` (what can be set), `listener` (accepting and draining),
-//! `connection` (one connection from first to last byte), `service` (one request), `request_body`
+//! `workers` (the threads that serve), `connection` (one connection from first to last byte), `service` (one request), `request_body`
 //! and `response_body` (what passes through), `metrics`.
 
 mod activity;
@@ -19,6 +19,7 @@ mod response_body;
 pub mod routes;
 mod service;
 mod tls;
+mod workers;
 
 pub use listener::{Bound, Drained, Server};
 pub use metrics::{METRICS_CONTENT_TYPE, ServerMetrics, encode_metrics};
@@ -26,3 +27,4 @@ pub use options::{BindError, Limits, ServerOptions, TlsFiles};
 pub use request_body::{BodyError, ReqBody};
 pub use response_body::{BoxError, RespBody};
 pub use service::{Request, Response, Service};
+pub use workers::Workers;

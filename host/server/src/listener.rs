@@ -1,5 +1,6 @@
 //! Accepting connections, and ending them all in good order.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use crate::activity::Activity;
 use crate::connection::{Spawner, Stage, serve};
 use crate::metrics::Reason;
 use crate::service::Caller;
-use crate::{BindError, Limits, ServerMetrics, ServerOptions, Service, tls};
+use crate::workers::Place;
+use crate::{BindError, Limits, ServerMetrics, ServerOptions, Service, Workers, tls};
 
 /// A server that does not listen yet.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub struct Bound {
     tls: Option<TlsAcceptor>,
     limits: Arc<Limits>,
     drain_timeout: Duration,
+    workers: Workers,
     metrics: ServerMetrics,
 }
 
@@ -63,6 +66,7 @@ impl Server {
             tls,
             limits: Arc::new(options.limits),
             drain_timeout: options.drain_timeout,
+            workers: options.workers,
             metrics: options.metrics,
         })
     }
@@ -88,6 +92,7 @@ impl Bound {
             tls: self.tls,
             limits: self.limits,
             metrics: self.metrics,
+            workers: self.workers,
             stage: Stage::default(),
             connections: TaskTracker::new(),
             tasks: tracker,
@@ -125,6 +130,7 @@ struct Accepting<S> {
     tls: Option<TlsAcceptor>,
     limits: Arc<Limits>,
     metrics: ServerMetrics,
+    workers: Workers,
     stage: Stage,
     /// Counts connections; the tasks themselves are the caller's.
     connections: TaskTracker,
@@ -162,9 +168,42 @@ impl<S: Service> Accepting<S> {
         // Answers are written in one piece or as they come; waiting for more is never right. It
         // fails only on a connection that is dead already.
         let _ = tcp.set_nodelay(true);
-        let token = self.connections.token();
+        let Some(place) = self.workers.place() else {
+            let tasks = self.tasks.clone();
+            tasks.spawn(self.connection(tcp, peer));
+            return;
+        };
+        // The worker's own event queue watches it from here on.
+        match tcp.into_std() {
+            Ok(tcp) => self.hand_over(tcp, peer, place),
+            Err(error) => {
+                tracing::error!(%error, "a connection cannot be handed to the thread that should serve it");
+                self.metrics.refuse(Reason::accept_error);
+            }
+        }
+    }
+
+    fn hand_over(self: Arc<Self>, tcp: std::net::TcpStream, peer: SocketAddr, place: Place) {
         let tasks = self.tasks.clone();
-        tasks.spawn(async move {
+        place.spawn(&tasks, async move {
+            match TcpStream::from_std(tcp) {
+                Ok(tcp) => self.connection(tcp, peer).await,
+                Err(error) => {
+                    tracing::error!(%error, "a connection cannot be watched");
+                    self.metrics.refuse(Reason::accept_error);
+                }
+            }
+        });
+    }
+
+    /// One connection, counted while it is open.
+    fn connection(
+        self: Arc<Self>,
+        tcp: TcpStream,
+        peer: SocketAddr,
+    ) -> impl Future<Output = ()> + Send {
+        let token = self.connections.token();
+        async move {
             self.metrics.0.open.inc();
             let open = Open(self.metrics.clone());
             let caller = Caller {
@@ -175,10 +214,10 @@ impl<S: Service> Accepting<S> {
                 metrics: self.metrics.clone(),
                 activity: Arc::new(Activity::default()),
             };
-            let spawner = Spawner(self.tasks.clone());
+            let spawner = Spawner::new(self.tasks.clone(), self.workers.clone());
             serve(tcp, self.tls.as_ref(), caller, &self.stage, spawner).await;
             drop((open, token));
-        });
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::ServerMetrics;
+use crate::{ServerMetrics, Workers};
 
 /// Where and how to listen.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct ServerOptions {
     /// Sockets that accept on the same port (`SO_REUSEPORT`). One serves well unless connections
     /// are opened by the thousand per second.
     pub accept_loops: usize,
+    /// The threads that serve connections.
+    pub workers: Workers,
     /// Where connections are counted.
     pub metrics: ServerMetrics,
 }
@@ -65,6 +67,7 @@ impl ServerOptions {
             limits: Limits::default(),
             drain_timeout: Duration::from_secs(30),
             accept_loops: 1,
+            workers: Workers::default(),
             metrics: ServerMetrics::default(),
         }
     }

@@ -54,7 +54,7 @@ pub struct Serve {
     /// Port to listen on; 0 takes a free one.
     #[arg(long, env = "PORT", default_value_t = 4000)]
     pub port: u16,
-    /// Worker threads; the number of processors when absent.
+    /// Threads that serve connections; the number of processors when absent.
     #[arg(long, alias = "num_workers", env = "NUM_WORKERS")]
     pub num_workers: Option<usize>,
     /// Listen on other addresses than loopback although no master key and no custom auth is configured.

@@ -14,11 +14,11 @@ use witgate_events::{EventMetrics, Hub, HubParts, Jitter};
 use witgate_pipeline::{Clock, Gateway};
 use witgate_plugins::{Host, HostOptions};
 use witgate_server::routes::{App, AppOptions};
-use witgate_server::{Bound, Server, ServerMetrics, ServerOptions, TlsFiles};
+use witgate_server::{Bound, Server, ServerMetrics, ServerOptions, TlsFiles, Workers};
 use witgate_store::{SpendOptions, SpendWriter, Store, StoreMetrics, StoreOptions, WriterParts};
 
 use crate::cli::Serve;
-use crate::reload::{Control, Reloader};
+use crate::reload::{Administration, Control, Reloader};
 use crate::wiring::{self, Fanout, Kept, Paths, Upstreams, W3c};
 
 /// How long queues may take to empty when the process ends.
@@ -74,7 +74,9 @@ pub async fn serve(options: Serve, source: Source, env: Env, loaded: Loaded) -> 
     })?;
 
     let mut registry = Registry::default();
-    let server_options = server_options(&options, bind, &mut registry);
+    let mut server_options = server_options(&options, bind, &mut registry);
+    let workers = workers(options.num_workers)?;
+    server_options.workers = workers.clone();
     let tasks = TaskTracker::new();
     let stop = CancellationToken::new();
     let (parts, control) = start(
@@ -89,7 +91,7 @@ pub async fn serve(options: Serve, source: Source, env: Env, loaded: Loaded) -> 
     .await?;
     let app = App {
         gateway: parts.gateway.clone(),
-        admin: control.clone(),
+        admin: Arc::new(Administration::new(control.clone())),
         registry: Arc::new(registry),
         options: app_options(&control),
     };
@@ -102,7 +104,18 @@ pub async fn serve(options: Serve, source: Source, env: Env, loaded: Loaded) -> 
     let served = until_signal(bound, app, &tasks, control).await;
     drop(watcher);
     end(parts).await;
+    // Until here: calls may have left work behind that runs where they were served.
+    drop(workers);
     served
+}
+
+/// The threads that serve connections: one per processor unless `--num_workers` says otherwise.
+fn workers(count: Option<usize>) -> anyhow::Result<Workers> {
+    let count = count
+        .filter(|count| *count > 0)
+        .or_else(|| std::thread::available_parallelism().ok().map(Into::into));
+    Workers::start(count.unwrap_or(1), witgate_outbound::keep_own_connections)
+        .context("cannot start the threads that serve connections")
 }
 
 /// Starting takes memory that serving does not need: configuration tables, and compilers when a plugin is

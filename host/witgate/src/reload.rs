@@ -17,6 +17,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -49,7 +50,7 @@ struct ReloadLabels {
     result: &'static str,
 }
 
-/// The process as its routes and signals see it.
+/// The process as its signals see it.
 pub struct Control {
     reloader: Mutex<Reloader>,
     loaded: ArcSwap<Loaded>,
@@ -154,6 +155,14 @@ impl Control {
         Ok(Some(watcher))
     }
 
+    /// Loads the configuration anew, and counts how it went.
+    async fn reload(&self) -> Result<(), ReloadProblems> {
+        let done = self.try_reload().await;
+        let result = if done.is_ok() { "ok" } else { "refused" };
+        self.reloads.get_or_create(&ReloadLabels { result }).inc();
+        done
+    }
+
     async fn try_reload(&self) -> Result<(), ReloadProblems> {
         let mut reloader = self.reloader.lock().await;
         let reloader = &mut *reloader;
@@ -185,17 +194,37 @@ impl Control {
     }
 }
 
+/// The process as its routes see it.
+pub struct Administration {
+    control: Arc<Control>,
+    /// The process's own runtime. What a reload starts must not run on a thread that serves.
+    runtime: Handle,
+}
+
+impl Administration {
+    /// Must be called on the process's own runtime.
+    pub fn new(control: Arc<Control>) -> Self {
+        Self {
+            control,
+            runtime: Handle::current(),
+        }
+    }
+}
+
 #[async_trait]
-impl Admin for Control {
+impl Admin for Administration {
     async fn reload(&self) -> Result<(), ReloadProblems> {
-        let done = self.try_reload().await;
-        let result = if done.is_ok() { "ok" } else { "refused" };
-        self.reloads.get_or_create(&ReloadLabels { result }).inc();
-        done
+        let control = self.control.clone();
+        // Also when the client leaves meanwhile, it is finished.
+        let reloading = self.runtime.spawn(async move { control.reload().await });
+        reloading
+            .await
+            .unwrap_or_else(|error| Err(vec![format!("the reload did not finish: {error}")]))
     }
 
     fn readiness(&self) -> (bool, serde_json::Value) {
-        let sinks: Vec<String> = self
+        let control = &self.control;
+        let sinks: Vec<String> = control
             .fanout
             .hub
             .state()
@@ -206,7 +235,7 @@ impl Admin for Control {
             "status": "connected",
             "db": "connected",
             "cache": null,
-            "litellm_version": self.gateway.snapshot.load().settings.version.to_str().unwrap_or_default(),
+            "litellm_version": control.gateway.snapshot.load().settings.version.to_str().unwrap_or_default(),
             "witgate_version": env!("CARGO_PKG_VERSION"),
             "success_callbacks": sinks,
             "use_aiohttp_transport": false,

@@ -30,7 +30,8 @@ fn start(options: Serve) -> anyhow::Result<()> {
             return Err(refused(&loaded.problems));
         }
     }
-    let runtime = runtime(options.num_workers)?;
+    // For everything but connections, which have threads of their own.
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(async {
         let telemetry = telemetry::start(&log_options(&options, &loaded), &loaded.environment)?;
         let ignored = options.ignored.given();
@@ -46,17 +47,6 @@ fn start(options: Serve) -> anyhow::Result<()> {
 fn refused(problems: &[Problem]) -> anyhow::Error {
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     anyhow!("the configuration is refused:\n{}", lines.join("\n"))
-}
-
-fn runtime(workers: Option<usize>) -> anyhow::Result<tokio::runtime::Runtime> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if let Some(workers) = workers.filter(|n| *n > 0) {
-        builder.worker_threads(workers);
-    }
-    builder
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")
 }
 
 /// LiteLLM's switches for the log, newest first: flags, `LITELLM_LOG`, `set_verbose`; `WITGATE_LOG` in
