@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use witgate_events::{GuardrailRun, GuardrailStatus};
 use witgate_wire::json::Object;
-use witgate_wire::{Edits, Endpoint, texts};
+use witgate_wire::{Edits, RequestView, texts};
 
 use crate::exchange::Exchange;
 use crate::failure::{Case, Failure};
@@ -21,44 +21,55 @@ use crate::ports::{
 use crate::snapshot::{FailPolicy, GuardrailEntry};
 
 /// A body under inspection.
-pub struct WireView {
-    endpoint: Endpoint,
-    bytes: Bytes,
-    /// A response has its texts elsewhere than a request.
-    response: bool,
+pub enum WireView {
+    /// A request, which `parse` has indexed.
+    Request(RequestView),
+    /// A response's body.
+    Response(Bytes),
 }
 
 impl WireView {
     /// A request's body.
-    pub fn request(endpoint: Endpoint, bytes: Bytes) -> Arc<Self> {
-        Arc::new(Self {
-            endpoint,
-            bytes,
-            response: false,
-        })
+    pub fn request(request: &RequestView) -> Arc<Self> {
+        Arc::new(Self::Request(request.clone()))
     }
 
     /// A response's body.
-    pub fn response(endpoint: Endpoint, bytes: Bytes) -> Arc<Self> {
-        Arc::new(Self {
-            endpoint,
-            bytes,
-            response: true,
-        })
+    pub fn response(bytes: Bytes) -> Arc<Self> {
+        Arc::new(Self::Response(bytes))
+    }
+
+    fn bytes(&self) -> &Bytes {
+        match self {
+            Self::Request(request) => request.bytes(),
+            Self::Response(bytes) => bytes,
+        }
     }
 }
 
 impl BodyView for WireView {
     fn raw(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.bytes)
+        let bytes = self.bytes();
+        // Checking is several times faster than mending, which JSON from outside hardly ever needs.
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(bytes),
+        }
     }
 
     fn size(&self) -> u64 {
-        self.bytes.len() as u64
+        self.bytes().len() as u64
     }
 
     fn field(&self, pointer: &str) -> Option<String> {
-        let object = Object::scan(&self.bytes).ok()?;
+        let scanned;
+        let object = match self {
+            Self::Request(request) => request.object(),
+            Self::Response(bytes) => {
+                scanned = Object::scan(bytes).ok()?;
+                &scanned
+            }
+        };
         if pointer.is_empty() {
             return Some(self.raw().into_owned());
         }
@@ -74,10 +85,9 @@ impl BodyView for WireView {
     }
 
     fn texts(&self) -> Vec<BodyText> {
-        let found = if self.response {
-            texts::response_texts(&self.bytes)
-        } else {
-            texts::texts(self.endpoint, &self.bytes)
+        let found = match self {
+            Self::Request(request) => texts::request_texts(request),
+            Self::Response(bytes) => texts::response_texts(bytes),
         };
         let owned = |t: texts::TextRef<'_>| BodyText {
             pointer: t.pointer,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use witgate_events::{Completed, GuardrailStatus};
-use witgate_wire::{Edits, Endpoint};
+use witgate_wire::{Edits, Endpoint, RequestView};
 
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
@@ -52,13 +52,13 @@ impl LogGuards {
             let mut status = GuardrailStatus::Success;
             let mut findings = Vec::new();
             let bodies = [
-                Some((
-                    WireView::request(self.endpoint, call.request.body.clone()),
-                    false,
-                )),
+                // A body that is no request has no texts to judge.
+                RequestView::parse(self.endpoint, call.request.body.clone())
+                    .ok()
+                    .map(|request| (WireView::request(&request), false)),
                 call.response
                     .clone()
-                    .map(|body| (WireView::response(self.endpoint, body), true)),
+                    .map(|body| (WireView::response(body), true)),
             ];
             for (view, is_response) in bodies.into_iter().flatten() {
                 let body = if is_response {

@@ -26,15 +26,6 @@ pub fn request_texts(request: &RequestView) -> Vec<TextRef<'_>> {
     field_texts(endpoint, request.object().get(endpoint.required_field()))
 }
 
-/// The texts of a request's body; none when it is not valid JSON. Prefer [`request_texts`] where
-/// the body is parsed already.
-pub fn texts(endpoint: Endpoint, body: &[u8]) -> Vec<TextRef<'_>> {
-    field_texts(
-        endpoint,
-        whole(body).and_then(|body| body.get(endpoint.required_field())),
-    )
-}
-
 /// The texts of a complete response's body; none when it is not valid JSON.
 pub fn response_texts(body: &[u8]) -> Vec<TextRef<'_>> {
     let mut found = Vec::new();
@@ -145,7 +136,14 @@ fn push<'a>(found: &mut Vec<TextRef<'a>>, pointer: String, role: Option<&str>, v
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+
+    fn of(endpoint: Endpoint, body: &'static [u8]) -> Vec<String> {
+        let request = RequestView::parse(endpoint, Bytes::from_static(body)).unwrap();
+        listed(request_texts(&request))
+    }
 
     fn listed(found: Vec<TextRef<'_>>) -> Vec<String> {
         let line = |t: TextRef<'_>| {
@@ -168,7 +166,7 @@ mod tests {
             {"role":"tool","content":"42"}],
             "tools":[{"function":{"description":"not a text"}}]}"#;
         assert_eq!(
-            listed(texts(Endpoint::ChatCompletions, body)),
+            of(Endpoint::ChatCompletions, body),
             [
                 "/messages/0/content system be \"nice\"",
                 "/messages/1/content/0/text user look",
@@ -181,16 +179,16 @@ mod tests {
     #[test]
     fn prompts_and_inputs() {
         assert_eq!(
-            listed(texts(Endpoint::Completions, br#"{"prompt":"p"}"#)),
+            of(Endpoint::Completions, br#"{"prompt":"p"}"#),
             ["/prompt - p"]
         );
         assert_eq!(
-            listed(texts(Endpoint::Embeddings, br#"{"input":["a",[1,2],"b"]}"#)),
+            of(Endpoint::Embeddings, br#"{"input":["a",[1,2],"b"]}"#),
             ["/input/0 - a", "/input/2 - b"]
         );
-        assert!(texts(Endpoint::Embeddings, br#"{"input":[1,2]}"#).is_empty());
-        assert!(texts(Endpoint::Embeddings, b"{}").is_empty());
-        assert!(texts(Endpoint::Embeddings, b"nonsense").is_empty());
+        assert!(of(Endpoint::Embeddings, br#"{"input":[1,2]}"#).is_empty());
+        assert!(of(Endpoint::Embeddings, b"{}").is_empty());
+        assert!(RequestView::parse(Endpoint::Embeddings, Bytes::from_static(b"nonsense")).is_err());
         let body = bytes::Bytes::from_static(br#"{"prompt":["a"]}"#);
         let request = RequestView::parse(Endpoint::Completions, body).unwrap();
         assert_eq!(listed(request_texts(&request)), ["/prompt/0 - a"]);

@@ -56,7 +56,7 @@ async fn beside(gateway: &Gateway, x: &mut Exchange, guards: &[usize]) -> Result
             return Ok(Vec::new());
         };
         let checks = guards.iter().map(|&index| async move {
-            let body = WireView::request(this.arrival.endpoint, request.bytes().clone());
+            let body = WireView::request(request);
             let mut judged = judge(gateway, this, index, Phase::DuringCall, body).await;
             match judged.failure.take() {
                 None => Ok(judged),

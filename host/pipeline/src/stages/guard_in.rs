@@ -15,7 +15,7 @@ use crate::stages::{Flow, authorize, parse};
 pub(super) async fn guard_in(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     for index in selected(x, Phase::PreCall) {
         let Some(request) = &x.request else { break };
-        let body = WireView::request(x.arrival.endpoint, request.bytes().clone());
+        let body = WireView::request(request);
         let mut judged = judge(gateway, x, index, Phase::PreCall, body).await;
         let edited = judged.edits.take().map(|edits| request.with_edits(&edits));
         match edited {

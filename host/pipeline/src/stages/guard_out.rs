@@ -58,7 +58,7 @@ async fn judge_all(
     mut body: Bytes,
 ) -> Result<Bytes, Failure> {
     for &index in guards {
-        let view = WireView::response(x.arrival.endpoint, body.clone());
+        let view = WireView::response(body.clone());
         let mut judged = judge(gateway, x, index, Phase::PostCall, view).await;
         match judged.edits.take().map(|edits| edited_body(&body, &edits)) {
             // Log probabilities repeat what was edited away.

@@ -268,25 +268,23 @@ impl LogSink {
 #[async_trait]
 impl Sink for LogSink {
     async fn deliver(&self, batch: &[EncodedEvent]) -> Delivery {
-        let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
-        let own = |event: &EncodedEvent| {
-            event.context_with_dynamic(|name| name.starts_with(&self.family))
-        };
-        let texts: Vec<(String, String)> = batch
+        let contexts: Vec<bytes::Bytes> = batch
             .iter()
-            .map(|event| (text(&event.json), text(&own(event))))
+            .map(|event| event.context_with_dynamic(|name| name.starts_with(&self.family)))
             .collect();
+        // What the hub encodes is JSON, and so UTF-8.
+        let text = |bytes| std::str::from_utf8(bytes).unwrap_or("{}");
         let events: Vec<host::Event<'_>> = batch
             .iter()
-            .zip(&texts)
-            .map(|(event, (payload, context))| host::Event {
+            .zip(&contexts)
+            .map(|(event, context)| host::Event {
                 id: &event.id,
                 kind: match event.kind {
                     EventKind::Success => host::EventKind::Success,
                     EventKind::Failure | EventKind::ProxyFailure => host::EventKind::Failure,
                 },
-                payload,
-                context,
+                payload: text(&event.json),
+                context: text(context),
             })
             .collect();
         match self.plugin.deliver(&events).await {
