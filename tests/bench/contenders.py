@@ -231,12 +231,15 @@ plugins:
         self.wait_for_answer(60)
         self.idle_mb = self.rss_mb()
 
-    def guardrail_totals(self):
-        """Seconds spent in guardrail verdicts so far, and how many there were."""
+    def guardrail_buckets(self):
+        """How many guardrail verdicts so far took at most so many seconds, from short to long."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
         connection.request("GET", "/metrics", headers={"authorization": f"Bearer {self.key}"})
         page = connection.getresponse().read().decode()
-        return tuple(sum_of(page, f"witgate_plugin_call_seconds_{part}") for part in ("sum", "count"))
+        lines = (line for line in page.splitlines() if line.startswith("witgate_plugin_call_seconds_bucket{"))
+        verdicts = (line for line in lines if 'function="check"' in line)
+        found = (re.search(r'le="([^"]+)".* (\d+)$', line) for line in verdicts)
+        return sorted((float(match[1]), int(match[2])) for match in found)
 
 
 class LiteLLM(Contender):
@@ -273,9 +276,3 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def sum_of(page, name):
-    """The sum of a metric's series that are about a guardrail's verdict."""
-    lines = (line for line in page.splitlines() if line.startswith(name + "{") and 'function="check"' in line)
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)

@@ -91,7 +91,7 @@ impl Loader<'_> {
             bytes: bytes.len(),
         });
         let start = Instant::now();
-        let component = compiling(|| Component::from_binary(self.engine, bytes))
+        let component = Component::from_binary(self.engine, bytes)
             .map_err(|error| format!("the component does not compile: {error:#}"))?;
         let elapsed = start.elapsed();
         self.metrics.compiled(name, elapsed);
@@ -121,18 +121,6 @@ impl Loader<'_> {
                 Ok(component)
             }
         }
-    }
-}
-
-/// Compiles on threads of its own, which end with the work: the compiler's memory goes with them,
-/// where threads that stay would keep tens of megabytes for the next time.
-fn compiling<T: Send>(compile: impl FnOnce() -> T + Send) -> T {
-    match rayon::ThreadPoolBuilder::new()
-        .thread_name(|number| format!("plugin-compile-{number}"))
-        .build()
-    {
-        Ok(threads) => threads.install(compile),
-        Err(_) => compile(),
     }
 }
 

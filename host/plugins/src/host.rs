@@ -240,7 +240,9 @@ impl Host {
             names.into_iter().map(one).collect::<HashMap<_, _>>()
         };
         // Reading and compiling block.
-        tokio::task::spawn_blocking(load).await.unwrap_or_default()
+        tokio::task::spawn_blocking(|| apart(load))
+            .await
+            .unwrap_or_default()
     }
 
     async fn plugin(
@@ -354,6 +356,18 @@ impl Host {
 impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Host").finish_non_exhaustive()
+    }
+}
+
+/// Works on threads that end with the work. A compiler's memory goes with them, where threads that
+/// stay would keep tens of megabytes for the next time.
+fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let threads = rayon::ThreadPoolBuilder::new()
+        .thread_name(|number| format!("plugin-load-{number}"))
+        .build();
+    match threads {
+        Ok(threads) => threads.install(work),
+        Err(_) => work(),
     }
 }
 
