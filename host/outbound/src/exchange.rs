@@ -39,10 +39,7 @@ pub(crate) enum Failure {
 impl Exchange {
     /// Speaks HTTP/1.1 on a fresh connection.
     pub(crate) async fn open(key: Key, io: Io) -> Result<Box<Self>, hyper::Error> {
-        let (handle, driver) = http1::Builder::new()
-            .max_headers(MAX_HEADERS)
-            .handshake(io)
-            .await?;
+        let (handle, driver) = http1::handshake(io).await?;
         let host = key.host_header();
         Ok(Box::new(Self {
             key,
@@ -111,9 +108,6 @@ impl Exchange {
         .await
     }
 }
-
-/// hyper's default of 100 is less than what some proxies and vendors add up to.
-const MAX_HEADERS: usize = 256;
 
 /// A context that wakes nobody.
 pub(crate) fn quiet() -> Context<'static> {

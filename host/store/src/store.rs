@@ -184,6 +184,9 @@ impl Store {
             .clone()
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
+            // In pages: 16 MB. Pages of the indexes are written by every group; the fewer
+            // checkpoints, the less often they are copied.
+            .pragma("wal_autocheckpoint", "4000")
             .synchronous(match options.durability {
                 Durability::Process => SqliteSynchronous::Normal,
                 Durability::Power => SqliteSynchronous::Full,

@@ -33,6 +33,21 @@ const NOT_RELAYED: [&str; 12] = [
     "alt-svc",
 ];
 
+// Made once: a name that is given as text is checked, and copied, for each reply.
+const APPLIED_GUARDRAILS: HeaderName = HeaderName::from_static("x-litellm-applied-guardrails");
+const ATTEMPTED_FALLBACKS: HeaderName = HeaderName::from_static("x-litellm-attempted-fallbacks");
+const ATTEMPTED_RETRIES: HeaderName = HeaderName::from_static("x-litellm-attempted-retries");
+const CALL_ID: HeaderName = HeaderName::from_static("x-litellm-call-id");
+const MAX_RETRIES: HeaderName = HeaderName::from_static("x-litellm-max-retries");
+const MODEL_API_BASE: HeaderName = HeaderName::from_static("x-litellm-model-api-base");
+const MODEL_GROUP: HeaderName = HeaderName::from_static("x-litellm-model-group");
+const MODEL_ID: HeaderName = HeaderName::from_static("x-litellm-model-id");
+const OVERHEAD_DURATION_MS: HeaderName = HeaderName::from_static("x-litellm-overhead-duration-ms");
+const RESPONSE_COST: HeaderName = HeaderName::from_static("x-litellm-response-cost");
+const RESPONSE_DURATION_MS: HeaderName = HeaderName::from_static("x-litellm-response-duration-ms");
+const TIMEOUT: HeaderName = HeaderName::from_static("x-litellm-timeout");
+const VERSION: HeaderName = HeaderName::from_static("x-litellm-version");
+
 /// The reply to a call that has an answer.
 pub(super) fn respond(finish: &mut Finish) -> Reply {
     let gateway = finish.gateway();
@@ -93,7 +108,7 @@ pub(super) fn rescued(call: Option<(&Gateway, &Exchange)>, failure: &Failure) ->
         {
             text(
                 &mut reply.headers,
-                "x-litellm-timeout",
+                TIMEOUT,
                 &timeout.as_secs_f64().to_string(),
             );
         }
@@ -120,44 +135,32 @@ fn complete(x: &mut Exchange, body: Bytes) -> Bytes {
 /// LiteLLM's response headers, as far as they are known; `complete` tells a reply whose cost and
 /// duration are final.
 fn call_headers(gateway: &Gateway, x: &Exchange, headers: &mut HeaderMap, complete: bool) {
-    text(headers, "x-litellm-call-id", &x.call_id);
-    headers.insert("x-litellm-version", x.snapshot.settings.version.clone());
+    text(headers, CALL_ID, &x.call_id);
+    headers.insert(VERSION, x.snapshot.settings.version.clone());
     if let Some(index) = x.served.deployment {
-        text(
-            headers,
-            "x-litellm-model-id",
-            &x.snapshot.routing.deployment(index).id,
-        );
-        text(headers, "x-litellm-model-group", &x.served.group);
+        text(headers, MODEL_ID, &x.snapshot.routing.deployment(index).id);
+        text(headers, MODEL_GROUP, &x.served.group);
     }
     if let Some(target) = x.target() {
-        text(headers, "x-litellm-model-api-base", &target.api_base);
+        text(headers, MODEL_API_BASE, &target.api_base);
     }
-    number(headers, "x-litellm-attempted-retries", x.served.retries);
-    number(headers, "x-litellm-max-retries", x.served.retries_max);
-    number(headers, "x-litellm-attempted-fallbacks", x.served.fallbacks);
+    number(headers, ATTEMPTED_RETRIES, x.served.retries);
+    number(headers, MAX_RETRIES, x.served.retries_max);
+    number(headers, ATTEMPTED_FALLBACKS, x.served.fallbacks);
     if complete {
         let total = gateway.clock.monotonic().saturating_sub(x.started_at);
         let overhead = total.saturating_sub(x.served.upstream_time);
-        millis(headers, "x-litellm-response-duration-ms", total);
-        millis(headers, "x-litellm-overhead-duration-ms", overhead);
+        millis(headers, RESPONSE_DURATION_MS, total);
+        millis(headers, OVERHEAD_DURATION_MS, overhead);
         match &x.cost {
-            Some(cost) => text(
-                headers,
-                "x-litellm-response-cost",
-                &cost.total.normalize().to_string(),
-            ),
+            Some(cost) => text(headers, RESPONSE_COST, &cost.total.normalize().to_string()),
             // A failed call cost nothing; the price of an answer may be unknown.
-            None if x.response.is_none() => text(headers, "x-litellm-response-cost", "0"),
+            None if x.response.is_none() => text(headers, RESPONSE_COST, "0"),
             None => {}
         }
     }
     if !x.applied_guardrails.is_empty() {
-        text(
-            headers,
-            "x-litellm-applied-guardrails",
-            &x.applied_guardrails.join(","),
-        );
+        text(headers, APPLIED_GUARDRAILS, &x.applied_guardrails.join(","));
     }
     upstream_headers(&x.served.headers, headers);
 }
@@ -178,7 +181,7 @@ fn upstream_headers(upstream: &HeaderMap, headers: &mut HeaderMap) {
     }
 }
 
-fn text(headers: &mut HeaderMap, name: &'static str, value: &str) {
+fn text(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if value.is_empty() {
         return;
     }
@@ -187,11 +190,15 @@ fn text(headers: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
-fn number(headers: &mut HeaderMap, name: &'static str, value: u32) {
-    headers.insert(name, HeaderValue::from(value));
+fn number(headers: &mut HeaderMap, name: HeaderName, value: u32) {
+    let value = match value {
+        0 => HeaderValue::from_static("0"),
+        more => HeaderValue::from(more),
+    };
+    headers.insert(name, value);
 }
 
-fn millis(headers: &mut HeaderMap, name: &'static str, duration: std::time::Duration) {
+fn millis(headers: &mut HeaderMap, name: HeaderName, duration: std::time::Duration) {
     let micros = duration.as_micros();
     text(
         headers,

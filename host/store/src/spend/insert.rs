@@ -7,16 +7,23 @@ use jiff::Timestamp;
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqlitePool};
 
-use super::packed::{INTEGER_COLUMNS, Packed, TEXT_COLUMNS};
+use super::packed::{INTEGER_COLUMNS, Packed, SELDOM, TEXT_COLUMNS};
 use super::time_text;
 
 /// Rows per statement, largest first. Each statement is a round trip to the connection's thread, which
 /// under load is where a group spends its time. The largest stays below SQLite's 32766 parameters.
 const ROWS_PER_STATEMENT: [usize; 4] = [256, 64, 16, 4];
 
-static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insert_sql(1));
-static INSERT_MANY: LazyLock<[String; ROWS_PER_STATEMENT.len()]> =
-    LazyLock::new(|| ROWS_PER_STATEMENT.map(insert_sql));
+/// Statements that name every column, and those that leave out the [seldom](SELDOM) used ones.
+static FULL: LazyLock<Statements> = LazyLock::new(|| Statements::new(TEXT_COLUMNS.len()));
+static USUAL: LazyLock<Statements> = LazyLock::new(|| Statements::new(TEXT_COLUMNS.len() - SELDOM));
+
+struct Statements {
+    /// How many of the text columns they name.
+    texts: usize,
+    one: String,
+    many: [String; ROWS_PER_STATEMENT.len()],
+}
 
 /// What became of the rows of a transaction.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,9 +47,9 @@ pub(crate) async fn insert(
     let mut inserted = Inserted::default();
     let mut first = 0;
     while let Some(rest) = rows.get(first..).filter(|rest| !rest.is_empty()) {
-        let (chunk, sql) = chunk(rest);
-        let written = match sql {
-            Some(sql) => insert_many(&mut transaction, sql, chunk, &now).await?,
+        let (chunk, statement) = chunk(rest);
+        let written = match statement {
+            Some(statement) => insert_many(&mut transaction, statement, chunk, &now).await?,
             None => None,
         };
         match written {
@@ -58,25 +65,29 @@ pub(crate) async fn insert(
     Ok(inserted)
 }
 
-/// The rows that the largest statement takes that they fill, and that statement; the last few have none.
-fn chunk(rest: &[Packed]) -> (&[Packed], Option<&'static str>) {
-    let mut sizes = ROWS_PER_STATEMENT.iter().zip(INSERT_MANY.iter());
+/// A statement that takes the rows at the head, by its place among the sizes; the last few have none.
+fn chunk(rest: &[Packed]) -> (&[Packed], Option<usize>) {
+    let mut sizes = ROWS_PER_STATEMENT.iter().enumerate();
     sizes
-        .find_map(|(size, sql)| Some((rest.get(..*size)?, Some(sql.as_str()))))
+        .find_map(|(statement, size)| Some((rest.get(..*size)?, Some(statement))))
         .unwrap_or((rest, None))
 }
 
 /// Writes a chunk by one statement; `None` when one of its rows is impossible.
 async fn insert_many(
     connection: &mut SqliteConnection,
-    sql: &'static str,
+    statement: usize,
     chunk: &[Packed],
     now: &Arc<str>,
 ) -> Result<Option<u64>, sqlx::Error> {
-    let mut query = sqlx::query(sql);
+    let statements = Statements::of(chunk);
+    let Some(sql) = statements.many.get(statement) else {
+        return Ok(None);
+    };
+    let mut query = sqlx::query(sql.as_str());
     let mut known = Known::default();
     for row in chunk {
-        query = bind(query, row, now, &mut known);
+        query = bind(query, row, statements.texts, now, &mut known);
     }
     match query.execute(connection).await {
         Ok(done) => Ok(Some(done.rows_affected())),
@@ -93,8 +104,9 @@ async fn insert_each(
     inserted: &mut Inserted,
 ) -> Result<(), sqlx::Error> {
     for (offset, row) in chunk.iter().enumerate() {
-        let query = sqlx::query(INSERT_ONE.as_str());
-        let query = bind(query, row, now, &mut Known::default());
+        let statements = Statements::of(std::slice::from_ref(row));
+        let query = sqlx::query(statements.one.as_str());
+        let query = bind(query, row, statements.texts, now, &mut Known::default());
         match query.execute(&mut *connection).await {
             Ok(done) if done.rows_affected() == 0 => inserted.duplicates += 1,
             Ok(_) => inserted.written += 1,
@@ -123,11 +135,29 @@ fn is_the_rows_fault(error: &sqlx::Error) -> bool {
         .is_ok_and(|code| matches!(code & 0xff, TOO_BIG | CONSTRAINT | MISMATCH))
 }
 
-fn insert_sql(rows: usize) -> String {
+impl Statements {
+    fn new(texts: usize) -> Self {
+        Self {
+            texts,
+            one: insert_sql(1, texts),
+            many: ROWS_PER_STATEMENT.map(|rows| insert_sql(rows, texts)),
+        }
+    }
+
+    /// Those for these rows.
+    fn of(rows: &[Packed]) -> &'static Self {
+        match rows.iter().all(Packed::is_usual) {
+            true => &USUAL,
+            false => &FULL,
+        }
+    }
+}
+
+fn insert_sql(rows: usize, texts: usize) -> String {
     let columns = ["spend"]
         .iter()
         .chain(&INTEGER_COLUMNS)
-        .chain(&TEXT_COLUMNS)
+        .chain(TEXT_COLUMNS.iter().take(texts))
         .chain(&["created_at", "updated_at"]);
     let columns: Vec<String> = columns.map(|column| format!("\"{column}\"")).collect();
     let values = format!("({})", vec!["?"; columns.len()].join(", "));
@@ -147,6 +177,7 @@ type Known = [Option<Arc<str>>; TEXT_COLUMNS.len()];
 fn bind<'q>(
     query: SpendQuery<'q>,
     row: &Packed,
+    texts: usize,
     now: &Arc<str>,
     known: &mut Known,
 ) -> SpendQuery<'q> {
@@ -154,7 +185,7 @@ fn bind<'q>(
     for integer in row.integers {
         query = query.bind(integer);
     }
-    for (text, known) in row.texts().zip(known) {
+    for (text, known) in row.texts().take(texts).zip(known) {
         if known.as_deref() != text {
             *known = text.map(Arc::from);
         }

@@ -31,17 +31,21 @@ pub(crate) const TEXT_COLUMNS: [&str; 30] = [
     "organization_id",
     "end_user",
     "requester_ip_address",
-    "messages",
-    "response",
     "session_id",
     "status",
+    "litellm_call_id",
+    "witgate_spend_usd",
+    "messages",
+    "response",
+    "proxy_server_request",
     "mcp_namespaced_tool_name",
     "billing_agent_id",
     "agent_id",
-    "proxy_server_request",
-    "litellm_call_id",
-    "witgate_spend_usd",
 ];
+
+/// How many of the last [`TEXT_COLUMNS`] mostly have their table's default, and then are not named in
+/// the statement: each column costs every row.
+pub(crate) const SELDOM: usize = 6;
 
 /// Columns that hold integers, in the order of [`Packed::integers`].
 pub(crate) const INTEGER_COLUMNS: [&str; 4] = [
@@ -89,16 +93,16 @@ impl Packed {
         packed.optional(row.organization_id.as_deref());
         packed.optional(row.end_user.as_deref());
         packed.optional(row.requester_ip_address.as_deref());
-        packed.text(&row.messages);
-        packed.text(&row.response);
         packed.optional(row.session_id.as_deref());
         packed.optional(row.status.as_deref());
+        packed.optional(row.litellm_call_id.as_deref());
+        packed.display(row.spend.normalize());
+        packed.text(&row.messages);
+        packed.text(&row.response);
+        packed.text(&row.proxy_server_request);
         packed.optional(row.mcp_namespaced_tool_name.as_deref());
         packed.optional(row.billing_agent_id.as_deref());
         packed.optional(row.agent_id.as_deref());
-        packed.text(&row.proxy_server_request);
-        packed.optional(row.litellm_call_id.as_deref());
-        packed.display(row.spend.normalize());
         Self {
             spend: row.spend.to_f64().unwrap_or_default(),
             integers: [
@@ -110,6 +114,13 @@ impl Packed {
             text: packed.text,
             ends: packed.ends,
         }
+    }
+
+    /// Whether all the columns that [seldom](SELDOM) differ from their default are as usual.
+    pub fn is_usual(&self) -> bool {
+        const USUAL: [Option<&str>; SELDOM] =
+            [Some("{}"), Some("{}"), Some("{}"), None, None, None];
+        self.texts().skip(TEXT_COLUMNS.len() - SELDOM).eq(USUAL)
     }
 
     /// The memory the row holds while it waits, in bytes.
