@@ -288,6 +288,7 @@ impl Host {
             tls: self.options.tls.clone(),
             metrics: Arc::new(self.metrics.plugin(&spec.name, B::FUNCTIONS)),
             custom: self.metrics.custom.clone(),
+            named: self.metrics.named.clone(),
             http: (bounds.http_concurrency, bounds.http_response),
         };
         let context = Context::new(&loaded.manifest, spec, around)?;
@@ -364,10 +365,15 @@ fn fingerprint(spec: &PluginSpec, component: &component::Loaded) -> [u8; 32] {
     let settings = manifest
         .settings
         .iter()
-        .filter_map(|setting| setting.env.as_ref());
+        .flat_map(|setting| setting.env.iter().chain(&setting.env_also));
     let env: Vec<_> = settings
         .chain(&manifest.env)
         .map(|name| (name, (spec.env)(name)))
+        .collect();
+    let keys = manifest.settings.iter().filter_map(|s| s.config.as_ref());
+    let shared: Vec<_> = keys
+        .chain(&manifest.params)
+        .map(|key| (key, (spec.shared)(key)))
         .collect();
     let everything = format!(
         "{:?}",
@@ -375,6 +381,7 @@ fn fingerprint(spec: &PluginSpec, component: &component::Loaded) -> [u8; 32] {
             &component.digest,
             &spec.settings,
             env,
+            shared,
             &spec.grants,
             &spec.limits,
             &spec.recycle,

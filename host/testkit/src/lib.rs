@@ -19,15 +19,19 @@ mod reply;
 pub mod openai;
 
 mod bench_upstream;
+mod datadog;
 mod langfuse;
 mod recorder;
+mod s3;
 mod upstream;
+mod vendor;
 
 mod gateway;
 mod metrics;
 mod raw;
 
 pub use bench_upstream::BenchUpstream;
+pub use datadog::fake_datadog;
 pub use gate::Gate;
 pub use gateway::{
     Gateway, GatewayBuilder, Refusal, Signal, SpendRow, fixture_dir, plugin_dir, workspace_root,
@@ -39,4 +43,6 @@ pub use metrics::Metrics;
 pub use raw::{RawConnection, RawResponse};
 pub use recorder::{FakeOtlp, Recorder};
 pub use reply::Reply;
+pub use s3::{S3Key, fake_s3};
 pub use upstream::{Departure, FakeUpstream};
+pub use vendor::{FakeVendor, Judgement};

@@ -44,6 +44,7 @@ pub mod guardrail;
 pub mod log_sink;
 
 pub mod clock;
+pub mod delivery;
 pub mod encode;
 pub mod files;
 pub mod http;
@@ -52,6 +53,7 @@ pub mod metrics;
 pub mod random;
 pub mod secrets;
 pub mod settings;
+pub mod sign;
 pub mod time;
 
 #[doc(hidden)]
