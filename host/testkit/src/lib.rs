@@ -20,6 +20,7 @@ pub mod openai;
 
 mod bench_upstream;
 mod datadog;
+mod collector;
 mod langfuse;
 mod recorder;
 mod s3;
@@ -31,6 +32,7 @@ mod metrics;
 mod raw;
 
 pub use bench_upstream::BenchUpstream;
+pub use collector::fake_collector;
 pub use datadog::fake_datadog;
 pub use gate::Gate;
 pub use gateway::{

@@ -36,11 +36,11 @@ enum Fate {
 
 /// A piece of a request: an event, or part of one, in the form in which it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
+pub struct Item<T = String> {
     /// Position of the event in the batch.
     pub event: usize,
     /// What is sent.
-    pub text: String,
+    pub content: T,
 }
 
 /// What a request may hold.
@@ -52,15 +52,17 @@ pub struct Limits {
     pub bytes: usize,
 }
 
-impl Item {
+impl<T> Item<T> {
     /// An item of this event.
-    pub fn new(event: usize, text: impl Into<String>) -> Self {
+    pub fn new(event: usize, content: impl Into<T>) -> Self {
         Self {
             event,
-            text: text.into(),
+            content: content.into(),
         }
     }
+}
 
+impl Item {
     /// Items that are JSON values as one array.
     pub fn json_array(items: &[Self]) -> String {
         format!("[{}]", Self::joined(items, ","))
@@ -68,7 +70,7 @@ impl Item {
 
     /// Items one after the other, with a separator in between.
     pub fn joined(items: &[Self], separator: &str) -> String {
-        let texts: Vec<&str> = items.iter().map(|item| item.text.as_str()).collect();
+        let texts: Vec<&str> = items.iter().map(|item| item.content.as_str()).collect();
         texts.join(separator)
     }
 }
@@ -178,11 +180,11 @@ impl Fates {
 /// Sends items in as few requests as the limits allow, in their order. What the other side finds too large (413) is sent
 /// again in halves; an item that is too large alone is rejected. After an answer that wants another try nothing more
 /// is sent: the rest waits for that, too.
-pub fn send_all(
-    items: &[Item],
+pub fn send_all<T: AsRef<[u8]>>(
+    items: &[Item<T>],
     limits: Limits,
     fates: &mut Fates,
-    send: &mut dyn FnMut(&[Item]) -> Result<Response, HttpError>,
+    send: &mut dyn FnMut(&[Item<T>]) -> Result<Response, HttpError>,
 ) -> Result<(), Error> {
     let mut rest = items;
     while !rest.is_empty() {
@@ -200,10 +202,10 @@ pub fn send_all(
 }
 
 /// Why the rest should wait, if it should.
-fn send_halving(
-    items: &[Item],
+fn send_halving<T>(
+    items: &[Item<T>],
     fates: &mut Fates,
-    send: &mut dyn FnMut(&[Item]) -> Result<Response, HttpError>,
+    send: &mut dyn FnMut(&[Item<T>]) -> Result<Response, HttpError>,
 ) -> Result<Option<String>, Error> {
     const TOO_LARGE: u16 = 413;
     let mut waiting = vec![items];
@@ -236,10 +238,10 @@ fn send_halving(
 }
 
 /// How many of the items fit into a request: at least one.
-fn fitting(items: &[Item], limits: Limits) -> usize {
+fn fitting<T: AsRef<[u8]>>(items: &[Item<T>], limits: Limits) -> usize {
     let mut bytes = 0;
-    let fits = |item: &&Item| {
-        bytes += item.text.len() + 1;
+    let fits = |item: &&Item<T>| {
+        bytes += item.content.as_ref().len() + 1;
         bytes <= limits.bytes
     };
     let count = items.iter().take(limits.items.max(1)).take_while(fits);

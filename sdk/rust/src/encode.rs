@@ -34,12 +34,18 @@ pub fn url_path(path: &str) -> String {
     out
 }
 
+/// MD5 of the bytes: 16 bytes that depend on nothing else, for ids. Not for secrets.
+#[cfg(feature = "md5")]
+pub fn md5(bytes: &[u8]) -> [u8; 16] {
+    use md5::Digest as _;
+
+    md5::Md5::digest(bytes).into()
+}
+
 /// The value of the header `content-md5`: what some services want as a checksum.
 #[cfg(feature = "md5")]
 pub fn content_md5(bytes: &[u8]) -> String {
-    use md5::Digest as _;
-
-    base64(&md5::Md5::digest(bytes))
+    base64(&md5(bytes))
 }
 
 /// The bytes compressed with gzip (RFC 1952), at a level that is worth its time in a sandbox.

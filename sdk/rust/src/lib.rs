@@ -50,6 +50,7 @@ pub mod files;
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod otlp;
 pub mod random;
 pub mod secrets;
 pub mod settings;

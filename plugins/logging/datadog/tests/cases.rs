@@ -43,7 +43,7 @@ fn event(payload: &Value, context: &Value) -> Event {
 fn log(case: &Value) -> Value {
     let batch = [event(&case["payload"], &case["context"])];
     let items = items(&settings(&case["settings"]), &batch, &mut Fates::new(1));
-    serde_json::from_str(&items[0].text).expect("JSON")
+    serde_json::from_str(&items[0].content).expect("JSON")
 }
 
 #[test]

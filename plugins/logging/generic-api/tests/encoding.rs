@@ -23,7 +23,7 @@ fn event(kind: EventKind, payload: &str) -> Event {
 fn texts(own: Value, batch: &[Event]) -> (Vec<(usize, String)>, Outcome) {
     let mut fates = Fates::new(batch.len());
     let items = items(&settings(own), batch, &mut fates);
-    let texts = items.into_iter().map(|item| (item.event, item.text));
+    let texts = items.into_iter().map(|item| (item.event, item.content));
     (texts.collect(), fates.outcome())
 }
 
