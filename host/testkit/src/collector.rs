@@ -32,7 +32,8 @@ fn judge(request: &Recorded, (name, value): (&str, &str)) -> Judgement {
             Ok((accepted, from_protobuf(&export)?))
         }
         Some("application/json") => {
-            let export = serde_json::from_slice(&request.body).map_err(|error| (400, error.to_string()))?;
+            let export =
+                serde_json::from_slice(&request.body).map_err(|error| (400, error.to_string()))?;
             Ok((Reply::json(200, &json!({})), from_json(&export)?))
         }
         other => Err((415, format!("content-type {other:?}"))),
@@ -42,12 +43,19 @@ fn judge(request: &Recorded, (name, value): (&str, &str)) -> Judgement {
 fn from_protobuf(export: &ExportTraceServiceRequest) -> Result<Vec<Value>, (u16, String)> {
     let mut spans = Vec::new();
     for of_resource in &export.resource_spans {
-        let resource = of_resource.resource.as_ref().map(|resource| &resource.attributes);
+        let resource = of_resource
+            .resource
+            .as_ref()
+            .map(|resource| &resource.attributes);
         let resource = resource.ok_or((400, "no resource".to_owned()))?;
         for of_scope in &of_resource.scope_spans {
             let scope = of_scope.scope.as_ref().map(|scope| scope.name.clone());
             for span in &of_scope.spans {
-                spans.push(plain(span, attributes(resource), scope.clone().unwrap_or_default())?);
+                spans.push(plain(
+                    span,
+                    attributes(resource),
+                    scope.clone().unwrap_or_default(),
+                )?);
             }
         }
     }
@@ -55,15 +63,19 @@ fn from_protobuf(export: &ExportTraceServiceRequest) -> Result<Vec<Value>, (u16,
 }
 
 fn plain(span: &Span, resource: Value, scope: String) -> Result<Value, (u16, String)> {
-    if span.trace_id.len() != 16 || span.span_id.len() != 8 || !matches!(span.parent_span_id.len(), 0 | 8) {
+    if span.trace_id.len() != 16
+        || span.span_id.len() != 8
+        || !matches!(span.parent_span_id.len(), 0 | 8)
+    {
         return Err((400, format!("ids of {:?}", span.name)));
     }
     if span.start_time_unix_nano == 0 || span.end_time_unix_nano < span.start_time_unix_nano {
         return Err((400, format!("times of {:?}", span.name)));
     }
-    let events = span.events.iter().map(|event| {
-        json!({"name": event.name, "attributes": attributes(&event.attributes)})
-    });
+    let events = span
+        .events
+        .iter()
+        .map(|event| json!({"name": event.name, "attributes": attributes(&event.attributes)}));
     let status = span.status.as_ref();
     Ok(json!({
         "resource": resource,
@@ -88,7 +100,9 @@ fn attributes(list: &[KeyValue]) -> Value {
         Some(Any::DoubleValue(number)) => json!(number),
         _ => Value::Null,
     };
-    let pairs = list.iter().map(|pair| (pair.key.clone(), plain(&pair.value)));
+    let pairs = list
+        .iter()
+        .map(|pair| (pair.key.clone(), plain(&pair.value)));
     Value::Object(pairs.collect())
 }
 
@@ -106,7 +120,10 @@ fn from_json(export: &Value) -> Result<Vec<Value>, (u16, String)> {
                     }
                 };
                 for time in ["startTimeUnixNano", "endTimeUnixNano"] {
-                    if span[time].as_str().is_none_or(|text| text.parse::<u64>().is_err()) {
+                    if span[time]
+                        .as_str()
+                        .is_none_or(|text| text.parse::<u64>().is_err())
+                    {
                         return Err((400, format!("{time} is {}", span[time])));
                     }
                 }
@@ -135,10 +152,16 @@ fn json_attributes(attributes: &Value) -> Value {
     let mut plain = Map::new();
     for pair in list(attributes) {
         let value = &pair["value"];
-        let number = value["intValue"].as_str().and_then(|text| text.parse::<i64>().ok());
+        let number = value["intValue"]
+            .as_str()
+            .and_then(|text| text.parse::<i64>().ok());
         let value = match number {
             Some(number) => json!(number),
-            None => value.as_object().and_then(|object| object.values().next()).cloned().unwrap_or_default(),
+            None => value
+                .as_object()
+                .and_then(|object| object.values().next())
+                .cloned()
+                .unwrap_or_default(),
         };
         plain.insert(pair["key"].as_str().unwrap_or_default().to_owned(), value);
     }

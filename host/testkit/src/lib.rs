@@ -19,8 +19,8 @@ mod reply;
 pub mod openai;
 
 mod bench_upstream;
-mod datadog;
 mod collector;
+mod datadog;
 mod langfuse;
 mod recorder;
 mod s3;

@@ -223,7 +223,10 @@ impl PartialSuccess {
             let text = rejected.as_str().and_then(|text| text.parse().ok());
             return Self {
                 rejected: rejected.as_u64().or(text).unwrap_or_default(),
-                message: partial["errorMessage"].as_str().unwrap_or_default().to_owned(),
+                message: partial["errorMessage"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned(),
             };
         }
         let mut found = Self::default();

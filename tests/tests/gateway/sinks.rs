@@ -8,6 +8,7 @@ use crate::support::{Stage, base_config};
 mod datadog;
 mod generic_api;
 mod otel;
+mod prometheus;
 mod s3;
 
 /// A gateway with further YAML, its builder to be shaped.

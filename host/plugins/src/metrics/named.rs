@@ -205,10 +205,6 @@ fn check(definition: &Definition, prefixes: &[String]) -> Result<(), String> {
 impl Collector for Named {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         for (key, metric) in self.all.lock().iter() {
-            // A metric without a value is not shown, as everywhere else on the page.
-            if metric.series.is_empty() {
-                continue;
-            }
             let definition = &metric.definition;
             let kind = match definition.kind {
                 NamedKind::Counter => MetricType::Counter,

@@ -15,9 +15,6 @@ use witgate_plugins::{ConfigLookup, EnvLookup, Kind, PluginSpec, Registry};
 
 use super::plugins;
 
-/// Callback names that stand for something in the gateway itself, not for a plugin.
-const OWN_CALLBACKS: [&str; 1] = ["prometheus"];
-
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
 const CUSTOM_AUTH: &str = "custom_auth";
 
@@ -207,10 +204,7 @@ fn sinks(config: &Config) -> IndexMap<String, Kinds> {
     ];
     let mut sinks: IndexMap<String, Kinds> = IndexMap::new();
     for (names, kinds) in lists {
-        for name in names
-            .iter()
-            .filter(|name| !OWN_CALLBACKS.contains(&name.as_str()))
-        {
+        for name in names {
             sinks
                 .entry(name.clone())
                 .and_modify(|known| *known = known.union(kinds))

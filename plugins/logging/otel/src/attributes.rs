@@ -32,7 +32,11 @@ impl Attributes {
 pub fn request(payload: &Value, context: &Value) -> Vec<(String, Attribute)> {
     let own = |member: &str| payload.get(member);
     let mut list = Attributes::default();
-    for (name, value) in own("metadata").and_then(Value::as_object).into_iter().flatten() {
+    for (name, value) in own("metadata")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         list.put(format!("metadata.{name}"), Some(value));
     }
     list.put("hidden_params", own("hidden_params"));
@@ -47,7 +51,10 @@ pub fn request(payload: &Value, context: &Value) -> Vec<(String, Attribute)> {
     let streaming = parameters.get("stream").and_then(Value::as_bool) == Some(true)
         || own("stream").and_then(Value::as_bool) == Some(true);
     list.text("llm.is_streaming", if streaming { "True" } else { "False" });
-    list.known("llm.user", own("end_user").or_else(|| context.pointer("/request/body_user")));
+    list.known(
+        "llm.user",
+        own("end_user").or_else(|| context.pointer("/request/body_user")),
+    );
     list.known("gen_ai.response.id", payload.pointer("/response/id"));
     list.known("gen_ai.response.model", payload.pointer("/response/model"));
     list.known("litellm.call_id", own("litellm_call_id"));
@@ -65,17 +72,25 @@ pub fn request(payload: &Value, context: &Value) -> Vec<(String, Attribute)> {
 /// Of the raw exchange with the provider.
 pub fn raw(payload: &Value) -> Vec<(String, Attribute)> {
     let provider = payload.get("custom_llm_provider").and_then(Value::as_str);
-    let provider = provider.filter(|name| !name.is_empty()).unwrap_or("unknown");
+    let provider = provider
+        .filter(|name| !name.is_empty())
+        .unwrap_or("unknown");
     let mut list = Attributes::default();
     list.put(format!("llm.{provider}.model"), payload.get("model"));
-    let messages = payload.get("messages").filter(|messages| !is_redacted(messages));
+    let messages = payload
+        .get("messages")
+        .filter(|messages| !is_redacted(messages));
     list.known(format!("llm.{provider}.messages"), messages);
     let parameters = payload.get("model_parameters").and_then(Value::as_object);
     for (name, value) in parameters.into_iter().flatten() {
         list.put(format!("llm.{provider}.{name}"), Some(value));
     }
     let response = payload.get("response").and_then(Value::as_object);
-    for (name, value) in response.into_iter().flatten().filter(|(_, value)| !is_redacted(value)) {
+    for (name, value) in response
+        .into_iter()
+        .flatten()
+        .filter(|(_, value)| !is_redacted(value))
+    {
         list.put(format!("llm.{provider}.{name}"), Some(value));
     }
     list.0
@@ -85,7 +100,12 @@ pub fn raw(payload: &Value) -> Vec<(String, Attribute)> {
 pub fn guardrail(run: &Value) -> Vec<(String, Attribute)> {
     let mut list = Attributes::default();
     list.text("openinference.span.kind", "GUARDRAIL");
-    for name in ["guardrail_name", "guardrail_mode", "guardrail_status", "guardrail_action"] {
+    for name in [
+        "guardrail_name",
+        "guardrail_mode",
+        "guardrail_status",
+        "guardrail_action",
+    ] {
         list.known(name, run.get(name));
     }
     for name in ["masked_entity_count", "guardrail_response"] {
@@ -99,9 +119,21 @@ pub fn guardrail(run: &Value) -> Vec<(String, Attribute)> {
 
 fn usage(list: &mut Attributes, payload: &Value) {
     for (member, names) in [
-        ("prompt_tokens", ["gen_ai.usage.prompt_tokens", "gen_ai.usage.input_tokens"]),
-        ("completion_tokens", ["gen_ai.usage.completion_tokens", "gen_ai.usage.output_tokens"]),
-        ("total_tokens", ["llm.usage.total_tokens", "gen_ai.usage.total_tokens"]),
+        (
+            "prompt_tokens",
+            ["gen_ai.usage.prompt_tokens", "gen_ai.usage.input_tokens"],
+        ),
+        (
+            "completion_tokens",
+            [
+                "gen_ai.usage.completion_tokens",
+                "gen_ai.usage.output_tokens",
+            ],
+        ),
+        (
+            "total_tokens",
+            ["llm.usage.total_tokens", "gen_ai.usage.total_tokens"],
+        ),
     ] {
         for name in names {
             list.known(name, payload.get(member));
@@ -120,13 +152,18 @@ fn tools(list: &mut Attributes, parameters: &Value) {
             continue;
         };
         for name in ["name", "description", "parameters"] {
-            list.known(format!("llm.request.functions.{number}.{name}"), function.get(name));
+            list.known(
+                format!("llm.request.functions.{number}.{name}"),
+                function.get(name),
+            );
         }
     }
 }
 
 fn prompts(list: &mut Attributes, payload: &Value) {
-    let messages = payload.get("messages").filter(|messages| !is_redacted(messages));
+    let messages = payload
+        .get("messages")
+        .filter(|messages| !is_redacted(messages));
     let Some(messages) = messages.and_then(Value::as_array) else {
         return;
     };
@@ -138,14 +175,23 @@ fn prompts(list: &mut Attributes, payload: &Value) {
     let system = |message: &&Value| message.get("role").and_then(Value::as_str) == Some("system");
     let instructions: Vec<Value> = messages.iter().filter(system).flat_map(parts).collect();
     if !instructions.is_empty() {
-        list.text("gen_ai.system_instructions", Value::from(instructions).to_string());
+        list.text(
+            "gen_ai.system_instructions",
+            Value::from(instructions).to_string(),
+        );
     }
-    let input: Vec<Value> = messages.iter().map(|message| in_parts(message, None)).collect();
+    let input: Vec<Value> = messages
+        .iter()
+        .map(|message| in_parts(message, None))
+        .collect();
     list.text("gen_ai.input.messages", Value::from(input).to_string());
 }
 
 fn completions(list: &mut Attributes, payload: &Value) {
-    let Some(choices) = payload.pointer("/response/choices").and_then(Value::as_array) else {
+    let Some(choices) = payload
+        .pointer("/response/choices")
+        .and_then(Value::as_array)
+    else {
         return;
     };
     let mut reasons = Vec::new();
@@ -162,14 +208,19 @@ fn completions(list: &mut Attributes, payload: &Value) {
             continue;
         }
         list.known(name("content"), content);
-        let function = message.pointer("/tool_calls/0/function").or_else(|| message.get("function_call"));
+        let function = message
+            .pointer("/tool_calls/0/function")
+            .or_else(|| message.get("function_call"));
         for member in ["name", "arguments"] {
             let value = function.and_then(|function| function.get(member));
             list.known(name(&format!("function_call.{member}")), value);
         }
         output.push(in_parts(message, Some(reason)));
     }
-    list.text("gen_ai.response.finish_reasons", Value::from(reasons).to_string());
+    list.text(
+        "gen_ai.response.finish_reasons",
+        Value::from(reasons).to_string(),
+    );
     if !output.is_empty() {
         list.text("gen_ai.output.messages", Value::from(output).to_string());
     }
@@ -177,7 +228,10 @@ fn completions(list: &mut Attributes, payload: &Value) {
 
 /// A message in the form of OpenTelemetry's conventions.
 fn in_parts(message: &Value, finish_reason: Option<&Value>) -> Value {
-    let role = message.get("role").and_then(Value::as_str).unwrap_or("assistant");
+    let role = message
+        .get("role")
+        .and_then(Value::as_str)
+        .unwrap_or("assistant");
     let mut out = json!({"role": role, "parts": parts(message)});
     if let Some(reason) = finish_reason {
         out["finish_reason"] = reason.clone();
@@ -211,7 +265,10 @@ fn error(list: &mut Attributes, error: &Value) {
     let code = error.get("error_code").and_then(Value::as_str);
     list.known("error.code", error.get("error_code"));
     if let Some(status) = code.and_then(|code| code.parse::<i64>().ok()) {
-        list.0.push(("http.response.status_code".to_owned(), Attribute::Int(status)));
+        list.0.push((
+            "http.response.status_code".to_owned(),
+            Attribute::Int(status),
+        ));
     }
     list.known("error.type", error.get("error_class"));
     list.known("error.message", error.get("error_message"));

@@ -65,7 +65,10 @@ impl Settings {
         let mut resource: Vec<(String, _)> = [
             ("service.name", self.service_name.as_str()),
             ("deployment.environment", &self.environment_name),
-            ("model_id", self.model_id.as_deref().unwrap_or(&self.service_name)),
+            (
+                "model_id",
+                self.model_id.as_deref().unwrap_or(&self.service_name),
+            ),
         ]
         .map(|(name, value)| (name.to_owned(), value.into()))
         .into();

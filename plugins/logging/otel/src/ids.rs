@@ -55,8 +55,15 @@ mod tests {
     #[test]
     fn ids_are_read_or_made() {
         let parent = Parent::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
-        assert_eq!(parent.map(|p| p.span_id), Some([0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31]));
-        for wrong in ["", "00-1-2-01", "00-00000000000000000000000000000000-b7ad6b7169203331-01"] {
+        assert_eq!(
+            parent.map(|p| p.span_id),
+            Some([0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31])
+        );
+        for wrong in [
+            "",
+            "00-1-2-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        ] {
             assert_eq!(Parent::parse(wrong), None, "{wrong}");
         }
         assert_eq!(trace_id("0af76519-16cd-43dd-8448-eb211c80319c")[0], 0x0a);

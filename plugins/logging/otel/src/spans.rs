@@ -73,13 +73,17 @@ impl Source {
 
     /// Whether the parent that is known is the caller's span, as the gateway exports none.
     fn is_callers_own(&self) -> bool {
-        text(&self.context, "/trace/traceparent") == text(&self.context, "/request/headers/traceparent")
+        text(&self.context, "/trace/traceparent")
+            == text(&self.context, "/request/headers/traceparent")
     }
 
     /// Whether a later attempt of the same request is the one that counts.
     fn is_an_attempt(&self, call: &str) -> bool {
-        let number = text(&self.payload, "/id").strip_prefix(call).and_then(|rest| rest.strip_prefix('-'));
-        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+        let number = text(&self.payload, "/id")
+            .strip_prefix(call)
+            .and_then(|rest| rest.strip_prefix('-'));
+        number
+            .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
     }
 
     fn span(&self, name: &str, span_id: [u8; 8], parent: Option<[u8; 8]>) -> Span {
@@ -121,7 +125,11 @@ impl Source {
 
     fn request(&self, id: [u8; 8], root: [u8; 8]) -> Span {
         let name = text(&self.context, "/request/metadata/generation_name");
-        let name = if name.is_empty() { "litellm_request" } else { name };
+        let name = if name.is_empty() {
+            "litellm_request"
+        } else {
+            name
+        };
         let mut span = self.span(name, id, Some(root));
         span.attributes = attributes::request(&self.payload, &self.context);
         if self.failed {
@@ -143,18 +151,33 @@ impl Source {
         let mut span = self.span("raw_gen_ai_request", id, Some(request));
         span.kind = SpanKind::Client;
         span.attributes = attributes::raw(&self.payload);
-        if let Some(start) = self.context.pointer("/timing/api_call_start_ns").and_then(Value::as_u64) {
+        if let Some(start) = self
+            .context
+            .pointer("/timing/api_call_start_ns")
+            .and_then(Value::as_u64)
+        {
             span.start_ns = start;
         }
         span
     }
 
     fn guardrails(&self, id: &str, root: [u8; 8]) -> Vec<Span> {
-        let runs = self.payload.get("guardrail_information").and_then(Value::as_array);
+        let runs = self
+            .payload
+            .get("guardrail_information")
+            .and_then(Value::as_array);
         let runs = runs.into_iter().flatten().enumerate();
         runs.map(|(number, run)| {
-            let mut span = self.span("guardrail", span_id(id, &format!("guardrail-{number}")), Some(root));
-            let time = |member: &str| run.get(member).and_then(Value::as_f64).map(|s| (s * 1e9) as u64);
+            let mut span = self.span(
+                "guardrail",
+                span_id(id, &format!("guardrail-{number}")),
+                Some(root),
+            );
+            let time = |member: &str| {
+                run.get(member)
+                    .and_then(Value::as_f64)
+                    .map(|s| (s * 1e9) as u64)
+            };
             span.start_ns = time("start_time").unwrap_or(self.start_ns);
             span.end_ns = time("end_time").unwrap_or(self.end_ns);
             span.attributes = attributes::guardrail(run);
@@ -185,9 +208,18 @@ fn refused(payload: &Value, now_ns: u64) -> Vec<Span> {
     let mut attributes = Attributes::default();
     attributes.put("exception", payload.pointer("/exception/message"));
     attributes.put("exception.type", payload.pointer("/exception/class"));
-    attributes.put("http.response.status_code", payload.pointer("/exception/status"));
+    attributes.put(
+        "http.response.status_code",
+        payload.pointer("/exception/status"),
+    );
     vec![
-        span("Received Proxy Server Request", root, None, SpanKind::Server, Vec::new()),
+        span(
+            "Received Proxy Server Request",
+            root,
+            None,
+            SpanKind::Server,
+            Vec::new(),
+        ),
         span(
             "Failed Proxy Server Request",
             span_id(call, "failed"),
@@ -204,5 +236,8 @@ fn parent(context: &Value) -> Option<Parent> {
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }

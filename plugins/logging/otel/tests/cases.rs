@@ -18,15 +18,21 @@ fn cases() -> Vec<PathBuf> {
 }
 
 fn read(path: &Path) -> Value {
-    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text =
+        std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn of(case: &Value) -> Vec<Span> {
-    let failed = case["payload"]["status"] == "failure" || case["payload"].get("request_route").is_some();
+    let failed =
+        case["payload"]["status"] == "failure" || case["payload"].get("request_route").is_some();
     let event = Event {
         id: "1".into(),
-        kind: if failed { EventKind::Failure } else { EventKind::Success },
+        kind: if failed {
+            EventKind::Failure
+        } else {
+            EventKind::Success
+        },
         payload: case["payload"].to_string(),
         context: case["context"].to_string(),
     };
@@ -38,7 +44,10 @@ fn every_case_gives_its_spans() {
     let update = std::env::var_os("UPDATE_CASES").is_some();
     for case in cases() {
         let spans = of(&read(&case.join("in.json")));
-        let out: Vec<Value> = spans.iter().map(|span| serde_json::from_str(&span.json()).expect("JSON")).collect();
+        let out: Vec<Value> = spans
+            .iter()
+            .map(|span| serde_json::from_str(&span.json()).expect("JSON"))
+            .collect();
         let path = case.join("out.json");
         if update {
             let text = serde_json::to_string_pretty(&out).expect("JSON");
@@ -55,7 +64,9 @@ fn every_span_has_a_parent_in_the_tree_and_an_id_of_its_own() {
         let mut seen: Vec<[u8; 8]> = Vec::new();
         for (number, span) in spans.iter().enumerate() {
             assert!(!seen.contains(&span.span_id), "{}", case.display());
-            let known = span.parent_span_id.is_none_or(|parent| seen.contains(&parent));
+            let known = span
+                .parent_span_id
+                .is_none_or(|parent| seen.contains(&parent));
             assert!(known || number == 0, "{}: {}", case.display(), span.name);
             assert_eq!(span.trace_id, spans[0].trace_id);
             assert!(span.start_ns <= span.end_ns);
@@ -82,10 +93,14 @@ fn an_attempt_has_no_request_of_its_own_but_belongs_to_it() {
 #[test]
 fn the_gateways_own_span_is_the_request() {
     let mut case = read(&cases()[0].with_file_name("success").join("in.json"));
-    case["context"]["trace"]["traceparent"] = json!("00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01");
+    case["context"]["trace"]["traceparent"] =
+        json!("00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01");
     let spans = of(&case);
     assert_eq!(spans[0].name, "my-generation");
-    assert_eq!(spans[0].parent_span_id, Some([0x00, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7]));
+    assert_eq!(
+        spans[0].parent_span_id,
+        Some([0x00, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7])
+    );
 }
 
 #[test]
@@ -96,7 +111,10 @@ fn what_is_redacted_is_no_attribute() {
     for span in of(&case) {
         let text = span.json();
         assert!(!text.contains("redacted-by-litellm"), "{text}");
-        assert!(!text.contains("gen_ai.prompt") && !text.contains("gen_ai.input"), "{text}");
+        assert!(
+            !text.contains("gen_ai.prompt") && !text.contains("gen_ai.input"),
+            "{text}"
+        );
     }
 }
 
@@ -120,14 +138,22 @@ fn exporter_and_endpoint_are_read_together() {
         ("http://c:4318/v1", "http://c:4318/v1/traces"),
         ("http://c:4318/v1/logs", "http://c:4318/v1/traces"),
         ("http://c/v1/traces", "http://c/v1/traces"),
-        ("https://ingest.example/v2/trace/otlp", "https://ingest.example/v2/trace/otlp"),
+        (
+            "https://ingest.example/v2/trace/otlp",
+            "https://ingest.example/v2/trace/otlp",
+        ),
     ] {
         let given = exporter(json!({"endpoint": endpoint})).expect("an endpoint");
         assert_eq!(given, Exporter::Protobuf(url.into()));
     }
-    let json_exporter = exporter(json!({"exporter": "http/json", "endpoint": "http://c"})).expect("JSON");
+    let json_exporter =
+        exporter(json!({"exporter": "http/json", "endpoint": "http://c"})).expect("JSON");
     assert_eq!(json_exporter, Exporter::Json("http://c/v1/traces".into()));
-    for (name, told) in [("grpc", "4318"), ("otlp_http", "OTEL_EXPORTER_OTLP_ENDPOINT"), ("zipkin", "http/json")] {
+    for (name, told) in [
+        ("grpc", "4318"),
+        ("otlp_http", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ("zipkin", "http/json"),
+    ] {
         let error = exporter(json!({"exporter": name})).expect_err("refused");
         assert!(error.text().contains(told), "{error}");
     }
@@ -137,8 +163,25 @@ fn exporter_and_endpoint_are_read_together() {
 fn the_resource_has_litellms_attributes_and_more() {
     let more = "team=blue,service.name=other, region = eu";
     let source = settings(json!({"service_name": "gw", "resource_attributes": more})).source();
-    let names: Vec<&str> = source.resource.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["service.name", "deployment.environment", "model_id", "team", "region"]);
+    let names: Vec<&str> = source
+        .resource
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "service.name",
+            "deployment.environment",
+            "model_id",
+            "team",
+            "region"
+        ]
+    );
     assert_eq!(source.resource[0].1, "gw".into());
-    assert_eq!(source.resource[2].1, "gw".into(), "the model id is the service's name");
+    assert_eq!(
+        source.resource[2].1,
+        "gw".into(),
+        "the model id is the service's name"
+    );
 }

@@ -32,13 +32,16 @@ fn named<'a>(spans: &'a [Value], name: &str) -> &'a Value {
 
 #[tokio::test]
 async fn a_call_is_a_tree_of_spans_in_the_callers_trace() {
-    for (more, content_type) in [("", "application/x-protobuf"), (", exporter: http/json", "application/json")] {
+    for (more, content_type) in [
+        ("", "application/x-protobuf"),
+        (", exporter: http/json", "application/json"),
+    ] {
         let vendor = fake_collector(HEADER).await;
         let stage = otel(&vendor, more).await;
-        let caller = stage
-            .client
-            .clone()
-            .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        let caller = stage.client.clone().header(
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        );
         let mut body = chat("gpt-4o");
         body["temperature"] = json!(0.5);
         caller.chat(&body).await.ok();
@@ -47,7 +50,10 @@ async fn a_call_is_a_tree_of_spans_in_the_callers_trace() {
         let request = named(&spans, "litellm_request");
         let raw = named(&spans, "raw_gen_ai_request");
         for span in [root, request, raw] {
-            assert_eq!(span["trace_id"], "0af7651916cd43dd8448eb211c80319c", "{span}");
+            assert_eq!(
+                span["trace_id"], "0af7651916cd43dd8448eb211c80319c",
+                "{span}"
+            );
             assert_eq!(span["status"], 1, "{span}");
             assert_eq!(span["scope"], "litellm", "{span}");
             assert_eq!(
@@ -55,7 +61,10 @@ async fn a_call_is_a_tree_of_spans_in_the_callers_trace() {
                 json!({"service.name": "my-gateway", "deployment.environment": "staging", "model_id": "my-gateway", "team": "blue"})
             );
         }
-        assert_eq!((&root["parent"], &root["kind"]), (&json!("b7ad6b7169203331"), &json!(2)));
+        assert_eq!(
+            (&root["parent"], &root["kind"]),
+            (&json!("b7ad6b7169203331"), &json!(2))
+        );
         assert_eq!(request["parent"], root["span_id"]);
         assert_eq!(raw["parent"], request["span_id"]);
         let attributes = &request["attributes"];
@@ -94,23 +103,43 @@ async fn a_failure_is_an_error_with_its_exception() {
     let spans = taken(&vendor, 4).await;
     let root = named(&spans, "Received Proxy Server Request");
     assert_eq!((&root["status"], &root["parent"]), (&json!(2), &json!("")));
-    assert_eq!(named(&spans, "Failed Proxy Server Request")["parent"], root["span_id"]);
+    assert_eq!(
+        named(&spans, "Failed Proxy Server Request")["parent"],
+        root["span_id"]
+    );
     let request = named(&spans, "litellm_request");
-    assert_eq!(request["attributes"]["http.response.status_code"], 429, "{request}");
+    assert_eq!(
+        request["attributes"]["http.response.status_code"], 429,
+        "{request}"
+    );
     let event = &request["events"][0];
     assert_eq!(event["name"], "exception", "{request}");
-    assert!(event["attributes"]["exception.message"].as_str().is_some_and(|text| text.contains("slow down please")));
+    assert!(
+        event["attributes"]["exception.message"]
+            .as_str()
+            .is_some_and(|text| text.contains("slow down please"))
+    );
 }
 
 #[tokio::test]
 async fn a_refused_stranger_is_a_failed_request() {
     let vendor = fake_collector(HEADER).await;
     let stage = otel(&vendor, "").await;
-    Client::of(&stage.gateway).key("sk-wrong").chat(&chat("gpt-4o")).await.error(401);
+    Client::of(&stage.gateway)
+        .key("sk-wrong")
+        .chat(&chat("gpt-4o"))
+        .await
+        .error(401);
     let spans = taken(&vendor, 2).await;
     let failed = named(&spans, "Failed Proxy Server Request");
-    assert_eq!(failed["parent"], named(&spans, "Received Proxy Server Request")["span_id"]);
-    assert_eq!(failed["attributes"]["http.response.status_code"], 401, "{failed}");
+    assert_eq!(
+        failed["parent"],
+        named(&spans, "Received Proxy Server Request")["span_id"]
+    );
+    assert_eq!(
+        failed["attributes"]["http.response.status_code"], 401,
+        "{failed}"
+    );
 }
 
 #[tokio::test]
@@ -121,7 +150,12 @@ async fn without_message_logging_no_span_has_content() {
     body["messages"][0]["content"] = json!("a very private sentence");
     stage.client.chat(&body).await.ok();
     let spans = Value::from(taken(&vendor, 3).await).to_string();
-    for content in ["private sentence", "redacted-by-litellm", "gen_ai.prompt", "gen_ai.completion.0.content"] {
+    for content in [
+        "private sentence",
+        "redacted-by-litellm",
+        "gen_ai.prompt",
+        "gen_ai.completion.0.content",
+    ] {
         assert!(!spans.contains(content), "{content} in {spans}");
     }
     assert!(spans.contains("gen_ai.usage.prompt_tokens"), "{spans}");
@@ -140,7 +174,11 @@ async fn trouble_is_tried_again_and_a_partial_success_is_not() {
     let sent = vendor.requests().len();
 
     // Field 1 of the answer: { field 1: 2 spans, field 2: "too old" }.
-    vendor.next(Reply::status(200, &[], &b"\x0a\x0b\x08\x02\x12\x07too old"[..]));
+    vendor.next(Reply::status(
+        200,
+        &[],
+        &b"\x0a\x0b\x08\x02\x12\x07too old"[..],
+    ));
     stage.client.chat(&chat("gpt-4o")).await.ok();
     stage.gateway.wait_for_log("too old").await;
     let Stage { mut gateway, .. } = stage;
@@ -161,7 +199,10 @@ async fn wrong_headers_drop_the_spans_and_are_told() {
 async fn without_an_endpoint_spans_are_printed_when_that_is_granted() {
     let config = "litellm_settings:\n  callbacks: [otel]\n\
                   plugins:\n  otel: {grants: {files: {stdout: stdout}}}\n";
-    let stage = stage(config, |gateway| gateway.env("DEFAULT_FLUSH_INTERVAL_SECONDS", "0.05")).await;
+    let stage = stage(config, |gateway| {
+        gateway.env("DEFAULT_FLUSH_INTERVAL_SECONDS", "0.05")
+    })
+    .await;
     stage.client.chat(&chat("gpt-4o")).await.ok();
     let Stage { mut gateway, .. } = stage;
     gateway.stop().await;
@@ -172,7 +213,8 @@ async fn without_an_endpoint_spans_are_printed_when_that_is_granted() {
 async fn grpc_and_an_ungranted_console_are_refused_with_what_to_do() {
     for (variable, told) in [("grpc", "http/protobuf"), ("console", "stdout")] {
         let upstream = witgate_testkit::FakeUpstream::start().await;
-        let config = crate::support::base_config(&upstream.api_base()) + "litellm_settings:\n  callbacks: [otel]\n";
+        let config = crate::support::base_config(&upstream.api_base())
+            + "litellm_settings:\n  callbacks: [otel]\n";
         let gateway = witgate_testkit::Gateway::builder(config).env("OTEL_EXPORTER", variable);
         let refusal = gateway.expect_refusal().await;
         assert!(refusal.output.contains(told), "{}", refusal.output);
