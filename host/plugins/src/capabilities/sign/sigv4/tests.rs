@@ -133,7 +133,7 @@ fn the_example_of_the_signing_guide() {
         ],
         body: "",
         signed: "content-type;host;x-amz-date",
-        signature: "5d672d79c15b13162d9279b0855cfbd6789a8edb4c82c400e06b5924a6f2b5d7",
+        signature: "5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7",
     });
 }
 
