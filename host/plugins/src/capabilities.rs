@@ -121,6 +121,7 @@ impl Context {
         row.private.clone_from(&hosts.private);
         row.env = self.env.iter().cloned().collect();
         row.files = self.files.describe();
+        row.metrics.clone_from(&self.metric_prefixes);
         let secret = |name: &String| {
             let reveal = manifest.setting(name).is_some_and(|setting| setting.reveal);
             if reveal {

@@ -178,6 +178,7 @@ impl Host {
                     row.egress = manifest.egress;
                     row.env = manifest.env;
                     row.files = manifest.files;
+                    row.metrics = manifest.metrics;
                     let secrets = manifest
                         .settings
                         .into_iter()

@@ -64,6 +64,8 @@ impl Metrics {
             named: Named::default(),
         };
         let m = &metrics;
+        // These write whole names; below the prefix they would have it twice.
+        registry.register_collector(Box::new(m.custom.clone()));
         registry.register_collector(Box::new(m.named.clone()));
         let registry = registry.sub_registry_with_prefix("witgate_plugin");
         registry.register(
@@ -128,7 +130,6 @@ impl Metrics {
             "Look-ups in the cache of compiled code",
             m.cache.clone(),
         );
-        registry.register_collector(Box::new(m.custom.clone()));
         metrics
     }
 

@@ -54,7 +54,7 @@ fn custom_metrics_carry_the_plugins_name_and_keep_their_bounds() {
     );
     let encoded = text(&registry);
     assert!(
-        encoded.contains(r#"witgate_plugin_custom_sent_total{plugin="sink",status="207"} 4"#),
+        encoded.contains("\nwitgate_plugin_custom_sent_total{plugin=\"sink\",status=\"207\"} 4"),
         "{encoded}"
     );
     assert!(
