@@ -37,7 +37,7 @@ use files::Files;
 use log::Log;
 use outgoing::Outgoing;
 use settings::Settings;
-use sign::Roles;
+use sign::{Roles, Tokens};
 
 /// What one configured plugin may touch.
 pub(crate) struct Context {
@@ -54,6 +54,7 @@ pub(crate) struct Context {
     /// How the names of its metrics may begin.
     metric_prefixes: Vec<String>,
     roles: Roles,
+    tokens: Tokens,
 }
 
 /// What the host gives to every plugin's context.
@@ -101,6 +102,7 @@ impl Context {
             named: around.named,
             metric_prefixes: manifest.metrics.clone(),
             roles: Roles::default(),
+            tokens: Tokens::default(),
             settings,
             name,
         })

@@ -19,6 +19,7 @@ mod reply;
 pub mod openai;
 
 mod bench_upstream;
+mod clouds;
 mod collector;
 mod datadog;
 mod langfuse;
@@ -32,6 +33,7 @@ mod metrics;
 mod raw;
 
 pub use bench_upstream::BenchUpstream;
+pub use clouds::{AZURE_ACCOUNT, AZURE_SECRET, fake_clouds, service_account};
 pub use collector::fake_collector;
 pub use datadog::fake_datadog;
 pub use gate::Gate;

@@ -51,3 +51,69 @@ impl Aws {
         sign::send_aws(&request.into_wire(), &signer).map(Response::from_wire)
     }
 }
+
+/// A service account of Google Cloud.
+pub struct Gcp<'a> {
+    /// The account's key file.
+    pub credentials: &'a Secret,
+    /// OAuth scope, such as `https://www.googleapis.com/auth/cloud-platform`.
+    pub scope: &'a str,
+}
+
+impl Gcp<'_> {
+    /// Sends a request with an access token of the account.
+    pub fn send(&self, request: Request<'_>) -> Result<Response, HttpError> {
+        let account = sign::GcpAccount {
+            credentials: self.credentials,
+            scope: self.scope.to_owned(),
+        };
+        sign::send_gcp(&request.into_wire(), &account).map(Response::from_wire)
+    }
+}
+
+/// An application of Microsoft Entra.
+pub struct AzureApp<'a> {
+    /// URL of the token service, such as `https://login.microsoftonline.com`.
+    pub authority: &'a str,
+    /// The tenant.
+    pub tenant_id: &'a str,
+    /// The application.
+    pub client_id: &'a str,
+    /// Its secret.
+    pub client_secret: &'a Secret,
+    /// OAuth scope, such as `https://storage.azure.com/.default`.
+    pub scope: &'a str,
+}
+
+impl AzureApp<'_> {
+    /// Sends a request with an access token of the application.
+    pub fn send(&self, request: Request<'_>) -> Result<Response, HttpError> {
+        let app = sign::AzureApp {
+            authority: self.authority.to_owned(),
+            tenant_id: self.tenant_id.to_owned(),
+            client_id: self.client_id.to_owned(),
+            client_secret: self.client_secret,
+            scope: self.scope.to_owned(),
+        };
+        sign::send_azure_app(&request.into_wire(), &app).map(Response::from_wire)
+    }
+}
+
+/// A storage account of Azure.
+pub struct AzureAccount<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// One of its keys.
+    pub key: &'a Secret,
+}
+
+impl AzureAccount<'_> {
+    /// Signs and sends a request, which has `x-ms-version`.
+    pub fn send(&self, request: Request<'_>) -> Result<Response, HttpError> {
+        let account = sign::AzureAccount {
+            name: self.name.to_owned(),
+            key: self.key,
+        };
+        sign::send_azure_account(&request.into_wire(), &account).map(Response::from_wire)
+    }
+}

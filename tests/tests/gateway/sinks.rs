@@ -10,6 +10,7 @@ mod generic_api;
 mod otel;
 mod prometheus;
 mod s3;
+mod signing;
 
 /// A gateway with further YAML, its builder to be shaped.
 async fn stage(more: &str, shape: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Stage {

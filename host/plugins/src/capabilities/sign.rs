@@ -3,8 +3,11 @@
 //! Signing and sending are one step. So what is signed is what is sent, and no signature or session
 //! token reaches the plugin.
 
+mod azure;
+mod gcp;
 mod role;
 mod sigv4;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -14,12 +17,14 @@ use sha2::{Digest, Sha256};
 use witgate_outbound::Body;
 use zeroize::Zeroizing;
 
+use super::Context;
 use super::http::{build, exchange};
 use super::state::State;
 use crate::bindings::witgate::host::http as wit_http;
 use crate::bindings::witgate::host::sign as wit;
 
 pub(crate) use role::Roles;
+pub(crate) use tokens::Tokens;
 
 /// What a request is signed with.
 #[derive(Clone)]
@@ -58,6 +63,71 @@ impl wit::Host for State {
         let sent = tokio::time::timeout(timeout, sending).await;
         Ok(sent.unwrap_or(Err(wit_http::HttpError::Timeout)))
     }
+
+    async fn send_gcp(
+        &mut self,
+        request: wit::Request,
+        account: wit::GcpAccount,
+    ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
+        let timeout = self.time_for(&request);
+        let credentials = self.table.get(&account.credentials)?.shared();
+        let context = self.context.clone();
+        let sending = async move {
+            let key = gcp::Account::read(&credentials)?;
+            let token = key.token(&context, &account.scope).await?;
+            send_with_token(&context, request, &token).await
+        };
+        let sent = tokio::time::timeout(timeout, sending).await;
+        Ok(sent.unwrap_or(Err(wit_http::HttpError::Timeout)))
+    }
+
+    async fn send_azure_app(
+        &mut self,
+        request: wit::Request,
+        app: wit::AzureApp,
+    ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
+        let timeout = self.time_for(&request);
+        let secret = self.table.get(&app.client_secret)?.shared();
+        let context = self.context.clone();
+        let sending = async move {
+            let token = azure::token(&context, &app, &secret).await?;
+            send_with_token(&context, request, &token).await
+        };
+        let sent = tokio::time::timeout(timeout, sending).await;
+        Ok(sent.unwrap_or(Err(wit_http::HttpError::Timeout)))
+    }
+
+    async fn send_azure_account(
+        &mut self,
+        request: wit::Request,
+        account: wit::AzureAccount,
+    ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
+        let timeout = self.time_for(&request);
+        let key = self.table.get(&account.key)?.shared();
+        let context = self.context.clone();
+        let sending = async move {
+            let body_bytes = request.body.len();
+            let mut request = build(request).map_err(wit_http::HttpError::Invalid)?;
+            let now = Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
+            put(&mut request, "x-ms-date", &now.to_string())?;
+            let authorization = azure::shared_key(&request, body_bytes, &account.name, &key)?;
+            put(&mut request, "authorization", &authorization)?;
+            exchange(&context, request, false).await
+        };
+        let sent = tokio::time::timeout(timeout, sending).await;
+        Ok(sent.unwrap_or(Err(wit_http::HttpError::Timeout)))
+    }
+}
+
+async fn send_with_token(
+    context: &Context,
+    request: wit::Request,
+    token: &str,
+) -> Result<wit::Response, wit::HttpError> {
+    let mut request = build(request).map_err(wit_http::HttpError::Invalid)?;
+    let bearer = Zeroizing::new(format!("Bearer {token}"));
+    put(&mut request, "authorization", &bearer)?;
+    exchange(context, request, false).await
 }
 
 impl State {

@@ -155,7 +155,8 @@ pub(super) fn escape(bytes: &[u8]) -> String {
     out
 }
 
-fn unescape(text: &str) -> Vec<u8> {
+/// With `%XX` as the bytes they stand for.
+pub(super) fn unescape(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
