@@ -10,8 +10,12 @@ const KEY: &str = "dd-api-key-secret-42";
 
 /// A gateway whose sink delivers at once.
 async fn datadog(vendor: &FakeVendor, list: &str, more: &str) -> Stage {
+    batching(vendor, list, more, "flush_interval: 0.05").await
+}
+
+async fn batching(vendor: &FakeVendor, list: &str, more: &str, batch: &str) -> Stage {
     let config = format!(
-        "litellm_settings:\n  {list}: [datadog]\n{more}callback_settings:\n  datadog: {{flush_interval: 0.05}}\n"
+        "litellm_settings:\n  {list}: [datadog]\n{more}callback_settings:\n  datadog: {{{batch}}}\n"
     );
     stage(&config, |gateway| account(gateway, vendor)).await
 }
@@ -129,7 +133,9 @@ async fn the_older_event_is_sent_when_asked_for() {
 #[tokio::test]
 async fn trouble_is_tried_again_and_each_log_arrives_once() {
     let vendor = fake_datadog(KEY).await;
-    let stage = datadog(&vendor, "success_callback", "").await;
+    // Only a full batch is sent, so that what is too large can be halved.
+    let batch = "flush_interval: 600, batch_size: 3";
+    let stage = batching(&vendor, "success_callback", "", batch).await;
     vendor
         .next(Reply::status(429, &[("retry-after", "1")], "slow down"))
         .next(Reply::status(500, &[], "broken"))

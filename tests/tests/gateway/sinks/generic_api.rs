@@ -40,12 +40,17 @@ async fn endpoint() -> FakeVendor {
     .await
 }
 
-/// With the configuration of a sink called `hook`.
+/// With the configuration of a sink called `hook`, which delivers at once.
 async fn hook(vendor: &FakeVendor, list: &str, more: &str) -> Stage {
+    hook_every("0.05", vendor, list, more).await
+}
+
+/// The same with this flush interval, seconds.
+async fn hook_every(interval: &str, vendor: &FakeVendor, list: &str, more: &str) -> Stage {
     let config = format!(
         "litellm_settings:\n  {list}: [hook]\n\
          callback_settings:\n  hook: {{callback_type: generic_api, endpoint: '{}/hook?v=1', \
-         headers: {{Authorization: os.environ/HOOK_SECRET, X-Tenant: 'a=b'}}, flush_interval: 0.05{more}}}\n",
+         headers: {{Authorization: os.environ/HOOK_SECRET, X-Tenant: 'a=b'}}, flush_interval: {interval}{more}}}\n",
         vendor.origin()
     );
     stage(&config, |gateway| gateway.env("HOOK_SECRET", SECRET)).await
@@ -182,8 +187,8 @@ async fn trouble_is_tried_again_and_a_refusal_is_final() {
 #[tokio::test]
 async fn what_is_too_large_is_sent_in_halves() {
     let vendor = endpoint().await;
-    let stage = hook(&vendor, "callbacks", ", batch_size: 4").await;
-    vendor.next(Reply::status(500, &[], "hold on"));
+    // Only a full batch is sent, so that there is something to halve.
+    let stage = hook_every("600", &vendor, "callbacks", ", batch_size: 4").await;
     vendor.next(Reply::status(413, &[], "too large"));
     for _ in 0..4 {
         stage.client.chat(&chat("gpt-4o")).await.ok();
@@ -196,6 +201,7 @@ async fn what_is_too_large_is_sent_in_halves() {
         .map(|event| event["id"].to_string())
         .collect();
     assert_eq!(ids.len(), 4, "each event once");
+    assert_eq!(vendor.requests().len(), 3, "all, then two halves");
 }
 
 #[tokio::test]
