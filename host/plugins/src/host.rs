@@ -255,6 +255,10 @@ impl Host {
             component.check_digest(pinned).map_err(fail)?;
         }
         component.check_kind(spec.kind).map_err(fail)?;
+        let spec = &match component.source {
+            Source::File(_) => spec.with_its_own_keys(),
+            Source::BuiltIn(_) | Source::Embedded(_) => spec.clone(),
+        };
         let fingerprint = fingerprint(spec, &component);
         if let Some(same) = previous.and_then(|registry| registry.entry(spec.kind, &spec.name))
             && same.fingerprint == fingerprint

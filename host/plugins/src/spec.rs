@@ -207,6 +207,17 @@ impl PluginSpec {
         }
     }
 
+    /// The same, but of the keys of `litellm_settings` only those that have the name in theirs by which the
+    /// configuration uses the plugin. A component that somebody brought must not read what is for another.
+    pub(crate) fn with_its_own_keys(&self) -> Self {
+        let words = |text: &str| format!("_{}_", text.replace('-', "_"));
+        let (all, name) = (self.shared.clone(), words(&self.name));
+        Self {
+            shared: Arc::new(move |key| words(key).contains(&name).then(|| all(key)).flatten()),
+            ..self.clone()
+        }
+    }
+
     /// What a failure means for the request.
     #[must_use]
     pub fn fail_policy(&self) -> FailPolicy {

@@ -43,6 +43,9 @@ pub struct Item<T = String> {
     pub content: T,
 }
 
+/// Sends items in one request.
+pub type Send<'a, T> = dyn FnMut(&[Item<T>]) -> Result<Response, HttpError> + 'a;
+
 /// What a request may hold.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -184,7 +187,7 @@ pub fn send_all<T: AsRef<[u8]>>(
     items: &[Item<T>],
     limits: Limits,
     fates: &mut Fates,
-    send: &mut dyn FnMut(&[Item<T>]) -> Result<Response, HttpError>,
+    send: &mut Send<'_, T>,
 ) -> Result<(), Error> {
     let mut rest = items;
     while !rest.is_empty() {
@@ -205,7 +208,7 @@ pub fn send_all<T: AsRef<[u8]>>(
 fn send_halving<T>(
     items: &[Item<T>],
     fates: &mut Fates,
-    send: &mut dyn FnMut(&[Item<T>]) -> Result<Response, HttpError>,
+    send: &mut Send<'_, T>,
 ) -> Result<Option<String>, Error> {
     const TOO_LARGE: u16 = 413;
     let mut waiting = vec![items];

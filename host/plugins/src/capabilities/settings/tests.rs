@@ -200,3 +200,26 @@ fn headers_are_an_object_or_text_and_each_value_is_a_secret_of_its_own() {
     let error = Settings::resolve(&manifest, &wrong).err().unwrap();
     assert!(error.reason.contains("name=value"), "{}", error.reason);
 }
+
+#[test]
+fn a_component_that_was_brought_reads_only_keys_with_its_name() {
+    let mut all = spec(json!({}), &[]);
+    all.shared = Arc::new(|key| Some(json!(key)));
+    let read = |name: &str, key: &str| {
+        let spec = PluginSpec {
+            name: name.to_owned(),
+            ..all.clone()
+        };
+        (spec.with_its_own_keys().shared)(key).is_some()
+    };
+    for (name, key, expected) in [
+        ("s3", "s3_callback_params", true),
+        ("my-sink", "my_sink_params", true),
+        ("prometheus", "custom_prometheus_tags", true),
+        ("sink", "s3_callback_params", false),
+        ("s", "s3_callback_params", false),
+        ("call", "s3_callback_params", false),
+    ] {
+        assert_eq!(read(name, key), expected, "{name} {key}");
+    }
+}
