@@ -82,10 +82,10 @@ $(TARGET)/release/witgate:
 	cargo build --release --locked -p witgate
 
 # The SDKs are pinned; a change of the pins installs them again.
-$(TARGET)/venv-sdk/ready: tests/sdk/python/requirements.txt
+$(TARGET)/venv-sdk/ready: tests/sdk/python/requirements.txt tests/vendors/requirements.txt
 	@tests/tools/setup.sh sdk
 	python3 -m venv --clear $(TARGET)/venv-sdk
-	$(TARGET)/venv-sdk/bin/pip install --quiet --disable-pip-version-check -r $<
+	$(TARGET)/venv-sdk/bin/pip install --quiet --disable-pip-version-check $(addprefix -r ,$^)
 	@touch $@
 
 tests/sdk/javascript/node_modules/.package-lock.json: tests/sdk/javascript/package-lock.json

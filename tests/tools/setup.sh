@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing on a Debian machine that has rustup's stable toolchain.
 #   setup.sh build   C compiler, a wasm toolchain for the plugins
-#   setup.sh sdk     Python with venv, Node.js with npm
+#   setup.sh sdk     Python with venv, Node.js with npm, Prometheus' promtool
 #   setup.sh bench   wrk, nginx, Python with venv
 # Does nothing when everything is there. What cannot be installed is an error, never a skip.
 set -euo pipefail
@@ -56,6 +56,7 @@ sdk)
     python3 -c 'import ensurepip, venv' 2>/dev/null || debian python3-venv
     need node nodejs
     need npm npm
+    need promtool prometheus
     ;;
 bench)
     need wrk wrk

@@ -9,6 +9,7 @@ wasmtime::component::bindgen!({
             import witgate:host/settings@0.1.0;
             import witgate:host/secrets@0.1.0;
             import witgate:host/http@0.1.0;
+            import witgate:host/sign@0.1.0;
             import witgate:host/clock@0.1.0;
             import witgate:host/random@0.1.0;
             import witgate:host/log@0.1.0;
@@ -21,6 +22,11 @@ wasmtime::component::bindgen!({
     world: "witgate:linked/imports",
     imports: {
         "witgate:host/http.send": async | trappable,
+        "witgate:host/http.send-with-secrets": async | trappable,
+        "witgate:host/sign.send-aws": async | trappable,
+        "witgate:host/sign.send-gcp": async | trappable,
+        "witgate:host/sign.send-azure-app": async | trappable,
+        "witgate:host/sign.send-azure-account": async | trappable,
         "witgate:host/files.append": async | trappable,
         default: trappable,
     },

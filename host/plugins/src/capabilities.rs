@@ -11,6 +11,7 @@ mod log;
 mod outgoing;
 mod secrets;
 mod settings;
+mod sign;
 mod small;
 mod state;
 mod wasi;
@@ -18,6 +19,7 @@ mod wasi;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde_json::Value;
 use wasmtime::component::{HasSelf, Linker};
 use witgate_outbound::TlsOptions;
 
@@ -25,7 +27,8 @@ pub use body::{BodyView, Text, View};
 pub use secrets::SecretHandle;
 pub(crate) use state::State;
 
-use crate::metrics::{Custom, PluginMetrics};
+use crate::manifest::setting_reference;
+use crate::metrics::{Custom, Named, PluginMetrics};
 use crate::registry::Description;
 use crate::spec::EnvLookup;
 use crate::{LoadError, Manifest, PluginSpec};
@@ -34,6 +37,7 @@ use files::Files;
 use log::Log;
 use outgoing::Outgoing;
 use settings::Settings;
+use sign::{Roles, Tokens};
 
 /// What one configured plugin may touch.
 pub(crate) struct Context {
@@ -46,6 +50,11 @@ pub(crate) struct Context {
     files: Files,
     pub(crate) log: Log,
     custom: Custom,
+    named: Named,
+    /// How the names of its metrics may begin.
+    metric_prefixes: Vec<String>,
+    roles: Roles,
+    tokens: Tokens,
 }
 
 /// What the host gives to every plugin's context.
@@ -53,6 +62,7 @@ pub(crate) struct Surroundings {
     pub(crate) tls: TlsOptions,
     pub(crate) metrics: Arc<PluginMetrics>,
     pub(crate) custom: Custom,
+    pub(crate) named: Named,
     /// HTTP exchanges at once, and bytes of a response.
     pub(crate) http: (usize, usize),
 }
@@ -89,9 +99,21 @@ impl Context {
             log: Log::new(name.clone(), settings.secret_values().cloned().collect()),
             metrics: around.metrics,
             custom: around.custom,
+            named: around.named,
+            metric_prefixes: manifest.metrics.clone(),
+            roles: Roles::default(),
+            tokens: Tokens::default(),
             settings,
             name,
         })
+    }
+
+    /// A number of the manifest, or of the setting that the manifest names in its place.
+    pub(crate) fn number(&self, value: &Value) -> Option<f64> {
+        match value.as_str().and_then(setting_reference) {
+            Some(name) => self.settings.get(name)?.parse().ok(),
+            None => value.as_f64(),
+        }
     }
 
     /// Writes the grants into a row of `witgate plugin list`.
@@ -101,6 +123,7 @@ impl Context {
         row.private.clone_from(&hosts.private);
         row.env = self.env.iter().cloned().collect();
         row.files = self.files.describe();
+        row.metrics.clone_from(&self.metric_prefixes);
         let secret = |name: &String| {
             let reveal = manifest.setting(name).is_some_and(|setting| setting.reveal);
             if reveal {

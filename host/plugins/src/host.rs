@@ -178,6 +178,7 @@ impl Host {
                     row.egress = manifest.egress;
                     row.env = manifest.env;
                     row.files = manifest.files;
+                    row.metrics = manifest.metrics;
                     let secrets = manifest
                         .settings
                         .into_iter()
@@ -256,6 +257,10 @@ impl Host {
             component.check_digest(pinned).map_err(fail)?;
         }
         component.check_kind(spec.kind).map_err(fail)?;
+        let spec = &match component.source {
+            Source::File(_) => spec.with_its_own_keys(),
+            Source::BuiltIn(_) | Source::Embedded(_) => spec.clone(),
+        };
         let fingerprint = fingerprint(spec, &component);
         if let Some(same) = previous.and_then(|registry| registry.entry(spec.kind, &spec.name))
             && same.fingerprint == fingerprint
@@ -290,6 +295,7 @@ impl Host {
             tls: self.options.tls.clone(),
             metrics: Arc::new(self.metrics.plugin(&spec.name, B::FUNCTIONS)),
             custom: self.metrics.custom.clone(),
+            named: self.metrics.named.clone(),
             http: (bounds.http_concurrency, bounds.http_response),
         };
         let context = Context::new(&loaded.manifest, spec, around)?;
@@ -378,10 +384,15 @@ fn fingerprint(spec: &PluginSpec, component: &component::Loaded) -> [u8; 32] {
     let settings = manifest
         .settings
         .iter()
-        .filter_map(|setting| setting.env.as_ref());
+        .flat_map(|setting| setting.env.iter().chain(&setting.env_also));
     let env: Vec<_> = settings
         .chain(&manifest.env)
         .map(|name| (name, (spec.env)(name)))
+        .collect();
+    let keys = manifest.settings.iter().filter_map(|s| s.config.as_ref());
+    let shared: Vec<_> = keys
+        .chain(&manifest.params)
+        .map(|key| (key, (spec.shared)(key)))
         .collect();
     let everything = format!(
         "{:?}",
@@ -389,6 +400,7 @@ fn fingerprint(spec: &PluginSpec, component: &component::Loaded) -> [u8; 32] {
             &component.digest,
             &spec.settings,
             env,
+            shared,
             &spec.grants,
             &spec.limits,
             &spec.recycle,

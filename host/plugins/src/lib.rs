@@ -43,8 +43,10 @@ pub use kinds::guardrail::{
     Block, Call, Edit, Finding, Guardrail, Phase, Principal, StreamGuard, StreamVerdict, Verdict,
 };
 pub use kinds::log_sink::{Event, EventKind, LogSink, Outcome};
-pub use manifest::{Manifest, ManifestError, ManifestLimits, Setting, SettingKind};
+pub use manifest::{Manifest, ManifestBatch, ManifestError, ManifestLimits, Setting, SettingKind};
 pub use metrics::Metrics;
 pub use registry::{Description, Handle, Registry};
 pub use source::{Source, Sources};
-pub use spec::{EnvLookup, FailPolicy, Grants, Isolation, Kind, Limits, PluginSpec, Recycle};
+pub use spec::{
+    ConfigLookup, EnvLookup, FailPolicy, Grants, Isolation, Kind, Limits, PluginSpec, Recycle,
+};

@@ -31,11 +31,17 @@ pub struct Manifest {
     /// SPDX expression.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub license: String,
+    /// Further names that configurations refer to it by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
     /// Its settings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub settings: Vec<Setting>,
-    /// Hosts it wants to call: rules such as `https://*.example.com`, or `{setting}` for the origin of
-    /// the URL in that setting.
+    /// Keys of `litellm_settings` whose members are settings of this plugin.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub params: Vec<String>,
+    /// Hosts it wants to call: rules such as `https://*.example.com`, `{setting}` for the origin of the
+    /// URL in that setting, or rules with settings as parts of the host, `https://logs.{site}`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub egress: Vec<String>,
     /// Environment variables it wants to read itself.
@@ -44,12 +50,18 @@ pub struct Manifest {
     /// Names of the files it wants to append to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
+    /// How the names of metrics begin that it shows under exact names, each ending in `_`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<String>,
     /// What it expects to need.
     #[serde(default)]
     pub limits: ManifestLimits,
-    /// Log sinks: the events it wants, `success` and `failure`.
+    /// Log sinks: the events it wants, `success`, `failure` and `proxy_failure`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<String>,
+    /// Log sinks: how its events are batched.
+    #[serde(default, skip_serializing_if = "ManifestBatch::is_empty")]
+    pub batch: ManifestBatch,
     /// Guardrails: when it can run, `pre_call`, `during_call`, `post_call`, `streaming`, `logging_only`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<String>,
@@ -67,6 +79,12 @@ pub struct Setting {
     /// Environment variable that gives the value when the configuration does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<String>,
+    /// Variables that are asked after `env`, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env_also: Vec<String>,
+    /// Key of `litellm_settings` that gives the value when the plugin's own settings do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
     /// Value when neither gives one. A secret has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
@@ -96,6 +114,24 @@ pub enum SettingKind {
     Boolean,
     Object,
     List,
+    /// Names and values of HTTP headers: an object of strings, or the text `name=value,name=value`.
+    Headers,
+    /// The same, with `%20` and its like in the text, as OpenTelemetry's variables have it.
+    #[serde(rename = "encoded-headers")]
+    EncodedHeaders,
+}
+
+/// How the events of a log sink are batched, when the operator says nothing: each a number, or the
+/// setting that has it, `"{setting}"`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ManifestBatch {
+    /// Most events in a delivery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Value>,
+    /// Longest time that an event waits for others, seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flush_interval_s: Option<Value>,
 }
 
 /// What a plugin expects to need; the operator's limits win.
@@ -177,8 +213,10 @@ impl Manifest {
             if !seen.insert(name.as_str()) {
                 return wrong(format!("the setting {name:?} is declared twice"));
             }
-            if setting.secret && setting.kind != SettingKind::String {
-                return wrong(format!("the secret setting {name:?} must be a string"));
+            if setting.secret && !setting.kind.can_be_secret() {
+                return wrong(format!(
+                    "the secret setting {name:?} must be a string or headers"
+                ));
             }
             if setting.secret && setting.default.is_some() {
                 return wrong(format!(
@@ -201,18 +239,51 @@ impl Manifest {
             }
         }
         for rule in &self.egress {
-            match setting_reference(rule) {
-                Some(name) if self.setting(name).is_none() => {
-                    return wrong(format!(
-                        "egress {rule:?} refers to a setting that is not declared"
-                    ));
-                }
-                Some(_) => {}
-                None => {
-                    if let Err(error) = rule.parse::<witgate_outbound::HostRule>() {
-                        return wrong(format!("egress: {error}"));
-                    }
-                }
+            if setting_reference(rule).is_some_and(|name| self.setting(name).is_some()) {
+                continue;
+            }
+            // A number for a port, a name for anything else.
+            let filled = fill_in(rule, |name| {
+                let numeric = self.setting(name)?.kind == SettingKind::Integer;
+                Some(if numeric { "1" } else { "x" }.to_owned())
+            });
+            let Some(filled) = filled else {
+                return wrong(format!(
+                    "egress {rule:?} refers to a setting that is not declared"
+                ));
+            };
+            if let Err(error) = filled.parse::<witgate_outbound::HostRule>() {
+                return wrong(format!("egress: {error}"));
+            }
+        }
+        for prefix in &self.metrics {
+            let good = prefix.len() > 1
+                && prefix.ends_with('_')
+                && prefix.starts_with(|c: char| c.is_ascii_lowercase())
+                && prefix
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+            if !good || OWN_METRICS.iter().any(|own| prefix.starts_with(own)) {
+                return wrong(format!(
+                    "metrics {prefix:?}: a prefix is lower-case letters, digits and `_`, ends in `_`, and is not one of the gateway's own ({})",
+                    OWN_METRICS.join(", ")
+                ));
+            }
+        }
+        for (what, value) in self.batch.members() {
+            let known = value.as_f64().is_some_and(|number| number > 0.0)
+                || value
+                    .as_str()
+                    .and_then(setting_reference)
+                    .is_some_and(|name| {
+                        self.setting(name).is_some_and(|setting| {
+                            matches!(setting.kind, SettingKind::Integer | SettingKind::Number)
+                        })
+                    });
+            if !known {
+                return wrong(format!(
+                    "batch.{what} is {value}; it must be a number above 0, or \"{{setting}}\" with a number in it"
+                ));
             }
         }
         Ok(())
@@ -236,7 +307,16 @@ impl SettingKind {
             Self::Boolean => value.is_boolean(),
             Self::Object => value.is_object(),
             Self::List => value.is_array(),
+            Self::Headers | Self::EncodedHeaders => value
+                .as_object()
+                .is_some_and(|headers| headers.values().all(Value::is_string)),
         }
+    }
+
+    /// Whether the host can keep a value of this type and hand out a handle.
+    #[must_use]
+    pub const fn can_be_secret(self) -> bool {
+        matches!(self, Self::String | Self::Headers | Self::EncodedHeaders)
     }
 
     /// The type in a sentence.
@@ -248,6 +328,9 @@ impl SettingKind {
             Self::Boolean => "true or false",
             Self::Object => "an object",
             Self::List => "a list",
+            Self::Headers | Self::EncodedHeaders => {
+                "headers: an object of strings, or `name=value,name=value`"
+            }
         }
     }
 
@@ -268,6 +351,41 @@ impl SettingKind {
 pub(crate) fn setting_reference(rule: &str) -> Option<&str> {
     rule.strip_prefix('{')?.strip_suffix('}')
 }
+
+/// A rule with its `{setting}`s replaced by what `value` says; `None` when one has no value.
+pub(crate) fn fill_in(rule: &str, value: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let mut filled = String::with_capacity(rule.len());
+    let mut rest = rule;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}')?;
+        filled.push_str(before);
+        filled.push_str(&value(name)?);
+        rest = after;
+    }
+    filled.push_str(rest);
+    Some(filled)
+}
+
+impl ManifestBatch {
+    /// Whether it says nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members().next().is_none()
+    }
+
+    fn members(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        let members = [
+            ("size", &self.size),
+            ("flush_interval_s", &self.flush_interval_s),
+        ];
+        members
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.as_ref()?)))
+    }
+}
+
+/// Prefixes of metrics that no plugin may use.
+const OWN_METRICS: [&str; 3] = ["witgate_", "process_", "go_"];
 
 const fn format_version() -> u32 {
     1

@@ -1,6 +1,7 @@
 //! What `/metrics` says about plugins. Handles are made once per plugin: a call hashes no label.
 
 mod custom;
+mod named;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 pub(crate) use custom::{Custom, CustomKind};
+pub(crate) use named::{Definition, Named, NamedKind};
 
 use crate::error::{Outcome, TrapKind};
 
@@ -36,6 +38,7 @@ pub struct Metrics {
     compile_seconds: Family<ComponentLabels, Histogram, Buckets>,
     cache: Family<ResultLabels, Counter>,
     pub(crate) custom: Custom,
+    pub(crate) named: Named,
 }
 
 impl Metrics {
@@ -58,8 +61,12 @@ impl Metrics {
             compile_seconds: Family::new_with_constructor(Buckets(&COMPILE_SECONDS)),
             cache: Family::default(),
             custom: Custom::default(),
+            named: Named::default(),
         };
         let m = &metrics;
+        // These write whole names; below the prefix they would have it twice.
+        registry.register_collector(Box::new(m.custom.clone()));
+        registry.register_collector(Box::new(m.named.clone()));
         let registry = registry.sub_registry_with_prefix("witgate_plugin");
         registry.register(
             "calls",
@@ -123,7 +130,6 @@ impl Metrics {
             "Look-ups in the cache of compiled code",
             m.cache.clone(),
         );
-        registry.register_collector(Box::new(m.custom.clone()));
         metrics
     }
 
@@ -232,6 +238,13 @@ impl PluginMetrics {
         self.count(&self.families.denials, kind);
     }
 
+    /// The same, this many times.
+    pub(crate) fn denied_often(&self, kind: &'static str, times: u64) {
+        if times > 0 {
+            self.kind(&self.families.denials, kind).inc_by(times);
+        }
+    }
+
     pub(crate) fn recycled(&self, reason: &'static str) {
         let labels = ReasonLabels {
             plugin: self.plugin.clone(),
@@ -248,11 +261,14 @@ impl PluginMetrics {
     }
 
     fn count(&self, family: &Family<KindLabels, Counter>, kind: &'static str) {
-        let labels = KindLabels {
+        self.kind(family, kind).inc();
+    }
+
+    fn kind(&self, family: &Family<KindLabels, Counter>, kind: &'static str) -> Counter {
+        family.get_or_create_owned(&KindLabels {
             plugin: self.plugin.clone(),
             kind,
-        };
-        family.get_or_create(&labels).inc();
+        })
     }
 }
 

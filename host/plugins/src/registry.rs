@@ -50,6 +50,8 @@ pub struct Description {
     pub secrets: Vec<String>,
     /// Files it may append to.
     pub files: Vec<String>,
+    /// Prefixes of metrics that it shows under exact names.
+    pub metrics: Vec<String>,
     /// `ready`, or what is wrong.
     pub state: String,
 }

@@ -84,6 +84,9 @@ impl Sources {
         if let Some(source) = self.find_built_in(component, &mut tried) {
             return Ok(source);
         }
+        if let Some(source) = self.find_alias(component) {
+            return Ok(source);
+        }
         if let Some(directory) = &self.config_dir {
             for relative in beside(component) {
                 let path = directory.join(relative);
@@ -117,6 +120,20 @@ impl Sources {
             );
         }
         Some(Source::BuiltIn(directory.join(format!("{}.wasm", name?))))
+    }
+
+    /// A built-in component whose manifest gives it this further name. Reads manifests, and only when no
+    /// component has the name itself.
+    fn find_alias(&self, component: &str) -> Option<Source> {
+        let wanted = canonical(component);
+        self.built_in().into_iter().find_map(|name| {
+            let source = self.find_built_in(&name, &mut Vec::new())?;
+            let (manifest, ..) = source.examine().ok()?;
+            let mut aliases = manifest.aliases.iter();
+            aliases
+                .any(|alias| canonical(alias) == wanted)
+                .then_some(source)
+        })
     }
 
     fn not_found(&self, component: &str, tried: &[String]) -> String {

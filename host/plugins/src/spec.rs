@@ -12,6 +12,9 @@ use serde_json::{Map, Value};
 /// Looks up an environment variable of the gateway.
 pub type EnvLookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
+/// Looks up a key of `litellm_settings` that belongs to plugins.
+pub type ConfigLookup = Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>;
+
 /// What a plugin does. A component is of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -37,6 +40,8 @@ pub struct PluginSpec {
     pub settings: Map<String, Value>,
     /// The environment: settings fall back to it, and granted variables are read from it.
     pub env: EnvLookup,
+    /// Keys of `litellm_settings` that its manifest may refer to; they may hold secrets.
+    pub shared: ConfigLookup,
     /// What it may touch.
     pub grants: Grants,
     /// What it may use.
@@ -192,12 +197,24 @@ impl PluginSpec {
             kind,
             settings: Map::new(),
             env,
+            shared: Arc::new(|_| None),
             grants: Grants::default(),
             limits: Limits::default(),
             recycle: Recycle::default(),
             isolation: Isolation::default(),
             fail: None,
             digest: None,
+        }
+    }
+
+    /// The same, but of the keys of `litellm_settings` only those that have the name in theirs by which the
+    /// configuration uses the plugin. A component that somebody brought must not read what is for another.
+    pub(crate) fn with_its_own_keys(&self) -> Self {
+        let words = |text: &str| format!("_{}_", text.replace('-', "_"));
+        let (all, name) = (self.shared.clone(), words(&self.name));
+        Self {
+            shared: Arc::new(move |key| words(key).contains(&name).then(|| all(key)).flatten()),
+            ..self.clone()
         }
     }
 

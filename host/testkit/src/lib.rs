@@ -19,15 +19,23 @@ mod reply;
 pub mod openai;
 
 mod bench_upstream;
+mod clouds;
+mod collector;
+mod datadog;
 mod langfuse;
 mod recorder;
+mod s3;
 mod upstream;
+mod vendor;
 
 mod gateway;
 mod metrics;
 mod raw;
 
 pub use bench_upstream::BenchUpstream;
+pub use clouds::{AZURE_ACCOUNT, AZURE_SECRET, fake_clouds, service_account};
+pub use collector::fake_collector;
+pub use datadog::fake_datadog;
 pub use gate::Gate;
 pub use gateway::{
     Gateway, GatewayBuilder, Refusal, Signal, SpendRow, fixture_dir, plugin_dir, workspace_root,
@@ -39,4 +47,6 @@ pub use metrics::Metrics;
 pub use raw::{RawConnection, RawResponse};
 pub use recorder::{FakeOtlp, Recorder};
 pub use reply::Reply;
+pub use s3::{S3Key, fake_s3};
 pub use upstream::{Departure, FakeUpstream};
+pub use vendor::{FakeVendor, Judgement};

@@ -55,8 +55,8 @@ pub enum ComponentError {
     },
 }
 
-const HOST: [&str; 9] = [
-    "settings", "secrets", "http", "clock", "random", "log", "metrics", "files", "body",
+const HOST: [&str; 10] = [
+    "settings", "secrets", "http", "sign", "clock", "random", "log", "metrics", "files", "body",
 ];
 
 /// WASI 0.2 packages that the host links, if only to refuse: the standard libraries of some languages

@@ -114,11 +114,13 @@ fn write_manifest(f: &mut fmt::Formatter<'_>, manifest: &Manifest) -> fmt::Resul
     if !manifest.license.is_empty() {
         writeln!(f, "  license    {}", manifest.license)?;
     }
+    write_list(f, "aliases", &manifest.aliases)?;
     write_list(f, "events", &manifest.events)?;
     write_list(f, "phases", &manifest.phases)?;
     write_list(f, "egress", &manifest.egress)?;
     write_list(f, "env", &manifest.env)?;
     write_list(f, "files", &manifest.files)?;
+    write_list(f, "metrics", &manifest.metrics)?;
     let limits = [
         ("memory", manifest.limits.memory_mb.map(u64::from), "MiB"),
         ("cpu", manifest.limits.cpu_ms, "ms"),
@@ -145,7 +147,7 @@ fn describe(setting: &Setting) -> String {
             text.push_str(word);
         }
     }
-    if let Some(env) = &setting.env {
+    for env in setting.env.iter().chain(&setting.env_also) {
         text.push_str(&format!(", env {env}"));
     }
     if let Some(default) = &setting.default {

@@ -9,7 +9,7 @@ mod check;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use witgate_plugins::{Kind, Manifest, ManifestLimits, Setting};
+use witgate_plugins::{Kind, Manifest, ManifestBatch, ManifestLimits, Setting};
 
 /// Version of the manifest's format that this toolkit writes.
 const FORMAT: u32 = 1;
@@ -163,12 +163,16 @@ impl Source {
                 .license
                 .or_else(|| package.license.clone())
                 .unwrap_or_default(),
+            aliases: plugin.aliases,
             settings: plugin.settings,
+            params: plugin.params,
             egress: plugin.egress,
             env: plugin.env,
             files: plugin.files,
+            metrics: plugin.metrics,
             limits: plugin.limits,
             events: plugin.events,
+            batch: plugin.batch,
             phases: plugin.phases,
         }
     }
@@ -226,13 +230,21 @@ struct PluginToml {
     license: Option<String>,
     wasm: Option<PathBuf>,
     #[serde(default)]
+    aliases: Vec<String>,
+    #[serde(default)]
+    params: Vec<String>,
+    #[serde(default)]
     egress: Vec<String>,
     #[serde(default)]
     env: Vec<String>,
     #[serde(default)]
     files: Vec<String>,
     #[serde(default)]
+    metrics: Vec<String>,
+    #[serde(default)]
     events: Vec<String>,
+    #[serde(default)]
+    batch: ManifestBatch,
     #[serde(default)]
     phases: Vec<String>,
     #[serde(default)]

@@ -13,6 +13,7 @@ pub mod host {
                 import witgate:host/settings@0.1.0;
                 import witgate:host/secrets@0.1.0;
                 import witgate:host/http@0.1.0;
+                import witgate:host/sign@0.1.0;
                 import witgate:host/clock@0.1.0;
                 import witgate:host/random@0.1.0;
                 import witgate:host/log@0.1.0;
@@ -37,6 +38,7 @@ pub mod log_sink {
             "witgate:host/settings@0.1.0": crate::bindings::host::witgate::host::settings,
             "witgate:host/secrets@0.1.0": crate::bindings::host::witgate::host::secrets,
             "witgate:host/http@0.1.0": crate::bindings::host::witgate::host::http,
+            "witgate:host/sign@0.1.0": crate::bindings::host::witgate::host::sign,
             "witgate:host/clock@0.1.0": crate::bindings::host::witgate::host::clock,
             "witgate:host/random@0.1.0": crate::bindings::host::witgate::host::random,
             "witgate:host/log@0.1.0": crate::bindings::host::witgate::host::log,

@@ -20,9 +20,56 @@ pub fn base64(bytes: &[u8]) -> String {
     out
 }
 
+/// A path of a URL, each segment with everything but RFC 3986's unreserved characters as `%XX`.
+pub fn url_path(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+                out.push(char::from(byte));
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// MD5 of the bytes: 16 bytes that depend on nothing else, for ids. Not for secrets.
+#[cfg(feature = "md5")]
+pub fn md5(bytes: &[u8]) -> [u8; 16] {
+    use md5::Digest as _;
+
+    md5::Md5::digest(bytes).into()
+}
+
+/// The value of the header `content-md5`: what some services want as a checksum.
+#[cfg(feature = "md5")]
+pub fn content_md5(bytes: &[u8]) -> String {
+    base64(&md5(bytes))
+}
+
+/// The bytes compressed with gzip (RFC 1952), at a level that is worth its time in a sandbox.
+#[cfg(feature = "gzip")]
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+
+    let mut encoder = flate2::write::GzEncoder::new(
+        Vec::with_capacity(bytes.len() / 4),
+        flate2::Compression::fast(),
+    );
+    // Writing to memory does not fail.
+    let _ = encoder.write_all(bytes);
+    encoder.finish().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::base64;
+    use super::{base64, url_path};
+
+    #[test]
+    fn a_path_keeps_its_slashes() {
+        assert_eq!(url_path("a b/é:+~.json"), "a%20b/%C3%A9%3A%2B~.json");
+    }
 
     #[test]
     fn the_vectors_of_the_standard() {

@@ -93,6 +93,20 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Lets the host add headers whose whole values are secrets, as [`secrets::headers`](crate::secrets::headers) gives
+    /// them. They take the place of other authentication, and of headers of the same names; redirects are not followed.
+    pub fn send_with(self, headers: &[(String, Secret)]) -> Result<Response, HttpError> {
+        let headers: Vec<(String, &Secret)> = headers
+            .iter()
+            .map(|(name, secret)| (name.clone(), secret))
+            .collect();
+        http::send_with_secrets(&self.wire, &headers).map(Response)
+    }
+
+    pub(crate) fn into_wire(self) -> http::Request {
+        self.wire
+    }
+
     /// Sends the request and waits for the whole response, whatever its status.
     pub fn send(self) -> Result<Response, HttpError> {
         http::send(&self.wire, self.auth.as_ref()).map(Response)
@@ -111,6 +125,10 @@ impl Response {
             headers,
             body,
         })
+    }
+
+    pub(crate) fn from_wire(wire: http::Response) -> Self {
+        Self(wire)
     }
 
     /// The status code.

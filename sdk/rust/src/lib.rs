@@ -44,14 +44,17 @@ pub mod guardrail;
 pub mod log_sink;
 
 pub mod clock;
+pub mod delivery;
 pub mod encode;
 pub mod files;
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod otlp;
 pub mod random;
 pub mod secrets;
 pub mod settings;
+pub mod sign;
 pub mod time;
 
 #[doc(hidden)]

@@ -16,3 +16,9 @@ pub fn get(name: &str) -> Result<Option<Secret>, Error> {
 pub fn require(name: &str) -> Result<Secret, Error> {
     get(name)?.ok_or_else(|| Error::InvalidSettings(format!("`{name}` is not set")))
 }
+
+/// The HTTP headers in the secret setting of this name, which the manifest declares with the type `headers`: names as
+/// they were written, and handles. Give them to [`Request::send_with`](crate::http::Request::send_with).
+pub fn headers(name: &str) -> Result<Vec<(String, Secret)>, Error> {
+    secrets::headers(name).map_err(Error::Denied)
+}

@@ -26,6 +26,7 @@ mod examples;
 mod guardrails;
 mod hostile;
 mod log_sinks;
+mod sinks;
 
 mod sdk;
 

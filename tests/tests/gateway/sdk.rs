@@ -4,14 +4,13 @@
 //! are pinned and installed by `make test`; where they are missing the test fails, it is never
 //! skipped.
 
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::process::Command;
 use witgate_testkit::{FakeUpstream, Gateway, Reply, openai, workspace_root};
 
-use crate::support::{MASTER_KEY, Stage, base_config};
+use crate::support::{MASTER_KEY, Stage, base_config, venv};
 
 /// Models whose answers the scripts expect; every other model answers normally.
 fn scenarios(upstream: &FakeUpstream) {
@@ -105,13 +104,7 @@ async fn run(mut command: Command) {
 }
 
 async fn python(script: &str) {
-    let own = std::env::current_exe().expect("a test knows its own path");
-    let target: PathBuf = own
-        .ancestors()
-        .nth(3)
-        .expect("a test lies in a target folder")
-        .to_owned();
-    let mut command = Command::new(target.join("venv-sdk/bin/python"));
+    let mut command = Command::new(venv("python"));
     command
         .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", script])
         .env("PYTHONDONTWRITEBYTECODE", "1")

@@ -1,5 +1,6 @@
 //! What every scenario needs: a gateway in front of a fake upstream, and a client of it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -82,6 +83,14 @@ pub fn chat_stream(model: &str) -> Value {
     let mut body = chat(model);
     body["stream"] = json!(true);
     body
+}
+
+/// A program of the virtual environment that `make test` installs, such as `python`.
+pub fn venv(program: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a test knows its own path");
+    let target = own.ancestors().nth(3);
+    let target = target.expect("a test lies in a target folder");
+    target.join("venv-sdk/bin").join(program)
 }
 
 /// Repeats a look at the outside world until it gives a value; for what can only be polled.

@@ -164,6 +164,7 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
             .unwrap_or_default(),
     };
     let dynamic = dynamic(&x);
+    let (traceparent, tracestate) = trace(gateway, &x);
     let request = Request {
         method: match &x.arrival.method {
             &http::Method::POST => Cow::Borrowed("POST"),
@@ -212,11 +213,24 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
         tags: x.tags,
         guardrails: x.guardrails,
         applied_guardrails: x.applied_guardrails,
+        traceparent,
+        tracestate,
         dynamic: dynamic.into(),
         redaction,
         audience,
         ..Completed::default()
     }
+}
+
+/// Trace context as upstreams got it: of our own span, else the caller's.
+fn trace(gateway: &Gateway, x: &Exchange) -> (Option<String>, Option<String>) {
+    let mut own = http::HeaderMap::new();
+    gateway.trace.inject(&x.span, &mut own);
+    let header = |name: &str| match own.get(name) {
+        Some(value) => value.to_str().ok().map(str::to_owned),
+        None => x.header(name).map(str::to_owned),
+    };
+    (header("traceparent"), header("tracestate"))
 }
 
 /// Parameters for sinks that the body carries (LiteLLM's `StandardCallbackDynamicParams`), by their

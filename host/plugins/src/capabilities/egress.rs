@@ -10,7 +10,7 @@ use url::Url;
 use witgate_outbound::{AddressClass, HostOrCidr, HostRule, Policy};
 
 use super::settings::Settings;
-use crate::manifest::setting_reference;
+use crate::manifest::{fill_in, setting_reference};
 use crate::{LoadError, Manifest, PluginSpec};
 
 /// The hosts of one plugin.
@@ -39,9 +39,21 @@ pub(crate) fn hosts(
     let mut private: Vec<String> = Vec::new();
     for rule in &manifest.egress {
         let Some(name) = setting_reference(rule) else {
-            let rule: HostRule = rule
+            // Parts of the host may be settings; without their values there is nothing to call.
+            let Some(filled) = fill_in(rule, |name| settings.get(name).filter(|t| !t.is_empty()))
+            else {
+                continue;
+            };
+            let by_operator = whole_host(rule).is_some_and(|name| settings.is_by_operator(name));
+            let rule: HostRule = filled
                 .parse()
                 .map_err(|error| fail(format!("egress: {error}")))?;
+            if by_operator {
+                let rule = rule.to_string();
+                private.extend(inside(Parts::of(&rule).host.trim_matches(['[', ']'])));
+                allow.push(rule);
+                continue;
+            }
             allow.extend(granted(&rule.to_string(), spec)?);
             continue;
         };
@@ -99,6 +111,13 @@ pub(crate) fn hosts(
         private,
         policy: Arc::new(policy),
     })
+}
+
+/// The setting that is the whole host of a rule, `http://{host}:{port}`.
+fn whole_host(rule: &str) -> Option<&str> {
+    let (_, rest) = rule.split_once("://").unwrap_or(("https", rule));
+    let (name, after) = rest.strip_prefix('{')?.split_once('}')?;
+    (after.is_empty() || after.starts_with(':')).then_some(name)
 }
 
 /// The parts of a wish that the operator grants: all of it when nothing is said.

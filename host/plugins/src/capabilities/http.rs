@@ -35,11 +35,7 @@ impl wit::Host for State {
         request: wit::Request,
         auth: Option<wit::Auth>,
     ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
-        let left = self.call.deadline.saturating_duration_since(Instant::now());
-        let asked = request
-            .timeout_ms
-            .map(|ms| Duration::from_millis(ms.into()));
-        let timeout = asked.map_or(left, |asked| asked.min(left));
+        let timeout = self.time_for(&request);
         let (request, follow) = match self.http_request(request, auth)? {
             Ok(ready) => ready,
             Err(reason) => return Ok(Err(wit::HttpError::Invalid(reason))),
@@ -47,9 +43,51 @@ impl wit::Host for State {
         let exchange = tokio::time::timeout(timeout, exchange(&self.context, request, follow));
         Ok(exchange.await.unwrap_or(Err(wit::HttpError::Timeout)))
     }
+
+    async fn send_with_secrets(
+        &mut self,
+        request: wit::Request,
+        headers: Vec<(String, Resource<SecretHandle>)>,
+    ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
+        let timeout = self.time_for(&request);
+        let mut request = match build(request) {
+            Ok(request) => request,
+            Err(reason) => return Ok(Err(wit::HttpError::Invalid(reason))),
+        };
+        for (name, secret) in headers {
+            let secret = self.secret(&secret)?;
+            if let Err(reason) = add_secret(&mut request, &name, secret) {
+                return Ok(Err(wit::HttpError::Invalid(reason)));
+            }
+        }
+        let exchange = tokio::time::timeout(timeout, exchange(&self.context, request, false));
+        Ok(exchange.await.unwrap_or(Err(wit::HttpError::Timeout)))
+    }
+}
+
+/// Adds a header that carries a secret as its whole value.
+fn add_secret(request: &mut Request<Body>, name: &str, secret: &str) -> Result<(), String> {
+    let name = HeaderName::try_from(name)
+        .ok()
+        .filter(|name| !FRAMING.contains(name))
+        .ok_or_else(|| format!("{name:?} cannot carry a secret"))?;
+    let mut value = HeaderValue::try_from(secret)
+        .map_err(|_| format!("the secret has characters that the header {name} cannot carry"))?;
+    value.set_sensitive(true);
+    request.headers_mut().insert(name, value);
+    Ok(())
 }
 
 impl State {
+    /// How long the request may take: what it asks for, but no longer than the call has left.
+    pub(super) fn time_for(&self, request: &wit::Request) -> Duration {
+        let left = self.call.deadline.saturating_duration_since(Instant::now());
+        let asked = request
+            .timeout_ms
+            .map(|ms| Duration::from_millis(ms.into()));
+        asked.map_or(left, |asked| asked.min(left))
+    }
+
     /// The request as the client wants it, and whether its redirects may be followed.
     fn http_request(
         &self,
@@ -91,12 +129,13 @@ impl State {
         Ok(Ok((request, follow)))
     }
 
-    fn secret(&self, handle: &Resource<SecretHandle>) -> wasmtime::Result<&str> {
+    pub(super) fn secret(&self, handle: &Resource<SecretHandle>) -> wasmtime::Result<&str> {
         Ok(self.table.get(handle)?.value())
     }
 }
 
-async fn exchange(
+/// One exchange in one of the plugin's slots, the response read to its end.
+pub(super) async fn exchange(
     context: &Context,
     request: Request<Body>,
     follow: bool,
@@ -128,7 +167,8 @@ async fn exchange(
     })
 }
 
-fn build(from: wit::Request) -> Result<Request<Body>, String> {
+/// The request as the client wants it.
+pub(super) fn build(from: wit::Request) -> Result<Request<Body>, String> {
     let method = Method::from_bytes(from.method.as_bytes())
         .map_err(|_| format!("{:?} is not a method", from.method))?;
     if method == Method::CONNECT {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use wasmtime::component::Resource;
 use zeroize::Zeroizing;
 
+use super::Context;
+use super::settings::Secret;
 use super::state::State;
 use crate::bindings::witgate::host::secrets as wit;
 
@@ -16,8 +18,20 @@ pub struct SecretHandle {
 }
 
 impl SecretHandle {
+    fn new(name: String, secret: &Secret) -> Self {
+        Self {
+            name,
+            value: secret.value.clone(),
+            reveal: secret.reveal,
+        }
+    }
+
     pub(crate) fn value(&self) -> &str {
         &self.value
+    }
+
+    pub(super) fn shared(&self) -> Arc<Zeroizing<String>> {
+        self.value.clone()
     }
 }
 
@@ -28,22 +42,38 @@ impl wit::Host for State {
     ) -> wasmtime::Result<Result<Option<Resource<SecretHandle>>, String>> {
         let context = self.context.clone();
         let Some(secret) = context.settings.secret(&name) else {
-            context.metrics.denied("secret");
-            return Ok(Err(format!(
-                "the secret {name:?} is not granted: the plugin's manifest must declare it as a secret setting, and `plugins.{}.grants.secrets`, when given, must list it",
-                context.name
-            )));
+            return Ok(Err(denied(&context, &name)));
         };
         let Some(secret) = secret else {
             return Ok(Ok(None));
         };
-        let handle = SecretHandle {
-            name,
-            value: secret.value.clone(),
-            reveal: secret.reveal,
-        };
+        let handle = SecretHandle::new(name, secret);
         Ok(Ok(Some(self.table.push(handle)?)))
     }
+
+    fn headers(
+        &mut self,
+        name: String,
+    ) -> wasmtime::Result<Result<Vec<(String, Resource<SecretHandle>)>, String>> {
+        let context = self.context.clone();
+        if context.settings.secret(&name).is_none() {
+            return Ok(Err(denied(&context, &name)));
+        }
+        let mut handles = Vec::new();
+        for (header, secret) in context.settings.headers(&name) {
+            let handle = SecretHandle::new(format!("{name}.{header}"), secret);
+            handles.push((header.clone(), self.table.push(handle)?));
+        }
+        Ok(Ok(handles))
+    }
+}
+
+fn denied(context: &Context, name: &str) -> String {
+    context.metrics.denied("secret");
+    format!(
+        "the secret {name:?} is not granted: the plugin's manifest must declare it as a secret setting, and `plugins.{}.grants.secrets`, when given, must list it",
+        context.name
+    )
 }
 
 impl wit::HostSecret for State {

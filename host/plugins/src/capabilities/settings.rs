@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     json: String,
     /// By setting name; `None` for a secret without a value.
     secrets: HashMap<String, Option<Secret>>,
+    /// The secrets that are headers: by setting name, each header's name and value.
+    headers: HashMap<String, Vec<(String, Secret)>>,
     /// Names of the settings whose value the operator wrote, in the configuration or environment.
     by_operator: Vec<String>,
 }
@@ -39,11 +41,12 @@ impl Settings {
             open: Map::new(),
             json: String::new(),
             secrets: HashMap::new(),
+            headers: HashMap::new(),
             by_operator: Vec::new(),
         };
         let mut wrong = Vec::new();
         for declared in &manifest.settings {
-            match value_of(declared, spec) {
+            match value_of(manifest, declared, spec) {
                 Ok(found) => settings.put(declared, found, spec),
                 Err(reason) => wrong.push(reason),
             }
@@ -76,6 +79,11 @@ impl Settings {
         self.secrets.get(name)
     }
 
+    /// The headers of a declared secret; none when it has no value or holds no headers.
+    pub(crate) fn headers(&self, name: &str) -> &[(String, Secret)] {
+        self.headers.get(name).map_or(&[], Vec::as_slice)
+    }
+
     /// Whether the operator wrote the value of this setting.
     pub(crate) fn is_by_operator(&self, name: &str) -> bool {
         self.by_operator.iter().any(|own| own == name)
@@ -83,7 +91,9 @@ impl Settings {
 
     /// The values to mask in what the plugin writes.
     pub(crate) fn secret_values(&self) -> impl Iterator<Item = &Arc<Zeroizing<String>>> {
-        self.secrets.values().flatten().map(|secret| &secret.value)
+        let headers = self.headers.values().flatten().map(|(_, secret)| secret);
+        let single = self.secrets.values().flatten();
+        single.chain(headers).map(|secret| &secret.value)
     }
 
     fn put(&mut self, declared: &Setting, found: Found, spec: &PluginSpec) {
@@ -107,11 +117,16 @@ impl Settings {
             .as_ref()
             .is_none_or(|list| list.contains(&name));
         if granted {
-            let secret = value.map(|value| Secret {
-                value: Arc::new(Zeroizing::new(text_of(&value))),
+            let secret = |value: &Value| Secret {
+                value: Arc::new(Zeroizing::new(text_of(value))),
                 reveal: declared.reveal,
-            });
-            self.secrets.insert(name, secret);
+            };
+            if let Some(Value::Object(headers)) = &value {
+                let each = headers.iter();
+                let each = each.map(|(name, value)| (name.clone(), secret(value)));
+                self.headers.insert(name.clone(), each.collect());
+            }
+            self.secrets.insert(name, value.as_ref().map(secret));
         }
     }
 }
@@ -123,7 +138,7 @@ enum Found {
     Nothing,
 }
 
-fn value_of(declared: &Setting, spec: &PluginSpec) -> Result<Found, String> {
+fn value_of(manifest: &Manifest, declared: &Setting, spec: &PluginSpec) -> Result<Found, String> {
     if let Some(value) = spec
         .settings
         .get(&declared.name)
@@ -132,17 +147,38 @@ fn value_of(declared: &Setting, spec: &PluginSpec) -> Result<Found, String> {
         let place = format!("the setting {:?}", declared.name);
         return typed(declared, value.clone(), &place).map(Found::Operator);
     }
-    if let Some(variable) = &declared.env
-        && let Some(text) = (spec.env)(variable).filter(|text| !text.is_empty())
-    {
-        let place = format!("the environment variable {variable}");
-        return typed(declared, Value::String(text), &place).map(Found::Operator);
+    if let Some((place, value)) = shared(manifest, declared, spec) {
+        return typed(declared, value, &place).map(Found::Operator);
+    }
+    for variable in declared.env.iter().chain(&declared.env_also) {
+        if let Some(text) = (spec.env)(variable).filter(|text| !text.is_empty()) {
+            let place = format!("the environment variable {variable}");
+            return typed(declared, Value::String(text), &place).map(Found::Operator);
+        }
     }
     match &declared.default {
         Some(value) => Ok(Found::Default(value.clone())),
         None if declared.required => Err(missing(declared)),
         None => Ok(Found::Nothing),
     }
+}
+
+/// What the keys of `litellm_settings` say that are for this plugin, and where.
+fn shared(manifest: &Manifest, declared: &Setting, spec: &PluginSpec) -> Option<(String, Value)> {
+    let own = declared.config.iter().find_map(|key| {
+        let value = (spec.shared)(key).filter(|value| !value.is_null())?;
+        Some((format!("litellm_settings.{key}"), value))
+    });
+    own.or_else(|| {
+        manifest.params.iter().find_map(|key| {
+            let params = (spec.shared)(key)?;
+            let value = params
+                .get(&declared.name)
+                .filter(|value| !value.is_null())?;
+            let place = format!("litellm_settings.{key}.{}", declared.name);
+            Some((place, value.clone()))
+        })
+    })
 }
 
 /// The value as the declared type. Text is read as other types, because that is what environment
@@ -166,6 +202,8 @@ fn typed(declared: &Setting, value: Value, place: &str) -> Result<Value, String>
                 .map(|item| Value::String(item.trim().to_owned()));
             Some(Value::Array(items.collect()))
         }
+        (SettingKind::Headers, Value::String(text)) => headers(text, str::to_owned),
+        (SettingKind::EncodedHeaders, Value::String(text)) => headers(text, decoded),
         (kind, Value::String(text)) if kind != SettingKind::String => {
             serde_json::from_str(text.trim())
                 .ok()
@@ -181,6 +219,42 @@ fn typed(declared: &Setting, value: Value, place: &str) -> Result<Value, String>
             declared.kind.with_article()
         )
     })
+}
+
+/// `name=value,name=value` as an object. A value may have `=` in it.
+fn headers(text: &str, value: impl Fn(&str) -> String) -> Option<Value> {
+    let pairs = text.split(',').filter(|pair| !pair.trim().is_empty());
+    pairs
+        .map(|pair| {
+            let (name, text) = pair.split_once('=')?;
+            let name = name.trim();
+            (!name.is_empty()).then(|| (name.to_owned(), Value::String(value(text.trim()))))
+        })
+        .collect::<Option<Map<_, _>>>()
+        .map(Value::Object)
+}
+
+/// With `%20` and its like as the bytes they stand for.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let code = match (first, after) {
+            (b'%', [high, low, ..]) => hex::decode([*high, *low]).ok(),
+            _ => None,
+        };
+        match code.as_deref() {
+            Some([byte]) => {
+                bytes.push(*byte);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn missing(declared: &Setting) -> String {

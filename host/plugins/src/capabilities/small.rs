@@ -10,7 +10,7 @@ use super::log::Level;
 use super::state::State;
 use crate::bindings::witgate::host::{clock, files, log, metrics, random, settings};
 use crate::bindings::witgate::types::types;
-use crate::metrics::CustomKind;
+use crate::metrics::{CustomKind, Definition, NamedKind};
 
 /// Random bytes per call.
 const RANDOM_MAX: u32 = 64 << 10;
@@ -127,6 +127,40 @@ impl metrics::Host for State {
     ) -> wasmtime::Result<()> {
         self.custom(CustomKind::Histogram, &name, labels, value);
         Ok(())
+    }
+
+    fn define(&mut self, metrics: Vec<metrics::Metric>) -> wasmtime::Result<Result<(), String>> {
+        let definitions = metrics.into_iter().map(|metric| Definition {
+            name: metric.name,
+            kind: match metric.kind {
+                metrics::MetricKind::Counter => NamedKind::Counter,
+                metrics::MetricKind::Gauge => NamedKind::Gauge,
+                metrics::MetricKind::Histogram => NamedKind::Histogram,
+            },
+            help: metric.help,
+            labels: metric.labels,
+            buckets: metric.buckets,
+        });
+        let context = &self.context;
+        let defined = context.named.define(
+            &context.name,
+            &context.metric_prefixes,
+            definitions.collect(),
+        );
+        if defined.is_err() {
+            context.metrics.denied("metric");
+        }
+        Ok(defined)
+    }
+
+    fn record_samples(&mut self, samples: Vec<metrics::Sample>) -> wasmtime::Result<u32> {
+        let context = &self.context;
+        let samples = samples
+            .into_iter()
+            .map(|sample| (sample.name, sample.labels, sample.value));
+        let dropped = context.named.record(&context.name, samples);
+        context.metrics.denied_often("metric", dropped as u64);
+        Ok(u32::try_from(dropped).unwrap_or(u32::MAX))
     }
 }
 

@@ -111,6 +111,14 @@ impl LogSink {
         Ok(self.outcome(outcome, length))
     }
 
+    /// What the plugin says about its batches: most events, and seconds that an event waits for others.
+    #[must_use]
+    pub fn batching(&self) -> (Option<f64>, Option<f64>) {
+        let batch = &self.manifest().batch;
+        let number = |value: &Option<_>| self.pool.context.number(value.as_ref()?);
+        (number(&batch.size), number(&batch.flush_interval_s))
+    }
+
     /// Whether the other side can be reached.
     ///
     /// # Errors

@@ -58,6 +58,14 @@ fn what_is_no_component_is_named() {
 fn contradictions_are_refused_by_name() {
     let cases = [
         (json!({"manifest": 2}), "format 2"),
+        (json!({"egress": ["https://logs.{site}"]}), "not declared"),
+        (json!({"metrics": ["witgate_plugin_"]}), "the gateway's own"),
+        (json!({"metrics": ["acme"]}), "ends in"),
+        (json!({"batch": {"size": 0}}), "above 0"),
+        (
+            json!({"batch": {"size": "{n}"}, "settings": [{"name": "n"}]}),
+            "batch.size",
+        ),
         (json!({"name": "Bad Name"}), "is no name"),
         (
             json!({"settings": [{"name": "a"}, {"name": "a"}]}),

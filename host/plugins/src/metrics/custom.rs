@@ -17,6 +17,8 @@ const NAMES_MAX: usize = 64;
 const LABELS_MAX: usize = 8;
 /// Label combinations per plugin and name: a label with unbounded values must not eat the memory.
 const SERIES_MAX: usize = 256;
+/// Bytes of a name of a metric or label.
+const NAME_MAX: usize = 64;
 /// Bytes of a label value; the rest is cut.
 const VALUE_MAX: usize = 128;
 
@@ -62,12 +64,12 @@ impl Custom {
         amount: f64,
     ) -> bool {
         let distinct: HashSet<&str> = labels.iter().map(|(name, _)| name.as_str()).collect();
-        if !is_metric_name(name)
+        if !is_metric_name(name, NAME_MAX)
             || labels.len() > LABELS_MAX
             || distinct.len() != labels.len()
             || !distinct
                 .iter()
-                .all(|name| is_metric_name(name) && *name != "plugin" && *name != "le")
+                .all(|name| is_metric_name(name, NAME_MAX) && *name != "plugin" && *name != "le")
         {
             return false;
         }
@@ -160,13 +162,14 @@ impl fmt::Debug for Custom {
     }
 }
 
-fn is_metric_name(name: &str) -> bool {
-    name.len() <= 64
+pub(super) fn is_metric_name(name: &str, length_max: usize) -> bool {
+    name.len() <= length_max
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-fn cut(mut value: String) -> String {
+/// A label value within its bound.
+pub(super) fn cut(mut value: String) -> String {
     value.truncate(value.floor_char_boundary(VALUE_MAX));
     value
 }

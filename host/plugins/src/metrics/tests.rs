@@ -54,7 +54,7 @@ fn custom_metrics_carry_the_plugins_name_and_keep_their_bounds() {
     );
     let encoded = text(&registry);
     assert!(
-        encoded.contains(r#"witgate_plugin_custom_sent_total{plugin="sink",status="207"} 4"#),
+        encoded.contains("\nwitgate_plugin_custom_sent_total{plugin=\"sink\",status=\"207\"} 4"),
         "{encoded}"
     );
     assert!(
@@ -80,4 +80,90 @@ fn custom_metrics_carry_the_plugins_name_and_keep_their_bounds() {
         .filter(|i| add(&format!("name{i}"), vec![]))
         .count();
     assert_eq!(names, 62, "64 with those above");
+}
+
+#[test]
+fn metrics_of_exact_names_are_defined_first_and_keep_their_bounds() {
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let named = &metrics.named;
+    let (plugin, other): (Arc<str>, Arc<str>) = ("sink".into(), "other".into());
+    let prefixes = ["acme_".to_owned()];
+    let metric = |name: &str, kind, labels: &[&str]| Definition {
+        name: name.to_owned(),
+        kind,
+        help: "Help".to_owned(),
+        labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+        buckets: vec![0.5, 1.0],
+    };
+    let all = || {
+        vec![
+            metric("acme_calls_total", NamedKind::Counter, &["model"]),
+            metric("acme_left", NamedKind::Gauge, &[]),
+            metric("acme_seconds", NamedKind::Histogram, &["model"]),
+        ]
+    };
+    let put = |plugin: &Arc<str>, name: &str, labels: &[&str], value: f64| {
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        named.record(plugin, [(name.to_owned(), labels, value)]) == 0
+    };
+    assert!(
+        !put(&plugin, "acme_calls_total", &["m"], 1.0),
+        "not defined yet"
+    );
+    named.define(&plugin, &prefixes, all()).unwrap();
+    assert!(put(&plugin, "acme_calls_total", &["m"], 1.5));
+    assert!(put(&plugin, "acme_calls_total", &["m"], 1.0));
+    assert!(put(&plugin, "acme_left", &[], f64::INFINITY));
+    assert!(put(&plugin, "acme_seconds", &["m\n\"x"], 0.7));
+    let encoded = text(&registry);
+    for line in [
+        "# TYPE acme_calls counter",
+        r#"acme_calls_total{model="m"} 2.5"#,
+        "acme_left{} inf",
+        r#"acme_seconds_bucket{le="1.0",model="m\n\"x"} 1"#,
+    ] {
+        assert!(encoded.contains(line), "{line} is not in\n{encoded}");
+    }
+
+    for (name, labels, value) in [
+        ("acme_calls_total", &["m", "n"][..], 1.0),
+        ("acme_calls_total", &["m"], -1.0),
+        ("acme_calls_total", &["m"], f64::NAN),
+        ("acme_unknown", &[], 1.0),
+    ] {
+        assert!(
+            !put(&plugin, name, labels, value),
+            "{name} {labels:?} {value}"
+        );
+    }
+    assert!(!put(&other, "acme_left", &[], 1.0), "not its own");
+    assert!(
+        named
+            .define(&other, &prefixes, all())
+            .unwrap_err()
+            .contains("belongs")
+    );
+    for (wrong, told) in [
+        (metric("witgate_x", NamedKind::Gauge, &[]), "prefix"),
+        (metric("acme_x-y", NamedKind::Gauge, &[]), "no name"),
+        (metric("acme_x_total", NamedKind::Gauge, &[]), "_total"),
+        (metric("acme_x", NamedKind::Gauge, &["a", "a"]), "twice"),
+        (metric("acme_x", NamedKind::Gauge, &["le"]), "label"),
+    ] {
+        let error = named.define(&plugin, &prefixes, vec![wrong]).unwrap_err();
+        assert!(error.contains(told), "{error}");
+    }
+    // What did not change keeps its series; what is gone goes with them.
+    named
+        .define(&plugin, &prefixes, all().into_iter().take(1).collect())
+        .unwrap();
+    let encoded = text(&registry);
+    assert!(
+        encoded.contains(r#"acme_calls_total{model="m"} 2.5"#),
+        "{encoded}"
+    );
+    assert!(!encoded.contains("acme_left"), "{encoded}");
+    let kept = (0..30_000).filter(|i| put(&plugin, "acme_calls_total", &[&i.to_string()], 1.0));
+    assert_eq!(kept.count(), 19_999, "20 000 with the one above");
 }

@@ -9,7 +9,7 @@ use super::PluginToml;
 /// Which key is wrong, and how to put it right.
 pub(super) type Problem = (String, String);
 
-const EVENTS: [&str; 2] = ["success", "failure"];
+const EVENTS: [&str; 3] = ["success", "failure", "proxy_failure"];
 const PHASES: [&str; 5] = [
     "pre_call",
     "during_call",
@@ -98,10 +98,10 @@ fn settings(settings: &[Setting]) -> Result<(), Problem> {
                 format!("`{name}` is not secret; add secret = true or remove reveal"),
             ));
         }
-        if setting.secret && setting.kind != SettingKind::String {
+        if setting.secret && !setting.kind.can_be_secret() {
             return Err((
                 key("type"),
-                format!("a secret is text; give `{name}` type = \"string\""),
+                format!("a secret is text; give `{name}` type = \"string\" or \"headers\""),
             ));
         }
         let Some(default) = &setting.default else {
@@ -139,6 +139,8 @@ pub(crate) fn type_name(kind: SettingKind) -> &'static str {
         SettingKind::Boolean => "boolean",
         SettingKind::Object => "object",
         SettingKind::List => "list",
+        SettingKind::Headers => "headers",
+        SettingKind::EncodedHeaders => "encoded-headers",
     }
 }
 
@@ -162,8 +164,23 @@ fn egress(entry: &str, settings: &[Setting]) -> Result<(), String> {
             "`{entry}`: {what}; write https://HOST, https://HOST:PORT, https://*.DOMAIN or {{SETTING}}"
         ))
     };
+    // Settings may be parts of the host.
+    let mut plain = entry.to_owned();
+    while let Some((before, name, after)) = reference(&plain) {
+        let Some(setting) = settings.iter().find(|setting| setting.name == name) else {
+            return Err(format!(
+                "there is no setting `{name}`; add it to [[settings]] or write the host itself"
+            ));
+        };
+        // A number for a port, a name for anything else.
+        let example = match setting.kind {
+            SettingKind::Integer => "1",
+            _ => "x",
+        };
+        plain = format!("{before}{example}{after}");
+    }
     // `url` takes no `*` in a host, and the wildcard stands for whole labels at the front only.
-    let plain = entry.replacen("://*.", "://wildcard.", 1);
+    let plain = plain.replacen("://*.", "://wildcard.", 1);
     let Ok(url) = url::Url::parse(&plain) else {
         return problem("is no URL");
     };
@@ -181,6 +198,13 @@ fn egress(entry: &str, settings: &[Setting]) -> Result<(), String> {
         return problem("has more than scheme, host and port");
     }
     Ok(())
+}
+
+/// The first `{setting}` of a rule, and what stands before and after it.
+fn reference(rule: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = rule.split_once('{')?;
+    let (name, after) = rest.split_once('}')?;
+    Some((before, name, after))
 }
 
 fn words(

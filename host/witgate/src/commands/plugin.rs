@@ -122,7 +122,7 @@ fn print_table(rows: &[Description]) {
     let mut table = vec![
         [
             "NAME", "KIND", "VERSION", "DIGEST", "STATE", "EGRESS", "ENV", "SECRETS", "FILES",
-            "SOURCE",
+            "METRICS", "SOURCE",
         ]
         .map(str::to_owned),
     ];
@@ -137,6 +137,7 @@ fn print_table(rows: &[Description]) {
             or_dash(&row.env),
             or_dash(&row.secrets),
             or_dash(&row.files),
+            or_dash(&row.metrics),
             row.source.clone(),
         ]);
     }

@@ -11,12 +11,9 @@ use witgate_events::{HubConfig, Kinds, RedactionSettings, SinkEntry, SinkOptions
 use witgate_identity::MasterKey;
 use witgate_pipeline::{Access, CustomAuth, FailPolicy, GuardrailEntry, Modes, Phase};
 use witgate_plugins as host;
-use witgate_plugins::{EnvLookup, Kind, PluginSpec, Registry};
+use witgate_plugins::{ConfigLookup, EnvLookup, Kind, PluginSpec, Registry};
 
 use super::plugins;
-
-/// Callback names that stand for something in the gateway itself, not for a plugin.
-const OWN_CALLBACKS: [&str; 1] = ["prometheus"];
 
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
 const CUSTOM_AUTH: &str = "custom_auth";
@@ -25,23 +22,23 @@ const CUSTOM_AUTH: &str = "custom_auth";
 pub fn plugin_specs(loaded: &Loaded) -> anyhow::Result<Vec<PluginSpec>> {
     let config = &loaded.config;
     let environment = loaded.environment.clone();
-    let env: EnvLookup = Arc::new(move |name| environment.get(name).map(str::to_owned));
+    let lookups = Lookups {
+        env: Arc::new(move |name| environment.get(name).map(str::to_owned)),
+        shared: shared(config),
+    };
     let mut specs = Vec::new();
     for name in sinks(config).keys() {
-        let mut spec = spec(config, name, name, Kind::LogSink, &env);
-        if let Some(Value::Object(settings)) = config.callback_settings.get(name) {
+        let settings = config.callback_settings.get(name);
+        // `callback_type` makes a sink of its own of a component that others use, too.
+        let component = settings.and_then(|s| s.get("callback_type"));
+        let component = component.and_then(Value::as_str).unwrap_or(name);
+        let mut spec = spec(config, name, component, Kind::LogSink, &lookups);
+        if let Some(Value::Object(settings)) = settings {
             let own = settings
                 .iter()
                 .filter(|(key, _)| !CORE_SINK_SETTINGS.contains(&key.as_str()));
             spec.settings
                 .extend(own.map(|(key, value)| (key.clone(), value.clone())));
-        }
-        for key in LITELLM_SINK_SETTINGS {
-            if key.starts_with(&format!("{}_", name.replace('-', "_")))
-                && let Some(value) = config.raw.get("litellm_settings").and_then(|s| s.get(key))
-            {
-                spec.settings.entry(key).or_insert_with(|| value.clone());
-            }
         }
         specs.push(spec);
     }
@@ -51,7 +48,7 @@ pub fn plugin_specs(loaded: &Loaded) -> anyhow::Result<Vec<PluginSpec>> {
             &guardrail.guardrail_name,
             &guardrail.guardrail,
             Kind::Guardrail,
-            &env,
+            &lookups,
         );
         for (name, value) in &guardrail.params {
             spec.settings.insert(name.clone(), value.clone());
@@ -67,7 +64,7 @@ pub fn plugin_specs(loaded: &Loaded) -> anyhow::Result<Vec<PluginSpec>> {
         specs.push(spec);
     }
     if let Some(name) = &config.general.custom_auth {
-        let mut spec = spec(config, CUSTOM_AUTH, name, Kind::Authenticator, &env);
+        let mut spec = spec(config, CUSTOM_AUTH, name, Kind::Authenticator, &lookups);
         let settings = config
             .general
             .custom_auth_settings
@@ -84,18 +81,42 @@ pub fn plugin_specs(loaded: &Loaded) -> anyhow::Result<Vec<PluginSpec>> {
 }
 
 /// `callback_settings.<sink>` keys that the hub reads, not the plugin.
-const CORE_SINK_SETTINGS: [&str; 5] = [
+const CORE_SINK_SETTINGS: [&str; 6] = [
     "turn_off_message_logging",
     "message_logging",
     "batch_size",
     "flush_interval",
     "callback_name",
+    "callback_type",
 ];
 
-/// `litellm_settings` keys that belong to one sink.
-const LITELLM_SINK_SETTINGS: [&str; 1] = ["langfuse_default_tags"];
+/// What every plugin's settings may come from beside its own.
+struct Lookups {
+    env: EnvLookup,
+    shared: ConfigLookup,
+}
 
-fn spec(config: &Config, name: &str, component: &str, kind: Kind, env: &EnvLookup) -> PluginSpec {
+/// The keys of `litellm_settings` that belong to plugins, by the table of keys. Which plugin reads which
+/// of them is in its manifest.
+fn shared(config: &Config) -> ConfigLookup {
+    let settings = config
+        .raw
+        .get("litellm_settings")
+        .and_then(Value::as_object);
+    let of_plugins = |key: &str| {
+        config::find(&format!("litellm_settings.{key}"))
+            .is_some_and(|definition| definition.owner == "plugins")
+    };
+    let shared: Map<String, Value> = settings
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| of_plugins(key))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    Arc::new(move |key| shared.get(key).cloned())
+}
+
+fn spec(config: &Config, name: &str, component: &str, kind: Kind, lookups: &Lookups) -> PluginSpec {
     // Grants and limits may stand under the component's name or under the name it is used by.
     let entry = find(&config.plugins, component).or_else(|| find(&config.plugins, name));
     let source = entry
@@ -105,8 +126,9 @@ fn spec(config: &Config, name: &str, component: &str, kind: Kind, env: &EnvLooku
         name,
         source.unwrap_or_else(|| component.to_owned()),
         kind,
-        env.clone(),
+        lookups.env.clone(),
     );
+    spec.shared = lookups.shared.clone();
     if let Some(entry) = entry {
         spec.settings = entry.settings.clone();
         spec.grants = grants(&entry.grants);
@@ -170,16 +192,19 @@ fn limits(own: &config::PluginLimits) -> host::Limits {
 fn sinks(config: &Config) -> IndexMap<String, Kinds> {
     let litellm = &config.litellm;
     let lists = [
-        (&litellm.callbacks, Kinds::CALLS),
+        (
+            &litellm.callbacks,
+            Kinds {
+                proxy_failure: true,
+                ..Kinds::CALLS
+            },
+        ),
         (&litellm.success_callback, Kinds::SUCCESS),
         (&litellm.failure_callback, Kinds::FAILURE),
     ];
     let mut sinks: IndexMap<String, Kinds> = IndexMap::new();
     for (names, kinds) in lists {
-        for name in names
-            .iter()
-            .filter(|name| !OWN_CALLBACKS.contains(&name.as_str()))
-        {
+        for name in names {
             sinks
                 .entry(name.clone())
                 .and_modify(|known| *known = known.union(kinds))
@@ -194,23 +219,35 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
     let config = &loaded.config;
     let litellm = &config.litellm;
     let mut entries = Vec::new();
+    let shared = shared(config);
     for (name, kinds) in sinks(config) {
         let Some(plugin) = registry.log_sink(&name) else {
             missing(problems, &name);
             continue;
         };
         let settings = config.callback_settings.get(&name);
-        let flag = |key: &str| settings.and_then(|s| s.get(key)).and_then(Value::as_bool);
+        let params: Vec<Value> = plugin
+            .manifest()
+            .params
+            .iter()
+            .filter_map(|key| shared(key))
+            .collect();
+        let flag = |key: &str| {
+            let places = settings.into_iter().chain(&params);
+            places
+                .filter_map(|place| place.get(key))
+                .find_map(Value::as_bool)
+        };
         let off = flag("turn_off_message_logging").unwrap_or(false)
             || flag("message_logging") == Some(false);
         entries.push(SinkEntry {
-            sink: Arc::new(plugins::LogSink::new(&name, plugin)),
-            kinds,
+            kinds: wanted(kinds, &plugin.manifest().events),
             redaction: SinkRedaction {
                 message_logging: !off,
                 ..SinkRedaction::default()
             },
-            options: sink_options(loaded, settings),
+            options: sink_options(loaded, settings, &plugin),
+            sink: Arc::new(plugins::LogSink::new(&name, plugin)),
             name,
         });
     }
@@ -225,20 +262,33 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
     }
 }
 
-fn sink_options(loaded: &Loaded, settings: Option<&Value>) -> SinkOptions {
-    let number = |key: &str, variable: &str| {
+/// What the configuration lists the sink for, as far as its manifest wants it: all calls when it does not
+/// say, failures before any call only when it does.
+fn wanted(listed: Kinds, events: &[String]) -> Kinds {
+    let wants = |event: &str| events.iter().any(|name| name == event);
+    Kinds {
+        success: listed.success && (events.is_empty() || wants("success")),
+        failure: listed.failure && (events.is_empty() || wants("failure")),
+        proxy_failure: listed.proxy_failure && wants("proxy_failure"),
+    }
+}
+
+fn sink_options(loaded: &Loaded, settings: Option<&Value>, plugin: &host::LogSink) -> SinkOptions {
+    let number = |key: &str, plugin: Option<f64>, variable: &str| {
         let own = settings.and_then(|s| s.get(key)).and_then(Value::as_f64);
-        own.or_else(|| loaded.environment.parse::<f64>(variable))
+        own.or(plugin)
+            .or_else(|| loaded.environment.parse::<f64>(variable))
             .filter(|n| *n > 0.0)
     };
+    let (size, interval) = plugin.batching();
     let mut options = SinkOptions::default();
-    if let Some(n) = number("batch_size", "DEFAULT_BATCH_SIZE") {
+    if let Some(n) = number("batch_size", size, "DEFAULT_BATCH_SIZE") {
         options.batch_size = (n as usize).clamp(1, 10_000);
     }
-    if let Some(s) = number("flush_interval", "DEFAULT_FLUSH_INTERVAL_SECONDS") {
+    if let Some(s) = number("flush_interval", interval, "DEFAULT_FLUSH_INTERVAL_SECONDS") {
         options.flush_interval = super::settings::seconds(s);
     }
-    if let Some(n) = number("queue_items", "MAX_SIZE_IN_MEMORY_QUEUE") {
+    if let Some(n) = number("queue_items", None, "MAX_SIZE_IN_MEMORY_QUEUE") {
         options.queue_items = n as usize;
     }
     options

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use witgate_plugin::delivery::Fates;
 use witgate_plugin::encode::base64;
 use witgate_plugin::http::{self, Request};
 use witgate_plugin::log_sink::{Event, Outcome};
@@ -11,7 +12,7 @@ use witgate_plugin::{Error, random, warn};
 
 use crate::config::{Settings, base_url};
 use crate::encode::{self, Item};
-use crate::outcome::Fates;
+use crate::outcome;
 
 /// Langfuse's limit for a request, bytes.
 const MAX_REQUEST: usize = 3_500_000;
@@ -189,20 +190,14 @@ impl Destination {
             .header("x-langfuse-public-key", &self.public_key)
             .json_text(self.body(items))
             .send();
-        match response.map_err(Error::from) {
+        match response {
             Ok(response) => {
                 let refs: Vec<(usize, &Item)> =
                     items.iter().map(|(event, item)| (*event, item)).collect();
-                fates.answer(&response, &refs);
+                outcome::answer(fates, &response, &refs);
                 Ok(())
             }
-            Err(Error::Unavailable(reason)) => {
-                for (event, _) in items {
-                    fates.retry(*event, &reason);
-                }
-                Ok(())
-            }
-            Err(error) => Err(error),
+            Err(error) => fates.exchange(Err(error), items.iter().map(|(event, _)| *event)),
         }
     }
 

@@ -1,8 +1,9 @@
 //! What Langfuse answers, and what becomes of the events.
 
 use langfuse::encode::Item;
-use langfuse::outcome::Fates;
+use langfuse::outcome::answer;
 use serde_json::{Value, json};
+use witgate_plugin::delivery::Fates;
 use witgate_plugin::http::Response;
 use witgate_plugin::log_sink::Outcome;
 
@@ -27,10 +28,8 @@ fn outcome(status: u16, headers: &[(&str, &str)], body: &Value) -> Outcome {
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
     let mut fates = Fates::new(3);
-    fates.answer(
-        &Response::new(status, headers, body.to_string().into_bytes()),
-        &refs,
-    );
+    let response = Response::new(status, headers, body.to_string().into_bytes());
+    answer(&mut fates, &response, &refs);
     fates.outcome()
 }
 

@@ -12,7 +12,10 @@ fn hosts_of(
 ) -> Result<Hosts, LoadError> {
     let manifest = serde_json::from_value(json!({
         "manifest": 1, "name": "p", "version": "1", "kind": "log-sink", "egress": egress,
-        "settings": [{"name": "host", "default": "https://cloud.example"}, {"name": "none"}],
+        "settings": [
+            {"name": "host", "default": "https://cloud.example"}, {"name": "none"}, {"name": "site", "default": "eu.example"},
+            {"name": "agent"}, {"name": "port", "type": "integer", "default": 8126},
+        ],
     }))
     .unwrap();
     let mut spec = PluginSpec::new("mine", "p", Kind::LogSink, Arc::new(|_: &str| None));
@@ -148,4 +151,25 @@ fn what_cannot_be_read_is_named() {
             .contains("the setting \"host\" is not an http")
     );
     assert!(error(json!({}), Some(&["ftp://x"])).contains("grants.egress"));
+}
+
+#[test]
+fn settings_may_be_parts_of_a_host() {
+    let site = |settings, grants| line(&["https://logs.{site}"], settings, grants);
+    assert_eq!(site(json!({}), None), "https://logs.eu.example | ");
+    assert_eq!(
+        site(json!({"site": "internal"}), None),
+        "https://logs.internal | ",
+        "a part of a host is not a grant to lead inside"
+    );
+    assert_eq!(site(json!({}), Some(&["https://*.us.example"])), " | ");
+    assert_eq!(line(&["https://logs.{none}"], json!({}), None), " | ");
+    assert!(hosts_of(&["https://logs.{site}"], json!({"site": "a/b"}), None).is_err());
+    let agent = |settings| line(&["http://{agent}:{port}"], settings, None);
+    assert_eq!(agent(json!({})), " | ");
+    assert_eq!(
+        agent(json!({"agent": "127.0.0.1"})),
+        "http://127.0.0.1:8126 | 127.0.0.1",
+        "the operator wrote the whole host"
+    );
 }

@@ -123,3 +123,103 @@ fn secrets_are_kept_apart() {
         "not among the operator's grants"
     );
 }
+
+#[test]
+fn keys_that_belong_to_plugins_come_after_the_plugins_own_settings_and_before_the_environment() {
+    let manifest: Manifest = serde_json::from_value(json!({
+        "manifest": 1, "name": "p", "version": "1", "kind": "log-sink", "params": ["p_params"],
+        "settings": [
+            {"name": "own", "config": "p_own", "env": "ENV"},
+            {"name": "key", "config": "p_key", "env": "ENV"},
+            {"name": "member", "type": "integer", "env": "ENV"},
+            {"name": "variable", "env": "MISSING", "env_also": ["ALSO_MISSING", "ENV"]},
+        ],
+    }))
+    .unwrap();
+    let mut given = spec(json!({"own": "settings"}), &[("ENV", "7")]);
+    given.shared = Arc::new(|key| match key {
+        "p_own" | "p_key" => Some(json!("key")),
+        "p_params" => Some(json!({"member": "42", "own": "member", "variable": null})),
+        _ => None,
+    });
+    let settings = Settings::resolve(&manifest, &given).unwrap();
+    let get = |name: &str| settings.get(name).unwrap();
+    assert_eq!(
+        [get("own"), get("key"), get("member"), get("variable")],
+        ["settings", "key", "42", "7"]
+    );
+    assert!(settings.is_by_operator("member"));
+
+    given.shared = Arc::new(|key| (key == "p_params").then(|| json!({"member": "many"})));
+    let error = Settings::resolve(&manifest, &given).err().unwrap();
+    assert!(
+        error.reason.contains("litellm_settings.p_params.member"),
+        "{}",
+        error.reason
+    );
+}
+
+#[test]
+fn headers_are_an_object_or_text_and_each_value_is_a_secret_of_its_own() {
+    let manifest = manifest(json!([
+        {"name": "object", "type": "headers", "secret": true},
+        {"name": "text", "type": "headers", "secret": true, "env": "TEXT"},
+        {"name": "encoded", "type": "encoded-headers", "secret": true, "env": "ENCODED"},
+        {"name": "open", "type": "headers", "env": "TEXT"},
+    ]));
+    let env = &[
+        ("TEXT", "Authorization=Bearer a%20b, x-k=1=2,"),
+        ("ENCODED", "authorization=Bearer%20a%2,x=%C3%A9"),
+    ];
+    let given = spec(json!({"object": {"X-Key": "k1"}}), env);
+    let settings = Settings::resolve(&manifest, &given).unwrap();
+    let headers = |name: &str| -> Vec<(String, String)> {
+        let headers = settings.headers(name).iter();
+        headers
+            .map(|(name, secret)| (name.clone(), secret.value.to_string()))
+            .collect()
+    };
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(headers("object"), [pair("X-Key", "k1")]);
+    assert_eq!(
+        headers("text"),
+        [pair("Authorization", "Bearer a%20b"), pair("x-k", "1=2")]
+    );
+    assert_eq!(
+        headers("encoded"),
+        [pair("authorization", "Bearer a%2"), pair("x", "é")]
+    );
+    assert!(headers("open").is_empty(), "no secret");
+    assert!(settings.get("text").is_none() && settings.get("open").is_some());
+    assert!(
+        settings.secret_values().any(|value| value.as_str() == "k1"),
+        "masked"
+    );
+
+    let wrong = spec(json!({"object": "no headers"}), &[]);
+    let error = Settings::resolve(&manifest, &wrong).err().unwrap();
+    assert!(error.reason.contains("name=value"), "{}", error.reason);
+}
+
+#[test]
+fn a_component_that_was_brought_reads_only_keys_with_its_name() {
+    let mut all = spec(json!({}), &[]);
+    all.shared = Arc::new(|key| Some(json!(key)));
+    let read = |name: &str, key: &str| {
+        let spec = PluginSpec {
+            name: name.to_owned(),
+            ..all.clone()
+        };
+        (spec.with_its_own_keys().shared)(key).is_some()
+    };
+    for (name, key, expected) in [
+        ("s3", "s3_callback_params", true),
+        ("my-sink", "my_sink_params", true),
+        ("prometheus", "custom_prometheus_tags", true),
+        ("sink", "s3_callback_params", false),
+        ("s", "s3_callback_params", false),
+        ("call", "s3_callback_params", false),
+    ] {
+        assert_eq!(read(name, key), expected, "{name} {key}");
+    }
+}

@@ -1,0 +1,194 @@
+//! `witgate:host/sign`: requests signed here, with secrets that the plugin holds as handles only.
+//!
+//! Signing and sending are one step. So what is signed is what is sent, and no signature or session
+//! token reaches the plugin.
+
+mod azure;
+mod gcp;
+mod role;
+mod sigv4;
+mod tokens;
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, Request};
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use witgate_outbound::Body;
+use zeroize::Zeroizing;
+
+use super::Context;
+use super::http::{build, exchange};
+use super::state::State;
+use crate::bindings::witgate::host::http as wit_http;
+use crate::bindings::witgate::host::sign as wit;
+
+pub(crate) use role::Roles;
+pub(crate) use tokens::Tokens;
+
+/// What a request is signed with.
+#[derive(Clone)]
+struct Credentials {
+    access_key_id: String,
+    secret_access_key: Arc<Zeroizing<String>>,
+    session_token: Option<Arc<Zeroizing<String>>>,
+}
+
+impl wit::Host for State {
+    async fn send_aws(
+        &mut self,
+        request: wit::Request,
+        signer: wit::AwsSigner,
+    ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
+        let timeout = self.time_for(&request);
+        let credentials = self.aws_credentials(&signer.key)?;
+        let context = self.context.clone();
+        let sending = async move {
+            let credentials = match &signer.role {
+                None => credentials,
+                Some(role) => {
+                    let region = &signer.region;
+                    context
+                        .roles
+                        .assume(&context, credentials, role, region)
+                        .await?
+                }
+            };
+            let payload = hex::encode(Sha256::digest(&request.body));
+            let mut request = build(request).map_err(wit_http::HttpError::Invalid)?;
+            let scope = sigv4::Scope::now(&signer.region, &signer.service);
+            sign(&mut request, &payload, &credentials, &scope)?;
+            exchange(&context, request, false).await
+        };
+        let sent = tokio::time::timeout(timeout, sending).await;
+        Ok(sent.unwrap_or(Err(wit_http::HttpError::Timeout)))
+    }
+
+    async fn send_gcp(
+        &mut self,
+        request: wit::Request,
+        account: wit::GcpAccount,
+    ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
+        let timeout = self.time_for(&request);
+        let credentials = self.table.get(&account.credentials)?.shared();
+        let context = self.context.clone();
+        let sending = async move {
+            let key = gcp::Account::read(&credentials)?;
+            let token = key.token(&context, &account.scope).await?;
+            send_with_token(&context, request, &token).await
+        };
+        let sent = tokio::time::timeout(timeout, sending).await;
+        Ok(sent.unwrap_or(Err(wit_http::HttpError::Timeout)))
+    }
+
+    async fn send_azure_app(
+        &mut self,
+        request: wit::Request,
+        app: wit::AzureApp,
+    ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
+        let timeout = self.time_for(&request);
+        let secret = self.table.get(&app.client_secret)?.shared();
+        let context = self.context.clone();
+        let sending = async move {
+            let token = azure::token(&context, &app, &secret).await?;
+            send_with_token(&context, request, &token).await
+        };
+        let sent = tokio::time::timeout(timeout, sending).await;
+        Ok(sent.unwrap_or(Err(wit_http::HttpError::Timeout)))
+    }
+
+    async fn send_azure_account(
+        &mut self,
+        request: wit::Request,
+        account: wit::AzureAccount,
+    ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
+        let timeout = self.time_for(&request);
+        let key = self.table.get(&account.key)?.shared();
+        let context = self.context.clone();
+        let sending = async move {
+            let body_bytes = request.body.len();
+            let mut request = build(request).map_err(wit_http::HttpError::Invalid)?;
+            let now = Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
+            put(&mut request, "x-ms-date", &now.to_string())?;
+            let authorization = azure::shared_key(&request, body_bytes, &account.name, &key)?;
+            put(&mut request, "authorization", &authorization)?;
+            exchange(&context, request, false).await
+        };
+        let sent = tokio::time::timeout(timeout, sending).await;
+        Ok(sent.unwrap_or(Err(wit_http::HttpError::Timeout)))
+    }
+}
+
+async fn send_with_token(
+    context: &Context,
+    request: wit::Request,
+    token: &str,
+) -> Result<wit::Response, wit::HttpError> {
+    let mut request = build(request).map_err(wit_http::HttpError::Invalid)?;
+    let bearer = Zeroizing::new(format!("Bearer {token}"));
+    put(&mut request, "authorization", &bearer)?;
+    exchange(context, request, false).await
+}
+
+impl State {
+    fn aws_credentials(&self, key: &wit::AwsKey) -> wasmtime::Result<Credentials> {
+        let token = key.session_token.as_ref();
+        Ok(Credentials {
+            access_key_id: key.access_key_id.clone(),
+            secret_access_key: self.table.get(&key.secret_access_key)?.shared(),
+            session_token: token
+                .map(|token| self.table.get(token).map(super::SecretHandle::shared))
+                .transpose()?,
+        })
+    }
+}
+
+/// Adds AWS's headers and the signature over everything.
+fn sign(
+    request: &mut Request<Body>,
+    payload_sha256: &str,
+    credentials: &Credentials,
+    scope: &sigv4::Scope<'_>,
+) -> Result<(), wit_http::HttpError> {
+    put(request, "x-amz-date", &scope.at)?;
+    put(request, "x-amz-content-sha256", payload_sha256)?;
+    if let Some(token) = &credentials.session_token {
+        put(request, "x-amz-security-token", token)?;
+    }
+    let authorization = sigv4::authorization(
+        request,
+        payload_sha256,
+        &credentials.access_key_id,
+        &credentials.secret_access_key,
+        scope,
+    );
+    put(request, "authorization", &authorization)
+}
+
+fn put(
+    request: &mut Request<Body>,
+    name: &'static str,
+    value: &str,
+) -> Result<(), wit_http::HttpError> {
+    let mut value = HeaderValue::try_from(value).map_err(|_| {
+        wit_http::HttpError::Invalid(format!(
+            "the credentials have characters that the header {name} cannot carry"
+        ))
+    })?;
+    value.set_sensitive(matches!(name, "authorization" | "x-amz-security-token"));
+    request
+        .headers_mut()
+        .insert(HeaderName::from_static(name), value);
+    Ok(())
+}
+
+impl<'a> sigv4::Scope<'a> {
+    fn now(region: &'a str, service: &'a str) -> Self {
+        let at = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        Self {
+            at,
+            region,
+            service,
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! AWS Signature Version 4 over a request whose headers are complete. Pure.
+
+#[cfg(test)]
+mod tests;
+
+use hmac::{Hmac, KeyInit, Mac};
+use http::Request;
+use http::header::HeaderMap;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+
+/// Headers that something on the way may change, so that they are not signed.
+const UNSIGNED: [&str; 4] = ["authorization", "connection", "user-agent", "expect"];
+
+/// When, where and for what a signature is good.
+pub(super) struct Scope<'a> {
+    /// `YYYYMMDDTHHMMSSZ`.
+    pub(super) at: String,
+    pub(super) region: &'a str,
+    pub(super) service: &'a str,
+}
+
+/// The value of `authorization`.
+pub(super) fn authorization<B>(
+    request: &Request<B>,
+    payload_sha256: &str,
+    access_key_id: &str,
+    secret_access_key: &str,
+    scope: &Scope<'_>,
+) -> String {
+    let headers = canonical_headers(request);
+    let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
+    let names = names.join(";");
+    let canonical = canonical_request(request, &headers, &names, payload_sha256, scope);
+    let day = scope.at.get(..8).unwrap_or_default();
+    let (region, service) = (scope.region, scope.service);
+    let credential_scope = format!("{day}/{region}/{service}/aws4_request");
+    let to_sign = format!(
+        "{ALGORITHM}\n{}\n{credential_scope}\n{}",
+        scope.at,
+        hex::encode(Sha256::digest(canonical))
+    );
+    let first = Zeroizing::new(format!("AWS4{secret_access_key}"));
+    let mut key = hmac(first.as_bytes(), day.as_bytes());
+    for part in [region, service, "aws4_request"] {
+        key = hmac(key.as_slice(), part.as_bytes());
+    }
+    let signature = hex::encode(hmac(key.as_slice(), to_sign.as_bytes()).as_slice());
+    format!(
+        "{ALGORITHM} Credential={access_key_id}/{credential_scope}, SignedHeaders={names}, Signature={signature}"
+    )
+}
+
+fn canonical_request<B>(
+    request: &Request<B>,
+    headers: &[(String, String)],
+    names: &str,
+    payload_sha256: &str,
+    scope: &Scope<'_>,
+) -> String {
+    let mut canonical = format!(
+        "{}\n{}\n{}\n",
+        request.method(),
+        canonical_path(request.uri().path(), scope.service),
+        canonical_query(request.uri().query().unwrap_or_default()),
+    );
+    for (name, value) in headers {
+        canonical.push_str(name);
+        canonical.push(':');
+        canonical.push_str(value);
+        canonical.push('\n');
+    }
+    canonical.push('\n');
+    canonical.push_str(names);
+    canonical.push('\n');
+    canonical.push_str(payload_sha256);
+    canonical
+}
+
+/// S3 signs the path as it is sent, each byte escaped once; every other service escapes it once more.
+fn canonical_path(path: &str, service: &str) -> String {
+    if path.is_empty() {
+        return "/".to_owned();
+    }
+    let segments = path.split('/').map(|segment| match service {
+        "s3" => escape(&unescape(segment)),
+        _ => escape(segment.as_bytes()),
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+/// Parameters sorted by name, then value, each escaped once.
+fn canonical_query(query: &str) -> String {
+    let parameters = query.split('&').filter(|one| !one.is_empty());
+    let mut parameters: Vec<(String, String)> = parameters
+        .map(|one| one.split_once('=').unwrap_or((one, "")))
+        .map(|(name, value)| (escape(&unescape(name)), escape(&unescape(value))))
+        .collect();
+    parameters.sort();
+    let joined = parameters
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"));
+    joined.collect::<Vec<_>>().join("&")
+}
+
+/// Name and value of each signed header, sorted. Values of one name are joined, runs of spaces are one.
+fn canonical_headers<B>(request: &Request<B>) -> Vec<(String, String)> {
+    let map: &HeaderMap = request.headers();
+    let mut headers: Vec<(String, String)> = map
+        .keys()
+        .filter(|name| !UNSIGNED.contains(&name.as_str()))
+        .map(|name| {
+            let values = map.get_all(name).iter().map(|value| {
+                let text = String::from_utf8_lossy(value.as_bytes());
+                text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
+            });
+            (
+                name.as_str().to_owned(),
+                values.collect::<Vec<_>>().join(","),
+            )
+        })
+        .collect();
+    if !map.contains_key(http::header::HOST)
+        && let Some(authority) = request.uri().authority()
+    {
+        // What the client sends.
+        headers.push(("host".to_owned(), authority.as_str().to_owned()));
+    }
+    headers.sort();
+    headers
+}
+
+fn hmac(key: &[u8], data: &[u8]) -> Zeroizing<Vec<u8>> {
+    // Any length of key is good.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
+        return Zeroizing::default();
+    };
+    mac.update(data);
+    Zeroizing::new(mac.finalize().into_bytes().to_vec())
+}
+
+/// Everything but RFC 3986's unreserved characters as `%XX`.
+pub(super) fn escape(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for byte in bytes {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(char::from(*byte));
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// With `%XX` as the bytes they stand for.
+pub(super) fn unescape(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let code = match (first, after) {
+            (b'%', [high, low, ..]) => hex::decode([*high, *low]).ok(),
+            _ => None,
+        };
+        rest = match code {
+            Some(code) => {
+                out.extend(code);
+                after.get(2..).unwrap_or_default()
+            }
+            None => {
+                out.push(*first);
+                after
+            }
+        };
+    }
+    out
+}

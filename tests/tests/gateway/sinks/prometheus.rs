@@ -1,0 +1,261 @@
+//! `prometheus`: LiteLLM's metrics on `/metrics`, read by Prometheus' own tools.
+
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use witgate_testkit::{Reply, workspace_root};
+
+use super::stage;
+use crate::support::{Client, Stage, chat, chat_stream, eventually, venv};
+
+/// With what stands under `litellm_settings`.
+async fn prometheus(more: &str) -> Stage {
+    let config = format!(
+        "litellm_settings:\n  callbacks: [prometheus]\n{more}callback_settings:\n  prometheus: {{flush_interval: 0.05}}\n"
+    );
+    stage(&config, |gateway| gateway).await
+}
+
+/// Runs a program with the page as its input.
+async fn fed(mut command: Command, page: &str) -> std::process::Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}; `make test` installs it"));
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all(page.as_bytes()).await.expect("write");
+    drop(input);
+    child.wait_with_output().await.expect("run")
+}
+
+/// The page, once it holds this text; checked by `promtool` and read by the Python client's parser.
+async fn page(stage: &Stage, text: &str) -> Value {
+    let page = eventually(text, async || {
+        let page = stage.client.get("/metrics").await.text();
+        page.contains(text).then_some(page)
+    })
+    .await;
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]);
+    let checked = fed(promtool, &page).await;
+    // 3 means that names could follow better conventions: these are LiteLLM's. 1 means that the page is malformed.
+    let told = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(
+        matches!(checked.status.code(), Some(0 | 3)),
+        "{told}\n{page}"
+    );
+    let mut parser = Command::new(venv("python"));
+    parser.arg(workspace_root().join("tests/vendors/metrics.py"));
+    let parsed = fed(parser, &page).await;
+    let told = String::from_utf8_lossy(&parsed.stderr).into_owned();
+    assert!(parsed.status.success(), "{told}\n{page}");
+    serde_json::from_slice(&parsed.stdout).expect("JSON")
+}
+
+/// The value of the sample of this name with these labels.
+fn value(page: &Value, family: &str, sample: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    let samples = page[family]["samples"].as_array()?;
+    let found = samples.iter().find(|one| {
+        one["name"] == sample
+            && labels
+                .iter()
+                .all(|(name, value)| one["labels"][name] == *value)
+    });
+    found?["value"].as_str()?.parse().ok()
+}
+
+#[tokio::test]
+async fn the_page_has_litellms_metrics_under_their_names() {
+    let stage = prometheus("").await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    stage.client.open(&chat_stream("gpt-4o")).await.rest().await;
+    stage
+        .upstream
+        .next(Reply::error(429, "tokens", None, "slow down"));
+    stage.client.chat(&chat("gpt-4o")).await.error(429);
+    Client::of(&stage.gateway)
+        .key("sk-wrong")
+        .chat(&chat("gpt-4o"))
+        .await
+        .error(401);
+    let page = page(&stage, "exception_status=\"401\"").await;
+    let page = &page;
+
+    let total = |labels: &[(&str, &str)]| {
+        value(
+            page,
+            "litellm_proxy_total_requests_metric",
+            "litellm_proxy_total_requests_metric_total",
+            labels,
+        )
+    };
+    let ok = [
+        ("status_code", "200"),
+        ("requested_model", "gpt-4o"),
+        ("end_user", "None"),
+        ("route", "/chat/completions"),
+    ];
+    assert_eq!(
+        total(&ok),
+        Some(2.0),
+        "{}",
+        page["litellm_proxy_total_requests_metric"]
+    );
+    assert_eq!(total(&[("status_code", "429")]), Some(1.0));
+    assert_eq!(
+        total(&[("status_code", "401"), ("hashed_api_key", "None")]),
+        Some(1.0)
+    );
+    let counter =
+        |name: &str, labels: &[(&str, &str)]| value(page, name, &format!("{name}_total"), labels);
+    assert_eq!(
+        counter(
+            "litellm_proxy_failed_requests_metric",
+            &[("exception_status", "429")]
+        ),
+        Some(1.0)
+    );
+    assert_eq!(
+        counter("litellm_total_tokens_metric", &[("model", "gpt-4o")]),
+        Some(36.0)
+    );
+    assert!(
+        counter("litellm_spend_metric", &[("api_provider", "openai")]).is_some_and(|usd| usd > 0.0)
+    );
+    assert_eq!(
+        counter(
+            "litellm_deployment_total_requests",
+            &[("litellm_model_name", "gpt-4o")]
+        ),
+        Some(3.0)
+    );
+    assert_eq!(
+        counter(
+            "litellm_deployment_failure_responses",
+            &[("exception_status", "429")]
+        ),
+        Some(1.0)
+    );
+    let latency = "litellm_request_total_latency_metric";
+    assert_eq!(
+        value(
+            page,
+            latency,
+            &format!("{latency}_count"),
+            &[("model", "gpt-4o")]
+        ),
+        Some(2.0)
+    );
+    assert_eq!(
+        value(
+            page,
+            latency,
+            &format!("{latency}_bucket"),
+            &[("le", "600.0")]
+        ),
+        Some(2.0)
+    );
+    assert_eq!(
+        value(
+            page,
+            latency,
+            &format!("{latency}_bucket"),
+            &[("le", "+Inf")]
+        ),
+        Some(2.0)
+    );
+    let first = "litellm_llm_api_time_to_first_token_metric";
+    assert_eq!(
+        value(page, first, &format!("{first}_count"), &[]),
+        Some(1.0),
+        "streams only"
+    );
+    assert_eq!(
+        value(
+            page,
+            "litellm_deployment_state",
+            "litellm_deployment_state",
+            &[]
+        ),
+        Some(1.0)
+    );
+    // The gateway's own are still there.
+    assert!(page.get("witgate_requests").is_some());
+}
+
+#[tokio::test]
+async fn every_metric_of_the_table_is_there_with_its_type() {
+    let stage = prometheus("").await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    let page = page(&stage, "litellm_spend_metric_total{").await;
+    let table = workspace_root().join("plugins/logging/prometheus/src/metrics.tsv");
+    let table = std::fs::read_to_string(table).expect("the table");
+    let mut rows = 0;
+    for row in table.lines().filter(|line| !line.starts_with('#')) {
+        let columns: Vec<&str> = row.split('\t').collect();
+        let kind = match columns[1] {
+            "latency" => "histogram",
+            kind => kind,
+        };
+        // The parser names a counter without its suffix.
+        let name = columns[0].strip_suffix("_total").unwrap_or(columns[0]);
+        assert_eq!(page[name]["type"], kind, "{}", columns[0]);
+        rows += 1;
+    }
+    assert_eq!(rows, 75);
+}
+
+#[tokio::test]
+async fn metrics_and_labels_are_the_configured_ones() {
+    let stage = prometheus(
+        "  custom_prometheus_metadata_labels: [metadata.project]\n\
+         \x20 custom_prometheus_tags: [blue, green]\n\
+         \x20 enable_end_user_cost_tracking_prometheus_only: true\n\
+         \x20 prometheus_latency_buckets: [1, 60]\n\
+         \x20 prometheus_metrics_config:\n\
+         \x20   - {group: cost, metrics: [litellm_spend_metric], include_labels: [model, end_user, metadata_project, tag_blue, tag_green]}\n\
+         \x20   - {group: speed, metrics: [litellm_request_total_latency_metric], include_labels: [model]}\n",
+    )
+    .await;
+    let mut body = chat("gpt-4o");
+    body["user"] = json!("ada");
+    body["metadata"] = json!({"project": "p1", "tags": ["blue"]});
+    stage.client.chat(&body).await.ok();
+    let page = page(&stage, "litellm_spend_metric_total{").await;
+    let spend = &page["litellm_spend_metric"]["samples"][0]["labels"];
+    let expected = json!({"model": "gpt-4o", "end_user": "ada", "metadata_project": "p1", "tag_blue": "true", "tag_green": "false"});
+    assert_eq!(*spend, expected);
+    let names: Vec<&String> = page
+        .as_object()
+        .expect("families")
+        .keys()
+        .filter(|name| name.starts_with("litellm_"))
+        .collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    let buckets = page["litellm_request_total_latency_metric"]["samples"]
+        .as_array()
+        .expect("samples");
+    let bounds: Vec<&str> = buckets
+        .iter()
+        .filter_map(|sample| sample["labels"]["le"].as_str())
+        .collect();
+    assert_eq!(bounds, ["1.0", "60.0", "+Inf"]);
+}
+
+#[tokio::test]
+async fn wrong_names_are_refused_with_the_right_ones() {
+    let upstream = witgate_testkit::FakeUpstream::start().await;
+    let config = crate::support::base_config(&upstream.api_base())
+        + "litellm_settings:\n  callbacks: [prometheus]\n  prometheus_metrics_config:\n    - {group: a, metrics: [litellm_spend]}\n";
+    let refusal = witgate_testkit::Gateway::builder(config)
+        .expect_refusal()
+        .await;
+    for told in ["litellm_spend", "litellm_spend_metric"] {
+        assert!(refusal.output.contains(told), "{}", refusal.output);
+    }
+}
