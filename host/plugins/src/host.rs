@@ -17,6 +17,7 @@ use crate::cache::Cache;
 use crate::capabilities::{self, Context, State, Surroundings};
 use crate::component::{self, Loader};
 use crate::error::Fault;
+use crate::kinds::alerter::Alerter;
 use crate::kinds::authenticator::Authenticator;
 use crate::kinds::guardrail::Guardrail;
 use crate::kinds::log_sink::LogSink;
@@ -32,6 +33,9 @@ const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Told about work that takes long enough to wonder.
 pub type ProgressHook = Arc<dyn Fn(&Progress) + Send + Sync>;
+
+/// Told, by name, about a plugin that failed too often, and how long it rests.
+pub type RestHook = Arc<dyn Fn(&str, Duration) + Send + Sync>;
 
 /// Work that takes long enough to wonder.
 #[derive(Debug, Clone)]
@@ -63,6 +67,8 @@ pub struct HostOptions {
     pub tls: TlsOptions,
     /// Told about compilations.
     pub on_progress: ProgressHook,
+    /// Told about plugins that failed too often.
+    pub on_rest: RestHook,
 }
 
 /// What exists once per process: engine, clock, cache, linked interfaces.
@@ -87,6 +93,7 @@ impl HostOptions {
             pooling: true,
             tls: TlsOptions::default(),
             on_progress: Arc::new(|_| {}),
+            on_rest: Arc::new(|_, _| {}),
         }
     }
 }
@@ -274,6 +281,9 @@ impl Host {
             Kind::LogSink => Loaded::LogSink(Arc::new(LogSink {
                 pool: self.pool(spec, component).await?,
             })),
+            Kind::Alerter => Loaded::Alerter(Arc::new(Alerter {
+                pool: self.pool(spec, component).await?,
+            })),
             Kind::Authenticator => Loaded::Authenticator(Arc::new(Authenticator {
                 pool: self.pool(spec, component).await?,
             })),
@@ -297,6 +307,8 @@ impl Host {
             custom: self.metrics.custom.clone(),
             named: self.metrics.named.clone(),
             http: (bounds.http_concurrency, bounds.http_response),
+            kv: bounds.kv,
+            on_rest: self.options.on_rest.clone(),
         };
         let context = Context::new(&loaded.manifest, spec, around)?;
         let parts = Parts {
