@@ -25,7 +25,8 @@ use crate::limits::Bounds;
 use crate::pool::{Bindings, Parts, Pool, Trim};
 use crate::registry::{Description, Entry, Loaded};
 use crate::{
-    HostError, Kind, LoadError, Metrics, PluginError, PluginSpec, Registry, Source, Sources, engine,
+    HostError, Kind, LoadError, Metrics, PluginError, PluginSpec, Registry, Source, Sources,
+    engine, setting_files,
 };
 
 /// How often idle instances are looked for.
@@ -145,7 +146,13 @@ impl Host {
         for spec in specs {
             let found = components.get(&spec.component).cloned();
             let loaded = match found.unwrap_or_else(|| Err("it was not looked up".to_owned())) {
-                Ok(component) => self.plugin(&spec, component, previous).await,
+                Ok(component) => {
+                    let folder = sources.config_dir.as_deref();
+                    match setting_files::filled(&spec, &component.manifest, folder) {
+                        Ok(spec) => self.plugin(&spec, component, previous).await,
+                        Err(error) => Err(error),
+                    }
+                }
                 Err(reason) => Err(LoadError::new(&spec.name, reason)),
             };
             match loaded {

@@ -12,6 +12,7 @@
 mod spec;
 
 mod manifest;
+mod setting_files;
 
 mod component;
 mod embedded;

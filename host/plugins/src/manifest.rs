@@ -102,6 +102,10 @@ pub struct Setting {
     /// Whether the plugin may see the value of this secret.
     #[serde(default)]
     pub reveal: bool,
+    /// Whether a text in the configuration is the path of a file whose content is the value (JSON, unless a string is
+    /// wanted).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub file: bool,
     /// What it is for.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub doc: String,

@@ -307,8 +307,16 @@ async fn presidio_looks_for_what_it_is_told_and_blocks_some_of_it() {
     let judge = Recorder::start(judges::presidio()).await;
     let params = presidio(&judge, "pre_call")
         + ", pii_entities_config: {PERSON: MASK, CREDIT_CARD: BLOCK, CODENAME: MASK}, presidio_language: de, \
-           presidio_ad_hoc_recognizers: [{name: Code, supported_entity: CODENAME, supported_language: de, deny_list: [Falcon]}]";
-    let stage = stage(&params).await;
+           presidio_ad_hoc_recognizers: hooks/codes.json";
+    let upstream = FakeUpstream::start().await;
+    upstream.always(Reply::echo());
+    let config = base_config(&upstream.api_base())
+        + &format!(
+            "guardrails:\n  - guardrail_name: judge\n    litellm_params: {{default_on: true, {params}}}\n"
+        );
+    let codes = json!([{"name": "Code", "supported_entity": "CODENAME", "supported_language": "de", "deny_list": ["Falcon"]}]);
+    let builder = Gateway::builder(config).file("hooks/codes.json", codes.to_string());
+    let stage = Stage::of(upstream, builder).await;
     stage
         .client
         .chat(&ask(&format!("{PERSONAL} about Falcon")))
