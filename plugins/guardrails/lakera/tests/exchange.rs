@@ -1,4 +1,9 @@
 //! Question and answer, without a host.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, helpers included"
+)]
 
 use lakera::answer::{Thresholds, verdict};
 use lakera::input::question;

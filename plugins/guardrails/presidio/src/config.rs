@@ -166,7 +166,7 @@ pub(crate) mod tests {
 
     #[test]
     fn addresses_are_completed() {
-        let presidio = of(minimal()).ok().expect("fine");
+        let presidio = of(minimal()).expect("fine");
         assert_eq!(presidio.analyze_url, "http://analyzer:5002/analyze");
         assert_eq!(presidio.anonymize_url, "https://anonymizer/anonymize");
     }

@@ -1,4 +1,9 @@
 //! Analysis, tokens and putting back, without a host.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, helpers included"
+)]
 
 use presidio::analyze::{Entity, Wish, pieces, question, read, sift};
 use presidio::config::{Presidio, Settings};
