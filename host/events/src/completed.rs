@@ -126,6 +126,8 @@ pub struct Served {
     pub provider: String,
     /// Base URL of the deployment; empty when none.
     pub api_base: String,
+    /// Region of the deployment, as configured; empty when none.
+    pub region: String,
     /// Model string of the configuration (`litellm_params.model`).
     pub configured_model: String,
     /// Key of the price map entry that priced the call; empty when none matched.

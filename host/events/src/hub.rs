@@ -23,7 +23,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::completed::{Completed, ProxyFailure};
+use crate::alerts::Alert;
+use crate::completed::{Audience, Completed, ProxyFailure};
 use crate::metrics::EventMetrics;
 use crate::redact::{RedactionPolicy, RedactionSettings, RequestRedaction};
 use crate::sink::{EventKind, SinkEntry};
@@ -172,6 +173,14 @@ impl Hub {
         })
     }
 
+    /// Hands on an alert. Never waits, never serialises.
+    pub fn publish_alert(&self, alert: Alert) -> Published {
+        let (redaction, audience) = (RequestRedaction::default(), Audience::default());
+        self.enqueue(EventKind::Alert, redaction, &audience, |_| {
+            Entry::alert(alert)
+        })
+    }
+
     /// Puts a new configuration in force. Sinks of the same name keep their queue and are served by
     /// the new sink from the next delivery on; sinks no longer named take no new events and get
     /// half a minute to deliver what they have, in the background.
@@ -265,7 +274,7 @@ impl Hub {
         &self,
         kind: EventKind,
         request: RequestRedaction,
-        audience: &crate::completed::Audience,
+        audience: &Audience,
         entry: impl FnOnce(Arc<[String]>) -> Entry,
     ) -> Published {
         let mut published = Published::default();

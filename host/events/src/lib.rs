@@ -3,11 +3,12 @@
 //! Reading order: [`completed`] is what the pipeline hands over, [`payload`] is the event sinks get
 //! (LiteLLM's `StandardLoggingPayload`), [`redact`] decides what a sink may see of it, [`mask`] takes
 //! secrets out of texts, [`sink`] is what delivers, [`hub`] queues and drives the sinks, [`metrics`]
-//! counts, [`spend`] derives the parts of a spend row that are more than a copy of one field.
+//! counts, [`alerts`] decides what people are told, [`spend`] derives the parts of a spend row that are more than a copy of one field.
 //!
 //! No vendor's format is known here. Nothing on the request path waits or serialises: see
 //! [`Hub::publish`].
 
+pub mod alerts;
 pub mod completed;
 mod headers;
 pub mod hub;
@@ -18,6 +19,7 @@ pub mod redact;
 pub mod sink;
 pub mod spend;
 
+pub use alerts::{Alert, AlertKind, AlertSettings, Begun, InFlight, Level, Watch};
 pub use completed::{
     Audience, Cache, Caller, Completed, Cost, Dynamic, Failure, GuardrailRun, GuardrailStatus,
     Outcome, ProxyFailure, Request, Served, Times, Usage,

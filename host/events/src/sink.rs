@@ -25,10 +25,10 @@ pub struct EncodedEvent {
     pub id: String,
     /// What the event is about.
     pub kind: EventKind,
-    /// The standard event (`StandardLoggingPayload`), or the proxy failure, as JSON.
+    /// The standard event (`StandardLoggingPayload`), the proxy failure, or the alert, as JSON.
     pub json: Bytes,
     /// What LiteLLM's sinks read beside the event, as a JSON object with the members `request`,
-    /// `timing`, `trace` and `exception`. `{}` for a proxy failure.
+    /// `timing`, `trace` and `exception`. `{}` for a proxy failure and an alert.
     pub context: Bytes,
     /// Parameters of this request for sinks, credentials among them. A sink adapter passes on only
     /// those that belong to its own kind of sink.
@@ -63,6 +63,8 @@ pub enum EventKind {
     Failure,
     /// A request that failed before any model was called.
     ProxyFailure,
+    /// Something to tell people: an [`Alert`](crate::alerts::Alert).
+    Alert,
 }
 
 /// How a delivery went.
@@ -117,6 +119,8 @@ pub struct Kinds {
     pub failure: bool,
     /// Requests that failed before any model was called.
     pub proxy_failure: bool,
+    /// Alerts.
+    pub alert: bool,
 }
 
 impl Kinds {
@@ -125,18 +129,29 @@ impl Kinds {
         success: true,
         failure: true,
         proxy_failure: false,
+        alert: false,
     };
     /// Successes only: what `success_callback` means.
     pub const SUCCESS: Self = Self {
         success: true,
         failure: false,
         proxy_failure: false,
+        alert: false,
     };
     /// Failures only: what `failure_callback` means.
     pub const FAILURE: Self = Self {
         success: false,
         failure: true,
         proxy_failure: false,
+        alert: false,
+    };
+
+    /// Alerts only: what `alerting` means.
+    pub const ALERTS: Self = Self {
+        success: false,
+        failure: false,
+        proxy_failure: false,
+        alert: true,
     };
 
     /// Whether events of this kind are wanted.
@@ -145,6 +160,7 @@ impl Kinds {
             EventKind::Success => self.success,
             EventKind::Failure => self.failure,
             EventKind::ProxyFailure => self.proxy_failure,
+            EventKind::Alert => self.alert,
         }
     }
 
@@ -154,6 +170,7 @@ impl Kinds {
             success: self.success || other.success,
             failure: self.failure || other.failure,
             proxy_failure: self.proxy_failure || other.proxy_failure,
+            alert: self.alert || other.alert,
         }
     }
 }

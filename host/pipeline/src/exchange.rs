@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use sync_wrapper::SyncWrapper;
 use tokio::sync::OwnedSemaphorePermit;
-use witgate_events::GuardrailRun;
+use witgate_events::{GuardrailRun, InFlight};
 use witgate_identity::Principal;
 use witgate_wire::response::ResponseView;
 use witgate_wire::stream::StreamAssembler;
@@ -18,7 +18,7 @@ use witgate_wire::usage::Usage;
 use witgate_wire::{Endpoint, RequestView};
 
 use crate::failure::Failure;
-use crate::ports::UpstreamBody;
+use crate::ports::{CallMemory, UpstreamBody};
 use crate::snapshot::Snapshot;
 
 /// A request as the server hands it over.
@@ -34,7 +34,7 @@ pub struct Arrival {
     /// Model named in the path (`/engines/{model}/…`).
     pub path_model: Option<String>,
     /// Request headers.
-    pub headers: HeaderMap,
+    pub headers: Arc<HeaderMap>,
     /// Address of the peer.
     pub peer: Option<IpAddr>,
     /// The body, or why there is none.
@@ -90,8 +90,12 @@ pub struct Exchange {
     pub guardrails: Vec<GuardrailRun>,
     /// `guard in`, `call`, `guard out`: names for `x-litellm-applied-guardrails`.
     pub applied_guardrails: Vec<String>,
+    /// `guard in`, `call`, `guard out`: what guardrails keep from one phase to the next.
+    pub memory: CallMemory,
     /// `route`: where the call may go.
     pub route: Option<witgate_routing::Resolution>,
+    /// `call`: tells whoever watches over calls that this one is under way, until the exchange is gone.
+    pub in_flight: Option<InFlight>,
     /// `call`: who answered, after how many tries.
     pub served: Served,
     /// `call`: the answer; `guard out` edits it; `respond` takes it.

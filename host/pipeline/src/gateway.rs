@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use crate::exchange::{Arrival, Exchange, OWN_HEADERS};
 use crate::failure::{Case, Failure};
 use crate::metrics::Metrics;
-use crate::ports::{Clock, Recorder, TraceContext};
+use crate::ports::{CallMemory, Clock, Recorder, TraceContext};
 use crate::reply::Reply;
 use crate::snapshot::Snapshot;
 use crate::stages;
@@ -103,7 +103,9 @@ impl Gateway {
             slot: None,
             guardrails: Vec::new(),
             applied_guardrails: Vec::new(),
+            memory: CallMemory::default(),
             route: None,
+            in_flight: None,
             served: crate::exchange::Served::default(),
             answer: None,
             stream_guards: None,

@@ -142,6 +142,8 @@ pub fn call_of(x: &Exchange, entry: &GuardrailEntry, phase: Phase) -> GuardCall 
         model: x.model.clone(),
         principal: x.principal.clone(),
         params: params.unwrap_or_else(|| "{}".to_owned()),
+        headers: x.arrival.headers.clone(),
+        memory: x.memory.clone(),
     }
 }
 

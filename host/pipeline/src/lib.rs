@@ -32,9 +32,9 @@ pub use failure::{Case, Failure};
 pub use gateway::Gateway;
 pub use metrics::Metrics;
 pub use ports::{
-    AuthDecision, AuthDenial, AuthRequest, Authenticator, Block, BodyText, BodyView, Clock, Edit,
-    Finding, GuardCall, Guardrail, Phase, PluginFault, Recorder, StreamGuard, StreamVerdict,
-    TraceContext, Upstream, UpstreamBody, UpstreamError, UpstreamErrorKind, Verdict,
+    AuthDecision, AuthDenial, AuthRequest, Authenticator, Block, BodyText, BodyView, CallMemory,
+    Clock, Edit, Finding, GuardCall, Guardrail, Phase, PluginFault, Recorder, StreamGuard,
+    StreamVerdict, TraceContext, Upstream, UpstreamBody, UpstreamError, UpstreamErrorKind, Verdict,
 };
 pub use probe::{Probe, probe};
 pub use reply::{BodyStream, Reply, ReplyBody};

@@ -1,15 +1,16 @@
 //! What the pipeline needs of the world, as traits. The binary plugs the real parts in; tests plug fakes in.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
 use http::HeaderMap;
-use witgate_events::Completed;
+use witgate_events::{Begun, Completed, InFlight};
 use witgate_identity::Principal;
 
 /// Bytes of an upstream's answer, as they arrive. Dropping it cancels the upstream.
@@ -89,6 +90,31 @@ pub struct GuardCall {
     pub principal: Arc<Principal>,
     /// The caller's `extra_body` for this guardrail, a JSON object.
     pub params: String,
+    /// Headers of the client's request.
+    pub headers: Arc<HeaderMap>,
+    /// What guardrails keep from one phase of this call to the next.
+    pub memory: CallMemory,
+}
+
+/// A place for what the plugin host keeps for one call. Made with the call, gone with it, and shared with no other
+/// call, whatever ids the client gives.
+#[derive(Clone, Default)]
+pub struct CallMemory(Arc<OnceLock<Arc<dyn Any + Send + Sync>>>);
+
+impl CallMemory {
+    /// What is kept, made by the first who asks.
+    #[must_use]
+    pub fn get_or_default<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        let kept = self.0.get_or_init(|| Arc::new(T::default())).clone();
+        // Of another type only when two hosts share a call, which then keep nothing for each other.
+        kept.downcast().unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for CallMemory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CallMemory").finish_non_exhaustive()
+    }
 }
 
 /// One text of a body.
@@ -274,6 +300,11 @@ pub trait Recorder: Send + Sync {
     fn wants_headers(&self, failed: bool) -> bool;
     /// A try that failed and was followed by another one of the same call.
     fn record_attempt(&self, attempt: Completed);
+    /// A call begins to wait for an upstream, until what is given is dropped. `call` is asked only when somebody listens.
+    fn begin(&self, call: &dyn Fn() -> Begun) -> Option<InFlight> {
+        let _ = call;
+        None
+    }
 }
 
 /// W3C trace context, in and out.

@@ -62,7 +62,7 @@ pub async fn probe(gateway: &Arc<Gateway>, snapshot: &Arc<Snapshot>, index: usiz
         route: "/health",
         url: "/health".to_owned(),
         path_model: None,
-        headers: HeaderMap::new(),
+        headers: HeaderMap::new().into(),
         peer: None,
         body: Ok(body),
     });

@@ -83,6 +83,16 @@ pub struct Modes {
 }
 
 impl Modes {
+    /// Adds a phase for every request.
+    pub fn add(&mut self, phase: Phase) {
+        let by_tag = self.by_tag.iter_mut().map(|(_, phases)| phases);
+        for phases in by_tag.chain([&mut self.default]) {
+            if !phases.contains(&phase) {
+                phases.push(phase);
+            }
+        }
+    }
+
     /// Whether a request with these tags is judged in this phase.
     #[must_use]
     pub fn include(&self, phase: Phase, tags: &[String]) -> bool {
@@ -117,6 +127,8 @@ pub struct Target {
     pub mock: Option<String>,
     /// LiteLLM's name of the provider.
     pub provider: String,
+    /// Region as configured; empty when none.
+    pub region: String,
     /// `litellm_params.model` as configured.
     pub configured_model: String,
     /// `model_info.base_model`, for the price.

@@ -135,6 +135,7 @@ fn call() -> Call {
         model: "gpt-4o".to_owned(),
         principal: Principal::default(),
         params: "{}".to_owned(),
+        request: None,
     }
 }
 

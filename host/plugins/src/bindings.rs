@@ -16,6 +16,8 @@ wasmtime::component::bindgen!({
             import witgate:host/metrics@0.1.0;
             import witgate:host/files@0.1.0;
             import witgate:host/body@0.1.0;
+            import witgate:host/kv@0.1.0;
+            import witgate:host/request@0.1.0;
         }
     ",
     path: ["../../wit/types", "../../wit/host"],
@@ -27,6 +29,7 @@ wasmtime::component::bindgen!({
         "witgate:host/sign.send-gcp": async | trappable,
         "witgate:host/sign.send-azure-app": async | trappable,
         "witgate:host/sign.send-azure-account": async | trappable,
+        "witgate:host/http.send-all": async | trappable,
         "witgate:host/files.append": async | trappable,
         default: trappable,
     },

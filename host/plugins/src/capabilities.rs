@@ -7,8 +7,10 @@ mod body;
 mod egress;
 mod files;
 mod http;
+mod kv;
 mod log;
 mod outgoing;
+mod request;
 mod secrets;
 mod settings;
 mod sign;
@@ -24,6 +26,9 @@ use wasmtime::component::{HasSelf, Linker};
 use witgate_outbound::TlsOptions;
 
 pub use body::{BodyView, Text, View};
+pub(crate) use kv::Limits as KvLimits;
+pub use kv::RequestMemory;
+pub use request::{RequestFacts, RequestScope};
 pub use secrets::SecretHandle;
 pub(crate) use state::State;
 
@@ -31,7 +36,7 @@ use crate::manifest::setting_reference;
 use crate::metrics::{Custom, Named, PluginMetrics};
 use crate::registry::Description;
 use crate::spec::EnvLookup;
-use crate::{LoadError, Manifest, PluginSpec};
+use crate::{LoadError, Manifest, PluginSpec, RestHook};
 
 use files::Files;
 use log::Log;
@@ -49,6 +54,8 @@ pub(crate) struct Context {
     outgoing: Outgoing,
     files: Files,
     pub(crate) log: Log,
+    kv: kv::Store,
+    pub(crate) on_rest: RestHook,
     custom: Custom,
     named: Named,
     /// How the names of its metrics may begin.
@@ -65,6 +72,10 @@ pub(crate) struct Surroundings {
     pub(crate) named: Named,
     /// HTTP exchanges at once, and bytes of a response.
     pub(crate) http: (usize, usize),
+    /// Bounds of what it keeps.
+    pub(crate) kv: KvLimits,
+    /// Told when it failed too often.
+    pub(crate) on_rest: RestHook,
 }
 
 impl Context {
@@ -97,6 +108,8 @@ impl Context {
             ),
             files: Files::granted(manifest, spec),
             log: Log::new(name.clone(), settings.secret_values().cloned().collect()),
+            kv: kv::Store::new(around.kv),
+            on_rest: around.on_rest,
             metrics: around.metrics,
             custom: around.custom,
             named: around.named,
@@ -114,6 +127,11 @@ impl Context {
             Some(name) => self.settings.get(name)?.parse().ok(),
             None => value.as_f64(),
         }
+    }
+
+    /// One setting that is not secret, as text.
+    pub(crate) fn setting(&self, name: &str) -> Option<String> {
+        self.settings.get(name)
     }
 
     /// Writes the grants into a row of `witgate plugin list`.

@@ -154,7 +154,7 @@ impl Loaded {
 }
 
 /// Interfaces of ours that plugins may import.
-const OURS: [&str; 11] = [
+const OURS: [&str; 13] = [
     "witgate:types/types@0.1.0",
     "witgate:host/settings@0.1.0",
     "witgate:host/secrets@0.1.0",
@@ -166,6 +166,8 @@ const OURS: [&str; 11] = [
     "witgate:host/metrics@0.1.0",
     "witgate:host/files@0.1.0",
     "witgate:host/body@0.1.0",
+    "witgate:host/kv@0.1.0",
+    "witgate:host/request@0.1.0",
 ];
 
 /// Packages of WASI that are linked, at 0.2.

@@ -17,6 +17,7 @@ use crate::cache::Cache;
 use crate::capabilities::{self, Context, State, Surroundings};
 use crate::component::{self, Loader};
 use crate::error::Fault;
+use crate::kinds::alerter::Alerter;
 use crate::kinds::authenticator::Authenticator;
 use crate::kinds::guardrail::Guardrail;
 use crate::kinds::log_sink::LogSink;
@@ -24,7 +25,8 @@ use crate::limits::Bounds;
 use crate::pool::{Bindings, Parts, Pool, Trim};
 use crate::registry::{Description, Entry, Loaded};
 use crate::{
-    HostError, Kind, LoadError, Metrics, PluginError, PluginSpec, Registry, Source, Sources, engine,
+    HostError, Kind, LoadError, Metrics, PluginError, PluginSpec, Registry, Source, Sources,
+    engine, setting_files,
 };
 
 /// How often idle instances are looked for.
@@ -32,6 +34,9 @@ const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Told about work that takes long enough to wonder.
 pub type ProgressHook = Arc<dyn Fn(&Progress) + Send + Sync>;
+
+/// Told, by name, about a plugin that failed too often, and how long it rests.
+pub type RestHook = Arc<dyn Fn(&str, Duration) + Send + Sync>;
 
 /// Work that takes long enough to wonder.
 #[derive(Debug, Clone)]
@@ -63,6 +68,8 @@ pub struct HostOptions {
     pub tls: TlsOptions,
     /// Told about compilations.
     pub on_progress: ProgressHook,
+    /// Told about plugins that failed too often.
+    pub on_rest: RestHook,
 }
 
 /// What exists once per process: engine, clock, cache, linked interfaces.
@@ -87,6 +94,7 @@ impl HostOptions {
             pooling: true,
             tls: TlsOptions::default(),
             on_progress: Arc::new(|_| {}),
+            on_rest: Arc::new(|_, _| {}),
         }
     }
 }
@@ -138,7 +146,13 @@ impl Host {
         for spec in specs {
             let found = components.get(&spec.component).cloned();
             let loaded = match found.unwrap_or_else(|| Err("it was not looked up".to_owned())) {
-                Ok(component) => self.plugin(&spec, component, previous).await,
+                Ok(component) => {
+                    let folder = sources.config_dir.as_deref();
+                    match setting_files::filled(&spec, &component.manifest, folder) {
+                        Ok(spec) => self.plugin(&spec, component, previous).await,
+                        Err(error) => Err(error),
+                    }
+                }
                 Err(reason) => Err(LoadError::new(&spec.name, reason)),
             };
             match loaded {
@@ -274,6 +288,9 @@ impl Host {
             Kind::LogSink => Loaded::LogSink(Arc::new(LogSink {
                 pool: self.pool(spec, component).await?,
             })),
+            Kind::Alerter => Loaded::Alerter(Arc::new(Alerter {
+                pool: self.pool(spec, component).await?,
+            })),
             Kind::Authenticator => Loaded::Authenticator(Arc::new(Authenticator {
                 pool: self.pool(spec, component).await?,
             })),
@@ -297,6 +314,8 @@ impl Host {
             custom: self.metrics.custom.clone(),
             named: self.metrics.named.clone(),
             http: (bounds.http_concurrency, bounds.http_response),
+            kv: bounds.kv,
+            on_rest: self.options.on_rest.clone(),
         };
         let context = Context::new(&loaded.manifest, spec, around)?;
         let parts = Parts {

@@ -3,9 +3,12 @@
 //! A new version of a kind's WIT gets a file of its own here, beside the old one, with conversions to
 //! the types below.
 
+pub mod alerter;
 pub mod authenticator;
 pub mod guardrail;
 pub mod log_sink;
+
+pub(crate) mod outcome;
 
 use serde::de::IgnoredAny;
 

@@ -2,7 +2,7 @@
 //!
 //! The only crate on the serving path that knows wasmtime, and none of its types leave it. A [`Host`]
 //! exists once per process; [`Host::load`] turns the plugins of a configuration into a [`Registry`] of
-//! [`Guardrail`]s, [`LogSink`]s and [`Authenticator`]s, whose calls are bounded in every direction: memory,
+//! [`Guardrail`]s, [`LogSink`]s, [`Alerter`]s and [`Authenticator`]s, whose calls are bounded in every direction: memory,
 //! processor time, wall time, data, concurrency. A plugin that misbehaves costs its own call.
 //!
 //! Read in this order: `spec` (what the operator says), `manifest` (what the component says), `source`
@@ -12,6 +12,7 @@
 mod spec;
 
 mod manifest;
+mod setting_files;
 
 mod component;
 mod embedded;
@@ -35,14 +36,16 @@ mod registry;
 mod error;
 mod metrics;
 
-pub use capabilities::{BodyView, Text};
+pub use capabilities::{BodyView, RequestFacts, RequestMemory, RequestScope, Text};
 pub use error::{CallError, Fault, HostError, LoadError, PluginError, TrapKind};
-pub use host::{Host, HostOptions, Progress, ProgressHook};
+pub use host::{Host, HostOptions, Progress, ProgressHook, RestHook};
+pub use kinds::alerter::{Alert, AlertLevel, Alerter};
 pub use kinds::authenticator::{AuthRequest, Authenticator, Decision, Denial, Identity};
 pub use kinds::guardrail::{
     Block, Call, Edit, Finding, Guardrail, Phase, Principal, StreamGuard, StreamVerdict, Verdict,
 };
-pub use kinds::log_sink::{Event, EventKind, LogSink, Outcome};
+pub use kinds::log_sink::{Event, EventKind, LogSink};
+pub use kinds::outcome::Outcome;
 pub use manifest::{Manifest, ManifestBatch, ManifestError, ManifestLimits, Setting, SettingKind};
 pub use metrics::Metrics;
 pub use registry::{Description, Handle, Registry};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::capabilities::KvLimits;
 use crate::engine::TICK;
 use crate::{Manifest, PluginSpec};
 
@@ -30,6 +31,8 @@ pub(crate) struct Bounds {
     pub(crate) http_response: usize,
     /// HTTP exchanges at once.
     pub(crate) http_concurrency: usize,
+    /// What it may keep between calls.
+    pub(crate) kv: KvLimits,
     /// Calls of an instance before it is replaced.
     pub(crate) recycle_calls: u64,
     /// Age at which it is replaced.
@@ -50,6 +53,8 @@ const QUEUE: u32 = 100;
 const QUEUE_TIMEOUT_MS: u64 = 1_000;
 const PAYLOAD_MB: u32 = 8;
 const HTTP_CONCURRENCY: u32 = 10;
+const KV_KEYS: u32 = 1_000;
+const KV_VALUE_KB: u32 = 64;
 const RECYCLE_CALLS: u64 = 10_000;
 const RECYCLE_AGE_S: u64 = 600;
 const RECYCLE_IDLE_S: u64 = 60;
@@ -60,7 +65,7 @@ impl Bounds {
         let (limits, wish, recycle) = (&spec.limits, &manifest.limits, &spec.recycle);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let default_cpu = match spec.kind {
-            crate::Kind::LogSink => CPU_MS_LOG_SINK,
+            crate::Kind::LogSink | crate::Kind::Alerter => CPU_MS_LOG_SINK,
             crate::Kind::Guardrail | crate::Kind::Authenticator => CPU_MS,
         };
         let memory = mib(limits.memory_mb.or(wish.memory_mb).unwrap_or(MEMORY_MB));
@@ -90,6 +95,10 @@ impl Bounds {
             output: mib(limits.output_mb.unwrap_or(PAYLOAD_MB)),
             http_response: mib(limits.http_response_mb.unwrap_or(PAYLOAD_MB)),
             http_concurrency: count(limits.http_concurrency.unwrap_or(HTTP_CONCURRENCY)).max(1),
+            kv: KvLimits {
+                keys: count(limits.kv_keys.unwrap_or(KV_KEYS)),
+                value: count(limits.kv_value_kb.unwrap_or(KV_VALUE_KB)).saturating_mul(1024),
+            },
             recycle_calls: recycle.calls.unwrap_or(RECYCLE_CALLS),
             recycle_age: Duration::from_secs(recycle.age_s.unwrap_or(RECYCLE_AGE_S)),
             recycle_idle: Duration::from_secs(recycle.idle_s.unwrap_or(RECYCLE_IDLE_S)),

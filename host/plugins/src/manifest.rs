@@ -7,6 +7,8 @@ mod section;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -65,6 +67,9 @@ pub struct Manifest {
     /// Guardrails: when it can run, `pre_call`, `during_call`, `post_call`, `streaming`, `logging_only`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<String>,
+    /// Guardrails: phases it also runs in when a setting is true, by the setting's name, whatever `mode` says.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub phases_when: BTreeMap<String, Vec<String>>,
 }
 
 /// One setting of a plugin.
@@ -97,6 +102,10 @@ pub struct Setting {
     /// Whether the plugin may see the value of this secret.
     #[serde(default)]
     pub reveal: bool,
+    /// Whether a text in the configuration is the path of a file whose content is the value (JSON, unless a string is
+    /// wanted).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub file: bool,
     /// What it is for.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub doc: String,
@@ -215,7 +224,7 @@ impl Manifest {
             }
             if setting.secret && !setting.kind.can_be_secret() {
                 return wrong(format!(
-                    "the secret setting {name:?} must be a string or headers"
+                    "the secret setting {name:?} must be a string, headers or an object"
                 ));
             }
             if setting.secret && setting.default.is_some() {
@@ -235,6 +244,13 @@ impl Manifest {
                     "the default of {name:?} is {}, not {}",
                     SettingKind::article_of(value),
                     setting.kind.with_article()
+                ));
+            }
+        }
+        for name in self.phases_when.keys() {
+            if self.setting(name).map(|setting| setting.kind) != Some(SettingKind::Boolean) {
+                return wrong(format!(
+                    "`phases_when` refers to {name:?}, which is no setting of type boolean"
                 ));
             }
         }
@@ -316,7 +332,10 @@ impl SettingKind {
     /// Whether the host can keep a value of this type and hand out a handle.
     #[must_use]
     pub const fn can_be_secret(self) -> bool {
-        matches!(self, Self::String | Self::Headers | Self::EncodedHeaders)
+        matches!(
+            self,
+            Self::String | Self::Headers | Self::EncodedHeaders | Self::Object
+        )
     }
 
     /// The type in a sentence.

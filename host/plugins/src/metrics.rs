@@ -233,7 +233,7 @@ impl PluginMetrics {
         self.count(&self.families.traps, kind.as_str());
     }
 
-    /// `egress`, `env`, `secret`, `reveal` or `file`.
+    /// `egress`, `env`, `secret`, `reveal`, `file`, `metric` or `kv`.
     pub(crate) fn denied(&self, kind: &'static str) {
         self.count(&self.families.denials, kind);
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use serde::Serialize;
 
+use crate::kinds::alerter::Alerter;
 use crate::kinds::authenticator::Authenticator;
 use crate::kinds::guardrail::Guardrail;
 use crate::kinds::log_sink::LogSink;
@@ -70,6 +71,7 @@ pub(crate) struct Entry {
 pub(crate) enum Loaded {
     Guardrail(Arc<Guardrail>),
     LogSink(Arc<LogSink>),
+    Alerter(Arc<Alerter>),
     Authenticator(Arc<Authenticator>),
 }
 
@@ -103,6 +105,15 @@ impl Registry {
         }
     }
 
+    /// An alerter by its name in the configuration.
+    #[must_use]
+    pub fn alerter(&self, name: &str) -> Option<Arc<Alerter>> {
+        match &self.entry(Kind::Alerter, name)?.plugin {
+            Loaded::Alerter(plugin) => Some(plugin.clone()),
+            _ => None,
+        }
+    }
+
     /// An authenticator by its name in the configuration.
     #[must_use]
     pub fn authenticator(&self, name: &str) -> Option<Arc<Authenticator>> {
@@ -120,6 +131,7 @@ impl Registry {
             Row::Loaded(kind, name) => Some(match &self.entry(*kind, name)?.plugin {
                 Loaded::Guardrail(plugin) => describe(&plugin.pool, *kind),
                 Loaded::LogSink(plugin) => describe(&plugin.pool, *kind),
+                Loaded::Alerter(plugin) => describe(&plugin.pool, *kind),
                 Loaded::Authenticator(plugin) => describe(&plugin.pool, *kind),
             }),
         };

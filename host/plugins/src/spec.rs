@@ -21,6 +21,8 @@ pub type ConfigLookup = Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>;
 pub enum Kind {
     /// Delivers the events of finished requests.
     LogSink,
+    /// Tells people that something is wrong.
+    Alerter,
     /// Judges what goes in and what comes out.
     Guardrail,
     /// Decides who makes a request.
@@ -98,6 +100,10 @@ pub struct Limits {
     pub http_response_mb: Option<u32>,
     /// HTTP calls at once.
     pub http_concurrency: Option<u32>,
+    /// Keys it may keep between calls.
+    pub kv_keys: Option<u32>,
+    /// Largest value it may keep, KiB.
+    pub kv_value_kb: Option<u32>,
 }
 
 /// When a warm instance is thrown away. Absent: the host's default.
@@ -134,24 +140,30 @@ pub enum FailPolicy {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::LogSink, Self::Guardrail, Self::Authenticator];
+    pub const ALL: [Self; 4] = [
+        Self::LogSink,
+        Self::Alerter,
+        Self::Guardrail,
+        Self::Authenticator,
+    ];
 
-    /// The name in manifests and metrics: `log-sink`, `guardrail`, `authenticator`.
+    /// The name in manifests and metrics: `log-sink`, `alerter`, `guardrail`, `authenticator`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::LogSink => "log-sink",
+            Self::Alerter => "alerter",
             Self::Guardrail => "guardrail",
             Self::Authenticator => "authenticator",
         }
     }
 
-    /// What a failure means when the operator does not say: a log sink never stops a request, the
+    /// What a failure means when the operator does not say: who delivers never stops a request, the
     /// others are there to stop some.
     #[must_use]
     pub const fn default_fail(self) -> FailPolicy {
         match self {
-            Self::LogSink => FailPolicy::Open,
+            Self::LogSink | Self::Alerter => FailPolicy::Open,
             Self::Guardrail | Self::Authenticator => FailPolicy::Closed,
         }
     }
@@ -159,7 +171,7 @@ impl Kind {
     /// Default wall time of a call: someone waits for a verdict, nobody for a log.
     pub(crate) const fn default_timeout(self) -> Duration {
         match self {
-            Self::LogSink => Duration::from_secs(30),
+            Self::LogSink | Self::Alerter => Duration::from_secs(30),
             Self::Guardrail => Duration::from_secs(5),
             Self::Authenticator => Duration::from_secs(2),
         }

@@ -16,6 +16,7 @@ mod http1;
 mod journal;
 mod reply;
 
+pub mod judges;
 pub mod openai;
 
 mod bench_upstream;
@@ -25,6 +26,7 @@ mod datadog;
 mod langfuse;
 mod recorder;
 mod s3;
+mod slack;
 mod upstream;
 mod vendor;
 
@@ -48,5 +50,6 @@ pub use raw::{RawConnection, RawResponse};
 pub use recorder::{FakeOtlp, Recorder};
 pub use reply::Reply;
 pub use s3::{S3Key, fake_s3};
+pub use slack::FakeSlack;
 pub use upstream::{Departure, FakeUpstream};
 pub use vendor::{FakeVendor, Judgement};

@@ -1,5 +1,6 @@
 //! Servers that only listen: a general recorder, and an OTLP collector.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -24,6 +25,7 @@ pub struct FakeOtlp {
 #[derive(Debug)]
 struct Shared {
     reply: Mutex<Reply>,
+    next: Mutex<VecDeque<Reply>>,
     requests: Journal<Recorded>,
 }
 
@@ -32,6 +34,7 @@ impl Recorder {
     pub async fn start(reply: Reply) -> Self {
         let shared = Arc::new(Shared {
             reply: Mutex::new(reply),
+            next: Mutex::default(),
             requests: Journal::default(),
         });
         let server = Server::start(Listening(Arc::clone(&shared))).await;
@@ -51,6 +54,12 @@ impl Recorder {
     /// Changes the answer from now on.
     pub fn answer(&self, reply: Reply) {
         *self.shared.reply.lock() = reply;
+    }
+
+    /// The next request gets this instead; calls queue up.
+    pub fn next(&self, reply: Reply) -> &Self {
+        self.shared.next.lock().push_back(reply);
+        self
     }
 
     /// The requests seen, in order.
@@ -89,7 +98,8 @@ struct Listening(Arc<Shared>);
 impl Handler for Listening {
     async fn answer(&self, request: Recorded, peer: &mut Peer) -> Next {
         self.0.requests.push(request.clone());
-        let reply = self.0.reply.lock().clone();
+        let scripted = self.0.next.lock().pop_front();
+        let reply = scripted.unwrap_or_else(|| self.0.reply.lock().clone());
         match perform(&reply, &request, peer).await {
             Outcome::Done(next) => next,
             Outcome::ClientLeft => Next::Close,

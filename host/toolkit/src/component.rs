@@ -55,8 +55,9 @@ pub enum ComponentError {
     },
 }
 
-const HOST: [&str; 10] = [
+const HOST: [&str; 12] = [
     "settings", "secrets", "http", "sign", "clock", "random", "log", "metrics", "files", "body",
+    "kv", "request",
 ];
 
 /// WASI 0.2 packages that the host links, if only to refuse: the standard libraries of some languages
@@ -136,6 +137,7 @@ fn check(interfaces: &Interfaces, kind: Kind) -> Result<(), ComponentError> {
         };
         let macro_name = match kind {
             Kind::LogSink => "witgate_plugin::export_log_sink!",
+            Kind::Alerter => "witgate_plugin::export_alerter!",
             Kind::Guardrail => "witgate_plugin::export_guardrail!",
             Kind::Authenticator => "witgate_plugin::export_authenticator!",
         };
@@ -179,6 +181,7 @@ fn is_known(import: &str) -> bool {
 fn interface(kind: Kind) -> &'static str {
     match kind {
         Kind::LogSink => "witgate:log-sink/log-sink",
+        Kind::Alerter => "witgate:alerter/alerter",
         Kind::Guardrail => "witgate:guardrail/guardrail",
         Kind::Authenticator => "witgate:authenticator/authenticator",
     }

@@ -6,6 +6,7 @@
 
 mod check;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -174,6 +175,7 @@ impl Source {
             events: plugin.events,
             batch: plugin.batch,
             phases: plugin.phases,
+            phases_when: plugin.phases_when,
         }
     }
 
@@ -247,6 +249,8 @@ struct PluginToml {
     batch: ManifestBatch,
     #[serde(default)]
     phases: Vec<String>,
+    #[serde(default)]
+    phases_when: BTreeMap<String, Vec<String>>,
     #[serde(default)]
     settings: Vec<Setting>,
     #[serde(default)]

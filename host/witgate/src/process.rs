@@ -1,7 +1,7 @@
 //! A running gateway: everything is started here in order, and ended in the opposite one.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use witgate_config::{Env, Loaded, Source};
-use witgate_events::{EventMetrics, Hub, HubParts, Jitter};
+use witgate_events::{EventMetrics, Hub, HubParts, Jitter, Watch};
 use witgate_pipeline::{Clock, Gateway};
 use witgate_plugins::{Host, HostOptions};
 use witgate_server::routes::{App, AppOptions};
@@ -47,6 +47,23 @@ impl Clock for SystemClock {
 
     fn random(&self) -> u64 {
         rand::random()
+    }
+}
+
+/// From the plugin host, which is there first, to whoever watches.
+#[derive(Clone, Default)]
+struct Rested(Arc<OnceLock<Weak<Watch>>>);
+
+impl Rested {
+    fn watched_by(&self, watch: &Arc<Watch>) {
+        // Set once per process.
+        let _ = self.0.set(Arc::downgrade(watch));
+    }
+
+    fn tell(&self, plugin: &str, rest: Duration) {
+        if let Some(watch) = self.0.get().and_then(Weak::upgrade) {
+            watch.plugin_rests(plugin, rest);
+        }
     }
 }
 
@@ -251,6 +268,9 @@ async fn start(
     );
     let mut host_options = HostOptions::new(Some(paths.data_dir.clone()));
     host_options.on_progress = wiring::progress_on_stderr();
+    let rested = Rested::default();
+    let told = rested.clone();
+    host_options.on_rest = Arc::new(move |plugin, rest| told.tell(plugin, rest));
     let host = Host::start(host_options, witgate_plugins::Metrics::register(registry))?;
     let mut kept = Kept {
         host: host.clone(),
@@ -272,8 +292,12 @@ async fn start(
         },
         wired.hub,
     ));
+    let watch = Watch::new(hub.clone(), wired.alerts, Arc::new(jiff::Timestamp::now));
+    rested.watched_by(&watch);
+    tasks.spawn(watch.clone().run(stop.clone()));
     let fanout = Arc::new(Fanout {
         hub: hub.clone(),
+        watch,
         spend: spend.clone(),
         ledger: ArcSwap::from_pointee(wired.ledger),
     });

@@ -160,6 +160,9 @@ impl Control {
         let done = self.try_reload().await;
         let result = if done.is_ok() { "ok" } else { "refused" };
         self.reloads.get_or_create(&ReloadLabels { result }).inc();
+        if let Err(problems) = &done {
+            self.fanout.watch.reload_refused(problems);
+        }
         done
     }
 
@@ -187,6 +190,7 @@ impl Control {
         }
         self.gateway.snapshot.store(Arc::new(wired.snapshot));
         self.fanout.hub.replace(wired.hub);
+        self.fanout.watch.configure(wired.alerts);
         self.fanout.ledger.store(Arc::new(wired.ledger));
         self.loaded.store(Arc::new(loaded));
         reloader.plugins = wired.plugins;

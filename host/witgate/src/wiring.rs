@@ -1,5 +1,6 @@
 //! From a loaded configuration to the parts that serve it. Only this room knows both sides.
 
+mod alerts;
 mod models;
 mod paths;
 mod plugins;
@@ -13,7 +14,7 @@ mod upstream;
 use std::sync::Arc;
 
 use witgate_config::Loaded;
-use witgate_events::HubConfig;
+use witgate_events::{AlertSettings, HubConfig};
 use witgate_pipeline::Snapshot;
 use witgate_plugins::{Host, Progress, ProgressHook, Registry};
 
@@ -29,6 +30,8 @@ pub struct Wired {
     pub snapshot: Snapshot,
     /// For the hub.
     pub hub: HubConfig,
+    /// For whoever watches over calls.
+    pub alerts: AlertSettings,
     /// For the ledger.
     pub ledger: Ledger,
     /// The loaded plugins.
@@ -73,6 +76,7 @@ pub async fn wire(
             settings: settings::settings(loaded, kept.concurrency),
         },
         hub,
+        alerts: alerts::settings(loaded),
         ledger: Ledger {
             successes: !loaded.config.general.disable_spend_logs,
             failures: !loaded.config.general.disable_error_logs,

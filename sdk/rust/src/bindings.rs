@@ -20,6 +20,8 @@ pub mod host {
                 import witgate:host/metrics@0.1.0;
                 import witgate:host/files@0.1.0;
                 import witgate:host/body@0.1.0;
+                import witgate:host/kv@0.1.0;
+                import witgate:host/request@0.1.0;
             }
         "#,
         path: ["../../wit/types", "../../wit/host"],
@@ -43,10 +45,32 @@ pub mod log_sink {
             "witgate:host/random@0.1.0": crate::bindings::host::witgate::host::random,
             "witgate:host/log@0.1.0": crate::bindings::host::witgate::host::log,
             "witgate:host/metrics@0.1.0": crate::bindings::host::witgate::host::metrics,
+            "witgate:host/kv@0.1.0": crate::bindings::host::witgate::host::kv,
             "witgate:host/files@0.1.0": crate::bindings::host::witgate::host::files,
         },
         pub_export_macro: true,
         default_bindings_module: "witgate_plugin::bindings::log_sink",
+    });
+}
+
+/// Exports of an alerter.
+pub mod alerter {
+    wit_bindgen::generate!({
+        world: "witgate:alerter/alerter-plugin",
+        path: ["../../wit/types", "../../wit/host", "../../wit/alerter"],
+        with: {
+            "witgate:types/types@0.1.0": crate::bindings::host::witgate::types::types,
+            "witgate:host/settings@0.1.0": crate::bindings::host::witgate::host::settings,
+            "witgate:host/secrets@0.1.0": crate::bindings::host::witgate::host::secrets,
+            "witgate:host/http@0.1.0": crate::bindings::host::witgate::host::http,
+            "witgate:host/clock@0.1.0": crate::bindings::host::witgate::host::clock,
+            "witgate:host/random@0.1.0": crate::bindings::host::witgate::host::random,
+            "witgate:host/log@0.1.0": crate::bindings::host::witgate::host::log,
+            "witgate:host/metrics@0.1.0": crate::bindings::host::witgate::host::metrics,
+            "witgate:host/kv@0.1.0": crate::bindings::host::witgate::host::kv,
+        },
+        pub_export_macro: true,
+        default_bindings_module: "witgate_plugin::bindings::alerter",
     });
 }
 
@@ -64,7 +88,9 @@ pub mod guardrail {
             "witgate:host/random@0.1.0": crate::bindings::host::witgate::host::random,
             "witgate:host/log@0.1.0": crate::bindings::host::witgate::host::log,
             "witgate:host/metrics@0.1.0": crate::bindings::host::witgate::host::metrics,
+            "witgate:host/kv@0.1.0": crate::bindings::host::witgate::host::kv,
             "witgate:host/body@0.1.0": crate::bindings::host::witgate::host::body,
+            "witgate:host/request@0.1.0": crate::bindings::host::witgate::host::request,
         },
         pub_export_macro: true,
         default_bindings_module: "witgate_plugin::bindings::guardrail",
@@ -85,6 +111,7 @@ pub mod authenticator {
             "witgate:host/random@0.1.0": crate::bindings::host::witgate::host::random,
             "witgate:host/log@0.1.0": crate::bindings::host::witgate::host::log,
             "witgate:host/metrics@0.1.0": crate::bindings::host::witgate::host::metrics,
+            "witgate:host/kv@0.1.0": crate::bindings::host::witgate::host::kv,
         },
         pub_export_macro: true,
         default_bindings_module: "witgate_plugin::bindings::authenticator",

@@ -1,5 +1,7 @@
 //! Guardrails: judge, and where allowed edit, what goes in and what comes out.
 
+pub mod remote;
+
 use std::cell::RefCell;
 use std::marker::PhantomData;
 

@@ -113,6 +113,24 @@ impl<'a> Request<'a> {
     }
 }
 
+/// Sends requests side by side and waits for all of them; the answers are in the order of the requests. The host has a
+/// limit on how many are under way at once, and takes any number in groups of 64.
+pub fn send_all(requests: Vec<Request<'_>>) -> Vec<Result<Response, HttpError>> {
+    const GROUP: usize = 64;
+    let mut answers = Vec::with_capacity(requests.len());
+    let mut requests = requests.into_iter().peekable();
+    while requests.peek().is_some() {
+        let group = requests.by_ref().take(GROUP);
+        let group: Vec<_> = group.map(|request| (request.wire, request.auth)).collect();
+        answers.extend(
+            http::send_all(&group)
+                .into_iter()
+                .map(|one| one.map(Response)),
+        );
+    }
+    answers
+}
+
 /// A response, read to its end.
 #[derive(Debug)]
 pub struct Response(http::Response);

@@ -39,6 +39,7 @@
 //!
 //! Code that calls no host function compiles and is tested natively by plain `cargo test`.
 
+pub mod alerter;
 pub mod authenticator;
 pub mod guardrail;
 pub mod log_sink;
@@ -48,10 +49,12 @@ pub mod delivery;
 pub mod encode;
 pub mod files;
 pub mod http;
+pub mod kv;
 pub mod log;
 pub mod metrics;
 pub mod otlp;
 pub mod random;
+pub mod request;
 pub mod secrets;
 pub mod settings;
 pub mod sign;
@@ -62,6 +65,7 @@ pub mod bindings;
 mod error;
 #[doc(hidden)]
 pub mod instance;
+mod outcome;
 
 pub use bindings::host::witgate::types::types::Principal;
 pub use error::Error;

@@ -8,7 +8,6 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 
 use crate::bindings::log_sink::exports::witgate::log_sink::log_sink as wit;
-use crate::http::{HttpError, Response};
 use crate::instance::Single;
 use crate::{Error, settings};
 
@@ -32,33 +31,7 @@ pub trait LogSink: Sized + 'static {
     }
 }
 
-impl Outcome {
-    /// The usual reading of a response to a whole batch: 2xx is delivered, 408, 429 and 5xx are tried again when the
-    /// server says, anything else is refused for good.
-    pub fn from_response(response: &Response) -> Self {
-        if response.is_success() {
-            Self::Delivered
-        } else if response.is_worth_a_retry() {
-            Self::Retry(Again {
-                after_ms: response.retry_after_ms(),
-                reason: response.summary(),
-            })
-        } else {
-            Self::Rejected(response.summary())
-        }
-    }
-
-    /// The usual reading of a failed exchange: trouble on the way is tried again, a refusal by the host is an error.
-    pub fn from_http_error(error: HttpError) -> Result<Self, Error> {
-        match Error::from(error) {
-            Error::Unavailable(reason) => Ok(Self::Retry(Again {
-                after_ms: None,
-                reason,
-            })),
-            error => Err(error),
-        }
-    }
-}
+crate::outcome::methods!(Outcome, Again);
 
 /// The kind's trait by the name the export macro uses.
 #[doc(hidden)]
@@ -99,6 +72,7 @@ impl<P: LogSink + Single> wit::Guest for Export<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Response;
 
     #[test]
     fn statuses_are_sorted_into_delivered_retry_and_rejected() {

@@ -12,6 +12,15 @@ pub fn get(name: &str) -> Result<Option<Secret>, Error> {
     secrets::get(name).map_err(Error::Denied)
 }
 
+/// The value of the secret of this name, where the manifest asks for `reveal`: for protocols in which a handle cannot work,
+/// such as a URL that is a secret.
+pub fn reveal(name: &str) -> Result<Option<String>, Error> {
+    let secret = get(name)?;
+    secret
+        .map(|secret| secret.reveal().map_err(Error::Denied))
+        .transpose()
+}
+
 /// The secret of this name, which must have a value.
 pub fn require(name: &str) -> Result<Secret, Error> {
     get(name)?.ok_or_else(|| Error::InvalidSettings(format!("`{name}` is not set")))

@@ -27,6 +27,9 @@ mod guardrails;
 mod hostile;
 mod log_sinks;
 mod sinks;
+mod vendor_guardrails;
+
+mod alerts;
 
 mod sdk;
 

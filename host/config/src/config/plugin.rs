@@ -75,6 +75,10 @@ pub struct PluginLimits {
     pub http_response_mb: Option<u32>,
     /// HTTP calls at once.
     pub http_concurrency: Option<u32>,
+    /// Keys it may keep between calls.
+    pub kv_keys: Option<u32>,
+    /// Largest value it may keep, KiB.
+    pub kv_value_kb: Option<u32>,
 }
 
 /// When a warm instance is thrown away. Absent: the host's default.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use crate::alerts::Alert;
 use crate::completed::{Completed, ProxyFailure};
 use crate::payload;
 use crate::redact::RedactionPolicy;
@@ -23,6 +24,7 @@ pub(super) struct Entry {
 enum What {
     Call(Box<Completed>),
     ProxyFailure(Box<ProxyFailure>),
+    Alert(Box<Alert>),
 }
 
 impl Entry {
@@ -42,6 +44,17 @@ impl Entry {
             // The struct and its ids: about a kilobyte.
             weight: 1024 + failure.failure.message.len() + failure.failure.trace.len() + metadata,
             what: What::ProxyFailure(Box::new(failure)),
+            excluded_fields: Arc::default(),
+            encodings: Mutex::default(),
+        }
+    }
+
+    pub fn alert(alert: Alert) -> Self {
+        let pairs = alert.fields.iter().chain(&alert.metadata);
+        let pairs: usize = pairs.map(|(name, value)| name.len() + value.len()).sum();
+        Self {
+            weight: 512 + alert.title.len() + alert.text.len() + pairs,
+            what: What::Alert(Box::new(alert)),
             excluded_fields: Arc::default(),
             encodings: Mutex::default(),
         }
@@ -84,6 +97,13 @@ impl Entry {
                 id: failure.call_id.clone(),
                 kind: EventKind::ProxyFailure,
                 json: payload::encode_proxy_failure(failure, policy)?,
+                context: Bytes::from_static(b"{}"),
+                dynamic: Arc::default(),
+            }),
+            What::Alert(alert) => Ok(EncodedEvent {
+                id: alert.id.clone(),
+                kind: EventKind::Alert,
+                json: serde_json::to_vec(alert)?.into(),
                 context: Bytes::from_static(b"{}"),
                 dynamic: Arc::default(),
             }),

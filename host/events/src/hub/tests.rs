@@ -494,6 +494,7 @@ async fn sinks_get_the_kinds_they_want_and_requests_may_switch_them_off() {
     failures.kinds = Kinds::FAILURE;
     let (mut proxy, mut proxy_seen) = sink("proxy", options(), vec![]);
     proxy.kinds = Kinds {
+        alert: false,
         proxy_failure: true,
         ..Kinds::SUCCESS
     };

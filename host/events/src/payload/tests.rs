@@ -33,6 +33,7 @@ fn chat() -> Completed {
             model_id: "dep-1".to_owned(),
             provider: "openai".to_owned(),
             api_base: "https://api.openai.com/v1/".to_owned(),
+            region: String::new(),
             configured_model: "openai/gpt-4o".to_owned(),
             price_key: "gpt-4o".to_owned(),
             price_entry: Some(raw(json!({"key": "gpt-4o", "mode": "chat"}))),

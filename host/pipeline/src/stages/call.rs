@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures_util::future::try_join;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use witgate_events::Begun;
 use witgate_routing::{
     ClientFallbacks, Decision, FallbackTarget, RequestControls, Resolution, Walk,
 };
@@ -26,9 +27,11 @@ use crate::guard::{Judged, WireView, judge, selected};
 use crate::metrics::UpstreamLabels;
 use crate::ports::Phase;
 use crate::stages::Flow;
+use crate::stages::record::caller;
 
 pub(super) async fn call(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     let guards = selected(x, Phase::DuringCall);
+    x.in_flight = gateway.recorder.begin(&|| begun(x));
     let answer = if guards.is_empty() {
         let (served, answer) = reach(gateway, x).await;
         x.served = served;
@@ -42,6 +45,21 @@ pub(super) async fn call(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, Fa
     }
     x.answer = Some(answer);
     Ok(Flow::Continue)
+}
+
+/// The call as whoever watches over calls gets to know it.
+fn begun(x: &Exchange) -> Begun {
+    let only = x.route.as_ref().and_then(|route| match *route.candidates {
+        [index] => x.snapshot.targets.get(index),
+        _ => None,
+    });
+    Begun {
+        model: x.model.clone(),
+        api_base: only
+            .map(|target| target.api_base.clone())
+            .unwrap_or_default(),
+        caller: caller(x),
+    }
 }
 
 type Reached = (Served, Result<Answer, Failure>);

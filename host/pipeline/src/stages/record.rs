@@ -302,6 +302,7 @@ fn served(x: &Exchange) -> Served {
         model_id: x.snapshot.routing.deployment(index).id.clone(),
         provider: target.provider.clone(),
         api_base: target.api_base.clone(),
+        region: target.region.clone(),
         configured_model: target.configured_model.clone(),
         ..Served::default()
     }
@@ -318,6 +319,7 @@ fn attempts(x: &Exchange) -> Vec<(Served, Outcome, jiff::Timestamp)> {
             model_id: x.snapshot.routing.deployment(failed.deployment).id.clone(),
             provider: target.provider.clone(),
             api_base: target.api_base.clone(),
+            region: target.region.clone(),
             configured_model: target.configured_model.clone(),
             ..Served::default()
         };
@@ -354,7 +356,8 @@ fn cost(x: &Exchange) -> Cost {
     })
 }
 
-fn caller(x: &Exchange) -> Caller {
+/// Who calls, as events tell it.
+pub fn caller(x: &Exchange) -> Caller {
     let principal = &x.principal;
     Caller {
         key_hash: principal

@@ -1,5 +1,6 @@
 //! Requests to the gateway under test, and what it answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,7 +42,7 @@ pub fn embedding(extra: Value) -> Arrival {
 pub fn with(mut arrival: Arrival, headers: &[(&'static str, &str)]) -> Arrival {
     for (name, value) in headers {
         let value = HeaderValue::from_str(value).unwrap();
-        arrival.headers.insert(HeaderName::from_static(name), value);
+        Arc::make_mut(&mut arrival.headers).insert(HeaderName::from_static(name), value);
     }
     arrival
 }
@@ -56,7 +57,7 @@ fn arrival(endpoint: Endpoint, route: &'static str, mut body: Value, extra: Valu
         route,
         url: format!("/v1{route}"),
         path_model: None,
-        headers: HeaderMap::new(),
+        headers: Arc::default(),
         peer: Some([192, 0, 2, 7].into()),
         body: Ok(Bytes::from(body.to_string())),
     }

@@ -201,6 +201,7 @@ fn target(upstream: &Arc<FakeUpstream>, model: &str) -> Target {
         stream_timeout: None,
         mock: None,
         provider: "openai".to_owned(),
+        region: String::new(),
         configured_model: model.to_owned(),
         base_model: None,
         custom_price: None,

@@ -57,23 +57,22 @@ pub(crate) fn hosts(
             allow.extend(granted(&rule.to_string(), spec)?);
             continue;
         };
-        let Some(text) = settings.get(name).filter(|text| !text.is_empty()) else {
-            continue;
-        };
         let by_operator = settings.is_by_operator(name);
-        for url in urls(&text).map_err(|()| {
-            fail(format!(
-                "the setting {name:?} is not an http or https URL, such as https://host:8443"
-            ))
-        })? {
-            let rule = origin(&url);
-            match by_operator {
-                // Written for this plugin by the operator: there is no clearer grant.
-                true => allow.push(rule),
-                false => allow.extend(granted(&rule, spec)?),
-            }
-            if by_operator && let Some(host) = url.host_str().and_then(inside) {
-                private.push(host);
+        for text in settings.texts(name).iter().filter(|text| !text.is_empty()) {
+            for url in urls(text).map_err(|()| {
+                fail(format!(
+                    "the setting {name:?} is not an http or https URL, such as https://host:8443"
+                ))
+            })? {
+                let rule = origin(&url);
+                match by_operator {
+                    // Written for this plugin by the operator: there is no clearer grant.
+                    true => allow.push(rule),
+                    false => allow.extend(granted(&rule, spec)?),
+                }
+                if by_operator && let Some(host) = url.host_str().and_then(inside) {
+                    private.push(host);
+                }
             }
         }
     }

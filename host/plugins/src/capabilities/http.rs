@@ -1,5 +1,6 @@
 //! `witgate:host/http`: one exchange through the plugin's client.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -29,19 +30,41 @@ const DROPPED_ON_REDIRECT: [&str; 5] = [
     "x-goog-api-key",
 ];
 
+/// Requests in one `send-all`.
+const AT_ONCE_MAX: usize = 64;
+
 impl wit::Host for State {
     async fn send(
         &mut self,
         request: wit::Request,
         auth: Option<wit::Auth>,
     ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
-        let timeout = self.time_for(&request);
-        let (request, follow) = match self.http_request(request, auth)? {
-            Ok(ready) => ready,
-            Err(reason) => return Ok(Err(wit::HttpError::Invalid(reason))),
-        };
-        let exchange = tokio::time::timeout(timeout, exchange(&self.context, request, follow));
-        Ok(exchange.await.unwrap_or(Err(wit::HttpError::Timeout)))
+        let read = AtomicUsize::new(0);
+        Ok(match self.ready(request, auth)? {
+            Ok(ready) => ready.run(&self.context, &read).await,
+            Err(error) => Err(error),
+        })
+    }
+
+    async fn send_all(
+        &mut self,
+        requests: Vec<(wit::Request, Option<wit::Auth>)>,
+    ) -> wasmtime::Result<Vec<Result<wit::Response, wit::HttpError>>> {
+        let mut all = Vec::with_capacity(requests.len());
+        for (index, (request, auth)) in requests.into_iter().enumerate() {
+            all.push(if index < AT_ONCE_MAX {
+                self.ready(request, auth)?
+            } else {
+                let reason = format!("more than {AT_ONCE_MAX} requests at once");
+                Err(wit::HttpError::Invalid(reason))
+            });
+        }
+        let (context, read) = (&self.context, &AtomicUsize::new(0));
+        let run = all.into_iter().map(async |ready| match ready {
+            Ok(ready) => ready.run(context, read).await,
+            Err(error) => Err(error),
+        });
+        Ok(futures_util::future::join_all(run).await)
     }
 
     async fn send_with_secrets(
@@ -62,6 +85,26 @@ impl wit::Host for State {
         }
         let exchange = tokio::time::timeout(timeout, exchange(&self.context, request, false));
         Ok(exchange.await.unwrap_or(Err(wit::HttpError::Timeout)))
+    }
+}
+
+/// A request that was checked.
+struct Ready {
+    request: Request<Body>,
+    /// Whether its redirects may be followed.
+    follow: bool,
+    timeout: Duration,
+}
+
+impl Ready {
+    async fn run(
+        self,
+        context: &Context,
+        read: &AtomicUsize,
+    ) -> Result<wit::Response, wit::HttpError> {
+        let exchange = exchange_within(context, self.request, self.follow, read);
+        let exchange = tokio::time::timeout(self.timeout, exchange);
+        exchange.await.unwrap_or(Err(wit::HttpError::Timeout))
     }
 }
 
@@ -86,6 +129,22 @@ impl State {
             .timeout_ms
             .map(|ms| Duration::from_millis(ms.into()));
         asked.map_or(left, |asked| asked.min(left))
+    }
+
+    fn ready(
+        &self,
+        request: wit::Request,
+        auth: Option<wit::Auth>,
+    ) -> wasmtime::Result<Result<Ready, wit::HttpError>> {
+        let timeout = self.time_for(&request);
+        Ok(match self.http_request(request, auth)? {
+            Ok((request, follow)) => Ok(Ready {
+                request,
+                follow,
+                timeout,
+            }),
+            Err(reason) => Err(wit::HttpError::Invalid(reason)),
+        })
     }
 
     /// The request as the client wants it, and whether its redirects may be followed.
@@ -135,10 +194,21 @@ impl State {
 }
 
 /// One exchange in one of the plugin's slots, the response read to its end.
+/// One exchange, with the plugin's whole limit on a response.
 pub(super) async fn exchange(
     context: &Context,
     request: Request<Body>,
     follow: bool,
+) -> Result<wit::Response, wit::HttpError> {
+    exchange_within(context, request, follow, &AtomicUsize::new(0)).await
+}
+
+/// One of several exchanges that share the limit; `read` counts their bytes.
+async fn exchange_within(
+    context: &Context,
+    request: Request<Body>,
+    follow: bool,
+    read: &AtomicUsize,
 ) -> Result<wit::Response, wit::HttpError> {
     let outgoing = &context.outgoing;
     let _slot = outgoing.slot().await.map_err(http_error)?;
@@ -154,6 +224,9 @@ pub(super) async fn exchange(
             CollectError::TooLarge { max } => wit::HttpError::TooLarge(max as u64),
             CollectError::Body(error) => wit::HttpError::Connection(error.to_string()),
         })?;
+    if read.fetch_add(body.len(), Ordering::Relaxed) + body.len() > max {
+        return Err(wit::HttpError::TooLarge(max as u64));
+    }
     let headers = head.headers.iter().map(|(name, value)| {
         (
             name.as_str().to_owned(),

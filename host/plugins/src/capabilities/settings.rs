@@ -29,7 +29,10 @@ pub(crate) struct Settings {
 /// A value that the host keeps. It is in no Debug output and no log line.
 #[derive(Clone)]
 pub(crate) struct Secret {
+    /// The value as the plugin may see it: a text as it is, an object as JSON.
     pub(crate) value: Arc<Zeroizing<String>>,
+    /// The texts in it, each of which is masked in what the plugin writes.
+    texts: Vec<Arc<Zeroizing<String>>>,
     /// The plugin may see it.
     pub(crate) reveal: bool,
 }
@@ -84,6 +87,15 @@ impl Settings {
         self.headers.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// Every text in the value of a setting, secret or not: a list or an object may hold several.
+    pub(crate) fn texts(&self, name: &str) -> Vec<Zeroizing<String>> {
+        let open = self.open.get(name).map(texts_of).unwrap_or_default();
+        let secret = self.secrets.get(name).and_then(Option::as_ref);
+        let secret = secret.into_iter().flat_map(|secret| &secret.texts);
+        let secret = secret.map(|text| text.as_ref().clone());
+        open.into_iter().chain(secret).collect()
+    }
+
     /// Whether the operator wrote the value of this setting.
     pub(crate) fn is_by_operator(&self, name: &str) -> bool {
         self.by_operator.iter().any(|own| own == name)
@@ -92,8 +104,8 @@ impl Settings {
     /// The values to mask in what the plugin writes.
     pub(crate) fn secret_values(&self) -> impl Iterator<Item = &Arc<Zeroizing<String>>> {
         let headers = self.headers.values().flatten().map(|(_, secret)| secret);
-        let single = self.secrets.values().flatten();
-        single.chain(headers).map(|secret| &secret.value)
+        let secrets = self.secrets.values().flatten().chain(headers);
+        secrets.flat_map(|secret| secret.texts.iter().chain([&secret.value]))
     }
 
     fn put(&mut self, declared: &Setting, found: Found, spec: &PluginSpec) {
@@ -119,9 +131,12 @@ impl Settings {
         if granted {
             let secret = |value: &Value| Secret {
                 value: Arc::new(Zeroizing::new(text_of(value))),
+                texts: texts_of(value).into_iter().map(Arc::new).collect(),
                 reveal: declared.reveal,
             };
-            if let Some(Value::Object(headers)) = &value {
+            if declared.kind != SettingKind::Object
+                && let Some(Value::Object(headers)) = &value
+            {
                 let each = headers.iter();
                 let each = each.map(|(name, value)| (name.clone(), secret(value)));
                 self.headers.insert(name.clone(), each.collect());
@@ -291,6 +306,15 @@ fn warn_of_stranger(manifest: &Manifest, spec: &PluginSpec, name: &str) {
             setting = name,
             "the plugin has no such setting; did you mean {near:?}?"
         );
+    }
+}
+
+fn texts_of(value: &Value) -> Vec<Zeroizing<String>> {
+    match value {
+        Value::String(text) => vec![Zeroizing::new(text.clone())],
+        Value::Array(items) => items.iter().flat_map(texts_of).collect(),
+        Value::Object(members) => members.values().flat_map(texts_of).collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use super::Context;
+use super::request::RequestScope;
 use super::wasi::Wasi;
 
 /// The data of one instance.
@@ -29,6 +30,8 @@ pub(crate) struct Call {
     pub(crate) panic: Option<String>,
     /// Bytes of log lines so far.
     pub(crate) log_bytes: usize,
+    /// The client's request that it is made for, when it is made for one.
+    pub(crate) request: Option<RequestScope>,
 }
 
 /// Linear memory and tables of one instance, all together: a component may have several of each.
@@ -54,6 +57,7 @@ impl State {
                 ticks_left: 0,
                 panic: None,
                 log_bytes: 0,
+                request: None,
             },
             wasi: None,
         }
@@ -66,6 +70,7 @@ impl State {
             ticks_left: ticks,
             panic: None,
             log_bytes: 0,
+            request: None,
         };
         self.memory.refused = None;
     }

@@ -8,7 +8,7 @@ use wasmtime::component::{InstancePre, Resource, ResourceAny};
 use super::{handle_methods, json};
 use crate::bindings::witgate::host::body;
 use crate::bindings::witgate::types::types;
-use crate::capabilities::{BodyView, State, View};
+use crate::capabilities::{BodyView, RequestScope, State, View};
 use crate::pool::{Bindings, Lease, Pool};
 use crate::{CallError, Fault, PluginError};
 
@@ -66,7 +66,7 @@ pub struct Principal {
 }
 
 /// What a guardrail is told about a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Call {
     /// Call id.
     pub id: String,
@@ -80,6 +80,8 @@ pub struct Call {
     pub principal: Principal,
     /// The caller's parameters for this guardrail, a JSON object.
     pub params: String,
+    /// The client's request, for what the plugin asks about it and keeps for it.
+    pub request: Option<RequestScope>,
 }
 
 /// A judgement.
@@ -164,12 +166,18 @@ const FINDINGS: usize = 5;
 handle_methods!(Guardrail);
 
 impl Guardrail {
+    /// The phases that a setting turned on besides the configured ones, by LiteLLM's names.
+    pub fn phases_turned_on(&self) -> impl Iterator<Item = &str> {
+        let when = self.manifest().phases_when.iter();
+        when.filter(|(setting, _)| self.pool.context.setting(setting).as_deref() == Some("true"))
+            .flat_map(|(_, phases)| phases.iter().map(String::as_str))
+    }
+
     /// Judges a complete body.
     ///
     /// # Errors
     /// When there is no judgement; the fail policy decides what that means.
     pub async fn check(&self, call: Call, body: Arc<dyn BodyView>) -> Result<Verdict, CallError> {
-        let call = generated::Call::from(call);
         let bytes = body.size();
         let verdict = self
             .pool
@@ -190,11 +198,13 @@ impl Guardrail {
     /// # Errors
     /// As [`Self::check`].
     pub async fn open_stream(&self, call: Call) -> Result<Option<StreamGuard>, CallError> {
-        let call = generated::Call::from(call);
+        let request = call.request.clone();
         let (lease, resource) = self
             .pool
             .call_and_pin(OPEN_STREAM, move |store, plugin| {
                 Box::pin(async move {
+                    store.data_mut().call.request.clone_from(&call.request);
+                    let call = generated::Call::from(call);
                     plugin
                         .witgate_guardrail_guardrail()
                         .call_open_stream(store, &call)
@@ -206,6 +216,7 @@ impl Guardrail {
             Some(resource) => Ok(Some(StreamGuard {
                 lease: Some(lease),
                 resource,
+                request,
             })),
             None => {
                 lease.give_back();
@@ -219,6 +230,7 @@ impl Guardrail {
 pub struct StreamGuard {
     lease: Option<Lease<wit::GuardrailPlugin>>,
     resource: ResourceAny,
+    request: Option<RequestScope>,
 }
 
 impl StreamGuard {
@@ -229,11 +241,12 @@ impl StreamGuard {
     pub async fn push(&mut self, channel: u32, text: &str) -> Result<StreamVerdict, CallError> {
         let text = text.to_owned();
         let bytes = text.len() as u64;
-        let resource = self.resource;
+        let (resource, request) = (self.resource, self.request.clone());
         let (pool, lease) = self.parts(PUSH)?;
         let verdict = pool
             .call_pinned(lease, PUSH, bytes, move |store, plugin| {
                 Box::pin(async move {
+                    store.data_mut().call.request = request;
                     let guard = plugin.witgate_guardrail_guardrail().stream_guard();
                     guard.call_push(store, resource, channel, &text).await
                 })
@@ -247,11 +260,12 @@ impl StreamGuard {
     /// # Errors
     /// As [`Self::push`].
     pub async fn finish(&mut self, channel: u32) -> Result<StreamVerdict, CallError> {
-        let resource = self.resource;
+        let (resource, request) = (self.resource, self.request.clone());
         let (pool, lease) = self.parts(FINISH)?;
         let verdict = pool
             .call_pinned(lease, FINISH, 0, move |store, plugin| {
                 Box::pin(async move {
+                    store.data_mut().call.request = request;
                     let guard = plugin.witgate_guardrail_guardrail().stream_guard();
                     guard.call_finish(store, resource, channel).await
                 })
@@ -355,9 +369,11 @@ impl Bindings for wit::GuardrailPlugin {
 async fn check(
     store: &mut Store<State>,
     plugin: &wit::GuardrailPlugin,
-    call: generated::Call,
+    call: Call,
     body: Arc<dyn BodyView>,
 ) -> wasmtime::Result<Result<generated::Verdict, types::PluginError>> {
+    store.data_mut().call.request.clone_from(&call.request);
+    let call = generated::Call::from(call);
     let view = store.data_mut().table.push(View(body))?;
     let lent = Resource::new_borrow(view.rep());
     let verdict = plugin

@@ -1,12 +1,12 @@
 //! Log sinks: `witgate:log-sink@0.1`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
 
 use super::handle_methods;
+use super::outcome::{Outcome, outcome_of};
 use crate::CallError;
 use crate::bindings::witgate::types::types;
 use crate::capabilities::State;
@@ -55,31 +55,6 @@ pub enum EventKind {
     Failure,
 }
 
-/// What became of a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// Everything arrived.
-    Delivered,
-    /// Some arrived; events that are not named did.
-    Partial {
-        /// Positions to deliver again.
-        retry: Vec<usize>,
-        /// Positions refused for good, and why.
-        rejected: Vec<(usize, String)>,
-        /// The other side's advice.
-        retry_after: Option<Duration>,
-    },
-    /// Try the whole batch again.
-    Retry {
-        /// The other side's advice.
-        after: Option<Duration>,
-        /// Why.
-        reason: String,
-    },
-    /// The whole batch was refused for good, and why.
-    Rejected(String),
-}
-
 const DELIVER: usize = 1;
 const HEALTH_CHECK: usize = 2;
 
@@ -108,7 +83,8 @@ impl LogSink {
                 })
             })
             .await?;
-        Ok(self.outcome(outcome, length))
+        let clean = |text: String| self.pool.context.log.clean(&text);
+        Ok(outcome_of!(generated, outcome, length, clean))
     }
 
     /// What the plugin says about its batches: most events, and seconds that an event waits for others.
@@ -134,30 +110,6 @@ impl LogSink {
                 })
             })
             .await
-    }
-
-    /// The plugin's word in the gateway's terms: positions that do not exist are dropped, texts cleaned.
-    fn outcome(&self, from: generated::Outcome, length: usize) -> Outcome {
-        let clean = |text: String| self.pool.context.log.clean(&text);
-        let position = |index: u32| usize::try_from(index).ok().filter(|index| *index < length);
-        let after = |ms: Option<u64>| ms.map(Duration::from_millis);
-        match from {
-            generated::Outcome::Delivered => Outcome::Delivered,
-            generated::Outcome::Partial(partial) => Outcome::Partial {
-                retry: partial.retry.into_iter().filter_map(position).collect(),
-                rejected: partial
-                    .rejected
-                    .into_iter()
-                    .filter_map(|one| Some((position(one.index)?, clean(one.reason))))
-                    .collect(),
-                retry_after: after(partial.retry_after_ms),
-            },
-            generated::Outcome::Retry(again) => Outcome::Retry {
-                after: after(again.after_ms),
-                reason: clean(again.reason),
-            },
-            generated::Outcome::Rejected(reason) => Outcome::Rejected(clean(reason)),
-        }
     }
 }
 

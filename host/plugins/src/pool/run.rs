@@ -210,6 +210,7 @@ impl<'a, B: Bindings> Attempt<'a, B> {
                     rest_ms = rest.as_millis() as u64,
                     "the plugin failed too often and is not called for a while"
                 );
+                (pool.context.on_rest)(name, rest);
             }
         } else if pool.breaker.succeeded(pass, now) {
             pool.context.metrics.breaker.set(0);

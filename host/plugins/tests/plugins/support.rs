@@ -122,6 +122,7 @@ pub fn call(phase: Phase) -> Call {
         model: "gpt-4o".to_owned(),
         principal: Principal::default(),
         params: "{}".to_owned(),
+        request: None,
     }
 }
 

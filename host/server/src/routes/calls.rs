@@ -42,7 +42,7 @@ pub(super) async fn call(
             route,
             url,
             path_model,
-            headers: head.headers,
+            headers: head.headers.into(),
             peer: Some(peer),
             body,
         })

@@ -47,6 +47,14 @@ pub(super) fn check(plugin: &PluginToml) -> Result<(), Problem> {
         plugin.kind,
         Kind::Guardrail,
     )?;
+    for (setting, phases) in &plugin.phases_when {
+        let key = format!("phases_when.{setting}");
+        let declared = plugin.settings.iter().find(|own| own.name == *setting);
+        if declared.is_none_or(|own| own.kind != SettingKind::Boolean) {
+            return Err((key, format!("`{setting}` is no setting of type boolean")));
+        }
+        words(&key, phases, &PHASES, plugin.kind, Kind::Guardrail)?;
+    }
     let limits = [
         ("limits.memory_mb", plugin.limits.memory_mb.map(u64::from)),
         ("limits.cpu_ms", plugin.limits.cpu_ms),
@@ -101,7 +109,9 @@ fn settings(settings: &[Setting]) -> Result<(), Problem> {
         if setting.secret && !setting.kind.can_be_secret() {
             return Err((
                 key("type"),
-                format!("a secret is text; give `{name}` type = \"string\" or \"headers\""),
+                format!(
+                    "a secret is text; give `{name}` type = \"string\" \"headers\" or \"object\""
+                ),
             ));
         }
         let Some(default) = &setting.default else {
@@ -150,9 +160,16 @@ fn egress(entry: &str, settings: &[Setting]) -> Result<(), String> {
         .and_then(|rest| rest.strip_suffix('}'))
     {
         return match settings.iter().find(|setting| setting.name == name) {
-            Some(setting) if setting.kind == SettingKind::String => Ok(()),
+            Some(setting)
+                if matches!(
+                    setting.kind,
+                    SettingKind::String | SettingKind::Object | SettingKind::List
+                ) =>
+            {
+                Ok(())
+            }
             Some(_) => Err(format!(
-                "the setting `{name}` is no text, so it can hold no URL"
+                "the setting `{name}` is no text, list or object, so it can hold no URL"
             )),
             None => Err(format!(
                 "there is no setting `{name}`; add it to [[settings]] or write the URL itself"

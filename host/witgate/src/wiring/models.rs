@@ -183,6 +183,7 @@ fn target(
             .filter(|v| !v.is_null())
             .map(Value::to_string),
         provider: provider_name.to_owned(),
+        region: region(params),
         configured_model: params.model.clone(),
         base_model: entry
             .model_info
@@ -192,6 +193,16 @@ fn target(
         custom_price: ModelPrice::custom(id, stated, backend.as_deref()).map(Into::into),
         info: info(merged, provider_name),
     })
+}
+
+/// Where the deployment runs, as far as the configuration says.
+fn region(params: &witgate_config::ModelParams) -> String {
+    const KEYS: [&str; 3] = ["region_name", "aws_region_name", "vertex_location"];
+    let said = KEYS.iter().find_map(|key| {
+        let own = params.provider.get(*key).or_else(|| params.extra.get(*key));
+        own.and_then(Value::as_str)
+    });
+    said.unwrap_or_default().to_owned()
 }
 
 /// A mocked deployment needs no upstream; its URL is never called.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use witgate_events::mask::is_secret_header;
 use witgate_events::{Delivery, EncodedEvent, EventKind, Sink};
 use witgate_identity::{KeyHash, Principal, Role};
 use witgate_pipeline as pipeline;
@@ -143,9 +144,55 @@ fn findings(findings: Vec<host::Finding>) -> Vec<pipeline::Finding> {
         .collect()
 }
 
+/// What a guardrail may ask about the client's request.
+struct Facts {
+    headers: Arc<http::HeaderMap>,
+    principal: Arc<Principal>,
+}
+
+impl host::RequestFacts for Facts {
+    fn headers(&self) -> Vec<(String, String)> {
+        let text =
+            |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let open = self.headers.iter();
+        open.filter(|(name, _)| !is_secret_header(name.as_str()))
+            .map(|(name, value)| (name.as_str().to_owned(), text(value)))
+            .collect()
+    }
+
+    fn caller(&self) -> String {
+        let who = &self.principal;
+        let facts = [
+            (
+                "user_api_key_hash",
+                who.key_hash.as_ref().map(KeyHash::as_str),
+            ),
+            ("user_api_key_alias", who.key_alias.as_deref()),
+            ("user_api_key_user_id", who.user_id.as_deref()),
+            ("user_api_key_user_email", who.user_email.as_deref()),
+            ("user_api_key_team_id", who.team_id.as_deref()),
+            ("user_api_key_team_alias", who.team_alias.as_deref()),
+            ("user_api_key_end_user_id", who.end_user_id.as_deref()),
+            ("user_api_key_org_id", who.org_id.as_deref()),
+        ];
+        let known = facts
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
+        serde_json::Value::Object(known.collect()).to_string()
+    }
+}
+
 fn guard_call(call: pipeline::GuardCall) -> host::Call {
     let principal = &call.principal;
+    let request = host::RequestScope {
+        memory: call.memory.get_or_default(),
+        facts: Arc::new(Facts {
+            headers: call.headers.clone(),
+            principal: principal.clone(),
+        }),
+    };
     host::Call {
+        request: Some(request),
         id: call.id,
         phase: match call.phase {
             pipeline::Phase::PreCall => host::Phase::PreCall,
@@ -281,7 +328,10 @@ impl Sink for LogSink {
                 id: &event.id,
                 kind: match event.kind {
                     EventKind::Success => host::EventKind::Success,
-                    EventKind::Failure | EventKind::ProxyFailure => host::EventKind::Failure,
+                    // Log sinks get no alerts.
+                    EventKind::Failure | EventKind::ProxyFailure | EventKind::Alert => {
+                        host::EventKind::Failure
+                    }
                 },
                 payload: text(&event.json),
                 context: text(context),
@@ -306,7 +356,7 @@ impl Sink for LogSink {
 }
 
 /// A fault that another try may not have is tried again; what the plugin itself calls final is not.
-fn failed(error: &host::CallError) -> Delivery {
+pub(super) fn failed(error: &host::CallError) -> Delivery {
     let reason = error.to_string();
     match &error.fault {
         host::Fault::Plugin(

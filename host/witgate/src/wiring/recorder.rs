@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use witgate_events::{Completed, EventKind, Failure, Hub, Outcome, ProxyFailure, spend};
+use witgate_events::{
+    Begun, Completed, EventKind, Failure, Hub, InFlight, Outcome, ProxyFailure, Watch, spend,
+};
 use witgate_pipeline::Recorder;
 use witgate_store::{SpendRow, SpendWriter};
 
@@ -21,6 +23,8 @@ pub struct Ledger {
 pub struct Fanout {
     /// The log sinks.
     pub hub: Arc<Hub>,
+    /// Raises alerts.
+    pub watch: Arc<Watch>,
     /// The ledger.
     pub spend: SpendWriter,
     /// Which rows are written; swapped at a reload.
@@ -29,6 +33,7 @@ pub struct Fanout {
 
 impl Recorder for Fanout {
     fn record(&self, call: Completed) {
+        self.watch.ended(&call);
         let ledger = **self.ledger.load();
         let rows = match &call.outcome {
             Outcome::Success => ledger.successes,
@@ -60,7 +65,12 @@ impl Recorder for Fanout {
     }
 
     fn record_attempt(&self, call: Completed) {
+        self.watch.attempt_failed(&call);
         self.hub.publish(call);
+    }
+
+    fn begin(&self, call: &dyn Fn() -> Begun) -> Option<InFlight> {
+        self.watch.begin(call)
     }
 }
 

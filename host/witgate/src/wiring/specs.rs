@@ -13,7 +13,7 @@ use witgate_pipeline::{Access, CustomAuth, FailPolicy, GuardrailEntry, Modes, Ph
 use witgate_plugins as host;
 use witgate_plugins::{ConfigLookup, EnvLookup, Kind, PluginSpec, Registry};
 
-use super::plugins;
+use super::{alerts, plugins};
 
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
 const CUSTOM_AUTH: &str = "custom_auth";
@@ -39,6 +39,14 @@ pub fn plugin_specs(loaded: &Loaded) -> anyhow::Result<Vec<PluginSpec>> {
                 .filter(|(key, _)| !CORE_SINK_SETTINGS.contains(&key.as_str()));
             spec.settings
                 .extend(own.map(|(key, value)| (key.clone(), value.clone())));
+        }
+        specs.push(spec);
+    }
+    for name in alerts::names(config) {
+        let mut spec = spec(config, &name, &name, Kind::Alerter, &env);
+        if let Some(webhooks) = alerts::webhooks(config) {
+            spec.settings
+                .insert("alert_to_webhook_url".to_owned(), webhooks);
         }
         specs.push(spec);
     }
@@ -185,6 +193,8 @@ fn limits(own: &config::PluginLimits) -> host::Limits {
         output_mb: own.output_mb,
         http_response_mb: own.http_response_mb,
         http_concurrency: own.http_concurrency,
+        kv_keys: own.kv_keys,
+        kv_value_kb: own.kv_value_kb,
     }
 }
 
@@ -251,6 +261,19 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
             name,
         });
     }
+    for name in alerts::names(config) {
+        let Some(plugin) = registry.alerter(&name) else {
+            missing(problems, &name);
+            continue;
+        };
+        entries.push(SinkEntry {
+            sink: Arc::new(alerts::Alerter(plugin)),
+            kinds: Kinds::ALERTS,
+            redaction: SinkRedaction::default(),
+            options: sink_options(loaded, config.callback_settings.get(&name)),
+            name,
+        });
+    }
     HubConfig {
         redaction: RedactionSettings {
             turn_off_message_logging: litellm.turn_off_message_logging,
@@ -310,17 +333,50 @@ pub(super) fn guardrails(
             host::FailPolicy::Open => FailPolicy::Open,
             host::FailPolicy::Closed => FailPolicy::Closed,
         };
+        let mut modes = modes(&entry.mode);
+        if let Err(problem) = can_run(&modes, &plugin.manifest().phases) {
+            problems.push(format!("guardrails: {}: {problem}", entry.guardrail_name));
+        }
+        for phase in plugin.phases_turned_on().filter_map(phase_of) {
+            modes.add(phase);
+        }
         entries.retain(|known: &GuardrailEntry| known.name != entry.guardrail_name);
         entries.push(GuardrailEntry {
             name: entry.guardrail_name.clone(),
             provider: entry.guardrail.clone(),
-            modes: modes(&entry.mode),
+            modes,
             default_on: entry.default_on,
             fail,
             plugin: Arc::new(plugins::Guardrail(plugin)),
         });
     }
     entries
+}
+
+/// The manifest's name of a phase as the pipeline's.
+fn phase_of(name: &str) -> Option<Phase> {
+    const ALL: [Phase; 4] = [
+        Phase::PreCall,
+        Phase::DuringCall,
+        Phase::PostCall,
+        Phase::LoggingOnly,
+    ];
+    ALL.into_iter().find(|phase| phase.as_str() == name)
+}
+
+/// Whether the plugin can run when the config says it shall; a manifest that names no phase promises all.
+fn can_run(modes: &Modes, phases: &[String]) -> Result<(), String> {
+    let by_tag = modes.by_tag.iter().flat_map(|(_, phases)| phases);
+    let mut wanted = modes.default.iter().chain(by_tag);
+    let cannot = |phase: &&Phase| !phases.iter().any(|own| own == phase.as_str());
+    match wanted.find(cannot) {
+        Some(phase) if !phases.is_empty() => Err(format!(
+            "mode {} is not among those of the plugin ({})",
+            phase.as_str(),
+            phases.join(", ")
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn modes(modes: &config::GuardrailModes) -> Modes {

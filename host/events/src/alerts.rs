@@ -1,0 +1,206 @@
+//! Alerts: what is worth telling people, and when.
+//!
+//! [`Watch`] sees calls begin and end and decides; everything it decides with is in [`AlertSettings`]. What it raises goes to the
+//! [`Hub`](crate::Hub), which queues, batches and repeats alerts like any other event for the sinks that want them. How an alert
+//! looks at somebody's product is the alerter's affair.
+//!
+//! The parts are functions of their state and a moment: [`outage`] counts failures per deployment and region, [`report`]
+//! collects the daily figures, [`calls`] words what one finished call is worth.
+
+pub mod outage;
+pub mod report;
+
+mod calls;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use watch::{Begun, InFlight, Watch};
+
+/// One thing to tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alert {
+    /// Unique; deliveries repeat it.
+    pub id: String,
+    /// What it is about.
+    pub kind: AlertKind,
+    /// How bad it is.
+    pub level: Level,
+    /// When it was raised.
+    pub at: Timestamp,
+    /// What happened, one line.
+    pub title: String,
+    /// More; may be empty.
+    pub text: String,
+    /// Facts by their names for people.
+    pub fields: Vec<(String, String)>,
+    /// The request's `metadata.alerting_metadata`.
+    pub metadata: Vec<(String, String)>,
+    /// The gateway's own address.
+    pub proxy_url: Option<String>,
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Level {
+    Low,
+    Medium,
+    High,
+}
+
+/// What an alert is about: LiteLLM's alert types as far as the gateway can raise them, and two of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertKind {
+    /// A call failed.
+    LlmExceptions,
+    /// An answer took longer than the threshold.
+    LlmTooSlow,
+    /// A call is under way for longer than the threshold.
+    LlmRequestsHanging,
+    /// A deployment fails again and again.
+    OutageAlerts,
+    /// Several deployments of a region do.
+    RegionOutageAlerts,
+    /// The figures of a day.
+    DailyReports,
+    /// A plugin failed too often and rests.
+    PluginBreakerOpen,
+    /// A new configuration was refused.
+    ConfigReloadRefused,
+}
+
+impl AlertKind {
+    /// All kinds.
+    pub const ALL: [Self; 8] = [
+        Self::LlmExceptions,
+        Self::LlmTooSlow,
+        Self::LlmRequestsHanging,
+        Self::OutageAlerts,
+        Self::RegionOutageAlerts,
+        Self::DailyReports,
+        Self::PluginBreakerOpen,
+        Self::ConfigReloadRefused,
+    ];
+
+    /// The name in `alert_types`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LlmExceptions => "llm_exceptions",
+            Self::LlmTooSlow => "llm_too_slow",
+            Self::LlmRequestsHanging => "llm_requests_hanging",
+            Self::OutageAlerts => "outage_alerts",
+            Self::RegionOutageAlerts => "region_outage_alerts",
+            Self::DailyReports => "daily_reports",
+            Self::PluginBreakerOpen => "plugin_breaker_open",
+            Self::ConfigReloadRefused => "config_reload_refused",
+        }
+    }
+
+    /// The kind of this name; `None` for one that the gateway cannot raise.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// What the configuration says about alerts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AlertSettings {
+    /// Whether anybody listens (`alerting`); nothing is watched otherwise.
+    pub is_on: bool,
+    /// What is told (`alert_types`).
+    pub kinds: Vec<AlertKind>,
+    /// Slower answers, and calls under way for longer, are told (`alerting_threshold`).
+    pub threshold: Duration,
+    /// Failures older than this do not count (`outage_alert_ttl`).
+    pub outage_window: Duration,
+    /// The same for regions (`region_outage_alert_ttl`).
+    pub region_window: Duration,
+    /// Failures that make a minor outage.
+    pub minor: usize,
+    /// Failures that make a major outage.
+    pub major: usize,
+    /// Failures kept per deployment; never so few that a major outage could not be seen.
+    pub list_max: usize,
+    /// Time between two reports (`daily_report_frequency`).
+    pub report_every: Duration,
+    /// How often is looked whether one is due (`report_check_interval`).
+    pub report_check: Duration,
+    /// Bytes of an error's text that are told (`MAX_EXCEPTION_MESSAGE_LENGTH`).
+    pub message_max: usize,
+    /// Messages are not told (`turn_off_message_logging`).
+    pub hide_messages: bool,
+    /// Each alert is also written to the log.
+    pub log_to_console: bool,
+    /// `PROXY_BASE_URL`.
+    pub proxy_url: Option<String>,
+}
+
+impl Default for AlertSettings {
+    fn default() -> Self {
+        Self {
+            is_on: false,
+            kinds: AlertKind::ALL.to_vec(),
+            threshold: Duration::from_secs(300),
+            outage_window: Duration::from_secs(60),
+            region_window: Duration::from_secs(60),
+            minor: 5,
+            major: 10,
+            list_max: 10,
+            report_every: Duration::from_secs(43_200),
+            report_check: Duration::from_secs(300),
+            message_max: 2_000,
+            hide_messages: false,
+            log_to_console: false,
+            proxy_url: None,
+        }
+    }
+}
+
+impl AlertSettings {
+    /// Whether alerts of this kind are told.
+    #[must_use]
+    pub fn tells(&self, kind: AlertKind) -> bool {
+        self.is_on && self.kinds.contains(&kind)
+    }
+}
+
+/// An alert before it has an id, a time and an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Draft {
+    pub kind: AlertKind,
+    pub level: Level,
+    pub title: String,
+    pub text: String,
+    pub fields: Vec<(String, String)>,
+    pub metadata: Vec<(String, String)>,
+}
+
+impl Draft {
+    pub fn new(kind: AlertKind, level: Level, title: impl Into<String>) -> Self {
+        Self {
+            kind,
+            level,
+            title: title.into(),
+            text: String::new(),
+            fields: Vec::new(),
+            metadata: Vec::new(),
+        }
+    }
+
+    /// Adds a fact, when it is known.
+    pub fn field(mut self, name: &str, value: &str) -> Self {
+        if !value.is_empty() {
+            self.fields.push((name.to_owned(), value.to_owned()));
+        }
+        self
+    }
+}

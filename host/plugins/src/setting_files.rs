@@ -1,0 +1,127 @@
+//! Settings that name a file: the host reads it when the plugin is loaded, and the plugin gets the content.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::manifest::{Setting, SettingKind};
+use crate::{LoadError, Manifest, PluginSpec};
+
+/// Bytes of such a file.
+const BYTES_MAX: u64 = 1 << 20;
+
+/// The spec with the contents of files in place of their paths, which are relative to `folder`.
+pub(crate) fn filled<'a>(
+    spec: &'a PluginSpec,
+    manifest: &Manifest,
+    folder: Option<&Path>,
+) -> Result<Cow<'a, PluginSpec>, LoadError> {
+    let mut filled = Cow::Borrowed(spec);
+    for setting in manifest.settings.iter().filter(|setting| setting.file) {
+        let Some(Value::String(path)) = spec.settings.get(&setting.name) else {
+            continue;
+        };
+        let is_inline = path.trim_start().starts_with(['[', '{']);
+        if path.is_empty() || (is_inline && setting.kind != SettingKind::String) {
+            continue;
+        }
+        let path = folder.map_or_else(|| path.into(), |folder| folder.join(path));
+        let content = content(setting, &path).map_err(|reason| {
+            let place = format!("the setting {:?} names {}", setting.name, path.display());
+            LoadError::new(&spec.name, format!("{place}, {reason}"))
+        })?;
+        filled
+            .to_mut()
+            .settings
+            .insert(setting.name.clone(), content);
+    }
+    Ok(filled)
+}
+
+fn content(setting: &Setting, path: &Path) -> Result<Value, String> {
+    let unreadable = |error: std::io::Error| format!("which cannot be read: {error}");
+    let length = std::fs::metadata(path).map_err(unreadable)?.len();
+    if length > BYTES_MAX {
+        return Err(format!(
+            "which has {length} bytes; {BYTES_MAX} are the limit"
+        ));
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    if setting.kind == SettingKind::String {
+        return Ok(Value::String(text));
+    }
+    // The position, not the content: it may be a secret.
+    let value = serde_json::from_str::<Value>(&text).map_err(|error| {
+        format!(
+            "which is not JSON: line {}, column {}",
+            error.line(),
+            error.column()
+        )
+    })?;
+    match setting.kind.admits(&value) {
+        true => Ok(value),
+        false => Err(format!(
+            "which holds {}; it must be {}",
+            SettingKind::article_of(&value),
+            setting.kind.with_article()
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::Kind;
+
+    fn manifest() -> Manifest {
+        serde_json::from_value(json!({"name": "p", "version": "1.0.0", "kind": "guardrail",
+            "settings": [{"name": "rules", "type": "list", "file": true}]}))
+        .unwrap()
+    }
+
+    fn fill(rules: Value, folder: &Path) -> Result<Value, String> {
+        let mut spec = PluginSpec::new("p", "p", Kind::Guardrail, Arc::new(|_: &str| None));
+        spec.settings.insert("rules".to_owned(), rules);
+        filled(&spec, &manifest(), Some(folder))
+            .map(|spec| spec.settings["rules"].clone())
+            .map_err(|error| error.reason)
+    }
+
+    #[test]
+    fn a_path_becomes_the_content_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("good.json", "[{\"name\": \"Zip\"}]");
+        write("object.json", "{}");
+        write("broken.json", "[hush");
+        let of = |rules: Value| fill(rules, folder.path());
+        assert_eq!(of(json!("good.json")), Ok(json!([{"name": "Zip"}])));
+        assert_eq!(
+            of(json!([1])),
+            Ok(json!([1])),
+            "what is written in the config stays"
+        );
+        assert_eq!(of(json!("[1]")), Ok(json!("[1]")));
+        assert!(
+            of(json!("none.json"))
+                .unwrap_err()
+                .contains("cannot be read")
+        );
+        assert!(
+            of(json!("object.json"))
+                .unwrap_err()
+                .contains("must be a list")
+        );
+        let error = of(json!("broken.json")).unwrap_err();
+        assert!(
+            error.contains("line 1") && !error.contains("hush"),
+            "{error}"
+        );
+    }
+}

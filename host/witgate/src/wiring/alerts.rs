@@ -1,0 +1,224 @@
+//! Alerts: what the configuration says about them, and alerter components as sinks of the hub.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::tz::TimeZone;
+use serde_json::Value;
+use witgate_config::{Config, Loaded};
+use witgate_events::{Alert, AlertKind, AlertSettings, Delivery, EncodedEvent, Level, Sink};
+use witgate_plugins as host;
+
+use super::plugins::failed;
+use super::settings::seconds;
+
+/// Channels of `alerting` that carry nothing but budget alerts, which are not raised yet.
+const BUDGETS_ONLY: [&str; 2] = ["email", "webhook"];
+
+/// The alerters that the configuration names.
+pub(super) fn names(config: &Config) -> Vec<String> {
+    let mut names = texts(config, "alerting").unwrap_or_default();
+    names.retain(|name| !BUDGETS_ONLY.contains(&name.as_str()));
+    names
+}
+
+/// The webhooks by alert type, a setting of every alerter.
+pub(super) fn webhooks(config: &Config) -> Option<Value> {
+    let map = general(config, "alert_to_webhook_url")?;
+    map.as_object().filter(|map| !map.is_empty())?;
+    Some(map.clone())
+}
+
+/// What is told, and when.
+pub(super) fn settings(loaded: &Loaded) -> AlertSettings {
+    let (config, env) = (&loaded.config, &loaded.environment);
+    let args = general(config, "alerting_args");
+    let arg = |name: &str| args.and_then(|args| args.get(name));
+    let number = |name: &str| arg(name).and_then(Value::as_f64).filter(|n| *n >= 0.0);
+    let time = |name: &str, default: Duration| number(name).map_or(default, seconds);
+    let count = |name: &str, default: usize| number(name).map_or(default, |n| n as usize);
+    let threshold = general(config, "alerting_threshold").and_then(Value::as_f64);
+    let threshold = threshold.or_else(|| env.parse("DEFAULT_SLACK_ALERTING_THRESHOLD"));
+    let default = AlertSettings::default();
+    let report_every =
+        number("daily_report_frequency").or_else(|| env.parse("SLACK_DAILY_REPORT_FREQUENCY"));
+    AlertSettings {
+        is_on: !names(config).is_empty(),
+        kinds: texts(config, "alert_types").map_or(default.kinds, |names| kinds(&names)),
+        threshold: threshold.map_or(default.threshold, seconds),
+        outage_window: time("outage_alert_ttl", default.outage_window),
+        region_window: time("region_outage_alert_ttl", default.region_window),
+        minor: count("minor_outage_alert_threshold", default.minor).max(1),
+        major: count("major_outage_alert_threshold", default.major).max(1),
+        list_max: count("max_outage_alert_list_size", default.list_max),
+        report_every: report_every.map_or(default.report_every, seconds),
+        report_check: time("report_check_interval", default.report_check),
+        message_max: env
+            .parse("MAX_EXCEPTION_MESSAGE_LENGTH")
+            .unwrap_or(default.message_max),
+        hide_messages: config.litellm.turn_off_message_logging,
+        log_to_console: arg("log_to_console")
+            .and_then(Value::as_bool)
+            .unwrap_or(false),
+        proxy_url: env.non_empty("PROXY_BASE_URL").map(str::to_owned),
+    }
+}
+
+/// LiteLLM's other types are accepted; what they are about is not there to be told.
+fn kinds(names: &[String]) -> Vec<AlertKind> {
+    let (known, other): (Vec<_>, Vec<_>) = names
+        .iter()
+        .partition(|name| AlertKind::parse(name).is_some());
+    if !other.is_empty() {
+        tracing::warn!(alert_types = ?other, "nothing raises these alerts yet");
+    }
+    known
+        .iter()
+        .filter_map(|name| AlertKind::parse(name))
+        .collect()
+}
+
+fn general<'a>(config: &'a Config, key: &str) -> Option<&'a Value> {
+    config.raw.get("general_settings")?.get(key)
+}
+
+/// A list of names; `None` when it is not given.
+fn texts(config: &Config, key: &str) -> Option<Vec<String>> {
+    let value = general(config, key)?;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    match value {
+        Value::Array(items) => Some(items.iter().filter_map(text).collect()),
+        Value::String(one) => Some(vec![one.clone()]),
+        _ => None,
+    }
+}
+
+/// An alerter component as a sink of the hub.
+pub(super) struct Alerter(pub Arc<host::Alerter>);
+
+#[async_trait]
+impl Sink for Alerter {
+    async fn deliver(&self, batch: &[EncodedEvent]) -> Delivery {
+        let groups = squashed(batch);
+        let alerts = groups
+            .iter()
+            .map(|(alert, members)| told(alert, members.len()));
+        let all = |group: usize| {
+            groups
+                .get(group)
+                .map(|(_, members)| members.clone())
+                .unwrap_or_default()
+        };
+        match self.0.send(alerts.collect()).await {
+            Ok(host::Outcome::Delivered) => Delivery::Delivered,
+            Ok(host::Outcome::Retry { after, reason }) => Delivery::Retry { after, reason },
+            Ok(host::Outcome::Rejected(reason)) => Delivery::Rejected { reason },
+            Ok(host::Outcome::Partial {
+                retry,
+                rejected,
+                retry_after,
+            }) => Delivery::Partial {
+                retry: retry.into_iter().flat_map(all).collect(),
+                rejected: rejected
+                    .into_iter()
+                    .flat_map(|(group, reason)| {
+                        all(group).into_iter().map(move |at| (at, reason.clone()))
+                    })
+                    .collect(),
+                after: retry_after,
+            },
+            Err(error) => failed(&error),
+        }
+    }
+}
+
+/// Alerts that say the same, as one with their positions in the batch.
+fn squashed(batch: &[EncodedEvent]) -> Vec<(Alert, Vec<usize>)> {
+    let mut groups: Vec<(Alert, Vec<usize>)> = Vec::new();
+    for (at, event) in batch.iter().enumerate() {
+        // What the hub encoded it can decode.
+        let Ok(alert) = serde_json::from_slice::<Alert>(&event.json) else {
+            continue;
+        };
+        let same = |(known, _): &&mut (Alert, Vec<usize>)| {
+            (
+                known.kind,
+                &known.title,
+                &known.text,
+                &known.fields,
+                &known.metadata,
+            ) == (
+                alert.kind,
+                &alert.title,
+                &alert.text,
+                &alert.fields,
+                &alert.metadata,
+            )
+        };
+        match groups.iter_mut().find(same) {
+            Some((_, members)) => members.push(at),
+            None => groups.push((alert, vec![at])),
+        }
+    }
+    groups
+}
+
+fn told(alert: &Alert, count: usize) -> host::Alert {
+    let local = alert.at.to_zoned(TimeZone::system());
+    host::Alert {
+        id: alert.id.clone(),
+        kind: alert.kind.as_str().to_owned(),
+        level: match alert.level {
+            Level::Low => host::AlertLevel::Low,
+            Level::Medium => host::AlertLevel::Medium,
+            Level::High => host::AlertLevel::High,
+        },
+        at_ms: u64::try_from(alert.at.as_millisecond()).unwrap_or_default(),
+        local_time: local.strftime("%H:%M:%S").to_string(),
+        title: alert.title.clone(),
+        text: alert.text.clone(),
+        fields: alert.fields.clone(),
+        metadata: alert.metadata.clone(),
+        link: None,
+        proxy_url: alert.proxy_url.clone(),
+        count: u32::try_from(count).unwrap_or(u32::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(title: &str) -> EncodedEvent {
+        let alert = Alert {
+            id: "0".to_owned(),
+            kind: AlertKind::LlmExceptions,
+            level: Level::High,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            title: title.to_owned(),
+            text: String::new(),
+            fields: Vec::new(),
+            metadata: Vec::new(),
+            proxy_url: None,
+        };
+        EncodedEvent {
+            id: alert.id.clone(),
+            kind: witgate_events::EventKind::Alert,
+            json: serde_json::to_vec(&alert).unwrap().into(),
+            context: bytes::Bytes::new(),
+            dynamic: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn alerts_that_say_the_same_are_one() {
+        let groups = squashed(&[event("a"), event("b"), event("a")]);
+        let members: Vec<&[usize]> = groups
+            .iter()
+            .map(|(_, members)| members.as_slice())
+            .collect();
+        assert_eq!(members, [&[0, 2][..], &[1]]);
+        assert_eq!(told(&groups[0].0, 2).count, 2);
+    }
+}
