@@ -43,7 +43,7 @@ pub fn plugin_specs(loaded: &Loaded) -> anyhow::Result<Vec<PluginSpec>> {
         specs.push(spec);
     }
     for name in alerts::names(config) {
-        let mut spec = spec(config, &name, &name, Kind::Alerter, &env);
+        let mut spec = spec(config, &name, &name, Kind::Alerter, &lookups);
         if let Some(webhooks) = alerts::webhooks(config) {
             spec.settings
                 .insert("alert_to_webhook_url".to_owned(), webhooks);
@@ -256,7 +256,7 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
                 message_logging: !off,
                 ..SinkRedaction::default()
             },
-            options: sink_options(loaded, settings, &plugin),
+            options: sink_options(loaded, settings, plugin.batching()),
             sink: Arc::new(plugins::LogSink::new(&name, plugin)),
             name,
         });
@@ -270,7 +270,7 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
             sink: Arc::new(alerts::Alerter(plugin)),
             kinds: Kinds::ALERTS,
             redaction: SinkRedaction::default(),
-            options: sink_options(loaded, config.callback_settings.get(&name)),
+            options: sink_options(loaded, config.callback_settings.get(&name), (None, None)),
             name,
         });
     }
@@ -293,17 +293,22 @@ fn wanted(listed: Kinds, events: &[String]) -> Kinds {
         success: listed.success && (events.is_empty() || wants("success")),
         failure: listed.failure && (events.is_empty() || wants("failure")),
         proxy_failure: listed.proxy_failure && wants("proxy_failure"),
+        alert: false,
     }
 }
 
-fn sink_options(loaded: &Loaded, settings: Option<&Value>, plugin: &host::LogSink) -> SinkOptions {
+/// The sink's own settings, what its plugin says of size and interval, the variables, the defaults.
+fn sink_options(
+    loaded: &Loaded,
+    settings: Option<&Value>,
+    (size, interval): (Option<f64>, Option<f64>),
+) -> SinkOptions {
     let number = |key: &str, plugin: Option<f64>, variable: &str| {
         let own = settings.and_then(|s| s.get(key)).and_then(Value::as_f64);
         own.or(plugin)
             .or_else(|| loaded.environment.parse::<f64>(variable))
             .filter(|n| *n > 0.0)
     };
-    let (size, interval) = plugin.batching();
     let mut options = SinkOptions::default();
     if let Some(n) = number("batch_size", size, "DEFAULT_BATCH_SIZE") {
         options.batch_size = (n as usize).clamp(1, 10_000);
