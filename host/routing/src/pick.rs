@@ -57,7 +57,8 @@ pub fn pick(
     if let Some(lowest) = list.iter().filter_map(|i| spec(i).order).min() {
         list.retain(|i| spec(i).order == Some(lowest));
     }
-    let metrics: [(Metric, fn(&DeploymentSpec) -> Option<f64>); 3] = [
+    type ValueOf = fn(&DeploymentSpec) -> Option<f64>;
+    let metrics: [(Metric, ValueOf); 3] = [
         (Metric::Weight, |spec| spec.weight),
         (Metric::Rpm, |spec| spec.rpm),
         (Metric::Tpm, |spec| spec.tpm),

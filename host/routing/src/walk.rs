@@ -127,6 +127,10 @@ impl Walk {
     }
 
     /// Retries over all groups: `x-litellm-attempted-retries`.
+    #[expect(
+        clippy::misnamed_getters,
+        reason = "`self.retries` counts those of the present group"
+    )]
     pub fn retries(&self) -> u32 {
         self.retries_total
     }

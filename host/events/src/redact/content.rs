@@ -105,9 +105,7 @@ fn redacted_response(json: &str) -> Value {
             }
             if let Some(items) = members.get_mut("output").and_then(Value::as_array_mut) {
                 items.iter_mut().for_each(redact_output_item);
-                for name in ["reasoning"] {
-                    set_if_present(&mut response, name, Value::Null);
-                }
+                set_if_present(&mut response, "reasoning", Value::Null);
                 for name in ["instructions", "output_text"] {
                     redact_text(&mut response, name);
                 }
