@@ -28,6 +28,7 @@ use witgate_outbound::TlsOptions;
 pub use body::{BodyView, Text, View};
 pub(crate) use kv::Limits as KvLimits;
 pub use kv::RequestMemory;
+pub use outgoing::NoResponse;
 pub use request::{RequestFacts, RequestScope};
 pub use secrets::SecretHandle;
 pub(crate) use state::State;
@@ -51,7 +52,7 @@ pub(crate) struct Context {
     settings: Settings,
     env: BTreeSet<String>,
     env_lookup: EnvLookup,
-    outgoing: Outgoing,
+    pub(crate) outgoing: Outgoing,
     files: Files,
     pub(crate) log: Log,
     kv: kv::Store,

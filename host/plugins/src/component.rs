@@ -52,6 +52,15 @@ impl Loader<'_> {
             .filter(|name| !is_linked(name))
             .map(explain_import)
             .collect::<Vec<_>>();
+        if manifest.kind == Kind::Provider
+            && let Some((name, _)) = imports
+                .imports(self.engine)
+                .find(|(name, _)| name.starts_with("witgate:host/http@"))
+        {
+            return Err(format!(
+                "{source} cannot run here: it imports {name}, but a provider sends nothing itself; the gateway sends what it builds"
+            ));
+        }
         if !unknown.is_empty() {
             return Err(format!("{source} cannot run here: {}", unknown.join("; ")));
         }

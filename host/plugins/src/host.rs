@@ -21,6 +21,7 @@ use crate::kinds::alerter::Alerter;
 use crate::kinds::authenticator::Authenticator;
 use crate::kinds::guardrail::Guardrail;
 use crate::kinds::log_sink::LogSink;
+use crate::kinds::provider::Provider;
 use crate::limits::Bounds;
 use crate::pool::{Bindings, Parts, Pool, Trim};
 use crate::registry::{Description, Entry, Loaded};
@@ -292,6 +293,9 @@ impl Host {
                 pool: self.pool(spec, component).await?,
             })),
             Kind::Authenticator => Loaded::Authenticator(Arc::new(Authenticator {
+                pool: self.pool(spec, component).await?,
+            })),
+            Kind::Provider => Loaded::Provider(Arc::new(Provider {
                 pool: self.pool(spec, component).await?,
             })),
         };

@@ -2,7 +2,7 @@
 //!
 //! The only crate on the serving path that knows wasmtime, and none of its types leave it. A [`Host`]
 //! exists once per process; [`Host::load`] turns the plugins of a configuration into a [`Registry`] of
-//! [`Guardrail`]s, [`LogSink`]s, [`Alerter`]s and [`Authenticator`]s, whose calls are bounded in every direction: memory,
+//! [`Guardrail`]s, [`LogSink`]s, [`Alerter`]s, [`Authenticator`]s and [`Provider`]s, whose calls are bounded in every direction: memory,
 //! processor time, wall time, data, concurrency. A plugin that misbehaves costs its own call.
 //!
 //! Read in this order: `spec` (what the operator says), `manifest` (what the component says), `source`
@@ -36,7 +36,7 @@ mod registry;
 mod error;
 mod metrics;
 
-pub use capabilities::{BodyView, RequestFacts, RequestMemory, RequestScope, Text};
+pub use capabilities::{BodyView, NoResponse, RequestFacts, RequestMemory, RequestScope, Text};
 pub use error::{CallError, Fault, HostError, LoadError, PluginError, TrapKind};
 pub use host::{Host, HostOptions, Progress, ProgressHook, RestHook};
 pub use kinds::alerter::{Alert, AlertLevel, Alerter};
@@ -46,7 +46,13 @@ pub use kinds::guardrail::{
 };
 pub use kinds::log_sink::{Event, EventKind, LogSink};
 pub use kinds::outcome::Outcome;
-pub use manifest::{Manifest, ManifestBatch, ManifestError, ManifestLimits, Setting, SettingKind};
+pub use kinds::provider::{
+    Built, Credential, End, Failure, FollowUp, Frame, Parsed, Progress as StreamProgress, Provider,
+    ProviderCall, ProviderRequest, ProviderResponse, StreamParser,
+};
+pub use manifest::{
+    Manifest, ManifestBatch, ManifestError, ManifestLimits, ProviderFacts, Setting, SettingKind,
+};
 pub use metrics::Metrics;
 pub use registry::{Description, Handle, Registry};
 pub use source::{Source, Sources};

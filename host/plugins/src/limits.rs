@@ -46,12 +46,15 @@ pub(crate) struct Bounds {
 const MIB: usize = 1 << 20;
 const MEMORY_MB: u32 = 64;
 const CPU_MS: u64 = 200;
-/// A log sink encodes batches of hundreds of events.
-const CPU_MS_LOG_SINK: u64 = 2_000;
+/// A log sink encodes batches of hundreds of events, a provider whole requests with images in them.
+const CPU_MS_BULK: u64 = 2_000;
 const STREAMS: u32 = 512;
 const QUEUE: u32 = 100;
 const QUEUE_TIMEOUT_MS: u64 = 1_000;
 const PAYLOAD_MB: u32 = 8;
+/// A request with images and documents, as it came, parsed, and as it goes out.
+const MEMORY_MB_PROVIDER: u32 = 256;
+const PAYLOAD_MB_PROVIDER: u32 = 32;
 const HTTP_CONCURRENCY: u32 = 10;
 const KV_KEYS: u32 = 1_000;
 const KV_VALUE_KB: u32 = 64;
@@ -65,10 +68,17 @@ impl Bounds {
         let (limits, wish, recycle) = (&spec.limits, &manifest.limits, &spec.recycle);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let default_cpu = match spec.kind {
-            crate::Kind::LogSink | crate::Kind::Alerter => CPU_MS_LOG_SINK,
+            crate::Kind::LogSink | crate::Kind::Alerter | crate::Kind::Provider => CPU_MS_BULK,
             crate::Kind::Guardrail | crate::Kind::Authenticator => CPU_MS,
         };
-        let memory = mib(limits.memory_mb.or(wish.memory_mb).unwrap_or(MEMORY_MB));
+        let (default_memory, payload) = match spec.kind {
+            crate::Kind::Provider => (MEMORY_MB_PROVIDER, PAYLOAD_MB_PROVIDER),
+            _ => (MEMORY_MB, PAYLOAD_MB),
+        };
+        let memory = mib(limits
+            .memory_mb
+            .or(wish.memory_mb)
+            .unwrap_or(default_memory));
         let cpu = Duration::from_millis(limits.cpu_ms.or(wish.cpu_ms).unwrap_or(default_cpu));
         let timeout = limits
             .timeout_ms
@@ -91,8 +101,8 @@ impl Bounds {
             queue_timeout: Duration::from_millis(
                 limits.queue_timeout_ms.unwrap_or(QUEUE_TIMEOUT_MS),
             ),
-            input: mib(limits.input_mb.unwrap_or(PAYLOAD_MB)) as u64,
-            output: mib(limits.output_mb.unwrap_or(PAYLOAD_MB)),
+            input: mib(limits.input_mb.unwrap_or(payload)) as u64,
+            output: mib(limits.output_mb.unwrap_or(payload)),
             http_response: mib(limits.http_response_mb.unwrap_or(PAYLOAD_MB)),
             http_concurrency: count(limits.http_concurrency.unwrap_or(HTTP_CONCURRENCY)).max(1),
             kv: KvLimits {

@@ -70,6 +70,32 @@ pub struct Manifest {
     /// Guardrails: phases it also runs in when a setting is true, by the setting's name, whatever `mode` says.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub phases_when: BTreeMap<String, Vec<String>>,
+    /// Providers: what the host must know of the dialect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<ProviderFacts>,
+}
+
+/// What the host must know of a provider's dialect without running it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProviderFacts {
+    /// Calls it serves: `chat`, `text`, `embed`.
+    pub call_types: Vec<String>,
+    /// Base URL when neither the deployment nor the environment names one. It must be in `egress`, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// Environment variables of the base URL, the first that is set counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub base_env: Vec<String>,
+    /// Environment variables of the key, the first that is set counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub key_env: Vec<String>,
+    /// Beginnings of keys that it must tell apart.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub key_prefixes: Vec<String>,
+    /// Headers of clients and deployments that it merges into its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<String>,
 }
 
 /// One setting of a plugin.
@@ -254,6 +280,12 @@ impl Manifest {
                 ));
             }
         }
+        if let Some(problem) = self.provider.as_ref().and_then(ProviderFacts::problem) {
+            return wrong(problem);
+        }
+        if self.provider.is_some() != (self.kind == Kind::Provider) {
+            return wrong("a provider, and nothing else, has the table `provider`".to_owned());
+        }
         for rule in &self.egress {
             if setting_reference(rule).is_some_and(|name| self.setting(name).is_some()) {
                 continue;
@@ -309,6 +341,40 @@ impl Manifest {
     #[must_use]
     pub fn setting(&self, name: &str) -> Option<&Setting> {
         self.settings.iter().find(|setting| setting.name == name)
+    }
+}
+
+impl ProviderFacts {
+    /// The call types there are.
+    pub const CALL_TYPES: [&'static str; 3] = ["chat", "text", "embed"];
+
+    /// The first thing that is wrong, and what would be right.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let known = Self::CALL_TYPES;
+        if self.call_types.is_empty() {
+            return Some(format!(
+                "provider.call_types is empty; name what it serves: {}",
+                known.join(", ")
+            ));
+        }
+        let odd = self
+            .call_types
+            .iter()
+            .find(|t| !known.contains(&t.as_str()));
+        if let Some(odd) = odd {
+            return Some(format!(
+                "provider.call_types: {odd:?} is none of {}",
+                known.join(", ")
+            ));
+        }
+        let base = self.base.as_deref().unwrap_or("https://h");
+        let good = base
+            .parse::<http::Uri>()
+            .is_ok_and(|uri| uri.host().is_some() && base.starts_with("http"));
+        (!good || base.ends_with('/')).then(|| {
+            format!("provider.base {base:?} is no base URL, such as https://api.example.com/v1")
+        })
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod instance;
 mod lease;
+mod pinned;
 mod run;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use wasmtime::Engine;
 
 pub(crate) use instance::{Bindings, Warm};
 pub(crate) use lease::Lease;
+pub(crate) use pinned::Pinned;
 
 use crate::breaker::{Breaker, State as BreakerState};
 use crate::capabilities::Context;

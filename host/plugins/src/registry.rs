@@ -10,6 +10,7 @@ use crate::kinds::alerter::Alerter;
 use crate::kinds::authenticator::Authenticator;
 use crate::kinds::guardrail::Guardrail;
 use crate::kinds::log_sink::LogSink;
+use crate::kinds::provider::Provider;
 use crate::pool::{Bindings, Pool};
 use crate::{Isolation, Kind};
 
@@ -73,6 +74,7 @@ pub(crate) enum Loaded {
     LogSink(Arc<LogSink>),
     Alerter(Arc<Alerter>),
     Authenticator(Arc<Authenticator>),
+    Provider(Arc<Provider>),
 }
 
 enum Row {
@@ -123,6 +125,15 @@ impl Registry {
         }
     }
 
+    /// A provider by the name that model names begin with.
+    #[must_use]
+    pub fn provider(&self, name: &str) -> Option<Arc<Provider>> {
+        match &self.entry(Kind::Provider, name)?.plugin {
+            Loaded::Provider(plugin) => Some(plugin.clone()),
+            _ => None,
+        }
+    }
+
     /// What every plugin is, may touch, and how it does, in the order of the configuration.
     #[must_use]
     pub fn describe(&self) -> Vec<Description> {
@@ -133,6 +144,7 @@ impl Registry {
                 Loaded::LogSink(plugin) => describe(&plugin.pool, *kind),
                 Loaded::Alerter(plugin) => describe(&plugin.pool, *kind),
                 Loaded::Authenticator(plugin) => describe(&plugin.pool, *kind),
+                Loaded::Provider(plugin) => describe(&plugin.pool, *kind),
             }),
         };
         self.rows.iter().filter_map(row).collect()

@@ -27,6 +27,8 @@ pub enum Kind {
     Guardrail,
     /// Decides who makes a request.
     Authenticator,
+    /// Speaks the dialect of a model provider.
+    Provider,
 }
 
 /// One configured plugin. Several may share one component.
@@ -140,14 +142,15 @@ pub enum FailPolicy {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::LogSink,
         Self::Alerter,
         Self::Guardrail,
         Self::Authenticator,
+        Self::Provider,
     ];
 
-    /// The name in manifests and metrics: `log-sink`, `alerter`, `guardrail`, `authenticator`.
+    /// The name in manifests and metrics: `log-sink`, `alerter`, `guardrail`, `authenticator`, `provider`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -155,6 +158,7 @@ impl Kind {
             Self::Alerter => "alerter",
             Self::Guardrail => "guardrail",
             Self::Authenticator => "authenticator",
+            Self::Provider => "provider",
         }
     }
 
@@ -164,7 +168,7 @@ impl Kind {
     pub const fn default_fail(self) -> FailPolicy {
         match self {
             Self::LogSink | Self::Alerter => FailPolicy::Open,
-            Self::Guardrail | Self::Authenticator => FailPolicy::Closed,
+            Self::Guardrail | Self::Authenticator | Self::Provider => FailPolicy::Closed,
         }
     }
 
@@ -172,7 +176,7 @@ impl Kind {
     pub(crate) const fn default_timeout(self) -> Duration {
         match self {
             Self::LogSink | Self::Alerter => Duration::from_secs(30),
-            Self::Guardrail => Duration::from_secs(5),
+            Self::Guardrail | Self::Provider => Duration::from_secs(5),
             Self::Authenticator => Duration::from_secs(2),
         }
     }

@@ -140,6 +140,7 @@ fn check(interfaces: &Interfaces, kind: Kind) -> Result<(), ComponentError> {
             Kind::Alerter => "witgate_plugin::export_alerter!",
             Kind::Guardrail => "witgate_plugin::export_guardrail!",
             Kind::Authenticator => "witgate_plugin::export_authenticator!",
+            Kind::Provider => "witgate_plugin::export_provider!",
         };
         return Err(ComponentError::WrongKind {
             kind,
@@ -184,6 +185,7 @@ fn interface(kind: Kind) -> &'static str {
         Kind::Alerter => "witgate:alerter/alerter",
         Kind::Guardrail => "witgate:guardrail/guardrail",
         Kind::Authenticator => "witgate:authenticator/authenticator",
+        Kind::Provider => "witgate:provider/provider",
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use witgate_plugins::{Kind, Manifest, ManifestBatch, ManifestLimits, Setting};
+use witgate_plugins::{Kind, Manifest, ManifestBatch, ManifestLimits, ProviderFacts, Setting};
 
 /// Version of the manifest's format that this toolkit writes.
 const FORMAT: u32 = 1;
@@ -56,7 +56,7 @@ pub enum SourceError {
     /// There is no `plugin.toml`, or it cannot be read.
     #[error(
         "{path}: cannot read it ({error}); a plugin folder needs a `plugin.toml` with at least `kind = \"guardrail\"`, \
-         \"log-sink\" or \"authenticator\""
+         \"log-sink\", \"authenticator\" or \"provider\""
     )]
     Unreadable {
         /// The file.
@@ -176,6 +176,7 @@ impl Source {
             batch: plugin.batch,
             phases: plugin.phases,
             phases_when: plugin.phases_when,
+            provider: plugin.provider,
         }
     }
 
@@ -255,6 +256,7 @@ struct PluginToml {
     settings: Vec<Setting>,
     #[serde(default)]
     limits: ManifestLimits,
+    provider: Option<ProviderFacts>,
 }
 
 /// Whether the file is the manifest of a package and not only of a workspace.

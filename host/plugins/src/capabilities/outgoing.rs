@@ -30,10 +30,13 @@ pub(crate) struct Outgoing {
 }
 
 /// Why there is no response head.
-pub(crate) enum NoResponse {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoResponse {
     /// The policy says no; with the configuration line that would allow it.
     Denied(String),
+    /// No answer in time.
     Timeout,
+    /// Name resolution, connection, TLS or protocol failed.
     Connection(String),
 }
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use wasmtime::Store;
-use wasmtime::component::{InstancePre, Resource, ResourceAny};
+use wasmtime::component::{InstancePre, Resource};
 
 use super::{handle_methods, json};
 use crate::bindings::witgate::host::body;
 use crate::bindings::witgate::types::types;
 use crate::capabilities::{BodyView, RequestScope, State, View};
-use crate::pool::{Bindings, Lease, Pool};
+use crate::pool::{Bindings, Pinned, Pool};
 use crate::{CallError, Fault, PluginError};
 
 mod wit {
@@ -214,8 +214,7 @@ impl Guardrail {
             .await?;
         match resource {
             Some(resource) => Ok(Some(StreamGuard {
-                lease: Some(lease),
-                resource,
+                pinned: Pinned::new(lease, resource),
                 request,
             })),
             None => {
@@ -228,8 +227,7 @@ impl Guardrail {
 
 /// One stream under inspection, on an instance of its own.
 pub struct StreamGuard {
-    lease: Option<Lease<wit::GuardrailPlugin>>,
-    resource: ResourceAny,
+    pinned: Pinned<wit::GuardrailPlugin>,
     request: Option<RequestScope>,
 }
 
@@ -241,10 +239,10 @@ impl StreamGuard {
     pub async fn push(&mut self, channel: u32, text: &str) -> Result<StreamVerdict, CallError> {
         let text = text.to_owned();
         let bytes = text.len() as u64;
-        let (resource, request) = (self.resource, self.request.clone());
-        let (pool, lease) = self.parts(PUSH)?;
-        let verdict = pool
-            .call_pinned(lease, PUSH, bytes, move |store, plugin| {
+        let (resource, request) = (self.pinned.resource(), self.request.clone());
+        let verdict = self
+            .pinned
+            .call(PUSH, bytes, move |store, plugin| {
                 Box::pin(async move {
                     store.data_mut().call.request = request;
                     let guard = plugin.witgate_guardrail_guardrail().stream_guard();
@@ -252,7 +250,7 @@ impl StreamGuard {
                 })
             })
             .await?;
-        StreamVerdict::try_from(verdict).map_err(|error| broken(&pool, PUSH, error))
+        StreamVerdict::try_from(verdict).map_err(|error| self.pinned.broken(PUSH, error))
     }
 
     /// The channel is complete: everything still held is released or blocked.
@@ -260,10 +258,10 @@ impl StreamGuard {
     /// # Errors
     /// As [`Self::push`].
     pub async fn finish(&mut self, channel: u32) -> Result<StreamVerdict, CallError> {
-        let (resource, request) = (self.resource, self.request.clone());
-        let (pool, lease) = self.parts(FINISH)?;
-        let verdict = pool
-            .call_pinned(lease, FINISH, 0, move |store, plugin| {
+        let (resource, request) = (self.pinned.resource(), self.request.clone());
+        let verdict = self
+            .pinned
+            .call(FINISH, 0, move |store, plugin| {
                 Box::pin(async move {
                     store.data_mut().call.request = request;
                     let guard = plugin.witgate_guardrail_guardrail().stream_guard();
@@ -271,7 +269,7 @@ impl StreamGuard {
                 })
             })
             .await?;
-        StreamVerdict::try_from(verdict).map_err(|error| broken(&pool, FINISH, error))
+        StreamVerdict::try_from(verdict).map_err(|error| self.pinned.broken(FINISH, error))
     }
 
     /// What was found so far, over all channels.
@@ -279,10 +277,10 @@ impl StreamGuard {
     /// # Errors
     /// As [`Self::push`].
     pub async fn findings(&mut self) -> Result<Vec<Finding>, CallError> {
-        let resource = self.resource;
-        let (pool, lease) = self.parts(FINDINGS)?;
-        let found = pool
-            .call_pinned(lease, FINDINGS, 0, move |store, plugin| {
+        let resource = self.pinned.resource();
+        let found = self
+            .pinned
+            .call(FINDINGS, 0, move |store, plugin| {
                 Box::pin(async move {
                     let guard = plugin.witgate_guardrail_guardrail().stream_guard();
                     Ok(Ok(guard.call_findings(store, resource).await?))
@@ -290,52 +288,6 @@ impl StreamGuard {
             })
             .await?;
         Ok(findings(found))
-    }
-
-    #[expect(clippy::type_complexity, reason = "two halves of one field")]
-    fn parts(
-        &mut self,
-        function: usize,
-    ) -> Result<
-        (
-            Arc<Pool<wit::GuardrailPlugin>>,
-            &mut Lease<wit::GuardrailPlugin>,
-        ),
-        CallError,
-    > {
-        match &mut self.lease {
-            Some(lease) => Ok((lease.pool().clone(), lease)),
-            // The lease is taken in `drop` only.
-            None => Err(CallError {
-                plugin: "".into(),
-                function: wit::GuardrailPlugin::FUNCTIONS[function],
-                fault: Fault::Unloaded("the stream is over".to_owned()),
-            }),
-        }
-    }
-}
-
-impl Drop for StreamGuard {
-    /// Lets the plugin drop its side, then hands the instance back, off the stream's path.
-    fn drop(&mut self) {
-        let Some(mut lease) = self.lease.take().filter(Lease::is_whole) else {
-            return;
-        };
-        if tokio::runtime::Handle::try_current().is_err() {
-            return;
-        }
-        let resource = self.resource;
-        let tasks = lease.pool().tasks().clone();
-        tasks.spawn(async move {
-            let dropped = lease
-                .run(move |store, _: &wit::GuardrailPlugin| {
-                    Box::pin(async move { Ok(Ok(resource.resource_drop_async(store).await?)) })
-                })
-                .await;
-            if dropped.is_ok() {
-                lease.give_back();
-            }
-        });
     }
 }
 

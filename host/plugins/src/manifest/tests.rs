@@ -89,6 +89,23 @@ fn contradictions_are_refused_by_name() {
         ),
         (json!({"egress": ["{nowhere}"]}), "not declared"),
         (json!({"egress": ["ftp://x.example"]}), "https or http"),
+        (json!({"kind": "provider"}), "has the table `provider`"),
+        (
+            json!({"provider": {"call_types": ["chat"]}}),
+            "has the table `provider`",
+        ),
+        (
+            json!({"kind": "provider", "provider": {}}),
+            "call_types is empty",
+        ),
+        (
+            json!({"kind": "provider", "provider": {"call_types": ["sing"]}}),
+            "\"sing\" is none of chat, text, embed",
+        ),
+        (
+            json!({"kind": "provider", "provider": {"call_types": ["chat"], "base": "api.example.com"}}),
+            "is no base URL",
+        ),
     ];
     for (json, expected) in cases {
         let error = manifest(json.clone()).check().unwrap_err().to_string();

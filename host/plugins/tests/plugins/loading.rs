@@ -28,10 +28,11 @@ fn component(wit: &str, kind: &str) -> Vec<u8> {
         .unwrap()
         .encode()
         .unwrap();
-    let manifest: Manifest = serde_json::from_value(
-        json!({"manifest": 1, "name": "odd", "version": "1.0.0", "kind": kind}),
-    )
-    .unwrap();
+    let mut manifest = json!({"manifest": 1, "name": "odd", "version": "1.0.0", "kind": kind});
+    if kind == "provider" {
+        manifest["provider"] = json!({"call_types": ["chat"]});
+    }
+    let manifest: Manifest = serde_json::from_value(manifest).unwrap();
     manifest.embed(component)
 }
 
@@ -61,12 +62,16 @@ async fn what_does_not_fit_is_refused_with_the_reason() {
         "guardrail",
     );
     let nothing = component("package t:t; world w { export g: func(); }", "guardrail");
+    let networked = component(
+        "package t:t; world w { import witgate:host/http@0.1.0; export g: func(); }",
+        "provider",
+    );
     let sink = std::fs::read(components().join("jsonl.wasm")).unwrap();
     let compiled = {
         let engine = wasmtime::Engine::default();
         engine.precompile_component(&nothing).unwrap()
     };
-    let cases: [(&str, &[u8], &[&str]); 7] = [
+    let cases: [(&str, &[u8], &[&str]); 8] = [
         (
             "an unknown import",
             &unknown,
@@ -89,6 +94,11 @@ async fn what_does_not_fit_is_refused_with_the_reason() {
             "another kind",
             &sink,
             &["is of kind log-sink, but the configuration uses it as guardrail"],
+        ),
+        (
+            "a provider with a network",
+            &networked,
+            &["it imports witgate:host/http@0.1.0, but a provider sends nothing itself"],
         ),
         (
             "compiled code",

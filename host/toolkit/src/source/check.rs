@@ -55,6 +55,7 @@ pub(super) fn check(plugin: &PluginToml) -> Result<(), Problem> {
         }
         words(&key, phases, &PHASES, plugin.kind, Kind::Guardrail)?;
     }
+    provider(plugin)?;
     let limits = [
         ("limits.memory_mb", plugin.limits.memory_mb.map(u64::from)),
         ("limits.cpu_ms", plugin.limits.cpu_ms),
@@ -66,6 +67,20 @@ pub(super) fn check(plugin: &PluginToml) -> Result<(), Problem> {
             "0 allows nothing; leave it out for the default".to_owned(),
         )),
         None => Ok(()),
+    }
+}
+
+fn provider(plugin: &PluginToml) -> Result<(), Problem> {
+    let wrong = |problem: &str| Err(("provider".to_owned(), problem.to_owned()));
+    match (&plugin.provider, plugin.kind) {
+        (None, Kind::Provider) => {
+            wrong("a provider needs this table; begin with call_types = [\"chat\"]")
+        }
+        (Some(_), kind) if kind != Kind::Provider => wrong(&format!(
+            "only a plugin of kind provider has it, this is a {kind}; remove it"
+        )),
+        (Some(facts), _) => facts.problem().map_or(Ok(()), |problem| wrong(&problem)),
+        (None, _) => Ok(()),
     }
 }
 

@@ -120,6 +120,14 @@ fn every_problem_names_the_file_the_key_and_the_fix() {
             "more than scheme, host and port",
         ),
         (
+            "kind = \"provider\"".to_owned(),
+            "`provider`: a provider needs this table",
+        ),
+        (
+            "kind = \"guardrail\"\n[provider]\ncall_types = [\"chat\"]".to_owned(),
+            "only a plugin of kind provider has it",
+        ),
+        (
             "kind = \"guardrail\"\n[limits]\ncpu_ms = 0".to_owned(),
             "`limits.cpu_ms`: 0 allows nothing",
         ),
