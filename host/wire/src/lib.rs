@@ -5,6 +5,7 @@
 //! what the gateway does not understand reaches the other side exactly as it was sent.
 
 pub mod errors;
+pub mod framing;
 pub mod json;
 pub mod prices;
 pub mod request;
