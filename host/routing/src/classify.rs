@@ -182,15 +182,6 @@ const AZURE: &[Rule] = &[
     rule(&["connection error"], ApiConnection),
 ];
 
-const ANTHROPIC: &[Rule] = &[
-    rule(&["prompt is too long"], ContextWindowExceeded),
-    rule(&["prompt: length"], ContextWindowExceeded),
-    rule(&["overloaded"], InternalServer),
-    rule(&["invalid api key"], Authentication),
-    rule(&["content filtering policy"], ContentPolicyViolation),
-    rule(&["client error '400 bad request'"], BadRequest),
-];
-
 const BEDROCK: &[Rule] = &[
     rule(&["too many tokens"], ContextWindowExceeded),
     rule(&["expected maxlength:"], ContextWindowExceeded),
@@ -239,7 +230,6 @@ const VERTEX: &[Rule] = &[
 fn family_rules(provider: &str) -> &'static [Rule] {
     match provider {
         "azure" | "azure_text" => AZURE,
-        "anthropic" | "anthropic_text" => ANTHROPIC,
         "bedrock" | "bedrock_converse" | "sagemaker" | "sagemaker_chat" => BEDROCK,
         "vertex_ai" | "vertex_ai_beta" | "gemini" => VERTEX,
         _ => OPENAI,
@@ -341,14 +331,6 @@ mod tests {
                 BadRequest,
                 400,
             ),
-            (
-                "anthropic",
-                Some(400),
-                "prompt is too long: 9 > 8",
-                ContextWindowExceeded,
-                400,
-            ),
-            ("anthropic", Some(529), "Overloaded", InternalServer, 500),
             ("bedrock", Some(400), "ThrottlingException", RateLimit, 429),
             ("bedrock", Some(500), "x", ServiceUnavailable, 503),
             (
@@ -383,7 +365,7 @@ mod tests {
 
     #[test]
     fn rules_are_lower_case() {
-        for rule in [GENERIC, OPENAI, AZURE, ANTHROPIC, BEDROCK, VERTEX]
+        for rule in [GENERIC, OPENAI, AZURE, BEDROCK, VERTEX]
             .into_iter()
             .flatten()
         {

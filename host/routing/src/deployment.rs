@@ -60,8 +60,10 @@ impl Deployment {
         let id = id.unwrap_or_else(|| id::deployment_id(&spec.model_group, params));
         let (provider, upstream_model) =
             match (&spec.provider, provider::split_provider(&spec.model)) {
-                (Some(given), Some((prefix, rest))) if given == prefix => (given.clone(), rest),
-                (Some(given), _) => (given.clone(), spec.model.as_str()),
+                (Some(given), _) => {
+                    let rest = provider::behind(given, &spec.model);
+                    (given.clone(), rest.unwrap_or(&spec.model))
+                }
                 (None, Some((prefix, rest))) => (prefix.to_owned(), rest),
                 (None, None) => {
                     let inferred =

@@ -90,6 +90,11 @@ pub fn split_provider(model: &str) -> Option<(&'static str, &str)> {
     Some((PROVIDERS[known], rest))
 }
 
+/// The model's name behind `provider/`, for a provider of any name; `None` when it does not begin so.
+pub(crate) fn behind<'a>(provider: &str, model: &'a str) -> Option<&'a str> {
+    model.strip_prefix(provider)?.strip_prefix('/')
+}
+
 /// The provider of a bare model name: the price map's, else by how the name begins.
 pub fn infer_provider(prices: &Prices, model: &str) -> Option<&'static str> {
     if let Some((provider, _)) = split_provider(model) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::deployment::Deployment;
 use crate::pattern;
-use crate::provider::{infer_provider, split_provider};
+use crate::provider::{behind, infer_provider, split_provider};
 use crate::snapshot::Snapshot;
 
 /// The candidates for a requested name, and how they were found.
@@ -82,9 +82,10 @@ impl Resolution {
                 provider: prefix.to_owned(),
                 model: rest.to_owned(),
             },
+            // A provider that only the configuration knows.
             _ => Upstream {
                 provider: provider.clone(),
-                model: full,
+                model: behind(provider, &full).map_or_else(|| full.clone(), str::to_owned),
             },
         }
     }

@@ -203,3 +203,19 @@ fn an_explicit_provider_wins() {
     assert_eq!(given("groq/x"), ("groq".into(), "x".into()));
     assert_eq!(given("openai/x"), ("groq".into(), "openai/x".into()));
 }
+
+#[test]
+fn a_provider_that_only_the_configuration_knows_has_its_prefix_cut_off() {
+    let upstream = |model: &str, asked: &str| {
+        let spec = DeploymentSpec {
+            provider: Some("my-llm".into()),
+            ..spec("*", model)
+        };
+        let snapshot = Snapshot::build(vec![spec], RoutingSettings::default());
+        let found = snapshot.resolve(asked).unwrap();
+        found.upstream(snapshot.deployment(0)).model
+    };
+    assert_eq!(upstream("my-llm/large", "any"), "large");
+    assert_eq!(upstream("my-llm/*", "any"), "any");
+    assert_eq!(upstream("my-llm-2/large", "any"), "my-llm-2/large");
+}
