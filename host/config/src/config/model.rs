@@ -60,6 +60,14 @@ pub struct ModelParams {
     pub extra_headers: IndexMap<String, Secret>,
     /// Answers with this text instead of calling the upstream.
     pub mock_response: Option<Value>,
+    /// Drops OpenAI parameters that the provider's plugin does not support.
+    pub drop_params: Option<bool>,
+    /// Parameters that are dropped in any case.
+    pub additional_drop_params: Vec<String>,
+    /// Parameters that are passed on although the provider is not known to support them.
+    pub allowed_openai_params: Vec<String>,
+    /// Where the provider's plugin puts prompt-cache marks.
+    pub cache_control_injection_points: Option<Value>,
     /// TLS verification of this deployment: a boolean, or the path of a CA bundle.
     pub ssl_verify: Option<Value>,
     /// Custom prices by their LiteLLM names (`input_cost_per_token` …), as written.

@@ -63,6 +63,8 @@ pub struct PluginLimits {
     pub timeout_ms: Option<u64>,
     /// Instances, and so calls, at once.
     pub max_instances: Option<u32>,
+    /// Streams under inspection or in translation at once; each has an instance of its own.
+    pub max_streams: Option<u32>,
     /// Callers waiting for an instance.
     pub max_queue: Option<u32>,
     /// How long a caller waits for an instance, milliseconds.
