@@ -15,11 +15,12 @@ use witgate_wire::sse;
 use witgate_wire::stream::{ChunkView, StreamAssembler};
 use witgate_wire::{Forward, RequestView};
 
+use crate::dialect;
 use crate::exchange::{Answer, Exchange, UpstreamStream};
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
 use crate::mock;
-use crate::ports::{UpstreamBody, UpstreamError, UpstreamErrorKind};
+use crate::ports::{UpstreamBody, UpstreamError};
 use crate::snapshot::Target;
 
 /// Longest error body read from an upstream.
@@ -49,7 +50,7 @@ pub struct Failed {
 
 impl Failed {
     /// A failure of this class, in LiteLLM's words: `litellm.RateLimitError: OpenAIException - …`.
-    fn of(target: &Target, class: ErrorClass, text: &str) -> Self {
+    pub(crate) fn of(target: &Target, class: ErrorClass, text: &str) -> Self {
         let message = class.message(&target.provider, text);
         Self {
             class,
@@ -58,6 +59,21 @@ impl Failed {
             headers: HeaderMap::new(),
             is_final: false,
         }
+    }
+
+    /// With the answer's headers, and what they say of waiting.
+    pub(crate) fn with_head(mut self, gateway: &Gateway, headers: HeaderMap) -> Self {
+        if let Some(value) = headers.get(header::RETRY_AFTER) {
+            self.retry_after = value
+                .to_str()
+                .ok()
+                .and_then(|v| parse_retry_after(v, gateway.clock.now().into()));
+            self.failure
+                .headers
+                .insert(header::RETRY_AFTER, value.clone());
+        }
+        self.headers = headers;
+        self
     }
 
     /// Every deployment of the group is paused.
@@ -101,6 +117,9 @@ pub async fn attempt(
     }
     if let Some(why) = &target.unavailable {
         return Err(Failed::of(target, ErrorClass::BadRequest, why));
+    }
+    if let Some(dialect) = &target.dialect {
+        return dialect::attempt(gateway, x, request, target, dialect, model, patience).await;
     }
     let deadline = Instant::now()
         + if stream {
@@ -170,17 +189,36 @@ fn http_request(
     *http.method_mut() = Method::POST;
     *http.uri_mut() = target.urls[request.endpoint() as usize].clone();
     *http.headers_mut() = target.headers.clone();
+    pass_trace(gateway, x, http.headers_mut());
+    http
+}
+
+/// The trace that the call belongs to, for the upstream.
+pub(crate) fn pass_trace(gateway: &Gateway, x: &Exchange, headers: &mut HeaderMap) {
     for name in ["traceparent", "tracestate"] {
         if let Some(value) = x.arrival.headers.get(name) {
-            http.headers_mut().insert(name, value.clone());
+            headers.insert(name, value.clone());
         }
     }
-    gateway.trace.inject(&x.span, http.headers_mut());
-    http
+    gateway.trace.inject(&x.span, headers);
 }
 
 /// Reads a complete answer, and checks that it is one.
 async fn whole(
+    target: &Target,
+    body: UpstreamBody,
+    limit: usize,
+    deadline: Instant,
+    patience: Duration,
+) -> Result<Bytes, Failed> {
+    checked(
+        target,
+        collect(target, body, limit, deadline, patience).await?,
+    )
+}
+
+/// Reads a body to its end.
+pub(crate) async fn collect(
     target: &Target,
     mut body: UpstreamBody,
     limit: usize,
@@ -209,7 +247,11 @@ async fn whole(
             None => rest.extend_from_slice(&piece),
         }
     }
-    let body = first.unwrap_or_else(|| rest.freeze());
+    Ok(first.unwrap_or_else(|| rest.freeze()))
+}
+
+/// OpenAI's answer, or the failure that stands in its place.
+pub(crate) fn checked(target: &Target, body: Bytes) -> Result<Bytes, Failed> {
     match witgate_wire::Object::scan(&body) {
         // Some upstreams report a failure with status 200.
         Ok(object) if object.given("choices").is_none() && object.given("data").is_none() => {
@@ -227,7 +269,7 @@ async fn whole(
 }
 
 /// Reads a stream up to its first frame with data, so that an error there is still an error.
-async fn first_frame(
+pub(crate) async fn first_frame(
     target: &Target,
     mut body: UpstreamBody,
     deadline: Instant,
@@ -278,9 +320,15 @@ async fn refused(
     target: &Target,
     status: StatusCode,
     headers: HeaderMap,
-    mut body: UpstreamBody,
+    body: UpstreamBody,
     deadline: Instant,
 ) -> Failed {
+    let text = error_body(body, deadline).await;
+    refusal(target, status, &text).with_head(gateway, headers)
+}
+
+/// The body of an answer with an error status, as far as it is of use.
+pub(crate) async fn error_body(mut body: UpstreamBody, deadline: Instant) -> Bytes {
     let mut text = BytesMut::new();
     while let Ok(Some(Ok(piece))) = timeout_at(deadline, body.next()).await {
         text.extend_from_slice(&piece[..piece.len().min(ERROR_BODY_MAX - text.len())]);
@@ -288,27 +336,18 @@ async fn refused(
             break;
         }
     }
-    let text = text.freeze();
-    let error = ErrorText::parse(&text);
-    let retry_after = headers
-        .get(header::RETRY_AFTER)
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| parse_retry_after(v, gateway.clock.now().into()));
-    let mut failed = told(
+    text.freeze()
+}
+
+/// What an error status and its body mean by the general rules.
+pub(crate) fn refusal(target: &Target, status: StatusCode, body: &Bytes) -> Failed {
+    let error = ErrorText::parse(body);
+    told(
         target,
         status.as_u16(),
         &error,
-        &String::from_utf8_lossy(&text),
-    );
-    if let Some(value) = headers.get(header::RETRY_AFTER) {
-        failed
-            .failure
-            .headers
-            .insert(header::RETRY_AFTER, value.clone());
-    }
-    failed.retry_after = retry_after;
-    failed.headers = headers;
-    failed
+        &String::from_utf8_lossy(body),
+    )
 }
 
 /// A failure the upstream told us of.
@@ -330,17 +369,11 @@ fn told_inside(target: &Target, error: &ErrorText, body: &Bytes) -> Failed {
     told(target, status, error, &String::from_utf8_lossy(body))
 }
 
-fn unreachable(target: &Target, error: &UpstreamError) -> Failed {
-    let class = match error.kind {
-        UpstreamErrorKind::Timeout => ErrorClass::Timeout,
-        UpstreamErrorKind::Connect | UpstreamErrorKind::Broken | UpstreamErrorKind::Invalid => {
-            ErrorClass::ApiConnection
-        }
-    };
-    Failed::of(target, class, &error.message)
+pub(crate) fn unreachable(target: &Target, error: &UpstreamError) -> Failed {
+    Failed::of(target, error.kind.class(), &error.message)
 }
 
-fn too_slow(target: &Target, patience: Duration) -> Failed {
+pub(crate) fn too_slow(target: &Target, patience: Duration) -> Failed {
     let text = format!(
         "the upstream did not answer within {} s",
         patience.as_secs_f64()

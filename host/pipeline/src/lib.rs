@@ -18,6 +18,7 @@ pub mod snapshot;
 pub mod stages;
 
 mod attempt;
+mod dialect;
 mod guard;
 mod guard_log;
 mod guard_stream;
@@ -27,14 +28,17 @@ mod stream;
 #[cfg(test)]
 mod testing;
 
+pub use dialect::{Credential, Dialect, ParamRules, origin};
 pub use exchange::{Arrival, BodyFault};
 pub use failure::{Case, Failure};
 pub use gateway::Gateway;
 pub use metrics::Metrics;
 pub use ports::{
-    AuthDecision, AuthDenial, AuthRequest, Authenticator, Block, BodyText, BodyView, CallMemory,
-    Clock, Edit, Finding, GuardCall, Guardrail, Phase, PluginFault, Recorder, StreamGuard,
-    StreamVerdict, TraceContext, Upstream, UpstreamBody, UpstreamError, UpstreamErrorKind, Verdict,
+    AuthDecision, AuthDenial, AuthRequest, Authenticator, Block, BodyText, BodyView, Built,
+    CallMemory, Clock, Edit, Finding, GuardCall, Guardrail, Parsed, Phase, PluginFault, Progress,
+    Provider, ProviderCall, ProviderFailure, ProviderFrame, ProviderRequest, ProviderResponse,
+    Recorder, StreamEnd, StreamGuard, StreamParser, StreamVerdict, TraceContext, Upstream,
+    UpstreamBody, UpstreamError, UpstreamErrorKind, Verdict,
 };
 pub use probe::{Probe, probe};
 pub use reply::{BodyStream, Reply, ReplyBody};

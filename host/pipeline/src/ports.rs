@@ -1,5 +1,7 @@
 //! What the pipeline needs of the world, as traits. The binary plugs the real parts in; tests plug fakes in.
 
+mod provider;
+
 use std::any::Any;
 use std::borrow::Cow;
 use std::pin::Pin;
@@ -12,6 +14,12 @@ use futures_util::Stream;
 use http::HeaderMap;
 use witgate_events::{Begun, Completed, InFlight};
 use witgate_identity::Principal;
+use witgate_routing::ErrorClass;
+
+pub use provider::{
+    Built, Parsed, Progress, Provider, ProviderCall, ProviderFailure, ProviderFrame,
+    ProviderRequest, ProviderResponse, StreamEnd, StreamParser,
+};
 
 /// Bytes of an upstream's answer, as they arrive. Dropping it cancels the upstream.
 pub type UpstreamBody = Pin<Box<dyn Stream<Item = Result<Bytes, UpstreamError>> + Send>>;
@@ -47,6 +55,23 @@ pub enum UpstreamErrorKind {
     Broken,
     /// The answer is not valid HTTP, or larger than allowed.
     Invalid,
+    /// Nothing was sent: the destination is not granted.
+    Denied,
+    /// The upstream told of a failure in the middle of its answer.
+    Told(ErrorClass),
+}
+
+impl UpstreamErrorKind {
+    /// LiteLLM's class of the failure.
+    #[must_use]
+    pub const fn class(self) -> ErrorClass {
+        match self {
+            Self::Timeout => ErrorClass::Timeout,
+            Self::Connect | Self::Broken | Self::Invalid => ErrorClass::ApiConnection,
+            Self::Denied => ErrorClass::InternalServer,
+            Self::Told(class) => class,
+        }
+    }
 }
 
 /// When a guardrail runs: LiteLLM's `mode`.

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use witgate_identity::MasterKey;
 use witgate_wire::errors::CompatErrors;
 
+use crate::dialect::Dialect;
 use crate::ports::{Authenticator, Guardrail, Phase, Upstream};
 
 /// A configuration, ready to serve.
@@ -109,8 +110,11 @@ impl Modes {
 pub struct Target {
     /// The way there.
     pub upstream: Arc<dyn Upstream>,
-    /// Why this deployment cannot be called, should it be so (a dialect that is not built).
+    /// Why this deployment cannot be called, should it be so (no plugin speaks its dialect).
     pub unavailable: Option<String>,
+    /// The plugin that speaks the provider's dialect. `None`: the upstream speaks OpenAI's, and gets the
+    /// caller's own bytes.
+    pub dialect: Option<Dialect>,
     /// URL of each operation: chat completions, completions, embeddings.
     pub urls: [Uri; 3],
     /// `x-litellm-model-api-base`: the base URL without query and credentials.

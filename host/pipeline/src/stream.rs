@@ -19,6 +19,7 @@ use crate::exchange::{Exchange, UpstreamStream};
 use crate::failure::{Case, Failure};
 use crate::gateway::Finish;
 use crate::guard_stream::{GuardChain, Released};
+use crate::ports::UpstreamErrorKind;
 use crate::reply::BodyStream;
 use crate::rescue::error_json;
 
@@ -105,7 +106,7 @@ impl ClientStream {
         };
         match timeout(self.upstream.idle, body.get_mut().next()).await {
             Ok(Some(Ok(bytes))) => self.upstream.decoder.push(bytes),
-            Ok(Some(Err(error))) => return Err(broken(ErrorClass::ApiConnection, &error.message)),
+            Ok(Some(Err(error))) => return Err(self.interrupted(&error)),
             Ok(None) => self.upstream.body = None,
             Err(_) => {
                 let text = format!(
@@ -116,6 +117,19 @@ impl ClientStream {
             }
         }
         Ok(())
+    }
+
+    /// A stream that broke, or that told of its failure through its dialect.
+    fn interrupted(&self, error: &crate::ports::UpstreamError) -> Failure {
+        let class = error.kind.class();
+        let x = self.finish.exchange.as_deref();
+        match (error.kind, x.and_then(Exchange::target)) {
+            (UpstreamErrorKind::Told(_), Some(target)) => Failure::new(
+                Case::Upstream(class),
+                class.message(&target.provider, &error.message),
+            ),
+            _ => broken(class, &error.message),
+        }
     }
 
     /// The upstream closed properly without `[DONE]`: some do. A frame cut in two is an error.

@@ -3,7 +3,7 @@
 //! Position: after `route`. Reads: `request`, `route`. Writes: `served`, `answer`, `assembler`,
 //! `guardrails` (during_call), `applied_guardrails`. Errors: `Upstream`, `ResponseTooLarge`,
 //! `GuardrailBlocked`, `GuardrailUnavailable`. Config: `num_retries`, `fallbacks`, `timeout`,
-//! `stream_timeout`. Cost: the upstream's.
+//! `stream_timeout`, `drop_params` and its kin (provider plugins). Cost: the upstream's.
 //!
 //! Which deployment, whether to retry, where to fall back to: `witgate_routing` decides. This stage
 //! asks it, waits as it says, and keeps the books.

@@ -189,6 +189,7 @@ fn target(upstream: &Arc<FakeUpstream>, model: &str) -> Target {
     Target {
         upstream: upstream.clone(),
         unavailable: None,
+        dialect: None,
         urls: [
             url("chat/completions"),
             url("completions"),
