@@ -1,9 +1,11 @@
 //! From a loaded configuration to the parts that serve it. Only this room knows both sides.
 
 mod alerts;
+mod dialects;
 mod models;
 mod paths;
 mod plugins;
+mod provider_port;
 mod providers;
 mod recorder;
 mod settings;
@@ -56,10 +58,11 @@ pub async fn wire(
     kept: &mut Kept,
     previous: Option<&Registry>,
 ) -> Result<Wired, Vec<String>> {
-    let specs = plugin_specs(loaded).map_err(|error| vec![error.to_string()])?;
-    let (plugins, errors) = kept.host.load(specs, &kept.paths.sources(), previous).await;
+    let sources = kept.paths.sources();
+    let specs = plugin_specs(loaded, &sources).map_err(|error| vec![error.to_string()])?;
+    let (plugins, errors) = kept.host.load(specs, &sources, previous).await;
     let mut problems: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    let models = models::models(loaded, &mut kept.upstreams, &mut problems);
+    let models = models::models(loaded, &mut kept.upstreams, &plugins, &mut problems);
     let guardrails = specs::guardrails(loaded, &plugins, &mut problems);
     let access = specs::access(loaded, &plugins, &mut problems);
     let hub = specs::hub(loaded, &plugins, &mut problems);

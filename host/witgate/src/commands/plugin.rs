@@ -61,9 +61,9 @@ fn list(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
     options.on_progress = wiring::progress_on_stderr();
     let mut registry = prometheus_client::registry::Registry::default();
     let host = Host::start(options, Metrics::register(&mut registry))?;
-    let specs = wiring::plugin_specs(&loaded)?;
-    let runtime = tokio::runtime::Runtime::new().context("cannot start a runtime")?;
     let sources = paths.sources();
+    let specs = wiring::plugin_specs(&loaded, &sources)?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start a runtime")?;
     let (plugins, errors) = runtime.block_on(host.load(specs, &sources, None));
     let mut rows = plugins.describe();
     rows.extend(unused_built_ins(&sources, &rows));

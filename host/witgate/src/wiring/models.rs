@@ -1,5 +1,7 @@
 //! `model_list`: deployments for routing, and how each is reached.
 
+use std::sync::Arc;
+
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use indexmap::IndexMap;
@@ -7,10 +9,13 @@ use serde_json::{Map, Value};
 use witgate_config::{Config, Env, Loaded, ModelEntry};
 use witgate_outbound::{ClientCertificate, Roots, TlsOptions};
 use witgate_pipeline::Target;
+use witgate_plugins::{Provider, Registry};
 use witgate_routing::{Alias, DeploymentSpec, FallbackRule, RoutingSettings, Snapshot};
 use witgate_wire::Endpoint;
 use witgate_wire::prices::{ModelPrice, Prices};
 
+use super::dialects::{self, Speakers};
+use super::provider_port::Speaker;
 use super::providers;
 use super::settings::seconds;
 use super::upstream::Upstreams;
@@ -19,15 +24,17 @@ use super::upstream::Upstreams;
 pub(super) fn models(
     loaded: &Loaded,
     upstreams: &mut Upstreams,
+    plugins: &Registry,
     problems: &mut Vec<String>,
 ) -> (Snapshot, Vec<Target>) {
     let config = &loaded.config;
+    let mut speakers = Speakers::default();
     let entries: Vec<Merged> = config
         .model_list
         .iter()
         .map(|entry| merged(config, entry))
         .collect();
-    let specs = entries.iter().map(|entry| spec(entry)).collect();
+    let specs = entries.iter().map(|entry| spec(config, entry)).collect();
     let routing = Snapshot::build(specs, routing_settings(config, problems));
     let prices = Prices::new();
     let targets = entries
@@ -35,11 +42,13 @@ pub(super) fn models(
         .enumerate()
         .filter_map(|(index, entry)| {
             let deployment = routing.deployment(index);
+            let plugin = plugins.provider(&deployment.provider);
+            let speaker = plugin.map(|plugin| (speakers.of(&plugin), plugin));
             target(
                 loaded,
                 upstreams,
                 entry,
-                &deployment.provider,
+                (&deployment.provider, speaker),
                 &deployment.id,
                 &prices,
             )
@@ -51,13 +60,38 @@ pub(super) fn models(
 }
 
 /// A deployment with its credential's values filled in where it says nothing itself.
-struct Merged<'a> {
-    entry: &'a ModelEntry,
-    api_key: Option<String>,
-    api_base: Option<String>,
+pub(super) struct Merged<'a> {
+    pub(super) entry: &'a ModelEntry,
+    pub(super) api_key: Option<String>,
+    pub(super) api_base: Option<String>,
 }
 
 impl Merged<'_> {
+    /// What is known of the model's abilities: `supports_…` and limits, from the price map and `model_info`.
+    pub(super) fn facts(&self, provider_name: &str) -> Map<String, Value> {
+        let is_fact = |name: &str| {
+            ["supports_", "thinking_", "max_", "mode"]
+                .iter()
+                .any(|start| name.starts_with(start))
+        };
+        let known = known_of_model(self.entry, provider_name);
+        known
+            .into_iter()
+            .filter(|(name, _)| is_fact(name))
+            .collect()
+    }
+
+    /// Everything that the deployment's credential holds.
+    pub(super) fn credential_values<'c>(
+        &self,
+        config: &'c Config,
+    ) -> impl Iterator<Item = (&'c str, &'c Value)> + use<'c> {
+        let name = self.entry.params.litellm_credential_name.as_deref();
+        let credential = name.and_then(|name| config.credential(name));
+        let values = credential.into_iter().flat_map(|c| &c.values);
+        values.map(|(name, value)| (name.as_str(), value))
+    }
+
     fn place(&self) -> String {
         let at = &self.entry.position;
         let file = at.file().unwrap_or("config");
@@ -96,7 +130,7 @@ fn merged<'a>(config: &Config, entry: &'a ModelEntry) -> Merged<'a> {
     }
 }
 
-fn spec(merged: &Merged<'_>) -> DeploymentSpec {
+fn spec(config: &Config, merged: &Merged<'_>) -> DeploymentSpec {
     let entry = merged.entry;
     let params = &entry.params;
     let limit = |own: Option<u64>, name: &str| {
@@ -106,7 +140,7 @@ fn spec(merged: &Merged<'_>) -> DeploymentSpec {
     DeploymentSpec {
         model_group: entry.model_name.clone(),
         model: params.model.clone(),
-        provider: params.custom_llm_provider.clone(),
+        provider: dialects::provider_name(config, &params.custom_llm_provider, &params.model),
         id: entry.id().map(str::to_owned),
         id_params: id_params(merged),
         weight: params.weight,
@@ -146,18 +180,38 @@ fn target(
     loaded: &Loaded,
     upstreams: &mut Upstreams,
     merged: &Merged<'_>,
-    provider_name: &str,
+    (provider_name, speaker): (&str, Option<(Arc<Speaker>, Arc<Provider>)>),
     id: &str,
     prices: &Prices,
 ) -> Result<Target, String> {
     let (entry, env) = (merged.entry, &loaded.environment);
     let params = &entry.params;
-    let (base, unavailable) = match base_url(merged, provider_name, env) {
+    let plugin = speaker.as_ref().map(|(_, plugin)| plugin.as_ref());
+    let ((base, is_own), unavailable) = match base_url(merged, provider_name, plugin, env) {
         Ok(base) => (base, None),
         // The rest of the configuration is served; calls to this deployment are told why not.
         Err(why) => {
             tracing::warn!("{}: {why}", merged.place());
-            (NOWHERE.to_owned(), Some(why))
+            ((NOWHERE.to_owned(), false), Some(why))
+        }
+    };
+    let own_headers = own_headers(merged)?;
+    let mut headers = headers(merged, provider_name, plugin.is_some(), env)?;
+    let dialect = match speaker {
+        Some((speaker, plugin)) => {
+            let base = (base.clone(), is_own);
+            Some(dialects::dialect(
+                loaded,
+                merged,
+                &plugin,
+                speaker,
+                base,
+                own_headers,
+            ))
+        }
+        None => {
+            headers.extend(own_headers);
+            None
         }
     };
     let upstream = upstreams
@@ -171,9 +225,10 @@ fn target(
     Ok(Target {
         upstream,
         unavailable,
+        dialect,
         urls: urls(&base)?,
         api_base: shown(&base),
-        headers: headers(merged, provider_name, env)?,
+        headers,
         defaults: defaults(&loaded.config, &params.extra),
         timeout: params.timeout.map(seconds),
         stream_timeout: params.stream_timeout.map(seconds),
@@ -208,7 +263,13 @@ fn region(params: &witgate_config::ModelParams) -> String {
 /// A mocked deployment needs no upstream; its URL is never called.
 const NOWHERE: &str = "http://mock.invalid";
 
-fn base_url(merged: &Merged<'_>, provider_name: &str, env: &Env) -> Result<String, String> {
+/// The base URL, and whether the operator wrote it.
+fn base_url(
+    merged: &Merged<'_>,
+    provider_name: &str,
+    plugin: Option<&Provider>,
+    env: &Env,
+) -> Result<(String, bool), String> {
     if merged
         .entry
         .params
@@ -216,10 +277,11 @@ fn base_url(merged: &Merged<'_>, provider_name: &str, env: &Env) -> Result<Strin
         .as_ref()
         .is_some_and(|v| !v.is_null())
     {
-        return Ok(merged
-            .api_base
-            .clone()
-            .unwrap_or_else(|| NOWHERE.to_owned()));
+        let base = merged.api_base.clone();
+        return Ok((base.unwrap_or_else(|| NOWHERE.to_owned()), true));
+    }
+    if let Some(plugin) = plugin {
+        return dialects::base(merged, plugin, env);
     }
     let model = &merged.entry.params.model;
     if provider_name.is_empty() {
@@ -229,7 +291,7 @@ fn base_url(merged: &Merged<'_>, provider_name: &str, env: &Env) -> Result<Strin
     }
     let Some(provider) = providers::find(provider_name) else {
         return Err(format!(
-            "provider '{provider_name}' speaks a dialect that is not built yet; use an OpenAI-compatible provider (`openai/…` with api_base)"
+            "provider '{provider_name}' speaks a dialect of its own, and no provider plugin of this name was found; build one (`witgate plugin build`) or use an OpenAI-compatible provider (`openai/…` with api_base)"
         ));
     };
     let base = merged
@@ -237,10 +299,11 @@ fn base_url(merged: &Merged<'_>, provider_name: &str, env: &Env) -> Result<Strin
         .clone()
         .filter(|b| !b.is_empty())
         .or_else(|| provider.base(env));
-    base.ok_or_else(|| match provider.base_env() {
-        names if names.is_empty() => "litellm_params.api_base is missing; set it".to_owned(),
-        names => format!("litellm_params.api_base is missing; set it, or {names}"),
-    })
+    base.map(|base| (base, true))
+        .ok_or_else(|| match provider.base_env() {
+            names if names.is_empty() => "litellm_params.api_base is missing; set it".to_owned(),
+            names => format!("litellm_params.api_base is missing; set it, or {names}"),
+        })
 }
 
 /// The URL of each operation, in the order of [`Endpoint`].
@@ -282,7 +345,13 @@ fn shown(base: &str) -> String {
     }
 }
 
-fn headers(merged: &Merged<'_>, provider_name: &str, env: &Env) -> Result<HeaderMap, String> {
+/// Headers of every request but the deployment's own. A plugin authenticates by itself.
+fn headers(
+    merged: &Merged<'_>,
+    provider_name: &str,
+    is_plugin: bool,
+    env: &Env,
+) -> Result<HeaderMap, String> {
     let params = &merged.entry.params;
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -291,6 +360,9 @@ fn headers(merged: &Merged<'_>, provider_name: &str, env: &Env) -> Result<Header
         USER_AGENT,
         HeaderValue::from_static(concat!("witgate/", env!("CARGO_PKG_VERSION"))),
     );
+    if is_plugin {
+        return Ok(headers);
+    }
     let provider = providers::find(provider_name);
     let key = merged.api_key.clone().or_else(|| provider?.key(env));
     if let Some(key) = key.filter(|k| !k.is_empty()) {
@@ -303,7 +375,13 @@ fn headers(merged: &Merged<'_>, provider_name: &str, env: &Env) -> Result<Header
     if let Some(organization) = organization {
         headers.insert("openai-organization", secret(organization, "organization")?);
     }
-    for (name, value) in &params.extra_headers {
+    Ok(headers)
+}
+
+/// `extra_headers` of the deployment.
+fn own_headers(merged: &Merged<'_>) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &merged.entry.params.extra_headers {
         let header: HeaderName = name
             .parse()
             .map_err(|_| format!("extra_headers.{name} is not a header name"))?;
@@ -411,21 +489,22 @@ fn info(merged: &Merged<'_>, provider_name: &str) -> (Value, Value) {
             put(name, Some(value.clone()));
         }
     }
-    // What the price map knows of the model, under what the operator says of it.
-    let own = &merged.entry.model_info;
+    let model_info = known_of_model(merged.entry, provider_name);
+    (Value::Object(shown_params), Value::Object(model_info))
+}
+
+/// What the price map knows of the model, under what the operator says of it.
+fn known_of_model(entry: &ModelEntry, provider_name: &str) -> Map<String, Value> {
+    let (params, own) = (&entry.params, &entry.model_info);
     let base_model = own.get("base_model").and_then(Value::as_str);
-    let entry = Prices::entry(provider_name, base_model.unwrap_or(&params.model));
-    let mut model_info: Map<String, Value> = entry
+    let known = Prices::entry(provider_name, base_model.unwrap_or(&params.model));
+    let mut model_info: Map<String, Value> = known
         .and_then(|json| serde_json::from_str(json).ok())
         .unwrap_or_default();
-    model_info.extend(
-        params
-            .pricing
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone())),
-    );
+    let pricing = params.pricing.iter();
+    model_info.extend(pricing.map(|(name, value)| (name.clone(), value.clone())));
     model_info.extend(own.clone());
-    (Value::Object(shown_params), Value::Object(model_info))
+    model_info
 }
 
 fn routing_settings(config: &Config, problems: &mut Vec<String>) -> RoutingSettings {

@@ -106,7 +106,7 @@ impl pipeline::StreamGuard for StreamGuard {
     }
 }
 
-fn fault(error: host::CallError) -> PluginFault {
+pub(super) fn fault(error: host::CallError) -> PluginFault {
     PluginFault(error.to_string())
 }
 

@@ -11,15 +11,15 @@ use witgate_events::{HubConfig, Kinds, RedactionSettings, SinkEntry, SinkOptions
 use witgate_identity::MasterKey;
 use witgate_pipeline::{Access, CustomAuth, FailPolicy, GuardrailEntry, Modes, Phase};
 use witgate_plugins as host;
-use witgate_plugins::{ConfigLookup, EnvLookup, Kind, PluginSpec, Registry};
+use witgate_plugins::{ConfigLookup, EnvLookup, Kind, PluginSpec, Registry, Sources};
 
-use super::{alerts, plugins};
+use super::{alerts, dialects, plugins};
 
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
 const CUSTOM_AUTH: &str = "custom_auth";
 
 /// Every plugin that the configuration uses.
-pub fn plugin_specs(loaded: &Loaded) -> anyhow::Result<Vec<PluginSpec>> {
+pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<PluginSpec>> {
     let config = &loaded.config;
     let environment = loaded.environment.clone();
     let lookups = Lookups {
@@ -82,6 +82,14 @@ pub fn plugin_specs(loaded: &Loaded) -> anyhow::Result<Vec<PluginSpec>> {
             .extend(settings.map(|(key, value)| (key.clone(), value.clone())));
         if spec.fail == Some(host::FailPolicy::Open) {
             bail!("plugins.{name}.fail: an authenticator cannot fail open; remove the key");
+        }
+        specs.push(spec);
+    }
+    for wanted in dialects::wanted(loaded, sources) {
+        let (name, component) = (&wanted.name, &wanted.component);
+        let spec = spec(config, name, component, Kind::Provider, &lookups);
+        if spec.fail == Some(host::FailPolicy::Open) {
+            bail!("plugins.{name}.fail: without its provider no call can be made; remove the key");
         }
         specs.push(spec);
     }
@@ -161,7 +169,7 @@ fn spec(config: &Config, name: &str, component: &str, kind: Kind, lookups: &Look
 }
 
 /// `-` and `_` are the same in plugin names.
-fn find<'a, T>(map: &'a IndexMap<String, T>, name: &str) -> Option<&'a T> {
+pub(super) fn find<'a, T>(map: &'a IndexMap<String, T>, name: &str) -> Option<&'a T> {
     let plain = |text: &str| text.replace('-', "_");
     map.get(name).or_else(|| {
         map.iter()
@@ -186,7 +194,7 @@ fn limits(own: &config::PluginLimits) -> host::Limits {
         cpu_ms: own.cpu_ms,
         timeout_ms: own.timeout_ms,
         max_instances: own.max_instances,
-        max_streams: None,
+        max_streams: own.max_streams,
         max_queue: own.max_queue,
         queue_timeout_ms: own.queue_timeout_ms,
         input_mb: own.input_mb,

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http_body_util::BodyStream;
-use witgate_outbound::{Body, Client, ClientError, ClientOptions, Egress, SendError, TlsOptions};
+use witgate_outbound::{
+    Body, Client, ClientError, ClientOptions, Egress, Incoming, SendError, TlsOptions,
+};
 use witgate_pipeline::{Upstream, UpstreamBody, UpstreamError, UpstreamErrorKind};
 
 /// Clients by their TLS options. Kept over reloads, so that connections survive them.
@@ -43,19 +45,22 @@ impl Upstream for Pooled {
             .send(request.map(Body::from))
             .await
             .map_err(|e| send_error(&e))?;
-        Ok(response.map(|body| {
-            let pieces = BodyStream::new(body).filter_map(|frame| async move {
-                match frame {
-                    Ok(frame) => frame.into_data().ok().map(Ok),
-                    Err(error) => Some(Err(UpstreamError {
-                        kind: UpstreamErrorKind::Broken,
-                        message: error.to_string(),
-                    })),
-                }
-            });
-            Box::pin(pieces) as UpstreamBody
-        }))
+        Ok(response.map(pieces))
     }
+}
+
+/// A body as the pipeline reads it.
+pub(super) fn pieces(body: Incoming) -> UpstreamBody {
+    let pieces = BodyStream::new(body).filter_map(|frame| async move {
+        match frame {
+            Ok(frame) => frame.into_data().ok().map(Ok),
+            Err(error) => Some(Err(UpstreamError {
+                kind: UpstreamErrorKind::Broken,
+                message: error.to_string(),
+            })),
+        }
+    });
+    Box::pin(pieces)
 }
 
 fn send_error(error: &SendError) -> UpstreamError {
