@@ -117,3 +117,21 @@ pub mod authenticator {
         default_bindings_module: "witgate_plugin::bindings::authenticator",
     });
 }
+
+/// Exports of a provider.
+pub mod provider {
+    wit_bindgen::generate!({
+        world: "witgate:provider/provider-plugin",
+        path: ["../../wit/types", "../../wit/host", "../../wit/provider"],
+        with: {
+            "witgate:types/types@0.1.0": crate::bindings::host::witgate::types::types,
+            "witgate:host/settings@0.1.0": crate::bindings::host::witgate::host::settings,
+            "witgate:host/clock@0.1.0": crate::bindings::host::witgate::host::clock,
+            "witgate:host/random@0.1.0": crate::bindings::host::witgate::host::random,
+            "witgate:host/log@0.1.0": crate::bindings::host::witgate::host::log,
+            "witgate:host/metrics@0.1.0": crate::bindings::host::witgate::host::metrics,
+        },
+        pub_export_macro: true,
+        default_bindings_module: "witgate_plugin::bindings::provider",
+    });
+}

@@ -43,6 +43,7 @@ pub mod alerter;
 pub mod authenticator;
 pub mod guardrail;
 pub mod log_sink;
+pub mod provider;
 
 pub mod clock;
 pub mod delivery;
@@ -53,6 +54,7 @@ pub mod kv;
 pub mod log;
 pub mod metrics;
 pub mod otlp;
+pub mod openai;
 pub mod random;
 pub mod request;
 pub mod secrets;
