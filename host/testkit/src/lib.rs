@@ -19,6 +19,7 @@ mod reply;
 pub mod judges;
 pub mod openai;
 
+mod anthropic;
 mod bench_upstream;
 mod clouds;
 mod collector;
@@ -34,6 +35,7 @@ mod gateway;
 mod metrics;
 mod raw;
 
+pub use anthropic::FakeAnthropic;
 pub use bench_upstream::BenchUpstream;
 pub use clouds::{AZURE_ACCOUNT, AZURE_SECRET, fake_clouds, service_account};
 pub use collector::fake_collector;

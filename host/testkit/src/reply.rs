@@ -136,6 +136,12 @@ impl Reply {
         self
     }
 
+    /// Then waits this long.
+    pub fn then_wait(mut self, delay: Duration) -> Self {
+        self.after.push(Step::Wait(delay));
+        self
+    }
+
     /// Then these bytes, raw: in a chunked body the caller frames them (see
     /// [`Reply::then_chunk`]).
     pub fn then_bytes(mut self, bytes: impl Into<Bytes>) -> Self {

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use witgate_testkit::{FakeLangfuse, FakeUpstream, Gateway, workspace_root};
+use witgate_testkit::{FakeAnthropic, FakeLangfuse, FakeUpstream, Gateway, workspace_root};
 
 fn examples() -> Vec<PathBuf> {
     let folder = workspace_root().join("examples");
@@ -44,6 +44,7 @@ fn first_request(config: &Path) -> String {
 #[tokio::test]
 async fn every_example_starts_and_its_first_request_works() {
     let (upstream, vendor) = (FakeUpstream::start().await, FakeLangfuse::start().await);
+    let anthropic = FakeAnthropic::start().await;
     let examples = examples();
     assert!(
         examples
@@ -62,6 +63,8 @@ async fn every_example_starts_and_its_first_request_works() {
             .env("LANGFUSE_HOST", vendor.origin())
             .env("LANGFUSE_PUBLIC_KEY", FakeLangfuse::PUBLIC_KEY)
             .env("LANGFUSE_SECRET_KEY", FakeLangfuse::SECRET_KEY)
+            .env("ANTHROPIC_API_BASE", anthropic.origin())
+            .env("ANTHROPIC_API_KEY", FakeAnthropic::KEY)
             .env("LITELLM_MASTER_KEY", "sk-1234")
             .start()
             .await;

@@ -21,12 +21,14 @@ mod spend;
 mod streaming;
 mod transport;
 
+mod anthropic;
 mod custom_plugins;
 mod examples;
 mod guardrails;
 mod hostile;
 mod log_sinks;
 mod sinks;
+mod provider_plugins;
 mod vendor_guardrails;
 
 mod alerts;

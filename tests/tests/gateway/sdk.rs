@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::process::Command;
-use witgate_testkit::{FakeUpstream, Gateway, Reply, openai, workspace_root};
+use witgate_testkit::{FakeAnthropic, FakeUpstream, Gateway, Reply, openai, workspace_root};
 
 use crate::support::{MASTER_KEY, Stage, base_config, venv};
 
@@ -72,11 +72,14 @@ fn scenarios(upstream: &FakeUpstream) {
 async fn run(mut command: Command) {
     let upstream = FakeUpstream::start().await;
     scenarios(&upstream);
-    let stage = Stage::of(
-        FakeUpstream::start().await,
-        Gateway::builder(base_config(&upstream.api_base())),
-    )
-    .await;
+    let anthropic = FakeAnthropic::start().await;
+    let claude = format!(
+        "model_list:\n  - model_name: claude\n    litellm_params: {{model: anthropic/claude-haiku-4-5-20251001, api_base: '{}', api_key: {}}}\n",
+        anthropic.origin(),
+        FakeAnthropic::KEY
+    );
+    let config = base_config(&upstream.api_base()).replacen("model_list:\n", &claude, 1);
+    let stage = Stage::of(FakeUpstream::start().await, Gateway::builder(config)).await;
     let output = command
         .env(
             "OPENAI_BASE_URL",
@@ -143,6 +146,11 @@ async fn python_raw_headers() {
 #[tokio::test]
 async fn python_errors() {
     python("test_errors.py").await;
+}
+
+#[tokio::test]
+async fn python_through_a_provider_plugin() {
+    python("test_provider_plugin.py").await;
 }
 
 #[tokio::test]
