@@ -53,9 +53,10 @@ impl Loader<'_> {
             .map(explain_import)
             .collect::<Vec<_>>();
         if manifest.kind == Kind::Provider
-            && let Some((name, _)) = imports
-                .imports(self.engine)
-                .find(|(name, _)| name.starts_with("witgate:host/http@"))
+            && let Some((name, _)) = imports.imports(self.engine).find(|(name, _)| {
+                let sends = ["witgate:host/http@", "witgate:host/sign@"];
+                sends.iter().any(|start| name.starts_with(start))
+            })
         {
             return Err(format!(
                 "{source} cannot run here: it imports {name}, but a provider sends nothing itself; the gateway sends what it builds"

@@ -27,8 +27,8 @@ mod examples;
 mod guardrails;
 mod hostile;
 mod log_sinks;
-mod sinks;
 mod provider_plugins;
+mod sinks;
 mod vendor_guardrails;
 
 mod alerts;
