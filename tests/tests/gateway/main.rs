@@ -25,6 +25,7 @@ mod custom_plugins;
 mod examples;
 mod guardrails;
 mod hostile;
+mod languages;
 mod log_sinks;
 mod sinks;
 mod vendor_guardrails;

@@ -39,6 +39,14 @@ pub(super) fn link_fixtures(folder: &Path) {
     }
 }
 
+/// Lets a gateway with this data directory keep its compiled components where the tests share them.
+pub(super) fn share_plugin_cache(data_dir: &Path) {
+    let shared = workspace_root().join("plugins/target/cache/plugins");
+    std::fs::create_dir_all(&shared).expect("make the shared folder");
+    std::fs::create_dir_all(data_dir).expect("make the data folder");
+    std::os::unix::fs::symlink(shared, data_dir.join("plugins")).expect("link the shared folder");
+}
+
 /// The binary under test: `WITGATE_BIN`, or the one built beside this test.
 fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("WITGATE_BIN") {
