@@ -19,6 +19,7 @@ pub mod tools;
 mod assets;
 mod cargo;
 mod component;
+mod quickjs;
 
 pub use build::{BuildError, BuildRequest, Built, Progress, build};
 pub use inspect::{InspectError, Inspection, inspect};

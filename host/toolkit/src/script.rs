@@ -10,6 +10,7 @@ use witgate_plugins::Kind;
 
 use crate::assets;
 use crate::litellm::{self, Litellm};
+use crate::quickjs;
 use crate::tools::{ToolError, Tools, program, tail};
 
 /// Finished builds that are kept, the newest.
@@ -109,7 +110,13 @@ pub(crate) fn build(
         Language::JavaScript => javascript(script, kind, folder, tools, &work, &out, progress)?,
     };
     run(command, &script.main)?;
-    let component = std::fs::read(&out).map_err(|error| work.error(error))?;
+    let mut component = std::fs::read(&out).map_err(|error| work.error(error))?;
+    if script.language == Language::JavaScript {
+        component = quickjs::give_back_early(component).map_err(|output| ScriptError::Failed {
+            main: script.main.clone(),
+            output,
+        })?;
+    }
     keep(&kept, &component);
     Ok(component)
 }

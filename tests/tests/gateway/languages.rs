@@ -201,3 +201,103 @@ async fn a_custom_guardrail_of_litellm_runs_unmodified() {
     let rude = stage.client.chat(&chat("gpt-4o")).await.error(422);
     assert_eq!(rude["message"], "the answer was rude", "{rude}");
 }
+
+/// Runs a command in a fresh folder; it must end well.
+async fn ok(folder: &std::path::Path, args: &[&str]) -> String {
+    let (stdout, stderr, code) = Gateway::run_with_input(folder, args, "").await;
+    assert_eq!(code, Some(0), "{args:?}\n{stdout}\n{stderr}");
+    stdout
+}
+
+#[tokio::test]
+async fn a_new_plugin_in_javascript_builds_and_passes_its_cases_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for kind in ["guardrail", "log-sink", "authenticator"] {
+        let name = format!("my-{kind}");
+        ok(
+            folder.path(),
+            &[
+                "plugin",
+                "new",
+                &name,
+                "--kind",
+                kind,
+                "--lang",
+                "javascript",
+            ],
+        )
+        .await;
+        let report = ok(folder.path(), &["plugin", "test", &name]).await;
+        assert!(report.contains(" 0 failed"), "{report}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_plugin_in_python_builds_and_passes_its_cases_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    ok(
+        folder.path(),
+        &[
+            "plugin", "new", "mine", "--kind", "log-sink", "--lang", "python",
+        ],
+    )
+    .await;
+    let report = ok(folder.path(), &["plugin", "test", "mine"]).await;
+    assert!(report.contains(" 0 failed"), "{report}");
+
+    // A case that expects something else fails with a difference that shows what and where.
+    let expected = folder.path().join("mine/cases/busy/expected.yaml");
+    let text = std::fs::read_to_string(&expected).expect("the expectation");
+    std::fs::write(&expected, text.replace("after_ms: 7000", "after_ms: 9000")).expect("written");
+    let args = ["plugin", "test", "mine", "--case", "busy"];
+    let (stdout, _, code) = Gateway::run_with_input(folder.path(), &args, "").await;
+    assert_eq!(code, Some(1), "{stdout}");
+    for part in [
+        "FAIL  mine: busy",
+        "-   after_ms: 9000",
+        "+   after_ms: 7000",
+    ] {
+        assert!(stdout.contains(part), "{part}: {stdout}");
+    }
+    ok(folder.path(), &[&args[..], &["--bless"]].concat()).await;
+    ok(folder.path(), &args).await;
+
+    // An exception in the file's top level fails the build with the author's own traceback.
+    let main = folder.path().join("mine/plugin.py");
+    std::fs::write(&main, "import witgate\nwitgate.nothing_like_this\n").expect("written");
+    let (_, stderr, code) = Gateway::run(folder.path(), &["plugin", "build", "mine"]).await;
+    assert_eq!(code, Some(1), "{stderr}");
+    for part in ["plugin.py", "line 2", "nothing_like_this"] {
+        assert!(stderr.contains(part), "{part}: {stderr}");
+    }
+}
+
+#[tokio::test]
+async fn a_python_file_that_cannot_work_is_refused_with_the_reasons() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = "import redis\nimport threading\n\nasync def user_api_key_auth(request, api_key):\n    \
+                  threading.Thread(target=print).start()\n    body = await request.json()\n";
+    std::fs::write(folder.path().join("custom_auth.py"), source).expect("written");
+    let (_, stderr, code) =
+        Gateway::run(folder.path(), &["plugin", "build", "custom_auth.py"]).await;
+    assert_eq!(code, Some(1), "{stderr}");
+    for part in [
+        "line 1: import redis: it opens connections of its own",
+        "line 5: threading.Thread: a plugin has no threads",
+        "line 6: request.json()",
+    ] {
+        assert!(stderr.contains(part), "{part}: {stderr}");
+    }
+}
+
+#[tokio::test]
+async fn one_call_by_hand_prints_what_comes_of_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let component = witgate_testkit::fixture_dir().join("blocked-words.wasm");
+    let case = r#"{"settings": {"blocked": ["swordfish"]}, "input": {"body": {"messages": [{"role": "user", "content": "swordfish"}]}}}"#;
+    let args = ["plugin", "run", component.to_str().expect("a path")];
+    let (stdout, stderr, code) = Gateway::run_with_input(folder.path(), &args, case).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    let result: Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!(result["result"]["verdict"], "block", "{result}");
+}
