@@ -201,6 +201,17 @@ pub enum Plugin {
         #[arg(long, short)]
         verbose: bool,
     },
+    /// Build and test a plugin each time one of its files is saved.
+    Dev {
+        /// A plugin folder, or a Python file of LiteLLM's.
+        path: PathBuf,
+        /// Folder for the component.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// Serve this configuration beside, and load it again after each good build.
+        #[arg(long, short)]
+        config: Option<PathBuf>,
+    },
     /// Call a plugin once: reads a case (`{settings, input, http}`) from standard input, prints what comes of it.
     Run {
         /// A plugin folder, or a component.

@@ -1,5 +1,6 @@
 //! `witgate plugin`: new, build, list, inspect; the others are in [`test`].
 
+mod dev;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ pub(super) fn plugin(what: Plugin) -> ExitCode {
             built,
             verbose,
         }),
+        Plugin::Dev { path, out, config } => dev::dev(&path, out, config.as_deref()),
         Plugin::Run { path, network } => test::run(&path, network),
         Plugin::Check { files } => test::check(&files),
         Plugin::List { config, json } => list(config.as_deref(), json),
