@@ -94,6 +94,25 @@ pub(crate) fn build(
     tools: &Tools,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Vec<u8>, ScriptError> {
+    let component = made(script, kind, tools, progress)?;
+    match script.language {
+        Language::Python => Ok(component),
+        Language::JavaScript => {
+            quickjs::give_back_early(component).map_err(|output| ScriptError::Failed {
+                main: script.main.clone(),
+                output,
+            })
+        }
+    }
+}
+
+/// What the language's tool makes of it, or made of the same before.
+fn made(
+    script: &Script,
+    kind: Kind,
+    tools: &Tools,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Vec<u8>, ScriptError> {
     let folder = script.main.parent().unwrap_or(Path::new("."));
     let kept = tools
         .path("built")
@@ -110,13 +129,7 @@ pub(crate) fn build(
         Language::JavaScript => javascript(script, kind, folder, tools, &work, &out, progress)?,
     };
     run(command, &script.main)?;
-    let mut component = std::fs::read(&out).map_err(|error| work.error(error))?;
-    if script.language == Language::JavaScript {
-        component = quickjs::give_back_early(component).map_err(|output| ScriptError::Failed {
-            main: script.main.clone(),
-            output,
-        })?;
-    }
+    let component = std::fs::read(&out).map_err(|error| work.error(error))?;
     keep(&kept, &component);
     Ok(component)
 }

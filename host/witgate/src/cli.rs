@@ -26,7 +26,7 @@ pub enum Command {
         #[command(subcommand)]
         what: Explain,
     },
-    /// Build, list and inspect plugins.
+    /// Make, build, test, list and inspect plugins.
     Plugin {
         /// What to do with plugins.
         #[command(subcommand)]
