@@ -15,7 +15,11 @@ async function build() {
     // The host's interfaces. Those that nothing uses are left out: not every kind of plugin has each.
     external: [/^witgate:/],
     treeshake: { moduleSideEffects: (id, external) => !external },
-    resolve: { alias: { witgate: sdk }, modules: [`${folder}/node_modules`] },
+    resolve: {
+      alias: { witgate: sdk },
+      modules: [`${folder}/node_modules`],
+      mainFields: ["module", "main"],
+    },
     platform: "neutral",
     onLog(level, log, handler) {
       // Left to itself it would be an import that nobody answers.

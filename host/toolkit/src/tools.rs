@@ -63,6 +63,9 @@ const PYTHON_HINT: &str =
 const NODE_HINT: &str = "install Node.js 18 or newer with npm (Debian: apt-get install nodejs npm)";
 const OFFLINE_HINT: &str = "The package registry must be reachable once; a folder that holds the tools already is named by WITGATE_TOOLS_DIR";
 
+const NATIVE_HINT: &str =
+    "There is no version in pure Python; packages with native code do not run in a component";
+
 impl Tools {
     /// Keeps them in this folder, which need not exist.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
@@ -253,7 +256,11 @@ fn run(
         what: what.to_owned(),
         folder: folder.to_owned(),
         output: tail(&text, 30),
-        hint: if missing { hint } else { OFFLINE_HINT },
+        hint: match text.contains("No matching distribution") {
+            _ if missing => hint,
+            true => NATIVE_HINT,
+            false => OFFLINE_HINT,
+        },
     })
 }
 
