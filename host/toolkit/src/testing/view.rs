@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 use witgate_plugins::{BodyView, Phase, Text};
-use witgate_wire::{Endpoint, texts};
+use witgate_wire::{Endpoint, RequestView, texts};
 
 /// A body of a case.
 pub(crate) struct Body {
     raw: String,
     value: Value,
-    response: bool,
-    endpoint: Endpoint,
+    /// `None` for a response, and for what is no request.
+    request: Option<RequestView>,
 }
 
 impl Body {
@@ -21,19 +21,24 @@ impl Body {
             Endpoint::Completions,
             Endpoint::Embeddings,
         ];
+        let raw = value.to_string();
+        let is_request = match phase {
+            Phase::PostCall => false,
+            // Log sinks' copies hold either.
+            Phase::LoggingOnly => value.get("choices").is_none(),
+            Phase::PreCall | Phase::DuringCall => true,
+        };
+        let endpoint = endpoints
+            .into_iter()
+            .find(|endpoint| endpoint.call_type() == call_type)
+            .unwrap_or(Endpoint::ChatCompletions);
+        let request = is_request
+            .then(|| RequestView::parse(endpoint, raw.clone().into()).ok())
+            .flatten();
         Self {
-            raw: value.to_string(),
-            response: match phase {
-                Phase::PostCall => true,
-                // Log sinks' copies hold either.
-                Phase::LoggingOnly => value.get("choices").is_some(),
-                Phase::PreCall | Phase::DuringCall => false,
-            },
-            endpoint: endpoints
-                .into_iter()
-                .find(|endpoint| endpoint.call_type() == call_type)
-                .unwrap_or(Endpoint::ChatCompletions),
+            raw,
             value,
+            request,
         }
     }
 }
@@ -52,9 +57,9 @@ impl BodyView for Body {
     }
 
     fn texts(&self) -> Vec<Text> {
-        let found = match self.response {
-            true => texts::response_texts(self.raw.as_bytes()),
-            false => texts::texts(self.endpoint, self.raw.as_bytes()),
+        let found = match &self.request {
+            Some(request) => texts::request_texts(request),
+            None => texts::response_texts(self.raw.as_bytes()),
         };
         let owned = |one: texts::TextRef<'_>| Text {
             pointer: one.pointer,
