@@ -301,3 +301,35 @@ async fn one_call_by_hand_prints_what_comes_of_it() {
     let result: Value = serde_json::from_str(&stdout).expect("JSON");
     assert_eq!(result["result"]["verdict"], "block", "{result}");
 }
+
+#[tokio::test]
+async fn what_a_plugin_does_wrong_costs_its_own_call_in_every_language() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cases = [
+        ("javascript", "loop", "stopped at its cpu limit"),
+        ("javascript", "recursion", "it overflowed its stack"),
+        ("javascript", "memory", "out of memory"),
+        ("javascript", "exception", "TypeError: on purpose"),
+        ("javascript", "async", "must not be async"),
+        ("python", "loop", "stopped at its cpu limit"),
+        ("python", "recursion", "RecursionError"),
+        ("python", "memory", "MemoryError"),
+        (
+            "python",
+            "exception",
+            "TypeError: on purpose (at plugin.py:",
+        ),
+        ("python", "file", "No such file"),
+        ("python", "socket", "No module named 'socket'"),
+    ];
+    for (language, does, expected) in cases {
+        let component = witgate_testkit::fixture_dir().join(format!("hostile-{language}.wasm"));
+        let args = ["plugin", "run", component.to_str().expect("a path")];
+        let case = format!("{{settings: {{does: {does}}}, input: {{body: {{messages: []}}}}}}");
+        let (stdout, stderr, _) = Gateway::run_with_input(folder.path(), &args, &case).await;
+        assert!(
+            stdout.contains(expected),
+            "{language} {does}: {stdout}\n{stderr}"
+        );
+    }
+}
