@@ -189,6 +189,7 @@ fn no_sources() -> Sources {
 const fn default_call(kind: Kind) -> &'static str {
     match kind {
         Kind::LogSink => "deliver",
+        Kind::Alerter => "send",
         Kind::Guardrail => "check",
         Kind::Authenticator => "authenticate",
     }

@@ -56,6 +56,7 @@ pub async fn conformance(
     probes.extend(missing_settings(&base, &manifest));
     probes.extend(match manifest.kind {
         Kind::LogSink => log_sink(&base),
+        Kind::Alerter => alerter(&base),
         Kind::Guardrail => guardrail(&base, &manifest),
         Kind::Authenticator => authenticator(&base),
     });
@@ -174,6 +175,8 @@ fn sample_settings(manifest: &Manifest) -> Map<String, Value> {
             witgate_plugins::SettingKind::Boolean => json!(true),
             witgate_plugins::SettingKind::Object => json!({}),
             witgate_plugins::SettingKind::List => json!([]),
+            // Names and values of headers, in either form.
+            _ => json!({}),
         };
         settings.insert(setting.name.clone(), value);
     }
@@ -204,6 +207,94 @@ fn missing_settings(base: &Base, manifest: &Manifest) -> Vec<Probe> {
         .collect()
 }
 
+fn asked(played: &Played) -> bool {
+    !played.requests.is_empty()
+}
+
+fn outcome(played: &Played) -> &str {
+    played.result["outcome"].as_str().unwrap_or_default()
+}
+
+fn error(played: &Played) -> &str {
+    played.result["error"].as_str().unwrap_or_default()
+}
+
+/// A batch that the other side could not take now must be delivered again.
+fn tried_again(played: &Played) -> Option<String> {
+    let again = outcome(played) == "retry"
+        || played.result.get("retry").is_some()
+        || error(played) == "unavailable";
+    (asked(played) && !again).then(|| {
+        format!(
+            "it must be tried again, but the result is {}",
+            played.result
+        )
+    })
+}
+
+/// A batch that the other side refuses must not be delivered again and again.
+fn given_up(played: &Played) -> Option<String> {
+    let refused = matches!(outcome(played), "rejected" | "partial")
+        || matches!(error(played), "failed" | "denied" | "invalid_settings");
+    (asked(played) && !refused)
+        .then(|| format!("it must be given up, but the result is {}", played.result))
+}
+
+fn alerter(base: &Base) -> Vec<Probe> {
+    let alert = json!({
+        "id": "alert-1", "kind": "llm_exceptions", "level": "high", "at_ms": 1_767_323_045_000_u64,
+        "local_time": "03:04:05", "title": "A call failed", "text": "*RateLimitError*: `slow down`",
+        "fields": [["Request Model", "gpt-4o"]], "metadata": [], "count": 1,
+    });
+    let batch = json!({"alerts": [alert]});
+    let odd = json!({"alerts": [{"kind": "something_new"}]});
+    vec![
+        base.probe("an alert", "send", batch.clone(), quiet(200), no_fault),
+        base.probe(
+            "no answer: the batch is tried again",
+            "send",
+            batch.clone(),
+            fails(),
+            tried_again,
+        ),
+        base.probe(
+            "503: the batch is tried again",
+            "send",
+            batch.clone(),
+            quiet(503),
+            tried_again,
+        ),
+        base.probe(
+            "429: the batch is tried again",
+            "send",
+            batch.clone(),
+            quiet(429),
+            tried_again,
+        ),
+        base.probe(
+            "400: the batch is given up",
+            "send",
+            batch,
+            quiet(400),
+            given_up,
+        ),
+        base.probe(
+            "an alert of a new type, with nothing in it",
+            "send",
+            odd,
+            quiet(200),
+            no_fault,
+        ),
+        base.probe(
+            "an empty batch",
+            "send",
+            json!({"alerts": []}),
+            quiet(200),
+            no_fault,
+        ),
+    ]
+}
+
 fn log_sink(base: &Base) -> Vec<Probe> {
     let good = sample_event();
     let mut bad = good.clone();
@@ -216,39 +307,6 @@ fn log_sink(base: &Base) -> Vec<Probe> {
     }
     let batch = json!({"events": [{"payload": good}, {"kind": "failure", "payload": bad}]});
     let odd = json!({"events": [{"id": "odd", "payload": {}}, {"id": "failed", "kind": "failure", "payload": {}}]});
-    let asked = |played: &Played| !played.requests.is_empty();
-    let outcome = |played: &Played| {
-        played.result["outcome"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let error = |played: &Played| {
-        played.result["error"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let tried_again = move |played: &Played| {
-        let again = outcome(played) == "retry"
-            || played.result.get("retry").is_some()
-            || error(played) == "unavailable";
-        (asked(played) && !again).then(|| {
-            format!(
-                "it must be tried again, but the result is {}",
-                played.result
-            )
-        })
-    };
-    let given_up = move |played: &Played| {
-        let refused = matches!(outcome(played).as_str(), "rejected" | "partial")
-            || matches!(
-                error(played).as_str(),
-                "failed" | "denied" | "invalid_settings"
-            );
-        (asked(played) && !refused)
-            .then(|| format!("it must be given up, but the result is {}", played.result))
-    };
     let health = |played: &Played| {
         let healthy = played.result.get("health").is_some();
         (!played.requests.is_empty() && healthy).then(|| "it says that all is well".to_owned())

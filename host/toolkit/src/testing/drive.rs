@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use witgate_plugins::{
-    AuthRequest, Authenticator, Block, Call, CallError, Decision, Edit, Event, EventKind, Fault,
-    Finding, Guardrail, Host, Kind, LogSink, Manifest, Outcome, Phase, PluginError, PluginSpec,
-    Principal, Registry, StreamVerdict, Verdict, World,
+    Alert, AlertLevel, Alerter, AuthRequest, Authenticator, Block, Call, CallError, Decision, Edit,
+    Event, EventKind, Fault, Finding, Guardrail, Host, Kind, LogSink, Manifest, Outcome, Phase,
+    PluginError, PluginSpec, Principal, Registry, StreamVerdict, Verdict, World,
 };
 
 use super::case::Case;
@@ -150,6 +150,10 @@ async fn call(registry: &Registry, name: &str, kind: Kind, scene: &Scene) -> Res
             (Some(guardrail), "stream") => stream(&guardrail, scene).await,
             (_, call) => Err(unknown(call, "check, stream or init")),
         },
+        Kind::Alerter => match (registry.alerter(name), scene.call.as_str()) {
+            (Some(alerter), "send") => send(&alerter, scene).await,
+            (_, call) => Err(unknown(call, "send or init")),
+        },
         Kind::LogSink => match (registry.log_sink(name), scene.call.as_str()) {
             (Some(sink), "deliver") => deliver(&sink, scene).await,
             (Some(sink), "health_check") => Ok(match sink.health_check().await {
@@ -255,6 +259,7 @@ impl GuardInput {
                 role: from.role.clone(),
             },
             params: Value::Object(self.params.clone()).to_string(),
+            request: None,
         })
     }
 }
@@ -378,7 +383,65 @@ async fn deliver(sink: &LogSink, scene: &Scene) -> Result<Value, String> {
             context,
         })
         .collect();
-    Ok(match sink.deliver(&batch).await {
+    Ok(outcome(sink.deliver(&batch).await))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AlerterInput {
+    alerts: Vec<WireAlert>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WireAlert {
+    id: String,
+    kind: String,
+    level: String,
+    at_ms: u64,
+    local_time: String,
+    title: String,
+    text: String,
+    fields: Vec<(String, String)>,
+    metadata: Vec<(String, String)>,
+    link: Option<String>,
+    proxy_url: Option<String>,
+    count: Option<u32>,
+}
+
+async fn send(alerter: &Alerter, scene: &Scene) -> Result<Value, String> {
+    let input: AlerterInput = input(scene)?;
+    let alerts = input
+        .alerts
+        .into_iter()
+        .map(|alert| {
+            Ok(Alert {
+                level: match alert.level.as_str() {
+                    "low" => AlertLevel::Low,
+                    "medium" => AlertLevel::Medium,
+                    "high" | "" => AlertLevel::High,
+                    other => return Err(format!("`level`: {other} is none of low, medium, high")),
+                },
+                id: alert.id,
+                kind: alert.kind,
+                at_ms: alert.at_ms,
+                local_time: alert.local_time,
+                title: alert.title,
+                text: alert.text,
+                fields: alert.fields,
+                metadata: alert.metadata,
+                link: alert.link,
+                proxy_url: alert.proxy_url,
+                count: alert.count.unwrap_or(1),
+            })
+        })
+        .collect::<Result<_, String>>()?;
+    Ok(outcome(alerter.send(alerts).await))
+}
+
+/// What became of a batch.
+fn outcome(result: Result<Outcome, CallError>) -> Value {
+    match result {
         Ok(Outcome::Delivered) => json!({"outcome": "delivered"}),
         Ok(Outcome::Retry { after, reason }) => plain(json!({
             "outcome": "retry", "reason": reason, "after_ms": after.map(|after| after.as_millis() as u64),
@@ -399,7 +462,7 @@ async fn deliver(sink: &LogSink, scene: &Scene) -> Result<Value, String> {
             }))
         }
         Err(error) => failure(&error),
-    })
+    }
 }
 
 #[derive(Deserialize)]
