@@ -242,6 +242,13 @@ export namespace random {
   function bytes(count: number): Uint8Array;
   function uuid(): string;
 }
+/** Values that outlive an instance, for the plugin or for one request. */
+export namespace kv {
+  type Scope = "plugin" | "request";
+  function get(key: string, scope?: Scope): Uint8Array | null;
+  function set(key: string, value: string | Uint8Array, options?: { ttlMs?: number | null; scope?: Scope }): void;
+  function del(key: string, scope?: Scope): boolean;
+}
 export namespace files {
   /** Appends to a granted file; `stdout` is the gateway's standard output. */
   function append(name: string, data: string | Uint8Array): void;

@@ -10,6 +10,7 @@ export { delivered, fromResponse, logSink, partial, rejected, retry } from "./sr
 export * as clock from "./src/clock.js";
 export * as files from "./src/files.js";
 export * as http from "./src/http.js";
+export * as kv from "./src/kv.js";
 export * as log from "./src/log.js";
 export * as metrics from "./src/metrics.js";
 export * as random from "./src/random.js";

@@ -5,10 +5,10 @@ A plugin is one class: a subclass of `Guardrail`, `LogSink` or `Authenticator`, 
 runs the file's top level once and keeps the state, so imports and constants cost nothing later, and the
 host's services are not there yet.
 
-The services are modules: `http`, `secrets`, `settings`, `log`, `metrics`, `clock`, `random`, `files`.
+The services are modules: `http`, `secrets`, `settings`, `log`, `metrics`, `clock`, `random`, `files`, `kv`.
 """
 
-from . import clock, files, http, log, metrics, random, secrets, settings
+from . import clock, files, http, kv, log, metrics, random, secrets, settings
 from .authenticator import Authenticator, Denial, Identity, Key, AuthRequest, decline, deny
 from .errors import DeniedByHost, Failed, PluginError, SettingsError, Unavailable
 from .guardrail import (
@@ -63,6 +63,7 @@ __all__ = [
     "files",
     "from_response",
     "http",
+    "kv",
     "log",
     "metrics",
     "partial",
