@@ -12,7 +12,13 @@ RELEASE := $(TARGET)/release/witgate
 WITGATE ?= $(DEBUG)
 # Our own plugins, found by name; the examples' and the tests' lie apart, so that none passes for ours.
 PLUGINS  := $(patsubst %/plugin.toml,%,$(wildcard plugins/*/*/plugin.toml))
-FIXTURES := $(patsubst %/plugin.toml,%,$(wildcard examples/plugins/*/plugin.toml tests/fixtures/guests/*/plugin.toml tests/fixtures/guests/*/*/plugin.toml))
+WITH_CASES := $(patsubst %/cases,%,$(wildcard plugins/*/*/cases))
+EXAMPLES := $(patsubst %/plugin.toml,%,$(wildcard examples/plugins/*/plugin.toml))
+LITELLM  := $(wildcard examples/litellm/*.py)
+FIXTURES := $(EXAMPLES) $(patsubst %/plugin.toml,%,$(wildcard tests/fixtures/guests/*/plugin.toml tests/fixtures/guests/*/*/plugin.toml))
+# The builders of plugins in Python and JavaScript, finished builds, and compiled components; all of them only once.
+export WITGATE_TOOLS_DIR ?= $(CURDIR)/plugins/target/tools
+PLUGIN_CACHE := $(CURDIR)/plugins/target/cache
 # Debian's Node 18 is old enough to need npm's quiet modes and new enough for the SDK.
 NPM := npm --no-fund --no-audit --loglevel=error
 
@@ -34,6 +40,7 @@ run: setup ## build everything in release mode and serve examples/quickstart.yam
 test: setup $(TARGET)/venv-sdk/ready tests/sdk/javascript/node_modules/.package-lock.json ## all tests: unit, plugins, whole binary, real SDKs
 	cargo build --workspace --bins --tests --locked
 	@$(MAKE) --no-print-directory plugins
+	@$(MAKE) --no-print-directory test-plugins
 	@tests/tools/run-tests.sh
 
 .PHONY: check
@@ -44,7 +51,12 @@ check: ## seconds: does everything compile, is it formatted
 .PHONY: plugins
 plugins: $(WITGATE) ## build our plugins into plugins/target/components, the examples' into …/fixtures
 	$(WITGATE) plugin build $(PLUGINS) --out plugins/target/components
-	$(WITGATE) plugin build $(FIXTURES) --out plugins/target/fixtures
+	$(WITGATE) plugin build $(FIXTURES) $(LITELLM) --out plugins/target/fixtures
+
+.PHONY: test-plugins
+test-plugins: $(WITGATE) ## run the built plugins' cases and the conformance suite of their kinds
+	WITGATE_DATA_DIR=$(PLUGIN_CACHE) $(WITGATE) plugin test $(WITH_CASES) --built plugins/target/components
+	WITGATE_DATA_DIR=$(PLUGIN_CACHE) $(WITGATE) plugin test $(EXAMPLES) $(LITELLM) --built plugins/target/fixtures
 
 .PHONY: bench
 bench: setup ## measure against nginx and LiteLLM; the table is also written to target/bench.md

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing on a Debian machine that has rustup's stable toolchain.
-#   setup.sh build   C compiler, a wasm toolchain for the plugins
+#   setup.sh build   C compiler, a wasm toolchain for the plugins, Python with pip and Node.js with npm for some of them
 #   setup.sh sdk     Python with venv, Node.js with npm, Prometheus' promtool
 #   setup.sh bench   wrk, nginx, Python with venv
 # Does nothing when everything is there. What cannot be installed is an error, never a skip.
@@ -50,6 +50,10 @@ build)
     command -v cargo >/dev/null || fail "cargo is missing: install Rust from https://rustup.rs, then run this again"
     need cc build-essential
     wasm_toolchain
+    need python3 python3 python3-pip
+    python3 -c 'import pip' 2>/dev/null || debian python3-pip
+    need node nodejs
+    need npm npm
     ;;
 sdk)
     need python3 python3 python3-venv

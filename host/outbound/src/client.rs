@@ -9,7 +9,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::TokioTimer;
 
 use crate::connect::{Connector, Io, negotiated_http2};
-use crate::egress::{Denied, Destination, Egress, Policy, WhyDenied};
+use crate::egress::{Denied, Destination, Egress, Policy};
 use crate::error::{Kind, kind_of};
 use crate::exchange::{Exchange, Failure};
 use crate::pool::{Key, Pool, Ready, Spawner};
@@ -258,14 +258,7 @@ async fn send_http2(
 }
 
 fn destination(uri: &Uri) -> Result<Destination, SendError> {
-    let host = uri.host().unwrap_or_default();
-    Destination::of(uri).ok_or_else(|| {
-        SendError::denied_by(Denied {
-            host: host.to_owned(),
-            why: WhyDenied::Malformed,
-            fix: "use an http or https URL with a valid host".to_owned(),
-        })
-    })
+    Destination::of(uri).ok_or_else(|| SendError::denied_by(Denied::malformed(uri)))
 }
 
 fn failed(key: &Key, failure: Failure) -> SendError {

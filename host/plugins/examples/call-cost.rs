@@ -1,6 +1,7 @@
 //! Measures what a plugin call costs, host wrapper included: the numbers that the README quotes.
 //!
-//! `cargo run --release -p witgate-plugins --example call-cost`, after `make plugins`.
+//! `cargo run --release -p witgate-plugins --example call-cost`, after `make plugins`. With arguments, guardrails
+//! without settings as `FILE.wasm`, it measures those: one made by `witgate plugin new` in each language, for instance.
 
 #![allow(
     clippy::unwrap_used,
@@ -56,6 +57,10 @@ async fn main() {
         assert!(errors.is_empty(), "{errors:?}");
         println!("4 plugins of 2 components, {state}: {:?}", start.elapsed());
     }
+    let files: Vec<String> = std::env::args().skip(1).collect();
+    if !files.is_empty() {
+        return compare(&host, &files).await;
+    }
     let (registry, _) = host.load(specs(), &sources, None).await;
     println!("resident with plugins: {} MB", resident_mb());
     for name in ["ok", "ok isolated", "hide-secrets", "hide-secrets isolated"] {
@@ -75,6 +80,45 @@ async fn main() {
     }
     stream(&registry.guardrail("hide-secrets").unwrap()).await;
     println!("resident after the calls: {} MB", resident_mb());
+}
+
+/// The same guardrail in several languages: size, first load, load from the cache, calls.
+async fn compare(host: &Arc<Host>, files: &[String]) {
+    for file in files {
+        let size = std::fs::metadata(file).unwrap().len();
+        println!("{file}: {} KB", size.div_ceil(1024));
+        let spec = |isolation| {
+            let mut spec = guardrail("measured", file);
+            spec.isolation = isolation;
+            vec![spec]
+        };
+        for state in ["first load", "load from the cache"] {
+            let start = Instant::now();
+            let (_, errors) = host
+                .load(spec(Isolation::Warm), &Sources::default(), None)
+                .await;
+            assert!(errors.is_empty(), "{errors:?}");
+            println!("  {state}: {:?}", start.elapsed());
+        }
+        let before = resident_mb();
+        let (registry, _) = host
+            .load(spec(Isolation::Warm), &Sources::default(), None)
+            .await;
+        let warm = registry.guardrail("measured").unwrap();
+        for kilobytes in [2, 20] {
+            let body = Arc::new(Body::of(kilobytes * 1024));
+            let cost = check(&warm, &body, Pace::Busy).await;
+            println!("  {kilobytes} KB, warm: {cost}");
+        }
+        println!("  resident: +{} MB", resident_mb().saturating_sub(before));
+        let (registry, _) = host
+            .load(spec(Isolation::Call), &Sources::default(), None)
+            .await;
+        let fresh = registry.guardrail("measured").unwrap();
+        let body = Arc::new(Body::of(2048));
+        let cost = check(&fresh, &body, Pace::Calm).await;
+        println!("  2 KB, an instance per call: {cost}");
+    }
 }
 
 /// Calls one after the other, or with time in between.

@@ -37,6 +37,7 @@ use crate::manifest::setting_reference;
 use crate::metrics::{Custom, Named, PluginMetrics};
 use crate::registry::Description;
 use crate::spec::EnvLookup;
+use crate::world::Scripted;
 use crate::{LoadError, Manifest, PluginSpec, RestHook};
 
 use files::Files;
@@ -63,6 +64,7 @@ pub(crate) struct Context {
     metric_prefixes: Vec<String>,
     roles: Roles,
     tokens: Tokens,
+    pub(crate) world: Scripted,
 }
 
 /// What the host gives to every plugin's context.
@@ -106,9 +108,15 @@ impl Context {
                 around.metrics.clone(),
                 at_once,
                 response_max,
+                spec.world.clone(),
             ),
             files: Files::granted(manifest, spec),
-            log: Log::new(name.clone(), settings.secret_values().cloned().collect()),
+            log: Log::new(
+                name.clone(),
+                settings.secret_values().cloned().collect(),
+                spec.world.clone(),
+            ),
+            world: spec.world.clone(),
             kv: kv::Store::new(around.kv),
             on_rest: around.on_rest,
             metrics: around.metrics,

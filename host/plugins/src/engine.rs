@@ -39,7 +39,8 @@ fn config() -> Config {
     config.epoch_interruption(true);
     // What no plugin needs is surface for nothing. Threads, GC and exceptions are not compiled in.
     config.wasm_memory64(false);
-    config.wasm_multi_memory(false);
+    // A component of several modules, as Python's and JavaScript's are, passes data between their memories.
+    config.wasm_multi_memory(true);
     config
 }
 

@@ -24,6 +24,7 @@ mod engine;
 mod bindings;
 mod capabilities;
 mod limits;
+mod world;
 
 mod breaker;
 mod pool;
@@ -59,3 +60,4 @@ pub use source::{Source, Sources};
 pub use spec::{
     ConfigLookup, EnvLookup, FailPolicy, Grants, Isolation, Kind, Limits, PluginSpec, Recycle,
 };
+pub use world::{NoAnswer, World};

@@ -9,6 +9,8 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::World;
+
 /// Looks up an environment variable of the gateway.
 pub type EnvLookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
@@ -58,6 +60,8 @@ pub struct PluginSpec {
     pub fail: Option<FailPolicy>,
     /// SHA-256 of the component in hex, with or without `sha256:`; another content is refused.
     pub digest: Option<String>,
+    /// What stands in for network, time, randomness and files; the real ones when absent.
+    pub world: Option<Arc<dyn World>>,
 }
 
 /// What the operator lets a plugin touch. What the manifest does not ask for is denied in any case.
@@ -220,6 +224,7 @@ impl PluginSpec {
             isolation: Isolation::default(),
             fail: None,
             digest: None,
+            world: None,
         }
     }
 

@@ -291,6 +291,13 @@ impl GatewayBuilder {
         self
     }
 
+    /// Shares compiled components with other tests: those of Python and JavaScript take seconds to compile.
+    #[must_use]
+    pub fn shared_plugin_cache(self) -> Self {
+        environment::share_plugin_cache(&self.home.path().join("data"));
+        self
+    }
+
     /// Where config, data and files are.
     pub fn home(&self) -> &Path {
         self.home.path()

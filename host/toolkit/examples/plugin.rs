@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use witgate_toolkit::{BuildRequest, build, inspect};
+use witgate_toolkit::{BuildRequest, Tools, build, inspect};
 
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
@@ -22,6 +22,7 @@ fn main() -> anyhow::Result<()> {
             build(BuildRequest {
                 paths,
                 out,
+                tools: Tools::new("target/tools"),
                 progress: &mut |step| eprintln!("{step}"),
             })?;
         }

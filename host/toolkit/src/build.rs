@@ -9,8 +9,11 @@ use witgate_plugins::{Kind, Manifest};
 
 use crate::cargo::{self, CargoError, Package};
 use crate::component::{self, ComponentError};
+use crate::new::{self, NewError, TemplateLanguage};
+use crate::script::{self, ScriptError};
 use crate::source::{Code, PackageFacts, Source, SourceError, plugin_folders};
 use crate::toolchain::{NoToolchain, Toolchain};
+use crate::tools::Tools;
 
 /// What to build.
 pub struct BuildRequest<'a> {
@@ -19,6 +22,8 @@ pub struct BuildRequest<'a> {
     /// Where the components go. Without it: `components` in the target folder of the Cargo workspace, or
     /// the plugin's own folder when it belongs to none.
     pub out: Option<PathBuf>,
+    /// Where the tools for Python and JavaScript are, or are to be installed.
+    pub tools: Tools,
     /// Told about the steps as they begin.
     pub progress: &'a mut dyn FnMut(Progress<'_>),
 }
@@ -36,6 +41,8 @@ pub enum Progress<'a> {
     },
     /// A line that Cargo wrote.
     Cargo(&'a str),
+    /// What the builder of another language is at.
+    Script(&'a str),
     /// A component was written.
     Wrote(&'a Built),
 }
@@ -67,6 +74,12 @@ pub enum BuildError {
     /// Cargo.
     #[error(transparent)]
     Cargo(#[from] CargoError),
+    /// A builder of another language.
+    #[error(transparent)]
+    Script(#[from] ScriptError),
+    /// The SDK could not be put in its place.
+    #[error(transparent)]
+    Sdk(#[from] NewError),
     /// The result is not the plugin that its manifest says.
     #[error("{folder}: {error}")]
     Component {
@@ -101,6 +114,7 @@ pub fn build(request: BuildRequest<'_>) -> Result<Vec<Built>, BuildError> {
     let BuildRequest {
         paths,
         out,
+        tools,
         progress,
     } = request;
     let folders = paths.iter().flat_map(|path| plugin_folders(path));
@@ -108,6 +122,9 @@ pub fn build(request: BuildRequest<'_>) -> Result<Vec<Built>, BuildError> {
         .map(|folder| Source::read(&folder))
         .collect::<Result<Vec<_>, _>>()?;
     refuse_same_names(&sources)?;
+    for note in sources.iter().flat_map(Source::notes) {
+        progress(Progress::Script(&note));
+    }
     let codes = sources
         .iter()
         .map(Source::code)
@@ -115,7 +132,10 @@ pub fn build(request: BuildRequest<'_>) -> Result<Vec<Built>, BuildError> {
     let packages = compile(&codes, progress)?;
     let mut all = Vec::with_capacity(sources.len());
     for (source, code) in sources.iter().zip(&codes) {
-        let built = finish(source, code, &packages, out.as_deref())?;
+        let made = make(source, code, &packages, &tools, &mut |line| {
+            progress(Progress::Script(line));
+        })?;
+        let built = finish(source, made, out.as_deref())?;
         progress(Progress::Wrote(&built));
         all.push(built);
     }
@@ -129,7 +149,7 @@ impl fmt::Display for Progress<'_> {
                 let plural = if *plugins == 1 { "" } else { "s" };
                 write!(f, "building {plugins} plugin{plural} with {toolchain}")
             }
-            Self::Cargo(line) => f.write_str(line),
+            Self::Cargo(line) | Self::Script(line) => f.write_str(line),
             Self::Wrote(built) => {
                 write!(
                     f,
@@ -180,6 +200,9 @@ fn compile(
         return Ok(HashMap::new());
     };
     let toolchain = Toolchain::detect(folder)?;
+    for folder in plugins.keys().filter_map(|manifest| manifest.parent()) {
+        restore_sdk(folder)?;
+    }
     let mut workspaces: BTreeMap<PathBuf, Vec<Package>> = BTreeMap::new();
     for manifest in plugins.keys() {
         let package = cargo::package(&toolchain, manifest)?;
@@ -211,49 +234,83 @@ fn compile(
     Ok(compiled)
 }
 
-/// Encodes one plugin and writes it.
-fn finish(
+/// A plugin that `witgate plugin new` made has the SDK in `.witgate`, which version control does not keep.
+fn restore_sdk(folder: &Path) -> Result<(), BuildError> {
+    let wants = std::fs::read_to_string(folder.join("Cargo.toml"))
+        .is_ok_and(|manifest| manifest.contains(".witgate/sdk/rust"));
+    if wants && !folder.join(".witgate/sdk/rust/Cargo.toml").is_file() {
+        new::write_sdk(folder, TemplateLanguage::Rust)?;
+    }
+    Ok(())
+}
+
+/// The code of one plugin, as its toolchain made it.
+struct Made {
+    wasm: Vec<u8>,
+    facts: PackageFacts,
+    /// Where it goes when the caller does not say.
+    folder: PathBuf,
+    /// Memory that the language needs, MiB.
+    memory_mb: Option<u32>,
+}
+
+fn make(
     source: &Source,
     code: &Code,
     compiled: &HashMap<PathBuf, Compiled>,
-    out: Option<&Path>,
-) -> Result<Built, BuildError> {
-    let package = match code {
-        Code::Package(manifest) => compiled.get(manifest),
-        Code::Wasm(_) => None,
+    tools: &Tools,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Made, BuildError> {
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|error| BuildError::File {
+            path: path.to_owned(),
+            error,
+        })
     };
-    let wasm_path = match (code, package) {
-        (Code::Wasm(path), _) => path,
-        (Code::Package(_), Some(compiled)) => &compiled.module,
-        (Code::Package(manifest), None) => {
-            return Err(CargoError::NoModule {
-                manifest: manifest.clone(),
-            }
-            .into());
-        }
-    };
-    let wasm = std::fs::read(wasm_path).map_err(|error| BuildError::File {
-        path: wasm_path.clone(),
-        error,
-    })?;
-    let facts = package.map_or_else(PackageFacts::default, |compiled| {
-        compiled.package.facts.clone()
-    });
-    let manifest = source.manifest(&facts);
-    let component = component::encode(&wasm, &manifest).map_err(|error| BuildError::Component {
+    let plain = |wasm| Made {
+        wasm,
+        facts: PackageFacts::default(),
         folder: source.folder.clone(),
-        error,
-    })?;
-    let folder = match (out, package) {
-        (Some(out), _) => out.to_owned(),
-        (None, Some(Compiled { package, .. }))
-            if package.manifest.parent() != Some(&package.workspace) =>
-        {
-            package.target_dir.join("components")
-        }
-        (None, _) => source.folder.clone(),
+        memory_mb: None,
     };
-    write(&folder, &manifest, &component)
+    match code {
+        Code::Wasm(path) => Ok(plain(read(path)?)),
+        Code::Script(script) => Ok(Made {
+            memory_mb: Some(script.language.memory_mb()),
+            ..plain(script::build(script, source.kind(), tools, progress)?)
+        }),
+        Code::Package(manifest) => {
+            let Some(Compiled { package, module }) = compiled.get(manifest) else {
+                let manifest = manifest.clone();
+                return Err(CargoError::NoModule { manifest }.into());
+            };
+            let made = Made {
+                facts: package.facts.clone(),
+                ..plain(read(module)?)
+            };
+            if package.manifest.parent() == Some(&package.workspace) {
+                return Ok(made);
+            }
+            Ok(Made {
+                folder: package.target_dir.join("components"),
+                ..made
+            })
+        }
+    }
+}
+
+/// Encodes one plugin and writes it.
+fn finish(source: &Source, made: Made, out: Option<&Path>) -> Result<Built, BuildError> {
+    let mut manifest = source.manifest(&made.facts);
+    if manifest.limits.memory_mb.is_none() {
+        manifest.limits.memory_mb = made.memory_mb;
+    }
+    let component =
+        component::encode(&made.wasm, &manifest).map_err(|error| BuildError::Component {
+            folder: source.folder.clone(),
+            error,
+        })?;
+    write(out.unwrap_or(&made.folder), &manifest, &component)
 }
 
 /// Writes beside the final name and renames, so that a gateway that watches the folder never sees half a file.

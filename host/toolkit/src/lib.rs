@@ -8,11 +8,20 @@
 
 pub mod build;
 pub mod inspect;
+pub mod litellm;
+pub mod new;
+pub mod script;
 pub mod source;
+pub mod testing;
 pub mod toolchain;
+pub mod tools;
 
+mod assets;
 mod cargo;
 mod component;
+mod quickjs;
 
 pub use build::{BuildError, BuildRequest, Built, Progress, build};
 pub use inspect::{InspectError, Inspection, inspect};
+pub use new::{NewError, NewPlugin, TemplateLanguage, new};
+pub use tools::Tools;

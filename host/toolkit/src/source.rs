@@ -1,8 +1,8 @@
 //! The sources of a plugin: a folder with `plugin.toml`, whose keys are those of the manifest.
 //!
 //! `name` defaults to the folder's name, `version`, `description` and `license` to the Cargo package's.
-//! One key is not the manifest's: `wasm`, a file made by another toolchain that takes the place of the
-//! Cargo package.
+//! Two keys are not the manifest's: `main`, the file of a plugin in Python or JavaScript, and `wasm`, a file made by
+//! another toolchain that takes the place of all sources.
 
 mod check;
 
@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use witgate_plugins::{Kind, Manifest, ManifestBatch, ManifestLimits, ProviderFacts, Setting};
+
+use crate::litellm::{self, Litellm, LitellmError};
+use crate::script::{Language, Script};
 
 /// Version of the manifest's format that this toolkit writes.
 const FORMAT: u32 = 1;
@@ -26,8 +29,9 @@ pub const FILE_NAME: &str = "plugin.toml";
 pub struct Source {
     /// The plugin folder.
     pub folder: PathBuf,
-    /// `plugin.toml` as the author wrote it.
+    /// `plugin.toml` as the author wrote it, or as it would be for a file of LiteLLM's.
     plugin: PluginToml,
+    litellm: Option<Litellm>,
 }
 
 /// Where the code of a plugin comes from.
@@ -35,9 +39,14 @@ pub struct Source {
 pub enum Code {
     /// The Cargo package with this `Cargo.toml`.
     Package(PathBuf),
+    /// A file in Python or JavaScript.
+    Script(Script),
     /// A module or component that is built already.
     Wasm(PathBuf),
 }
+
+/// The main file of a plugin in Python or JavaScript when `main` does not name one, the likeliest first.
+const MAINS: [&str; 4] = ["plugin.py", "plugin.ts", "plugin.js", "plugin.mjs"];
 
 /// What a Cargo package adds to a plugin's manifest.
 #[derive(Debug, Clone, Default)]
@@ -84,12 +93,23 @@ pub enum SourceError {
     },
     /// There is a manifest but no code.
     #[error(
-        "{folder}: there is no Cargo package in this folder or above it; add a Cargo.toml, or name a built file \
-         in plugin.toml: wasm = \"plugin.wasm\""
+        "{folder}: there is no code: no Cargo.toml in this folder or above it, no plugin.py, plugin.ts or plugin.js; add \
+         one, or name another file in plugin.toml: main = \"my_plugin.py\", or a built one: wasm = \"plugin.wasm\""
     )]
     NoCode {
         /// The plugin folder.
         folder: PathBuf,
+    },
+    /// A Python file that was written for LiteLLM.
+    #[error(transparent)]
+    Litellm(#[from] LitellmError),
+    /// `main` names something that cannot be a plugin.
+    #[error("{path}: `main`: {problem}")]
+    NoMain {
+        /// The file that `main` names.
+        path: PathBuf,
+        /// What is wrong.
+        problem: &'static str,
     },
 }
 
@@ -106,8 +126,13 @@ pub fn plugin_folders(path: &Path) -> Vec<PathBuf> {
 }
 
 impl Source {
-    /// Reads and checks the `plugin.toml` of a folder.
+    /// Reads and checks the `plugin.toml` of a folder, or a Python file that was written for LiteLLM.
     pub fn read(folder: &Path) -> Result<Self, SourceError> {
+        if let Some((file, name)) = litellm::split(folder)
+            && file.is_file()
+        {
+            return Self::of_litellm(&file, name.as_deref());
+        }
         let path = folder.join(FILE_NAME);
         let unreadable = |error| SourceError::Unreadable {
             path: path.clone(),
@@ -118,10 +143,72 @@ impl Source {
         Self::parse(folder, &path, &text)
     }
 
-    /// Where the code is: the file that `wasm` names, else the nearest Cargo package upwards.
+    fn of_litellm(file: &Path, name: Option<&str>) -> Result<Self, SourceError> {
+        let found = litellm::inspect(file, name)?;
+        let file = file
+            .canonicalize()
+            .map_err(|error| SourceError::Unreadable {
+                path: file.to_owned(),
+                error,
+            })?;
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+        let plugin = PluginToml {
+            // `custom_auth.user_api_key_auth` in a configuration finds `custom-auth.wasm` beside it.
+            name: stem.to_lowercase().replace('_', "-"),
+            version: None,
+            kind: found.kind,
+            description: Some(found.description.clone()),
+            license: None,
+            wasm: None,
+            main: Some(file.clone()),
+            aliases: Vec::new(),
+            params: Vec::new(),
+            metrics: Vec::new(),
+            batch: ManifestBatch::default(),
+            phases_when: BTreeMap::new(),
+            provider: None,
+            egress: found.egress.clone(),
+            env: found.env.clone(),
+            files: Vec::new(),
+            events: found.events.clone(),
+            phases: found.phases.clone(),
+            settings: Vec::new(),
+            limits: ManifestLimits {
+                memory_mb: None,
+                // Running the file for the first time is part of a call's start.
+                cpu_ms: Some(2000),
+                timeout_ms: Some(10_000),
+            },
+        };
+        Ok(Self {
+            folder: file.parent().unwrap_or(Path::new(".")).to_owned(),
+            plugin,
+            litellm: Some(found),
+        })
+    }
+
+    /// What the author should know about a file of LiteLLM's.
+    pub fn notes(&self) -> impl Iterator<Item = String> {
+        let notes = self.litellm.iter().flat_map(|found| &found.notes);
+        notes.map(|note| format!("{}: {note}", self.name()))
+    }
+
+    /// Where the code is: the file that `wasm` or `main` names, else the folder's own Cargo package, else a `plugin.py`,
+    /// `plugin.ts` or `plugin.js` in it, else the nearest Cargo package upwards.
     pub fn code(&self) -> Result<Code, SourceError> {
         if let Some(wasm) = &self.plugin.wasm {
             return Ok(Code::Wasm(self.folder.join(wasm)));
+        }
+        if let Some(main) = &self.plugin.main {
+            return self.script(self.folder.join(main)).map(Code::Script);
+        }
+        if !self.folder.join("Cargo.toml").is_file()
+            && let Some(main) = MAINS
+                .iter()
+                .map(|name| self.folder.join(name))
+                .find(|path| path.is_file())
+        {
+            return self.script(main).map(Code::Script);
         }
         self.folder
             .ancestors()
@@ -131,6 +218,27 @@ impl Source {
             .ok_or_else(|| SourceError::NoCode {
                 folder: self.folder.clone(),
             })
+    }
+
+    fn script(&self, main: PathBuf) -> Result<Script, SourceError> {
+        let wrong = |path: &Path, problem| SourceError::NoMain {
+            path: path.to_owned(),
+            problem,
+        };
+        let Some(language) = Language::of(&main) else {
+            return Err(wrong(
+                &main,
+                "its name must end in .py, .js, .mjs or .ts; a Rust plugin is found by its Cargo.toml",
+            ));
+        };
+        if !main.is_file() {
+            return Err(wrong(&main, "there is no such file"));
+        }
+        Ok(Script {
+            language,
+            main,
+            litellm: self.litellm.clone(),
+        })
     }
 
     /// Name of the plugin.
@@ -197,7 +305,11 @@ impl Source {
             key,
             problem,
         })?;
-        Ok(Self { folder, plugin })
+        Ok(Self {
+            folder,
+            plugin,
+            litellm: None,
+        })
     }
 }
 
@@ -232,6 +344,7 @@ struct PluginToml {
     description: Option<String>,
     license: Option<String>,
     wasm: Option<PathBuf>,
+    main: Option<PathBuf>,
     #[serde(default)]
     aliases: Vec<String>,
     #[serde(default)]

@@ -26,7 +26,7 @@ pub enum Command {
         #[command(subcommand)]
         what: Explain,
     },
-    /// Build, list and inspect plugins.
+    /// Make, build, test, list and inspect plugins.
     Plugin {
         /// What to do with plugins.
         #[command(subcommand)]
@@ -163,6 +163,17 @@ pub enum Explain {
 /// `witgate plugin`
 #[derive(Debug, Subcommand)]
 pub enum Plugin {
+    /// Make a plugin folder that builds and passes its tests as it is.
+    New {
+        /// The folder; its name is the plugin's.
+        name: PathBuf,
+        /// What it is to do: log-sink, guardrail or authenticator.
+        #[arg(long, value_parser = kind)]
+        kind: witgate_plugins::Kind,
+        /// What it is to be written in: rust, python or javascript.
+        #[arg(long, default_value = "rust", value_parser = language)]
+        lang: witgate_toolkit::TemplateLanguage,
+    },
     /// Compile plugins (folders with a `plugin.toml`) into components.
     Build {
         /// Plugin folders.
@@ -171,6 +182,49 @@ pub enum Plugin {
         /// Folder for the components.
         #[arg(long)]
         out: Option<PathBuf>,
+    },
+    /// Run a plugin's cases, and what every plugin of its kind must do, in the real host without network.
+    Test {
+        /// Plugin folders, or folders with plugin folders below them.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+        /// Take what comes as what is expected: writes each case's expected.yaml.
+        #[arg(long)]
+        bless: bool,
+        /// Only the case of this name, and no conformance suite.
+        #[arg(long)]
+        case: Option<String>,
+        /// Folder of components that are built already, in place of building.
+        #[arg(long)]
+        built: Option<PathBuf>,
+        /// Also show what the plugin logged.
+        #[arg(long, short)]
+        verbose: bool,
+    },
+    /// Build and test a plugin each time one of its files is saved.
+    Dev {
+        /// A plugin folder, or a Python file of LiteLLM's.
+        path: PathBuf,
+        /// Folder for the component.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// Serve this configuration beside, and load it again after each good build.
+        #[arg(long, short)]
+        config: Option<PathBuf>,
+    },
+    /// Call a plugin once: reads a case (`{settings, input, http}`) from standard input, prints what comes of it.
+    Run {
+        /// A plugin folder, or a component.
+        path: PathBuf,
+        /// Let its requests really go out, under the same policy as in the gateway.
+        #[arg(long)]
+        network: bool,
+    },
+    /// Run components through the conformance suite of their kind.
+    Check {
+        /// Components.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
     },
     /// List the plugins a configuration loads, and the built-in ones.
     List {
@@ -203,4 +257,19 @@ pub enum Config {
 /// Reads the command line; prints help or a usage error (exit 2) itself.
 pub fn parse() -> Cli {
     Cli::parse()
+}
+
+fn kind(text: &str) -> Result<witgate_plugins::Kind, String> {
+    let all = witgate_plugins::Kind::ALL;
+    let found = all.into_iter().find(|kind| kind.as_str() == text);
+    found.ok_or_else(|| format!("it is one of {}", all.map(|kind| kind.as_str()).join(", ")))
+}
+
+fn language(text: &str) -> Result<witgate_toolkit::TemplateLanguage, String> {
+    let all = witgate_toolkit::TemplateLanguage::ALL;
+    let found = all.into_iter().find(|language| language.as_str() == text);
+    found.ok_or_else(|| {
+        let names = all.map(witgate_toolkit::TemplateLanguage::as_str);
+        format!("it is one of {}", names.join(", "))
+    })
 }

@@ -30,7 +30,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
         "witgate-server",
         &["witgate-pipeline", "witgate-wire", "witgate-identity"],
     ),
-    ("witgate-toolkit", &["witgate-plugins"]),
+    ("witgate-toolkit", &["witgate-plugins", "witgate-wire"]),
     ("witgate-testkit", &[]),
     ("witgate-tests", &["witgate-testkit"]),
     (

@@ -26,6 +26,7 @@ mod custom_plugins;
 mod examples;
 mod guardrails;
 mod hostile;
+mod languages;
 mod log_sinks;
 mod provider_plugins;
 mod sinks;

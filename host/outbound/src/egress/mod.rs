@@ -81,6 +81,18 @@ pub(crate) enum Host {
 }
 
 impl Policy {
+    /// Whether the policy lets a request go to this URL, as far as its text says: what a name resolves to is
+    /// judged when it is connected to.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn judge(&self, uri: &Uri) -> Result<(), Denied> {
+        match Destination::of(uri) {
+            Some(to) => self.check_name(&to),
+            None => Err(Denied::malformed(uri)),
+        }
+    }
+
     /// Whether some rule names this scheme, host and port.
     pub(crate) fn check_name(&self, to: &Destination) -> Result<(), Denied> {
         if !self.allow.iter().any(|rule| rule.matches(to)) {
@@ -135,6 +147,17 @@ impl Policy {
                 .private
                 .iter()
                 .any(|rule| rule.covers(&to.host, address, class))
+    }
+}
+
+impl Denied {
+    /// A URL that leads nowhere.
+    pub(crate) fn malformed(uri: &Uri) -> Self {
+        Self {
+            host: uri.host().unwrap_or_default().to_owned(),
+            why: WhyDenied::Malformed,
+            fix: "use an http or https URL with a valid host".to_owned(),
+        }
     }
 }
 

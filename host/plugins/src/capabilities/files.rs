@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::{Manifest, PluginSpec};
+use crate::{Manifest, PluginSpec, World};
 
 /// Name and path that mean the gateway's standard output.
 const STDOUT: &str = "stdout";
@@ -21,6 +21,8 @@ pub(crate) struct Files {
 /// Where appended bytes go.
 enum Target {
     Stdout,
+    /// A scripted world keeps them, under this name.
+    World(Arc<dyn World>, String),
     /// Opened at the first write and kept, so that a rename of the file moves what follows with it.
     File {
         path: PathBuf,
@@ -40,9 +42,10 @@ impl Files {
     /// What the manifest asks for and the operator gives.
     pub(crate) fn granted(manifest: &Manifest, spec: &PluginSpec) -> Self {
         let asked = |name: &&String| manifest.files.contains(*name) || *name == STDOUT;
-        let target = |name: &str, path: &PathBuf| match path.to_str() {
+        let target = |name: &str, path: &PathBuf| match (path.to_str(), &spec.world) {
+            (_, Some(world)) => Target::World(world.clone(), name.to_owned()),
             _ if name == STDOUT => Target::Stdout,
-            Some(STDOUT | "-" | "/dev/stdout") => Target::Stdout,
+            (Some(STDOUT | "-" | "/dev/stdout"), _) => Target::Stdout,
             _ => Target::File {
                 path: path.clone(),
                 open: Mutex::new(None),
@@ -65,6 +68,7 @@ impl Files {
             .map(|(name, target)| match target.as_ref() {
                 Target::Stdout if name == STDOUT => name.clone(),
                 Target::Stdout => format!("{name}={STDOUT}"),
+                Target::World(..) => name.clone(),
                 Target::File { path, .. } => format!("{name}={}", path.display()),
             })
             .collect();
@@ -96,6 +100,7 @@ impl Files {
 impl Target {
     fn append(&self, data: &[u8]) -> std::io::Result<()> {
         match self {
+            Self::World(world, name) => world.append(name, data).map_err(std::io::Error::other),
             Self::Stdout => {
                 let mut out = std::io::stdout().lock();
                 out.write_all(data)?;

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
+use crate::world::Scripted;
+
 /// Bytes of a line with its fields; the rest is cut.
 const LINE_MAX: usize = 8 << 10;
 /// Lines per second on average, and in a burst.
@@ -24,6 +26,7 @@ pub(crate) struct Log {
     plugin: Arc<str>,
     secrets: Vec<Arc<Zeroizing<String>>>,
     bucket: Mutex<Bucket>,
+    world: Scripted,
 }
 
 /// Importance of a line.
@@ -36,6 +39,19 @@ pub(crate) enum Level {
     Error,
 }
 
+impl Level {
+    /// The level's name.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
 struct Bucket {
     lines: f64,
     at: Instant,
@@ -43,7 +59,11 @@ struct Bucket {
 }
 
 impl Log {
-    pub(crate) fn new(plugin: Arc<str>, secrets: Vec<Arc<Zeroizing<String>>>) -> Self {
+    pub(crate) fn new(
+        plugin: Arc<str>,
+        secrets: Vec<Arc<Zeroizing<String>>>,
+        world: Scripted,
+    ) -> Self {
         let mut secrets: Vec<_> = secrets
             .into_iter()
             .filter(|secret| secret.len() >= SECRET_MIN)
@@ -58,6 +78,7 @@ impl Log {
                 at: Instant::now(),
                 dropped: 0,
             }),
+            world,
         }
     }
 
@@ -75,6 +96,10 @@ impl Log {
             );
         }
         let line = self.line(message, fields);
+        if let Some(world) = &self.world {
+            world.log(level.as_str(), &line);
+            return true;
+        }
         match level {
             Level::Trace => tracing::trace!(plugin, "{line}"),
             Level::Debug => tracing::debug!(plugin, "{line}"),

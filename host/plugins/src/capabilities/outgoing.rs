@@ -6,16 +6,20 @@ use std::time::Duration;
 use http::{Request, Response};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use witgate_outbound::{
-    Body, Client, ClientOptions, Denied, Egress, Incoming, SendError, TlsOptions, WhyDenied,
+    Body, Client, ClientOptions, Denied, Egress, SendError, TlsOptions, WhyDenied, collect_limited,
 };
 
 use super::egress::Hosts;
 use crate::metrics::PluginMetrics;
+use crate::world::Scripted;
+use crate::{NoAnswer, World};
 
 /// Idle connections a plugin keeps per host.
 const IDLE_PER_HOST: usize = 8;
 /// Redirects followed for `witgate:host/http`.
 const REDIRECTS_MAX: usize = 5;
+/// Bytes of a request that a scripted world is shown.
+const SCRIPTED_REQUEST_MAX: usize = 64 << 20;
 
 /// The plugin's client, built at its first request: most guardrails never make one.
 pub(crate) struct Outgoing {
@@ -24,6 +28,7 @@ pub(crate) struct Outgoing {
     tls: TlsOptions,
     metrics: Arc<PluginMetrics>,
     client: OnceLock<Result<Client, String>>,
+    world: Scripted,
     at_once: Semaphore,
     /// Bytes of a response.
     pub(crate) response_max: usize,
@@ -48,6 +53,7 @@ impl Outgoing {
         metrics: Arc<PluginMetrics>,
         at_once: usize,
         response_max: usize,
+        world: Scripted,
     ) -> Self {
         let at_once = Semaphore::new(at_once);
         Self {
@@ -56,6 +62,7 @@ impl Outgoing {
             tls,
             metrics,
             client: OnceLock::new(),
+            world,
             at_once,
             response_max,
         }
@@ -76,18 +83,44 @@ impl Outgoing {
     pub(crate) async fn send_following(
         &self,
         request: Request<Body>,
-    ) -> Result<Response<Incoming>, NoResponse> {
+    ) -> Result<Response<Body>, NoResponse> {
+        if let Some(world) = &self.world {
+            return self.scripted(world.as_ref(), request).await;
+        }
         let sent = self.client()?.send_following(request, REDIRECTS_MAX).await;
-        sent.map_err(|error| self.no_response(&error))
+        sent.map(|response| response.map(Body::stream))
+            .map_err(|error| self.no_response(&error))
     }
 
     /// Sends; a redirect is an answer.
-    pub(crate) async fn send(
-        &self,
-        request: Request<Body>,
-    ) -> Result<Response<Incoming>, NoResponse> {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, NoResponse> {
+        if let Some(world) = &self.world {
+            return self.scripted(world.as_ref(), request).await;
+        }
         let sent = self.client()?.send(request).await;
-        sent.map_err(|error| self.no_response(&error))
+        sent.map(|response| response.map(Body::stream))
+            .map_err(|error| self.no_response(&error))
+    }
+
+    /// The same without a network: the policy judges the URL, the world answers.
+    async fn scripted(
+        &self,
+        world: &dyn World,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, NoResponse> {
+        self.hosts
+            .policy
+            .judge(request.uri())
+            .map_err(|denied| NoResponse::Denied(self.denied(&denied)))?;
+        let (head, body) = request.into_parts();
+        let body = collect_limited(body, SCRIPTED_REQUEST_MAX)
+            .await
+            .map_err(|error| NoResponse::Connection(error.to_string()))?;
+        match world.exchange(Request::from_parts(head, body)) {
+            Ok(response) => Ok(response.map(Body::from)),
+            Err(NoAnswer::Timeout) => Err(NoResponse::Timeout),
+            Err(NoAnswer::Connection(reason)) => Err(NoResponse::Connection(reason)),
+        }
     }
 
     fn client(&self) -> Result<&Client, NoResponse> {
@@ -110,6 +143,11 @@ impl Outgoing {
                 false => NoResponse::Connection(error.to_string()),
             };
         };
+        NoResponse::Denied(self.denied(denied))
+    }
+
+    /// Counts and logs a refusal; the text for the plugin.
+    fn denied(&self, denied: &Denied) -> String {
         self.metrics.denied("egress");
         let line = self.line_that_allows(denied);
         let text = match line {
@@ -120,7 +158,7 @@ impl Outgoing {
             plugin = self.plugin.as_ref(),
             "the plugin was refused a connection: {text}"
         );
-        NoResponse::Denied(text)
+        text
     }
 
     /// The line of configuration behind [`Denied::fix`].

@@ -45,6 +45,9 @@ impl settings::Host for State {
 
 impl clock::Host for State {
     fn now_ms(&mut self) -> wasmtime::Result<u64> {
+        if let Some(world) = &self.context.world {
+            return Ok(world.now_ms());
+        }
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -52,6 +55,9 @@ impl clock::Host for State {
     }
 
     fn monotonic_ns(&mut self) -> wasmtime::Result<u64> {
+        if let Some(world) = &self.context.world {
+            return Ok(world.monotonic_ns());
+        }
         // From the first use on: a plugin need not learn how long the machine runs.
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         Ok(u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX))
@@ -61,12 +67,25 @@ impl clock::Host for State {
 impl random::Host for State {
     fn bytes(&mut self, count: u32) -> wasmtime::Result<Vec<u8>> {
         let mut bytes = vec![0; count.min(RANDOM_MAX) as usize];
-        rand::rng().fill_bytes(&mut bytes);
+        self.fill_random(&mut bytes);
         Ok(bytes)
     }
 
     fn uuid(&mut self) -> wasmtime::Result<String> {
-        Ok(uuid::Uuid::new_v4().to_string())
+        let mut bytes = [0; 16];
+        self.fill_random(&mut bytes);
+        Ok(uuid::Builder::from_random_bytes(bytes)
+            .into_uuid()
+            .to_string())
+    }
+}
+
+impl State {
+    fn fill_random(&self, bytes: &mut [u8]) {
+        match &self.context.world {
+            Some(world) => world.fill_random(bytes),
+            None => rand::rng().fill_bytes(bytes),
+        }
     }
 }
 

@@ -24,6 +24,7 @@ use super::Context;
 use super::log::Level;
 use super::outgoing::NoResponse;
 use super::state::State;
+use crate::world::OfWorld;
 
 /// The WASI side of one instance.
 pub(crate) struct Wasi {
@@ -49,6 +50,14 @@ impl Wasi {
             if let Some(value) = (context.env_lookup)(name) {
                 ctx.env(name, value);
             }
+        }
+        if let Some(world) = &context.world {
+            let of_world = || OfWorld(world.clone());
+            ctx.wall_clock(of_world())
+                .monotonic_clock(of_world())
+                .secure_random(of_world())
+                .insecure_random(of_world())
+                .insecure_random_seed(0);
         }
         ctx.stdout(print(Level::Info)).stderr(print(Level::Warn));
         ctx.allow_tcp(false)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
-use witgate_outbound::{Body, Incoming};
+use witgate_outbound::Body;
 
 use super::handle_methods;
 use crate::bindings::witgate::types::types;
@@ -174,7 +174,7 @@ impl Provider {
     pub async fn send_granted(
         &self,
         request: http::Request<Bytes>,
-    ) -> Result<http::Response<Incoming>, NoResponse> {
+    ) -> Result<http::Response<Body>, NoResponse> {
         let outgoing = &self.pool.context.outgoing;
         outgoing.send(request.map(Body::from)).await
     }

@@ -1,7 +1,9 @@
 //! Where the binary and the plugins are, and what the binary sees of the environment.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 /// The root of the workspace.
@@ -39,6 +41,14 @@ pub(super) fn link_fixtures(folder: &Path) {
     }
 }
 
+/// Lets a gateway with this data directory keep its compiled components where the tests share them.
+pub(super) fn share_plugin_cache(data_dir: &Path) {
+    let shared = workspace_root().join("plugins/target/cache/plugins");
+    std::fs::create_dir_all(&shared).expect("make the shared folder");
+    std::fs::create_dir_all(data_dir).expect("make the data folder");
+    std::os::unix::fs::symlink(shared, data_dir.join("plugins")).expect("link the shared folder");
+}
+
 /// The binary under test: `WITGATE_BIN`, or the one built beside this test.
 fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("WITGATE_BIN") {
@@ -67,6 +77,11 @@ pub(super) fn command(data_dir: &Path) -> Command {
     }
     command.env("WITGATE_DATA_DIR", data_dir);
     command.env("WITGATE_PLUGIN_DIR", plugin_dir());
+    // The builders of other languages are there already: `make plugins` used them.
+    command.env(
+        "WITGATE_TOOLS_DIR",
+        workspace_root().join("plugins/target/tools"),
+    );
     command
 }
 
@@ -74,16 +89,42 @@ impl super::Gateway {
     /// Runs another subcommand of the binary to its end in `folder`; standard output, standard
     /// error and the exit code.
     pub async fn run(folder: &Path, args: &[&str]) -> (String, String, Option<i32>) {
-        let output = command(&folder.join("data"))
-            .args(args)
-            .current_dir(folder)
-            .output()
-            .await
-            .expect("run the binary");
-        (
-            String::from_utf8_lossy(&output.stdout).into_owned(),
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-            output.status.code(),
-        )
+        run(folder, args, "").await
     }
+
+    /// The same with something on standard input, in a folder of the test's own: compiled components are shared
+    /// with other tests.
+    pub async fn run_with_input(
+        folder: &Path,
+        args: &[&str],
+        input: &str,
+    ) -> (String, String, Option<i32>) {
+        let data = folder.join("data");
+        if !data.join("plugins").exists() {
+            share_plugin_cache(&data);
+        }
+        run(folder, args, input).await
+    }
+}
+
+async fn run(folder: &Path, args: &[&str], input: &str) -> (String, String, Option<i32>) {
+    let mut child = command(&folder.join("data"))
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("run the binary");
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    // A command that reads nothing closes the pipe, which is its right.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    let output = child.wait_with_output().await.expect("run the binary");
+    (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+        output.status.code(),
+    )
 }

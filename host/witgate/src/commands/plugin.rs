@@ -1,12 +1,16 @@
-//! `witgate plugin`: build, list, inspect.
+//! `witgate plugin`: new, build, list, inspect; the others are in [`test`].
+
+mod dev;
+mod test;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use witgate_config::{Env, Source};
-use witgate_plugins::{Description, Host, HostOptions, Metrics, Sources};
-use witgate_toolkit::BuildRequest;
+use witgate_plugins::{Description, Host, HostOptions, Kind, Metrics, Sources};
+use witgate_toolkit::{BuildRequest, NewPlugin, TemplateLanguage, Tools};
 
 use super::fail;
 use crate::cli::Plugin;
@@ -14,11 +18,42 @@ use crate::wiring::{self, Paths};
 
 pub(super) fn plugin(what: Plugin) -> ExitCode {
     let done = match what {
+        Plugin::New { name, kind, lang } => new(name, kind, lang),
         Plugin::Build { paths, out } => build(paths, out),
+        Plugin::Test {
+            paths,
+            bless,
+            case,
+            built,
+            verbose,
+        } => test::test(&test::Wanted {
+            paths,
+            bless,
+            case,
+            built,
+            verbose,
+        }),
+        Plugin::Dev { path, out, config } => dev::dev(&path, out, config.as_deref()),
+        Plugin::Run { path, network } => test::run(&path, network),
+        Plugin::Check { files } => test::check(&files),
         Plugin::List { config, json } => list(config.as_deref(), json),
         Plugin::Inspect { file, json } => inspect(&file, json),
     };
     done.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
+}
+
+fn new(folder: PathBuf, kind: Kind, language: TemplateLanguage) -> anyhow::Result<()> {
+    let plugin = NewPlugin {
+        folder,
+        kind,
+        language,
+    };
+    for file in witgate_toolkit::new(&plugin)? {
+        println!("{}", file.display());
+    }
+    let folder = plugin.folder.display();
+    eprintln!("next: witgate plugin build {folder}; witgate plugin test {folder}");
+    Ok(())
 }
 
 fn build(paths: Vec<PathBuf>, out: Option<PathBuf>) -> anyhow::Result<()> {
@@ -26,6 +61,7 @@ fn build(paths: Vec<PathBuf>, out: Option<PathBuf>) -> anyhow::Result<()> {
     let built = witgate_toolkit::build(BuildRequest {
         paths,
         out,
+        tools: tools(),
         progress: &mut progress,
     })?;
     for component in built {
@@ -37,6 +73,15 @@ fn build(paths: Vec<PathBuf>, out: Option<PathBuf>) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Where the builders of Python and JavaScript plugins are: `WITGATE_TOOLS_DIR`, else `tools` in the data directory.
+fn tools() -> Tools {
+    let env = Env::new(std::env::vars());
+    let given = env.non_empty("WITGATE_TOOLS_DIR").map(PathBuf::from);
+    Tools::new(
+        given.unwrap_or_else(|| Paths::of(&Source::Empty, None, &env).data_dir.join("tools")),
+    )
 }
 
 fn inspect(file: &Path, json: bool) -> anyhow::Result<()> {
@@ -57,10 +102,7 @@ fn list(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
         anyhow!("the configuration cannot be loaded:\n{}", lines.join("\n"))
     })?;
     let paths = Paths::of(&source, None, &loaded.environment);
-    let mut options = HostOptions::new(Some(paths.data_dir.clone()));
-    options.on_progress = wiring::progress_on_stderr();
-    let mut registry = prometheus_client::registry::Registry::default();
-    let host = Host::start(options, Metrics::register(&mut registry))?;
+    let host = host(&paths)?;
     let sources = paths.sources();
     let specs = wiring::plugin_specs(&loaded, &sources)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start a runtime")?;
@@ -81,6 +123,14 @@ fn list(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
     } else {
         Err(anyhow!("{} plugin(s) cannot be loaded", errors.len()))
     }
+}
+
+/// The plugin host, outside of a gateway.
+fn host(paths: &Paths) -> anyhow::Result<Arc<Host>> {
+    let mut options = HostOptions::new(Some(paths.data_dir.clone()));
+    options.on_progress = wiring::progress_on_stderr();
+    let mut registry = prometheus_client::registry::Registry::default();
+    Ok(Host::start(options, Metrics::register(&mut registry))?)
 }
 
 /// The built-in components that the configuration does not use.

@@ -134,7 +134,11 @@ fn shared(config: &Config) -> ConfigLookup {
 
 fn spec(config: &Config, name: &str, component: &str, kind: Kind, lookups: &Lookups) -> PluginSpec {
     // Grants and limits may stand under the component's name or under the name it is used by.
-    let entry = find(&config.plugins, component).or_else(|| find(&config.plugins, name));
+    // A dotted name is a module's member, as LiteLLM writes it: the module's name will do.
+    let module = component.split_once('.').map(|(module, _)| module);
+    let entry = find(&config.plugins, component)
+        .or_else(|| find(&config.plugins, name))
+        .or_else(|| find(&config.plugins, module?));
     let source = entry
         .and_then(|e| e.source.as_ref())
         .map(|path| path.to_string_lossy().into_owned());

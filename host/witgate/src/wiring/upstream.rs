@@ -7,9 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http_body_util::BodyStream;
-use witgate_outbound::{
-    Body, Client, ClientError, ClientOptions, Egress, Incoming, SendError, TlsOptions,
-};
+use witgate_outbound::{Body, Client, ClientError, ClientOptions, Egress, SendError, TlsOptions};
 use witgate_pipeline::{Upstream, UpstreamBody, UpstreamError, UpstreamErrorKind};
 
 /// Clients by their TLS options. Kept over reloads, so that connections survive them.
@@ -50,7 +48,10 @@ impl Upstream for Pooled {
 }
 
 /// A body as the pipeline reads it.
-pub(super) fn pieces(body: Incoming) -> UpstreamBody {
+pub(super) fn pieces<B>(body: B) -> UpstreamBody
+where
+    B: http_body::Body<Data = Bytes, Error: std::fmt::Display + Send> + Send + 'static,
+{
     let pieces = BodyStream::new(body).filter_map(|frame| async move {
         match frame {
             Ok(frame) => frame.into_data().ok().map(Ok),

@@ -1,0 +1,481 @@
+//! Plugins in Python and JavaScript: the author's file, the SDK and the kind's WIT, put together by the language's own
+//! tool. The result is kept: a build of unchanged files takes no time.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use sha2::{Digest, Sha256};
+use witgate_plugins::Kind;
+
+use crate::assets;
+use crate::litellm::{self, Litellm};
+use crate::quickjs;
+use crate::tools::{ToolError, Tools, program, tail};
+
+/// Finished builds that are kept, the newest.
+const KEPT: usize = 64;
+
+/// A language whose files are built by its own tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// `componentize-py`
+    Python,
+    /// jco's QuickJS backend; TypeScript too.
+    JavaScript,
+}
+
+/// A plugin's main file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// What it is written in.
+    pub language: Language,
+    /// The file.
+    pub main: PathBuf,
+    /// What the file is when it was written for LiteLLM: the shim makes a plugin of it.
+    pub litellm: Option<Litellm>,
+}
+
+/// Why no component came of a script.
+#[derive(Debug, thiserror::Error)]
+pub enum ScriptError {
+    /// A tool cannot be had.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// The tool failed; mostly the author's file raised an exception.
+    #[error("{main}: {output}")]
+    Failed {
+        /// The file.
+        main: PathBuf,
+        /// What the tool said.
+        output: String,
+    },
+    /// The file's name cannot be imported.
+    #[error(
+        "{main}: its name must be a Python identifier that does not begin with `witgate`, such as plugin.py"
+    )]
+    Name {
+        /// The file.
+        main: PathBuf,
+    },
+    /// A file cannot be read or written.
+    #[error("{path}: {error}")]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl Language {
+    /// The language of a file by its name.
+    pub fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()? {
+            "py" => Some(Self::Python),
+            "js" | "mjs" | "ts" | "mts" => Some(Self::JavaScript),
+            _ => None,
+        }
+    }
+
+    /// Memory that an instance needs when the author says nothing, MiB: the interpreter is part of it.
+    pub(crate) fn memory_mb(self) -> u32 {
+        match self {
+            Self::Python => 256,
+            Self::JavaScript => 64,
+        }
+    }
+}
+
+/// Makes the component, without its manifest.
+pub(crate) fn build(
+    script: &Script,
+    kind: Kind,
+    tools: &Tools,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Vec<u8>, ScriptError> {
+    let component = made(script, kind, tools, progress)?;
+    match script.language {
+        Language::Python => Ok(component),
+        Language::JavaScript => {
+            quickjs::give_back_early(component).map_err(|output| ScriptError::Failed {
+                main: script.main.clone(),
+                output,
+            })
+        }
+    }
+}
+
+/// What the language's tool makes of it, or made of the same before.
+fn made(
+    script: &Script,
+    kind: Kind,
+    tools: &Tools,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Vec<u8>, ScriptError> {
+    let folder = script.main.parent().unwrap_or(Path::new("."));
+    let kept = tools
+        .path("built")
+        .join(format!("{}.wasm", key(script, kind, folder)?));
+    if let Ok(component) = std::fs::read(&kept) {
+        return Ok(component);
+    }
+    progress(&format!("building {}", script.main.display()));
+    let work = Work::new(tools)?;
+    assets::write_wit(kind.as_str(), &work.path("wit")).map_err(|error| work.error(error))?;
+    let out = work.path("component.wasm");
+    let command = match script.language {
+        Language::Python => python(script, kind, folder, tools, &work, &out, progress)?,
+        Language::JavaScript => javascript(script, kind, folder, tools, &work, &out, progress)?,
+    };
+    run(command, &script.main)?;
+    let component = std::fs::read(&out).map_err(|error| work.error(error))?;
+    keep(&kept, &component);
+    Ok(component)
+}
+
+fn python(
+    script: &Script,
+    kind: Kind,
+    folder: &Path,
+    tools: &Tools,
+    work: &Work,
+    out: &Path,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Command, ScriptError> {
+    let module = script
+        .main
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .filter(|stem| is_identifier(stem) && !stem.starts_with("witgate"))
+        .ok_or_else(|| ScriptError::Name {
+            main: script.main.clone(),
+        })?;
+    let snake = kind.as_str().replace('-', "_");
+    let entry = match &script.litellm {
+        Some(found) => {
+            litellm::entry(found, module, &script.main).map_err(|error| ScriptError::File {
+                path: script.main.clone(),
+                error,
+            })?
+        }
+        None => format!(
+            "import {module}\nfrom witgate._export_{snake} import *\nsingle.use({module})\n"
+        ),
+    };
+    let write = |path: &Path, content: &[u8]| {
+        assets::write_file(path, content).map_err(|error| work.error(error))
+    };
+    write(&work.path("app/witgate_entry.py"), entry.as_bytes())?;
+    assets::write("sdk/python/witgate", &work.path("sdk/witgate"))
+        .map_err(|error| work.error(error))?;
+    // An empty environment: without one, the packages of this machine's Python would be found.
+    write(
+        &work.path("env/lib/site-packages/README"),
+        b"empty on purpose\n",
+    )?;
+    let packages = match folder.join("requirements.txt") {
+        requirements if requirements.is_file() && script.litellm.is_none() => {
+            let digest = short_digest(&read(&requirements)?);
+            Some(tools.python_packages(&requirements, &digest, progress)?)
+        }
+        _ => None,
+    };
+    let mut command = tools.componentize_py(progress)?;
+    command.arg("-d").arg(work.path("wit"));
+    command.args(["-w", &format!("{kind}-plugin"), "componentize"]);
+    let mut paths = vec![work.path("app"), work.path("sdk")];
+    if script.litellm.is_some() {
+        assets::write("sdk/python/litellm_shim", &work.path("shim"))
+            .map_err(|error| work.error(error))?;
+        paths.push(work.path("shim"));
+    }
+    paths.push(folder.to_owned());
+    for path in paths.iter().chain(&packages) {
+        command.arg("-p").arg(path);
+    }
+    command.arg("-o").arg(out).arg("witgate_entry");
+    command.env("VIRTUAL_ENV", work.path("env"));
+    Ok(command)
+}
+
+fn javascript(
+    script: &Script,
+    kind: Kind,
+    folder: &Path,
+    tools: &Tools,
+    work: &Work,
+    out: &Path,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Command, ScriptError> {
+    let package: Option<serde_json::Value> = std::fs::read(folder.join("package.json"))
+        .ok()
+        .and_then(|text| serde_json::from_slice(&text).ok());
+    let asks = package.is_some_and(|package| package.get("dependencies").is_some());
+    if asks && !folder.join("node_modules").is_dir() {
+        tools.npm_packages(folder, progress)?;
+    }
+    let sdk = work.path("sdk");
+    assets::write("sdk/javascript", &sdk).map_err(|error| work.error(error))?;
+    let camel = camel_case(kind.as_str());
+    // JSON strings are JavaScript strings.
+    let main = serde_json::Value::from(script.main.to_string_lossy());
+    let entry = format!(
+        "import plugin from {main};\nimport {{ make }} from \"witgate/src/export-{kind}.js\";\nexport const {camel} = make(plugin);\n"
+    );
+    let entry_path = work.path("entry.js");
+    assets::write_file(&entry_path, entry.as_bytes()).map_err(|error| work.error(error))?;
+    let mut node = tools.javascript(progress)?;
+    let request = serde_json::json!({
+        "entry": entry_path,
+        "sdk": sdk,
+        "folder": folder,
+        "wit": work.path("wit"),
+        "world": format!("{kind}-plugin"),
+        "out": out,
+    });
+    node.arg(request.to_string());
+    Ok(node)
+}
+
+fn run(mut command: Command, main: &Path) -> Result<(), ScriptError> {
+    let name = program(&command);
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| ScriptError::Failed {
+            main: main.to_owned(),
+            output: format!("cannot run {name}: {error}"),
+        })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = [output.stdout, output.stderr].concat();
+    Err(ScriptError::Failed {
+        main: main.to_owned(),
+        output: tail(&readable(&String::from_utf8_lossy(&text)), 40),
+    })
+}
+
+/// The tool's report without its own Rust and WebAssembly frames: what matters is the author's traceback.
+fn readable(text: &str) -> String {
+    let inner = |line: &&str| {
+        let line = line.trim_start();
+        let frame = line.split_once(':').is_some_and(|(number, rest)| {
+            !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) && rest.contains('!')
+        });
+        !frame
+            && !line.starts_with("wasm backtrace")
+            && !line.starts_with("note: using the `WASMTIME")
+    };
+    text.lines().filter(inner).collect::<Vec<_>>().join("\n")
+}
+
+/// Keeps a finished build, and drops old ones. Failing to costs the next build its time.
+fn keep(path: &Path, component: &[u8]) {
+    let part = path.with_extension(format!("part-{}", std::process::id()));
+    if assets::write_file(&part, component).is_err() || std::fs::rename(&part, path).is_err() {
+        return;
+    }
+    let Some(entries) = path
+        .parent()
+        .and_then(|folder| std::fs::read_dir(folder).ok())
+    else {
+        return;
+    };
+    let mut kept: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    kept.sort();
+    for (_, old) in kept.iter().rev().skip(KEPT) {
+        let _ = std::fs::remove_file(old);
+    }
+}
+
+/// Changes with everything that the component is made of.
+fn key(script: &Script, kind: Kind, folder: &Path) -> Result<String, ScriptError> {
+    let mut hash = Sha256::new();
+    let mut put = |name: &str, content: &[u8]| {
+        for part in [name.as_bytes(), content] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+    };
+    put(kind.as_str(), script.main.to_string_lossy().as_bytes());
+    put(
+        env!("CARGO_PKG_VERSION"),
+        format!("{:?}", script.litellm).as_bytes(),
+    );
+    for folder in ["wit", "sdk/python", "sdk/javascript", "host/toolkit/assets"] {
+        assets::below(folder).for_each(|(path, content)| put(path, content));
+    }
+    let mut files = Vec::new();
+    if script.litellm.is_some() {
+        // Beside such a file lie configurations and much else; what it imports of its own is one folder deep.
+        modules(folder, &mut files);
+    } else {
+        sources(folder, 6, &mut files);
+    }
+    files.sort();
+    for file in files {
+        put(&file.to_string_lossy(), &read(&file)?);
+    }
+    Ok(hex::encode(hash.finalize()))
+}
+
+fn modules(folder: &Path, files: &mut Vec<PathBuf>) {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    files.extend(
+        entries
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "py")),
+    );
+}
+
+/// The files of a plugin folder: code and what says which packages it needs.
+fn sources(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with('.')
+            || matches!(
+                name.as_str(),
+                "target" | "tests" | "__pycache__" | "node_modules"
+            )
+        {
+            continue;
+        }
+        if path.is_dir() {
+            if let Some(depth) = depth.checked_sub(1) {
+                sources(&path, depth, files);
+            }
+        } else if Language::of(&path).is_some()
+            || matches!(
+                name.as_str(),
+                "requirements.txt" | "package.json" | "package-lock.json" | "tsconfig.json"
+            )
+            || name.ends_with(".json")
+        {
+            files.push(path);
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ScriptError> {
+    std::fs::read(path).map_err(|error| ScriptError::File {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+/// Sixteen hex digits that stand for the bytes.
+pub(crate) fn short_digest(bytes: &[u8]) -> String {
+    let mut digest = hex::encode(Sha256::digest(bytes));
+    digest.truncate(16);
+    digest
+}
+
+fn is_identifier(name: &str) -> bool {
+    let mut letters = name.chars();
+    letters
+        .next()
+        .is_some_and(|first| first.is_alphabetic() || first == '_')
+        && letters.all(|letter| letter.is_alphanumeric() || letter == '_')
+}
+
+/// `log-sink` → `logSink`
+pub(crate) fn camel_case(name: &str) -> String {
+    let mut parts = name.split('-');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let mut letters = part.chars();
+        out.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        out.push_str(letters.as_str());
+    }
+    out
+}
+
+/// A folder for one build, removed at its end.
+struct Work(PathBuf);
+
+impl Work {
+    fn new(tools: &Tools) -> Result<Self, ScriptError> {
+        static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let path = tools
+            .path("work")
+            .join(format!("{}-{number}", std::process::id()));
+        let error = |error| ScriptError::File {
+            path: path.clone(),
+            error,
+        };
+        std::fs::create_dir_all(&path).map_err(error)?;
+        // The tools change folders: relative paths would lead elsewhere.
+        let path = path.canonicalize().map_err(error)?;
+        Ok(Self(path))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn error(&self, error: io::Error) -> ScriptError {
+        ScriptError::File {
+            path: self.0.clone(),
+            error,
+        }
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_told_apart_by_their_names() {
+        for (name, language) in [
+            ("plugin.py", Some(Language::Python)),
+            ("plugin.ts", Some(Language::JavaScript)),
+            ("plugin.mjs", Some(Language::JavaScript)),
+            ("plugin.rs", None),
+            ("plugin", None),
+        ] {
+            assert_eq!(Language::of(Path::new(name)), language, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_become_identifiers() {
+        assert_eq!(camel_case("log-sink"), "logSink");
+        assert_eq!(camel_case("guardrail"), "guardrail");
+        assert!(
+            is_identifier("custom_auth") && !is_identifier("custom-auth") && !is_identifier("2fa")
+        );
+    }
+
+    #[test]
+    fn a_report_loses_the_tools_own_frames() {
+        let text = "Traceback:\n  File \"plugin.py\"\nerror while executing\n    0: 0x12 - libpython.so!_Py\nwasm backtrace:\nlast";
+        assert_eq!(
+            readable(text),
+            "Traceback:\n  File \"plugin.py\"\nerror while executing\nlast"
+        );
+    }
+
+    #[test]
+    fn the_kinds_wit_is_the_root_and_all_others_are_its_dependencies() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assets::write_wit("guardrail", folder.path()).expect("written");
+        assert!(folder.path().join("guardrail.wit").is_file());
+        assert!(folder.path().join("deps/host/host.wit").is_file());
+        assert!(!folder.path().join("deps/guardrail").exists());
+    }
+}

@@ -1,0 +1,639 @@
+//! What every plugin of a kind must do, whatever it is for. Any component can be run through it.
+//!
+//! Settings come from the plugin's own cases, else from its manifest. A probe is a scene with a rule for what may come
+//! of it; a crash, a timeout or an overrun is never allowed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use witgate_plugins::{Host, Kind, Manifest};
+
+use super::case::{self, Case, Exchange, Respond};
+use super::drive::{Played, Scene, play};
+use super::world::Script;
+use super::{TestError, default_call, manifest};
+use crate::assets;
+
+/// What became of one probe.
+#[derive(Debug, Clone)]
+pub struct Check {
+    /// What was asked.
+    pub name: String,
+    /// What is wrong, when something is.
+    pub problem: Option<String>,
+}
+
+/// A scene, and what is wrong with what came of it.
+struct Probe {
+    name: &'static str,
+    scene: Scene,
+    rule: Rule,
+}
+
+type Rule = Box<dyn Fn(&Played) -> Option<String> + Send>;
+
+/// What stands for a secret when no case gives one.
+const SECRET: &str = "conformance-secret-4f3a9c";
+/// A key that nobody gave out.
+const STRANGER: &str = "conformance-unknown-key-7d21";
+
+/// Runs a component through the suite of its kind. `folder` is where its cases are, if it has any.
+///
+/// # Errors
+/// When it cannot be read, or a case cannot.
+pub async fn conformance(
+    host: &Arc<Host>,
+    component: &Path,
+    folder: Option<&Path>,
+) -> Result<Vec<Check>, TestError> {
+    let manifest = manifest(component)?;
+    let cases = folder.map(case::read_all).transpose()?.unwrap_or_default();
+    let base = Base::of(&cases, &manifest);
+    let secrets = base.secrets(&manifest);
+    let loads = "it loads, with its sample settings";
+    let mut probes = vec![base.probe(loads, "init", Value::Null, quiet(200), no_fault)];
+    probes.extend(missing_settings(&base, &manifest));
+    probes.extend(match manifest.kind {
+        Kind::LogSink => log_sink(&base),
+        Kind::Alerter => alerter(&base),
+        Kind::Guardrail => guardrail(&base, &manifest),
+        Kind::Provider => provider(&base),
+        Kind::Authenticator => authenticator(&base),
+    });
+    let (names, rest): (Vec<_>, Vec<_>) = probes
+        .into_iter()
+        .map(|probe| (probe.name, (probe.scene, probe.rule)))
+        .unzip();
+    let (scenes, rules): (Vec<Scene>, Vec<Rule>) = rest.into_iter().unzip();
+    let played = play(host, component, &manifest, scenes).await;
+    let mut checks: Vec<Check> = names
+        .into_iter()
+        .zip(rules.iter().zip(&played))
+        .map(|(name, (rule, played))| Check {
+            name: name.to_owned(),
+            problem: rule(played),
+        })
+        .collect();
+    checks.push(Check {
+        name: "no secret is in a log line, a result or an error".to_owned(),
+        problem: played.iter().find_map(|played| leak(played, &secrets)),
+    });
+    Ok(checks)
+}
+
+/// The settings that the probes begin from.
+struct Base {
+    settings: Map<String, Value>,
+    env: std::collections::BTreeMap<String, String>,
+}
+
+impl Base {
+    /// Of the first case that is a normal call, else made of the manifest.
+    fn of(cases: &[Case], manifest: &Manifest) -> Self {
+        let usual = default_call(manifest.kind);
+        let refused = |case: &Case| {
+            let expected = super::read_expected(&case.folder.join("expected.yaml"));
+            let result = expected
+                .ok()
+                .flatten()
+                .and_then(|value| value.get("result").cloned());
+            result.is_some_and(|result| result.get("refused").is_some())
+        };
+        let normal = cases
+            .iter()
+            .find(|case| case.call.as_deref().unwrap_or(usual) == usual && !refused(case));
+        match normal {
+            Some(case) => Self {
+                settings: case.settings.clone(),
+                env: case.env.clone(),
+            },
+            None => Self {
+                settings: sample_settings(manifest),
+                env: Default::default(),
+            },
+        }
+    }
+
+    fn secrets(&self, manifest: &Manifest) -> Vec<String> {
+        let secret = manifest.settings.iter().filter(|setting| setting.secret);
+        secret
+            .filter_map(|setting| {
+                let given = self.settings.get(&setting.name).and_then(Value::as_str);
+                let of_env = setting.env.as_ref().and_then(|name| self.env.get(name));
+                given.or(of_env.map(String::as_str)).map(str::to_owned)
+            })
+            .filter(|secret| secret.len() >= 4)
+            .collect()
+    }
+
+    fn scene(&self, call: &str, input: Value, answer: Exchange) -> Scene {
+        Scene {
+            settings: self.settings.clone(),
+            env: self.env.clone(),
+            call: call.to_owned(),
+            input,
+            world: Arc::new(Script::always(answer)),
+            real: false,
+        }
+    }
+
+    fn probe(
+        &self,
+        name: &'static str,
+        call: &str,
+        input: Value,
+        answer: Exchange,
+        rule: impl Fn(&Played) -> Option<String> + Send + 'static,
+    ) -> Probe {
+        Probe {
+            name,
+            scene: self.scene(call, input, answer),
+            rule: Box::new(move |played| no_fault(played).or_else(|| rule(played))),
+        }
+    }
+}
+
+/// A value for every setting that must have one.
+fn sample_settings(manifest: &Manifest) -> Map<String, Value> {
+    let mut settings = Map::new();
+    for setting in &manifest.settings {
+        let names_host = manifest
+            .egress
+            .iter()
+            .any(|rule| *rule == format!("{{{}}}", setting.name));
+        if !setting.required && !(setting.secret || names_host && setting.default.is_none()) {
+            continue;
+        }
+        let value = match setting.kind {
+            witgate_plugins::SettingKind::String if setting.secret => json!(SECRET),
+            witgate_plugins::SettingKind::String if names_host => {
+                json!("https://conformance.example.com")
+            }
+            witgate_plugins::SettingKind::String => json!("conformance"),
+            witgate_plugins::SettingKind::Integer => json!(1),
+            witgate_plugins::SettingKind::Number => json!(0.5),
+            witgate_plugins::SettingKind::Boolean => json!(true),
+            witgate_plugins::SettingKind::Object => json!({}),
+            witgate_plugins::SettingKind::List => json!([]),
+            // Names and values of headers, in either form.
+            _ => json!({}),
+        };
+        settings.insert(setting.name.clone(), value);
+    }
+    settings
+}
+
+/// Each required setting is missed by its name.
+fn missing_settings(base: &Base, manifest: &Manifest) -> Vec<Probe> {
+    let required = manifest.settings.iter().filter(|setting| setting.required);
+    required
+        .map(|setting| {
+            let mut scene = base.scene("init", Value::Null, quiet(200));
+            scene.settings.remove(&setting.name);
+            if let Some(variable) = &setting.env {
+                scene.env.remove(variable);
+            }
+            let name = setting.name.clone();
+            Probe {
+                name: "a missing setting refuses the configuration by its name",
+                scene,
+                rule: Box::new(move |played| match played.result["refused"].as_str() {
+                    Some(reason) if reason.contains(&name) => None,
+                    Some(reason) => Some(format!("without `{name}` it says: {reason}")),
+                    None => Some(format!("without `{name}` it loads")),
+                }),
+            }
+        })
+        .collect()
+}
+
+fn asked(played: &Played) -> bool {
+    !played.requests.is_empty()
+}
+
+fn outcome(played: &Played) -> &str {
+    played.result["outcome"].as_str().unwrap_or_default()
+}
+
+fn error(played: &Played) -> &str {
+    played.result["error"].as_str().unwrap_or_default()
+}
+
+/// A batch that the other side could not take now must be delivered again.
+fn tried_again(played: &Played) -> Option<String> {
+    let again = outcome(played) == "retry"
+        || played.result.get("retry").is_some()
+        || error(played) == "unavailable";
+    (asked(played) && !again).then(|| {
+        format!(
+            "it must be tried again, but the result is {}",
+            played.result
+        )
+    })
+}
+
+/// A batch that the other side refuses must not be delivered again and again.
+fn given_up(played: &Played) -> Option<String> {
+    let refused = matches!(outcome(played), "rejected" | "partial")
+        || matches!(error(played), "failed" | "denied" | "invalid_settings");
+    (asked(played) && !refused)
+        .then(|| format!("it must be given up, but the result is {}", played.result))
+}
+
+fn alerter(base: &Base) -> Vec<Probe> {
+    let alert = json!({
+        "id": "alert-1", "kind": "llm_exceptions", "level": "high", "at_ms": 1_767_323_045_000_u64,
+        "local_time": "03:04:05", "title": "A call failed", "text": "*RateLimitError*: `slow down`",
+        "fields": [["Request Model", "gpt-4o"]], "metadata": [], "count": 1,
+    });
+    let batch = json!({"alerts": [alert]});
+    let odd = json!({"alerts": [{"kind": "something_new"}]});
+    vec![
+        base.probe("an alert", "send", batch.clone(), quiet(200), no_fault),
+        base.probe(
+            "no answer: the batch is tried again",
+            "send",
+            batch.clone(),
+            fails(),
+            tried_again,
+        ),
+        base.probe(
+            "503: the batch is tried again",
+            "send",
+            batch.clone(),
+            quiet(503),
+            tried_again,
+        ),
+        base.probe(
+            "429: the batch is tried again",
+            "send",
+            batch.clone(),
+            quiet(429),
+            tried_again,
+        ),
+        base.probe(
+            "400: the batch is given up",
+            "send",
+            batch,
+            quiet(400),
+            given_up,
+        ),
+        base.probe(
+            "an alert of a new type, with nothing in it",
+            "send",
+            odd,
+            quiet(200),
+            no_fault,
+        ),
+        base.probe(
+            "an empty batch",
+            "send",
+            json!({"alerts": []}),
+            quiet(200),
+            no_fault,
+        ),
+    ]
+}
+
+fn log_sink(base: &Base) -> Vec<Probe> {
+    let good = sample_event();
+    let mut bad = good.clone();
+    for (member, value) in [
+        ("status", json!("failure")),
+        ("error_str", json!("RateLimitError: slow down")),
+        ("response", Value::Null),
+    ] {
+        bad[member] = value;
+    }
+    let batch = json!({"events": [{"payload": good}, {"kind": "failure", "payload": bad}]});
+    let odd = json!({"events": [{"id": "odd", "payload": {}}, {"id": "failed", "kind": "failure", "payload": {}}]});
+    let health = |played: &Played| {
+        let healthy = played.result.get("health").is_some();
+        (!played.requests.is_empty() && healthy).then(|| "it says that all is well".to_owned())
+    };
+    vec![
+        base.probe(
+            "a batch with a success and a failure",
+            "deliver",
+            batch.clone(),
+            quiet(200),
+            no_fault,
+        ),
+        base.probe(
+            "no answer: the batch is tried again",
+            "deliver",
+            batch.clone(),
+            fails(),
+            tried_again,
+        ),
+        base.probe(
+            "503: the batch is tried again",
+            "deliver",
+            batch.clone(),
+            quiet(503),
+            tried_again,
+        ),
+        base.probe(
+            "429: the batch is tried again",
+            "deliver",
+            batch.clone(),
+            quiet(429),
+            tried_again,
+        ),
+        base.probe(
+            "400: the batch is given up",
+            "deliver",
+            batch,
+            quiet(400),
+            given_up,
+        ),
+        base.probe(
+            "events with nothing in them",
+            "deliver",
+            odd,
+            quiet(200),
+            no_fault,
+        ),
+        base.probe(
+            "an empty batch",
+            "deliver",
+            json!({"events": []}),
+            quiet(200),
+            no_fault,
+        ),
+        base.probe(
+            "the health check ends",
+            "health_check",
+            Value::Null,
+            quiet(200),
+            no_fault,
+        ),
+        base.probe(
+            "the health check fails without an answer",
+            "health_check",
+            Value::Null,
+            fails(),
+            health,
+        ),
+    ]
+}
+
+fn guardrail(base: &Base, manifest: &Manifest) -> Vec<Probe> {
+    let request = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello!"}]});
+    let answer = sample_event()["response"].clone();
+    let has =
+        |phase: &str| manifest.phases.is_empty() || manifest.phases.iter().any(|own| own == phase);
+    let mut probes = Vec::new();
+    for (name, phase, body) in [
+        ("pre_call: a request", "pre_call", &request),
+        ("during_call: a request", "during_call", &request),
+        ("post_call: an answer", "post_call", &answer),
+        ("logging_only: a copy", "logging_only", &request),
+    ] {
+        if has(phase) {
+            let input = json!({"phase": phase, "body": body});
+            probes.push(base.probe(name, "check", input, quiet(200), no_fault));
+        }
+    }
+    let phase = manifest.phases.first().map_or("pre_call", String::as_str);
+    let phase = if phase == "streaming" {
+        "post_call"
+    } else {
+        phase
+    };
+    let long = "All work and no play makes for a long message. ".repeat(6000);
+    for (name, body) in [
+        ("an empty body", json!({})),
+        (
+            "no messages",
+            json!({"model": "m", "messages": [], "choices": []}),
+        ),
+        (
+            "messages that are none",
+            json!({"model": "m", "messages": "text", "choices": 7}),
+        ),
+        (
+            "strange characters",
+            json!({"model": "m", "messages": [{"role": "user", "content": "\u{0}\u{7f}\u{202e}𝕳é\u{1f600}"}]}),
+        ),
+        (
+            "a quarter of a megabyte",
+            json!({"model": "m", "messages": [{"role": "user", "content": long}]}),
+        ),
+    ] {
+        let input = json!({"phase": phase, "body": body});
+        probes.push(base.probe(name, "check", input, quiet(200), no_fault));
+    }
+    let body = if phase == "post_call" {
+        &answer
+    } else {
+        &request
+    };
+    let open = |played: &Played| {
+        let passed = played.result["verdict"] == "allow";
+        (passed && !played.requests.is_empty()).then(|| {
+            "it lets the call pass; whether a call may pass unjudged is the operator's decision: return could-not-judge"
+                .to_owned()
+        })
+    };
+    let input = json!({"phase": phase, "body": body});
+    probes.push(base.probe(
+        "no answer of the other side",
+        "check",
+        input.clone(),
+        fails(),
+        open,
+    ));
+    probes.push(base.probe("500 of the other side", "check", input, quiet(500), open));
+    if manifest.phases.iter().any(|own| own == "streaming") {
+        let whole = "Good morning, all is well here.";
+        let pieces = json!(["Good mor", "ning, all", " is", " well here", "."]);
+        probes.push(base.probe(
+            "a harmless stream passes as it is",
+            "stream",
+            json!({"pieces": pieces}),
+            quiet(200),
+            move |played| {
+                let released = played.result["released"].as_array()?;
+                let text: String = released.iter().filter_map(|one| one[1].as_str()).collect();
+                (text != whole && played.requests.is_empty())
+                    .then(|| format!("{whole:?} became {text:?}"))
+            },
+        ));
+    }
+    probes
+}
+
+/// Whatever an upstream or a client sends, a provider has an answer for it.
+fn provider(base: &Base) -> Vec<Probe> {
+    let chat = |content: Value| {
+        let messages = json!([{"role": "user", "content": content}]);
+        json!({"model": "sample", "body": {"model": "sample", "messages": messages}})
+    };
+    let probe = |name: &'static str, call: &str, input: Value| {
+        base.probe(name, call, input, quiet(200), no_fault)
+    };
+    vec![
+        probe(
+            "what it supports",
+            "supported_params",
+            json!({"model": "sample"}),
+        ),
+        probe("a request", "build_request", chat(json!("Hello"))),
+        probe(
+            "a request without messages",
+            "build_request",
+            json!({"model": "sample", "body": {}}),
+        ),
+        probe(
+            "content of a strange shape",
+            "build_request",
+            chat(json!([{"type": "sample"}, 7, null])),
+        ),
+        probe(
+            "a type of call that does not exist",
+            "build_request",
+            json!({"call_type": "sample", "body": {}}),
+        ),
+        probe("an answer that is empty", "parse_response", json!({})),
+        probe(
+            "an answer that is not JSON",
+            "parse_response",
+            json!({"body": "<html>"}),
+        ),
+        probe(
+            "a failure that says nothing",
+            "map_error",
+            json!({"status": 500}),
+        ),
+        probe(
+            "a failure that is not JSON",
+            "map_error",
+            json!({"status": 429, "body": "<html>"}),
+        ),
+        probe("a stream without frames", "stream", json!({})),
+        probe(
+            "a stream of nonsense",
+            "stream",
+            json!({"frames": ["{", ["sample", {}], "[DONE]"]}),
+        ),
+    ]
+}
+
+fn authenticator(base: &Base) -> Vec<Probe> {
+    let stranger = |played: &Played| {
+        (played.result["decision"] == "identity")
+            .then(|| "it lets in a key that nobody gave out".to_owned())
+    };
+    let key =
+        |key: &str| json!({"api_key": key, "headers": {"authorization": format!("Bearer {key}")}});
+    let blind = |played: &Played| {
+        let let_in = played.result["decision"] == "identity" && !played.requests.is_empty();
+        let_in.then(|| "it lets somebody in without an answer".to_owned())
+    };
+    vec![
+        base.probe("no key", "authenticate", json!({}), quiet(401), stranger),
+        base.probe(
+            "a key that nobody gave out",
+            "authenticate",
+            key(STRANGER),
+            quiet(401),
+            stranger,
+        ),
+        base.probe(
+            "a key of strange characters",
+            "authenticate",
+            key("\u{1}é\u{1f600} '\"{}%00"),
+            quiet(401),
+            stranger,
+        ),
+        base.probe(
+            "a key of 16 KB",
+            "authenticate",
+            key(&"x".repeat(16 << 10)),
+            quiet(401),
+            stranger,
+        ),
+        base.probe(
+            "no answer of the other side",
+            "authenticate",
+            key(STRANGER),
+            fails(),
+            blind,
+        ),
+        base.probe(
+            "500 of the other side",
+            "authenticate",
+            key(STRANGER),
+            quiet(500),
+            blind,
+        ),
+    ]
+}
+
+fn sample_event() -> Value {
+    let text = assets::file("host/toolkit/assets/event.json").unwrap_or_default();
+    serde_json::from_slice(text).unwrap_or_default()
+}
+
+/// The same response to every request.
+fn quiet(status: u16) -> Exchange {
+    Exchange {
+        respond: Some(Respond {
+            status,
+            json: Some(json!({})),
+            ..Respond::default()
+        }),
+        ..Exchange::default()
+    }
+}
+
+fn fails() -> Exchange {
+    Exchange {
+        fail: Some("connection refused".to_owned()),
+        ..Exchange::default()
+    }
+}
+
+/// Crashes, overruns and refusals to load are wrong in every probe.
+fn no_fault(played: &Played) -> Option<String> {
+    let text = |member: &str| played.result.get(member).and_then(Value::as_str);
+    let fault = text("fault").or_else(|| text("refused"));
+    let stopped = played
+        .result
+        .pointer("/stopped/fault")
+        .and_then(Value::as_str);
+    fault
+        .or(stopped)
+        .map(str::to_owned)
+        .or_else(|| played.problems.first().cloned())
+}
+
+fn leak(played: &Played, secrets: &[String]) -> Option<String> {
+    let result = played.result.to_string();
+    for secret in secrets {
+        if result.contains(secret.as_str()) {
+            return Some("a result holds a secret setting".to_owned());
+        }
+        if let Some(line) = played
+            .log
+            .iter()
+            .find(|line| line.contains(secret.as_str()))
+        {
+            return Some(format!(
+                "a log line holds a secret setting: {}",
+                line.replace(secret, "[secret]")
+            ));
+        }
+    }
+    let masked = played.log.iter().find(|line| line.contains("[secret]"));
+    masked.map(|line| format!("it wrote a secret, which the host masked: {line}"))
+}
+
+/// The folder of the cases that belong to a component: the plugin folder it lies in.
+#[must_use]
+pub fn cases_beside(component: &Path) -> Option<PathBuf> {
+    let folder = component.parent()?;
+    folder.join("cases").is_dir().then(|| folder.to_owned())
+}

@@ -1,0 +1,3 @@
+"""The same objects."""
+
+from .caching import DualCache, InMemoryCache, RedisCache

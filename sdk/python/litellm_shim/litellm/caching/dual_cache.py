@@ -1,0 +1,3 @@
+"""The same objects."""
+
+from litellm.caching.caching import DualCache

@@ -1,0 +1,3 @@
+"""The same objects under their older name."""
+
+from ._types import *

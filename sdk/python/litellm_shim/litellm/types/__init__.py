@@ -1,0 +1,1 @@
+"""Part of what extension files import of LiteLLM."""

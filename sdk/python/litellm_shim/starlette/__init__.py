@@ -1,0 +1,1 @@
+"""What FastAPI is built on; the same objects."""

@@ -1,0 +1,3 @@
+"""The same objects as FastAPI's."""
+
+from fastapi import Request

@@ -1,0 +1,335 @@
+//! Plugins in other languages than Rust: the examples in Python and TypeScript, as components in the gateway.
+
+use serde_json::{Value, json};
+use witgate_testkit::{FakeUpstream, Gateway, Recorder, Reply};
+
+use crate::support::{Client, Stage, base_config, chat, chat_stream, streamed_text};
+
+async fn words(mode: &str) -> Stage {
+    let upstream = FakeUpstream::start().await;
+    upstream.always(Reply::echo());
+    let config = base_config(&upstream.api_base())
+        + &format!(
+            "guardrails:\n  - guardrail_name: words\n    litellm_params: {{guardrail: blocked-words, mode: {mode}, default_on: true}}\n"
+        )
+        + "plugins:\n  blocked-words: {settings: {blocked: [swordfish], masked: [darn]}}\n";
+    Stage::of(upstream, Gateway::builder(config).shared_plugin_cache()).await
+}
+
+fn says(mut body: Value, text: &str) -> Value {
+    body["messages"][0]["content"] = json!(text);
+    body
+}
+
+#[tokio::test]
+async fn a_guardrail_in_python_edits_and_refuses() {
+    let stage = words("pre_call").await;
+    let answer = stage.client.chat(&says(chat("gpt-4o"), "Darn it")).await;
+    answer.ok();
+    assert_eq!(answer.header("x-litellm-applied-guardrails"), Some("words"));
+    let sent = stage.upstream.requests().last().json()["messages"][0]["content"].clone();
+    assert_eq!(sent, "**** it");
+
+    let refused = stage
+        .client
+        .chat(&says(chat("gpt-4o"), "the password is Swordfish"))
+        .await;
+    let error = refused.error(400);
+    assert!(
+        error["message"].to_string().contains("not allowed here"),
+        "{error}"
+    );
+    assert_eq!(
+        stage.upstream.requests().all().len(),
+        1,
+        "the refused call went out"
+    );
+}
+
+#[tokio::test]
+async fn a_guardrail_in_python_judges_a_stream_piece_by_piece() {
+    let stage = words("post_call").await;
+    let body = says(chat_stream("gpt-4o"), "well, darn and done");
+    let events = stage.client.open(&body).await.rest().await;
+    assert_eq!(streamed_text(&events), "well, **** and done", "{events:#?}");
+}
+
+#[tokio::test]
+async fn a_log_sink_in_typescript_posts_its_records() {
+    let upstream = FakeUpstream::start().await;
+    let collector = Recorder::start(Reply::status(204, &[], "")).await;
+    let config = base_config(&upstream.api_base())
+        + "litellm_settings:\n  callbacks: [webhook]\n"
+        + &format!(
+            "plugins:\n  webhook: {{settings: {{url: '{}/calls', token: tok-0123456789}}}}\n",
+            collector.origin()
+        );
+    let stage = Stage::of(upstream, Gateway::builder(config).shared_plugin_cache()).await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    let requests = collector
+        .requests()
+        .wait_until("the record", |requests| !requests.is_empty())
+        .await;
+    let request = &requests[0];
+    assert_eq!(request.path(), "/calls");
+    assert_eq!(
+        request.header("authorization"),
+        Some("Bearer tok-0123456789")
+    );
+    assert_eq!(request.header("content-type"), Some("application/json"));
+    let records: Value = request.json();
+    assert_eq!(records[0]["status"], "success", "{records}");
+    assert_eq!(records[0]["model"], "gpt-4o", "{records}");
+    assert_eq!(records[0]["tokens"], 18, "{records}");
+    assert!(records[0]["seconds"].is_number(), "{records}");
+    assert!(!stage.gateway.printed("tok-0123456789"));
+}
+
+/// A gateway with LiteLLM's own kinds of Python files, named in the configuration as LiteLLM names them.
+async fn litellm(upstream: FakeUpstream, more: &str, env: &[(&str, &str)]) -> Stage {
+    let mut config = base_config(&upstream.api_base());
+    if more.contains("custom_auth:") {
+        let (general, rest) = more.split_once('\n').expect("two parts");
+        config = config.replace(
+            "general_settings:\n",
+            &format!("general_settings:\n  {general}\n"),
+        ) + rest;
+    } else {
+        config += more;
+    }
+    let builder = env
+        .iter()
+        .fold(Gateway::builder(config), |builder, (name, value)| {
+            builder.env(*name, *value)
+        });
+    Stage::of(upstream, builder.shared_plugin_cache()).await
+}
+
+#[tokio::test]
+async fn a_custom_auth_of_litellm_runs_unmodified() {
+    let directory = Recorder::start(Reply::json(
+        200,
+        &json!({"id": "bo", "team": "red", "models": ["gpt-4o"]}),
+    ))
+    .await;
+    let url = directory.origin();
+    let stage = litellm(
+        FakeUpstream::start().await,
+        "custom_auth: team_auth.user_api_key_auth\nplugins:\n  team_auth: {grants: {private_network: ['127.0.0.1']}}\n",
+        &[("TEAM_AUTH_KEY", "own-key-0123"), ("TEAM_AUTH_DIRECTORY_URL", &url)],
+    )
+    .await;
+    let as_key = |key: &str| Client::of(&stage.gateway).key(key);
+    as_key("own-key-0123").chat(&chat("gpt-4o")).await.ok();
+    assert!(
+        directory.requests().all().is_empty(),
+        "the own key needs no directory"
+    );
+
+    as_key("bos-key-0123").chat(&chat("gpt-4o")).await.ok();
+    let request = directory.requests().last();
+    assert_eq!(request.header("x-key"), Some("bos-key-0123"));
+    assert!(request.path().starts_with("/keys"), "{}", request.path());
+    as_key("bos-key-0123")
+        .chat(&chat("another-model"))
+        .await
+        .error(401);
+
+    directory.answer(Reply::status(404, &[], ""));
+    let refused = as_key("nobodys-key").chat(&chat("gpt-4o")).await.error(403);
+    assert_eq!(refused["message"], "ask the platform team for a key");
+    directory.answer(Reply::status(500, &[], ""));
+    as_key("nobodys-key").chat(&chat("gpt-4o")).await.error(401);
+    let rows = stage.gateway.wait_for_spend_rows(2).await;
+    assert!(
+        rows.iter()
+            .any(|row| row["team_id"] == "red" && row["user"] == "bo")
+    );
+}
+
+#[tokio::test]
+async fn a_custom_logger_of_litellm_runs_unmodified() {
+    let collector = Recorder::start(Reply::status(200, &[], "")).await;
+    let url = format!("{}/calls", collector.origin());
+    let stage = litellm(
+        FakeUpstream::start().await,
+        "litellm_settings:\n  callbacks: [call_counter.proxy_handler_instance]\nplugins:\n  call_counter: {grants: {private_network: ['127.0.0.1']}}\n",
+        &[("CALL_COUNTER_URL", &url)],
+    )
+    .await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    let requests = collector
+        .requests()
+        .wait_until("the summary", |requests| !requests.is_empty())
+        .await;
+    assert_eq!(requests[0].header("x-source"), Some("call-counter"));
+    let summary = requests[0].json();
+    assert_eq!(summary["outcome"], "success", "{summary}");
+    assert_eq!(summary["model"], "gpt-4o", "{summary}");
+    assert_eq!(summary["tokens"], 18, "{summary}");
+    assert!(
+        summary["said"]
+            .as_str()
+            .is_some_and(|said| !said.is_empty()),
+        "{summary}"
+    );
+    stage.gateway.wait_for_log("call: {").await;
+}
+
+#[tokio::test]
+async fn a_custom_guardrail_of_litellm_runs_unmodified() {
+    let upstream = FakeUpstream::start().await;
+    upstream.always(Reply::echo());
+    let stage = litellm(
+        upstream,
+        "guardrails:\n  - guardrail_name: polite\n    litellm_params: {guardrail: polite_guardrail.PoliteGuardrail, mode: [pre_call, during_call, post_call], default_on: true, rude_word: heck}\n",
+        &[],
+    )
+    .await;
+    stage
+        .client
+        .chat(&says(chat("gpt-4o"), "What the Heck is it?"))
+        .await
+        .ok();
+    let sent = stage.upstream.requests().last().json()["messages"][0]["content"].clone();
+    assert_eq!(sent, "What the **** is it?");
+
+    let shouted = stage.client.chat(&says(chat("gpt-4o"), "I shout")).await;
+    assert_eq!(shouted.error(500)["message"], "no shouting, please");
+
+    stage.upstream.always(Reply::says("oh heck"));
+    let rude = stage.client.chat(&chat("gpt-4o")).await.error(422);
+    assert_eq!(rude["message"], "the answer was rude", "{rude}");
+}
+
+/// Runs a command in a fresh folder; it must end well.
+async fn ok(folder: &std::path::Path, args: &[&str]) -> String {
+    let (stdout, stderr, code) = Gateway::run_with_input(folder, args, "").await;
+    assert_eq!(code, Some(0), "{args:?}\n{stdout}\n{stderr}");
+    stdout
+}
+
+#[tokio::test]
+async fn a_new_plugin_in_javascript_builds_and_passes_its_cases_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for kind in ["guardrail", "log-sink", "authenticator"] {
+        let name = format!("my-{kind}");
+        ok(
+            folder.path(),
+            &[
+                "plugin",
+                "new",
+                &name,
+                "--kind",
+                kind,
+                "--lang",
+                "javascript",
+            ],
+        )
+        .await;
+        let report = ok(folder.path(), &["plugin", "test", &name]).await;
+        assert!(report.contains(" 0 failed"), "{report}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_plugin_in_python_builds_and_passes_its_cases_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    ok(
+        folder.path(),
+        &[
+            "plugin", "new", "mine", "--kind", "log-sink", "--lang", "python",
+        ],
+    )
+    .await;
+    let report = ok(folder.path(), &["plugin", "test", "mine"]).await;
+    assert!(report.contains(" 0 failed"), "{report}");
+
+    // A case that expects something else fails with a difference that shows what and where.
+    let expected = folder.path().join("mine/cases/busy/expected.yaml");
+    let text = std::fs::read_to_string(&expected).expect("the expectation");
+    std::fs::write(&expected, text.replace("after_ms: 7000", "after_ms: 9000")).expect("written");
+    let args = ["plugin", "test", "mine", "--case", "busy"];
+    let (stdout, _, code) = Gateway::run_with_input(folder.path(), &args, "").await;
+    assert_eq!(code, Some(1), "{stdout}");
+    for part in [
+        "FAIL  mine: busy",
+        "-   after_ms: 9000",
+        "+   after_ms: 7000",
+    ] {
+        assert!(stdout.contains(part), "{part}: {stdout}");
+    }
+    ok(folder.path(), &[&args[..], &["--bless"]].concat()).await;
+    ok(folder.path(), &args).await;
+
+    // An exception in the file's top level fails the build with the author's own traceback.
+    let main = folder.path().join("mine/plugin.py");
+    std::fs::write(&main, "import witgate\nwitgate.nothing_like_this\n").expect("written");
+    let (_, stderr, code) = Gateway::run(folder.path(), &["plugin", "build", "mine"]).await;
+    assert_eq!(code, Some(1), "{stderr}");
+    for part in ["plugin.py", "line 2", "nothing_like_this"] {
+        assert!(stderr.contains(part), "{part}: {stderr}");
+    }
+}
+
+#[tokio::test]
+async fn a_python_file_that_cannot_work_is_refused_with_the_reasons() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = "import redis\nimport threading\n\nasync def user_api_key_auth(request, api_key):\n    \
+                  threading.Thread(target=print).start()\n    body = await request.json()\n";
+    std::fs::write(folder.path().join("custom_auth.py"), source).expect("written");
+    let (_, stderr, code) =
+        Gateway::run(folder.path(), &["plugin", "build", "custom_auth.py"]).await;
+    assert_eq!(code, Some(1), "{stderr}");
+    for part in [
+        "line 1: import redis: it opens connections of its own",
+        "line 5: threading.Thread: a plugin has no threads",
+        "line 6: request.json()",
+    ] {
+        assert!(stderr.contains(part), "{part}: {stderr}");
+    }
+}
+
+#[tokio::test]
+async fn one_call_by_hand_prints_what_comes_of_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let component = witgate_testkit::fixture_dir().join("blocked-words.wasm");
+    let case = r#"{"settings": {"blocked": ["swordfish"]}, "input": {"body": {"messages": [{"role": "user", "content": "swordfish"}]}}}"#;
+    let args = ["plugin", "run", component.to_str().expect("a path")];
+    let (stdout, stderr, code) = Gateway::run_with_input(folder.path(), &args, case).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    let result: Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!(result["result"]["verdict"], "block", "{result}");
+}
+
+#[tokio::test]
+async fn what_a_plugin_does_wrong_costs_its_own_call_in_every_language() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cases = [
+        ("javascript", "loop", "stopped at its cpu limit"),
+        ("javascript", "recursion", "it overflowed its stack"),
+        ("javascript", "memory", "out of memory"),
+        ("javascript", "exception", "TypeError: on purpose"),
+        ("javascript", "async", "must not be async"),
+        ("python", "loop", "stopped at its cpu limit"),
+        ("python", "recursion", "RecursionError"),
+        ("python", "memory", "MemoryError"),
+        (
+            "python",
+            "exception",
+            "TypeError: on purpose (at plugin.py:",
+        ),
+        ("python", "file", "No such file"),
+        ("python", "socket", "No module named 'socket'"),
+    ];
+    for (language, does, expected) in cases {
+        let component = witgate_testkit::fixture_dir().join(format!("hostile-{language}.wasm"));
+        let args = ["plugin", "run", component.to_str().expect("a path")];
+        let case = format!("{{settings: {{does: {does}}}, input: {{body: {{messages: []}}}}}}");
+        let (stdout, stderr, _) = Gateway::run_with_input(folder.path(), &args, &case).await;
+        assert!(
+            stdout.contains(expected),
+            "{language} {does}: {stdout}\n{stderr}"
+        );
+    }
+}
