@@ -25,6 +25,8 @@ from table import render
 ROUNDS = 3
 STARTS = 5
 STREAMS = 60
+# Until a process that has just started is idle, seconds.
+SETTLE = 3
 
 
 def main():
@@ -58,6 +60,9 @@ def measure(options, scratch):
             for contender in contenders:
                 progress(f"starting {contender.name}")
                 contender.start()
+            time.sleep(SETTLE)
+            for contender in contenders:
+                contender.idle_mb = contender.rss_mb() if contender.process else None
             report["rows"] = throughput(contenders, options.seconds, scratch)
             streams(contenders, report["rows"])
             production = next(c for c in contenders if c.name == "Witgate production")

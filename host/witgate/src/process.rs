@@ -24,6 +24,9 @@ use crate::wiring::{self, Fanout, Kept, Paths, Upstreams, W3c};
 /// How long queues may take to empty when the process ends.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// How long after the start the memory of starting is given back.
+const STARTED: Duration = Duration::from_secs(1);
+
 /// Time and ids of the real world.
 struct SystemClock {
     start: Instant,
@@ -116,7 +119,14 @@ pub async fn serve(options: Serve, source: Source, env: Env, loaded: Loaded) -> 
     let bound = Server::bind(server_options)?;
     let address = bound.local_addr();
     let watcher = control.clone().watch(&tasks, &stop)?;
-    give_back_memory();
+    let stopping = stop.clone();
+    tasks.spawn(async move {
+        // The threads that loaded plugins have ended by then, and what they held is free.
+        tokio::select! {
+            () = tokio::time::sleep(STARTED) => give_back_memory(),
+            () = stopping.cancelled() => {}
+        }
+    });
     announce(address, options.ssl_certfile_path.is_some());
     let served = until_signal(bound, app, &tasks, control).await;
     drop(watcher);

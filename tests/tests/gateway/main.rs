@@ -3,6 +3,13 @@
 //! One binary with a module per subject, so that the workspace links it once. Every test starts
 //! its own gateway on ephemeral ports and shares nothing with the others.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking, their helpers too"
+)]
+
 mod support;
 
 mod access;

@@ -2,6 +2,13 @@
 //!
 //! One binary, because each one that links wasmtime is large; one host, as in the gateway.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking, their helpers too"
+)]
+
 mod bounds;
 mod breaker;
 mod capabilities;

@@ -1,5 +1,12 @@
 //! The listener over real sockets: good clients, bad clients, and clients that leave.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking, their helpers too"
+)]
+
 mod bodies;
 mod drain;
 mod harness;
