@@ -22,15 +22,15 @@ pub(crate) fn find(root: &Node, env: &Env) -> Idle {
     idle.keys(root, tree::root());
     for variable in variables() {
         let ours = variable.owner != "plugins" && variable.name != "NO_PROXY";
-        if let Some(text) = env.non_empty(&variable.name).filter(|_| ours) {
-            if !same_as_default(text, &variable.default) {
-                idle.note(
-                    &variable.name,
-                    &variable.doc,
-                    &variable.status,
-                    &Position::default(),
-                );
-            }
+        if let Some(text) = env.non_empty(&variable.name).filter(|_| ours)
+            && !same_as_default(text, &variable.default)
+        {
+            idle.note(
+                &variable.name,
+                &variable.doc,
+                &variable.status,
+                &Position::default(),
+            );
         }
     }
     idle

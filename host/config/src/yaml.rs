@@ -151,17 +151,18 @@ impl Builder<'_> {
         at: Position,
     ) -> Result<(), Problem> {
         let plain = matches!(style, ScalarStyle::Plain);
-        if plain && text == "<<" && tag.is_none() {
-            if let Some(Open {
+        if plain
+            && text == "<<"
+            && tag.is_none()
+            && let Some(Open {
                 content: Content::Map {
                     key: key @ None, ..
                 },
                 ..
             }) = self.open.last_mut()
-            {
-                *key = Some(Key::Merge);
-                return Ok(());
-            }
+        {
+            *key = Some(Key::Merge);
+            return Ok(());
         }
         if let Some(Open {
             content: Content::Map {

@@ -120,7 +120,7 @@ pub fn selected(x: &Exchange, phase: Phase) -> Vec<usize> {
         .map(witgate_wire::RequestView::guardrails)
         .unwrap_or_default();
     let runs = |entry: &GuardrailEntry| {
-        (entry.default_on || phase == Phase::LoggingOnly || asked.iter().any(|n| *n == entry.name))
+        (entry.default_on || phase == Phase::LoggingOnly || asked.contains(&entry.name))
             && entry.modes.include(phase, &x.tags)
     };
     (0..entries.len()).filter(|i| runs(&entries[*i])).collect()

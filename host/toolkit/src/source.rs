@@ -36,6 +36,7 @@ pub struct Source {
 
 /// Where the code of a plugin comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and short-lived")]
 pub enum Code {
     /// The Cargo package with this `Cargo.toml`.
     Package(PathBuf),

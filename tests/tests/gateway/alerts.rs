@@ -290,7 +290,7 @@ async fn slack_without_a_webhook_refuses_the_config() {
         Duration::from_secs(60),
         Gateway::builder(config(&upstream, "")).try_start(),
     );
-    let refusal = started.await.expect("in time").err().expect("a refusal");
+    let refusal = started.await.expect("in time").expect_err("a refusal");
     assert!(
         refusal.output.contains("SLACK_WEBHOOK_URL"),
         "{}",

@@ -366,10 +366,10 @@ async fn failures_have_their_class_status_and_headers() {
 #[tokio::test]
 async fn what_may_succeed_is_retried_and_falls_back() {
     let spare = FakeUpstream::start().await;
-    let more = format!(
-        "router_settings: {{num_retries: 2, retry_after: 0, fallbacks: [{{claude: [spare]}}]}}\n\
-         litellm_settings: {{}}\n"
-    );
+    let more =
+        "router_settings: {num_retries: 2, retry_after: 0, fallbacks: [{claude: [spare]}]}\n\
+         litellm_settings: {}\n"
+            .to_string();
     let anthropic = FakeAnthropic::start().await;
     let config = format!(
         "model_list:\n  - model_name: claude\n    litellm_params: {{model: anthropic/claude-x, api_base: '{}', api_key: {}}}\n\

@@ -100,7 +100,7 @@ async fn litellm(upstream: FakeUpstream, more: &str, env: &[(&str, &str)]) -> St
     let builder = env
         .iter()
         .fold(Gateway::builder(config), |builder, (name, value)| {
-            builder.env(*name, *value)
+            builder.env(name, *value)
         });
     Stage::of(upstream, builder.shared_plugin_cache()).await
 }

@@ -508,8 +508,7 @@ async fn presidio_without_an_address_refuses_the_config() {
     let refusal = Gateway::builder(config)
         .try_start()
         .await
-        .err()
-        .expect("a refusal");
+        .expect_err("a refusal");
     assert!(
         refusal.output.contains("PRESIDIO_ANALYZER_API_BASE"),
         "{}",
@@ -520,8 +519,7 @@ async fn presidio_without_an_address_refuses_the_config() {
     let refusal = Gateway::builder(config)
         .try_start()
         .await
-        .err()
-        .expect("a refusal");
+        .expect_err("a refusal");
     assert!(
         refusal.output.contains("mode post_call"),
         "{}",

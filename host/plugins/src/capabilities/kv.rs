@@ -33,7 +33,10 @@ pub(crate) struct Limits {
 
 /// What plugins keep for one request: made with it, gone with it. Each plugin sees its own.
 #[derive(Default)]
-pub struct RequestMemory(Mutex<HashMap<(Arc<str>, String), Vec<u8>>>);
+pub struct RequestMemory(Mutex<HashMap<OwnKey, Vec<u8>>>);
+
+/// A plugin, and its name for a value.
+type OwnKey = (Arc<str>, String);
 
 struct Value {
     bytes: Vec<u8>,

@@ -226,8 +226,8 @@ async fn what_was_compiled_once_is_not_compiled_again() {
         let (registry, errors) = host.load(specs.into(), &sources(), None).await;
         assert!(errors.is_empty(), "{errors:?}");
         check(&registry.guardrail("a").unwrap(), "x").await.unwrap();
-        let compiled = compiled.lock().clone();
-        compiled
+
+        compiled.lock().clone()
     };
     assert_eq!(start().await, ["hostile-ok"], "once for both plugins");
     assert!(start().await.is_empty());

@@ -162,7 +162,7 @@ fn sample_settings(manifest: &Manifest) -> Map<String, Value> {
             .egress
             .iter()
             .any(|rule| *rule == format!("{{{}}}", setting.name));
-        if !setting.required && !(setting.secret || names_host && setting.default.is_none()) {
+        if !(setting.required || setting.secret || names_host && setting.default.is_none()) {
             continue;
         }
         let value = match setting.kind {
