@@ -71,7 +71,7 @@ async fn a_name_that_resolves_to_loopback_is_refused() {
     let denied = error.denied().unwrap();
     assert!(matches!(denied.why, WhyDenied::Address { .. }), "{denied}");
     assert!(error.is_denied() && !error.is_connect() && !error.to_string().contains("secret"));
-    assert_eq!(*seen.lock().unwrap(), [denied.clone()]);
+    assert_eq!(*seen.lock().unwrap(), std::slice::from_ref(denied));
     assert_eq!(server.connections(), 0);
 }
 
