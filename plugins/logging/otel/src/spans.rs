@@ -76,8 +76,8 @@ impl Source {
 
     /// Whether the parent that is known is the caller's span, as the gateway exports none.
     fn is_callers_own(&self) -> bool {
-        text(&self.context, "/trace/traceparent")
-            == text(&self.context, "/request/headers/traceparent")
+        let known = text(&self.context, "/trace/traceparent");
+        known.is_empty() || known == text(&self.context, "/request/headers/traceparent")
     }
 
     /// Whether a later attempt of the same request is the one that counts.
