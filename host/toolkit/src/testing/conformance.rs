@@ -166,6 +166,9 @@ fn sample_settings(manifest: &Manifest) -> Map<String, Value> {
             continue;
         }
         let value = match setting.kind {
+            witgate_plugins::SettingKind::String if setting.secret && names_host => {
+                json!(format!("https://conformance.example.com/{SECRET}"))
+            }
             witgate_plugins::SettingKind::String if setting.secret => json!(SECRET),
             witgate_plugins::SettingKind::String if names_host => {
                 json!("https://conformance.example.com")
