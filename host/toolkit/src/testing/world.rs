@@ -35,6 +35,8 @@ pub(crate) struct Seen {
     pub(crate) requests: Vec<Value>,
     /// Appended bytes by file.
     pub(crate) files: BTreeMap<String, Vec<u8>>,
+    /// Changes of metrics, as they would stand on a page: `name{label="value"} 1`.
+    pub(crate) metrics: Vec<String>,
     /// Lines of the log, `level: text`.
     pub(crate) log: Vec<String>,
     /// Requests that the script did not foresee.
@@ -149,6 +151,15 @@ impl World for Script {
             .or_default()
             .extend_from_slice(data);
         Ok(())
+    }
+
+    fn sample(&self, name: &str, labels: &[(String, String)], value: f64) {
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(name, value)| format!("{name}={value:?}"))
+            .collect();
+        let line = format!("{name}{{{}}} {value}", labels.join(","));
+        self.seen.lock().metrics.push(line);
     }
 
     fn log(&self, level: &'static str, line: &str) {
