@@ -121,7 +121,11 @@ impl Context {
             on_rest: around.on_rest,
             metrics: around.metrics,
             custom: around.custom,
-            named: around.named,
+            // What a scripted plugin counts is on no page, and several may count the same.
+            named: match spec.world {
+                Some(_) => Named::default(),
+                None => around.named,
+            },
             metric_prefixes: manifest.metrics.clone(),
             roles: Roles::default(),
             tokens: Tokens::default(),

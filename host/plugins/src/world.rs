@@ -31,6 +31,9 @@ pub trait World: Send + Sync {
     /// What the plugin is told in place of success.
     fn append(&self, file: &str, data: &[u8]) -> Result<(), String>;
 
+    /// A change of a metric under an exact name: its labels, and by or to how much.
+    fn sample(&self, name: &str, labels: &[(String, String)], value: f64);
+
     /// A line of the plugin's log, secrets masked.
     fn log(&self, level: &'static str, line: &str);
 }

@@ -45,9 +45,11 @@ pub(crate) fn hosts(
                 continue;
             };
             let by_operator = whole_host(rule).is_some_and(|name| settings.is_by_operator(name));
-            let rule: HostRule = filled
-                .parse()
-                .map_err(|error| fail(format!("egress: {error}")))?;
+            let rule: HostRule = filled.parse().map_err(|error| {
+                fail(format!(
+                    "egress: {error}; the manifest makes it of settings: {rule}"
+                ))
+            })?;
             if by_operator {
                 let rule = rule.to_string();
                 private.extend(inside(Parts::of(&rule).host.trim_matches(['[', ']'])));

@@ -56,7 +56,7 @@ impl wit::Host for State {
             };
             let payload = hex::encode(Sha256::digest(&request.body));
             let mut request = build(request).map_err(wit_http::HttpError::Invalid)?;
-            let scope = sigv4::Scope::now(&signer.region, &signer.service);
+            let scope = sigv4::Scope::at(now(&context), &signer.region, &signer.service);
             sign(&mut request, &payload, &credentials, &scope)?;
             exchange(&context, request, false).await
         };
@@ -108,7 +108,7 @@ impl wit::Host for State {
         let sending = async move {
             let body_bytes = request.body.len();
             let mut request = build(request).map_err(wit_http::HttpError::Invalid)?;
-            let now = Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
+            let now = now(&context).strftime("%a, %d %b %Y %H:%M:%S GMT");
             put(&mut request, "x-ms-date", &now.to_string())?;
             let authorization = azure::shared_key(&request, body_bytes, &account.name, &key)?;
             put(&mut request, "authorization", &authorization)?;
@@ -117,6 +117,14 @@ impl wit::Host for State {
         let sent = tokio::time::timeout(timeout, sending).await;
         Ok(sent.unwrap_or(Err(wit_http::HttpError::Timeout)))
     }
+}
+
+/// The time that signatures bear: a scripted world's, where there is one.
+fn now(context: &Context) -> Timestamp {
+    let scripted = context.world.as_ref().map(|world| world.now_ms());
+    let scripted =
+        scripted.and_then(|ms| Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok());
+    scripted.unwrap_or_else(Timestamp::now)
 }
 
 async fn send_with_token(
@@ -183,10 +191,9 @@ fn put(
 }
 
 impl<'a> sigv4::Scope<'a> {
-    fn now(region: &'a str, service: &'a str) -> Self {
-        let at = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    fn at(time: Timestamp, region: &'a str, service: &'a str) -> Self {
         Self {
-            at,
+            at: time.strftime("%Y%m%dT%H%M%SZ").to_string(),
             region,
             service,
         }

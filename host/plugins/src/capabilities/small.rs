@@ -174,6 +174,17 @@ impl metrics::Host for State {
 
     fn record_samples(&mut self, samples: Vec<metrics::Sample>) -> wasmtime::Result<u32> {
         let context = &self.context;
+        if let Some(world) = &context.world {
+            for sample in &samples {
+                let names = context.named.labels(&context.name, &sample.name);
+                let values = sample.labels.iter().cloned();
+                let labels: Option<Vec<_>> =
+                    names.map(|names| names.into_iter().zip(values).collect());
+                if let Some(labels) = labels {
+                    world.sample(&sample.name, &labels, sample.value);
+                }
+            }
+        }
         let samples = samples
             .into_iter()
             .map(|sample| (sample.name, sample.labels, sample.value));

@@ -105,6 +105,13 @@ impl Named {
         Ok(())
     }
 
+    /// Names of the labels of a plugin's metric; `None` when it has none of this name.
+    pub(crate) fn labels(&self, plugin: &Arc<str>, name: &str) -> Option<Vec<String>> {
+        let all = self.all.lock();
+        let metric = all.get(name.strip_suffix("_total").unwrap_or(name))?;
+        (metric.plugin == *plugin).then(|| metric.definition.labels.clone())
+    }
+
     /// Applies changes (name, label values, value). Returns how many were malformed or over a bound, and
     /// dropped.
     pub(crate) fn record(

@@ -118,10 +118,11 @@ impl Base {
     fn secrets(&self, manifest: &Manifest) -> Vec<String> {
         let secret = manifest.settings.iter().filter(|setting| setting.secret);
         secret
-            .filter_map(|setting| {
-                let given = self.settings.get(&setting.name).and_then(Value::as_str);
-                let of_env = setting.env.as_ref().and_then(|name| self.env.get(name));
-                given.or(of_env.map(String::as_str)).map(str::to_owned)
+            .flat_map(|setting| {
+                let given = self.settings.get(&setting.name).map(texts);
+                let mut variables = setting.env.iter().chain(&setting.env_also);
+                let of_env = variables.find_map(|name| self.env.get(name)).cloned();
+                given.unwrap_or_else(|| of_env.into_iter().collect())
             })
             .filter(|secret| secret.len() >= 4)
             .collect()
@@ -154,6 +155,16 @@ impl Base {
     }
 }
 
+/// The texts in a value: a secret may be a list or an object, such as headers.
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(list) => list.iter().flat_map(texts).collect(),
+        Value::Object(members) => members.values().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// A value for every setting that must have one.
 fn sample_settings(manifest: &Manifest) -> Map<String, Value> {
     let mut settings = Map::new();
@@ -166,6 +177,9 @@ fn sample_settings(manifest: &Manifest) -> Map<String, Value> {
             continue;
         }
         let value = match setting.kind {
+            witgate_plugins::SettingKind::String if setting.secret && names_host => {
+                json!(format!("https://conformance.example.com/{SECRET}"))
+            }
             witgate_plugins::SettingKind::String if setting.secret => json!(SECRET),
             witgate_plugins::SettingKind::String if names_host => {
                 json!("https://conformance.example.com")

@@ -34,6 +34,7 @@ pub(crate) struct Played {
     pub(crate) result: Value,
     pub(crate) requests: Vec<Value>,
     pub(crate) files: BTreeMap<String, Vec<u8>>,
+    pub(crate) metrics: Vec<String>,
     pub(crate) log: Vec<String>,
     /// What the script or the input got wrong.
     pub(crate) problems: Vec<String>,
@@ -90,6 +91,9 @@ impl Played {
             });
             value.insert("files".to_owned(), files.collect::<Map<_, _>>().into());
         }
+        if !self.metrics.is_empty() {
+            value.insert("metrics".to_owned(), self.metrics.clone().into());
+        }
         Value::Object(value)
     }
 }
@@ -132,6 +136,7 @@ pub(crate) async fn play(
             result: renamed(result, name, &manifest.name),
             requests: seen.requests,
             files: seen.files,
+            metrics: seen.metrics,
             log: seen.log,
             problems,
         });

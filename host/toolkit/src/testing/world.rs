@@ -1,16 +1,21 @@
 //! The scripted world of a case: answers in order, a still clock, randomness from a seed, files in memory.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::Read as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use flate2::read::GzDecoder;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use witgate_plugins::{NoAnswer, World};
 
 use super::case::{Exchange, Respond, Wanted};
+
+/// Bytes of a compressed body that are shown.
+const UNPACKED_MAX: u64 = 64 << 20;
 
 /// The world of one case.
 pub(crate) struct Script {
@@ -30,6 +35,8 @@ pub(crate) struct Seen {
     pub(crate) requests: Vec<Value>,
     /// Appended bytes by file.
     pub(crate) files: BTreeMap<String, Vec<u8>>,
+    /// Changes of metrics, as they would stand on a page: `name{label="value"} 1`.
+    pub(crate) metrics: Vec<String>,
     /// Lines of the log, `level: text`.
     pub(crate) log: Vec<String>,
     /// Requests that the script did not foresee.
@@ -146,6 +153,15 @@ impl World for Script {
         Ok(())
     }
 
+    fn sample(&self, name: &str, labels: &[(String, String)], value: f64) {
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(name, value)| format!("{name}={value:?}"))
+            .collect();
+        let line = format!("{name}{{{}}} {value}", labels.join(","));
+        self.seen.lock().metrics.push(line);
+    }
+
     fn log(&self, level: &'static str, line: &str) {
         self.seen.lock().log.push(format!("{level}: {line}"));
     }
@@ -190,10 +206,25 @@ fn describe(request: &http::Request<Bytes>) -> Value {
         });
         described.insert("headers".to_owned(), headers.collect::<Map<_, _>>().into());
     }
-    if let Some((name, value)) = describe_body(request.body()) {
+    let unpacked = unpacked(request);
+    if let Some((name, value)) = describe_body(unpacked.as_deref().unwrap_or(request.body())) {
         described.insert(name.to_owned(), value);
     }
     described.into()
+}
+
+/// The content of a body that is compressed. Nobody expects the bytes that a compressor makes of it.
+fn unpacked(request: &http::Request<Bytes>) -> Option<Vec<u8>> {
+    let encoding = request.headers().get("content-encoding")?;
+    if encoding != "gzip" {
+        return None;
+    }
+    let packed: &[u8] = request.body();
+    let mut content = Vec::new();
+    let read = GzDecoder::new(packed)
+        .take(UNPACKED_MAX)
+        .read_to_end(&mut content);
+    read.ok().map(|_| content)
 }
 
 /// A body as JSON, text or Base64, whichever it is.
@@ -212,6 +243,11 @@ pub(crate) fn describe_body(body: &[u8]) -> Option<(&'static str, Value)> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
     use super::*;
 
     #[test]
@@ -244,6 +280,22 @@ mod tests {
             "{:?}",
             seen.problems
         );
+    }
+
+    #[test]
+    fn what_is_compressed_can_be_read() {
+        let body = |body: &[u8]| {
+            let request = http::Request::builder()
+                .uri("https://a/")
+                .header("content-encoding", "gzip")
+                .body(Bytes::copy_from_slice(body));
+            describe(&request.expect("a request"))
+        };
+        let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+        packer.write_all(br#"[{"id":"one"}]"#).expect("in memory");
+        let packed = packer.finish().expect("in memory");
+        assert_eq!(body(&packed)["json"], json!([{"id": "one"}]));
+        assert_eq!(body(b"plain")["body"], "plain");
     }
 
     #[test]

@@ -30,6 +30,11 @@ impl Webhooks {
                 .map_err(|_| Error::settings("`alert_to_webhook_url` must be an object"))?,
             None => BTreeMap::new(),
         };
+        if default.as_deref().is_some_and(|url| !is_url(url)) {
+            return Err(Error::settings(
+                "SLACK_WEBHOOK_URL / ALERTING_WEBHOOK_URL must be a URL that begins with https:// or http://",
+            ));
+        }
         let mut webhooks = Self {
             default: default.into_iter().collect(),
             by_kind: BTreeMap::new(),
@@ -45,6 +50,11 @@ impl Webhooks {
                     )));
                 }
             };
+            if !urls.iter().all(|url| is_url(url)) {
+                return Err(Error::settings(format!(
+                    "`alert_to_webhook_url.{kind}` must be URLs that begin with https:// or http://"
+                )));
+            }
             webhooks.by_kind.insert(kind, urls);
         }
         if webhooks.default.is_empty() && webhooks.by_kind.is_empty() {
@@ -76,4 +86,9 @@ impl Webhooks {
     fn of(&self, kind: &str) -> &[String] {
         self.by_kind.get(kind).unwrap_or(&self.default)
     }
+}
+
+fn is_url(text: &str) -> bool {
+    let scheme = text.trim().split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|it| it.eq_ignore_ascii_case("https") || it.eq_ignore_ascii_case("http"))
 }

@@ -86,6 +86,22 @@ fn settings_that_lead_nowhere_are_refused() {
             && !error.text().contains("hush"),
         "{error}"
     );
+    for by_kind in [
+        r#"{"llm_too_slow": "hush"}"#,
+        r#"{"llm_too_slow": ["https://a", "hush"]}"#,
+    ] {
+        let error = Webhooks::new(None, Some(by_kind)).expect_err("no URL");
+        assert!(
+            error.text().contains("alert_to_webhook_url.llm_too_slow")
+                && !error.text().contains("hush"),
+            "{error}"
+        );
+    }
+    let error = Webhooks::new(Some("hush".to_owned()), None).expect_err("no URL");
+    assert!(
+        error.text().contains("SLACK_WEBHOOK_URL") && !error.text().contains("hush"),
+        "{error}"
+    );
 }
 
 #[test]

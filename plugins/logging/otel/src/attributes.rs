@@ -1,5 +1,7 @@
 //! What spans say: LiteLLM's attributes, those of its older releases and OpenTelemetry's newer ones together.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 use witgate_plugin::otlp::Value as Attribute;
 
@@ -20,6 +22,20 @@ impl Attributes {
 
     fn text(&mut self, name: impl Into<String>, value: impl Into<String>) {
         self.0.push((name.into(), Attribute::Text(value.into())));
+    }
+
+    /// The attributes; of those with the same name the last, as a span has each name once.
+    pub fn finish(self) -> Vec<(String, Attribute)> {
+        let last: HashMap<String, usize> = self
+            .0
+            .iter()
+            .enumerate()
+            .map(|(at, (name, _))| (name.clone(), at))
+            .collect();
+        let all = self.0.into_iter().enumerate();
+        all.filter(|(at, (name, _))| last.get(name) == Some(at))
+            .map(|(_, attribute)| attribute)
+            .collect()
     }
 
     /// Adds an attribute, if its value is not null either.
@@ -66,7 +82,7 @@ pub fn request(payload: &Value, context: &Value) -> Vec<(String, Attribute)> {
     if payload.get("status").and_then(Value::as_str) == Some("failure") {
         error(&mut list, &payload["error_information"]);
     }
-    list.0
+    list.finish()
 }
 
 /// Of the raw exchange with the provider.
@@ -93,7 +109,7 @@ pub fn raw(payload: &Value) -> Vec<(String, Attribute)> {
     {
         list.put(format!("llm.{provider}.{name}"), Some(value));
     }
-    list.0
+    list.finish()
 }
 
 /// Of a guardrail.

@@ -31,11 +31,14 @@ pub fn spans(event: &Event, now_ns: u64) -> Result<Vec<Span>, serde_json::Error>
 
 impl Source {
     fn new(payload: Value, context: Value, failed: bool) -> Self {
-        let seconds = |member: &str| payload.get(member).and_then(Value::as_f64);
-        // The cast saturates.
-        let ns = |member: &str| (seconds(member).unwrap_or_default() * 1e9) as u64;
+        let ns = |member: &str| payload.get(member).and_then(ns).unwrap_or_default();
         let exact = |member: &str| context.pointer(&format!("/timing/{member}"))?.as_u64();
-        let own = text(&payload, "/trace_id");
+        // An event always has an id; only one that is not the gateway's has no more than that.
+        let own = ["/trace_id", "/litellm_call_id", "/id"]
+            .map(|pointer| text(&payload, pointer))
+            .into_iter()
+            .find(|id| !id.is_empty())
+            .unwrap_or_default();
         let trace = parent(&context).map(|parent| parent.trace_id);
         Self {
             failed,
@@ -73,8 +76,8 @@ impl Source {
 
     /// Whether the parent that is known is the caller's span, as the gateway exports none.
     fn is_callers_own(&self) -> bool {
-        text(&self.context, "/trace/traceparent")
-            == text(&self.context, "/request/headers/traceparent")
+        let known = text(&self.context, "/trace/traceparent");
+        known.is_empty() || known == text(&self.context, "/request/headers/traceparent")
     }
 
     /// Whether a later attempt of the same request is the one that counts.
@@ -173,11 +176,7 @@ impl Source {
                 span_id(id, &format!("guardrail-{number}")),
                 Some(root),
             );
-            let time = |member: &str| {
-                run.get(member)
-                    .and_then(Value::as_f64)
-                    .map(|s| (s * 1e9) as u64)
-            };
+            let time = |member: &str| run.get(member).and_then(ns);
             span.start_ns = time("start_time").unwrap_or(self.start_ns);
             span.end_ns = time("end_time").unwrap_or(self.end_ns);
             span.attributes = attributes::guardrail(run);
@@ -228,6 +227,12 @@ fn refused(payload: &Value, now_ns: u64) -> Vec<Span> {
             attributes.0,
         ),
     ]
+}
+
+/// A time in seconds as nanoseconds, to the microsecond: more is not in a number of this size. The cast saturates.
+fn ns(seconds: &Value) -> Option<u64> {
+    let micros = (seconds.as_f64()? * 1e6).round() as u64;
+    Some(micros.saturating_mul(1000))
 }
 
 fn parent(context: &Value) -> Option<Parent> {

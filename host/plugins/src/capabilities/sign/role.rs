@@ -10,7 +10,7 @@ use witgate_outbound::Body;
 use zeroize::Zeroizing;
 
 use super::sigv4::{self, escape};
-use super::{Credentials, put, sign};
+use super::{Credentials, now, put, sign};
 use crate::bindings::witgate::host::http::HttpError;
 use crate::bindings::witgate::host::sign::AwsRole;
 use crate::capabilities::Context;
@@ -44,7 +44,7 @@ impl Roles {
             role.sts_endpoint.clone(),
         ];
         let mut known = self.known.lock().await;
-        let now = Timestamp::now();
+        let now = now(context);
         if let Some((credentials, end)) = known.get(&key)
             && now + MARGIN < *end
         {
@@ -82,7 +82,7 @@ async fn ask(
         "content-type",
         "application/x-www-form-urlencoded; charset=utf-8",
     )?;
-    let scope = sigv4::Scope::now(region, "sts");
+    let scope = sigv4::Scope::at(now(context), region, "sts");
     sign(&mut request, &payload, own, &scope)?;
     let response = exchange(context, request, false).await?;
     let text = Zeroizing::new(String::from_utf8_lossy(&response.body).into_owned());

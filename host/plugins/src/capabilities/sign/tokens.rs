@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use witgate_outbound::Body;
 use zeroize::Zeroizing;
 
-use super::put;
+use super::{now, put};
 use crate::bindings::witgate::host::http::HttpError;
 use crate::capabilities::Context;
 use crate::capabilities::http::exchange;
@@ -66,7 +66,7 @@ impl Tokens {
         }
         let key: [u8; 32] = hash.finalize().into();
         let mut known = self.known.lock().await;
-        let now = Timestamp::now();
+        let now = now(context);
         if let Some((token, end)) = known.get(&key)
             && now < *end
         {
