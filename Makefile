@@ -12,7 +12,6 @@ RELEASE := $(TARGET)/release/witgate
 WITGATE ?= $(DEBUG)
 # Our own plugins, found by name; the examples' and the tests' lie apart, so that none passes for ours.
 PLUGINS  := $(patsubst %/plugin.toml,%,$(wildcard plugins/*/*/plugin.toml))
-WITH_CASES := $(patsubst %/cases,%,$(wildcard plugins/*/*/cases))
 EXAMPLES := $(patsubst %/plugin.toml,%,$(wildcard examples/plugins/*/plugin.toml))
 LITELLM  := $(wildcard examples/litellm/*.py)
 FIXTURES := $(EXAMPLES) $(patsubst %/plugin.toml,%,$(wildcard tests/fixtures/guests/*/plugin.toml tests/fixtures/guests/*/*/plugin.toml))
@@ -55,7 +54,7 @@ plugins: $(WITGATE) ## build our plugins into plugins/target/components, the exa
 
 .PHONY: test-plugins
 test-plugins: $(WITGATE) ## run the built plugins' cases and the conformance suite of their kinds
-	WITGATE_DATA_DIR=$(PLUGIN_CACHE) $(WITGATE) plugin test $(WITH_CASES) --built plugins/target/components
+	WITGATE_DATA_DIR=$(PLUGIN_CACHE) $(WITGATE) plugin test $(PLUGINS) --built plugins/target/components
 	WITGATE_DATA_DIR=$(PLUGIN_CACHE) $(WITGATE) plugin test $(EXAMPLES) $(LITELLM) --built plugins/target/fixtures
 
 .PHONY: bench

@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use witgate_plugins::{
     Alert, AlertLevel, Alerter, AuthRequest, Authenticator, Block, Call, CallError, Decision, Edit,
     Event, EventKind, Fault, Finding, Guardrail, Host, Kind, LogSink, Manifest, Outcome, Phase,
-    PluginError, PluginSpec, Principal, Registry, StreamVerdict, Verdict, World,
+    PluginError, PluginSpec, Principal, Registry, RequestFacts, RequestMemory, RequestScope,
+    StreamVerdict, Verdict, World,
 };
 
 use super::case::Case;
@@ -208,6 +209,39 @@ struct GuardInput {
     /// A stream's: texts, or pairs of channel and text.
     #[serde(default)]
     pieces: Vec<Piece>,
+    /// The check of the same request that came before: the plugin keeps things with the request.
+    before: Option<Before>,
+    /// The client's headers, names in lower case.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// What is known of the caller, by LiteLLM's names.
+    #[serde(default)]
+    caller: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Before {
+    #[serde(default = "pre_call")]
+    phase: String,
+    #[serde(default)]
+    body: Value,
+}
+
+/// The client's request of a case.
+struct Facts {
+    headers: Vec<(String, String)>,
+    caller: String,
+}
+
+impl RequestFacts for Facts {
+    fn headers(&self) -> Vec<(String, String)> {
+        self.headers.clone()
+    }
+
+    fn caller(&self) -> String {
+        self.caller.clone()
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -238,18 +272,8 @@ fn acompletion() -> String {
 }
 
 impl GuardInput {
-    fn call(&self) -> Result<Call, String> {
-        let phase = match self.phase.as_str() {
-            "pre_call" => Phase::PreCall,
-            "during_call" => Phase::DuringCall,
-            "post_call" => Phase::PostCall,
-            "logging_only" => Phase::LoggingOnly,
-            other => {
-                return Err(format!(
-                    "`input.phase`: {other} is none of pre_call, during_call, post_call, logging_only"
-                ));
-            }
-        };
+    fn call(&self, memory: &Arc<RequestMemory>) -> Result<Call, String> {
+        let phase = phase(&self.phase)?;
         let of_body = self.body.get("model").and_then(Value::as_str);
         let given = self.model.as_deref().or(of_body);
         let from = &self.principal;
@@ -268,14 +292,49 @@ impl GuardInput {
                 role: from.role.clone(),
             },
             params: Value::Object(self.params.clone()).to_string(),
-            request: None,
+            request: Some(RequestScope {
+                memory: memory.clone(),
+                facts: Arc::new(Facts {
+                    headers: self.headers.clone().into_iter().collect(),
+                    caller: Value::Object(self.caller.clone()).to_string(),
+                }),
+            }),
         })
     }
+
+    /// Makes the check that came before; what the plugin keeps of it is in the memory that is returned.
+    async fn prepare(&self, guardrail: &Guardrail) -> Result<Arc<RequestMemory>, String> {
+        let memory = Arc::<RequestMemory>::default();
+        if let Some(before) = &self.before {
+            let call = Call {
+                phase: phase(&before.phase)?,
+                ..self.call(&memory)?
+            };
+            let body = Body::new(before.body.clone(), call.phase, &self.call_type);
+            let checked = guardrail.check(call, Arc::new(body)).await;
+            checked.map_err(|error| format!("`input.before`: {}", failure(&error)))?;
+        }
+        Ok(memory)
+    }
+}
+
+fn phase(name: &str) -> Result<Phase, String> {
+    Ok(match name {
+        "pre_call" => Phase::PreCall,
+        "during_call" => Phase::DuringCall,
+        "post_call" => Phase::PostCall,
+        "logging_only" => Phase::LoggingOnly,
+        other => {
+            return Err(format!(
+                "`phase`: {other} is none of pre_call, during_call, post_call, logging_only"
+            ));
+        }
+    })
 }
 
 async fn check(guardrail: &Guardrail, scene: &Scene) -> Result<Value, String> {
     let input: GuardInput = input(scene)?;
-    let call = input.call()?;
+    let call = input.call(&input.prepare(guardrail).await?)?;
     let body = Body::new(input.body, call.phase, &input.call_type);
     Ok(match guardrail.check(call, Arc::new(body)).await {
         Ok(Verdict::Allow) => json!({"verdict": "allow"}),
@@ -299,7 +358,7 @@ async fn stream(guardrail: &Guardrail, scene: &Scene) -> Result<Value, String> {
     let input: GuardInput = input(scene)?;
     let call = Call {
         phase: Phase::PostCall,
-        ..input.call()?
+        ..input.call(&input.prepare(guardrail).await?)?
     };
     let mut guard = match guardrail.open_stream(call).await {
         Ok(Some(guard)) => guard,

@@ -45,9 +45,13 @@ impl Material {
                 .tool_calls
                 .extend(list(message.get("tool_calls")).iter().cloned());
             for (part, content) in list(message.get("content")).iter().enumerate() {
-                if let Some(url) = content.pointer("/image_url/url").and_then(Value::as_str) {
-                    let place = format!("/messages/{at}/content/{part}/image_url/url");
-                    material.images.push((place, url.to_owned()));
+                // LiteLLM takes the bare address, too.
+                for member in ["image_url/url", "image_url"] {
+                    let own = content.pointer(&format!("/{member}"));
+                    if let Some(url) = own.and_then(Value::as_str) {
+                        let place = format!("/messages/{at}/content/{part}/{member}");
+                        material.images.push((place, url.to_owned()));
+                    }
                 }
             }
         }

@@ -132,13 +132,14 @@ impl Judged {
         }
     }
 
+    /// Each place that was told, and each detector that told none.
     fn findings(&self) -> Vec<Finding> {
-        match self.answer.payload.as_deref() {
-            Some(spans) if !spans.is_empty() => {
-                count(spans.iter().map(|span| span.detector_type.as_str()))
-            }
-            _ => count(self.detected()),
-        }
+        let spans = self.answer.payload.as_deref().unwrap_or_default();
+        let placed = || spans.iter().map(|span| span.detector_type.as_str());
+        let unplaced = self
+            .detected()
+            .filter(|kind| placed().all(|placed| placed != *kind));
+        count(placed().chain(unplaced))
     }
 
     fn detected(&self) -> impl Iterator<Item = &str> {

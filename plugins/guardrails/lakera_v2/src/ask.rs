@@ -7,12 +7,12 @@ use crate::Settings;
 
 pub use witgate_plugin::guardrail::Text;
 
-/// The body of the exchange. `extra` is the caller's own object, merged in.
+/// The body of the exchange. `extra` is the caller's own object, merged in; what is judged is not the caller's to say.
 pub fn question(texts: &[Text], settings: &Settings, extra: &str) -> Result<String, Error> {
     let mut question: Map<String, Value> = serde_json::from_str(extra)?;
     let messages: Vec<Value> = texts.iter().map(message).collect();
+    question.insert("messages".to_owned(), Value::Array(messages));
     let fields = [
-        ("messages", Some(Value::Array(messages))),
         ("project_id", settings.project_id.clone().map(Value::String)),
         ("payload", Some(settings.payload.into())),
         ("breakdown", Some(settings.breakdown.into())),

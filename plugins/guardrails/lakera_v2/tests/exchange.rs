@@ -36,7 +36,12 @@ fn the_question_has_every_text_and_the_operators_wishes() {
         text("/prompt", None, "b"),
         text("/choices/0/text", None, "c"),
     ];
-    let asked = question(&texts, &settings, r#"{"project_id": "own"}"#).expect("a question");
+    let asked = question(
+        &texts,
+        &settings,
+        r#"{"project_id": "own", "messages": []}"#,
+    )
+    .expect("a question");
     let asked: Value = serde_json::from_str(&asked).expect("JSON");
     assert_eq!(
         asked,

@@ -114,7 +114,9 @@ impl Channel {
             return original.to_owned();
         }
         let quoted = serde_json::to_string(original).unwrap_or_default();
-        quoted.trim_matches('"').to_owned()
+        // One quote on each side: the original may begin or end with its own.
+        let inner = quoted.strip_prefix('"').and_then(|q| q.strip_suffix('"'));
+        inner.unwrap_or_default().to_owned()
     }
 }
 

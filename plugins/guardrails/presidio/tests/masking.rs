@@ -148,6 +148,7 @@ fn restorer() -> Vec<(String, String)> {
         pair("<PERSON_1>", "Jane \"JD\" Doe"),
         pair("<PERSON_12>", "Bob"),
         pair("<EMAIL_ADDRESS_1>", "jane@example.com"),
+        pair("<PERSON_2>", "\"JD\""),
     ]
 }
 
@@ -165,6 +166,7 @@ fn tokens_are_put_back() {
             "{\"name\": \"<PERSON_1>\"}",
             "{\"name\": \"Jane \\\"JD\\\" Doe\"}",
         ),
+        ("{\"name\": \"<PERSON_2>\"}", "{\"name\": \"\\\"JD\\\"\"}"),
         ("write to <EMAIL_ADDR", "write to jane@example.com"),
         ("write to <EM", "write to <EM"),
         ("I am <PERSON_1", "I am Jane \"JD\" Doe"),

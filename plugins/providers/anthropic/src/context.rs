@@ -24,8 +24,11 @@ pub struct Context {
 }
 
 impl Context {
-    /// From the host's hands.
+    /// From the host's hands; nothing is what a plain request leaves.
     pub fn read(text: &str) -> Result<Self, Failure> {
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
         serde_json::from_str(text)
             .map_err(|error| Failure::new("InternalServerError", format!("context: {error}")))
     }
