@@ -40,16 +40,19 @@ fn told(error: &serde_json::Error) -> String {
     }
 }
 
-/// The setting without which this would not be wrong.
+/// The setting without which nothing would be wrong; else one without which something else would be:
+/// that it is missing.
 fn culprit<T: DeserializeOwned>(json: &str, problem: &str) -> Option<String> {
     let settings: Map<String, Value> = serde_json::from_str(json).ok()?;
-    let to_blame = |name: &&String| {
+    let without = |name: &String| {
         let mut others = settings.clone();
-        others.remove(*name);
+        others.remove(name);
         let read = serde_json::from_str::<T>(&Value::Object(others).to_string());
-        read.err().is_none_or(|error| told(&error) != problem)
+        read.err().map(|error| told(&error))
     };
-    settings.keys().find(to_blame).cloned()
+    let alone = settings.keys().find(|name| without(name).is_none());
+    let changed = |name: &&String| without(name).is_some_and(|other| other != problem);
+    alone.or_else(|| settings.keys().find(changed)).cloned()
 }
 
 #[cfg(test)]
@@ -72,6 +75,21 @@ mod tests {
                 .as_deref(),
             Some("x")
         );
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Two {
+        #[expect(dead_code, reason = "it only has to be there")]
+        base: String,
+        #[expect(dead_code, reason = "it only has to be read")]
+        #[serde(default)]
+        count: u32,
+    }
+
+    #[test]
+    fn a_needed_setting_is_not_blamed_for_another() {
+        let error = parse::<Two>(r#"{"base":"x","count":"many"}"#).expect_err("no number");
+        assert!(error.text().starts_with("`count`: "), "{}", error.text());
     }
 
     #[test]
