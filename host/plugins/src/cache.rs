@@ -162,7 +162,8 @@ fn map(engine: &Engine, file: &File, path: &Path) -> Result<Component, String> {
     unsafe { Component::deserialize_file(engine, path) }.map_err(|error| format!("{error:#}"))
 }
 
-fn compatibility(engine: &Engine) -> String {
+/// Tells engines apart that cannot run each other's code.
+pub(crate) fn compatibility(engine: &Engine) -> String {
     let mut hasher = Sha256Hasher(Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut hasher);
     hex::encode(&hasher.0.finalize()[..16])

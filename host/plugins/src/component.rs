@@ -9,6 +9,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 
 use crate::cache::{Cache, Lookup};
 use crate::capabilities::State;
+use crate::engine;
 use crate::host::{Progress, ProgressHook};
 use crate::{Kind, Manifest, Metrics, Source};
 
@@ -101,8 +102,13 @@ impl Loader<'_> {
             bytes: bytes.len(),
         });
         let start = Instant::now();
-        let component = Component::from_binary(self.engine, bytes)
-            .map_err(|error| format!("the component does not compile: {error:#}"))?;
+        let compile = |engine: &Engine| {
+            Component::from_binary(engine, bytes)
+                .map_err(|error| format!("the component does not compile: {error:#}"))
+        };
+        // What the cache can take over is compiled apart, and its compiler goes.
+        let apart = self.cache.and_then(|_| engine::for_compiling(self.engine));
+        let component = compile(apart.as_ref().unwrap_or(self.engine))?;
         let elapsed = start.elapsed();
         self.metrics.compiled(name, elapsed);
         (self.on_progress)(&Progress::Compiled {
@@ -116,20 +122,20 @@ impl Loader<'_> {
             .serialize()
             .map_err(|error| format!("{error:#}"))
             .and_then(|code| cache.put(digest, &code).map_err(|error| error.to_string()));
-        match kept {
-            // From the cache it is mapped and shared with other processes, not held in the heap.
-            Ok(()) => match cache.get(self.engine, digest) {
-                Lookup::Hit(mapped) => Ok(mapped),
-                Lookup::Miss | Lookup::Refused(_) => Ok(component),
-            },
-            Err(reason) => {
-                tracing::warn!(
-                    component = name,
-                    reason,
-                    "the compiled code cannot be kept; the next start compiles again"
-                );
-                Ok(component)
-            }
+        // From the cache it is mapped and shared with other processes, not held in the heap.
+        let mapped = kept.map(|()| cache.get(self.engine, digest));
+        if let Err(reason) = &mapped {
+            tracing::warn!(
+                component = name,
+                reason,
+                "the compiled code cannot be kept; the next start compiles again"
+            );
+        }
+        match (mapped, apart) {
+            (Ok(Lookup::Hit(mapped)), _) => Ok(mapped),
+            // Code of another engine runs on that one only.
+            (_, Some(_)) => compile(self.engine),
+            (_, None) => Ok(component),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::HostError;
+use crate::cache::compatibility;
 
 /// Length of an epoch: the unit in which processor time is measured, and the longest time that a
 /// plugin keeps a worker thread to itself.
@@ -31,6 +32,17 @@ pub(crate) fn start(pooling: bool) -> Result<Engine, HostError> {
     };
     start_clock(&engine)?;
     Ok(engine)
+}
+
+/// An engine that compiles code for another one. An engine's compiler keeps its working memory for the
+/// next time, which is tens of megabytes that a gateway mostly never needs again; this one's goes with it.
+/// `None` when no such engine can be had.
+pub(crate) fn for_compiling(code_of: &Engine) -> Option<Engine> {
+    let wanted = compatibility(code_of);
+    let fits = |engine: &Engine| compatibility(engine) == wanted;
+    let pooled = Engine::new(config().allocation_strategy(pool())).ok();
+    let plain = || Engine::new(&config()).ok().filter(fits);
+    pooled.filter(fits).or_else(plain)
 }
 
 fn config() -> Config {
