@@ -115,8 +115,8 @@ pub async fn attempt(
         return mock::answer(x, request, &mocked, stream)
             .map_err(|class| Failed::of(target, class, "this is a mock error"));
     }
-    if let Some(why) = &target.unavailable {
-        return Err(Failed::of(target, ErrorClass::BadRequest, why));
+    if let Some((class, why)) = &target.unavailable {
+        return Err(Failed::of(target, *class, why));
     }
     if let Some(dialect) = &target.dialect {
         return dialect::attempt(gateway, x, request, target, dialect, model, patience).await;

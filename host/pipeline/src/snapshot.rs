@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, Uri};
 use tokio::sync::Semaphore;
 use witgate_identity::MasterKey;
+use witgate_routing::ErrorClass;
 use witgate_wire::errors::CompatErrors;
 
 use crate::dialect::Dialect;
@@ -110,8 +111,9 @@ impl Modes {
 pub struct Target {
     /// The way there.
     pub upstream: Arc<dyn Upstream>,
-    /// Why this deployment cannot be called, should it be so (no plugin speaks its dialect).
-    pub unavailable: Option<String>,
+    /// Why this deployment cannot be called, should it be so (no plugin speaks its dialect, or it was
+    /// turned off), and as what that counts.
+    pub unavailable: Option<(ErrorClass, String)>,
     /// The plugin that speaks the provider's dialect. `None`: the upstream speaks OpenAI's, and gets the
     /// caller's own bytes.
     pub dialect: Option<Dialect>,

@@ -26,15 +26,18 @@ use wasmtime::component::{HasSelf, Linker};
 use witgate_outbound::TlsOptions;
 
 pub use body::{BodyView, Text, View};
-pub(crate) use kv::Limits as KvLimits;
 pub use kv::RequestMemory;
+pub(crate) use kv::{Limits as KvLimits, Values};
+pub(crate) use log::{Level, Ring};
+pub use log::{LogLine, LogSource};
 pub use outgoing::NoResponse;
 pub use request::{RequestFacts, RequestScope};
 pub use secrets::SecretHandle;
 pub(crate) use state::State;
 
+use crate::kept::Kept;
 use crate::manifest::setting_reference;
-use crate::metrics::{Custom, Named, PluginMetrics};
+use crate::metrics::{Book, Custom, Named, PluginMetrics};
 use crate::registry::Description;
 use crate::spec::EnvLookup;
 use crate::world::Scripted;
@@ -59,7 +62,7 @@ pub(crate) struct Context {
     kv: kv::Store,
     pub(crate) on_rest: RestHook,
     custom: Custom,
-    named: Named,
+    pub(crate) named: Arc<Book>,
     /// How the names of its metrics may begin.
     metric_prefixes: Vec<String>,
     roles: Roles,
@@ -73,6 +76,10 @@ pub(crate) struct Surroundings {
     pub(crate) metrics: Arc<PluginMetrics>,
     pub(crate) custom: Custom,
     pub(crate) named: Named,
+    /// The metrics under exact names of those whose place it takes.
+    pub(crate) before: Vec<Arc<Book>>,
+    /// What its name keeps from one component to the next.
+    pub(crate) kept: Kept,
     /// HTTP exchanges at once, and bytes of a response.
     pub(crate) http: (usize, usize),
     /// Bounds of what it keeps.
@@ -115,16 +122,17 @@ impl Context {
                 name.clone(),
                 settings.secret_values().cloned().collect(),
                 spec.world.clone(),
+                around.kept.log,
             ),
             world: spec.world.clone(),
-            kv: kv::Store::new(around.kv),
+            kv: kv::Store::new(around.kept.values, around.kv),
             on_rest: around.on_rest,
             metrics: around.metrics,
             custom: around.custom,
             // What a scripted plugin counts is on no page, and several may count the same.
             named: match spec.world {
-                Some(_) => Named::default(),
-                None => around.named,
+                Some(_) => Named::default().book(&name, &[]),
+                None => around.named.book(&name, &around.before),
             },
             metric_prefixes: manifest.metrics.clone(),
             roles: Roles::default(),

@@ -141,6 +141,16 @@ pub enum TrapKind {
 }
 
 impl TrapKind {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Panic,
+        Self::CpuLimit,
+        Self::MemoryLimit,
+        Self::StackOverflow,
+        Self::MemoryAccess,
+        Self::Unreachable,
+        Self::Other,
+    ];
+
     /// The label in metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

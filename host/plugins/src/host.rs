@@ -1,12 +1,14 @@
 //! The plugin host: what exists once per process, and how a configuration's plugins come to life.
 
+mod plan;
+mod swap;
+
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmtime::Engine;
@@ -23,12 +25,13 @@ use crate::kinds::guardrail::Guardrail;
 use crate::kinds::log_sink::LogSink;
 use crate::kinds::provider::Provider;
 use crate::limits::Bounds;
-use crate::pool::{Bindings, Parts, Pool, Trim};
+use crate::pool::{AnyPool, Bindings, Parts, Pool};
 use crate::registry::{Description, Entry, Loaded};
 use crate::{
-    HostError, Kind, LoadError, Metrics, PluginError, PluginSpec, Registry, Source, Sources,
-    engine, setting_files,
+    HostError, Kind, LoadError, Metrics, PluginError, PluginSpec, Registry, Source, Sources, engine,
 };
+
+use plan::{Plan, PoolPlan, leaving};
 
 /// How often idle instances are looked for.
 const TRIM_INTERVAL: Duration = Duration::from_secs(10);
@@ -83,7 +86,7 @@ pub struct Host {
     tasks: TaskTracker,
     stop: CancellationToken,
     /// `None` until the task that thins them out was started.
-    pools: Mutex<Option<Vec<Weak<dyn Trim>>>>,
+    pools: Mutex<Option<Vec<Weak<dyn AnyPool>>>>,
 }
 
 impl HostOptions {
@@ -144,15 +147,22 @@ impl Host {
         let mut registry = Registry::empty();
         let mut errors = Vec::new();
         let components = self.components(&specs, sources).await;
+        let leaving = leaving(&specs, previous);
         for spec in specs {
             let found = components.get(&spec.component).cloned();
             let loaded = match found.unwrap_or_else(|| Err("it was not looked up".to_owned())) {
                 Ok(component) => {
+                    let old = previous.and_then(|old| old.entry(spec.kind, &spec.name));
                     let folder = sources.config_dir.as_deref();
-                    match setting_files::filled(&spec, &component.manifest, folder) {
-                        Ok(spec) => self.plugin(&spec, component, previous).await,
-                        Err(error) => Err(error),
-                    }
+                    let mut plan = Plan {
+                        spec: spec.clone(),
+                        component,
+                        old,
+                        leaving: &leaving,
+                        held_back: None,
+                    };
+                    plan.hold_back();
+                    self.plugin(plan, folder).await
                 }
                 Err(reason) => Err(LoadError::new(&spec.name, reason)),
             };
@@ -261,62 +271,80 @@ impl Host {
             .unwrap_or_default()
     }
 
+    /// Makes a plugin, or takes over the old one when nothing about it changed.
     async fn plugin(
         self: &Arc<Self>,
-        spec: &PluginSpec,
-        component: Arc<component::Loaded>,
-        previous: Option<&Registry>,
+        plan: Plan<'_>,
+        folder: Option<&Path>,
     ) -> Result<Entry, LoadError> {
-        let fail = |reason: String| LoadError::new(&spec.name, reason);
-        if let Some(pinned) = &spec.digest {
-            component.check_digest(pinned).map_err(fail)?;
+        let (spec, fingerprint) = plan.checked(folder)?;
+        if let Some(same) = plan.old.filter(|old| old.fingerprint == fingerprint) {
+            return Ok(Entry {
+                held_back: plan.held_back,
+                spec: plan.spec,
+                ..same.clone()
+            });
         }
-        component.check_kind(spec.kind).map_err(fail)?;
-        let spec = &match component.source {
-            Source::File(_) => spec.with_its_own_keys(),
-            Source::BuiltIn(_) | Source::Embedded(_) => spec.clone(),
+        self.fresh(plan, &spec, fingerprint).await
+    }
+
+    /// Makes a plugin with instances of its own.
+    async fn fresh(
+        self: &Arc<Self>,
+        plan: Plan<'_>,
+        spec: &PluginSpec,
+        fingerprint: [u8; 32],
+    ) -> Result<Entry, LoadError> {
+        let (kind, kept) = (spec.kind, plan.kept(spec));
+        let pool = PoolPlan {
+            spec,
+            before: plan.before(),
+            kept: kept.clone(),
+            instances: plan.instances(),
+            loaded: plan.component.clone(),
         };
-        let fingerprint = fingerprint(spec, &component);
-        if let Some(same) = previous.and_then(|registry| registry.entry(spec.kind, &spec.name))
-            && same.fingerprint == fingerprint
-        {
-            return Ok(same.clone());
-        }
-        let plugin = match spec.kind {
+        let plugin = match kind {
             Kind::Guardrail => Loaded::Guardrail(Arc::new(Guardrail {
-                pool: self.pool(spec, component).await?,
+                pool: self.pool(pool).await?,
             })),
             Kind::LogSink => Loaded::LogSink(Arc::new(LogSink {
-                pool: self.pool(spec, component).await?,
+                pool: self.pool(pool).await?,
             })),
             Kind::Alerter => Loaded::Alerter(Arc::new(Alerter {
-                pool: self.pool(spec, component).await?,
+                pool: self.pool(pool).await?,
             })),
             Kind::Authenticator => Loaded::Authenticator(Arc::new(Authenticator {
-                pool: self.pool(spec, component).await?,
+                pool: self.pool(pool).await?,
             })),
             Kind::Provider => Loaded::Provider(Arc::new(Provider {
-                pool: self.pool(spec, component).await?,
+                pool: self.pool(pool).await?,
             })),
         };
         Ok(Entry {
             fingerprint,
             plugin,
+            kept,
+            previous: plan.previous(),
+            held_back: plan.held_back,
+            enabled: plan.old.is_none_or(|old| old.enabled),
+            spec: plan.spec,
         })
     }
 
     /// Settings, grants and a first instance: what fails here would fail at every call.
     async fn pool<B: Bindings>(
         self: &Arc<Self>,
-        spec: &PluginSpec,
-        loaded: Arc<component::Loaded>,
+        plan: PoolPlan<'_>,
     ) -> Result<Arc<Pool<B>>, LoadError> {
+        let PoolPlan { spec, loaded, .. } = plan;
         let bounds = Bounds::of(spec, &loaded.manifest);
         let around = Surroundings {
             tls: self.options.tls.clone(),
             metrics: Arc::new(self.metrics.plugin(&spec.name, B::FUNCTIONS)),
             custom: self.metrics.custom.clone(),
             named: self.metrics.named.clone(),
+            before: plan.before,
+            kept: plan.kept,
             http: (bounds.http_concurrency, bounds.http_response),
             kv: bounds.kv,
             on_rest: self.options.on_rest.clone(),
@@ -333,7 +361,7 @@ impl Host {
         };
         let pool = Pool::new(parts).map_err(|reason| LoadError::new(&spec.name, reason))?;
         let pool = Arc::new(pool);
-        match pool.warm_up().await {
+        match pool.warm_up(plan.instances).await {
             Ok(()) => {}
             // What is not there yet may be there when it is needed.
             Err(fault @ (Fault::Plugin(PluginError::Unavailable(_)) | Fault::Overloaded)) => {
@@ -341,7 +369,7 @@ impl Host {
             }
             Err(fault) => return Err(LoadError::new(&spec.name, fault)),
         }
-        let trimmed: Arc<dyn Trim> = pool.clone();
+        let trimmed: Arc<dyn AnyPool> = pool.clone();
         if let Some(pools) = self.pools.lock().as_mut() {
             pools.retain(|pool| pool.strong_count() > 0);
             pools.push(Arc::downgrade(&trimmed));
@@ -398,38 +426,4 @@ fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
         Ok(threads) => threads.install(work),
         Err(_) => work(),
     }
-}
-
-/// Changes with the component and with everything that shapes the plugin. Hashed, because settings and
-/// environment hold secrets.
-fn fingerprint(spec: &PluginSpec, component: &component::Loaded) -> [u8; 32] {
-    let manifest = &component.manifest;
-    let settings = manifest
-        .settings
-        .iter()
-        .flat_map(|setting| setting.env.iter().chain(&setting.env_also));
-    let env: Vec<_> = settings
-        .chain(&manifest.env)
-        .map(|name| (name, (spec.env)(name)))
-        .collect();
-    let keys = manifest.settings.iter().filter_map(|s| s.config.as_ref());
-    let shared: Vec<_> = keys
-        .chain(&manifest.params)
-        .map(|key| (key, (spec.shared)(key)))
-        .collect();
-    let everything = format!(
-        "{:?}",
-        (
-            &component.digest,
-            &spec.settings,
-            env,
-            shared,
-            &spec.grants,
-            &spec.limits,
-            &spec.recycle,
-            spec.isolation,
-            spec.fail_policy(),
-        )
-    );
-    Sha256::digest(everything).into()
 }

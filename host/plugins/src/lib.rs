@@ -32,12 +32,16 @@ mod pool;
 mod kinds;
 
 mod host;
+mod kept;
 mod registry;
+mod status;
 
 mod error;
 mod metrics;
 
-pub use capabilities::{BodyView, NoResponse, RequestFacts, RequestMemory, RequestScope, Text};
+pub use capabilities::{
+    BodyView, LogLine, LogSource, NoResponse, RequestFacts, RequestMemory, RequestScope, Text,
+};
 pub use error::{CallError, Fault, HostError, LoadError, PluginError, TrapKind};
 pub use host::{Host, HostOptions, Progress, ProgressHook, RestHook};
 pub use kinds::alerter::{Alert, AlertLevel, Alerter};
@@ -54,10 +58,11 @@ pub use kinds::provider::{
 pub use manifest::{
     Manifest, ManifestBatch, ManifestError, ManifestLimits, ProviderFacts, Setting, SettingKind,
 };
-pub use metrics::Metrics;
-pub use registry::{Description, Handle, Registry};
+pub use metrics::{Counters, Metrics};
+pub use registry::{Description, LogFollower, NotMeant, PluginId, PluginLog, Registry};
 pub use source::{Source, Sources};
 pub use spec::{
     ConfigLookup, EnvLookup, FailPolicy, Grants, Isolation, Kind, Limits, PluginSpec, Recycle,
 };
+pub use status::{InForce, Load, Status, Version};
 pub use world::{NoAnswer, World};

@@ -1,11 +1,13 @@
 //! What `/metrics` says about plugins. Handles are made once per plugin: a call hashes no label.
 
+mod counters;
 mod custom;
 mod named;
 #[cfg(test)]
 mod tests;
 
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -15,16 +17,23 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+pub use counters::Counters;
 pub(crate) use custom::{Custom, CustomKind};
-pub(crate) use named::{Definition, Named, NamedKind};
+pub(crate) use named::{Book, Definition, Named, NamedKind};
 
 use crate::error::{Outcome, TrapKind};
+
+/// A sum of seconds.
+pub(crate) type Seconds = Counter<f64, AtomicU64>;
 
 /// The metric families of all plugins. Clones share them.
 #[derive(Clone)]
 pub struct Metrics {
     calls: Family<CallLabels, Counter>,
     seconds: Family<FunctionLabels, Histogram, Buckets>,
+    /// What the histogram sums up, in a form that can be read.
+    wall: Family<PluginLabels, Seconds>,
+    cpu: Family<PluginLabels, Seconds>,
     traps: Family<KindLabels, Counter>,
     denials: Family<KindLabels, Counter>,
     instances: Family<StateLabels, Gauge>,
@@ -48,6 +57,8 @@ impl Metrics {
         let metrics = Self {
             calls: Family::default(),
             seconds: Family::new_with_constructor(calls),
+            wall: Family::default(),
+            cpu: Family::default(),
             traps: Family::default(),
             denials: Family::default(),
             instances: Family::default(),
@@ -77,6 +88,11 @@ impl Metrics {
             "call_seconds",
             "Seconds a call took, the wait for an instance included",
             m.seconds.clone(),
+        );
+        registry.register(
+            "cpu_seconds",
+            "Processor seconds spent in a plugin's calls",
+            m.cpu.clone(),
         );
         registry.register(
             "traps",
@@ -153,6 +169,8 @@ impl Metrics {
                     seconds: OnceLock::new(),
                 })
                 .collect(),
+            wall: self.wall.get_or_create_owned(&own),
+            cpu: self.cpu.get_or_create_owned(&own),
             busy: instances("busy"),
             idle: instances("idle"),
             instantiations: self.instantiations.get_or_create_owned(&own),
@@ -186,6 +204,9 @@ pub(crate) struct PluginMetrics {
     families: Metrics,
     plugin: String,
     functions: Box<[FunctionMetrics]>,
+    wall: Seconds,
+    /// Processor time of its calls.
+    pub(crate) cpu: Seconds,
     pub(crate) busy: Gauge,
     pub(crate) idle: Gauge,
     pub(crate) instantiations: Counter,
@@ -227,6 +248,7 @@ impl PluginMetrics {
             })
         });
         seconds.observe(took.as_secs_f64());
+        self.wall.inc_by(took.as_secs_f64());
     }
 
     pub(crate) fn trapped(&self, kind: TrapKind) {

@@ -4,6 +4,7 @@
 //! returned, the instance goes back unless it is due to be replaced. After a trap, a timeout or a
 //! cancelled call it is thrown away: dropping the lease does that, so no path can forget it.
 
+mod cpu;
 mod instance;
 mod lease;
 mod pinned;
@@ -27,6 +28,8 @@ use crate::capabilities::Context;
 use crate::component::Loaded;
 use crate::error::Fault;
 use crate::limits::Bounds;
+use crate::registry::Description;
+use crate::status::{InForce, Load};
 use crate::{FailPolicy, Isolation};
 
 /// Instances that `isolation: call` keeps ready.
@@ -62,10 +65,22 @@ pub(crate) struct Parts {
     pub(crate) tasks: TaskTracker,
 }
 
-/// A pool, whatever its kind, to the task that thins out what is idle.
-pub(crate) trait Trim: Send + Sync {
+/// A pool, whatever its kind, to those who look after it.
+pub(crate) trait AnyPool: Send + Sync {
     /// Drops instances without a call for too long.
     fn trim(&self, now: Instant);
+    /// What its plugin may touch.
+    fn context(&self) -> &Arc<Context>;
+    /// The component it makes instances of.
+    fn component(&self) -> &Arc<Loaded>;
+    /// What the plugin is, may touch, and how it does.
+    fn describe(&self) -> Description;
+    /// How busy it is.
+    fn load(&self) -> Load;
+    /// The bounds of its calls.
+    fn in_force(&self) -> InForce;
+    /// The breaker's state.
+    fn breaker(&self) -> BreakerState;
 }
 
 impl<B: Bindings> Pool<B> {
@@ -105,10 +120,19 @@ impl<B: Bindings> Pool<B> {
         })
     }
 
-    /// Makes the first instance, which checks the settings.
-    pub(crate) async fn warm_up(self: &Arc<Self>) -> Result<(), Fault> {
+    /// Makes the first instance, which checks the settings, and as many more as are wanted at once: the
+    /// calls that come when this pool takes another's place find theirs ready.
+    pub(crate) async fn warm_up(self: &Arc<Self>, wanted: usize) -> Result<(), Fault> {
         let first = self.instantiate().await?;
         self.keep(first);
+        for _ in 1..wanted.min(self.prepared_max()) {
+            match self.instantiate().await {
+                Ok(warm) => self.keep(warm),
+                // There is no room for more just now. The call that needs one will see.
+                Err(Fault::Overloaded) => break,
+                Err(fault) => return Err(fault),
+            }
+        }
         self.prepare();
         Ok(())
     }
@@ -128,14 +152,6 @@ impl<B: Bindings> Pool<B> {
     /// Where work that outlives a call runs.
     pub(crate) fn tasks(&self) -> &TaskTracker {
         &self.tasks
-    }
-
-    /// The breaker's state in words.
-    pub(crate) fn state(&self) -> String {
-        match self.breaker.state(Instant::now()) {
-            BreakerState::Closed => "ready".to_owned(),
-            state => format!("failing, breaker {}", state.as_str()),
-        }
     }
 
     async fn permit(&self, of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Fault> {
@@ -243,7 +259,58 @@ impl<B: Bindings> Pool<B> {
     }
 }
 
-impl<B: Bindings> Trim for Pool<B> {
+impl<B: Bindings> AnyPool for Pool<B> {
+    fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    fn component(&self) -> &Arc<Loaded> {
+        &self.loaded
+    }
+
+    fn describe(&self) -> Description {
+        let manifest = &self.loaded.manifest;
+        let mut row = Description {
+            name: self.context.name.to_string(),
+            component: manifest.name.clone(),
+            kind: manifest.kind.to_string(),
+            version: manifest.version.clone(),
+            source: self.loaded.source.to_string(),
+            digest: self.loaded.digest.clone(),
+            isolation: match self.isolation {
+                Isolation::Warm => "warm",
+                Isolation::Call => "call",
+            }
+            .to_owned(),
+            fail: self.fail.as_str().to_owned(),
+            state: match self.breaker() {
+                BreakerState::Closed => "ready".to_owned(),
+                state => format!("failing, breaker {}", state.as_str()),
+            },
+            ..Description::default()
+        };
+        self.context.describe(manifest, &mut row);
+        row
+    }
+
+    fn load(&self) -> Load {
+        let taken = |semaphore: &Semaphore, of: usize| of - semaphore.available_permits().min(of);
+        Load {
+            calls: taken(&self.calls, self.bounds.instances),
+            streams: taken(&self.streams, self.bounds.streams),
+            waiting: self.queued.load(Ordering::Acquire),
+            idle_instances: self.idle.lock().len(),
+        }
+    }
+
+    fn in_force(&self) -> InForce {
+        InForce::of(&self.bounds)
+    }
+
+    fn breaker(&self) -> BreakerState {
+        self.breaker.state(Instant::now())
+    }
+
     fn trim(&self, now: Instant) {
         let old = |warm: &mut Warm<B>| {
             now.saturating_duration_since(warm.used) >= self.bounds.recycle_idle

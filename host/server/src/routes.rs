@@ -1,13 +1,15 @@
 //! What each path means: one table for the matcher, `GET /routes` and the answers 404 and 405.
 //!
 //! [`App`] is the [`Service`](crate::Service) of the gateway. A call to a model goes to the pipeline;
-//! the few other routes are answered in [`mod@info`] and [`mod@health`].
+//! the few other routes are answered in [`mod@info`], [`mod@health`] and [`mod@plugins`].
 
 mod app;
 mod calls;
 mod health;
 mod info;
+mod plugins;
 mod table;
 
 pub use app::{Admin, App, AppOptions, ReloadProblems};
+pub use plugins::{Change, Lines, PluginAdmin, PluginRoute, Refused, Which};
 pub use table::{Kind, Matched, ROUTES, Route, find};

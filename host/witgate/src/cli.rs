@@ -235,6 +235,44 @@ pub enum Plugin {
         #[arg(long)]
         json: bool,
     },
+    /// How the plugins of a running gateway do: state, breaker, load, counters.
+    Status {
+        /// One plugin, in full; all of them without.
+        name: Option<String>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// Which gateway.
+        #[command(flatten)]
+        gateway: RunningGateway,
+    },
+    /// Read a plugin's component anew in a running gateway; the old one serves on when the new one cannot.
+    Reload(OnePlugin),
+    /// Go back to the component that served before, in a running gateway.
+    Rollback(OnePlugin),
+    /// Use a plugin again that was disabled.
+    Enable(OnePlugin),
+    /// Do not use a plugin any more, until it is enabled or the gateway starts anew.
+    Disable {
+        /// Which.
+        #[command(flatten)]
+        plugin: OnePlugin,
+        /// Also when calls then pass without its judgement, or fail.
+        #[arg(long)]
+        force: bool,
+    },
+    /// The last lines of a plugin's log in a running gateway.
+    Logs {
+        /// Which.
+        #[command(flatten)]
+        plugin: OnePlugin,
+        /// Lines at most.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        /// Go on with lines as they are written.
+        #[arg(long, short)]
+        follow: bool,
+    },
     /// Show what a component is and what it asks for.
     Inspect {
         /// The component.
@@ -243,6 +281,30 @@ pub enum Plugin {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// A gateway that runs somewhere, and the right to change it.
+#[derive(Debug, Args)]
+pub struct RunningGateway {
+    /// Where it listens.
+    #[arg(long, env = "WITGATE_URL", default_value = "http://127.0.0.1:4000")]
+    pub url: String,
+    /// Its master key.
+    #[arg(long, env = "LITELLM_MASTER_KEY", hide_env_values = true)]
+    pub key: Option<String>,
+    /// The plugin's kind, where one name means several.
+    #[arg(long)]
+    pub kind: Option<String>,
+}
+
+/// A plugin of a running gateway.
+#[derive(Debug, Args)]
+pub struct OnePlugin {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Which gateway.
+    #[command(flatten)]
+    pub gateway: RunningGateway,
 }
 
 /// `witgate config`

@@ -18,6 +18,7 @@ use witgate_server::{Bound, Server, ServerMetrics, ServerOptions, TlsFiles, Work
 use witgate_store::{SpendOptions, SpendWriter, Store, StoreMetrics, StoreOptions, WriterParts};
 
 use crate::cli::Serve;
+use crate::plugin_admin::PluginAdministration;
 use crate::reload::{Administration, Control, Reloader};
 use crate::wiring::{self, Fanout, Kept, Paths, Upstreams, W3c};
 
@@ -109,9 +110,12 @@ pub async fn serve(options: Serve, source: Source, env: Env, loaded: Loaded) -> 
         (&tasks, &stop),
     )
     .await?;
+    // Cancelled when no new connections are taken any more.
+    let stopping = CancellationToken::new();
     let app = App {
         gateway: parts.gateway.clone(),
         admin: Arc::new(Administration::new(control.clone())),
+        plugins: Arc::new(PluginAdministration::new(control.clone(), stopping.clone())),
         registry: Arc::new(registry),
         options: app_options(&control),
     };
@@ -119,16 +123,16 @@ pub async fn serve(options: Serve, source: Source, env: Env, loaded: Loaded) -> 
     let bound = Server::bind(server_options)?;
     let address = bound.local_addr();
     let watcher = control.clone().watch(&tasks, &stop)?;
-    let stopping = stop.clone();
+    let ended = stop.clone();
     tasks.spawn(async move {
         // The threads that loaded plugins have ended by then, and what they held is free.
         tokio::select! {
             () = tokio::time::sleep(STARTED) => give_back_memory(),
-            () = stopping.cancelled() => {}
+            () = ended.cancelled() => {}
         }
     });
     announce(address, options.ssl_certfile_path.is_some());
-    let served = until_signal(bound, app, &tasks, control).await;
+    let served = until_signal(bound, app, &tasks, control, stopping).await;
     drop(watcher);
     end(parts).await;
     // Until here: calls may have left work behind that runs where they were served.
@@ -328,10 +332,9 @@ async fn start(
             source,
             env,
             kept,
-            plugins: wired.plugins,
             strict: options.strict_config,
         },
-        loaded,
+        (loaded, wired.plugins),
         gateway.clone(),
         fanout,
         registry,
@@ -354,9 +357,9 @@ async fn until_signal(
     app: App,
     tasks: &TaskTracker,
     control: Arc<Control>,
+    shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let shutdown = CancellationToken::new();
     let mut term = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;

@@ -23,10 +23,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use witgate_config::{Env, Loaded, Problem, Source};
 use witgate_pipeline::Gateway;
-use witgate_server::routes::{Admin, ReloadProblems};
+use witgate_plugins::{Kind, LoadError, NotMeant, PluginId, Registry as Plugins};
+use witgate_server::routes::{Admin, Change, Refused, ReloadProblems, Which};
 
 use crate::commands::strict;
-use crate::wiring::{self, Fanout, Kept};
+use crate::wiring::{self, Fanout, Kept, Wired};
 
 /// Editors and ConfigMaps change a file in several steps; the reload waits until they are through.
 const SETTLE: Duration = Duration::from_millis(250);
@@ -39,8 +40,6 @@ pub struct Reloader {
     pub env: Env,
     /// What outlives a configuration.
     pub kept: Kept,
-    /// Plugins of the configuration that serves.
-    pub plugins: witgate_plugins::Registry,
     /// `--strict-config`
     pub strict: bool,
 }
@@ -54,6 +53,7 @@ struct ReloadLabels {
 pub struct Control {
     reloader: Mutex<Reloader>,
     loaded: ArcSwap<Loaded>,
+    plugins: ArcSwap<Plugins>,
     gateway: Arc<Gateway>,
     fanout: Arc<Fanout>,
     reloads: Family<ReloadLabels, Counter>,
@@ -63,7 +63,7 @@ impl Control {
     /// Controls a gateway that serves `loaded`.
     pub fn new(
         reloader: Reloader,
-        loaded: Loaded,
+        (loaded, plugins): (Loaded, Plugins),
         gateway: Arc<Gateway>,
         fanout: Arc<Fanout>,
         registry: &mut Registry,
@@ -77,6 +77,7 @@ impl Control {
         Self {
             reloader: Mutex::new(reloader),
             loaded: ArcSwap::from_pointee(loaded),
+            plugins: ArcSwap::from_pointee(plugins),
             gateway,
             fanout,
             reloads,
@@ -178,24 +179,120 @@ impl Control {
                 return Err(lines(loaded.problems));
             }
         }
-        let mut wired = wiring::wire(&loaded, &mut reloader.kept, Some(&reloader.plugins)).await?;
-        // Slots taken by calls under way must count for the calls to come.
-        wired
-            .snapshot
-            .settings
-            .slots
-            .clone_from(&self.gateway.snapshot.load().settings.slots);
+        let wired =
+            wiring::wire(&loaded, &mut reloader.kept, Some(&self.plugins.load_full())).await?;
         for problem in &loaded.problems {
             tracing::warn!("{problem}");
         }
-        self.gateway.snapshot.store(Arc::new(wired.snapshot));
+        for plugin in wired.plugins.statuses().iter().filter(|one| !one.enabled) {
+            let plugin = plugin.description.name.as_str();
+            tracing::warn!(
+                plugin,
+                "the plugin stays disabled, as an administrator had it"
+            );
+        }
+        self.install(wired);
+        self.loaded.store(Arc::new(loaded));
+        Ok(())
+    }
+
+    /// Changes one plugin of the configuration that serves; the rest of it stays as it is. Nothing changes
+    /// when the new plugin cannot serve.
+    pub async fn change_plugin(&self, which: Which, change: Change) -> Result<PluginId, Refused> {
+        let mut reloader = self.reloader.lock().await;
+        let reloader = &mut *reloader;
+        let plugin = meant(&self.plugins.load(), &which)?;
+        let (host, sources) = (reloader.kept.host.clone(), reloader.kept.paths.sources());
+        let serving = self.plugins.load_full();
+        let failed = |error: LoadError| Refused::Failed(vec![error.to_string()]);
+        let next = match change {
+            Change::Reload => host
+                .reload(&serving, &plugin, &sources)
+                .await
+                .map_err(failed)?,
+            Change::RollBack => {
+                let back = host.roll_back(&serving, &plugin, &sources).await;
+                back.map_err(failed)?
+            }
+            Change::Enable => serving.switched(&plugin, true),
+            Change::Disable { force } => {
+                self.may_disable(&serving, &plugin, force)?;
+                serving.switched(&plugin, false)
+            }
+        };
+        let loaded = self.loaded.load_full();
+        let wired = wiring::assemble(&loaded, &mut reloader.kept, next, Vec::new());
+        self.install(wired.map_err(Refused::Failed)?);
+        tracing::info!(
+            plugin = plugin.name,
+            ?change,
+            "the plugin was changed by an administrator"
+        );
+        Ok(plugin)
+    }
+
+    /// What turning a plugin off must not do unnoticed: let calls pass that it would have stopped, or stop
+    /// all that need it.
+    fn may_disable(
+        &self,
+        serving: &Plugins,
+        plugin: &PluginId,
+        force: bool,
+    ) -> Result<(), Refused> {
+        let means = match plugin.kind {
+            Kind::Authenticator if self.loaded().config.general.master_key.is_none() => {
+                let text = "without a master key nobody could call the gateway then, nor enable the authenticator again; set general_settings.master_key first";
+                return Err(Refused::Failed(vec![text.to_owned()]));
+            }
+            Kind::Authenticator => "only the master key lets anybody in then",
+            Kind::Provider => "calls to its models fail then, with 503",
+            Kind::Guardrail => "it fails closed, and calls pass without its judgement then",
+            Kind::LogSink | Kind::Alerter => return Ok(()),
+        };
+        let status = serving.status(plugin);
+        let is_open = status.is_some_and(|status| status.description.fail != "closed");
+        match force || is_open {
+            true => Ok(()),
+            false => Err(Refused::Unconfirmed(format!(
+                "disabling {:?} has to be confirmed with force=true: {means}",
+                plugin.name
+            ))),
+        }
+    }
+
+    /// Puts what was built in force. Calls under way finish on what they began with.
+    fn install(&self, wired: Wired) {
+        let mut snapshot = wired.snapshot;
+        // Slots taken by calls under way must count for the calls to come.
+        let slots = &self.gateway.snapshot.load().settings.slots;
+        snapshot.settings.slots.clone_from(slots);
+        self.gateway.snapshot.store(Arc::new(snapshot));
         self.fanout.hub.replace(wired.hub);
         self.fanout.watch.configure(wired.alerts);
         self.fanout.ledger.store(Arc::new(wired.ledger));
-        self.loaded.store(Arc::new(loaded));
-        reloader.plugins = wired.plugins;
-        Ok(())
+        self.plugins.store(Arc::new(wired.plugins));
     }
+
+    /// The plugins of the configuration that serves.
+    pub fn plugins(&self) -> Arc<Plugins> {
+        self.plugins.load_full()
+    }
+}
+
+/// The plugin that a request names.
+pub fn meant(plugins: &Plugins, which: &Which) -> Result<PluginId, Refused> {
+    let kind = which.kind.as_deref().map(|name| {
+        let found = Kind::ALL.into_iter().find(|kind| kind.as_str() == name);
+        found.ok_or_else(|| {
+            let all = Kind::ALL.map(Kind::as_str).join(", ");
+            Refused::Unclear(format!("{name:?} is no kind of plugin; those are {all}"))
+        })
+    });
+    let found = plugins.find(&which.name, kind.transpose()?);
+    found.map_err(|error| match error {
+        NotMeant::Unknown { .. } => Refused::Unknown(error.to_string()),
+        NotMeant::Several { .. } => Refused::Unclear(error.to_string()),
+    })
 }
 
 /// The process as its routes see it.

@@ -61,7 +61,17 @@ pub async fn wire(
     let sources = kept.paths.sources();
     let specs = plugin_specs(loaded, &sources).map_err(|error| vec![error.to_string()])?;
     let (plugins, errors) = kept.host.load(specs, &sources, previous).await;
-    let mut problems: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let problems = errors.iter().map(ToString::to_string).collect();
+    assemble(loaded, kept, plugins, problems)
+}
+
+/// Builds everything around plugins that are loaded already.
+pub fn assemble(
+    loaded: &Loaded,
+    kept: &mut Kept,
+    plugins: Registry,
+    mut problems: Vec<String>,
+) -> Result<Wired, Vec<String>> {
     let models = models::models(loaded, &mut kept.upstreams, &plugins, &mut problems);
     let guardrails = specs::guardrails(loaded, &plugins, &mut problems);
     let access = specs::access(loaded, &plugins, &mut problems);

@@ -21,6 +21,7 @@ mod listing;
 mod main_path;
 mod observability;
 mod paths;
+mod plugin_operations;
 mod reload;
 mod routing;
 mod shutdown;

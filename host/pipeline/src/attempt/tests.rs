@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use serde_json::json;
+use witgate_routing::ErrorClass;
 
 use crate::ports::UpstreamErrorKind;
 use crate::testing::{
@@ -91,7 +92,9 @@ async fn a_wildcard_deployment_is_asked_for_the_name_the_client_used() {
 #[tokio::test(start_paused = true)]
 async fn a_deployment_that_cannot_be_called_says_why() {
     let world = Setup::new()
-        .with(|_, target| target.unavailable = Some("not built".to_owned()))
+        .with(|_, target| {
+            target.unavailable = Some((ErrorClass::BadRequest, "not built".to_owned()))
+        })
         .build();
     let answer = world.send(chat(json!({}))).await;
     assert_eq!(answer.status, 400);

@@ -18,9 +18,14 @@ const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// What one configured plugin keeps for itself.
 pub(crate) struct Store {
-    values: Mutex<HashMap<String, Value>>,
+    values: Values,
     limits: Limits,
 }
+
+/// The values alone. They outlive the component that wrote them, where its successor has the same name
+/// and settings.
+#[derive(Clone, Default)]
+pub(crate) struct Values(Arc<Mutex<HashMap<String, Value>>>);
 
 /// The bounds of one plugin's values.
 #[derive(Debug, Clone, Copy)]
@@ -43,22 +48,26 @@ struct Value {
     until: Instant,
 }
 
+#[cfg(test)]
+impl Values {
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl Store {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self {
-            values: Mutex::default(),
-            limits,
-        }
+    pub(crate) fn new(values: Values, limits: Limits) -> Self {
+        Self { values, limits }
     }
 
     fn get(&self, key: &str, now: Instant) -> Option<Vec<u8>> {
-        let values = self.values.lock();
+        let values = self.values.0.lock();
         let value = values.get(key).filter(|value| now < value.until)?;
         Some(value.bytes.clone())
     }
 
     fn set(&self, key: String, bytes: Vec<u8>, keep: Duration, now: Instant) -> Result<(), String> {
-        let mut values = self.values.lock();
+        let mut values = self.values.0.lock();
         if !values.contains_key(&key) && values.len() >= self.limits.keys {
             values.retain(|_, value| now < value.until);
             if values.len() >= self.limits.keys {
@@ -74,7 +83,7 @@ impl Store {
     }
 
     fn delete(&self, key: &str, now: Instant) -> bool {
-        let gone = self.values.lock().remove(key);
+        let gone = self.values.0.lock().remove(key);
         gone.is_some_and(|value| now < value.until)
     }
 
@@ -176,7 +185,7 @@ mod tests {
     use super::*;
 
     fn store(keys: usize) -> Store {
-        Store::new(Limits { keys, value: 8 })
+        Store::new(Values::default(), Limits { keys, value: 8 })
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The log lines of one plugin: under its name, bounded, without its secrets.
 
+mod ring;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
+
+pub(crate) use ring::Ring;
+pub use ring::{LogLine, LogSource};
 
 use crate::world::Scripted;
 
@@ -27,6 +31,8 @@ pub(crate) struct Log {
     secrets: Vec<Arc<Zeroizing<String>>>,
     bucket: Mutex<Bucket>,
     world: Scripted,
+    /// The last lines, for whoever asks.
+    ring: Arc<Ring>,
 }
 
 /// Importance of a line.
@@ -63,6 +69,7 @@ impl Log {
         plugin: Arc<str>,
         secrets: Vec<Arc<Zeroizing<String>>>,
         world: Scripted,
+        ring: Arc<Ring>,
     ) -> Self {
         let mut secrets: Vec<_> = secrets
             .into_iter()
@@ -79,11 +86,18 @@ impl Log {
                 dropped: 0,
             }),
             world,
+            ring,
         }
     }
 
     /// Writes a line. False when the plugin is over its rate and the line was dropped.
-    pub(crate) fn write(&self, level: Level, message: &str, fields: &[(String, String)]) -> bool {
+    pub(crate) fn write(
+        &self,
+        source: LogSource,
+        level: Level,
+        message: &str,
+        fields: &[(String, String)],
+    ) -> bool {
         let Some(dropped) = self.bucket.lock().take(Instant::now()) else {
             return false;
         };
@@ -100,6 +114,7 @@ impl Log {
             world.log(level.as_str(), &line);
             return true;
         }
+        self.ring.push(source, level.as_str(), line.clone());
         match level {
             Level::Trace => tracing::trace!(plugin, "{line}"),
             Level::Debug => tracing::debug!(plugin, "{line}"),
@@ -108,6 +123,15 @@ impl Log {
             Level::Error => tracing::error!(plugin, "{line}"),
         }
         true
+    }
+
+    /// Notes for whoever asks for the plugin's log what the host saw of it. The process's own log is told
+    /// by who handles it.
+    pub(crate) fn note(&self, level: Level, text: &str) {
+        if self.bucket.lock().take(Instant::now()).is_some() {
+            self.ring
+                .push(LogSource::Host, level.as_str(), self.clean(text));
+        }
     }
 
     /// The text without the plugin's secrets and control characters, cut.

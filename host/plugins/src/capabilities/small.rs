@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use rand::Rng as _;
 
 use super::files::AppendError;
-use super::log::Level;
+use super::log::{Level, LogSource};
 use super::state::State;
 use crate::bindings::witgate::host::{clock, files, log, metrics, random, settings};
 use crate::bindings::witgate::types::types;
@@ -120,7 +120,10 @@ impl State {
     pub(crate) fn log_line(&mut self, level: Level, message: &str, fields: &[(String, String)]) {
         self.call.log_bytes = self.call.log_bytes.saturating_add(message.len());
         let kept = self.call.log_bytes <= LOG_BYTES_PER_CALL
-            && self.context.log.write(level, message, fields);
+            && self
+                .context
+                .log
+                .write(LogSource::Log, level, message, fields);
         if !kept {
             self.context.metrics.log_dropped.inc();
         }
@@ -161,11 +164,9 @@ impl metrics::Host for State {
             buckets: metric.buckets,
         });
         let context = &self.context;
-        let defined = context.named.define(
-            &context.name,
-            &context.metric_prefixes,
-            definitions.collect(),
-        );
+        let defined = context
+            .named
+            .define(&context.metric_prefixes, definitions.collect());
         if defined.is_err() {
             context.metrics.denied("metric");
         }
@@ -176,7 +177,7 @@ impl metrics::Host for State {
         let context = &self.context;
         if let Some(world) = &context.world {
             for sample in &samples {
-                let names = context.named.labels(&context.name, &sample.name);
+                let names = context.named.labels(&sample.name);
                 let values = sample.labels.iter().cloned();
                 let labels: Option<Vec<_>> =
                     names.map(|names| names.into_iter().zip(values).collect());
@@ -188,7 +189,7 @@ impl metrics::Host for State {
         let samples = samples
             .into_iter()
             .map(|sample| (sample.name, sample.labels, sample.value));
-        let dropped = context.named.record(&context.name, samples);
+        let dropped = context.named.record(samples);
         context.metrics.denied_often("metric", dropped as u64);
         Ok(u32::try_from(dropped).unwrap_or(u32::MAX))
     }

@@ -21,7 +21,7 @@ use wasmtime_wasi_http::{
 use witgate_outbound::{Body, IdleTimeout, StalledError};
 
 use super::Context;
-use super::log::Level;
+use super::log::{Level, LogSource};
 use super::outgoing::NoResponse;
 use super::state::State;
 use crate::world::OfWorld;
@@ -41,8 +41,9 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 
 impl Wasi {
     fn new(context: &Arc<Context>) -> Self {
-        let print = |level| Print {
+        let print = |source, level| Print {
             context: context.clone(),
+            source,
             level,
         };
         let mut ctx = WasiCtxBuilder::new();
@@ -59,7 +60,8 @@ impl Wasi {
                 .insecure_random(of_world())
                 .insecure_random_seed(0);
         }
-        ctx.stdout(print(Level::Info)).stderr(print(Level::Warn));
+        ctx.stdout(print(LogSource::Stdout, Level::Info))
+            .stderr(print(LogSource::Stderr, Level::Warn));
         ctx.allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false);
@@ -175,6 +177,7 @@ fn wasi_error(from: NoResponse) -> Error {
 #[derive(Clone)]
 struct Print {
     context: Arc<Context>,
+    source: LogSource,
     level: Level,
 }
 
@@ -206,7 +209,7 @@ impl OutputStream for Print {
             .lines()
             .filter(|line| !line.trim().is_empty())
         {
-            if !self.context.log.write(self.level, line, &[]) {
+            if !self.context.log.write(self.source, self.level, line, &[]) {
                 self.context.metrics.log_dropped.inc();
             }
         }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
@@ -28,10 +28,24 @@ const BUCKETS_MAX: usize = 64;
 /// the memory.
 const SERIES_MAX: usize = 20_000;
 
-/// All metrics of exact names. Clones share them.
+/// The page of all metrics of exact names. Clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct Named {
-    all: Arc<Mutex<BTreeMap<String, Metric>>>,
+    /// In the order of their making. A book is gone with the plugin it was made for.
+    books: Arc<Mutex<Vec<Weak<Book>>>>,
+}
+
+/// The metrics of one plugin, for as long as one component serves it.
+///
+/// The component after it gets a book of its own and continues the series of those metrics that it
+/// defines in the same way. So a new version that fails to load takes nothing from the old one, and a name
+/// is free again when the last who used it is gone.
+pub(crate) struct Book {
+    plugin: Arc<str>,
+    page: Named,
+    /// Books of those it comes after: the same plugin's before it, and plugins that end with its coming.
+    before: Vec<Weak<Book>>,
+    metrics: Mutex<BTreeMap<String, Arc<Metric>>>,
 }
 
 /// What a metric is.
@@ -53,9 +67,8 @@ pub(crate) enum NamedKind {
 }
 
 struct Metric {
-    plugin: Arc<str>,
     definition: Definition,
-    series: HashMap<Vec<String>, Value>,
+    series: Mutex<HashMap<Vec<String>, Value>>,
 }
 
 enum Value {
@@ -64,10 +77,30 @@ enum Value {
 }
 
 impl Named {
-    /// Defines a plugin's metrics, all of them. Those that did not change keep their series.
+    /// A book for a plugin that comes after these.
+    pub(crate) fn book(&self, plugin: &Arc<str>, before: &[Arc<Book>]) -> Arc<Book> {
+        let earlier = before.iter().flat_map(|book| book.before.iter().cloned());
+        let book = Arc::new(Book {
+            plugin: plugin.clone(),
+            page: self.clone(),
+            before: before.iter().map(Arc::downgrade).chain(earlier).collect(),
+            metrics: Mutex::default(),
+        });
+        let mut books = self.books.lock();
+        books.retain(|book| book.strong_count() > 0);
+        books.push(Arc::downgrade(&book));
+        book
+    }
+
+    fn books(&self) -> Vec<Arc<Book>> {
+        self.books.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Book {
+    /// Defines the plugin's metrics, all of them. Those that are as they were keep their series.
     pub(crate) fn define(
         &self,
-        plugin: &Arc<str>,
         prefixes: &[String],
         definitions: Vec<Definition>,
     ) -> Result<(), String> {
@@ -77,55 +110,62 @@ impl Named {
                 definitions.len()
             ));
         }
-        let mut all = self.all.lock();
         let mut fresh: BTreeMap<String, Definition> = BTreeMap::new();
         for definition in definitions {
             check(&definition, prefixes)?;
-            let key = key(&definition);
-            if let Some(taken) = all.get(&key).filter(|metric| metric.plugin != *plugin) {
-                return Err(format!(
-                    "the metric {:?} belongs to the plugin {:?} already",
-                    definition.name, taken.plugin
-                ));
-            }
-            if let Some(twice) = fresh.insert(key, definition) {
+            if let Some(twice) = fresh.insert(key(&definition), definition) {
                 return Err(format!("the metric {:?} is defined twice", twice.name));
             }
         }
-        all.retain(|key, metric| {
-            metric.plugin != *plugin || fresh.get(key) == Some(&metric.definition)
-        });
+        // Held to the end: of two plugins that want a name at once, one gets it.
+        let books = self.page.books.lock();
+        let others = books.iter().filter_map(Weak::upgrade);
+        let others: Vec<Arc<Self>> = others.filter(|book| !self.is(book)).collect();
+        let mut metrics = BTreeMap::new();
         for (key, definition) in fresh {
-            all.entry(key).or_insert_with(|| Metric {
-                plugin: plugin.clone(),
-                definition,
-                series: HashMap::new(),
+            let mut same = self.own(&key).filter(|own| own.definition == definition);
+            for other in &others {
+                let Some(theirs) = other.own(&key) else {
+                    continue;
+                };
+                if !self.is_kin(other) {
+                    return Err(format!(
+                        "the metric {:?} belongs to the plugin {:?} already",
+                        definition.name, other.plugin
+                    ));
+                }
+                same = same.or_else(|| Some(theirs).filter(|t| t.definition == definition));
+            }
+            let metric = same.unwrap_or_else(|| {
+                Arc::new(Metric {
+                    definition,
+                    series: Mutex::default(),
+                })
             });
+            metrics.insert(key, metric);
         }
+        *self.metrics.lock() = metrics;
+        drop(books);
         Ok(())
     }
 
-    /// Names of the labels of a plugin's metric; `None` when it has none of this name.
-    pub(crate) fn labels(&self, plugin: &Arc<str>, name: &str) -> Option<Vec<String>> {
-        let all = self.all.lock();
-        let metric = all.get(name.strip_suffix("_total").unwrap_or(name))?;
-        (metric.plugin == *plugin).then(|| metric.definition.labels.clone())
+    /// Names of the labels of a metric; `None` when the plugin has none of this name.
+    pub(crate) fn labels(&self, name: &str) -> Option<Vec<String>> {
+        let metric = self.own(name.strip_suffix("_total").unwrap_or(name))?;
+        Some(metric.definition.labels.clone())
     }
 
     /// Applies changes (name, label values, value). Returns how many were malformed or over a bound, and
     /// dropped.
     pub(crate) fn record(
         &self,
-        plugin: &Arc<str>,
         samples: impl IntoIterator<Item = (String, Vec<String>, f64)>,
     ) -> usize {
-        let mut all = self.all.lock();
-        let own = |metric: &&Metric| metric.plugin == *plugin;
-        let mut series: usize = all.values().filter(own).map(|m| m.series.len()).sum();
+        let metrics = self.metrics.lock();
+        let mut series: usize = metrics.values().map(|m| m.series.lock().len()).sum();
         let mut dropped = 0;
         for (name, labels, value) in samples {
-            let key = name.strip_suffix("_total").unwrap_or(&name);
-            let metric = all.get_mut(key).filter(|metric| metric.plugin == *plugin);
+            let metric = metrics.get(name.strip_suffix("_total").unwrap_or(&name));
             match metric.and_then(|metric| metric.apply(labels, value, series < SERIES_MAX)) {
                 Some(true) => series += 1,
                 Some(false) => {}
@@ -134,11 +174,28 @@ impl Named {
         }
         dropped
     }
+
+    fn own(&self, key: &str) -> Option<Arc<Metric>> {
+        self.metrics.lock().get(key).cloned()
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+
+    /// Whether one comes after the other: for a while they share their names.
+    fn is_kin(&self, other: &Self) -> bool {
+        let after = |late: &Self, early: &Self| {
+            let mut before = late.before.iter();
+            before.any(|book| std::ptr::eq(book.as_ptr(), early))
+        };
+        self.plugin == other.plugin || after(self, other) || after(other, self)
+    }
 }
 
 impl Metric {
     /// Whether a series was added; `None` when the change is dropped.
-    fn apply(&mut self, labels: Vec<String>, value: f64, room: bool) -> Option<bool> {
+    fn apply(&self, labels: Vec<String>, value: f64, room: bool) -> Option<bool> {
         let definition = &self.definition;
         let wrong = match definition.kind {
             NamedKind::Counter => !value.is_finite() || value < 0.0,
@@ -149,17 +206,19 @@ impl Metric {
             return None;
         }
         let labels: Vec<String> = labels.into_iter().map(cut).collect();
-        let added = !self.series.contains_key(&labels);
+        let mut series = self.series.lock();
+        let added = !series.contains_key(&labels);
         if added && !room {
             return None;
         }
-        let series = self.series.entry(labels);
-        let current = series.or_insert_with(|| match definition.kind {
-            NamedKind::Histogram => {
-                Value::Histogram(Histogram::new(definition.buckets.iter().copied()))
-            }
-            NamedKind::Counter | NamedKind::Gauge => Value::Number(0.0),
-        });
+        let current = series
+            .entry(labels)
+            .or_insert_with(|| match definition.kind {
+                NamedKind::Histogram => {
+                    Value::Histogram(Histogram::new(definition.buckets.iter().copied()))
+                }
+                NamedKind::Counter | NamedKind::Gauge => Value::Number(0.0),
+            });
         match current {
             Value::Number(sum) if definition.kind == NamedKind::Counter => *sum += value,
             Value::Number(number) => *number = value,
@@ -211,7 +270,14 @@ fn check(definition: &Definition, prefixes: &[String]) -> Result<(), String> {
 
 impl Collector for Named {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        for (key, metric) in self.all.lock().iter() {
+        let mut all: BTreeMap<String, Arc<Metric>> = BTreeMap::new();
+        // The newest first: it is the one that serves, or will in a moment.
+        for book in self.books().into_iter().rev() {
+            for (key, metric) in book.metrics.lock().iter() {
+                all.entry(key.clone()).or_insert_with(|| metric.clone());
+            }
+        }
+        for (key, metric) in &all {
             let definition = &metric.definition;
             let kind = match definition.kind {
                 NamedKind::Counter => MetricType::Counter,
@@ -219,7 +285,7 @@ impl Collector for Named {
                 NamedKind::Histogram => MetricType::Histogram,
             };
             let mut family = encoder.encode_descriptor(key, &definition.help, None, kind)?;
-            for (values, value) in &metric.series {
+            for (values, value) in metric.series.lock().iter() {
                 let names = definition.labels.iter().map(String::as_str);
                 let labels: Vec<(&str, &str)> =
                     names.zip(values.iter().map(String::as_str)).collect();

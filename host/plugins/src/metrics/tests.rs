@@ -86,8 +86,7 @@ fn custom_metrics_carry_the_plugins_name_and_keep_their_bounds() {
 fn metrics_of_exact_names_are_defined_first_and_keep_their_bounds() {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let named = &metrics.named;
-    let (plugin, other): (Arc<str>, Arc<str>) = ("sink".into(), "other".into());
+    let [sink, other] = ["sink", "other"].map(|name| metrics.named.book(&name.into(), &[]));
     let prefixes = ["acme_".to_owned()];
     let metric = |name: &str, kind, labels: &[&str]| Definition {
         name: name.to_owned(),
@@ -103,19 +102,19 @@ fn metrics_of_exact_names_are_defined_first_and_keep_their_bounds() {
             metric("acme_seconds", NamedKind::Histogram, &["model"]),
         ]
     };
-    let put = |plugin: &Arc<str>, name: &str, labels: &[&str], value: f64| {
+    let put = |book: &Book, name: &str, labels: &[&str], value: f64| {
         let labels = labels.iter().map(|label| (*label).to_owned()).collect();
-        named.record(plugin, [(name.to_owned(), labels, value)]) == 0
+        book.record([(name.to_owned(), labels, value)]) == 0
     };
     assert!(
-        !put(&plugin, "acme_calls_total", &["m"], 1.0),
+        !put(&sink, "acme_calls_total", &["m"], 1.0),
         "not defined yet"
     );
-    named.define(&plugin, &prefixes, all()).unwrap();
-    assert!(put(&plugin, "acme_calls_total", &["m"], 1.5));
-    assert!(put(&plugin, "acme_calls_total", &["m"], 1.0));
-    assert!(put(&plugin, "acme_left", &[], f64::INFINITY));
-    assert!(put(&plugin, "acme_seconds", &["m\n\"x"], 0.7));
+    sink.define(&prefixes, all()).unwrap();
+    assert!(put(&sink, "acme_calls_total", &["m"], 1.5));
+    assert!(put(&sink, "acme_calls_total", &["m"], 1.0));
+    assert!(put(&sink, "acme_left", &[], f64::INFINITY));
+    assert!(put(&sink, "acme_seconds", &["m\n\"x"], 0.7));
     let encoded = text(&registry);
     for line in [
         "# TYPE acme_calls counter",
@@ -133,14 +132,14 @@ fn metrics_of_exact_names_are_defined_first_and_keep_their_bounds() {
         ("acme_unknown", &[], 1.0),
     ] {
         assert!(
-            !put(&plugin, name, labels, value),
+            !put(&sink, name, labels, value),
             "{name} {labels:?} {value}"
         );
     }
     assert!(!put(&other, "acme_left", &[], 1.0), "not its own");
     assert!(
-        named
-            .define(&other, &prefixes, all())
+        other
+            .define(&prefixes, all())
             .unwrap_err()
             .contains("belongs")
     );
@@ -151,12 +150,11 @@ fn metrics_of_exact_names_are_defined_first_and_keep_their_bounds() {
         (metric("acme_x", NamedKind::Gauge, &["a", "a"]), "twice"),
         (metric("acme_x", NamedKind::Gauge, &["le"]), "label"),
     ] {
-        let error = named.define(&plugin, &prefixes, vec![wrong]).unwrap_err();
+        let error = sink.define(&prefixes, vec![wrong]).unwrap_err();
         assert!(error.contains(told), "{error}");
     }
     // What did not change keeps its series; what is gone goes with them.
-    named
-        .define(&plugin, &prefixes, all().into_iter().take(1).collect())
+    sink.define(&prefixes, all().into_iter().take(1).collect())
         .unwrap();
     let encoded = text(&registry);
     assert!(
@@ -164,6 +162,52 @@ fn metrics_of_exact_names_are_defined_first_and_keep_their_bounds() {
         "{encoded}"
     );
     assert!(!encoded.contains("acme_left"), "{encoded}");
-    let kept = (0..30_000).filter(|i| put(&plugin, "acme_calls_total", &[&i.to_string()], 1.0));
+    let kept = (0..30_000).filter(|i| put(&sink, "acme_calls_total", &[&i.to_string()], 1.0));
     assert_eq!(kept.count(), 19_999, "20 000 with the one above");
+}
+
+#[test]
+fn a_name_is_free_again_when_the_plugin_that_used_it_is_gone() {
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let prefixes = ["acme_".to_owned()];
+    let calls = |labels: &[&str]| {
+        vec![Definition {
+            name: "acme_calls_total".to_owned(),
+            kind: NamedKind::Counter,
+            help: "Help".to_owned(),
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+            buckets: Vec::new(),
+        }]
+    };
+    let put = |book: &Book, labels: &[&str]| {
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        book.record([("acme_calls_total".to_owned(), labels, 1.0)])
+    };
+    let old = metrics.named.book(&"sink".into(), &[]);
+    old.define(&prefixes, calls(&["model"])).unwrap();
+    put(&old, &["m"]);
+
+    // Renamed: while both are there, they count in the same series.
+    let renamed = metrics.named.book(&"renamed".into(), &[old.clone()]);
+    renamed.define(&prefixes, calls(&["model"])).unwrap();
+    old.define(&prefixes, calls(&["model"])).unwrap();
+    assert_eq!((put(&old, &["m"]), put(&renamed, &["m"])), (0, 0));
+    assert!(text(&registry).contains(r#"acme_calls_total{model="m"} 3"#));
+    drop(old);
+    assert!(text(&registry).contains(r#"acme_calls_total{model="m"} 3"#));
+
+    // A version with other labels that goes again takes nothing with it.
+    let odd = metrics.named.book(&"renamed".into(), &[renamed.clone()]);
+    odd.define(&prefixes, calls(&["team"])).unwrap();
+    assert_eq!(put(&odd, &["t"]), 0);
+    assert_eq!(put(&renamed, &["m"]), 0, "the old one counts on");
+    drop(odd);
+    assert!(text(&registry).contains(r#"acme_calls_total{model="m"} 4"#));
+
+    let stranger = metrics.named.book(&"stranger".into(), &[]);
+    assert!(stranger.define(&prefixes, calls(&["model"])).is_err());
+    drop(renamed);
+    assert!(!text(&registry).contains("acme_calls"));
+    stranger.define(&prefixes, calls(&["model"])).unwrap();
 }

@@ -7,9 +7,10 @@ use wasmtime::component::InstancePre;
 use wasmtime::{PoolConcurrencyLimitError, Store};
 
 use super::Pool;
+use super::cpu::Accounted;
 use super::run::trap;
 use crate::bindings::witgate::types::types::PluginError;
-use crate::capabilities::State;
+use crate::capabilities::{Level, State};
 use crate::error::{Fault, Outcome};
 
 /// The generated bindings of one kind, as the pool sees them.
@@ -65,6 +66,11 @@ impl<B: Bindings> Pool<B> {
         if let Err(Fault::Trap { kind, .. }) = &made {
             metrics.trapped(*kind);
         }
+        if let Err(fault) = &made {
+            self.context
+                .log
+                .note(Level::Error, &format!("no instance: {fault}"));
+        }
         made
     }
 
@@ -72,14 +78,20 @@ impl<B: Bindings> Pool<B> {
         let timeout = self.bounds.timeout;
         let mut store = self.store();
         store.data_mut().begin(start + timeout, self.bounds.ticks);
-        let making = async {
-            let bindings = B::instantiate(&self.pre, &mut store).await?;
-            let checked = bindings.init(&mut store).await?;
-            Ok::<_, wasmtime::Error>((bindings, checked))
+        let made = {
+            let making = std::pin::pin!(async {
+                let bindings = B::instantiate(&self.pre, &mut store).await?;
+                let checked = bindings.init(&mut store).await?;
+                Ok::<_, wasmtime::Error>((bindings, checked))
+            });
+            let making = Accounted::new(making, &self.context.metrics.cpu);
+            tokio::time::timeout(timeout, making).await
         };
-        match tokio::time::timeout(timeout, making).await {
+        match made {
             Ok(Ok((bindings, checked))) => {
-                checked.map_err(|error| Fault::Plugin(error.into()))?;
+                let clean = |text: String| self.context.log.clean(&text);
+                checked
+                    .map_err(|error| Fault::Plugin(crate::PluginError::from(error).map(clean)))?;
                 self.context.metrics.instantiations.inc();
                 self.context.metrics.memory_used(store.data().memory.used());
                 Ok(Warm {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Pool;
+use super::cpu::Accounted;
 use super::instance::{Bindings, Warm};
 use super::run::{Run, trap};
 use crate::bindings::witgate::types::types;
@@ -52,7 +53,9 @@ impl<B: Bindings> Lease<B> {
             .data_mut()
             .begin(Instant::now() + timeout, bounds.ticks);
         warm.store.set_epoch_deadline(1);
-        let called = tokio::time::timeout(timeout, run(&mut warm.store, &warm.bindings)).await;
+        let running = run(&mut warm.store, &warm.bindings);
+        let running = Accounted::new(running, &self.pool.context.metrics.cpu);
+        let called = tokio::time::timeout(timeout, running).await;
         let fault = match called {
             Ok(Ok(answer)) => {
                 warm.calls += 1;

@@ -13,7 +13,7 @@ use super::{Lease, Pool};
 use crate::CallError;
 use crate::bindings::witgate::types::types;
 use crate::breaker::{Pass, State as BreakerState};
-use crate::capabilities::State;
+use crate::capabilities::{Level, State};
 use crate::error::{Fault, Outcome, PluginError, TrapKind};
 
 /// The future of a call into an instance.
@@ -182,6 +182,10 @@ impl<'a, B: Bindings> Attempt<'a, B> {
         if let Fault::Trap { kind, .. } = &fault {
             self.pool.context.metrics.trapped(*kind);
         }
+        // What the plugin answers in an orderly way is for its caller.
+        if fault.trips_breaker() {
+            log.note(Level::Error, &format!("{}: {fault}", self.name()));
+        }
         match &fault {
             // Says nothing about the plugin's health.
             Fault::Overloaded | Fault::BreakerOpen { .. } | Fault::InputTooLarge { .. } => {}
@@ -209,6 +213,10 @@ impl<'a, B: Bindings> Attempt<'a, B> {
                     plugin = name,
                     rest_ms = rest.as_millis() as u64,
                     "the plugin failed too often and is not called for a while"
+                );
+                pool.context.log.note(
+                    Level::Warn,
+                    &format!("failed too often, rests for {} s", rest.as_secs()),
                 );
                 (pool.context.on_rest)(name, rest);
             }

@@ -7,8 +7,9 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use prometheus_client::registry::Registry;
 use witgate_pipeline::{AuthInput, Failure, Gateway, Principal, Reply, ReplyBody, detail, rescue};
 
-use super::table::{Found, Kind, find};
-use super::{calls, health, info};
+use super::plugins::PluginAdmin;
+use super::table::{Found, Kind, Matched, find};
+use super::{calls, health, info, plugins};
 use crate::{METRICS_CONTENT_TYPE, Request, RespBody, Response, Service, encode_metrics};
 
 /// What is wrong with a configuration that was refused, one line per problem.
@@ -37,6 +38,8 @@ pub struct App {
     pub gateway: Arc<Gateway>,
     /// The process around it.
     pub admin: Arc<dyn Admin>,
+    /// Its plugins.
+    pub plugins: Arc<dyn PluginAdmin>,
     /// All metrics.
     pub registry: Arc<Registry>,
     /// How the routes are served.
@@ -94,7 +97,7 @@ impl App {
                     request,
                     matched.route.name,
                     endpoint,
-                    matched.model,
+                    matched.named,
                 )
                 .await
             }
@@ -102,33 +105,31 @@ impl App {
             Kind::Readiness => health::readiness(self.admin.as_ref()),
             Kind::Routes => info::routes(),
             Kind::Metrics if !self.options.metrics_need_auth => self.metrics(),
-            kind => match self.identify(&request).await {
-                Ok(principal) => self.answer(kind, &request, matched.model, &principal).await,
+            _ => match self.identify(&request).await {
+                Ok(principal) => self.answer(matched, &request, &principal).await,
                 Err(failure) => rescue(&failure, self.gateway.snapshot.load().settings.compat),
             },
         }
     }
 
     /// Routes whose answer depends on who asks.
-    async fn answer(
-        &self,
-        kind: Kind,
-        request: &Request,
-        model: Option<String>,
-        principal: &Principal,
-    ) -> Reply {
+    async fn answer(&self, matched: Matched, request: &Request, principal: &Principal) -> Reply {
         let snapshot = self.gateway.snapshot.load_full();
+        let kind = matched.route.kind;
+        if kind.is_for_admins() && !principal.is_admin() {
+            let refused = info::admin_only(principal, matched.route.name);
+            return rescue(&refused, snapshot.settings.compat);
+        }
+        let (named, query) = (matched.named.unwrap_or_default(), request.uri().query());
         match kind {
-            Kind::Models => info::models(&snapshot, principal, request.uri().query()),
-            Kind::Model => info::model(&snapshot, principal, &model.unwrap_or_default()),
-            Kind::ModelInfo => info::model_info(&snapshot, principal, request.uri().query()),
-            Kind::Health => health::health(&self.gateway, request.uri().query()).await,
+            Kind::Models => info::models(&snapshot, principal, query),
+            Kind::Model => info::model(&snapshot, principal, &named),
+            Kind::ModelInfo => info::model_info(&snapshot, principal, query),
+            Kind::Health => health::health(&self.gateway, query).await,
             Kind::Metrics => self.metrics(),
-            Kind::Reload if principal.is_admin() => self.reload().await,
-            Kind::Reload => rescue(
-                &info::admin_only(principal, "/config/reload"),
-                snapshot.settings.compat,
-            ),
+            Kind::Reload => self.reload().await,
+            Kind::Plugins => plugins::list(self.plugins.as_ref()),
+            Kind::Plugin(route) => plugins::one(self.plugins.as_ref(), route, named, query).await,
             Kind::Call(_) | Kind::Liveness | Kind::Readiness | Kind::Routes => {
                 detail(StatusCode::NOT_FOUND, "Not Found")
             }

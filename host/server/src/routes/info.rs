@@ -15,7 +15,7 @@ pub(super) fn json(value: &Value) -> Reply {
 }
 
 /// A parameter of the query.
-fn param<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
+pub(super) fn param<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
     query?.split('&').find_map(|pair| {
         pair.split_once('=')
             .filter(|(k, _)| *k == name)

@@ -3,6 +3,8 @@
 use http::Method;
 use witgate_wire::Endpoint;
 
+use super::plugins::PluginRoute;
+
 /// What a route does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -26,6 +28,17 @@ pub enum Kind {
     Metrics,
     /// `POST /config/reload`
     Reload,
+    /// `GET /plugins`
+    Plugins,
+    /// `/plugins/{name}…`
+    Plugin(PluginRoute),
+}
+
+impl Kind {
+    /// Whether only a proxy admin may ask for it.
+    pub(super) const fn is_for_admins(self) -> bool {
+        matches!(self, Self::Reload | Self::Plugins | Self::Plugin(_))
+    }
 }
 
 /// One operation and all its paths.
@@ -37,7 +50,7 @@ pub struct Route {
     pub method: Method,
     /// The path under which it is logged.
     pub name: &'static str,
-    /// Every path; `{model}` stands for one or more segments.
+    /// Every path; `{model}` stands for one or more segments, `{name}` for one.
     pub paths: &'static [&'static str],
 }
 
@@ -130,6 +143,48 @@ pub const ROUTES: &[Route] = &[
         name: "/config/reload",
         paths: &["/config/reload"],
     },
+    Route {
+        kind: Kind::Plugins,
+        method: Method::GET,
+        name: "/plugins",
+        paths: &["/plugins"],
+    },
+    Route {
+        kind: Kind::Plugin(PluginRoute::Status),
+        method: Method::GET,
+        name: "/plugins/{name}",
+        paths: &["/plugins/{name}"],
+    },
+    Route {
+        kind: Kind::Plugin(PluginRoute::Logs),
+        method: Method::GET,
+        name: "/plugins/{name}/logs",
+        paths: &["/plugins/{name}/logs"],
+    },
+    Route {
+        kind: Kind::Plugin(PluginRoute::Reload),
+        method: Method::POST,
+        name: "/plugins/{name}/reload",
+        paths: &["/plugins/{name}/reload"],
+    },
+    Route {
+        kind: Kind::Plugin(PluginRoute::RollBack),
+        method: Method::POST,
+        name: "/plugins/{name}/rollback",
+        paths: &["/plugins/{name}/rollback"],
+    },
+    Route {
+        kind: Kind::Plugin(PluginRoute::Enable),
+        method: Method::POST,
+        name: "/plugins/{name}/enable",
+        paths: &["/plugins/{name}/enable"],
+    },
+    Route {
+        kind: Kind::Plugin(PluginRoute::Disable),
+        method: Method::POST,
+        name: "/plugins/{name}/disable",
+        paths: &["/plugins/{name}/disable"],
+    },
 ];
 
 /// A path's route.
@@ -137,8 +192,8 @@ pub const ROUTES: &[Route] = &[
 pub struct Matched {
     /// The route.
     pub route: &'static Route,
-    /// The model named in the path, percent-decoded.
-    pub model: Option<String>,
+    /// What `{model}` or `{name}` stands for, percent-decoded.
+    pub named: Option<String>,
 }
 
 /// What a path and method mean.
@@ -160,7 +215,7 @@ pub fn find(method: &Method, path: &str) -> Found {
     for literal in [true, false] {
         for route in ROUTES {
             for pattern in route.paths {
-                let Some(model) = matches(pattern, path, literal) else {
+                let Some(named) = matches(pattern, path, literal) else {
                     continue;
                 };
                 // The health probes of LiteLLM also answer OPTIONS.
@@ -169,7 +224,7 @@ pub fn find(method: &Method, path: &str) -> Found {
                     || (*method == Method::HEAD && route.method == Method::GET)
                     || (*method == Method::OPTIONS && probe)
                 {
-                    return Found::Route(Matched { route, model });
+                    return Found::Route(Matched { route, named });
                 }
                 known = true;
             }
@@ -182,17 +237,23 @@ pub fn find(method: &Method, path: &str) -> Found {
     }
 }
 
-/// `Some(model)` when the path fits the pattern; the model may contain slashes.
+/// `Some(what it names)` when the path fits the pattern. A model may contain slashes; of another name a
+/// slash is written `%2F`.
 fn matches(pattern: &str, path: &str, literal: bool) -> Option<Option<String>> {
-    match pattern.split_once("{model}") {
-        None => (literal && pattern == path).then_some(None),
-        Some(_) if literal => None,
-        Some((before, after)) => {
-            let model = path.strip_prefix(before)?.strip_suffix(after)?;
-            let model = percent_decode(model)?;
-            (!model.is_empty() && !model.starts_with('/')).then_some(Some(model))
-        }
+    let Some((before, rest)) = pattern.split_once('{') else {
+        return (literal && pattern == path).then_some(None);
+    };
+    if literal {
+        return None;
     }
+    let (placeholder, after) = rest.split_once('}')?;
+    let raw = path.strip_prefix(before)?.strip_suffix(after)?;
+    if placeholder != "model" && raw.contains('/') {
+        return None;
+    }
+    let named = percent_decode(raw)?;
+    (!named.is_empty() && (placeholder != "model" || !named.starts_with('/')))
+        .then_some(Some(named))
 }
 
 /// Undoes percent-encoding; `None` when the result is not UTF-8.
@@ -241,11 +302,21 @@ mod tests {
             ("/engines/x/embeddings", "/embeddings", Some("x")),
             ("/v1/embeddings", "/embeddings", None),
             ("/config/reload", "/config/reload", None),
+            (
+                "/plugins/reload/reload",
+                "/plugins/{name}/reload",
+                Some("reload"),
+            ),
+            (
+                "/plugins/a%2Fb/rollback",
+                "/plugins/{name}/rollback",
+                Some("a/b"),
+            ),
         ];
         for (path, name, model) in post {
             match find(&Method::POST, path) {
                 Found::Route(m) => {
-                    assert_eq!((m.route.name, m.model.as_deref()), (name, model), "{path}");
+                    assert_eq!((m.route.name, m.named.as_deref()), (name, model), "{path}");
                 }
                 other => panic!("{path}: {other:?}"),
             }
@@ -253,10 +324,13 @@ mod tests {
         let get = [
             ("/v1/models", None),
             ("/models/openai/gpt-4o", Some("openai/gpt-4o")),
+            ("/plugins", None),
+            ("/plugins/my%20guard", Some("my guard")),
+            ("/plugins/a.b/logs", Some("a.b")),
         ];
         for (path, model) in get {
             assert!(
-                matches!(find(&Method::GET, path), Found::Route(m) if m.model.as_deref() == model),
+                matches!(find(&Method::GET, path), Found::Route(m) if m.named.as_deref() == model),
                 "{path}"
             );
         }
@@ -278,6 +352,8 @@ mod tests {
             "/engines//chat/completions",
             "/models/",
             "/engines/%zz/embeddings",
+            "/plugins/a/b/reload",
+            "/plugins//reload",
         ] {
             assert!(
                 matches!(

@@ -1,6 +1,8 @@
-//! `witgate plugin`: new, build, list, inspect; the others are in [`test`].
+//! `witgate plugin`: new, build, list, inspect; the others are in [`mod@test`] and, of a running gateway, in
+//! [`remote`].
 
 mod dev;
+mod remote;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -38,6 +40,27 @@ pub(super) fn plugin(what: Plugin) -> ExitCode {
         Plugin::Check { files } => test::check(&files),
         Plugin::List { config, json } => list(config.as_deref(), json),
         Plugin::Inspect { file, json } => inspect(&file, json),
+        Plugin::Status {
+            name,
+            json,
+            gateway,
+        } => remote::status(&gateway, name.as_deref(), json),
+        Plugin::Reload(plugin) => remote::change(&plugin, "reload"),
+        Plugin::Rollback(plugin) => remote::change(&plugin, "rollback"),
+        Plugin::Enable(plugin) => remote::change(&plugin, "enable"),
+        Plugin::Disable {
+            plugin,
+            force: false,
+        } => remote::change(&plugin, "disable"),
+        Plugin::Disable {
+            plugin,
+            force: true,
+        } => remote::change(&plugin, "disable?force=true"),
+        Plugin::Logs {
+            plugin,
+            limit,
+            follow,
+        } => remote::logs(&plugin, limit, follow),
     };
     done.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
 }
@@ -191,16 +214,19 @@ fn print_table(rows: &[Description]) {
             row.source.clone(),
         ]);
     }
-    let widths: Vec<usize> = (0..table[0].len())
-        .map(|column| {
-            table
-                .iter()
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
-    for row in &table {
+    print_rows(&table);
+}
+
+/// Rows in columns as wide as their widest cell.
+fn print_rows<const N: usize>(table: &[[String; N]]) {
+    let width = |column: usize| {
+        table
+            .iter()
+            .map(move |row| row[column].chars().count())
+            .max()
+    };
+    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
+    for row in table {
         let cells = row
             .iter()
             .zip(&widths)

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use witgate_config::{Config, Env, Loaded, ModelEntry};
 use witgate_outbound::{ClientCertificate, Roots, TlsOptions};
 use witgate_pipeline::Target;
-use witgate_plugins::{Provider, Registry};
-use witgate_routing::{Alias, DeploymentSpec, FallbackRule, RoutingSettings, Snapshot};
+use witgate_plugins::{Kind, Provider, Registry};
+use witgate_routing::{Alias, DeploymentSpec, ErrorClass, FallbackRule, RoutingSettings, Snapshot};
 use witgate_wire::Endpoint;
 use witgate_wire::prices::{ModelPrice, Prices};
 
@@ -44,14 +44,21 @@ pub(super) fn models(
             let deployment = routing.deployment(index);
             let plugin = plugins.provider(&deployment.provider);
             let speaker = plugin.map(|plugin| (speakers.of(&plugin), plugin));
-            target(
+            let made = target(
                 loaded,
                 upstreams,
                 entry,
                 (&deployment.provider, speaker),
                 &deployment.id,
                 &prices,
-            )
+            );
+            made.map(|mut target| {
+                if !plugins.is_enabled(Kind::Provider, &deployment.provider) {
+                    let why = "its provider plugin was disabled by an administrator";
+                    target.unavailable = Some((ErrorClass::ServiceUnavailable, why.to_owned()));
+                }
+                target
+            })
             .map_err(|why| problems.push(format!("{}: {why}", entry.place())))
             .ok()
         })
@@ -192,7 +199,10 @@ fn target(
         // The rest of the configuration is served; calls to this deployment are told why not.
         Err(why) => {
             tracing::warn!("{}: {why}", merged.place());
-            ((NOWHERE.to_owned(), false), Some(why))
+            (
+                (NOWHERE.to_owned(), false),
+                Some((ErrorClass::BadRequest, why)),
+            )
         }
     };
     let own_headers = own_headers(merged)?;

@@ -247,6 +247,9 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
             missing(problems, &name);
             continue;
         };
+        if !registry.is_enabled(Kind::LogSink, &name) {
+            continue;
+        }
         let settings = config.callback_settings.get(&name);
         let params: Vec<Value> = plugin
             .manifest()
@@ -278,6 +281,9 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
             missing(problems, &name);
             continue;
         };
+        if !registry.is_enabled(Kind::Alerter, &name) {
+            continue;
+        }
         entries.push(SinkEntry {
             sink: Arc::new(alerts::Alerter(plugin)),
             kinds: Kinds::ALERTS,
@@ -346,6 +352,9 @@ pub(super) fn guardrails(
             missing(problems, &entry.guardrail_name);
             continue;
         };
+        if !registry.is_enabled(Kind::Guardrail, &entry.guardrail_name) {
+            continue;
+        }
         let fail = match plugin.fail_policy() {
             host::FailPolicy::Open => FailPolicy::Open,
             host::FailPolicy::Closed => FailPolicy::Closed,
@@ -441,10 +450,22 @@ pub(super) fn access(loaded: &Loaded, registry: &Registry, problems: &mut Vec<St
             .and_then(Value::as_str)
             .unwrap_or("on");
         let plugin = Arc::new(plugins::Authenticator(plugin?));
-        (mode != "off").then(|| CustomAuth {
-            plugin,
-            auto: mode == "auto",
-        })
+        if mode == "off" {
+            return None;
+        }
+        Some(
+            match registry.is_enabled(Kind::Authenticator, CUSTOM_AUTH) {
+                true => CustomAuth {
+                    plugin,
+                    auto: mode == "auto",
+                },
+                // Not absent: without a master key its absence would let everybody in.
+                false => CustomAuth {
+                    plugin: Arc::new(plugins::TurnedOff),
+                    auto: true,
+                },
+            },
+        )
     });
     let raw = loaded
         .config

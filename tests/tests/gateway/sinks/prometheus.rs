@@ -259,3 +259,35 @@ async fn wrong_names_are_refused_with_the_right_ones() {
         assert!(refusal.output.contains(told), "{}", refusal.output);
     }
 }
+
+#[tokio::test]
+async fn a_renamed_sink_goes_on_with_the_series_of_the_old() {
+    let stage = prometheus("").await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    let total = async || {
+        let page = stage.client.get("/metrics").await.text();
+        let line = page
+            .lines()
+            .find(|line| line.starts_with("litellm_proxy_total_requests_metric_total{"));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+    };
+    eventually("the call is counted", async || {
+        total().await.filter(|n| *n >= 1.0)
+    })
+    .await;
+    let config = std::fs::read_to_string(stage.gateway.home().join("config.yaml")).expect("read");
+    let renamed = config
+        .replace("callbacks: [prometheus]", "callbacks: [scraped]")
+        .replace("prometheus: {", "scraped: {callback_type: prometheus, ");
+    stage.gateway.write_config(&renamed);
+    let reload = stage
+        .client
+        .request(reqwest::Method::POST, "/config/reload")
+        .await;
+    assert_eq!(reload.status, 200, "{}", reload.text());
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    eventually("both calls are counted", async || {
+        total().await.filter(|n| *n >= 2.0)
+    })
+    .await;
+}

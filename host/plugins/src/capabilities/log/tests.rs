@@ -4,7 +4,7 @@ fn log(secrets: &[&str]) -> Log {
     let secrets = secrets
         .iter()
         .map(|text| Arc::new(Zeroizing::new((*text).to_owned())));
-    Log::new("p".into(), secrets.collect(), None)
+    Log::new("p".into(), secrets.collect(), None, Arc::default())
 }
 
 #[test]
