@@ -148,6 +148,37 @@ export function useKey(key: string): Decision;
 export function decline(): Decision;
 export function deny(message: string, more?: { status?: number; kind?: string; param?: string }): Decision;
 
+// --- Prompt managers
+
+export interface PromptCall {
+  id: string;
+  /** The model the client asked for, without this plugin's prefix. */
+  model: string;
+  /** The client's messages; empty when it sent none. */
+  messages: any[];
+  /** The client's other parameters. */
+  params: Record<string, any>;
+  promptId: string;
+  /** Values for the places of the template. */
+  promptVariables: Record<string, any>;
+  promptLabel: string | null;
+  promptVersion: string | null;
+  principal: Principal;
+}
+export interface Prompt {
+  /** All messages, in place of the client's. */
+  messages: any[];
+  /** The model that answers, a name of the configuration; null leaves it. */
+  model?: string | null;
+  /** Parameters to set; they win over the client's. */
+  params?: Record<string, Json>;
+}
+export interface PromptManager {
+  /** Fetches the prompt and fills in its variables; null when there is no such prompt here. */
+  getChatCompletionPrompt(call: PromptCall): Prompt | null;
+}
+export function promptManager(definition: Definition<PromptManager>): Plugin<"prompt-manager">;
+
 // --- Errors
 
 export class PluginError extends Error {
@@ -248,6 +279,26 @@ export namespace kv {
   function get(key: string, scope?: Scope): Uint8Array | null;
   function set(key: string, value: string | Uint8Array, options?: { ttlMs?: number | null; scope?: Scope }): void;
   function del(key: string, scope?: Scope): boolean;
+}
+/** Models, called through the gateway with this plugin as the caller: what the manifest asks for (`llm`) and the operator grants. */
+export namespace llm {
+  interface Answer {
+    /** OpenAI's chat completion. */
+    readonly body: any;
+    /** The text of the first choice; null when it has none (a tool call). */
+    readonly text: string | null;
+    /** US dollars as text; null when the price is not known. */
+    readonly costUsd: string | null;
+    /** Id under which the call is logged. */
+    readonly callId: string;
+  }
+  /** A call that was made and failed. */
+  class CallFailed extends Failed {
+    readonly status: number;
+    readonly kind: string;
+  }
+  /** Calls a model of the configuration with OpenAI's request and waits for the whole answer. */
+  function chat(request: { model: string; messages: unknown[]; [param: string]: unknown }, options?: { timeoutMs?: number | null }): Answer;
 }
 export namespace files {
   /** Appends to a granted file; `stdout` is the gateway's standard output. */

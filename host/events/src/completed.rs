@@ -57,6 +57,8 @@ pub struct Completed {
     pub caller: Caller,
     /// Tags from body, headers, key and team, in that order, without the `User-Agent: …` tags.
     pub tags: Vec<String>,
+    /// The prompt that was filled in.
+    pub prompt: Option<PromptUsed>,
     /// What each guardrail did.
     pub guardrails: Vec<GuardrailRun>,
     /// Names of the guardrails that ran. Empty when none did.
@@ -248,6 +250,31 @@ pub struct Audience {
     pub none: bool,
     /// Sinks the request or its key switched off, by name; case does not matter.
     pub except: Vec<String>,
+    /// Who made the call. What a plugin made goes to no sink that calls models itself: one event would lead to the next.
+    pub origin: Origin,
+}
+
+/// Who made a call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// A client.
+    #[default]
+    Client,
+    /// A plugin, for a client's call.
+    PluginForCall,
+    /// A plugin, for no call: a log sink, an alerter. Its calls raise no alerts, or an alert would lead to the next.
+    Plugin,
+}
+
+/// A prompt that was fetched for a call.
+#[derive(Debug, Clone)]
+pub struct PromptUsed {
+    /// `prompt_id`
+    pub id: String,
+    /// LiteLLM's name of the integration.
+    pub integration: String,
+    /// `prompt_variables`, a JSON object: the client's own words.
+    pub variables: Arc<RawValue>,
 }
 
 /// What one guardrail did to one call.

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::alerts::Alert;
-use crate::completed::{Audience, Completed, ProxyFailure};
+use crate::completed::{Audience, Completed, Origin, ProxyFailure};
 use crate::metrics::EventMetrics;
 use crate::redact::{RedactionPolicy, RedactionSettings, RequestRedaction};
 use crate::sink::{EventKind, SinkEntry};
@@ -291,7 +291,8 @@ impl Hub {
                     .except
                     .iter()
                     .any(|except| except.trim().eq_ignore_ascii_case(name));
-                lane.wants(kind) && !switched_off
+                let loops = audience.origin != Origin::Client && lane.calls_models();
+                lane.wants(kind) && !switched_off && !loops
             })
             .peekable();
         if interested.peek().is_none() {

@@ -168,6 +168,15 @@ pub struct ModelMapInformation<'a> {
     pub model_map_value: Option<&'a RawValue>,
 }
 
+/// `metadata.prompt_management_metadata`; left out when messages are redacted.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs, reason = "names are LiteLLM's own and say it")]
+pub struct PromptMetadata<'a> {
+    pub prompt_id: &'a str,
+    pub prompt_variables: &'a serde_json::value::RawValue,
+    pub prompt_integration: &'a str,
+}
+
 /// `metadata`: an allow-list, nothing else passes.
 #[derive(Debug, Serialize)]
 #[allow(missing_docs, reason = "names are LiteLLM's own and say it")]
@@ -182,7 +191,7 @@ pub struct Metadata<'a> {
     pub requester_metadata: Option<Json<'a>>,
     /// The client's `x-*` headers, credentials excepted.
     pub requester_custom_headers: Option<BTreeMap<&'a str, &'a str>>,
-    pub prompt_management_metadata: Option<Json<'a>>,
+    pub prompt_management_metadata: Option<PromptMetadata<'a>>,
     pub mcp_tool_call_metadata: Option<Json<'a>>,
     pub vector_store_request_metadata: Option<Json<'a>>,
     pub applied_guardrails: Option<&'a [String]>,

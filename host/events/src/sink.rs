@@ -108,6 +108,8 @@ pub struct SinkEntry {
     pub redaction: SinkRedaction,
     /// How it is served.
     pub options: SinkOptions,
+    /// It may call models, and so gets no events of calls that plugins made.
+    pub calls_models: bool,
 }
 
 /// The kinds of events a sink wants.

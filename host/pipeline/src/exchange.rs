@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use sync_wrapper::SyncWrapper;
 use tokio::sync::OwnedSemaphorePermit;
-use witgate_events::{GuardrailRun, InFlight};
+use witgate_events::{GuardrailRun, InFlight, PromptUsed};
 use witgate_identity::Principal;
 use witgate_wire::response::ResponseView;
 use witgate_wire::stream::StreamAssembler;
@@ -39,6 +39,19 @@ pub struct Arrival {
     pub peer: Option<IpAddr>,
     /// The body, or why there is none.
     pub body: Result<Bytes, BodyFault>,
+}
+
+/// The plugin that makes a call, in place of a client.
+#[derive(Clone)]
+pub struct MadeBy {
+    /// The plugins whose calls led to this one, outermost first; the last one makes it. None of them is called for it.
+    pub plugins: Vec<Arc<str>>,
+    /// Who that is to the rest of the gateway: its name, and the models it may call.
+    pub principal: Arc<Principal>,
+    /// Id of the call that the plugin was called for, when it was called for one.
+    pub for_call: Option<String>,
+    /// What plugins keep for this call.
+    pub memory: CallMemory,
 }
 
 /// Why the body could not be read.
@@ -76,9 +89,11 @@ pub struct Exchange {
     pub started_at: Duration,
     /// `accept`: the span of this call.
     pub span: tracing::Span,
+    /// `accept`: the plugin that makes the call; `None` for a client's.
+    pub made_by: Option<Box<MadeBy>>,
     /// `parse`: the caller's request; `guard in` replaces it when guardrails edit it.
     pub request: Option<RequestView>,
-    /// `parse`: the model group asked for.
+    /// `parse`: the model group asked for; `prompt` and `guard in` may change it.
     pub model: String,
     /// `parse`: request tags from header and body.
     pub tags: Vec<String>,
@@ -86,6 +101,8 @@ pub struct Exchange {
     pub principal: Arc<Principal>,
     /// `admit`: the concurrency slot; freed with the exchange.
     pub slot: Option<OwnedSemaphorePermit>,
+    /// `prompt`: the prompt that was filled in.
+    pub prompt: Option<PromptUsed>,
     /// `guard in`, `call`, `guard out`: what the guardrails did.
     pub guardrails: Vec<GuardrailRun>,
     /// `guard in`, `call`, `guard out`: names for `x-litellm-applied-guardrails`.

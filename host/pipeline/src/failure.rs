@@ -40,6 +40,10 @@ pub enum Case {
     UnknownModel,
     /// A field that the operation needs is missing.
     MissingField,
+    /// Nobody has the prompt that the request names.
+    UnknownPrompt,
+    /// A prompt could not be fetched, or cannot be used, and its plugin fails closed.
+    PromptUnavailable,
     /// Every concurrency slot is taken.
     Overloaded,
     /// A guardrail judged and refused.
@@ -147,10 +151,12 @@ impl Failure {
             | Case::BodyIncomplete
             | Case::UnknownModel
             | Case::MissingField
+            | Case::UnknownPrompt
             | Case::ResponseTooLarge => "BadRequestError",
             Case::Overloaded => "ServiceUnavailableError",
             Case::GuardrailBlocked { .. } => "GuardrailRaisedException",
             Case::GuardrailUnavailable => "GuardrailUnavailable",
+            Case::PromptUnavailable => "PromptUnavailable",
             Case::ClientLeft => "ClientDisconnected",
             Case::Internal => "InternalServerError",
         }

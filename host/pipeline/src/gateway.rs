@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio_util::task::TaskTracker;
 
-use crate::exchange::{Arrival, Exchange, OWN_HEADERS};
+use crate::exchange::{Arrival, Exchange, MadeBy, OWN_HEADERS};
 use crate::failure::{Case, Failure};
 use crate::metrics::Metrics;
 use crate::ports::{CallMemory, Clock, Recorder, TraceContext};
@@ -32,9 +32,21 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Takes a call through every stage.
+    /// Takes a client's call through every stage.
     pub async fn handle(self: &Arc<Self>, arrival: Arrival) -> Reply {
-        let exchange = self.exchange(arrival);
+        self.serve(self.exchange(arrival)).await
+    }
+
+    /// Takes a call that a plugin makes through every stage. It needs no credential and no slot, and calls none of the plugins
+    /// that led to it.
+    pub async fn handle_for(self: &Arc<Self>, made_by: MadeBy, arrival: Arrival) -> Reply {
+        let mut exchange = self.exchange(arrival);
+        exchange.memory = made_by.memory.clone();
+        exchange.made_by = Some(Box::new(made_by));
+        self.serve(exchange).await
+    }
+
+    async fn serve(self: &Arc<Self>, exchange: Exchange) -> Reply {
         self.metrics.in_flight.inc();
         self.trace.adopt(&exchange.span, &exchange.arrival.headers);
         let span = exchange.span.clone();
@@ -96,11 +108,13 @@ impl Gateway {
             started: self.clock.now(),
             started_at,
             span,
+            made_by: None,
             request: None,
             model: String::new(),
             tags: Vec::new(),
             principal: Arc::default(),
             slot: None,
+            prompt: None,
             guardrails: Vec::new(),
             applied_guardrails: Vec::new(),
             memory: CallMemory::default(),

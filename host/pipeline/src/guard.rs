@@ -122,8 +122,15 @@ pub fn selected(x: &Exchange, phase: Phase) -> Vec<usize> {
     let runs = |entry: &GuardrailEntry| {
         (entry.default_on || phase == Phase::LoggingOnly || asked.contains(&entry.name))
             && entry.modes.include(phase, &x.tags)
+            && !leads_here(x, &entry.name)
     };
     (0..entries.len()).filter(|i| runs(&entries[*i])).collect()
+}
+
+/// Whether the call is a plugin's, and this plugin's calls led to it.
+fn leads_here(x: &Exchange, plugin: &str) -> bool {
+    let made_by = x.made_by.as_ref();
+    made_by.is_some_and(|by| by.plugins.iter().any(|one| one.as_ref() == plugin))
 }
 
 /// What a guardrail is told of this call.

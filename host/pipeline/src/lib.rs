@@ -29,22 +29,23 @@ mod stream;
 mod testing;
 
 pub use dialect::{Credential, Dialect, ParamRules, origin};
-pub use exchange::{Arrival, BodyFault};
+pub use exchange::{Arrival, BodyFault, MadeBy};
 pub use failure::{Case, Failure};
 pub use gateway::Gateway;
 pub use metrics::Metrics;
 pub use ports::{
     AuthDecision, AuthDenial, AuthRequest, Authenticator, Block, BodyText, BodyView, Built,
     CallMemory, Clock, Edit, Finding, GuardCall, Guardrail, Parsed, Phase, PluginFault, Progress,
-    Provider, ProviderCall, ProviderFailure, ProviderFrame, ProviderRequest, ProviderResponse,
-    Recorder, StreamEnd, StreamGuard, StreamParser, StreamVerdict, TraceContext, Upstream,
-    UpstreamBody, UpstreamError, UpstreamErrorKind, Verdict,
+    Prompt, PromptCall, PromptManager, Provider, ProviderCall, ProviderFailure, ProviderFrame,
+    ProviderRequest, ProviderResponse, Recorder, StreamEnd, StreamGuard, StreamParser,
+    StreamVerdict, TraceContext, Upstream, UpstreamBody, UpstreamError, UpstreamErrorKind, Verdict,
 };
 pub use probe::{Probe, probe};
 pub use reply::{BodyStream, Reply, ReplyBody};
 pub use rescue::{detail, rescue};
 pub use snapshot::{
-    Access, CustomAuth, FailPolicy, GuardrailEntry, Modes, Settings, Snapshot, Target,
+    Access, CustomAuth, FailPolicy, GuardrailEntry, Modes, PromptEntry, PromptRef, Prompts,
+    Settings, Snapshot, Target,
 };
 pub use stages::{AuthInput, STAGES, explain, principal};
 pub use witgate_identity::Principal;

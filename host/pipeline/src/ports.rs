@@ -1,5 +1,6 @@
 //! What the pipeline needs of the world, as traits. The binary plugs the real parts in; tests plug fakes in.
 
+mod prompt;
 mod provider;
 
 use std::any::Any;
@@ -16,6 +17,7 @@ use witgate_events::{Begun, Completed, InFlight};
 use witgate_identity::Principal;
 use witgate_routing::ErrorClass;
 
+pub use prompt::{Prompt, PromptCall, PromptManager};
 pub use provider::{
     Built, Parsed, Progress, Provider, ProviderCall, ProviderFailure, ProviderFrame,
     ProviderRequest, ProviderResponse, StreamEnd, StreamParser,
@@ -127,6 +129,13 @@ pub struct GuardCall {
 pub struct CallMemory(Arc<OnceLock<Arc<dyn Any + Send + Sync>>>);
 
 impl CallMemory {
+    /// With what is kept for the call already.
+    #[must_use]
+    pub fn of<T: Send + Sync + 'static>(kept: Arc<T>) -> Self {
+        let kept: Arc<dyn Any + Send + Sync> = kept;
+        Self(Arc::new(OnceLock::from(kept)))
+    }
+
     /// What is kept, made by the first who asks.
     #[must_use]
     pub fn get_or_default<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {

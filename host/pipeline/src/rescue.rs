@@ -58,10 +58,10 @@ fn catalogue(case: Case) -> Row {
         ),
         Case::BodyIncomplete => row([408, 408], BAD, "request_body"),
         Case::UnknownModel => row([400, 400], ["", "invalid_request_error"], "model"),
-        Case::MissingField => row([400, 400], BAD, ""),
+        Case::MissingField | Case::UnknownPrompt => row([400, 400], BAD, ""),
         Case::Overloaded => row([503, 503], NONE, ""),
         Case::GuardrailBlocked { status } => row([status, status], NONE, ""),
-        Case::GuardrailUnavailable | Case::Internal => row(
+        Case::GuardrailUnavailable | Case::PromptUnavailable | Case::Internal => row(
             [500, 500],
             ["internal_server_error", "internal_server_error"],
             "",

@@ -1,6 +1,7 @@
 //! What one loaded configuration means to the pipeline: immutable, swapped whole at a reload. A call
 //! keeps the snapshot it started with.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use witgate_routing::ErrorClass;
 use witgate_wire::errors::CompatErrors;
 
 use crate::dialect::Dialect;
-use crate::ports::{Authenticator, Guardrail, Phase, Upstream};
+use crate::ports::{Authenticator, Guardrail, Phase, PromptManager, Upstream};
 
 /// A configuration, ready to serve.
 pub struct Snapshot {
@@ -23,8 +24,56 @@ pub struct Snapshot {
     pub access: Access,
     /// Guardrails in the order of the config.
     pub guardrails: Vec<GuardrailEntry>,
+    /// Prompts that are kept elsewhere.
+    pub prompts: Prompts,
     /// Names and numbers that apply to every call.
     pub settings: Settings,
+}
+
+/// Prompts that are kept elsewhere: who has them, and who asks for which.
+#[derive(Default)]
+pub struct Prompts {
+    /// The prompt managers.
+    pub managers: Vec<PromptEntry>,
+    /// Those that are asked for the ids of requests, in order (`callbacks`).
+    pub asked: Vec<usize>,
+    /// Prompts of model groups: `model: NAME/x`, or `prompt_id` in `litellm_params`.
+    pub by_group: HashMap<String, PromptRef>,
+    /// The configuration's `prompts`, by the id that requests name.
+    pub by_id: HashMap<String, PromptRef>,
+}
+
+/// A prompt manager in use.
+pub struct PromptEntry {
+    /// The plugin's name in the configuration.
+    pub name: String,
+    /// LiteLLM's name of the integration, such as `langfuse`.
+    pub integration: String,
+    /// When it gives no prompt.
+    pub fail: FailPolicy,
+    /// The plugin.
+    pub plugin: Arc<dyn PromptManager>,
+}
+
+/// A prompt as the configuration names it.
+#[derive(Debug, Clone, Default)]
+pub struct PromptRef {
+    /// Index of its manager; those in `asked` when absent.
+    pub manager: Option<usize>,
+    /// `prompt_id`; the request's own when absent.
+    pub id: Option<String>,
+    /// `prompt_variables`, a JSON object; the request's win.
+    pub variables: Option<String>,
+    /// `prompt_label`
+    pub label: Option<String>,
+    /// `prompt_version`
+    pub version: Option<String>,
+    /// The model behind the manager's prefix.
+    pub model: Option<String>,
+    /// `ignore_prompt_manager_model`
+    pub ignore_model: bool,
+    /// `ignore_prompt_manager_optional_params`
+    pub ignore_params: bool,
 }
 
 /// Who may come in, and how that is found out.

@@ -9,6 +9,7 @@ mod guard_in;
 mod guard_out;
 mod identify;
 mod parse;
+mod prompt;
 mod record;
 mod respond;
 mod route;
@@ -86,6 +87,12 @@ pub const STAGES: &[Stage] = &[
         run: Run::Now(admit::admit),
     },
     Stage {
+        name: "prompt",
+        what: "fills in the prompt that the request or its deployment names",
+        why_here: "before guardrails, which must judge the text that goes upstream",
+        run: Run::Waits(|g, x| Box::pin(prompt::prompt(g, x))),
+    },
+    Stage {
         name: "guard in",
         what: "pre_call guardrails judge the request and may edit it",
         why_here: "no cache and no upstream may see what a guardrail would have removed",
@@ -94,7 +101,7 @@ pub const STAGES: &[Stage] = &[
     Stage {
         name: "route",
         what: "resolves the model name to deployments: ids, aliases, groups, wildcards",
-        why_here: "after guardrails, which may change the model; before the call, which only picks among what is found here",
+        why_here: "after prompts and guardrails, which may change the model; before the call, which only picks among what is found here",
         run: Run::Now(route::route),
     },
     Stage {

@@ -18,6 +18,7 @@ wasmtime::component::bindgen!({
             import witgate:host/body@0.1.0;
             import witgate:host/kv@0.1.0;
             import witgate:host/request@0.1.0;
+            import witgate:host/llm@0.1.0;
         }
     ",
     path: ["../../wit/types", "../../wit/host"],
@@ -31,6 +32,7 @@ wasmtime::component::bindgen!({
         "witgate:host/sign.send-azure-account": async | trappable,
         "witgate:host/http.send-all": async | trappable,
         "witgate:host/files.append": async | trappable,
+        "witgate:host/llm.chat": async | trappable,
         default: trappable,
     },
     with: {

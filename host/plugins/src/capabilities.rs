@@ -8,6 +8,7 @@ mod egress;
 mod files;
 mod http;
 mod kv;
+mod llm;
 mod log;
 mod outgoing;
 mod request;
@@ -28,6 +29,8 @@ use witgate_outbound::TlsOptions;
 pub use body::{BodyView, Text, View};
 pub use kv::RequestMemory;
 pub(crate) use kv::{Limits as KvLimits, Values};
+pub(crate) use llm::{Door, Limits as LlmLimits};
+pub use llm::{ModelAnswer, ModelCall, ModelFailure, Models, NoModelAnswer};
 pub(crate) use log::{Level, Ring};
 pub use log::{LogLine, LogSource};
 pub use outgoing::NoResponse;
@@ -60,6 +63,7 @@ pub(crate) struct Context {
     files: Files,
     pub(crate) log: Log,
     kv: kv::Store,
+    models: llm::Access,
     pub(crate) on_rest: RestHook,
     custom: Custom,
     pub(crate) named: Arc<Book>,
@@ -84,6 +88,8 @@ pub(crate) struct Surroundings {
     pub(crate) http: (usize, usize),
     /// Bounds of what it keeps.
     pub(crate) kv: KvLimits,
+    /// The way to models, and how much of them it may use.
+    pub(crate) llm: (Door, LlmLimits),
     /// Told when it failed too often.
     pub(crate) on_rest: RestHook,
 }
@@ -105,6 +111,7 @@ impl Context {
                 .is_none_or(|list| list.contains(*name))
         };
         let (at_once, response_max) = around.http;
+        let (door, llm_limits) = around.llm;
         Ok(Self {
             env: manifest.env.iter().filter(granted).cloned().collect(),
             env_lookup: spec.env.clone(),
@@ -126,6 +133,7 @@ impl Context {
             ),
             world: spec.world.clone(),
             kv: kv::Store::new(around.kept.values, around.kv),
+            models: llm::Access::new(manifest, spec, &settings, door, llm_limits),
             on_rest: around.on_rest,
             metrics: around.metrics,
             custom: around.custom,
@@ -163,6 +171,7 @@ impl Context {
         row.env = self.env.iter().cloned().collect();
         row.files = self.files.describe();
         row.metrics.clone_from(&self.metric_prefixes);
+        row.llm = self.models.granted().to_vec();
         let secret = |name: &String| {
             let reveal = manifest.setting(name).is_some_and(|setting| setting.reveal);
             if reveal {

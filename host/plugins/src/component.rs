@@ -170,7 +170,7 @@ impl Loaded {
 }
 
 /// Interfaces of ours that plugins may import.
-const OURS: [&str; 13] = [
+const OURS: [&str; 14] = [
     "witgate:types/types@0.1.0",
     "witgate:host/settings@0.1.0",
     "witgate:host/secrets@0.1.0",
@@ -184,6 +184,7 @@ const OURS: [&str; 13] = [
     "witgate:host/body@0.1.0",
     "witgate:host/kv@0.1.0",
     "witgate:host/request@0.1.0",
+    "witgate:host/llm@0.1.0",
 ];
 
 /// Packages of WASI that are linked, at 0.2.

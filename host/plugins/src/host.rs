@@ -16,13 +16,14 @@ use wasmtime::component::Linker;
 use witgate_outbound::TlsOptions;
 
 use crate::cache::Cache;
-use crate::capabilities::{self, Context, State, Surroundings};
+use crate::capabilities::{self, Context, Door, Models, State, Surroundings};
 use crate::component::{self, Loader};
 use crate::error::Fault;
 use crate::kinds::alerter::Alerter;
 use crate::kinds::authenticator::Authenticator;
 use crate::kinds::guardrail::Guardrail;
 use crate::kinds::log_sink::LogSink;
+use crate::kinds::prompt_manager::PromptManager;
 use crate::kinds::provider::Provider;
 use crate::limits::Bounds;
 use crate::pool::{AnyPool, Bindings, Parts, Pool};
@@ -87,6 +88,7 @@ pub struct Host {
     stop: CancellationToken,
     /// `None` until the task that thins them out was started.
     pools: Mutex<Option<Vec<Weak<dyn AnyPool>>>>,
+    models: Door,
 }
 
 impl HostOptions {
@@ -131,7 +133,14 @@ impl Host {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             pools: Mutex::new(None),
+            models: Door::default(),
         }))
+    }
+
+    /// Opens the way from plugins to models, once. Until then calls of models are told that nobody answers.
+    pub fn serve_models(&self, models: Arc<dyn Models>) {
+        // Set once per process; a second gateway in it would find the first one's.
+        let _ = self.models.set(models);
     }
 
     /// Loads the plugins of a configuration. What can be loaded is; what cannot is in the errors, and in
@@ -204,6 +213,7 @@ impl Host {
                     row.env = manifest.env;
                     row.files = manifest.files;
                     row.metrics = manifest.metrics;
+                    row.llm = manifest.llm;
                     let secrets = manifest
                         .settings
                         .into_iter()
@@ -316,6 +326,9 @@ impl Host {
             Kind::Authenticator => Loaded::Authenticator(Arc::new(Authenticator {
                 pool: self.pool(pool).await?,
             })),
+            Kind::PromptManager => Loaded::PromptManager(Arc::new(PromptManager {
+                pool: self.pool(pool).await?,
+            })),
             Kind::Provider => Loaded::Provider(Arc::new(Provider {
                 pool: self.pool(pool).await?,
             })),
@@ -347,6 +360,7 @@ impl Host {
             kept: plan.kept,
             http: (bounds.http_concurrency, bounds.http_response),
             kv: bounds.kv,
+            llm: (self.models.clone(), bounds.llm),
             on_rest: self.options.on_rest.clone(),
         };
         let context = Context::new(&loaded.manifest, spec, around)?;

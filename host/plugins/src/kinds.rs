@@ -7,6 +7,7 @@ pub mod alerter;
 pub mod authenticator;
 pub mod guardrail;
 pub mod log_sink;
+pub mod prompt_manager;
 pub mod provider;
 
 pub(crate) mod outcome;

@@ -2,7 +2,7 @@
 //!
 //! The only crate on the serving path that knows wasmtime, and none of its types leave it. A [`Host`]
 //! exists once per process; [`Host::load`] turns the plugins of a configuration into a [`Registry`] of
-//! [`Guardrail`]s, [`LogSink`]s, [`Alerter`]s, [`Authenticator`]s and [`Provider`]s, whose calls are bounded in every direction: memory,
+//! [`Guardrail`]s, [`LogSink`]s, [`Alerter`]s, [`Authenticator`]s, [`PromptManager`]s and [`Provider`]s, whose calls are bounded in every direction: memory,
 //! processor time, wall time, data, concurrency. A plugin that misbehaves costs its own call.
 //!
 //! Read in this order: `spec` (what the operator says), `manifest` (what the component says), `source`
@@ -40,7 +40,8 @@ mod error;
 mod metrics;
 
 pub use capabilities::{
-    BodyView, LogLine, LogSource, NoResponse, RequestFacts, RequestMemory, RequestScope, Text,
+    BodyView, LogLine, LogSource, ModelAnswer, ModelCall, ModelFailure, Models, NoModelAnswer,
+    NoResponse, RequestFacts, RequestMemory, RequestScope, Text,
 };
 pub use error::{CallError, Fault, HostError, LoadError, PluginError, TrapKind};
 pub use host::{Host, HostOptions, Progress, ProgressHook, RestHook};
@@ -51,6 +52,7 @@ pub use kinds::guardrail::{
 };
 pub use kinds::log_sink::{Event, EventKind, LogSink};
 pub use kinds::outcome::Outcome;
+pub use kinds::prompt_manager::{Prompt, PromptCall, PromptManager};
 pub use kinds::provider::{
     Built, Credential, End, Failure, FollowUp, Frame, Parsed, Progress as StreamProgress, Provider,
     ProviderCall, ProviderRequest, ProviderResponse, StreamParser,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::capabilities::KvLimits;
+use crate::capabilities::{KvLimits, LlmLimits};
 use crate::engine::TICK;
 use crate::{Manifest, PluginSpec};
 
@@ -33,6 +33,8 @@ pub(crate) struct Bounds {
     pub(crate) http_concurrency: usize,
     /// What it may keep between calls.
     pub(crate) kv: KvLimits,
+    /// What it may use of models for one request.
+    pub(crate) llm: LlmLimits,
     /// Calls of an instance before it is replaced.
     pub(crate) recycle_calls: u64,
     /// Age at which it is replaced.
@@ -58,6 +60,8 @@ const PAYLOAD_MB_PROVIDER: u32 = 32;
 const HTTP_CONCURRENCY: u32 = 10;
 const KV_KEYS: u32 = 1_000;
 const KV_VALUE_KB: u32 = 64;
+const LLM_CALLS: u32 = 8;
+const LLM_TOKENS: u64 = 100_000;
 const RECYCLE_CALLS: u64 = 10_000;
 const RECYCLE_AGE_S: u64 = 600;
 const RECYCLE_IDLE_S: u64 = 60;
@@ -69,7 +73,9 @@ impl Bounds {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let default_cpu = match spec.kind {
             crate::Kind::LogSink | crate::Kind::Alerter | crate::Kind::Provider => CPU_MS_BULK,
-            crate::Kind::Guardrail | crate::Kind::Authenticator => CPU_MS,
+            crate::Kind::Guardrail | crate::Kind::Authenticator | crate::Kind::PromptManager => {
+                CPU_MS
+            }
         };
         let (default_memory, payload) = match spec.kind {
             crate::Kind::Provider => (MEMORY_MB_PROVIDER, PAYLOAD_MB_PROVIDER),
@@ -108,6 +114,10 @@ impl Bounds {
             kv: KvLimits {
                 keys: count(limits.kv_keys.unwrap_or(KV_KEYS)),
                 value: count(limits.kv_value_kb.unwrap_or(KV_VALUE_KB)).saturating_mul(1024),
+            },
+            llm: LlmLimits {
+                calls: limits.llm_calls.unwrap_or(LLM_CALLS),
+                tokens: limits.llm_tokens.unwrap_or(LLM_TOKENS),
             },
             recycle_calls: recycle.calls.unwrap_or(RECYCLE_CALLS),
             recycle_age: Duration::from_secs(recycle.age_s.unwrap_or(RECYCLE_AGE_S)),

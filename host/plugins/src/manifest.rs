@@ -55,6 +55,9 @@ pub struct Manifest {
     /// How the names of metrics begin that it shows under exact names, each ending in `_`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<String>,
+    /// Models it wants to call: names, `*` at the end stands for any rest, or `{setting}` for the name in that setting.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub llm: Vec<String>,
     /// What it expects to need.
     #[serde(default)]
     pub limits: ManifestLimits,
@@ -304,6 +307,9 @@ impl Manifest {
                 return wrong(format!("egress: {error}"));
             }
         }
+        if let Some(problem) = self.llm_problem() {
+            return wrong(problem);
+        }
         for prefix in &self.metrics {
             let good = prefix.len() > 1
                 && prefix.ends_with('_')
@@ -335,6 +341,24 @@ impl Manifest {
             }
         }
         Ok(())
+    }
+
+    /// The first thing that is wrong with the models it wants to call.
+    fn llm_problem(&self) -> Option<String> {
+        if self.kind == Kind::Provider && !self.llm.is_empty() {
+            return Some("llm: a provider calls no models".to_owned());
+        }
+        let problem = |wish: &String| {
+            match setting_reference(wish) {
+            Some(name) => self.setting(name).is_none_or(|setting| setting.secret).then(|| {
+                format!("llm {wish:?} refers to a setting that is not declared, or secret")
+            }),
+            None => (wish.is_empty() || wish.trim_end_matches('*').contains('*')).then(|| {
+                format!("llm {wish:?} is no model: give a name, a name that ends in `*`, or \"{{setting}}\"")
+            }),
+        }
+        };
+        self.llm.iter().find_map(problem)
     }
 
     /// The declaration of a setting.

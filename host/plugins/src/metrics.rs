@@ -44,6 +44,8 @@ pub struct Metrics {
     memory: Family<PluginLabels, Gauge>,
     reveals: Family<PluginLabels, Counter>,
     log_dropped: Family<PluginLabels, Counter>,
+    llm_calls: Family<OutcomeLabels, Counter>,
+    llm_cost: Family<PluginLabels, Counter<f64, AtomicU64>>,
     compile_seconds: Family<ComponentLabels, Histogram, Buckets>,
     cache: Family<ResultLabels, Counter>,
     pub(crate) custom: Custom,
@@ -69,6 +71,8 @@ impl Metrics {
             memory: Family::default(),
             reveals: Family::default(),
             log_dropped: Family::default(),
+            llm_calls: Family::default(),
+            llm_cost: Family::default(),
             compile_seconds: Family::new_with_constructor(Buckets(&COMPILE_SECONDS)),
             cache: Family::default(),
             custom: Custom::default(),
@@ -135,6 +139,16 @@ impl Metrics {
             "log_dropped",
             "Log lines of a plugin over its limits",
             m.log_dropped.clone(),
+        );
+        registry.register(
+            "llm_calls",
+            "Calls of models that plugins made, by outcome",
+            m.llm_calls.clone(),
+        );
+        registry.register(
+            "llm_cost_usd",
+            "What these calls cost, as far as prices are known",
+            m.llm_cost.clone(),
         );
         registry.register(
             "compile_seconds",
@@ -255,7 +269,7 @@ impl PluginMetrics {
         self.count(&self.families.traps, kind.as_str());
     }
 
-    /// `egress`, `env`, `secret`, `reveal`, `file`, `metric` or `kv`.
+    /// `egress`, `env`, `secret`, `reveal`, `file`, `metric`, `kv` or `llm`.
     pub(crate) fn denied(&self, kind: &'static str) {
         self.count(&self.families.denials, kind);
     }
@@ -264,6 +278,21 @@ impl PluginMetrics {
     pub(crate) fn denied_often(&self, kind: &'static str, times: u64) {
         if times > 0 {
             self.kind(&self.families.denials, kind).inc_by(times);
+        }
+    }
+
+    /// A call of a model that was made, and its price when that is known.
+    pub(crate) fn called_model(&self, outcome: &'static str, cost_usd: Option<f64>) {
+        let labels = OutcomeLabels {
+            plugin: self.plugin.clone(),
+            outcome,
+        };
+        self.families.llm_calls.get_or_create(&labels).inc();
+        if let Some(cost) = cost_usd {
+            let labels = PluginLabels {
+                plugin: self.plugin.clone(),
+            };
+            self.families.llm_cost.get_or_create(&labels).inc_by(cost);
         }
     }
 
@@ -312,6 +341,12 @@ impl MetricConstructor<Histogram> for Buckets {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PluginLabels {
     plugin: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    plugin: String,
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

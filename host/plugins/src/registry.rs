@@ -13,6 +13,7 @@ use crate::kinds::alerter::Alerter;
 use crate::kinds::authenticator::Authenticator;
 use crate::kinds::guardrail::Guardrail;
 use crate::kinds::log_sink::LogSink;
+use crate::kinds::prompt_manager::PromptManager;
 use crate::kinds::provider::Provider;
 use crate::pool::AnyPool;
 use crate::status::{Status, Version};
@@ -58,6 +59,8 @@ pub struct Description {
     pub files: Vec<String>,
     /// Prefixes of metrics that it shows under exact names.
     pub metrics: Vec<String>,
+    /// Models it may call.
+    pub llm: Vec<String>,
     /// `ready`, or what is wrong.
     pub state: String,
 }
@@ -125,6 +128,7 @@ pub(crate) enum Loaded {
     Alerter(Arc<Alerter>),
     Authenticator(Arc<Authenticator>),
     Provider(Arc<Provider>),
+    PromptManager(Arc<PromptManager>),
 }
 
 #[derive(Clone)]
@@ -181,6 +185,15 @@ impl Registry {
     pub fn provider(&self, name: &str) -> Option<Arc<Provider>> {
         match &self.entry(Kind::Provider, name)?.plugin {
             Loaded::Provider(plugin) => Some(plugin.clone()),
+            _ => None,
+        }
+    }
+
+    /// A prompt manager by its name in the configuration.
+    #[must_use]
+    pub fn prompt_manager(&self, name: &str) -> Option<Arc<PromptManager>> {
+        match &self.entry(Kind::PromptManager, name)?.plugin {
+            Loaded::PromptManager(plugin) => Some(plugin.clone()),
             _ => None,
         }
     }
@@ -313,6 +326,7 @@ impl Entry {
             Loaded::Alerter(plugin) => plugin.pool.as_ref(),
             Loaded::Authenticator(plugin) => plugin.pool.as_ref(),
             Loaded::Provider(plugin) => plugin.pool.as_ref(),
+            Loaded::PromptManager(plugin) => plugin.pool.as_ref(),
         }
     }
 

@@ -31,6 +31,8 @@ pub enum Kind {
     Authenticator,
     /// Speaks the dialect of a model provider.
     Provider,
+    /// Fills requests with prompts that are kept elsewhere.
+    PromptManager,
 }
 
 /// One configured plugin. Several may share one component.
@@ -79,6 +81,9 @@ pub struct Grants {
     /// Files it may append to, by the plugin's name for them. `stdout` as name or path is the
     /// gateway's standard output. Nothing is granted that is not listed.
     pub files: IndexMap<String, PathBuf>,
+    /// Models it may call: names of the configuration, `*` at the end stands for any rest. Nothing is granted that the
+    /// operator did not write, here or into a setting that the manifest names.
+    pub llm: Vec<String>,
 }
 
 /// What a plugin may use. Absent: the manifest's wish, else the default of its kind.
@@ -110,6 +115,10 @@ pub struct Limits {
     pub kv_keys: Option<u32>,
     /// Largest value it may keep, KiB.
     pub kv_value_kb: Option<u32>,
+    /// Calls of models for one request of a client.
+    pub llm_calls: Option<u32>,
+    /// Tokens of models, read and written, for one request of a client.
+    pub llm_tokens: Option<u64>,
 }
 
 /// When a warm instance is thrown away. Absent: the host's default.
@@ -146,15 +155,16 @@ pub enum FailPolicy {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::LogSink,
         Self::Alerter,
         Self::Guardrail,
         Self::Authenticator,
         Self::Provider,
+        Self::PromptManager,
     ];
 
-    /// The name in manifests and metrics: `log-sink`, `alerter`, `guardrail`, `authenticator`, `provider`.
+    /// The name in manifests and metrics: `log-sink`, `alerter`, `guardrail`, `authenticator`, `provider`, `prompt-manager`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -163,6 +173,7 @@ impl Kind {
             Self::Guardrail => "guardrail",
             Self::Authenticator => "authenticator",
             Self::Provider => "provider",
+            Self::PromptManager => "prompt-manager",
         }
     }
 
@@ -172,7 +183,9 @@ impl Kind {
     pub const fn default_fail(self) -> FailPolicy {
         match self {
             Self::LogSink | Self::Alerter => FailPolicy::Open,
-            Self::Guardrail | Self::Authenticator | Self::Provider => FailPolicy::Closed,
+            Self::Guardrail | Self::Authenticator | Self::Provider | Self::PromptManager => {
+                FailPolicy::Closed
+            }
         }
     }
 
@@ -180,7 +193,7 @@ impl Kind {
     pub(crate) const fn default_timeout(self) -> Duration {
         match self {
             Self::LogSink | Self::Alerter => Duration::from_secs(30),
-            Self::Guardrail | Self::Provider => Duration::from_secs(5),
+            Self::Guardrail | Self::Provider | Self::PromptManager => Duration::from_secs(5),
             Self::Authenticator => Duration::from_secs(2),
         }
     }

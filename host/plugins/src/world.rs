@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::{ModelAnswer, NoModelAnswer};
+
 /// The world around one plugin. One that is absent from a [`PluginSpec`](crate::PluginSpec) is the real one.
 pub trait World: Send + Sync {
     /// One HTTP exchange, which the policy has allowed already. Secrets are in their headers.
@@ -33,6 +35,12 @@ pub trait World: Send + Sync {
 
     /// A change of a metric under an exact name: its labels, and by or to how much.
     fn sample(&self, name: &str, labels: &[(String, String)], value: f64);
+
+    /// A call of a model, which the grants have allowed already: OpenAI's request, JSON.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    fn chat(&self, request: &str) -> Result<ModelAnswer, NoModelAnswer>;
 
     /// A line of the plugin's log, secrets masked.
     fn log(&self, level: &'static str, line: &str);

@@ -27,6 +27,7 @@ pub struct FakeLangfuse {
 #[derive(Debug, Default)]
 struct Shared {
     next: Mutex<VecDeque<Reply>>,
+    prompts: Mutex<Vec<Value>>,
     refused_types: Mutex<Vec<(String, u16)>>,
     requests: Journal<Recorded>,
     events: Journal<Value>,
@@ -66,6 +67,12 @@ impl FakeLangfuse {
         self
     }
 
+    /// Keeps a prompt, in the form its API gives it.
+    pub fn prompt(&self, prompt: Value) -> &Self {
+        self.shared.prompts.lock().push(prompt);
+        self
+    }
+
     /// Every request seen, accepted or not.
     pub fn requests(&self) -> &Journal<Recorded> {
         &self.shared.requests
@@ -88,6 +95,10 @@ impl Shared {
                 &json!({"message": "Invalid credentials. Confirm that you've configured the correct host."}),
             );
         }
+        if let Some(name) = request.path().strip_prefix("/api/public/v2/prompts/") {
+            let scripted = self.next.lock().pop_front();
+            return scripted.unwrap_or_else(|| self.prompt(request, name));
+        }
         if request.path() != "/api/public/ingestion" {
             return Reply::json(404, &json!({"message": "not found"}));
         }
@@ -99,6 +110,39 @@ impl Shared {
             _ => Reply::json(
                 400,
                 &json!({"message": "Invalid request data", "error": "batch must be an array"}),
+            ),
+        }
+    }
+
+    /// A prompt by name, and by version or label; the label is `production` when neither is given.
+    fn prompt(&self, request: &Recorded, name: &str) -> Reply {
+        let name = name.replace("%2F", "/").replace("%20", " ");
+        let query = request
+            .target
+            .split_once('?')
+            .map_or("", |(_, query)| query);
+        let given = |key: &str| {
+            query
+                .split('&')
+                .find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
+        };
+        let (version, label) = (given("version"), given("label"));
+        if request.method != "GET" || version.is_some() && label.is_some() {
+            return Reply::json(400, &json!({"message": "Invalid request data"}));
+        }
+        let label = label.or(version.is_none().then_some("production"));
+        let prompts = self.prompts.lock();
+        let found = prompts.iter().find(|prompt| {
+            let labels = prompt["labels"].as_array().into_iter().flatten();
+            prompt["name"] == name
+                && version.is_none_or(|version| prompt["version"].to_string() == version)
+                && label.is_none_or(|label| labels.into_iter().any(|own| own == label))
+        });
+        match found {
+            Some(prompt) => Reply::json(200, prompt),
+            None => Reply::json(
+                404,
+                &json!({"message": format!("Prompt not found: '{name}'"), "error": "LangfuseNotFoundError"}),
             ),
         }
     }

@@ -41,9 +41,11 @@ GUARD_HOOKS = {
     "async_post_call_streaming_hook": ["post_call", "streaming"],
     "async_post_call_streaming_iterator_hook": ["post_call", "streaming"],
 }
+PROMPT_HOOKS = ("get_chat_completion_prompt", "async_get_chat_completion_prompt", "_compile_prompt_helper")
 REQUEST_HOOKS = ("async_pre_call_hook", "async_moderation_hook", "async_post_call_success_hook")
 STREAM_HOOKS = ("async_post_call_streaming_hook", "async_post_call_streaming_iterator_hook")
-MODEL_CALLS = "completion acompletion embedding aembedding text_completion atext_completion aimage_generation Router".split()
+CHAT_CALLS = ("completion", "acompletion")
+MODEL_CALLS = "embedding aembedding text_completion atext_completion aimage_generation Router".split()
 
 
 class File:
@@ -60,6 +62,8 @@ class File:
         self.imports = []
         self.env = []
         self.hosts = []
+        self.models = []
+        self.chats = set()
         self.any_host = False
         self.constants = {
             target.id: node.value.value
@@ -136,7 +140,9 @@ class File:
         if parent == "litellm":
             for alias in node.names:
                 if alias.name in MODEL_CALLS:
-                    self.problem(node, f"litellm.{alias.name}: a plugin cannot call models")
+                    self.problem(node, f"litellm.{alias.name}: a plugin has litellm.completion and acompletion")
+                if alias.name in CHAT_CALLS:
+                    self.chats.add(alias.asname or alias.name)
 
     def is_beside(self, name):
         place = os.path.join(self.folder, *name.split("."))
@@ -151,7 +157,9 @@ class File:
         elif name in ("os.system", "os.fork", "os.popen"):
             self.problem(node, f"{name}(): a plugin has no processes")
         elif name.startswith("litellm.") and name.split(".")[1] in MODEL_CALLS:
-            self.problem(node, f"{name}(): a plugin cannot call models")
+            self.problem(node, f"{name}(): a plugin has litellm.completion and acompletion")
+        elif name in self.chats or name in [f"litellm.{call}" for call in CHAT_CALLS]:
+            self.model(node)
         elif name.split(".")[-1] in VERBS and self.sends(node):
             self.any_host |= not self.is_known_url(node)
 
@@ -185,6 +193,16 @@ class File:
         else:
             text = url.value if isinstance(url, ast.Constant) else ""
         return re.match(r"https?://[A-Za-z0-9.\-]+(:\d+)?(/|$)", str(text)) is not None
+
+    def model(self, node):
+        """The model of a call, any when it is not written out."""
+        given = [keyword.value for keyword in node.keywords if keyword.arg == "model"] + node.args[:1]
+        model = given[0] if given else None
+        if isinstance(model, ast.Name):
+            text = self.constants.get(model.id)
+        else:
+            text = model.value if isinstance(model, ast.Constant) else None
+        self.models.append(text if isinstance(text, str) and "*" not in text else "*")
 
     def variable(self, node):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -222,7 +240,9 @@ class File:
         for node in self.tree.body:
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
                 made = self.classes.get(dotted(node.value.func))
-                if made is not None and self.is_a(made, "CustomLogger"):
+                if made is not None and self.is_a(made, "CustomPromptManagement"):
+                    found += [(target.id, "prompt-manager", made) for target in node.targets if isinstance(target, ast.Name)]
+                elif made is not None and self.is_a(made, "CustomLogger"):
                     found += [(target.id, "log-sink", made) for target in node.targets if isinstance(target, ast.Name)]
             elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 names = [argument.arg for argument in node.args.posonlyargs + node.args.args]
@@ -235,7 +255,8 @@ class File:
         if wanted:
             found = [one for one in found if one[0] == wanted]
         if not found:
-            loose = [name for name, node in self.classes.items() if self.is_a(node, "CustomLogger")]
+            bases = ("CustomLogger", "CustomPromptManagement")
+            loose = [name for name, node in self.classes.items() if any(self.is_a(node, base) for base in bases)]
             if loose and not wanted:
                 self.problem(self.classes[loose[0]], f"{loose[0]} has no instance; add: proxy_handler_instance = {loose[0]}()")
             else:
@@ -243,7 +264,7 @@ class File:
                     None,
                     (f"there is no {wanted} in it; " if wanted else "")
                     + "it defines none of: a function (request, api_key) for custom_auth, an instance of a CustomLogger "
-                    "subclass for callbacks, a CustomGuardrail subclass",
+                    "subclass for callbacks, of a CustomPromptManagement subclass, a CustomGuardrail subclass",
                 )
             return {}
         if len(found) > 1:
@@ -273,6 +294,15 @@ class File:
         elif hooks:
             self.notes.append(f"{', '.join(hooks)}: not called for a logger; a CustomGuardrail can have them")
         return {"events": events}
+
+    def describe_prompt_manager(self, node):
+        methods = self.methods(node)
+        if not any(name in methods for name in PROMPT_HOOKS):
+            self.problem(node, f"it fetches no prompt: it needs one of {', '.join(PROMPT_HOOKS)}")
+        hooks = [name for name in (*LOG_HOOKS, *REQUEST_HOOKS, *STREAM_HOOKS) if name in methods]
+        if hooks:
+            self.notes.append(f"{', '.join(hooks)}: not called for a prompt manager; put them into a logger or guardrail of its own")
+        return {}
 
     def describe_guardrail(self, node):
         methods = self.methods(node)
@@ -321,6 +351,9 @@ def main():
     if sends and (file.any_host or not egress):
         egress = ["https://*:*", "http://*:*"]
         file.notes.append("its URLs are not all written out, so it may call any public host; narrow that with `grants.egress`")
+    if file.models:
+        names = ", ".join(sorted(set(file.models)))
+        file.notes.append(f"it calls models ({names}): grant the ones it may call, by their names in model_list, with `grants.llm`")
     doc = (ast.get_docstring(file.tree) or "").strip().split("\n")[0]
     print(
         json.dumps(
@@ -330,6 +363,7 @@ def main():
                 "imports": sorted(set(file.imports)),
                 "env": sorted(set(file.env)),
                 "egress": egress,
+                "llm": sorted(set(file.models)),
                 "problems": sorted(file.problems, key=lambda problem: problem["line"]),
                 "notes": file.notes,
             }

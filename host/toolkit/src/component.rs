@@ -55,9 +55,9 @@ pub enum ComponentError {
     },
 }
 
-const HOST: [&str; 12] = [
+const HOST: [&str; 13] = [
     "settings", "secrets", "http", "sign", "clock", "random", "log", "metrics", "files", "body",
-    "kv", "request",
+    "kv", "request", "llm",
 ];
 
 /// WASI 0.2 packages that the host links, if only to refuse: the standard libraries of some languages
@@ -141,6 +141,7 @@ fn check(interfaces: &Interfaces, kind: Kind) -> Result<(), ComponentError> {
             Kind::Guardrail => "witgate_plugin::export_guardrail!",
             Kind::Authenticator => "witgate_plugin::export_authenticator!",
             Kind::Provider => "witgate_plugin::export_provider!",
+            Kind::PromptManager => "witgate_plugin::export_prompt_manager!",
         };
         return Err(ComponentError::WrongKind {
             kind,
@@ -186,6 +187,7 @@ fn interface(kind: Kind) -> &'static str {
         Kind::Guardrail => "witgate:guardrail/guardrail",
         Kind::Authenticator => "witgate:authenticator/authenticator",
         Kind::Provider => "witgate:provider/provider",
+        Kind::PromptManager => "witgate:prompt-manager/prompt-manager",
     }
 }
 

@@ -121,6 +121,7 @@ fn write_manifest(f: &mut fmt::Formatter<'_>, manifest: &Manifest) -> fmt::Resul
     write_list(f, "env", &manifest.env)?;
     write_list(f, "files", &manifest.files)?;
     write_list(f, "metrics", &manifest.metrics)?;
+    write_list(f, "llm", &manifest.llm)?;
     let limits = [
         ("memory", manifest.limits.memory_mb.map(u64::from), "MiB"),
         ("cpu", manifest.limits.cpu_ms, "ms"),

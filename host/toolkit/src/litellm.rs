@@ -30,6 +30,9 @@ pub struct Litellm {
     /// Hosts it calls.
     #[serde(default)]
     pub egress: Vec<String>,
+    /// Models it calls.
+    #[serde(default)]
+    pub llm: Vec<String>,
     /// A logger's: which events it has hooks for.
     #[serde(default)]
     pub events: Vec<String>,
@@ -183,6 +186,37 @@ mod tests {
     }
 
     #[test]
+    fn what_calls_models_asks_for_those_that_are_written_out() {
+        let source = "import litellm\nfrom litellm import acompletion\nfrom litellm.integrations.custom_guardrail import CustomGuardrail\n\
+             JUDGE = \"judge\"\nclass Mine(CustomGuardrail):\n    \
+             async def async_pre_call_hook(self, user_api_key_dict, cache, data, call_type):\n        \
+             await acompletion(model=JUDGE, messages=[])\n        litellm.completion(self.model, [])\n";
+        let found = read(source).expect("a guardrail");
+        assert_eq!(found.llm, ["*", "judge"]);
+        assert!(
+            found.notes.iter().any(|note| note.contains("grants.llm")),
+            "{:?}",
+            found.notes
+        );
+    }
+
+    #[test]
+    fn an_instance_of_custom_prompt_management_is_a_prompt_manager() {
+        let head = "from litellm.integrations.custom_prompt_management import CustomPromptManagement\nclass Mine(CustomPromptManagement):\n    ";
+        let body = "def get_chat_completion_prompt(self, model, messages, non_default_params, prompt_id, prompt_variables, dynamic_callback_params):\n        return model, messages, non_default_params\nprompts = Mine()\n";
+        let found = read(&format!("{head}{body}")).expect("a prompt manager");
+        assert_eq!(
+            (found.kind, found.name.as_str()),
+            (Kind::PromptManager, "prompts")
+        );
+        let error = read(&format!("{head}pass\nprompts = Mine()\n")).expect_err("nothing in it");
+        assert!(
+            error.to_string().contains("get_chat_completion_prompt"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn a_function_of_request_and_key_is_an_authenticator() {
         let source = "\"\"\"Lets in.\"\"\"\nimport os\nimport httpx\nfrom fastapi import Request\n\
              from litellm.proxy._types import UserAPIKeyAuth\n\
@@ -220,7 +254,7 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_refused_with_line_and_reason() {
-        let source = "import numpy\nimport redis\nimport subprocess\nimport mystery\nfrom litellm import acompletion\n\
+        let source = "import numpy\nimport redis\nimport subprocess\nimport mystery\nfrom litellm import aembedding\n\
              async def auth(request, api_key):\n    open(\"x\")\n    return await request.json()\n";
         let refusal = read(source).expect_err("refused").to_string();
         for part in [
@@ -228,7 +262,7 @@ mod tests {
             "line 2: import redis: it opens connections",
             "line 3: import subprocess: a plugin has no processes",
             "line 4: import mystery: it is not available",
-            "line 5: litellm.acompletion: a plugin cannot call models",
+            "line 5: litellm.aembedding: a plugin has litellm.completion and acompletion",
             "line 7: open()",
             "line 8: request.json()",
         ] {

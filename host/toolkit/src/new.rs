@@ -184,7 +184,12 @@ mod tests {
     fn every_kind_has_a_template_in_every_language_and_it_is_a_valid_plugin() {
         let folder = tempfile::tempdir().expect("a folder");
         for language in TemplateLanguage::ALL {
-            for kind in [Kind::LogSink, Kind::Guardrail, Kind::Authenticator] {
+            for kind in [
+                Kind::LogSink,
+                Kind::Guardrail,
+                Kind::Authenticator,
+                Kind::PromptManager,
+            ] {
                 let plugin = NewPlugin {
                     folder: folder
                         .path()

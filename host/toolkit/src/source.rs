@@ -66,7 +66,7 @@ pub enum SourceError {
     /// There is no `plugin.toml`, or it cannot be read.
     #[error(
         "{path}: cannot read it ({error}); a plugin folder needs a `plugin.toml` with at least `kind = \"guardrail\"`, \
-         \"log-sink\", \"authenticator\" or \"provider\""
+         \"log-sink\", \"authenticator\", \"prompt-manager\" or \"provider\""
     )]
     Unreadable {
         /// The file.
@@ -165,6 +165,7 @@ impl Source {
             aliases: Vec::new(),
             params: Vec::new(),
             metrics: Vec::new(),
+            llm: found.llm.clone(),
             batch: ManifestBatch::default(),
             phases_when: BTreeMap::new(),
             provider: None,
@@ -280,6 +281,7 @@ impl Source {
             env: plugin.env,
             files: plugin.files,
             metrics: plugin.metrics,
+            llm: plugin.llm,
             limits: plugin.limits,
             events: plugin.events,
             batch: plugin.batch,
@@ -358,6 +360,8 @@ struct PluginToml {
     files: Vec<String>,
     #[serde(default)]
     metrics: Vec<String>,
+    #[serde(default)]
+    llm: Vec<String>,
     #[serde(default)]
     events: Vec<String>,
     #[serde(default)]

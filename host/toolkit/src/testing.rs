@@ -9,6 +9,7 @@ pub mod conformance;
 pub mod diff;
 
 mod drive;
+mod prompt;
 mod provider;
 mod view;
 mod world;
@@ -194,5 +195,6 @@ const fn default_call(kind: Kind) -> &'static str {
         Kind::Guardrail => "check",
         Kind::Provider => "build_request",
         Kind::Authenticator => "authenticate",
+        Kind::PromptManager => "get_chat_completion_prompt",
     }
 }

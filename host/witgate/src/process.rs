@@ -20,7 +20,7 @@ use witgate_store::{SpendOptions, SpendWriter, Store, StoreMetrics, StoreOptions
 use crate::cli::Serve;
 use crate::plugin_admin::PluginAdministration;
 use crate::reload::{Administration, Control, Reloader};
-use crate::wiring::{self, Fanout, Kept, Paths, Upstreams, W3c};
+use crate::wiring::{self, Fanout, Kept, Models, Paths, Upstreams, W3c};
 
 /// How long queues may take to empty when the process ends.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -327,6 +327,7 @@ async fn start(
         // Apart from the workers': this work adds records, so it must end before the queues do.
         tasks: TaskTracker::new(),
     });
+    host.serve_models(Arc::new(Models(Arc::downgrade(&gateway))));
     let control = Arc::new(Control::new(
         Reloader {
             source,

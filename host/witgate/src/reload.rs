@@ -245,6 +245,7 @@ impl Control {
                 return Err(Refused::Failed(vec![text.to_owned()]));
             }
             Kind::Authenticator => "only the master key lets anybody in then",
+            Kind::PromptManager => "requests that need its prompts fail then",
             Kind::Provider => "calls to its models fail then, with 503",
             Kind::Guardrail => "it fails closed, and calls pass without its judgement then",
             Kind::LogSink | Kind::Alerter => return Ok(()),

@@ -4,7 +4,9 @@ mod alerts;
 mod dialects;
 mod models;
 mod paths;
+mod plugin_models;
 mod plugins;
+mod prompts;
 mod provider_port;
 mod providers;
 mod recorder;
@@ -21,6 +23,7 @@ use witgate_pipeline::Snapshot;
 use witgate_plugins::{Host, Progress, ProgressHook, Registry};
 
 pub use paths::Paths;
+pub use plugin_models::Models;
 pub use recorder::{Fanout, Ledger};
 pub use specs::plugin_specs;
 pub use trace::W3c;
@@ -72,7 +75,12 @@ pub fn assemble(
     plugins: Registry,
     mut problems: Vec<String>,
 ) -> Result<Wired, Vec<String>> {
-    let models = models::models(loaded, &mut kept.upstreams, &plugins, &mut problems);
+    let sources = kept.paths.sources();
+    // Read a second time: which components there are may have changed, and loading them has told so.
+    let prompt_managers = prompts::wanted(loaded, &sources).unwrap_or_default();
+    let served = prompts::served(loaded, &prompt_managers);
+    let prompts = prompts::prompts(loaded, prompt_managers, &plugins, &mut problems);
+    let models = models::models(&served, &mut kept.upstreams, &plugins, &mut problems);
     let guardrails = specs::guardrails(loaded, &plugins, &mut problems);
     let access = specs::access(loaded, &plugins, &mut problems);
     let hub = specs::hub(loaded, &plugins, &mut problems);
@@ -86,6 +94,7 @@ pub fn assemble(
             targets,
             access,
             guardrails,
+            prompts,
             settings: settings::settings(loaded, kept.concurrency),
         },
         hub,

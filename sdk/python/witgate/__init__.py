@@ -1,14 +1,14 @@
 """What a Witgate plugin written in Python imports.
 
-A plugin is one class: a subclass of `Guardrail`, `LogSink` or `Authenticator`, in the file that
+A plugin is one class: a subclass of `Guardrail`, `LogSink`, `Authenticator` or `PromptManager`, in the file that
 `plugin.toml` names (`plugin.py` without it). `witgate plugin build` makes a component of it; the build
 runs the file's top level once and keeps the state, so imports and constants cost nothing later, and the
 host's services are not there yet.
 
-The services are modules: `http`, `secrets`, `settings`, `log`, `metrics`, `clock`, `random`, `files`, `kv`.
+The services are modules: `http`, `secrets`, `settings`, `log`, `metrics`, `clock`, `random`, `files`, `kv`, `llm`.
 """
 
-from . import clock, files, http, kv, log, metrics, random, secrets, settings
+from . import clock, files, http, kv, llm, log, metrics, random, secrets, settings
 from .authenticator import Authenticator, Denial, Identity, Key, AuthRequest, decline, deny
 from .errors import DeniedByHost, Failed, PluginError, SettingsError, Unavailable
 from .guardrail import (
@@ -27,6 +27,7 @@ from .guardrail import (
     remove,
     set_value,
 )
+from .prompt_manager import Prompt, PromptCall, PromptManager
 from .log_sink import Event, LogSink, delivered, from_response, partial, rejected, retry
 
 __version__ = "0.1.0"
@@ -48,6 +49,9 @@ __all__ = [
     "Key",
     "LogSink",
     "PluginError",
+    "Prompt",
+    "PromptCall",
+    "PromptManager",
     "SettingsError",
     "StreamGuard",
     "Text",
@@ -64,6 +68,7 @@ __all__ = [
     "from_response",
     "http",
     "kv",
+    "llm",
     "log",
     "metrics",
     "partial",

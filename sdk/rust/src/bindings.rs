@@ -22,6 +22,7 @@ pub mod host {
                 import witgate:host/body@0.1.0;
                 import witgate:host/kv@0.1.0;
                 import witgate:host/request@0.1.0;
+                import witgate:host/llm@0.1.0;
             }
         "#,
         path: ["../../wit/types", "../../wit/host"],
@@ -46,6 +47,7 @@ pub mod log_sink {
             "witgate:host/log@0.1.0": crate::bindings::host::witgate::host::log,
             "witgate:host/metrics@0.1.0": crate::bindings::host::witgate::host::metrics,
             "witgate:host/kv@0.1.0": crate::bindings::host::witgate::host::kv,
+            "witgate:host/llm@0.1.0": crate::bindings::host::witgate::host::llm,
             "witgate:host/files@0.1.0": crate::bindings::host::witgate::host::files,
         },
         pub_export_macro: true,
@@ -68,6 +70,7 @@ pub mod alerter {
             "witgate:host/log@0.1.0": crate::bindings::host::witgate::host::log,
             "witgate:host/metrics@0.1.0": crate::bindings::host::witgate::host::metrics,
             "witgate:host/kv@0.1.0": crate::bindings::host::witgate::host::kv,
+            "witgate:host/llm@0.1.0": crate::bindings::host::witgate::host::llm,
         },
         pub_export_macro: true,
         default_bindings_module: "witgate_plugin::bindings::alerter",
@@ -89,6 +92,7 @@ pub mod guardrail {
             "witgate:host/log@0.1.0": crate::bindings::host::witgate::host::log,
             "witgate:host/metrics@0.1.0": crate::bindings::host::witgate::host::metrics,
             "witgate:host/kv@0.1.0": crate::bindings::host::witgate::host::kv,
+            "witgate:host/llm@0.1.0": crate::bindings::host::witgate::host::llm,
             "witgate:host/body@0.1.0": crate::bindings::host::witgate::host::body,
             "witgate:host/request@0.1.0": crate::bindings::host::witgate::host::request,
         },
@@ -112,9 +116,33 @@ pub mod authenticator {
             "witgate:host/log@0.1.0": crate::bindings::host::witgate::host::log,
             "witgate:host/metrics@0.1.0": crate::bindings::host::witgate::host::metrics,
             "witgate:host/kv@0.1.0": crate::bindings::host::witgate::host::kv,
+            "witgate:host/llm@0.1.0": crate::bindings::host::witgate::host::llm,
         },
         pub_export_macro: true,
         default_bindings_module: "witgate_plugin::bindings::authenticator",
+    });
+}
+
+/// Exports of a prompt manager.
+pub mod prompt_manager {
+    wit_bindgen::generate!({
+        world: "witgate:prompt-manager/prompt-manager-plugin",
+        path: ["../../wit/types", "../../wit/host", "../../wit/prompt-manager"],
+        with: {
+            "witgate:types/types@0.1.0": crate::bindings::host::witgate::types::types,
+            "witgate:host/settings@0.1.0": crate::bindings::host::witgate::host::settings,
+            "witgate:host/secrets@0.1.0": crate::bindings::host::witgate::host::secrets,
+            "witgate:host/http@0.1.0": crate::bindings::host::witgate::host::http,
+            "witgate:host/clock@0.1.0": crate::bindings::host::witgate::host::clock,
+            "witgate:host/random@0.1.0": crate::bindings::host::witgate::host::random,
+            "witgate:host/log@0.1.0": crate::bindings::host::witgate::host::log,
+            "witgate:host/metrics@0.1.0": crate::bindings::host::witgate::host::metrics,
+            "witgate:host/kv@0.1.0": crate::bindings::host::witgate::host::kv,
+            "witgate:host/llm@0.1.0": crate::bindings::host::witgate::host::llm,
+            "witgate:host/request@0.1.0": crate::bindings::host::witgate::host::request,
+        },
+        pub_export_macro: true,
+        default_bindings_module: "witgate_plugin::bindings::prompt_manager",
     });
 }
 

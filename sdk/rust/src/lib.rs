@@ -43,6 +43,7 @@ pub mod alerter;
 pub mod authenticator;
 pub mod guardrail;
 pub mod log_sink;
+pub mod prompt_manager;
 pub mod provider;
 
 pub mod clock;
@@ -51,6 +52,7 @@ pub mod encode;
 pub mod files;
 pub mod http;
 pub mod kv;
+pub mod llm;
 pub mod log;
 pub mod metrics;
 pub mod openai;

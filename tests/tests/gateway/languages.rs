@@ -212,7 +212,7 @@ async fn ok(folder: &std::path::Path, args: &[&str]) -> String {
 #[tokio::test]
 async fn a_new_plugin_in_javascript_builds_and_passes_its_cases_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
-    for kind in ["guardrail", "log-sink", "authenticator"] {
+    for kind in ["guardrail", "log-sink", "authenticator", "prompt-manager"] {
         let name = format!("my-{kind}");
         ok(
             folder.path(),

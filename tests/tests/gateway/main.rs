@@ -36,6 +36,8 @@ mod guardrails;
 mod hostile;
 mod languages;
 mod log_sinks;
+mod plugin_models;
+mod prompts;
 mod provider_plugins;
 mod sinks;
 mod vendor_guardrails;

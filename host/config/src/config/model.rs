@@ -68,6 +68,18 @@ pub struct ModelParams {
     pub allowed_openai_params: Vec<String>,
     /// Where the provider's plugin puts prompt-cache marks.
     pub cache_control_injection_points: Option<Value>,
+    /// The prompt that its requests are filled with.
+    pub prompt_id: Option<String>,
+    /// Values for that prompt, unless the request gives its own.
+    pub prompt_variables: Map<String, Value>,
+    /// Which label of that prompt.
+    pub prompt_label: Option<String>,
+    /// Which version of that prompt, a number or its text.
+    pub prompt_version: Option<Value>,
+    /// The prompt's own model is not used.
+    pub ignore_prompt_manager_model: bool,
+    /// The prompt's own parameters are not used.
+    pub ignore_prompt_manager_optional_params: bool,
     /// TLS verification of this deployment: a boolean, or the path of a CA bundle.
     pub ssl_verify: Option<Value>,
     /// Custom prices by their LiteLLM names (`input_cost_per_token` …), as written.

@@ -49,6 +49,8 @@ pub struct PluginGrants {
     pub files: IndexMap<String, PathBuf>,
     /// Secrets it may ask for by name. Absent: the secret settings of its manifest.
     pub secrets: Option<Vec<String>>,
+    /// Models it may call through the gateway; `*` at the end of a name stands for any rest.
+    pub llm: Vec<String>,
 }
 
 /// Limits of one plugin. Absent: the default of its kind.
@@ -81,6 +83,10 @@ pub struct PluginLimits {
     pub kv_keys: Option<u32>,
     /// Largest value it may keep, KiB.
     pub kv_value_kb: Option<u32>,
+    /// Calls of models for one request of a client.
+    pub llm_calls: Option<u32>,
+    /// Tokens of models for one request of a client.
+    pub llm_tokens: Option<u64>,
 }
 
 /// When a warm instance is thrown away. Absent: the host's default.

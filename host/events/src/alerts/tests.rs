@@ -57,6 +57,7 @@ impl Fixture {
                 flush_interval: Duration::ZERO,
                 ..SinkOptions::default()
             },
+            calls_models: false,
         }];
         let hub = Hub::new(
             parts,

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::outage::{Failed, Outages};
 use super::report::Report;
 use super::{Alert, AlertKind, AlertSettings, Draft, Level, calls};
-use crate::completed::{Caller, Completed};
+use crate::completed::{Caller, Completed, Origin};
 use crate::hub::Hub;
 use crate::mask;
 
@@ -109,7 +109,7 @@ impl Watch {
     /// A call ended.
     pub fn ended(&self, call: &Completed) {
         let settings = self.settings.load();
-        if !settings.is_on {
+        if !settings.is_on || call.audience.origin == Origin::Plugin {
             return;
         }
         self.count(call, &settings);
@@ -123,7 +123,7 @@ impl Watch {
     /// A try failed, and was followed by another one.
     pub fn attempt_failed(&self, call: &Completed) {
         let settings = self.settings.load();
-        if settings.is_on {
+        if settings.is_on && call.audience.origin != Origin::Plugin {
             self.count(call, &settings);
         }
     }

@@ -89,6 +89,11 @@ impl Lane {
         self.setup.read().kinds.includes(kind)
     }
 
+    /// Whether it may call models.
+    pub fn calls_models(&self) -> bool {
+        self.setup.read().calls_models
+    }
+
     pub fn redaction(&self) -> SinkRedaction {
         self.setup.read().redaction
     }

@@ -129,6 +129,7 @@ fn sink(name: &str, options: SinkOptions, script: Vec<Step>) -> (SinkEntry, Seen
         kinds: Kinds::CALLS,
         redaction: SinkRedaction::default(),
         options,
+        calls_models: false,
     };
     (entry, receiver)
 }
@@ -506,6 +507,7 @@ async fn sinks_get_the_kinds_they_want_and_requests_may_switch_them_off() {
         audience: Audience {
             except: vec![" successes ".to_owned()],
             none: false,
+            ..Audience::default()
         },
         ..call(2)
     });
@@ -513,6 +515,7 @@ async fn sinks_get_the_kinds_they_want_and_requests_may_switch_them_off() {
         audience: Audience {
             except: vec![],
             none: true,
+            ..Audience::default()
         },
         ..call(3)
     });
@@ -527,6 +530,28 @@ async fn sinks_get_the_kinds_they_want_and_requests_may_switch_them_off() {
     assert_eq!(ids(&batch), [0, 2, 4]);
     assert_eq!(batch[2].kind, EventKind::ProxyFailure);
     assert!(successes_seen.try_recv().is_err() && failures_seen.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_plugin_made_goes_to_no_sink_that_calls_models() {
+    let (judge, mut judged) = sink("judge", options(), vec![]);
+    let judge = SinkEntry {
+        calls_models: true,
+        ..judge
+    };
+    let (plain, mut seen) = sink("plain", options(), vec![]);
+    let fixture = Fixture::new(vec![judge, plain]);
+    fixture.hub.publish(Completed {
+        audience: Audience {
+            origin: Origin::PluginForCall,
+            ..Audience::default()
+        },
+        ..call(0)
+    });
+    fixture.hub.publish(call(1));
+    fixture.hub.drain(Duration::from_secs(1)).await;
+    assert_eq!(judged.recv().await.unwrap().len(), 1);
+    assert_eq!(seen.recv().await.unwrap().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

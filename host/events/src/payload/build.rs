@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::body::{Body, is_object, json};
 use super::{
     CostBreakdown, CostFailure, ErrorInformation, HeaderValue, HiddenParams, Json, KeyMetadata,
-    Metadata, ModelMapInformation, StandardLoggingPayload, StatusFields, Usd,
+    Metadata, ModelMapInformation, PromptMetadata, StandardLoggingPayload, StatusFields, Usd,
 };
 use crate::completed::{Caller, Completed, Failure, GuardrailStatus, epoch_s};
 use crate::mask;
@@ -228,7 +228,11 @@ fn metadata<'a>(call: &'a Completed, body: &Body<'a>) -> Metadata<'a> {
         user_agent: call.request.user_agent.as_deref(),
         requester_metadata: body.metadata(),
         requester_custom_headers: custom_headers(call),
-        prompt_management_metadata: None,
+        prompt_management_metadata: call.prompt.as_ref().map(|prompt| PromptMetadata {
+            prompt_id: &prompt.id,
+            prompt_variables: &prompt.variables,
+            prompt_integration: &prompt.integration,
+        }),
         mcp_tool_call_metadata: None,
         vector_store_request_metadata: None,
         applied_guardrails: applied_guardrails(call),

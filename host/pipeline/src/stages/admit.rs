@@ -9,6 +9,10 @@ use crate::gateway::Gateway;
 use crate::stages::Flow;
 
 pub(super) fn admit(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
+    // A plugin's call is a part of another one, which has its slot.
+    if x.made_by.is_some() {
+        return Ok(Flow::Continue);
+    }
     if let Some(slots) = &x.snapshot.settings.slots {
         let slot = slots.clone().try_acquire_owned().map_err(|_| {
             Failure::new(

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::future::try_join;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use witgate_events::Begun;
+use witgate_events::{Begun, Origin};
 use witgate_routing::{
     ClientFallbacks, Decision, FallbackTarget, RequestControls, Resolution, Walk,
 };
@@ -27,11 +27,13 @@ use crate::guard::{Judged, WireView, judge, selected};
 use crate::metrics::UpstreamLabels;
 use crate::ports::Phase;
 use crate::stages::Flow;
-use crate::stages::record::caller;
+use crate::stages::record::{caller, origin};
 
 pub(super) async fn call(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     let guards = selected(x, Phase::DuringCall);
-    x.in_flight = gateway.recorder.begin(&|| begun(x));
+    if origin(x) != Origin::Plugin {
+        x.in_flight = gateway.recorder.begin(&|| begun(x));
+    }
     let answer = if guards.is_empty() {
         let (served, answer) = reach(gateway, x).await;
         x.served = served;

@@ -13,6 +13,7 @@ use crate::ports::Phase;
 use crate::stages::{Flow, authorize, parse};
 
 pub(super) async fn guard_in(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
+    let before = x.request.as_ref().map(|request| parse::model(x, request));
     for index in selected(x, Phase::PreCall) {
         let Some(request) = &x.request else { break };
         let body = WireView::request(request);
@@ -25,17 +26,17 @@ pub(super) async fn guard_in(gateway: &Gateway, x: &mut Exchange) -> Result<Flow
         }
         judged.conclude(x, index)?;
     }
-    follow_model(x)?;
+    follow_model(x, before)?;
     Ok(Flow::Continue)
 }
 
 /// A guardrail may have sent the request to another model; the caller must be allowed to use it.
-fn follow_model(x: &mut Exchange) -> Result<(), Failure> {
+fn follow_model(x: &mut Exchange, before: Option<String>) -> Result<(), Failure> {
     let Some(request) = &x.request else {
         return Ok(());
     };
     let model = parse::model(x, request);
-    if model == x.model {
+    if before.is_none_or(|before| before == model) {
         return Ok(());
     }
     x.model = model;

@@ -33,6 +33,10 @@ pub struct AuthInput<'a> {
 }
 
 pub(super) async fn identify(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
+    if let Some(made_by) = &x.made_by {
+        x.principal = made_by.principal.clone();
+        return Ok(Flow::Continue);
+    }
     let snapshot = x.snapshot.clone();
     let input = AuthInput {
         method: x.arrival.method.as_str(),

@@ -10,7 +10,7 @@ use witgate_wire::{Endpoint, RequestView, json::ScanError};
 use crate::exchange::{BodyFault, Exchange};
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
-use crate::stages::Flow;
+use crate::stages::{Flow, prompt};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -25,18 +25,27 @@ pub(super) fn parse(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     let request = RequestView::parse(x.arrival.endpoint, body).map_err(|e| invalid(x, &e))?;
     x.tags = tags(x, &request);
     x.model = model(x, &request);
-    let missing = request.field(x.arrival.endpoint.required_field()).is_none();
+    let may_be_filled = prompt::may_name_one(x, &request);
     x.request = Some(request);
     if x.model.is_empty() {
         return Err(unknown_model(x.arrival.route, "None"));
     }
-    if missing {
-        let field = x.arrival.endpoint.required_field();
-        let message =
-            format!("litellm.BadRequestError: the request has no '{field}'; '{field}' is required");
-        return Err(Failure::new(Case::MissingField, message).param(field));
+    if !may_be_filled {
+        required(x)?;
     }
     Ok(Flow::Continue)
+}
+
+/// Checks that the field is there that the operation cannot do without.
+pub(super) fn required(x: &Exchange) -> Result<(), Failure> {
+    let field = x.arrival.endpoint.required_field();
+    let given = x.request.as_ref().and_then(|request| request.field(field));
+    if given.is_some() {
+        return Ok(());
+    }
+    let message =
+        format!("litellm.BadRequestError: the request has no '{field}'; '{field}' is required");
+    Err(Failure::new(Case::MissingField, message).param(field))
 }
 
 /// First that is set: the operator's forced model, the path, the body.

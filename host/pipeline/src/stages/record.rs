@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use witgate_events::{
-    Audience, Caller, Completed, Cost, Dynamic, Failure as FailureEvent, Headers, Outcome, Request,
-    RequestRedaction, Served, Times, Usage,
+    Audience, Caller, Completed, Cost, Dynamic, Failure as FailureEvent, Headers, Origin, Outcome,
+    Request, RequestRedaction, Served, Times, Usage,
 };
 
 use witgate_routing::{Resolution, Route};
@@ -145,6 +145,7 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
     let header = |name: &str| x.header(name).map(str::to_owned);
     let trace_id = header("x-litellm-trace-id")
         .or_else(|| field(&x, "litellm_trace_id"))
+        .or_else(|| x.made_by.as_ref()?.for_call.clone())
         .unwrap_or_else(|| x.call_id.clone());
     let session_id = header("x-litellm-session-id")
         .or_else(|| field(&x, "litellm_session_id"))
@@ -158,7 +159,9 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
     };
     let redaction = RequestRedaction::from_headers(header, &said);
     let audience = Audience {
-        none: x.request.as_ref().is_some_and(|request| request.no_log()),
+        // What a plugin spends is the operator's to see.
+        none: x.made_by.is_none() && x.request.as_ref().is_some_and(|request| request.no_log()),
+        origin: origin(&x),
         except: header("x-litellm-disable-callbacks")
             .map(|list| list.split(',').map(|name| name.trim().to_owned()).collect())
             .unwrap_or_default(),
@@ -211,6 +214,7 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
         response: x.response,
         caller,
         tags: x.tags,
+        prompt: x.prompt,
         guardrails: x.guardrails,
         applied_guardrails: x.applied_guardrails,
         traceparent,
@@ -354,6 +358,15 @@ fn cost(x: &Exchange) -> Cost {
         saved_by_cache: None,
         failure: None,
     })
+}
+
+/// Who made the call.
+pub fn origin(x: &Exchange) -> Origin {
+    match &x.made_by {
+        None => Origin::Client,
+        Some(by) if by.for_call.is_some() => Origin::PluginForCall,
+        Some(_) => Origin::Plugin,
+    }
 }
 
 /// Who calls, as events tell it.

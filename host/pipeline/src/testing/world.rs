@@ -17,7 +17,9 @@ use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::ports::{Clock, Phase, Recorder, TraceContext};
 use crate::reply::Reply;
-use crate::snapshot::{Access, FailPolicy, GuardrailEntry, Modes, Settings, Snapshot, Target};
+use crate::snapshot::{
+    Access, FailPolicy, GuardrailEntry, Modes, Prompts, Settings, Snapshot, Target,
+};
 
 /// How the gateway is set up. Starts with no deployment; [`Setup::new`] adds `gpt-4o`.
 pub struct Setup {
@@ -26,6 +28,7 @@ pub struct Setup {
     pub routing: RoutingSettings,
     pub access: Access,
     pub settings: Settings,
+    pub prompts: Prompts,
     guardrails: Vec<GuardrailEntry>,
     upstream: Arc<FakeUpstream>,
 }
@@ -51,6 +54,7 @@ impl Setup {
             },
             access: Access::default(),
             settings: settings(),
+            prompts: Prompts::default(),
             guardrails: Vec::new(),
             upstream: Arc::default(),
         }
@@ -142,6 +146,7 @@ impl Setup {
             targets: self.targets,
             access: self.access,
             guardrails: self.guardrails,
+            prompts: self.prompts,
             settings: self.settings,
         };
         let recorder = Arc::new(Records::default());

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::llm::Lineage;
 use super::state::State;
 use crate::bindings::witgate::host::kv as wit;
 
@@ -38,7 +39,11 @@ pub(crate) struct Limits {
 
 /// What plugins keep for one request: made with it, gone with it. Each plugin sees its own.
 #[derive(Default)]
-pub struct RequestMemory(Mutex<HashMap<OwnKey, Vec<u8>>>);
+pub struct RequestMemory {
+    values: Mutex<HashMap<OwnKey, Vec<u8>>>,
+    /// Whose calls led to the request, and what they have used of models.
+    pub(super) lineage: Lineage,
+}
 
 /// A plugin, and its name for a value.
 type OwnKey = (Arc<str>, String);
@@ -106,12 +111,20 @@ impl Store {
 }
 
 impl RequestMemory {
+    /// Of a request that plugins made.
+    pub(super) fn of(lineage: Lineage) -> Self {
+        Self {
+            lineage,
+            ..Self::default()
+        }
+    }
+
     fn get(&self, plugin: &Arc<str>, key: String) -> Option<Vec<u8>> {
-        self.0.lock().get(&(plugin.clone(), key)).cloned()
+        self.values.lock().get(&(plugin.clone(), key)).cloned()
     }
 
     fn set(&self, plugin: &Arc<str>, key: String, bytes: Vec<u8>) -> Result<(), String> {
-        let mut values = self.0.lock();
+        let mut values = self.values.lock();
         let at = (plugin.clone(), key);
         let own = values.keys().filter(|(owner, _)| owner == plugin).count();
         if own >= REQUEST_KEYS && !values.contains_key(&at) {
@@ -122,7 +135,7 @@ impl RequestMemory {
     }
 
     fn delete(&self, plugin: &Arc<str>, key: String) -> bool {
-        self.0.lock().remove(&(plugin.clone(), key)).is_some()
+        self.values.lock().remove(&(plugin.clone(), key)).is_some()
     }
 }
 

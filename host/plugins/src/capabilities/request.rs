@@ -12,6 +12,10 @@ pub trait RequestFacts: Send + Sync {
     fn headers(&self) -> Vec<(String, String)>;
     /// What is known of the caller by LiteLLM's names, a JSON object.
     fn caller(&self) -> String;
+    /// Its call id.
+    fn call_id(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The request that a call is made for.

@@ -7,6 +7,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use super::Context;
+use super::llm::Lineage;
 use super::request::RequestScope;
 use super::wasi::Wasi;
 
@@ -32,6 +33,8 @@ pub(crate) struct Call {
     pub(crate) log_bytes: usize,
     /// The client's request that it is made for, when it is made for one.
     pub(crate) request: Option<RequestScope>,
+    /// What it used of models, when it is made for no request.
+    pub(super) own_use: Option<Lineage>,
 }
 
 /// Linear memory and tables of one instance, all together: a component may have several of each.
@@ -58,6 +61,7 @@ impl State {
                 panic: None,
                 log_bytes: 0,
                 request: None,
+                own_use: None,
             },
             wasi: None,
         }
@@ -71,6 +75,7 @@ impl State {
             panic: None,
             log_bytes: 0,
             request: None,
+            own_use: None,
         };
         self.memory.refused = None;
     }

@@ -37,6 +37,9 @@ pub struct Case {
     /// What the other side does, exchange by exchange.
     #[serde(default)]
     pub http: Vec<Exchange>,
+    /// What models answer, call by call.
+    #[serde(default)]
+    pub llm: Vec<ModelTurn>,
     /// The time, in milliseconds since 1970.
     #[serde(default = "now_ms")]
     pub now_ms: u64,
@@ -81,6 +84,51 @@ pub struct Respond {
     pub json: Option<Value>,
     /// Its body, as text.
     pub body: Option<String>,
+}
+
+/// One call of a model: its answer, or why there is none.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelTurn {
+    /// The model that this answers for; any when absent.
+    pub model: Option<String>,
+    /// The text of a complete answer.
+    pub say: Option<String>,
+    /// A whole answer: OpenAI's chat completion.
+    pub json: Option<Value>,
+    /// US dollars, a decimal number.
+    pub cost_usd: Option<String>,
+    /// No answer.
+    pub fail: Option<ModelFail>,
+}
+
+/// Why a model gives no answer: `timeout`, `unavailable`, or a call that failed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum ModelFail {
+    /// A word.
+    Word(ModelFailWord),
+    /// A failure as a client would get it.
+    Failed {
+        /// HTTP status.
+        status: u16,
+        /// LiteLLM's `type` of the error.
+        #[serde(default)]
+        kind: String,
+        /// What happened.
+        #[serde(default)]
+        message: String,
+    },
+}
+
+/// See [`ModelFail`].
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelFailWord {
+    /// Nothing came in time.
+    Timeout,
+    /// Nobody answers.
+    Unavailable,
 }
 
 /// What is wrong with a case.
@@ -131,6 +179,14 @@ impl Case {
             if exchange.respond.is_some() == exchange.fail.is_some() {
                 return Err(malformed(format!(
                     "http[{index}]: give either `respond` or `fail`"
+                )));
+            }
+        }
+        for (index, turn) in case.llm.iter().enumerate() {
+            let given = [turn.say.is_some(), turn.json.is_some(), turn.fail.is_some()];
+            if given.iter().filter(|given| **given).count() != 1 {
+                return Err(malformed(format!(
+                    "llm[{index}]: give one of `say`, `json` and `fail`"
                 )));
             }
         }

@@ -60,6 +60,7 @@ pub async fn conformance(
         Kind::Guardrail => guardrail(&base, &manifest),
         Kind::Provider => provider(&base),
         Kind::Authenticator => authenticator(&base),
+        Kind::PromptManager => prompt_manager(&base),
     });
     let (names, rest): (Vec<_>, Vec<_>) = probes
         .into_iter()
@@ -80,6 +81,85 @@ pub async fn conformance(
         problem: played.iter().find_map(|played| leak(played, &secrets)),
     });
     Ok(checks)
+}
+
+fn prompt_manager(base: &Base) -> Vec<Probe> {
+    const CALL: &str = "get_chat_completion_prompt";
+    let answered = |played: &Played| match &played.result {
+        result if result.get("error").is_some() || result["prompt"] == "unknown" => None,
+        result if result["prompt"]["messages"].is_array() => None,
+        other => Some(format!("it is neither a prompt nor an error: {other}")),
+    };
+    // Whether a request may go on without its prompt is the operator's decision.
+    let told = move |played: &Played| match error(played) {
+        "" if asked(played) => Some(format!(
+            "it must be an error, but the result is {}",
+            played.result
+        )),
+        _ => answered(played),
+    };
+    let ask = |more: Value| {
+        let mut input = json!({"prompt_id": "conformance", "body": {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}});
+        for (name, value) in more.as_object().into_iter().flatten() {
+            input[name] = value.clone();
+        }
+        input
+    };
+    let long = "variable ".repeat(1 << 14);
+    let mut probes = vec![
+        base.probe(
+            "an answer that is no prompt",
+            CALL,
+            ask(json!({})),
+            quiet(200),
+            told,
+        ),
+        base.probe(
+            "404 of the other side",
+            CALL,
+            ask(json!({})),
+            quiet(404),
+            answered,
+        ),
+        base.probe(
+            "500 of the other side",
+            CALL,
+            ask(json!({})),
+            quiet(500),
+            told,
+        ),
+        base.probe(
+            "no answer of the other side",
+            CALL,
+            ask(json!({})),
+            fails(),
+            told,
+        ),
+    ];
+    for (name, more) in [
+        (
+            "an id that is a path",
+            json!({"prompt_id": "../../secrets?a=b#c"}),
+        ),
+        ("an empty id", json!({"prompt_id": ""})),
+        ("no messages", json!({"body": {"model": "m"}})),
+        (
+            "strange characters",
+            json!({"prompt_id": "\u{0}\u{202e}𝕳é/ %2e%2e"}),
+        ),
+        (
+            "variables of every type",
+            json!({"prompt_variables": {"a": 1, "b": null, "c": [true], "d": {"e": "{{a}}"}}}),
+        ),
+        ("long variables", json!({"prompt_variables": {"a": long}})),
+        (
+            "a label and a version that make no sense",
+            json!({"prompt_label": "\n", "prompt_version": "-1"}),
+        ),
+    ] {
+        probes.push(base.probe(name, CALL, ask(more), quiet(404), answered));
+    }
+    probes
 }
 
 /// The settings that the probes begin from.
@@ -223,7 +303,7 @@ fn missing_settings(base: &Base, manifest: &Manifest) -> Vec<Probe> {
 }
 
 fn asked(played: &Played) -> bool {
-    !played.requests.is_empty()
+    !played.requests.is_empty() || !played.llm.is_empty()
 }
 
 fn outcome(played: &Played) -> &str {
@@ -446,7 +526,7 @@ fn guardrail(base: &Base, manifest: &Manifest) -> Vec<Probe> {
     };
     let open = |played: &Played| {
         let passed = played.result["verdict"] == "allow";
-        (passed && !played.requests.is_empty()).then(|| {
+        (passed && asked(played)).then(|| {
             "it lets the call pass; whether a call may pass unjudged is the operator's decision: return could-not-judge"
                 .to_owned()
         })
@@ -471,8 +551,7 @@ fn guardrail(base: &Base, manifest: &Manifest) -> Vec<Probe> {
             move |played| {
                 let released = played.result["released"].as_array()?;
                 let text: String = released.iter().filter_map(|one| one[1].as_str()).collect();
-                (text != whole && played.requests.is_empty())
-                    .then(|| format!("{whole:?} became {text:?}"))
+                (text != whole && !asked(played)).then(|| format!("{whole:?} became {text:?}"))
             },
         ));
     }
@@ -543,7 +622,7 @@ fn authenticator(base: &Base) -> Vec<Probe> {
     let key =
         |key: &str| json!({"api_key": key, "headers": {"authorization": format!("Bearer {key}")}});
     let blind = |played: &Played| {
-        let let_in = played.result["decision"] == "identity" && !played.requests.is_empty();
+        let let_in = played.result["decision"] == "identity" && asked(played);
         let_in.then(|| "it lets somebody in without an answer".to_owned())
     };
     vec![

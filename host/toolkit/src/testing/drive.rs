@@ -34,6 +34,7 @@ pub(crate) struct Played {
     /// The function's result, or why there is none.
     pub(crate) result: Value,
     pub(crate) requests: Vec<Value>,
+    pub(crate) llm: Vec<Value>,
     pub(crate) files: BTreeMap<String, Vec<u8>>,
     pub(crate) metrics: Vec<String>,
     pub(crate) log: Vec<String>,
@@ -49,7 +50,10 @@ impl Scene {
             env: case.env.clone(),
             call: call.unwrap_or_else(|| super::default_call(manifest.kind).to_owned()),
             input: case.input.clone(),
-            world: Arc::new(Script::new(case.http.clone(), case.now_ms, case.seed)),
+            world: Arc::new(
+                Script::new(case.http.clone(), case.now_ms, case.seed)
+                    .with_models(case.llm.clone()),
+            ),
             real: false,
         }
     }
@@ -65,6 +69,7 @@ impl Scene {
                 .files
                 .insert(file.to_owned(), PathBuf::from(file));
         }
+        spec.grants.llm = vec!["*".to_owned()];
         spec.limits.max_instances = Some(1);
         if !self.real {
             let world: Arc<dyn World> = self.world.clone();
@@ -81,6 +86,9 @@ impl Played {
         value.insert("result".to_owned(), self.result.clone());
         if !self.requests.is_empty() {
             value.insert("requests".to_owned(), self.requests.clone().into());
+        }
+        if !self.llm.is_empty() {
+            value.insert("llm".to_owned(), self.llm.clone().into());
         }
         if !self.files.is_empty() {
             let files = self.files.iter().map(|(name, bytes)| {
@@ -136,6 +144,7 @@ pub(crate) async fn play(
         all.push(Played {
             result: renamed(result, name, &manifest.name),
             requests: seen.requests,
+            llm: seen.llm,
             files: seen.files,
             metrics: seen.metrics,
             log: seen.log,
@@ -171,6 +180,12 @@ async fn call(registry: &Registry, name: &str, kind: Kind, scene: &Scene) -> Res
         Kind::Provider => match registry.provider(name) {
             Some(provider) => super::provider::call(&provider, scene).await,
             None => Err("the provider is not loaded".to_owned()),
+        },
+        Kind::PromptManager => match (registry.prompt_manager(name), scene.call.as_str()) {
+            (Some(manager), "get_chat_completion_prompt") => {
+                super::prompt::call(&manager, scene).await
+            }
+            (_, call) => Err(unknown(call, "get_chat_completion_prompt or init")),
         },
         Kind::Authenticator => match (registry.authenticator(name), scene.call.as_str()) {
             (Some(authenticator), "authenticate") => authenticate(&authenticator, scene).await,
@@ -229,9 +244,9 @@ struct Before {
 }
 
 /// The client's request of a case.
-struct Facts {
-    headers: Vec<(String, String)>,
-    caller: String,
+pub(super) struct Facts {
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) caller: String,
 }
 
 impl RequestFacts for Facts {
@@ -246,7 +261,7 @@ impl RequestFacts for Facts {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct WirePrincipal {
+pub(super) struct WirePrincipal {
     key_hash: Option<String>,
     key_alias: Option<String>,
     user_id: Option<String>,
@@ -254,6 +269,20 @@ struct WirePrincipal {
     org_id: Option<String>,
     end_user_id: Option<String>,
     role: Option<String>,
+}
+
+impl WirePrincipal {
+    pub(super) fn principal(&self) -> Principal {
+        Principal {
+            key_hash: self.key_hash.clone(),
+            key_alias: self.key_alias.clone(),
+            user_id: self.user_id.clone(),
+            team_id: self.team_id.clone(),
+            org_id: self.org_id.clone(),
+            end_user_id: self.end_user_id.clone(),
+            role: self.role.clone(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -276,21 +305,12 @@ impl GuardInput {
         let phase = phase(&self.phase)?;
         let of_body = self.body.get("model").and_then(Value::as_str);
         let given = self.model.as_deref().or(of_body);
-        let from = &self.principal;
         Ok(Call {
             id: "00000000-0000-4000-8000-000000000001".to_owned(),
             phase,
             call_type: self.call_type.clone(),
             model: given.unwrap_or_default().to_owned(),
-            principal: Principal {
-                key_hash: from.key_hash.clone(),
-                key_alias: from.key_alias.clone(),
-                user_id: from.user_id.clone(),
-                team_id: from.team_id.clone(),
-                org_id: from.org_id.clone(),
-                end_user_id: from.end_user_id.clone(),
-                role: from.role.clone(),
-            },
+            principal: self.principal.principal(),
             params: Value::Object(self.params.clone()).to_string(),
             request: Some(RequestScope {
                 memory: memory.clone(),

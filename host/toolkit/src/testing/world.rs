@@ -10,9 +10,9 @@ use bytes::Bytes;
 use flate2::read::GzDecoder;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
-use witgate_plugins::{NoAnswer, World};
+use witgate_plugins::{ModelAnswer, ModelFailure, NoAnswer, NoModelAnswer, World};
 
-use super::case::{Exchange, Respond, Wanted};
+use super::case::{Exchange, ModelFail, ModelFailWord, ModelTurn, Respond, Wanted};
 
 /// Bytes of a compressed body that are shown.
 const UNPACKED_MAX: u64 = 64 << 20;
@@ -20,6 +20,7 @@ const UNPACKED_MAX: u64 = 64 << 20;
 /// The world of one case.
 pub(crate) struct Script {
     answers: Mutex<VecDeque<Exchange>>,
+    turns: Mutex<VecDeque<ModelTurn>>,
     /// Answers everything that `answers` has nothing for.
     always: Option<Exchange>,
     now_ms: u64,
@@ -33,6 +34,8 @@ pub(crate) struct Script {
 pub(crate) struct Seen {
     /// Requests, as they would have been sent.
     pub(crate) requests: Vec<Value>,
+    /// Calls of models, as the gateway would have got them.
+    pub(crate) llm: Vec<Value>,
     /// Appended bytes by file.
     pub(crate) files: BTreeMap<String, Vec<u8>>,
     /// Changes of metrics, as they would stand on a page: `name{label="value"} 1`.
@@ -47,11 +50,20 @@ impl Script {
     pub(crate) fn new(answers: Vec<Exchange>, now_ms: u64, seed: u64) -> Self {
         Self {
             answers: Mutex::new(answers.into()),
+            turns: Mutex::default(),
             always: None,
             now_ms,
             ticks: AtomicU64::new(0),
             random: AtomicU64::new(seed),
             seen: Mutex::default(),
+        }
+    }
+
+    /// With what models answer.
+    pub(crate) fn with_models(self, turns: Vec<ModelTurn>) -> Self {
+        Self {
+            turns: Mutex::new(turns.into()),
+            ..self
         }
     }
 
@@ -65,8 +77,10 @@ impl Script {
 
     /// Answers that nobody asked for, as a problem.
     pub(crate) fn unused(&self) -> Option<String> {
-        let left = self.answers.lock().len();
-        (left > 0).then(|| format!("{left} of the exchanges in `http` did not take place"))
+        let left = |what: &str, count: usize| {
+            (count > 0).then(|| format!("{count} of the exchanges in `{what}` did not take place"))
+        };
+        left("http", self.answers.lock().len()).or_else(|| left("llm", self.turns.lock().len()))
     }
 
     fn answer(&self, request: &http::Request<Bytes>) -> Result<Exchange, String> {
@@ -153,6 +167,27 @@ impl World for Script {
         Ok(())
     }
 
+    fn chat(&self, request: &str) -> Result<ModelAnswer, NoModelAnswer> {
+        let request: Value = serde_json::from_str(request).unwrap_or_default();
+        let model = request["model"].as_str().unwrap_or_default().to_owned();
+        let mut seen = self.seen.lock();
+        seen.llm.push(request);
+        let turn = self.turns.lock().pop_front();
+        let problem = match &turn {
+            // A probe of the conformance suite: whoever is asked is silent, as the other side is.
+            None if self.always.is_some() => return Err(NoModelAnswer::Timeout),
+            None => Some(format!("`llm` has no answer for the model {model}")),
+            Some(turn) => turn.model.as_ref().filter(|wanted| **wanted != model).map(|wanted| {
+                format!("the plugin called the model {model}, the next answer in `llm` is for {wanted}")
+            }),
+        };
+        if let Some(problem) = problem {
+            seen.problems.push(problem.clone());
+            return Err(NoModelAnswer::Unavailable(problem));
+        }
+        turn.map_or(Err(NoModelAnswer::Timeout), |turn| said(turn, &model))
+    }
+
     fn sample(&self, name: &str, labels: &[(String, String)], value: f64) {
         let labels: Vec<String> = labels
             .iter()
@@ -165,6 +200,44 @@ impl World for Script {
     fn log(&self, level: &'static str, line: &str) {
         self.seen.lock().log.push(format!("{level}: {line}"));
     }
+}
+
+/// A turn as the gateway would have given it.
+fn said(turn: ModelTurn, model: &str) -> Result<ModelAnswer, NoModelAnswer> {
+    match turn.fail {
+        Some(ModelFail::Word(ModelFailWord::Timeout)) => return Err(NoModelAnswer::Timeout),
+        Some(ModelFail::Word(ModelFailWord::Unavailable)) => {
+            return Err(NoModelAnswer::Unavailable(
+                "the gateway is ending".to_owned(),
+            ));
+        }
+        Some(ModelFail::Failed {
+            status,
+            kind,
+            message,
+        }) => {
+            return Err(NoModelAnswer::Failed(ModelFailure {
+                status,
+                kind,
+                message,
+            }));
+        }
+        None => {}
+    }
+    let body = turn.json.unwrap_or_else(|| {
+        json!({
+            "id": "chatcmpl-1", "object": "chat.completion", "created": 1_767_323_045, "model": model,
+            "choices": [{"index": 0, "finish_reason": "stop",
+                "message": {"role": "assistant", "content": turn.say.unwrap_or_default()}}],
+            "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
+        })
+    });
+    Ok(ModelAnswer {
+        tokens: body["usage"]["total_tokens"].as_u64().unwrap_or_default(),
+        body: body.to_string(),
+        cost_usd: turn.cost_usd,
+        call_id: "00000000-0000-4000-8000-000000000002".to_owned(),
+    })
 }
 
 fn response(respond: Respond) -> Result<http::Response<Bytes>, String> {

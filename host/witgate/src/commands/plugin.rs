@@ -195,7 +195,7 @@ fn print_table(rows: &[Description]) {
     let mut table = vec![
         [
             "NAME", "KIND", "VERSION", "DIGEST", "STATE", "EGRESS", "ENV", "SECRETS", "FILES",
-            "METRICS", "SOURCE",
+            "METRICS", "MODELS", "SOURCE",
         ]
         .map(str::to_owned),
     ];
@@ -211,6 +211,7 @@ fn print_table(rows: &[Description]) {
             or_dash(&row.secrets),
             or_dash(&row.files),
             or_dash(&row.metrics),
+            or_dash(&row.llm),
             row.source.clone(),
         ]);
     }

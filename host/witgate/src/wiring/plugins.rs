@@ -146,6 +146,7 @@ fn findings(findings: Vec<host::Finding>) -> Vec<pipeline::Finding> {
 
 /// What a guardrail may ask about the client's request.
 struct Facts {
+    call_id: String,
     headers: Arc<http::HeaderMap>,
     principal: Arc<Principal>,
 }
@@ -158,6 +159,10 @@ impl host::RequestFacts for Facts {
         open.filter(|(name, _)| !is_secret_header(name.as_str()))
             .map(|(name, value)| (name.as_str().to_owned(), text(value)))
             .collect()
+    }
+
+    fn call_id(&self) -> Option<String> {
+        Some(self.call_id.clone())
     }
 
     fn caller(&self) -> String {
@@ -182,15 +187,41 @@ impl host::RequestFacts for Facts {
     }
 }
 
-fn guard_call(call: pipeline::GuardCall) -> host::Call {
-    let principal = &call.principal;
-    let request = host::RequestScope {
-        memory: call.memory.get_or_default(),
+/// The client's request behind a call, for plugins that ask about it and keep things with it.
+pub(super) fn request_scope(
+    call_id: &str,
+    headers: &Arc<http::HeaderMap>,
+    principal: &Arc<Principal>,
+    memory: &pipeline::CallMemory,
+) -> host::RequestScope {
+    host::RequestScope {
+        memory: memory.get_or_default(),
         facts: Arc::new(Facts {
-            headers: call.headers.clone(),
+            call_id: call_id.to_owned(),
+            headers: headers.clone(),
             principal: principal.clone(),
         }),
-    };
+    }
+}
+
+/// Who asks, as plugins are told.
+pub(super) fn principal_of(principal: &Principal) -> host::Principal {
+    host::Principal {
+        key_hash: principal
+            .key_hash
+            .as_ref()
+            .map(|hash| hash.as_str().to_owned()),
+        key_alias: principal.key_alias.clone(),
+        user_id: principal.user_id.clone(),
+        team_id: principal.team_id.clone(),
+        org_id: principal.org_id.clone(),
+        end_user_id: principal.end_user_id.clone(),
+        role: principal.role.as_ref().map(|role| role.as_str().to_owned()),
+    }
+}
+
+fn guard_call(call: pipeline::GuardCall) -> host::Call {
+    let request = request_scope(&call.id, &call.headers, &call.principal, &call.memory);
     host::Call {
         request: Some(request),
         id: call.id,
@@ -202,18 +233,7 @@ fn guard_call(call: pipeline::GuardCall) -> host::Call {
         },
         call_type: call.call_type.to_owned(),
         model: call.model,
-        principal: host::Principal {
-            key_hash: principal
-                .key_hash
-                .as_ref()
-                .map(|hash| hash.as_str().to_owned()),
-            key_alias: principal.key_alias.clone(),
-            user_id: principal.user_id.clone(),
-            team_id: principal.team_id.clone(),
-            org_id: principal.org_id.clone(),
-            end_user_id: principal.end_user_id.clone(),
-            role: principal.role.as_ref().map(|role| role.as_str().to_owned()),
-        },
+        principal: principal_of(&call.principal),
         params: call.params,
     }
 }

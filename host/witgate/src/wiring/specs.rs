@@ -13,13 +13,15 @@ use witgate_pipeline::{Access, CustomAuth, FailPolicy, GuardrailEntry, Modes, Ph
 use witgate_plugins as host;
 use witgate_plugins::{ConfigLookup, EnvLookup, Kind, PluginSpec, Registry, Sources};
 
-use super::{alerts, dialects, plugins};
+use super::{alerts, dialects, plugins, prompts};
 
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
 const CUSTOM_AUTH: &str = "custom_auth";
 
 /// Every plugin that the configuration uses.
 pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<PluginSpec>> {
+    let prompt_managers = prompts::wanted(loaded, sources).map_err(anyhow::Error::msg)?;
+    let loaded = &prompts::served(loaded, &prompt_managers);
     let config = &loaded.config;
     let environment = loaded.environment.clone();
     let lookups = Lookups {
@@ -27,7 +29,9 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         shared: shared(config),
     };
     let mut specs = Vec::new();
-    for name in sinks(config).keys() {
+    let sinks = sinks(config);
+    let is_sink = |name: &&String| !prompt_managers.iter().any(|one| one.component == **name);
+    for name in sinks.keys().filter(is_sink) {
         let settings = config.callback_settings.get(name);
         // `callback_type` makes a sink of its own of a component that others use, too.
         let component = settings.and_then(|s| s.get("callback_type"));
@@ -83,6 +87,12 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         if spec.fail == Some(host::FailPolicy::Open) {
             bail!("plugins.{name}.fail: an authenticator cannot fail open; remove the key");
         }
+        specs.push(spec);
+    }
+    for wanted in &prompt_managers {
+        let (name, component) = (&wanted.name, &wanted.component);
+        let mut spec = spec(config, name, component, Kind::PromptManager, &lookups);
+        spec.settings.extend(wanted.settings.clone());
         specs.push(spec);
     }
     for wanted in dialects::wanted(loaded, sources) {
@@ -189,6 +199,7 @@ fn grants(own: &config::PluginGrants) -> host::Grants {
         env: own.env.clone(),
         secrets: own.secrets.clone(),
         files: own.files.clone(),
+        llm: own.llm.clone(),
     }
 }
 
@@ -207,6 +218,8 @@ fn limits(own: &config::PluginLimits) -> host::Limits {
         http_concurrency: own.http_concurrency,
         kv_keys: own.kv_keys,
         kv_value_kb: own.kv_value_kb,
+        llm_calls: own.llm_calls,
+        llm_tokens: own.llm_tokens,
     }
 }
 
@@ -243,6 +256,9 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
     let mut entries = Vec::new();
     let shared = shared(config);
     for (name, kinds) in sinks(config) {
+        if registry.prompt_manager(&name).is_some() {
+            continue;
+        }
         let Some(plugin) = registry.log_sink(&name) else {
             missing(problems, &name);
             continue;
@@ -272,6 +288,7 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
                 ..SinkRedaction::default()
             },
             options: sink_options(loaded, settings, plugin.batching()),
+            calls_models: !plugin.manifest().llm.is_empty(),
             sink: Arc::new(plugins::LogSink::new(&name, plugin)),
             name,
         });
@@ -289,6 +306,7 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
             kinds: Kinds::ALERTS,
             redaction: SinkRedaction::default(),
             options: sink_options(loaded, config.callback_settings.get(&name), (None, None)),
+            calls_models: false,
             name,
         });
     }

@@ -13,9 +13,21 @@ drop_params = False
 verbose_logger = _logging.verbose_logger
 
 _NOT_HERE = (
-    "completion acompletion embedding aembedding text_completion atext_completion moderation amoderation "
+    "embedding aembedding text_completion atext_completion moderation amoderation "
     "image_generation aimage_generation transcription atranscription speech aspeech responses aresponses Router"
 ).split()
+
+
+def completion(model, messages, timeout=None, **params):
+    """Calls a model of the gateway's configuration, which the operator must grant (`grants.llm`)."""
+    from witgate_litellm.models import chat
+
+    return chat(model, messages, timeout, params)
+
+
+async def acompletion(model, messages, timeout=None, **params):
+    """The same; nothing else runs meanwhile."""
+    return completion(model, messages, timeout, **params)
 
 
 def completion_cost(completion_response=None, **_):
@@ -36,5 +48,5 @@ def token_counter(model="", text=None, messages=None, **_):
 
 def __getattr__(name):
     if name in _NOT_HERE:
-        raise AttributeError(f"litellm.{name} is not available in a plugin: it cannot call models")
+        raise AttributeError(f"litellm.{name} is not available in a plugin: it has completion and acompletion")
     raise AttributeError(f"module 'litellm' has no attribute {name!r} in a Witgate plugin")

@@ -1,6 +1,6 @@
 """Runs Python files that were written for LiteLLM as plugins, unmodified.
 
-`witgate plugin build custom_auth.py` makes the entry that calls `authenticator`, `log_sink` or `guardrail` of this
+`witgate plugin build custom_auth.py` makes the entry that calls `authenticator`, `log_sink`, `guardrail` or `prompt_manager` of this
 package with the file's source. The file runs once per instance, when the settings and the granted environment are
 there; what it imports is imported at build time, because a component has no files.
 """
@@ -14,6 +14,7 @@ from witgate import SettingsError, settings
 from . import auth as _auth
 from . import guard as _guard
 from . import logger as _logger
+from . import prompt as _prompt
 
 
 def authenticator(**file):
@@ -29,6 +30,11 @@ def log_sink(**file):
 def guardrail(**file):
     """The factory of a guardrail."""
     return lambda given: _guard.Adapter(_load(**file), given)
+
+
+def prompt_manager(**file):
+    """The factory of a prompt manager."""
+    return lambda given: _prompt.Adapter(_load(**file), given)
 
 
 def _load(module, path, source, name, env):

@@ -10,7 +10,7 @@ from litellm.proxy._types import ProxyException, UserAPIKeyAuth
 from litellm.types.utils import ModelResponse
 from witgate import Guardrail, block, could_not_judge, edit, remove, set_value
 
-from .logger import _is_own, is_trouble
+from .logger import is_own, is_trouble
 from .loop import run
 from .objects import changes, plain
 from .stream import ByIterator, ByPiece
@@ -61,7 +61,7 @@ class Adapter(Guardrail):
 
     def open_stream(self, call):
         guard, key = self._guard, key_of(call)
-        if _is_own(guard, "async_post_call_streaming_iterator_hook"):
+        if is_own(guard, "async_post_call_streaming_iterator_hook"):
             data = {"model": call.model, "metadata": {}, "litellm_call_id": call.id}
             return ByIterator(
                 lambda source: guard.async_post_call_streaming_iterator_hook(
@@ -69,7 +69,7 @@ class Adapter(Guardrail):
                 ),
                 refusal,
             )
-        if _is_own(guard, "async_post_call_streaming_hook"):
+        if is_own(guard, "async_post_call_streaming_hook"):
             return ByPiece(
                 lambda text: guard.async_post_call_streaming_hook(user_api_key_dict=key, response=text), refusal
             )
@@ -78,7 +78,7 @@ class Adapter(Guardrail):
     def _pre_call(self, call, body, original):
         data = request_data(original, call)
         added = set(data) - set(original)
-        if _is_own(self._guard, "async_pre_call_hook"):
+        if is_own(self._guard, "async_pre_call_hook"):
             result = run(
                 self._guard.async_pre_call_hook(
                     user_api_key_dict=key_of(call), cache=self._cache, data=data, call_type=_short(call.call_type)
@@ -90,25 +90,25 @@ class Adapter(Guardrail):
                 raise result
             # LiteLLM's hooks edit in place and often return nothing.
             data = data if result is None else result
-        elif _is_own(self._guard, "apply_guardrail"):
+        elif is_own(self._guard, "apply_guardrail"):
             return self._apply(body, data, original, "request")
         return {name: value for name, value in plain(data).items() if name not in added}
 
     def _during_call(self, call, body, original):
         data = request_data(original, call)
-        if _is_own(self._guard, "async_moderation_hook"):
+        if is_own(self._guard, "async_moderation_hook"):
             run(
                 self._guard.async_moderation_hook(
                     data=data, user_api_key_dict=key_of(call), call_type=_short(call.call_type)
                 )
             )
-        elif _is_own(self._guard, "apply_guardrail"):
+        elif is_own(self._guard, "apply_guardrail"):
             self._apply(body, data, original, "request")
         return None
 
     def _post_call(self, call, body, original):
         data = {"model": call.model, "metadata": {}, "litellm_call_id": call.id}
-        if _is_own(self._guard, "async_post_call_success_hook"):
+        if is_own(self._guard, "async_post_call_success_hook"):
             response = ModelResponse.of(copy.deepcopy(original))
             result = run(
                 self._guard.async_post_call_success_hook(
@@ -116,7 +116,7 @@ class Adapter(Guardrail):
                 )
             )
             return response if result is None else result
-        if _is_own(self._guard, "apply_guardrail"):
+        if is_own(self._guard, "apply_guardrail"):
             return self._apply(body, data, original, "response")
         return None
 

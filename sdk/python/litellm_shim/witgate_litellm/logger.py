@@ -49,7 +49,7 @@ class Adapter(LogSink):
     def _hook(self, outcome):
         """The asynchronous hook, which is the one LiteLLM's proxy calls; the other one when only it was written."""
         for name in (f"async_log_{outcome}_event", f"log_{outcome}_event"):
-            if _is_own(self._instance, name):
+            if is_own(self._instance, name):
                 return getattr(self._instance, name)
         return None
 
@@ -131,7 +131,7 @@ def is_trouble(error):
     return False
 
 
-def _is_own(instance, name):
+def is_own(instance, name):
     """Whether the class of the author has the hook, and not only LiteLLM's base."""
     found = getattr(type(instance), name, None)
     return found is not None and not getattr(found, "__module__", "").startswith("litellm")

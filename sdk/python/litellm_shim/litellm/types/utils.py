@@ -50,6 +50,10 @@ class StandardLoggingPayload(Record):
     """The record of a call."""
 
 
+class StandardCallbackDynamicParams(dict):
+    """Parameters of callbacks in the request. None are passed on."""
+
+
 class StandardLoggingPayloadStatus(Record):
     """Only a name in signatures."""
 

@@ -1,0 +1,405 @@
+//! `witgate:host/llm`: calls of models through the gateway, under the plugin's grants and limits.
+//!
+//! A call that a plugin makes is served like a client's, and other plugins may be called for it. [`Lineage`] goes with it: who
+//! called whom, so that nobody is called for a call of its own, and what has been used of models for the client's request.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use serde_json::{Map, Value};
+
+use super::settings::Settings;
+use super::state::State;
+use super::{Context, RequestMemory};
+use crate::bindings::witgate::host::llm as wit;
+use crate::manifest::setting_reference;
+use crate::{Manifest, PluginSpec};
+
+/// How deep calls may nest: a plugin that is called for a call of a plugin that is called for a call of a plugin.
+const DEPTH: usize = 3;
+
+/// Serves calls of models that plugins make.
+#[async_trait]
+pub trait Models: Send + Sync {
+    /// Serves a call. Dropping the future cancels it.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    async fn chat(&self, call: ModelCall) -> Result<ModelAnswer, NoModelAnswer>;
+}
+
+/// The way to models, which opens when there is somebody to answer.
+pub(crate) type Door = Arc<OnceLock<Arc<dyn Models>>>;
+
+/// A call that a plugin makes.
+#[derive(Debug, Clone)]
+pub struct ModelCall {
+    /// The plugins whose calls led to this one, outermost first; the last one makes it.
+    pub plugins: Vec<Arc<str>>,
+    /// The models that it may call; `*` at the end stands for any rest. Never empty.
+    pub models: Vec<String>,
+    /// OpenAI's chat completion request, a JSON object.
+    pub request: String,
+    /// The call that the plugin is called for, when it is called for one.
+    pub for_call: Option<String>,
+    /// What plugins keep for the new call.
+    pub memory: Arc<RequestMemory>,
+}
+
+/// A complete answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModelAnswer {
+    /// OpenAI's chat completion, JSON.
+    pub body: String,
+    /// US dollars, a decimal number.
+    pub cost_usd: Option<String>,
+    /// Id under which the call is logged.
+    pub call_id: String,
+    /// Tokens, read and written.
+    pub tokens: u64,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoModelAnswer {
+    /// Nothing came in time.
+    Timeout,
+    /// Nobody answers calls now.
+    Unavailable(String),
+    /// The call failed.
+    Failed(ModelFailure),
+}
+
+/// A call that failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModelFailure {
+    /// HTTP status a client would have got.
+    pub status: u16,
+    /// LiteLLM's `type` of the error.
+    pub kind: String,
+    /// What happened.
+    pub message: String,
+}
+
+/// What a plugin may use of models for one request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Calls.
+    pub(crate) calls: u32,
+    /// Tokens, read and written. The call that goes over them is the last one.
+    pub(crate) tokens: u64,
+}
+
+/// Which models a plugin may call, and how.
+pub(crate) struct Access {
+    granted: Vec<String>,
+    limits: Limits,
+    door: Door,
+}
+
+/// Who called whom until here, and what they have used.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lineage {
+    plugins: Vec<Arc<str>>,
+    used: Arc<Mutex<HashMap<Arc<str>, Used>>>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Used {
+    calls: u32,
+    tokens: u64,
+}
+
+impl Access {
+    /// What the manifest asks for, as far as the operator wrote it down: into a setting that the manifest names, or among
+    /// the grants. Calls cost money, so nothing is granted by silence.
+    pub(super) fn new(
+        manifest: &Manifest,
+        spec: &PluginSpec,
+        settings: &Settings,
+        door: Door,
+        limits: Limits,
+    ) -> Self {
+        let mut granted = Vec::new();
+        for wish in &manifest.llm {
+            let Some(setting) = setting_reference(wish) else {
+                granted.extend(spec.grants.llm.iter().filter_map(|own| common(wish, own)));
+                continue;
+            };
+            let names = settings.texts(setting);
+            let named = names.iter().filter(|name| !name.is_empty());
+            if settings.is_by_operator(setting) {
+                granted.extend(named.map(|name| name.to_string()));
+            } else {
+                let own = |name: &str| spec.grants.llm.iter().find_map(|own| common(name, own));
+                granted.extend(named.filter_map(|name| own(name)));
+            }
+        }
+        granted.sort();
+        granted.dedup();
+        Self {
+            granted,
+            limits,
+            door,
+        }
+    }
+
+    /// The models it may call.
+    pub(super) fn granted(&self) -> &[String] {
+        &self.granted
+    }
+}
+
+/// The narrower of two patterns, when one covers the other.
+fn common(one: &str, other: &str) -> Option<String> {
+    match () {
+        () if covers(one, other) => Some(other.to_owned()),
+        () if covers(other, one) => Some(one.to_owned()),
+        () => None,
+    }
+}
+
+/// Whether the pattern means the name, or every name that another pattern means.
+fn covers(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => pattern == name,
+    }
+}
+
+impl Lineage {
+    /// The lineage of a call that the plugin makes; why it may make none.
+    fn next(&self, plugin: &Arc<str>, limits: Limits) -> Result<Self, String> {
+        if self.plugins.contains(plugin) {
+            return Err(format!(
+                "the plugin {plugin:?} is called for a call of its own, and makes none then"
+            ));
+        }
+        if self.plugins.len() >= DEPTH {
+            return Err(format!(
+                "plugins call models for calls of plugins ({}), {DEPTH} deep at most",
+                self.plugins.join(" → ")
+            ));
+        }
+        let mut used = self.used.lock();
+        let own = used.entry(plugin.clone()).or_default();
+        if own.calls >= limits.calls {
+            return Err(format!(
+                "the plugin made {} calls of models for this request, its limit (in the configuration: plugins.{plugin}.limits.llm_calls)",
+                own.calls
+            ));
+        }
+        if own.tokens >= limits.tokens {
+            return Err(format!(
+                "the plugin used {} tokens of models for this request, its limit is {} (in the configuration: plugins.{plugin}.limits.llm_tokens)",
+                own.tokens, limits.tokens
+            ));
+        }
+        own.calls += 1;
+        drop(used);
+        let mut next = self.clone();
+        next.plugins.push(plugin.clone());
+        Ok(next)
+    }
+
+    fn add_tokens(&self, plugin: &Arc<str>, tokens: u64) {
+        let mut used = self.used.lock();
+        let own = used.entry(plugin.clone()).or_default();
+        own.tokens = own.tokens.saturating_add(tokens);
+    }
+}
+
+impl wit::Host for State {
+    async fn chat(
+        &mut self,
+        request: String,
+        timeout_ms: Option<u32>,
+    ) -> wasmtime::Result<Result<wit::Answer, wit::LlmError>> {
+        let model = match model_of(&request) {
+            Ok(model) => model,
+            Err(problem) => return Ok(Err(wit::LlmError::Invalid(problem))),
+        };
+        let (lineage, next) = match self.may_call(&model) {
+            Ok(allowed) => allowed,
+            Err(reason) => {
+                let context = &self.context;
+                context.metrics.denied("llm");
+                tracing::warn!(
+                    plugin = context.name.as_ref(),
+                    "the plugin was refused a call of a model: {reason}"
+                );
+                return Ok(Err(wit::LlmError::Denied(reason)));
+            }
+        };
+        let left = self.call.deadline.saturating_duration_since(Instant::now());
+        let scope = self.call.request.as_ref();
+        let for_call = scope.and_then(|scope| scope.facts.call_id());
+        let context = self.context.clone();
+        let asked = context.ask(request, for_call, next);
+        let timeout = timeout_ms.map_or(left, |ms| left.min(Duration::from_millis(ms.into())));
+        let answered = tokio::time::timeout(timeout, asked).await;
+        let answered = answered.unwrap_or(Err(NoModelAnswer::Timeout));
+        if let Ok(answer) = &answered {
+            lineage.add_tokens(&context.name, answer.tokens);
+        }
+        let cost = answered
+            .as_ref()
+            .ok()
+            .and_then(|a| a.cost_usd.as_deref()?.parse().ok());
+        context.metrics.called_model(outcome(&answered), cost);
+        Ok(answered.map(Into::into).map_err(Into::into))
+    }
+}
+
+impl State {
+    /// The lineage of the call under way and of the new one; why there is none.
+    fn may_call(&mut self, model: &str) -> Result<(Lineage, Lineage), String> {
+        let access = &self.context.models;
+        let name = &self.context.name;
+        if !access.granted.iter().any(|own| covers(own, model)) {
+            return Err(format!(
+                "the plugin may not call the model {model:?} (in the configuration: plugins.{name}.grants.llm: [{model:?}]; its manifest must ask for it, too)"
+            ));
+        }
+        let lineage = match &self.call.request {
+            Some(request) => request.memory.lineage.clone(),
+            None => self.call.own_use.get_or_insert_default().clone(),
+        };
+        let next = lineage.next(name, access.limits)?;
+        Ok((lineage, next))
+    }
+}
+
+impl Context {
+    async fn ask(
+        &self,
+        request: String,
+        for_call: Option<String>,
+        next: Lineage,
+    ) -> Result<ModelAnswer, NoModelAnswer> {
+        if let Some(world) = &self.world {
+            return world.chat(&request);
+        }
+        let Some(models) = self.models.door.get() else {
+            let reason = "the gateway does not serve calls yet".to_owned();
+            return Err(NoModelAnswer::Unavailable(reason));
+        };
+        let call = ModelCall {
+            plugins: next.plugins.clone(),
+            models: self.models.granted.clone(),
+            request,
+            for_call,
+            memory: Arc::new(RequestMemory::of(next)),
+        };
+        models.chat(call).await
+    }
+}
+
+/// The model of a request; what is wrong with it.
+fn model_of(request: &str) -> Result<String, String> {
+    let request: Map<String, Value> = serde_json::from_str(request)
+        .map_err(|error| format!("the request is no JSON object: {error}"))?;
+    if request.get("stream").and_then(Value::as_bool) == Some(true) {
+        return Err("`stream: true`: plugins get whole answers; leave it out".to_owned());
+    }
+    match request.get("model").and_then(Value::as_str) {
+        Some(model) if !model.is_empty() => Ok(model.to_owned()),
+        _ => Err("the request names no `model`".to_owned()),
+    }
+}
+
+/// The word for metrics.
+fn outcome(answered: &Result<ModelAnswer, NoModelAnswer>) -> &'static str {
+    match answered {
+        Ok(_) => "ok",
+        Err(NoModelAnswer::Timeout) => "timeout",
+        Err(NoModelAnswer::Unavailable(_)) => "unavailable",
+        Err(NoModelAnswer::Failed(_)) => "failed",
+    }
+}
+
+impl From<ModelAnswer> for wit::Answer {
+    fn from(from: ModelAnswer) -> Self {
+        Self {
+            body: from.body,
+            cost_usd: from.cost_usd,
+            call_id: from.call_id,
+        }
+    }
+}
+
+impl From<NoModelAnswer> for wit::LlmError {
+    fn from(from: NoModelAnswer) -> Self {
+        match from {
+            NoModelAnswer::Timeout => Self::Timeout,
+            NoModelAnswer::Unavailable(reason) => Self::Unavailable(reason),
+            NoModelAnswer::Failed(failure) => Self::Failed(wit::Failure {
+                status: failure.status,
+                kind: failure.kind,
+                message: failure.message,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_and_a_wish_have_the_narrower_one_in_common() {
+        for (wish, grant, both) in [
+            ("judge", "judge", Some("judge")),
+            ("judge", "*", Some("judge")),
+            ("*", "small/*", Some("small/*")),
+            ("small/*", "small/fast*", Some("small/fast*")),
+            ("judge", "other", None),
+            ("judge", "judg", None),
+        ] {
+            assert_eq!(common(wish, grant).as_deref(), both, "{wish} {grant}");
+        }
+    }
+
+    #[test]
+    fn nobody_calls_for_a_call_of_its_own_too_deep_too_often_or_too_much() {
+        let limits = Limits {
+            calls: 2,
+            tokens: 10,
+        };
+        let [a, b, c, d]: [Arc<str>; 4] = ["a", "b", "c", "d"].map(Arc::from);
+        let root = Lineage::default();
+        let of_a = root.next(&a, limits).unwrap();
+        assert!(of_a.next(&a, limits).unwrap_err().contains("of its own"));
+        let deep = of_a.next(&b, limits).unwrap().next(&c, limits).unwrap();
+        assert!(deep.next(&d, limits).unwrap_err().contains("a → b → c"));
+        // The same request's count, wherever the plugin stands.
+        assert!(root.next(&b, limits).is_ok());
+        assert!(
+            root.next(&b, limits)
+                .unwrap_err()
+                .contains("plugins.b.limits.llm_calls")
+        );
+        root.add_tokens(&a, 10);
+        assert!(root.next(&a, limits).unwrap_err().contains("llm_tokens"));
+    }
+
+    #[test]
+    fn only_whole_requests_with_a_model_are_calls() {
+        assert_eq!(
+            model_of(r#"{"model":"m","stream":false}"#).as_deref(),
+            Ok("m")
+        );
+        for bad in [
+            "",
+            "[]",
+            "{}",
+            r#"{"model":""}"#,
+            r#"{"model":"m","stream":true}"#,
+        ] {
+            assert!(model_of(bad).is_err(), "{bad}");
+        }
+    }
+}

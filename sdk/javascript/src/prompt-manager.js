@@ -1,0 +1,3 @@
+import { define } from "./plugin.js";
+
+export const promptManager = (definition) => define("prompt-manager", definition);

@@ -1,0 +1,3 @@
+"""Only a name in signatures."""
+
+PromptSpec = dict
