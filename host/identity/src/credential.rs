@@ -22,6 +22,13 @@ impl KeyHash {
         })
     }
 
+    /// A hash from its text; `None` when it is not 64 lower-case hex digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (text.len() == 64 && text.bytes().all(hex)).then(|| Self(text.to_owned()))
+    }
+
     /// The hash as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -5,9 +5,16 @@
 //! pipeline's business.
 
 mod credential;
+mod key_record;
 mod master;
+mod new_key;
 mod principal;
+mod routes;
+mod virtual_key;
 
 pub use credential::{Credential, KeyHash, find_credential, mask_key};
+pub use key_record::KeyRecord;
 pub use master::MasterKey;
+pub use new_key::{FieldError, KEY_BYTES, KeyRequest, key_text};
 pub use principal::{Principal, Role};
+pub use virtual_key::{KeyProblem, VirtualKey};

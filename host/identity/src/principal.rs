@@ -76,6 +76,8 @@ pub struct Principal {
     pub role: Option<Role>,
     /// Model groups that may be called; empty allows all.
     pub models: Vec<String>,
+    /// Routes and groups of routes that may be called (LiteLLM's `allowed_routes`); empty allows all.
+    pub allowed_routes: Vec<String>,
     /// The key's `metadata`.
     pub metadata: Map<String, Value>,
 }

@@ -17,6 +17,14 @@ pub enum Case {
     NotAVirtualKey,
     /// A virtual key that nobody knows.
     UnknownKey,
+    /// A virtual key that an administrator blocked.
+    KeyBlocked,
+    /// A virtual key whose time is over.
+    KeyExpired,
+    /// A virtual key that may not call this route.
+    RouteNotAllowed,
+    /// Virtual keys cannot be looked up.
+    KeysUnavailable,
     /// Custom authentication declined, failed or could not be asked.
     AuthenticationFailed,
     /// Custom authentication refused in its own words.
@@ -141,6 +149,10 @@ impl Failure {
             | Case::MalformedCredential
             | Case::NotAVirtualKey
             | Case::UnknownKey
+            | Case::KeyBlocked
+            | Case::KeyExpired
+            | Case::RouteNotAllowed
+            | Case::KeysUnavailable
             | Case::AuthenticationFailed
             | Case::Denied { .. }
             | Case::AdminOnly

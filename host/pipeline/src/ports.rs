@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http::HeaderMap;
 use witgate_events::{Begun, Completed, InFlight};
-use witgate_identity::Principal;
+use witgate_identity::{KeyHash, Principal, VirtualKey};
 use witgate_routing::ErrorClass;
 
 pub use prompt::{Prompt, PromptCall, PromptManager};
@@ -74,6 +74,56 @@ impl UpstreamErrorKind {
             Self::Told(class) => class,
         }
     }
+}
+
+/// Looks virtual keys up. Answers from memory wherever it can: every call asks.
+#[async_trait]
+pub trait VirtualKeys: Send + Sync {
+    /// The key with this hash; `None` when there is none.
+    ///
+    /// # Errors
+    /// When that cannot be found out now.
+    async fn find(&self, hash: &KeyHash) -> Result<Option<Arc<VirtualKey>>, LookupFault>;
+}
+
+/// Why a key could not be looked up, for the operator.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct LookupFault(pub String);
+
+/// What is about to be done with a virtual key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyAction {
+    /// `/key/generate`
+    Generate,
+    /// `/key/update`
+    Update,
+}
+
+/// What the operator's policy says to it.
+#[derive(Debug, Clone)]
+pub enum KeyVerdict {
+    /// Go on.
+    Allow,
+    /// Go on with this body in place of the client's.
+    Edit(serde_json::Map<String, serde_json::Value>),
+    /// Refuse, in these words.
+    Deny(String),
+}
+
+/// LiteLLM's `custom_key_generate`: may refuse or change a request for a virtual key.
+#[async_trait]
+pub trait KeyPolicy: Send + Sync {
+    /// Judges the body of a request, JSON.
+    ///
+    /// # Errors
+    /// When there is no judgement; the request is then refused.
+    async fn judge(
+        &self,
+        action: KeyAction,
+        caller: &Principal,
+        body: String,
+    ) -> Result<KeyVerdict, PluginFault>;
 }
 
 /// When a guardrail runs: LiteLLM's `mode`.

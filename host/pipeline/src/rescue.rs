@@ -36,6 +36,7 @@ fn catalogue(case: Case) -> Row {
         Case::NoCredential
         | Case::MalformedCredential
         | Case::NotAVirtualKey
+        | Case::KeyBlocked
         | Case::AuthenticationFailed
         | Case::AdminOnly => row([401, 401], AUTH, ""),
         Case::UnknownKey => row(
@@ -43,6 +44,9 @@ fn catalogue(case: Case) -> Row {
             ["token_not_found_in_db", "token_not_found_in_db"],
             "key",
         ),
+        Case::KeyExpired => row([400, 401], ["expired_key", "expired_key"], ""),
+        Case::RouteNotAllowed => row([403, 403], AUTH, ""),
+        Case::KeysUnavailable => row([500, 503], ["auth_error", "no_db_connection"], ""),
         Case::Denied { status } => row([status, status], AUTH, ""),
         Case::ModelAccessDenied => row(
             [401, 403],
@@ -118,7 +122,12 @@ pub fn error_json(failure: &Failure, compat: CompatErrors) -> Bytes {
 /// The reply to a failed call.
 #[must_use]
 pub fn rescue(failure: &Failure, compat: CompatErrors) -> Reply {
-    let mut reply = Reply::json(status_of(failure, compat), error_json(failure, compat));
+    let status = status_of(failure, compat);
+    let mut reply = match failure.case {
+        // LiteLLM raises this one where its own error handler does not reach.
+        Case::RouteNotAllowed => detail(status, &failure.message),
+        _ => Reply::json(status, error_json(failure, compat)),
+    };
     for (name, value) in &failure.headers {
         reply.headers.insert(name.clone(), value.clone());
     }

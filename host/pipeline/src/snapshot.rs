@@ -12,7 +12,7 @@ use witgate_routing::ErrorClass;
 use witgate_wire::errors::CompatErrors;
 
 use crate::dialect::Dialect;
-use crate::ports::{Authenticator, Guardrail, Phase, PromptManager, Upstream};
+use crate::ports::{Authenticator, Guardrail, Phase, PromptManager, Upstream, KeyPolicy, VirtualKeys};
 
 /// A configuration, ready to serve.
 pub struct Snapshot {
@@ -81,6 +81,10 @@ pub struct PromptRef {
 pub struct Access {
     /// `general_settings.master_key`; without one everybody comes in.
     pub master_key: Option<MasterKey>,
+    /// The keys of the database. Not asked without a master key.
+    pub keys: Option<Arc<dyn VirtualKeys>>,
+    /// `general_settings.custom_key_generate`.
+    pub key_policy: Option<Arc<dyn KeyPolicy>>,
     /// `general_settings.litellm_key_header_name`, lower case.
     pub key_header: Option<String>,
     /// `general_settings.custom_auth`.

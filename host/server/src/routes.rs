@@ -1,15 +1,17 @@
 //! What each path means: one table for the matcher, `GET /routes` and the answers 404 and 405.
 //!
 //! [`App`] is the [`Service`](crate::Service) of the gateway. A call to a model goes to the pipeline;
-//! the few other routes are answered in [`mod@info`], [`mod@health`] and [`mod@plugins`].
+//! the other routes are answered in [`mod@info`], [`mod@health`], [`mod@keys`] and [`mod@plugins`].
 
 mod app;
 mod calls;
 mod health;
 mod info;
+mod keys;
 mod plugins;
 mod table;
 
 pub use app::{Admin, App, AppOptions, ReloadProblems};
+pub use keys::{KeyOperation, KeySearch, KeyStore, KeyStoreError};
 pub use plugins::{Change, Lines, PluginAdmin, PluginRoute, Refused, Which};
 pub use table::{Kind, Matched, ROUTES, Route, find};

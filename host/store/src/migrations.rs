@@ -20,6 +20,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "session index",
         include_str!("../migrations/0002_session_index.sql"),
     ),
+    (
+        3,
+        "verification tokens",
+        include_str!("../migrations/0003_verification_tokens.sql"),
+    ),
 ];
 
 /// Brings a database to the newest schema.

@@ -20,7 +20,7 @@ use witgate_store::{SpendOptions, SpendWriter, Store, StoreMetrics, StoreOptions
 use crate::cli::Serve;
 use crate::plugin_admin::PluginAdministration;
 use crate::reload::{Administration, Control, Reloader};
-use crate::wiring::{self, Fanout, Kept, Models, Paths, Upstreams, W3c};
+use crate::wiring::{self, Fanout, Kept, Models, Paths, Upstreams, W3c, Keys};
 
 /// How long queues may take to empty when the process ends.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -78,6 +78,7 @@ struct Parts {
     spend: SpendWriter,
     store: Store,
     host: Arc<Host>,
+    keys: Arc<Keys>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -116,6 +117,7 @@ pub async fn serve(options: Serve, source: Source, env: Env, loaded: Loaded) -> 
         gateway: parts.gateway.clone(),
         admin: Arc::new(Administration::new(control.clone())),
         plugins: Arc::new(PluginAdministration::new(control.clone(), stopping.clone())),
+        keys: parts.keys.clone(),
         registry: Arc::new(registry),
         options: app_options(&control),
     };
@@ -286,8 +288,10 @@ async fn start(
     let told = rested.clone();
     host_options.on_rest = Arc::new(move |plugin, rest| told.tell(plugin, rest));
     let host = Host::start(host_options, witgate_plugins::Metrics::register(registry))?;
+    let keys = Arc::new(Keys::new(store.clone()));
     let mut kept = Kept {
         host: host.clone(),
+        keys: keys.clone(),
         upstreams: Upstreams::default(),
         paths,
         concurrency: options.limit_concurrency,
@@ -346,6 +350,7 @@ async fn start(
         spend,
         store,
         host,
+        keys,
         tasks: tasks.clone(),
         stop: stop.clone(),
     };

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod dialects;
+mod keys;
 mod models;
 mod paths;
 mod plugin_models;
@@ -22,6 +23,7 @@ use witgate_events::{AlertSettings, HubConfig};
 use witgate_pipeline::Snapshot;
 use witgate_plugins::{Host, Progress, ProgressHook, Registry};
 
+pub use keys::Keys;
 pub use paths::Paths;
 pub use plugin_models::Models;
 pub use recorder::{Fanout, Ledger};
@@ -47,6 +49,8 @@ pub struct Wired {
 pub struct Kept {
     /// The plugin host.
     pub host: Arc<Host>,
+    /// The virtual keys.
+    pub keys: Arc<Keys>,
     /// The upstream clients.
     pub upstreams: Upstreams,
     /// Where plugins are found.
@@ -82,11 +86,12 @@ pub fn assemble(
     let prompts = prompts::prompts(loaded, prompt_managers, &plugins, &mut problems);
     let models = models::models(&served, &mut kept.upstreams, &plugins, &mut problems);
     let guardrails = specs::guardrails(loaded, &plugins, &mut problems);
-    let access = specs::access(loaded, &plugins, &mut problems);
+    let access = specs::access(loaded, &plugins, &kept.keys, &mut problems);
     let hub = specs::hub(loaded, &plugins, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
+    kept.keys.configure(loaded);
     let (routing, targets) = models;
     Ok(Wired {
         snapshot: Snapshot {

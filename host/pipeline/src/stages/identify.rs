@@ -1,16 +1,20 @@
 //! `identify`: who is calling.
 //!
 //! Position: before anything is spent on the call or revealed to it. Reads: headers. Writes:
-//! `principal`. Errors: `NoCredential`, `MalformedCredential`, `NotAVirtualKey`, `UnknownKey`,
-//! `AuthenticationFailed`, `Denied`. Config: `master_key`, `custom_auth`, `litellm_key_header_name`,
-//! `custom_auth_settings.mode`. Cost: one SHA-256, or one call of the authenticator.
+//! `principal`. Errors: `NoCredential`, `MalformedCredential`, `NotAVirtualKey`, `UnknownKey`, `KeyBlocked`,
+//! `KeyExpired`, `RouteNotAllowed`, `KeysUnavailable`, `AuthenticationFailed`, `Denied`. Config: `master_key`,
+//! `custom_auth`, `litellm_key_header_name`, `custom_auth_settings.mode`. Cost: one SHA-256 and, for a virtual key, a
+//! look into memory; or one call of the authenticator.
 //!
-//! The order is LiteLLM's (`user_api_key_auth`): custom authentication first, then the master key.
+//! The order is LiteLLM's (`user_api_key_auth`): custom authentication first, then the master key, then virtual keys.
 
 use std::sync::Arc;
 
 use http::HeaderMap;
-use witgate_identity::{Credential, KeyHash, Principal, Role, find_credential, mask_key};
+use jiff::Timestamp;
+use witgate_identity::{
+    Credential, KeyHash, KeyProblem, Principal, Role, VirtualKey, find_credential, mask_key,
+};
 use zeroize::Zeroizing;
 
 use crate::exchange::Exchange;
@@ -26,6 +30,10 @@ pub struct AuthInput<'a> {
     pub method: &'a str,
     /// Path and query.
     pub url: &'a str,
+    /// Path under which the operation is known, whichever of its paths was called.
+    pub route: &'a str,
+    /// Now.
+    pub now: Timestamp,
     /// Headers.
     pub headers: &'a HeaderMap,
     /// Address of the caller.
@@ -41,6 +49,8 @@ pub(super) async fn identify(_: &Gateway, x: &mut Exchange) -> Result<Flow, Fail
     let input = AuthInput {
         method: x.arrival.method.as_str(),
         url: &x.arrival.url,
+        route: x.arrival.route,
+        now: x.started,
         headers: &x.arrival.headers,
         client_ip: x.arrival.peer.map(|ip| ip.to_string()),
     };
@@ -82,7 +92,45 @@ pub async fn principal(access: &Access, input: &AuthInput<'_>) -> Result<Arc<Pri
     if let Some(admin) = master.check(key) {
         return Ok(Arc::new(admin.clone()));
     }
-    Err(unknown_key(key))
+    match &access.keys {
+        Some(keys) if key.starts_with("sk-") => {
+            let found = keys.find(&KeyHash::of(key)).await.map_err(|fault| {
+                let text = "the key cannot be looked up: the database does not answer.";
+                refuse(Case::KeysUnavailable, text).note(fault.0)
+            })?;
+            match found {
+                Some(found) => check(&found, input, key),
+                None => Err(unknown_key(key)),
+            }
+        }
+        _ => Err(unknown_key(key)),
+    }
+}
+
+/// Whether a known key lets the request in, in LiteLLM's words where it does not.
+fn check(found: &VirtualKey, input: &AuthInput<'_>, key: &str) -> Result<Arc<Principal>, Failure> {
+    let path = input.url.split('?').next().unwrap_or(input.url);
+    match found.check(input.now, &[input.route, path]) {
+        Ok(principal) => Ok(principal.clone()),
+        Err(KeyProblem::Blocked) => {
+            let text = "Key is blocked. Update via `/key/unblock` if you're an admin.";
+            Err(refuse(Case::KeyBlocked, text))
+        }
+        Err(KeyProblem::Expired { at }) => {
+            let message = format!(
+                "Authentication Error - Expired Key. Key Expiry time {at} and current time {}",
+                input.now
+            );
+            Err(Failure::new(Case::KeyExpired, message).param(mask_key(key)))
+        }
+        Err(KeyProblem::Route) => {
+            let message = format!(
+                "Virtual key is not allowed to call this route. Only allowed to call routes: {:?}. Tried to call route: {path}",
+                found.principal.allowed_routes
+            );
+            Err(Failure::new(Case::RouteNotAllowed, message))
+        }
+    }
 }
 
 enum Answer {

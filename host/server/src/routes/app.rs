@@ -9,7 +9,7 @@ use witgate_pipeline::{AuthInput, Failure, Gateway, Principal, Reply, ReplyBody,
 
 use super::plugins::PluginAdmin;
 use super::table::{Found, Kind, Matched, find};
-use super::{calls, health, info, plugins};
+use super::{KeyOperation, KeyStore, calls, health, info, keys, plugins};
 use crate::{METRICS_CONTENT_TYPE, Request, RespBody, Response, Service, encode_metrics};
 
 /// What is wrong with a configuration that was refused, one line per problem.
@@ -40,6 +40,8 @@ pub struct App {
     pub admin: Arc<dyn Admin>,
     /// Its plugins.
     pub plugins: Arc<dyn PluginAdmin>,
+    /// The virtual keys.
+    pub keys: Arc<dyn KeyStore>,
     /// All metrics.
     pub registry: Arc<Registry>,
     /// How the routes are served.
@@ -105,7 +107,11 @@ impl App {
             Kind::Readiness => health::readiness(self.admin.as_ref()),
             Kind::Routes => info::routes(),
             Kind::Metrics if !self.options.metrics_need_auth => self.metrics(),
-            _ => match self.identify(&request).await {
+            kind => match self.identify(&request, matched.route.name).await {
+                Ok(principal) if let Kind::Keys(operation) = kind => {
+                    self.manage_keys(request, principal, matched.route.name, operation)
+                        .await
+                }
                 Ok(principal) => self.answer(matched, &request, &principal).await,
                 Err(failure) => rescue(&failure, self.gateway.snapshot.load().settings.compat),
             },
@@ -130,17 +136,45 @@ impl App {
             Kind::Reload => self.reload().await,
             Kind::Plugins => plugins::list(self.plugins.as_ref()),
             Kind::Plugin(route) => plugins::one(self.plugins.as_ref(), route, named, query).await,
-            Kind::Call(_) | Kind::Liveness | Kind::Readiness | Kind::Routes => {
+            Kind::Call(_) | Kind::Liveness | Kind::Readiness | Kind::Routes | Kind::Keys(_) => {
                 detail(StatusCode::NOT_FOUND, "Not Found")
             }
         }
     }
 
-    async fn identify(&self, request: &Request) -> Result<Arc<Principal>, Failure> {
+    async fn manage_keys(
+        &self,
+        request: Request,
+        principal: Arc<Principal>,
+        route: &'static str,
+        operation: KeyOperation,
+    ) -> Reply {
+        let (head, body) = request.into_parts();
+        let snapshot = self.gateway.snapshot.load_full();
+        let call = keys::KeyCall {
+            store: self.keys.as_ref(),
+            access: &snapshot.access,
+            compat: snapshot.settings.compat,
+            principal,
+            route,
+            query: head.uri.query(),
+            body,
+            now: self.gateway.clock.now(),
+        };
+        keys::answer(call, operation).await
+    }
+
+    async fn identify(
+        &self,
+        request: &Request,
+        route: &'static str,
+    ) -> Result<Arc<Principal>, Failure> {
         let snapshot = self.gateway.snapshot.load_full();
         let input = AuthInput {
             method: request.method().as_str(),
             url: request.uri().path_and_query().map_or("/", |p| p.as_str()),
+            route,
+            now: self.gateway.clock.now(),
             headers: request.headers(),
             client_ip: Some(request.body().peer().ip().to_string()),
         };

@@ -3,6 +3,7 @@
 use http::Method;
 use witgate_wire::Endpoint;
 
+use super::KeyOperation;
 use super::plugins::PluginRoute;
 
 /// What a route does.
@@ -32,6 +33,8 @@ pub enum Kind {
     Plugins,
     /// `/plugins/{name}…`
     Plugin(PluginRoute),
+    /// `/key/…`
+    Keys(KeyOperation),
 }
 
 impl Kind {
@@ -184,6 +187,48 @@ pub const ROUTES: &[Route] = &[
         method: Method::POST,
         name: "/plugins/{name}/disable",
         paths: &["/plugins/{name}/disable"],
+    },
+    Route {
+        kind: Kind::Keys(KeyOperation::Generate),
+        method: Method::POST,
+        name: "/key/generate",
+        paths: &["/key/generate"],
+    },
+    Route {
+        kind: Kind::Keys(KeyOperation::Update),
+        method: Method::POST,
+        name: "/key/update",
+        paths: &["/key/update"],
+    },
+    Route {
+        kind: Kind::Keys(KeyOperation::Delete),
+        method: Method::POST,
+        name: "/key/delete",
+        paths: &["/key/delete"],
+    },
+    Route {
+        kind: Kind::Keys(KeyOperation::Info),
+        method: Method::GET,
+        name: "/key/info",
+        paths: &["/key/info"],
+    },
+    Route {
+        kind: Kind::Keys(KeyOperation::List),
+        method: Method::GET,
+        name: "/key/list",
+        paths: &["/key/list"],
+    },
+    Route {
+        kind: Kind::Keys(KeyOperation::Block),
+        method: Method::POST,
+        name: "/key/block",
+        paths: &["/key/block"],
+    },
+    Route {
+        kind: Kind::Keys(KeyOperation::Unblock),
+        method: Method::POST,
+        name: "/key/unblock",
+        paths: &["/key/unblock"],
     },
 ];
 

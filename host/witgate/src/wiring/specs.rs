@@ -13,7 +13,7 @@ use witgate_pipeline::{Access, CustomAuth, FailPolicy, GuardrailEntry, Modes, Ph
 use witgate_plugins as host;
 use witgate_plugins::{ConfigLookup, EnvLookup, Kind, PluginSpec, Registry, Sources};
 
-use super::{alerts, dialects, plugins, prompts};
+use super::{alerts, dialects, plugins, prompts, Keys};
 
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
 const CUSTOM_AUTH: &str = "custom_auth";
@@ -455,7 +455,12 @@ fn modes(modes: &config::GuardrailModes) -> Modes {
 }
 
 /// Who may come in.
-pub(super) fn access(loaded: &Loaded, registry: &Registry, problems: &mut Vec<String>) -> Access {
+pub(super) fn access(
+    loaded: &Loaded,
+    registry: &Registry,
+    keys: &Arc<Keys>,
+    problems: &mut Vec<String>,
+) -> Access {
     let general = &loaded.config.general;
     let custom = general.custom_auth.as_ref().and_then(|_| {
         let plugin = registry.authenticator(CUSTOM_AUTH);
@@ -497,6 +502,8 @@ pub(super) fn access(loaded: &Loaded, registry: &Registry, problems: &mut Vec<St
             .master_key
             .as_ref()
             .map(|key| MasterKey::new(key.reveal())),
+        keys: Some(keys.clone()),
+        key_policy: None,
         key_header: raw("litellm_key_header_name")
             .and_then(Value::as_str)
             .map(str::to_lowercase),
