@@ -178,6 +178,27 @@ export interface PromptManager {
   getChatCompletionPrompt(call: PromptCall): Prompt | null;
 }
 export function promptManager(definition: Definition<PromptManager>): Plugin<"prompt-manager">;
+// --- Key policies
+
+export interface KeyRequest {
+  action: "generate" | "update";
+  caller: Principal;
+  /** The body as the client sent it: LiteLLM's `GenerateKeyRequest`. */
+  body: Record<string, Json>;
+}
+export interface KeyVerdict {
+  readonly tag: "allow" | "edit" | "deny";
+}
+export interface KeyPolicy {
+  /** Judges a request before anything is written. An exception refuses it. */
+  judge(request: KeyRequest): KeyVerdict;
+}
+export function keyPolicy(definition: Definition<KeyPolicy>): Plugin<"key-policy">;
+export function allowKey(): KeyVerdict;
+/** Goes on with this body in place of the client's. */
+export function editKey(body: Record<string, Json>): KeyVerdict;
+/** Refuses with status 403. */
+export function denyKey(message: string): KeyVerdict;
 
 // --- Errors
 

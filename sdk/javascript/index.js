@@ -1,11 +1,12 @@
 // What a Witgate plugin written in JavaScript or TypeScript imports. `index.d.ts` documents every item.
 //
-// A plugin is one default export: `guardrail(…)`, `logSink(…)`, `authenticator(…)` or `promptManager(…)`. `witgate plugin build`
+// A plugin is one default export: `guardrail(…)`, `logSink(…)`, `authenticator(…)`, `keyPolicy(…)` or `promptManager(…)`. `witgate plugin build`
 // bundles the file with what it imports and makes a component of it; the top level runs at build time.
 
 export { authenticator, decline, deny, identity, useKey } from "./src/authenticator.js";
 export { DeniedByHost, Failed, PluginError, SettingsError, Unavailable } from "./src/errors.js";
 export { allow, block, couldNotJudge, edit, guardrail, remove, setValue } from "./src/guardrail.js";
+export { allowKey, denyKey, editKey, keyPolicy } from "./src/key-policy.js";
 export { delivered, fromResponse, logSink, partial, rejected, retry } from "./src/log-sink.js";
 export { promptManager } from "./src/prompt-manager.js";
 export * as clock from "./src/clock.js";

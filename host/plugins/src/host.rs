@@ -22,6 +22,7 @@ use crate::error::Fault;
 use crate::kinds::alerter::Alerter;
 use crate::kinds::authenticator::Authenticator;
 use crate::kinds::guardrail::Guardrail;
+use crate::kinds::key_policy::KeyPolicy;
 use crate::kinds::log_sink::LogSink;
 use crate::kinds::prompt_manager::PromptManager;
 use crate::kinds::provider::Provider;
@@ -327,6 +328,9 @@ impl Host {
                 pool: self.pool(pool).await?,
             })),
             Kind::PromptManager => Loaded::PromptManager(Arc::new(PromptManager {
+                pool: self.pool(pool).await?,
+            })),
+            Kind::KeyPolicy => Loaded::KeyPolicy(Arc::new(KeyPolicy {
                 pool: self.pool(pool).await?,
             })),
             Kind::Provider => Loaded::Provider(Arc::new(Provider {

@@ -6,6 +6,7 @@
 pub mod alerter;
 pub mod authenticator;
 pub mod guardrail;
+pub mod key_policy;
 pub mod log_sink;
 pub mod prompt_manager;
 pub mod provider;

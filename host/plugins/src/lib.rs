@@ -2,7 +2,7 @@
 //!
 //! The only crate on the serving path that knows wasmtime, and none of its types leave it. A [`Host`]
 //! exists once per process; [`Host::load`] turns the plugins of a configuration into a [`Registry`] of
-//! [`Guardrail`]s, [`LogSink`]s, [`Alerter`]s, [`Authenticator`]s, [`PromptManager`]s and [`Provider`]s, whose calls are bounded in every direction: memory,
+//! [`Guardrail`]s, [`LogSink`]s, [`Alerter`]s, [`Authenticator`]s, [`KeyPolicy`]s, [`PromptManager`]s and [`Provider`]s, whose calls are bounded in every direction: memory,
 //! processor time, wall time, data, concurrency. A plugin that misbehaves costs its own call.
 //!
 //! Read in this order: `spec` (what the operator says), `manifest` (what the component says), `source`
@@ -50,6 +50,7 @@ pub use kinds::authenticator::{AuthRequest, Authenticator, Decision, Denial, Ide
 pub use kinds::guardrail::{
     Block, Call, Edit, Finding, Guardrail, Phase, Principal, StreamGuard, StreamVerdict, Verdict,
 };
+pub use kinds::key_policy::{KeyAction, KeyPolicy, KeyRequest, KeyVerdict};
 pub use kinds::log_sink::{Event, EventKind, LogSink};
 pub use kinds::outcome::Outcome;
 pub use kinds::prompt_manager::{Prompt, PromptCall, PromptManager};

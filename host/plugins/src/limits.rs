@@ -73,7 +73,7 @@ impl Bounds {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let default_cpu = match spec.kind {
             crate::Kind::LogSink | crate::Kind::Alerter | crate::Kind::Provider => CPU_MS_BULK,
-            crate::Kind::Guardrail | crate::Kind::Authenticator | crate::Kind::PromptManager => {
+            crate::Kind::Guardrail | crate::Kind::Authenticator | crate::Kind::KeyPolicy | crate::Kind::PromptManager => {
                 CPU_MS
             }
         };

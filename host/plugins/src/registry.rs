@@ -12,6 +12,7 @@ use crate::kept::Kept;
 use crate::kinds::alerter::Alerter;
 use crate::kinds::authenticator::Authenticator;
 use crate::kinds::guardrail::Guardrail;
+use crate::kinds::key_policy::KeyPolicy;
 use crate::kinds::log_sink::LogSink;
 use crate::kinds::prompt_manager::PromptManager;
 use crate::kinds::provider::Provider;
@@ -127,6 +128,7 @@ pub(crate) enum Loaded {
     LogSink(Arc<LogSink>),
     Alerter(Arc<Alerter>),
     Authenticator(Arc<Authenticator>),
+    KeyPolicy(Arc<KeyPolicy>),
     Provider(Arc<Provider>),
     PromptManager(Arc<PromptManager>),
 }
@@ -176,6 +178,15 @@ impl Registry {
     pub fn authenticator(&self, name: &str) -> Option<Arc<Authenticator>> {
         match &self.entry(Kind::Authenticator, name)?.plugin {
             Loaded::Authenticator(plugin) => Some(plugin.clone()),
+            _ => None,
+        }
+    }
+
+    /// A key policy by its name in the configuration.
+    #[must_use]
+    pub fn key_policy(&self, name: &str) -> Option<Arc<KeyPolicy>> {
+        match &self.entry(Kind::KeyPolicy, name)?.plugin {
+            Loaded::KeyPolicy(plugin) => Some(plugin.clone()),
             _ => None,
         }
     }
@@ -325,6 +336,7 @@ impl Entry {
             Loaded::LogSink(plugin) => plugin.pool.as_ref(),
             Loaded::Alerter(plugin) => plugin.pool.as_ref(),
             Loaded::Authenticator(plugin) => plugin.pool.as_ref(),
+            Loaded::KeyPolicy(plugin) => plugin.pool.as_ref(),
             Loaded::Provider(plugin) => plugin.pool.as_ref(),
             Loaded::PromptManager(plugin) => plugin.pool.as_ref(),
         }

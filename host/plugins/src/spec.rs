@@ -29,6 +29,8 @@ pub enum Kind {
     Guardrail,
     /// Decides who makes a request.
     Authenticator,
+    /// Decides who gets virtual keys.
+    KeyPolicy,
     /// Speaks the dialect of a model provider.
     Provider,
     /// Fills requests with prompts that are kept elsewhere.
@@ -155,16 +157,17 @@ pub enum FailPolicy {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::LogSink,
         Self::Alerter,
         Self::Guardrail,
         Self::Authenticator,
+        Self::KeyPolicy,
         Self::Provider,
         Self::PromptManager,
     ];
 
-    /// The name in manifests and metrics: `log-sink`, `alerter`, `guardrail`, `authenticator`, `provider`, `prompt-manager`.
+    /// The name in manifests and metrics: `log-sink`, `alerter`, `guardrail`, `authenticator`, `key-policy`, `provider`, `prompt-manager`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -172,6 +175,7 @@ impl Kind {
             Self::Alerter => "alerter",
             Self::Guardrail => "guardrail",
             Self::Authenticator => "authenticator",
+            Self::KeyPolicy => "key-policy",
             Self::Provider => "provider",
             Self::PromptManager => "prompt-manager",
         }
@@ -183,7 +187,7 @@ impl Kind {
     pub const fn default_fail(self) -> FailPolicy {
         match self {
             Self::LogSink | Self::Alerter => FailPolicy::Open,
-            Self::Guardrail | Self::Authenticator | Self::Provider | Self::PromptManager => {
+            Self::Guardrail | Self::Authenticator | Self::KeyPolicy | Self::Provider | Self::PromptManager => {
                 FailPolicy::Closed
             }
         }
@@ -193,7 +197,7 @@ impl Kind {
     pub(crate) const fn default_timeout(self) -> Duration {
         match self {
             Self::LogSink | Self::Alerter => Duration::from_secs(30),
-            Self::Guardrail | Self::Provider | Self::PromptManager => Duration::from_secs(5),
+            Self::Guardrail | Self::KeyPolicy | Self::Provider | Self::PromptManager => Duration::from_secs(5),
             Self::Authenticator => Duration::from_secs(2),
         }
     }

@@ -246,9 +246,19 @@ class File:
                     found += [(target.id, "log-sink", made) for target in node.targets if isinstance(target, ast.Name)]
             elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 names = [argument.arg for argument in node.args.posonlyargs + node.args.args]
-                if len(names) == 2 and (names[0] == "request" or names[1] == "api_key"):
+                if len(names) == 1 and self.takes_a_key_request(node):
+                    found.append((node.name, "key-policy", node))
+                elif len(names) == 2 and (names[0] == "request" or names[1] == "api_key"):
                     found.append((node.name, "authenticator", node))
         return found
+
+    def takes_a_key_request(self, node):
+        argument = (node.args.posonlyargs + node.args.args)[0]
+        annotation = argument.annotation
+        if isinstance(annotation, ast.Constant):
+            return str(annotation.value).split(".")[-1] == "GenerateKeyRequest"
+        named = dotted(annotation).split(".")[-1] if annotation is not None else ""
+        return named == "GenerateKeyRequest" or annotation is None and argument.arg == "data"
 
     def describe(self, wanted):
         found = self.candidates()
@@ -263,8 +273,9 @@ class File:
                 self.problem(
                     None,
                     (f"there is no {wanted} in it; " if wanted else "")
-                    + "it defines none of: a function (request, api_key) for custom_auth, an instance of a CustomLogger "
-                    "subclass for callbacks, of a CustomPromptManagement subclass, a CustomGuardrail subclass",
+                    + "it defines none of: a function (request, api_key) for custom_auth, a function (data: GenerateKeyRequest) "
+                    "for custom_key_generate, an instance of a CustomLogger subclass for callbacks, of a CustomPromptManagement "
+                    "subclass, a CustomGuardrail subclass",
                 )
             return {}
         if len(found) > 1:
@@ -279,6 +290,11 @@ class File:
         for one in ast.walk(node):
             if isinstance(one, ast.Call) and dotted(one.func) in [f"{first}.{name}" for name in ("json", "body", "form", "stream")]:
                 self.problem(one, f"{dotted(one.func)}(): the gateway authenticates before it reads bodies; decide by key, path and headers")
+        return {}
+
+    def describe_key_policy(self, node):
+        if not isinstance(node, ast.AsyncFunctionDef):
+            self.problem(node, f"{node.name} must be async, as LiteLLM wants it: async def {node.name}(…)")
         return {}
 
     def describe_log_sink(self, node):

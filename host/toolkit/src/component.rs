@@ -140,6 +140,7 @@ fn check(interfaces: &Interfaces, kind: Kind) -> Result<(), ComponentError> {
             Kind::Alerter => "witgate_plugin::export_alerter!",
             Kind::Guardrail => "witgate_plugin::export_guardrail!",
             Kind::Authenticator => "witgate_plugin::export_authenticator!",
+            Kind::KeyPolicy => "witgate_plugin::export_key_policy!",
             Kind::Provider => "witgate_plugin::export_provider!",
             Kind::PromptManager => "witgate_plugin::export_prompt_manager!",
         };
@@ -186,6 +187,7 @@ fn interface(kind: Kind) -> &'static str {
         Kind::Alerter => "witgate:alerter/alerter",
         Kind::Guardrail => "witgate:guardrail/guardrail",
         Kind::Authenticator => "witgate:authenticator/authenticator",
+        Kind::KeyPolicy => "witgate:key-policy/key-policy",
         Kind::Provider => "witgate:provider/provider",
         Kind::PromptManager => "witgate:prompt-manager/prompt-manager",
     }

@@ -188,7 +188,7 @@ mod tests {
                 Kind::LogSink,
                 Kind::Guardrail,
                 Kind::Authenticator,
-                Kind::PromptManager,
+    Kind::PromptManager, Kind::KeyPolicy,
             ] {
                 let plugin = NewPlugin {
                     folder: folder

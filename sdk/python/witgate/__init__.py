@@ -1,6 +1,6 @@
 """What a Witgate plugin written in Python imports.
 
-A plugin is one class: a subclass of `Guardrail`, `LogSink`, `Authenticator` or `PromptManager`, in the file that
+A plugin is one class: a subclass of `Guardrail`, `LogSink`, `Authenticator`, `KeyPolicy` or `PromptManager`, in the file that
 `plugin.toml` names (`plugin.py` without it). `witgate plugin build` makes a component of it; the build
 runs the file's top level once and keeps the state, so imports and constants cost nothing later, and the
 host's services are not there yet.
@@ -28,6 +28,7 @@ from .guardrail import (
     set_value,
 )
 from .prompt_manager import Prompt, PromptCall, PromptManager
+from .key_policy import KeyDenial, KeyEdit, KeyPolicy, KeyRequest, allow_key, deny_key, edit_key
 from .log_sink import Event, LogSink, delivered, from_response, partial, rejected, retry
 
 __version__ = "0.1.0"
@@ -47,6 +48,10 @@ __all__ = [
     "Guardrail",
     "Identity",
     "Key",
+    "KeyDenial",
+    "KeyEdit",
+    "KeyPolicy",
+    "KeyRequest",
     "LogSink",
     "PluginError",
     "Prompt",
@@ -57,13 +62,16 @@ __all__ = [
     "Text",
     "Unavailable",
     "allow",
+    "allow_key",
     "block",
     "clock",
     "could_not_judge",
     "decline",
     "delivered",
     "deny",
+    "deny_key",
     "edit",
+    "edit_key",
     "files",
     "from_response",
     "http",

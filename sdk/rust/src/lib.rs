@@ -42,6 +42,7 @@
 pub mod alerter;
 pub mod authenticator;
 pub mod guardrail;
+pub mod key_policy;
 pub mod log_sink;
 pub mod prompt_manager;
 pub mod provider;

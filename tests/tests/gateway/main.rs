@@ -41,6 +41,7 @@ mod prompts;
 mod provider_plugins;
 mod sinks;
 mod vendor_guardrails;
+mod virtual_keys;
 
 mod alerts;
 

@@ -359,10 +359,26 @@ impl KeyCall<'_> {
         let Some(policy) = &self.access.key_policy else {
             return Ok(None);
         };
-        let json = Value::Object(body.clone()).to_string();
+        // The policy judges what is asked for. The key's text is not its business: it gets the hash.
+        let mut shown = body.clone();
+        let text = body.get("key").filter(|key| key.is_string());
+        if let Some(text) = text.and_then(Value::as_str) {
+            shown.insert("key".to_owned(), shown_name(text).into());
+        }
+        let json = Value::Object(shown.clone()).to_string();
         match policy.judge(action, &self.principal, json).await {
             Ok(KeyVerdict::Allow) => Ok(None),
-            Ok(KeyVerdict::Edit(edited)) => Ok(Some(edited)),
+            Ok(KeyVerdict::Edit(mut edited)) => {
+                if let Some(text) = text
+                    && edited.get("key") == shown.get("key")
+                {
+                    edited.insert("key".to_owned(), text.clone());
+                }
+                Ok(Some(edited))
+            }
+            Ok(KeyVerdict::Deny(message)) if message.is_empty() => Err(Refusal::forbidden(
+                "Authentication Failed - Custom Auth Rule",
+            )),
             Ok(KeyVerdict::Deny(message)) => Err(Refusal::forbidden(message)),
             Err(fault) => {
                 let failure = Failure::internal(fault.0);

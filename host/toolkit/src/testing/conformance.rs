@@ -61,6 +61,7 @@ pub async fn conformance(
         Kind::Provider => provider(&base),
         Kind::Authenticator => authenticator(&base),
         Kind::PromptManager => prompt_manager(&base),
+        Kind::KeyPolicy => key_policy(&base),
     });
     let (names, rest): (Vec<_>, Vec<_>) = probes
         .into_iter()
@@ -659,6 +660,47 @@ fn authenticator(base: &Base) -> Vec<Probe> {
             "500 of the other side",
             "authenticate",
             key(STRANGER),
+            quiet(500),
+            blind,
+        ),
+    ]
+}
+
+fn key_policy(base: &Base) -> Vec<Probe> {
+    let ask = |body: Value| json!({"caller": {"user_id": "u1"}, "body": body});
+    let blind = |played: &Played| {
+        let given = played.result["verdict"] == "allow" && !played.requests.is_empty();
+        given.then(|| "it gives a key without an answer".to_owned())
+    };
+    let probe = |name, body, exchange| base.probe(name, "judge", ask(body), exchange, no_fault);
+    vec![
+        probe("a request that says nothing", json!({}), quiet(200)),
+        probe(
+            "wrong types in every member",
+            json!({"team_id": 5, "models": "gpt", "metadata": [], "duration": {}, "user_id": false}),
+            quiet(200),
+        ),
+        probe(
+            "an alias of strange characters",
+            json!({"key_alias": "\u{1}é\u{1f600} '\"{}%00"}),
+            quiet(200),
+        ),
+        probe(
+            "metadata of 64 KB",
+            json!({"metadata": {"text": "x".repeat(64 << 10)}}),
+            quiet(200),
+        ),
+        base.probe(
+            "no answer of the other side",
+            "judge",
+            ask(json!({})),
+            fails(),
+            blind,
+        ),
+        base.probe(
+            "500 of the other side",
+            "judge",
+            ask(json!({})),
             quiet(500),
             blind,
         ),

@@ -191,6 +191,10 @@ async fn call(registry: &Registry, name: &str, kind: Kind, scene: &Scene) -> Res
             (Some(authenticator), "authenticate") => authenticate(&authenticator, scene).await,
             (_, call) => Err(unknown(call, "authenticate or init")),
         },
+        Kind::KeyPolicy => match (registry.key_policy(name), scene.call.as_str()) {
+            (Some(policy), "judge") => super::key_policy::judge(&policy, scene).await,
+            (_, call) => Err(unknown(call, "judge or init")),
+        },
     }
 }
 
@@ -259,7 +263,8 @@ impl RequestFacts for Facts {
     }
 }
 
-#[derive(Default, Deserialize)]
+/// The caller of a case.
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct WirePrincipal {
     key_hash: Option<String>,

@@ -330,6 +330,41 @@ fn principal(plugin: &str, identity: host::Identity) -> Result<Principal, Plugin
     })
 }
 
+/// A key policy component as the management routes' policy.
+pub struct KeyPolicy(pub Arc<host::KeyPolicy>);
+
+#[async_trait]
+impl pipeline::KeyPolicy for KeyPolicy {
+    async fn judge(
+        &self,
+        action: pipeline::KeyAction,
+        caller: &Principal,
+        body: String,
+    ) -> Result<pipeline::KeyVerdict, PluginFault> {
+        let request = host::KeyRequest {
+            action: match action {
+                pipeline::KeyAction::Generate => host::KeyAction::Generate,
+                pipeline::KeyAction::Update => host::KeyAction::Update,
+            },
+            caller: principal_of(caller),
+            body,
+        };
+        Ok(match self.0.judge(request).await.map_err(fault)? {
+            host::KeyVerdict::Allow => pipeline::KeyVerdict::Allow,
+            host::KeyVerdict::Deny(message) => pipeline::KeyVerdict::Deny(message),
+            host::KeyVerdict::Edit(body) => {
+                let body = serde_json::from_str(&body).map_err(|_| {
+                    let name = self.0.name();
+                    PluginFault(format!(
+                        "{name}: the body it wants to go on with is not an object"
+                    ))
+                })?;
+                pipeline::KeyVerdict::Edit(body)
+            }
+        })
+    }
+}
+
 /// A log sink component as the hub's sink.
 pub struct LogSink {
     plugin: Arc<host::LogSink>,

@@ -17,6 +17,8 @@ use super::{alerts, dialects, plugins, prompts, Keys};
 
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
 const CUSTOM_AUTH: &str = "custom_auth";
+/// Likewise of the key policy.
+const KEY_POLICY: &str = "custom_key_generate";
 
 /// Every plugin that the configuration uses.
 pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<PluginSpec>> {
@@ -93,6 +95,13 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         let (name, component) = (&wanted.name, &wanted.component);
         let mut spec = spec(config, name, component, Kind::PromptManager, &lookups);
         spec.settings.extend(wanted.settings.clone());
+        specs.push(spec);
+    }
+    if let Some(name) = general(config, KEY_POLICY).and_then(Value::as_str) {
+        let spec = spec(config, KEY_POLICY, name, Kind::KeyPolicy, &lookups);
+        if spec.fail == Some(host::FailPolicy::Open) {
+            bail!("plugins.{name}.fail: a key policy cannot fail open; remove the key");
+        }
         specs.push(spec);
     }
     for wanted in dialects::wanted(loaded, sources) {
@@ -490,12 +499,17 @@ pub(super) fn access(
             },
         )
     });
-    let raw = loaded
-        .config
-        .raw
-        .get("general_settings")
-        .and_then(Value::as_object);
-    let raw = |key: &str| raw.and_then(|map: &Map<String, Value>| map.get(key));
+    let raw = |key: &str| self::general(&loaded.config, key);
+    let key_policy = raw(KEY_POLICY).and_then(|_| {
+        if !registry.is_enabled(Kind::KeyPolicy, KEY_POLICY) {
+            return None;
+        }
+        let plugin = registry.key_policy(KEY_POLICY);
+        if plugin.is_none() {
+            missing(problems, KEY_POLICY);
+        }
+        Some(Arc::new(plugins::KeyPolicy(plugin?)) as Arc<dyn witgate_pipeline::KeyPolicy>)
+    });
     let flag = |key: &str| raw(key).and_then(Value::as_bool).unwrap_or(false);
     Access {
         master_key: general
@@ -503,7 +517,7 @@ pub(super) fn access(
             .as_ref()
             .map(|key| MasterKey::new(key.reveal())),
         keys: Some(keys.clone()),
-        key_policy: None,
+        key_policy,
         key_header: raw("litellm_key_header_name")
             .and_then(Value::as_str)
             .map(str::to_lowercase),
@@ -511,6 +525,12 @@ pub(super) fn access(
         client_credentials: flag("allow_client_side_credentials"),
         forwarded_for: flag("use_x_forwarded_for"),
     }
+}
+
+/// A key of `general_settings`; absent when it is null.
+fn general<'a>(config: &'a Config, key: &str) -> Option<&'a Value> {
+    let settings = config.raw.get("general_settings")?;
+    settings.get(key).filter(|value| !value.is_null())
 }
 
 /// The registry has already said why; this only covers a plugin it lost without a word.

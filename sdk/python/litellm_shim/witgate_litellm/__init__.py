@@ -1,7 +1,7 @@
 """Runs Python files that were written for LiteLLM as plugins, unmodified.
 
-`witgate plugin build custom_auth.py` makes the entry that calls `authenticator`, `log_sink`, `guardrail` or `prompt_manager` of this
-package with the file's source. The file runs once per instance, when the settings and the granted environment are
+`witgate plugin build custom_auth.py` makes the entry that calls `authenticator`, `log_sink`, `guardrail`, `key_policy` or
+`prompt_manager` of this package with the file's source. The file runs once per instance, when the settings and the granted environment are
 there; what it imports is imported at build time, because a component has no files.
 """
 
@@ -13,6 +13,7 @@ from witgate import SettingsError, settings
 
 from . import auth as _auth
 from . import guard as _guard
+from . import keys as _keys
 from . import logger as _logger
 from . import prompt as _prompt
 
@@ -35,6 +36,11 @@ def guardrail(**file):
 def prompt_manager(**file):
     """The factory of a prompt manager."""
     return lambda given: _prompt.Adapter(_load(**file), given)
+
+
+def key_policy(**file):
+    """The factory of a key policy."""
+    return lambda given: _keys.Adapter(_load(**file), given)
 
 
 def _load(module, path, source, name, env):

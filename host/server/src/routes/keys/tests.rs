@@ -24,10 +24,11 @@ impl KeyStore for Memory {
         if keys.values().any(alias) {
             return Err(KeyStoreError::AliasTaken);
         }
-        match keys.insert(key.token.clone(), key.clone()) {
-            None => Ok(()),
-            Some(_) => Err(KeyStoreError::KeyTaken),
+        if keys.contains_key(&key.token) {
+            return Err(KeyStoreError::KeyTaken);
         }
+        keys.insert(key.token.clone(), key.clone());
+        Ok(())
     }
 
     async fn update(&self, key: &KeyRecord) -> Result<bool, KeyStoreError> {

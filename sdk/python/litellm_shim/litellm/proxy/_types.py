@@ -75,7 +75,7 @@ class CommonProxyErrors(str, enum.Enum):
 
 
 class GenerateKeyRequest(Record):
-    """Only a name in signatures."""
+    """What a client asks for of a new key. Members that were not given are None."""
 
 
 class SpecialModelNames(str, enum.Enum):
