@@ -66,6 +66,13 @@ bench: setup ## measure against nginx and LiteLLM; the table is also written to 
 	@$(MAKE) --no-print-directory $(TARGET)/venv-litellm/ready
 	python3 tests/bench/bench.py --target $(TARGET)
 
+.PHONY: bench-plugins
+bench-plugins: setup ## measure what plugins cost: by language, and many of them
+	@tests/tools/setup.sh bench
+	cargo build --release --locked -p witgate
+	cargo build --release --locked -p witgate-testkit --bin fake-upstream
+	python3 tests/bench/plugins.py --target $(TARGET)
+
 .PHONY: docs
 docs: $(WITGATE) ## generate docs/config.md and docs/config.schema.json from the definitions
 	@mkdir -p docs
