@@ -35,7 +35,11 @@ pub use gateway::Gateway;
 pub use metrics::Metrics;
 pub use ports::{
     AuthDecision, AuthDenial, AuthRequest, Authenticator, Block, BodyText, BodyView, Built,
-    CallMemory, Clock, Edit, Finding, GuardCall, Guardrail, Parsed, Phase, PluginFault, Progress, Prompt, PromptCall, PromptManager, Provider, ProviderCall, ProviderFailure, ProviderFrame, ProviderRequest, ProviderResponse, Recorder, StreamEnd, StreamGuard, StreamParser, StreamVerdict, TraceContext, Upstream, UpstreamBody, UpstreamError, UpstreamErrorKind, Verdict, KeyAction, KeyPolicy, KeyVerdict, LookupFault, VirtualKeys,
+    CallMemory, Clock, Edit, Finding, GuardCall, Guardrail, KeyAction, KeyPolicy, KeyVerdict,
+    LookupFault, Parsed, Phase, PluginFault, Progress, Prompt, PromptCall, PromptManager, Provider,
+    ProviderCall, ProviderFailure, ProviderFrame, ProviderRequest, ProviderResponse, Recorder,
+    StreamEnd, StreamGuard, StreamParser, StreamVerdict, TraceContext, Upstream, UpstreamBody,
+    UpstreamError, UpstreamErrorKind, Verdict, VirtualKeys,
 };
 pub use probe::{Probe, probe};
 pub use reply::{BodyStream, Reply, ReplyBody};

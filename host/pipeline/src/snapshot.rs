@@ -12,7 +12,9 @@ use witgate_routing::ErrorClass;
 use witgate_wire::errors::CompatErrors;
 
 use crate::dialect::Dialect;
-use crate::ports::{Authenticator, Guardrail, Phase, PromptManager, Upstream, KeyPolicy, VirtualKeys};
+use crate::ports::{
+    Authenticator, Guardrail, KeyPolicy, Phase, PromptManager, Upstream, VirtualKeys,
+};
 
 /// A configuration, ready to serve.
 pub struct Snapshot {

@@ -187,9 +187,11 @@ impl Kind {
     pub const fn default_fail(self) -> FailPolicy {
         match self {
             Self::LogSink | Self::Alerter => FailPolicy::Open,
-            Self::Guardrail | Self::Authenticator | Self::KeyPolicy | Self::Provider | Self::PromptManager => {
-                FailPolicy::Closed
-            }
+            Self::Guardrail
+            | Self::Authenticator
+            | Self::KeyPolicy
+            | Self::Provider
+            | Self::PromptManager => FailPolicy::Closed,
         }
     }
 
@@ -197,7 +199,9 @@ impl Kind {
     pub(crate) const fn default_timeout(self) -> Duration {
         match self {
             Self::LogSink | Self::Alerter => Duration::from_secs(30),
-            Self::Guardrail | Self::KeyPolicy | Self::Provider | Self::PromptManager => Duration::from_secs(5),
+            Self::Guardrail | Self::KeyPolicy | Self::Provider | Self::PromptManager => {
+                Duration::from_secs(5)
+            }
             Self::Authenticator => Duration::from_secs(2),
         }
     }

@@ -188,7 +188,8 @@ mod tests {
                 Kind::LogSink,
                 Kind::Guardrail,
                 Kind::Authenticator,
-    Kind::PromptManager, Kind::KeyPolicy,
+                Kind::PromptManager,
+                Kind::KeyPolicy,
             ] {
                 let plugin = NewPlugin {
                     folder: folder

@@ -9,8 +9,8 @@ pub mod conformance;
 pub mod diff;
 
 mod drive;
-mod prompt;
 mod key_policy;
+mod prompt;
 mod provider;
 mod view;
 mod world;

@@ -20,7 +20,7 @@ use witgate_store::{SpendOptions, SpendWriter, Store, StoreMetrics, StoreOptions
 use crate::cli::Serve;
 use crate::plugin_admin::PluginAdministration;
 use crate::reload::{Administration, Control, Reloader};
-use crate::wiring::{self, Fanout, Kept, Models, Paths, Upstreams, W3c, Keys};
+use crate::wiring::{self, Fanout, Kept, Keys, Models, Paths, Upstreams, W3c};
 
 /// How long queues may take to empty when the process ends.
 const DRAIN: Duration = Duration::from_secs(10);

@@ -13,7 +13,7 @@ use witgate_pipeline::{Access, CustomAuth, FailPolicy, GuardrailEntry, Modes, Ph
 use witgate_plugins as host;
 use witgate_plugins::{ConfigLookup, EnvLookup, Kind, PluginSpec, Registry, Sources};
 
-use super::{alerts, dialects, plugins, prompts, Keys};
+use super::{Keys, alerts, dialects, plugins, prompts};
 
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
 const CUSTOM_AUTH: &str = "custom_auth";
