@@ -2,6 +2,7 @@
 
 mod alerts;
 mod dialects;
+mod login;
 mod models;
 mod paths;
 mod plugin_models;
@@ -22,6 +23,7 @@ use witgate_events::{AlertSettings, HubConfig};
 use witgate_pipeline::Snapshot;
 use witgate_plugins::{Host, Progress, ProgressHook, Registry};
 
+pub use login::StoredUsers;
 pub use paths::Paths;
 pub use plugin_models::Models;
 pub use recorder::{Fanout, Ledger};
@@ -39,6 +41,8 @@ pub struct Wired {
     pub alerts: AlertSettings,
     /// For the ledger.
     pub ledger: Ledger,
+    /// For the desk where people sign in.
+    pub login: witgate_login::Rules,
     /// The loaded plugins.
     pub plugins: Registry,
 }
@@ -64,6 +68,7 @@ pub async fn wire(
     let sources = kept.paths.sources();
     let specs = plugin_specs(loaded, &sources).map_err(|error| vec![error.to_string()])?;
     let (plugins, errors) = kept.host.load(specs, &sources, previous).await;
+    let errors = login::apart(loaded, errors);
     let problems = errors.iter().map(ToString::to_string).collect();
     assemble(loaded, kept, plugins, problems)
 }
@@ -84,6 +89,7 @@ pub fn assemble(
     let guardrails = specs::guardrails(loaded, &plugins, &mut problems);
     let access = specs::access(loaded, &plugins, &mut problems);
     let hub = specs::hub(loaded, &plugins, &mut problems);
+    let login = login::rules(loaded, &plugins, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -103,6 +109,7 @@ pub fn assemble(
             successes: !loaded.config.general.disable_spend_logs,
             failures: !loaded.config.general.disable_error_logs,
         },
+        login,
         plugins,
     })
 }

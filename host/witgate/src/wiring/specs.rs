@@ -13,7 +13,7 @@ use witgate_pipeline::{Access, CustomAuth, FailPolicy, GuardrailEntry, Modes, Ph
 use witgate_plugins as host;
 use witgate_plugins::{ConfigLookup, EnvLookup, Kind, PluginSpec, Registry, Sources};
 
-use super::{alerts, dialects, plugins, prompts};
+use super::{alerts, dialects, login, plugins, prompts};
 
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
 const CUSTOM_AUTH: &str = "custom_auth";
@@ -93,6 +93,19 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         let (name, component) = (&wanted.name, &wanted.component);
         let mut spec = spec(config, name, component, Kind::PromptManager, &lookups);
         spec.settings.extend(wanted.settings.clone());
+        specs.push(spec);
+    }
+    for (name, component) in login::plugins(loaded) {
+        let mut spec = spec(config, name, component, Kind::Sso, &lookups);
+        if spec.fail == Some(host::FailPolicy::Open) {
+            bail!("plugins.{component}.fail: whoever signs in must be known; remove the key");
+        }
+        if name == login::PROVIDER
+            && let Some(teams) = login::team_ids_attribute(config)
+        {
+            let own = spec.settings.entry("team_ids_attribute");
+            own.or_insert_with(|| teams.into());
+        }
         specs.push(spec);
     }
     for wanted in dialects::wanted(loaded, sources) {
