@@ -1,4 +1,4 @@
-//! Who is calling: principals, credentials and the master key.
+//! Who is calling: principals, credentials, the master key and sessions.
 //!
 //! Everything here is pure: finding a credential in a request's headers, hashing it the way LiteLLM
 //! stores it, and comparing it in constant time. Asking anybody else (a plugin, a database) is the
@@ -10,6 +10,7 @@ mod master;
 mod new_key;
 mod principal;
 mod routes;
+mod session;
 mod virtual_key;
 
 pub use credential::{Credential, KeyHash, find_credential, mask_key};
@@ -17,4 +18,5 @@ pub use key_record::KeyRecord;
 pub use master::MasterKey;
 pub use new_key::{FieldError, KEY_BYTES, KeyRequest, key_text};
 pub use principal::{Principal, Role};
+pub use session::{Session, Signer};
 pub use virtual_key::{KeyProblem, VirtualKey};

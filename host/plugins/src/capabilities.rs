@@ -7,6 +7,7 @@ mod body;
 mod egress;
 mod files;
 mod http;
+mod jwt;
 mod kv;
 mod llm;
 mod log;
@@ -71,6 +72,7 @@ pub(crate) struct Context {
     metric_prefixes: Vec<String>,
     roles: Roles,
     tokens: Tokens,
+    key_sets: jwt::KeySets,
     pub(crate) world: Scripted,
 }
 
@@ -145,6 +147,7 @@ impl Context {
             metric_prefixes: manifest.metrics.clone(),
             roles: Roles::default(),
             tokens: Tokens::default(),
+            key_sets: jwt::KeySets::default(),
             settings,
             name,
         })

@@ -170,12 +170,13 @@ impl Loaded {
 }
 
 /// Interfaces of ours that plugins may import.
-const OURS: [&str; 14] = [
+const OURS: [&str; 15] = [
     "witgate:types/types@0.1.0",
     "witgate:host/settings@0.1.0",
     "witgate:host/secrets@0.1.0",
     "witgate:host/http@0.1.0",
     "witgate:host/sign@0.1.0",
+    "witgate:host/jwt@0.1.0",
     "witgate:host/clock@0.1.0",
     "witgate:host/random@0.1.0",
     "witgate:host/log@0.1.0",

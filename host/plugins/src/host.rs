@@ -26,6 +26,7 @@ use crate::kinds::key_policy::KeyPolicy;
 use crate::kinds::log_sink::LogSink;
 use crate::kinds::prompt_manager::PromptManager;
 use crate::kinds::provider::Provider;
+use crate::kinds::sso::Sso;
 use crate::limits::Bounds;
 use crate::pool::{AnyPool, Bindings, Parts, Pool};
 use crate::registry::{Description, Entry, Loaded};
@@ -335,6 +336,9 @@ impl Host {
             })),
             Kind::Provider => Loaded::Provider(Arc::new(Provider {
                 pool: self.pool(pool).await?,
+            })),
+            Kind::Sso => Loaded::Sso(Arc::new(Sso {
+                pool: self.pool(spec, component).await?,
             })),
         };
         Ok(Entry {

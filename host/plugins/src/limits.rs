@@ -76,7 +76,8 @@ impl Bounds {
             crate::Kind::Guardrail
             | crate::Kind::Authenticator
             | crate::Kind::KeyPolicy
-            | crate::Kind::PromptManager => CPU_MS,
+            | crate::Kind::PromptManager
+            | crate::Kind::Sso => CPU_MS,
         };
         let (default_memory, payload) = match spec.kind {
             crate::Kind::Provider => (MEMORY_MB_PROVIDER, PAYLOAD_MB_PROVIDER),

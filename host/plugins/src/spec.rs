@@ -35,6 +35,8 @@ pub enum Kind {
     Provider,
     /// Fills requests with prompts that are kept elsewhere.
     PromptManager,
+    /// Signs users in, or says what a signed-in user is.
+    Sso,
 }
 
 /// One configured plugin. Several may share one component.
@@ -157,7 +159,7 @@ pub enum FailPolicy {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::LogSink,
         Self::Alerter,
         Self::Guardrail,
@@ -165,9 +167,10 @@ impl Kind {
         Self::KeyPolicy,
         Self::Provider,
         Self::PromptManager,
+        Self::Sso,
     ];
 
-    /// The name in manifests and metrics: `log-sink`, `alerter`, `guardrail`, `authenticator`, `key-policy`, `provider`, `prompt-manager`.
+    /// The name in manifests and metrics: `log-sink`, `alerter`, `guardrail`, `authenticator`, `key-policy`, `provider`, `prompt-manager`, `sso`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -178,6 +181,7 @@ impl Kind {
             Self::KeyPolicy => "key-policy",
             Self::Provider => "provider",
             Self::PromptManager => "prompt-manager",
+            Self::Sso => "sso",
         }
     }
 
@@ -191,7 +195,8 @@ impl Kind {
             | Self::Authenticator
             | Self::KeyPolicy
             | Self::Provider
-            | Self::PromptManager => FailPolicy::Closed,
+            | Self::PromptManager
+            | Self::Sso => FailPolicy::Closed,
         }
     }
 
@@ -203,6 +208,8 @@ impl Kind {
                 Duration::from_secs(5)
             }
             Self::Authenticator => Duration::from_secs(2),
+            // Discovery, tokens, keys, user: four exchanges one after another, while a person waits.
+            Self::Sso => Duration::from_secs(20),
         }
     }
 }

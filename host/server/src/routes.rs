@@ -1,13 +1,15 @@
 //! What each path means: one table for the matcher, `GET /routes` and the answers 404 and 405.
 //!
 //! [`App`] is the [`Service`](crate::Service) of the gateway. A call to a model goes to the pipeline;
-//! the other routes are answered in [`mod@info`], [`mod@health`], [`mod@keys`] and [`mod@plugins`].
+//! the other routes are answered in [`mod@info`], [`mod@health`], [`mod@keys`] and [`mod@plugins`], or by the desk where people
+//! sign in ([`mod@login`]).
 
 mod app;
 mod calls;
 mod health;
 mod info;
 mod keys;
+mod login;
 mod plugins;
 mod table;
 

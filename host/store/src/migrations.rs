@@ -25,6 +25,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "verification tokens",
         include_str!("../migrations/0003_verification_tokens.sql"),
     ),
+    (4, "users", include_str!("../migrations/0004_users.sql")),
 ];
 
 /// Brings a database to the newest schema.

@@ -242,6 +242,8 @@ class File:
                 made = self.classes.get(dotted(node.value.func))
                 if made is not None and self.is_a(made, "CustomPromptManagement"):
                     found += [(target.id, "prompt-manager", made) for target in node.targets if isinstance(target, ast.Name)]
+                elif made is not None and self.is_a(made, "CustomSSOLoginHandler"):
+                    found += [(target.id, "sso", made) for target in node.targets if isinstance(target, ast.Name)]
                 elif made is not None and self.is_a(made, "CustomLogger"):
                     found += [(target.id, "log-sink", made) for target in node.targets if isinstance(target, ast.Name)]
             elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -250,6 +252,8 @@ class File:
                     found.append((node.name, "key-policy", node))
                 elif len(names) == 2 and (names[0] == "request" or names[1] == "api_key"):
                     found.append((node.name, "authenticator", node))
+                elif self.takes_openid(node):
+                    found.append((node.name, "sso", node))
         return found
 
     def takes_a_key_request(self, node):
@@ -259,6 +263,15 @@ class File:
             return str(annotation.value).split(".")[-1] == "GenerateKeyRequest"
         named = dotted(annotation).split(".")[-1] if annotation is not None else ""
         return named == "GenerateKeyRequest" or annotation is None and argument.arg == "data"
+
+    def takes_openid(self, node):
+        """Whether this is a `custom_sso`: one argument, an OpenID by its annotation or by LiteLLM's name for it."""
+        arguments = node.args.posonlyargs + node.args.args
+        if len(arguments) != 1 or node.args.vararg or node.args.kwonlyargs:
+            return False
+        annotation = arguments[0].annotation
+        text = annotation.value if isinstance(annotation, ast.Constant) else dotted(annotation) if annotation else ""
+        return str(text).split(".")[-1] == "OpenID" or arguments[0].arg == "userIDPInfo"
 
     def describe(self, wanted):
         found = self.candidates()
@@ -273,9 +286,9 @@ class File:
                 self.problem(
                     None,
                     (f"there is no {wanted} in it; " if wanted else "")
-                    + "it defines none of: a function (request, api_key) for custom_auth, a function (data: GenerateKeyRequest) "
-                    "for custom_key_generate, an instance of a CustomLogger subclass for callbacks, of a CustomPromptManagement "
-                    "subclass, a CustomGuardrail subclass",
+                    + "it defines none of: a function (request, api_key) for custom_auth, a function (userIDPInfo: OpenID) for custom_sso, "
+                    "a function (data: GenerateKeyRequest) for custom_key_generate, an instance of a CustomLogger subclass for "
+                    "callbacks, of a CustomPromptManagement subclass, a CustomGuardrail subclass",
                 )
             return {}
         if len(found) > 1:
@@ -296,6 +309,15 @@ class File:
         if not isinstance(node, ast.AsyncFunctionDef):
             self.problem(node, f"{node.name} must be async, as LiteLLM wants it: async def {node.name}(…)")
         return {}
+
+    def describe_sso(self, node):
+        for one in ast.walk(node):
+            name = dotted(one.func) if isinstance(one, ast.Call) else ""
+            if name in ("new_user", "add_new_member", "team_member_add", "new_team"):
+                self.notes.append(
+                    f"line {one.lineno}: {name}() raises: the gateway makes the user's row itself, and has no teams yet"
+                )
+        return {"roles": ["mapping" if not isinstance(node, ast.ClassDef) else "sign-in"]}
 
     def describe_log_sink(self, node):
         methods = self.methods(node)

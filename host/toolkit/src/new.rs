@@ -190,6 +190,7 @@ mod tests {
                 Kind::Authenticator,
                 Kind::PromptManager,
                 Kind::KeyPolicy,
+                Kind::Sso,
             ] {
                 let plugin = NewPlugin {
                     folder: folder

@@ -12,6 +12,7 @@ mod drive;
 mod key_policy;
 mod prompt;
 mod provider;
+mod sso;
 mod view;
 mod world;
 
@@ -188,9 +189,9 @@ fn no_sources() -> Sources {
     Sources::default()
 }
 
-/// The function that a case of this kind means when it does not say.
-const fn default_call(kind: Kind) -> &'static str {
-    match kind {
+/// The function that a case of this plugin means when it does not say.
+fn default_call(manifest: &Manifest) -> &'static str {
+    match manifest.kind {
         Kind::LogSink => "deliver",
         Kind::Alerter => "send",
         Kind::Guardrail => "check",
@@ -198,5 +199,10 @@ const fn default_call(kind: Kind) -> &'static str {
         Kind::Authenticator => "authenticate",
         Kind::PromptManager => "get_chat_completion_prompt",
         Kind::KeyPolicy => "judge",
+        Kind::Sso => match manifest.roles.first().map(String::as_str) {
+            Some("mapping") => "map_user",
+            Some("sign-in") => "sign_in",
+            _ => "exchange",
+        },
     }
 }

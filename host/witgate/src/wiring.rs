@@ -3,6 +3,7 @@
 mod alerts;
 mod dialects;
 mod keys;
+mod login;
 mod models;
 mod paths;
 mod plugin_models;
@@ -24,6 +25,7 @@ use witgate_pipeline::Snapshot;
 use witgate_plugins::{Host, Progress, ProgressHook, Registry};
 
 pub use keys::Keys;
+pub use login::StoredUsers;
 pub use paths::Paths;
 pub use plugin_models::Models;
 pub use recorder::{Fanout, Ledger};
@@ -41,6 +43,8 @@ pub struct Wired {
     pub alerts: AlertSettings,
     /// For the ledger.
     pub ledger: Ledger,
+    /// For the desk where people sign in.
+    pub login: witgate_login::Rules,
     /// The loaded plugins.
     pub plugins: Registry,
 }
@@ -68,6 +72,7 @@ pub async fn wire(
     let sources = kept.paths.sources();
     let specs = plugin_specs(loaded, &sources).map_err(|error| vec![error.to_string()])?;
     let (plugins, errors) = kept.host.load(specs, &sources, previous).await;
+    let errors = login::apart(loaded, errors);
     let problems = errors.iter().map(ToString::to_string).collect();
     assemble(loaded, kept, plugins, problems)
 }
@@ -88,6 +93,7 @@ pub fn assemble(
     let guardrails = specs::guardrails(loaded, &plugins, &mut problems);
     let access = specs::access(loaded, &plugins, &kept.keys, &mut problems);
     let hub = specs::hub(loaded, &plugins, &mut problems);
+    let login = login::rules(loaded, &plugins, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -108,6 +114,7 @@ pub fn assemble(
             successes: !loaded.config.general.disable_spend_logs,
             failures: !loaded.config.general.disable_error_logs,
         },
+        login,
         plugins,
     })
 }

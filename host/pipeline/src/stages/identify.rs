@@ -6,7 +6,8 @@
 //! `custom_auth`, `litellm_key_header_name`, `custom_auth_settings.mode`. Cost: one SHA-256 and, for a virtual key, a
 //! look into memory; or one call of the authenticator.
 //!
-//! The order is LiteLLM's (`user_api_key_auth`): custom authentication first, then the master key, then virtual keys.
+//! The order is LiteLLM's (`user_api_key_auth`): custom authentication first, then the master key, then the key of a
+//! session of the UI, then virtual keys.
 
 use std::sync::Arc;
 
@@ -91,6 +92,12 @@ pub async fn principal(access: &Access, input: &AuthInput<'_>) -> Result<Arc<Pri
     };
     if let Some(admin) = master.check(key) {
         return Ok(Arc::new(admin.clone()));
+    }
+    let signer = master.signer();
+    let now_s = u64::try_from(input.now.as_second()).unwrap_or_default();
+    let session = signer.and_then(|signer| signer.check_session_key(key, now_s));
+    if let Some(who) = session {
+        return Ok(Arc::new(who));
     }
     match &access.keys {
         Some(keys) if key.starts_with("sk-") => {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use prometheus_client::registry::Registry;
+use witgate_login::Desk;
 use witgate_pipeline::{AuthInput, Failure, Gateway, Principal, Reply, ReplyBody, detail, rescue};
 
 use super::plugins::PluginAdmin;
 use super::table::{Found, Kind, Matched, find};
-use super::{KeyOperation, KeyStore, calls, health, info, keys, plugins};
+use super::{KeyOperation, KeyStore, calls, health, info, keys, login, plugins};
 use crate::{METRICS_CONTENT_TYPE, Request, RespBody, Response, Service, encode_metrics};
 
 /// What is wrong with a configuration that was refused, one line per problem.
@@ -42,6 +43,8 @@ pub struct App {
     pub plugins: Arc<dyn PluginAdmin>,
     /// The virtual keys.
     pub keys: Arc<dyn KeyStore>,
+    /// Where people sign in.
+    pub desk: Arc<Desk>,
     /// All metrics.
     pub registry: Arc<Registry>,
     /// How the routes are served.
@@ -103,6 +106,10 @@ impl App {
                 )
                 .await
             }
+            Kind::Login(step) => {
+                let path = path.to_owned();
+                login::login(&self.desk, step, path, request).await
+            }
             Kind::Liveness => info::json(&serde_json::json!("I'm alive!")),
             Kind::Readiness => health::readiness(self.admin.as_ref()),
             Kind::Routes => info::routes(),
@@ -131,14 +138,27 @@ impl App {
             Kind::Models => info::models(&snapshot, principal, query),
             Kind::Model => info::model(&snapshot, principal, &named),
             Kind::ModelInfo => info::model_info(&snapshot, principal, query),
+            // It calls every deployment, and a session calls no model.
+            Kind::Health if principal.session && !principal.is_admin() => rescue(
+                &info::admin_only(principal, "/health"),
+                snapshot.settings.compat,
+            ),
             Kind::Health => health::health(&self.gateway, query).await,
             Kind::Metrics => self.metrics(),
             Kind::Reload => self.reload().await,
             Kind::Plugins => plugins::list(self.plugins.as_ref()),
             Kind::Plugin(route) => plugins::one(self.plugins.as_ref(), route, named, query).await,
-            Kind::Call(_) | Kind::Liveness | Kind::Readiness | Kind::Routes | Kind::Keys(_) => {
-                detail(StatusCode::NOT_FOUND, "Not Found")
+            Kind::SsoReadiness => {
+                let (status, body) = self.desk.readiness();
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+                Reply::json(status, body.to_string())
             }
+            Kind::Call(_)
+            | Kind::Liveness
+            | Kind::Readiness
+            | Kind::Routes
+            | Kind::Keys(_)
+            | Kind::Login(_) => detail(StatusCode::NOT_FOUND, "Not Found"),
         }
     }
 

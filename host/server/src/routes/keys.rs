@@ -12,7 +12,9 @@ use async_trait::async_trait;
 use http::StatusCode;
 use jiff::{Timestamp, Unit};
 use serde_json::{Map, Value, json};
-use witgate_identity::{FieldError, KEY_BYTES, KeyHash, KeyRecord, KeyRequest, key_text, mask_key};
+use witgate_identity::{
+    FieldError, KEY_BYTES, KeyHash, KeyRecord, KeyRequest, Role, key_text, mask_key,
+};
 use witgate_pipeline::{Access, Case, Failure, KeyAction, KeyVerdict, Principal, Reply};
 use witgate_wire::errors::{CompatErrors, ErrorBody};
 
@@ -106,6 +108,11 @@ pub(super) struct KeyCall<'a> {
 /// Answers it.
 pub(super) async fn answer(call: KeyCall<'_>, operation: KeyOperation) -> Reply {
     let compat = call.compat;
+    let reads = matches!(operation, KeyOperation::Info | KeyOperation::List);
+    if !reads && call.only_views() {
+        let refused = Refusal::Failure(info::admin_only(&call.principal, call.route));
+        return refused.reply(compat);
+    }
     let result = match operation {
         KeyOperation::Generate => generate(call).await,
         KeyOperation::Update => update(call).await,
@@ -385,6 +392,15 @@ impl KeyCall<'_> {
                 Err(Refusal::Failure(failure))
             }
         }
+    }
+
+    /// Whether the caller's role sees and changes nothing.
+    fn only_views(&self) -> bool {
+        let role = self.principal.role.as_ref();
+        matches!(
+            role,
+            Some(Role::InternalUserViewer | Role::ProxyAdminViewer)
+        )
     }
 
     /// The caller's user, whose keys they manage.

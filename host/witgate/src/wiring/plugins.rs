@@ -327,6 +327,7 @@ fn principal(plugin: &str, identity: host::Identity) -> Result<Principal, Plugin
         models: identity.models,
         allowed_routes: Vec::new(),
         metadata: object("metadata", &identity.metadata)?,
+        session: false,
     })
 }
 

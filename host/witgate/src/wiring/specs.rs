@@ -13,7 +13,7 @@ use witgate_pipeline::{Access, CustomAuth, FailPolicy, GuardrailEntry, Modes, Ph
 use witgate_plugins as host;
 use witgate_plugins::{ConfigLookup, EnvLookup, Kind, PluginSpec, Registry, Sources};
 
-use super::{Keys, alerts, dialects, plugins, prompts};
+use super::{Keys, alerts, dialects, login, plugins, prompts};
 
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
 const CUSTOM_AUTH: &str = "custom_auth";
@@ -101,6 +101,19 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         let spec = spec(config, KEY_POLICY, name, Kind::KeyPolicy, &lookups);
         if spec.fail == Some(host::FailPolicy::Open) {
             bail!("plugins.{name}.fail: a key policy cannot fail open; remove the key");
+        }
+        specs.push(spec);
+    }
+    for (name, component) in login::plugins(loaded) {
+        let mut spec = spec(config, name, component, Kind::Sso, &lookups);
+        if spec.fail == Some(host::FailPolicy::Open) {
+            bail!("plugins.{component}.fail: whoever signs in must be known; remove the key");
+        }
+        if name == login::PROVIDER
+            && let Some(teams) = login::team_ids_attribute(config)
+        {
+            let own = spec.settings.entry("team_ids_attribute");
+            own.or_insert_with(|| teams.into());
         }
         specs.push(spec);
     }

@@ -1,7 +1,7 @@
 """Runs Python files that were written for LiteLLM as plugins, unmodified.
 
-`witgate plugin build custom_auth.py` makes the entry that calls `authenticator`, `log_sink`, `guardrail`, `key_policy` or
-`prompt_manager` of this package with the file's source. The file runs once per instance, when the settings and the granted environment are
+`witgate plugin build custom_auth.py` makes the entry that calls `authenticator`, `log_sink`, `guardrail`, `key_policy`,
+`prompt_manager` or `sso` of this package with the file's source. The file runs once per instance, when the settings and the granted environment are
 there; what it imports is imported at build time, because a component has no files.
 """
 
@@ -16,6 +16,7 @@ from . import guard as _guard
 from . import keys as _keys
 from . import logger as _logger
 from . import prompt as _prompt
+from . import sso as _sso
 
 
 def authenticator(**file):
@@ -41,6 +42,11 @@ def prompt_manager(**file):
 def key_policy(**file):
     """The factory of a key policy."""
     return lambda given: _keys.Adapter(_load(**file), given)
+
+
+def sso(**file):
+    """The factory of a plugin that signs in."""
+    return lambda given: _sso.adapter(_load(**file), given)
 
 
 def _load(module, path, source, name, env):
