@@ -1,6 +1,6 @@
 // What a Witgate plugin written in JavaScript or TypeScript imports. `index.d.ts` documents every item.
 //
-// A plugin is one default export: `guardrail(…)`, `logSink(…)`, `authenticator(…)`, `keyPolicy(…)`, `promptManager(…)` or `sso(…)`. `witgate plugin build`
+// A plugin is one default export: `guardrail(…)`, `logSink(…)`, `authenticator(…)`, `keyPolicy(…)`, `promptManager(…)` `sso(…)` or `secretManager(…)`. `witgate plugin build`
 // bundles the file with what it imports and makes a component of it; the top level runs at build time.
 
 export { authenticator, decline, deny, identity, useKey } from "./src/authenticator.js";
@@ -9,6 +9,7 @@ export { allow, block, couldNotJudge, edit, guardrail, remove, setValue } from "
 export { allowKey, denyKey, editKey, keyPolicy } from "./src/key-policy.js";
 export { delivered, fromResponse, logSink, partial, rejected, retry } from "./src/log-sink.js";
 export { promptManager } from "./src/prompt-manager.js";
+export { secretManager } from "./src/secret-manager.js";
 export { refuse, sso } from "./src/sso.js";
 export * as clock from "./src/clock.js";
 export * as files from "./src/files.js";

@@ -29,6 +29,7 @@ wasmtime::component::bindgen!({
         "witgate:host/http.send-with-secrets": async | trappable,
         "witgate:host/http.send-with-all": async | trappable,
         "witgate:host/jwt.verify": async | trappable,
+        "witgate:host/http.send-as-client": async | trappable,
         "witgate:host/sign.send-aws": async | trappable,
         "witgate:host/sign.send-gcp": async | trappable,
         "witgate:host/sign.send-azure-app": async | trappable,

@@ -26,6 +26,7 @@ use crate::kinds::key_policy::KeyPolicy;
 use crate::kinds::log_sink::LogSink;
 use crate::kinds::prompt_manager::PromptManager;
 use crate::kinds::provider::Provider;
+use crate::kinds::secret_manager::SecretManager;
 use crate::kinds::sso::Sso;
 use crate::limits::Bounds;
 use crate::pool::{AnyPool, Bindings, Parts, Pool};
@@ -338,7 +339,10 @@ impl Host {
                 pool: self.pool(pool).await?,
             })),
             Kind::Sso => Loaded::Sso(Arc::new(Sso {
-                pool: self.pool(spec, component).await?,
+                pool: self.pool(plan).await?,
+            })),
+            Kind::SecretManager => Loaded::SecretManager(Arc::new(SecretManager {
+                pool: self.pool(plan).await?,
             })),
         };
         Ok(Entry {

@@ -10,6 +10,7 @@ pub mod key_policy;
 pub mod log_sink;
 pub mod prompt_manager;
 pub mod provider;
+pub mod secret_manager;
 pub mod sso;
 
 pub(crate) mod outcome;

@@ -2,7 +2,7 @@
 //!
 //! The only crate on the serving path that knows wasmtime, and none of its types leave it. A [`Host`]
 //! exists once per process; [`Host::load`] turns the plugins of a configuration into a [`Registry`] of
-//! [`Guardrail`]s, [`LogSink`]s, [`Alerter`]s, [`Authenticator`]s, [`KeyPolicy`]s, [`PromptManager`]s, [`Provider`]s and [`Sso`]s, whose calls are bounded in every direction: memory,
+//! [`Guardrail`]s, [`LogSink`]s, [`Alerter`]s, [`Authenticator`]s, [`KeyPolicy`]s, [`PromptManager`]s, [`Provider`]s, [`Sso`]s and [`SecretManager`]s, whose calls are bounded in every direction: memory,
 //! processor time, wall time, data, concurrency. A plugin that misbehaves costs its own call.
 //!
 //! Read in this order: `spec` (what the operator says), `manifest` (what the component says), `source`
@@ -58,6 +58,7 @@ pub use kinds::provider::{
     Built, Credential, End, Failure, FollowUp, Frame, Parsed, Progress as StreamProgress, Provider,
     ProviderCall, ProviderRequest, ProviderResponse, StreamParser,
 };
+pub use kinds::secret_manager::{NewSecret, Reading, SecretManager};
 pub use kinds::sso::{
     Authorization, Callback, Login, Mapped, OpenId, Refusal, SignInRequest, Sso, UserValues, Who,
 };
@@ -72,4 +73,4 @@ pub use spec::{
     ConfigLookup, EnvLookup, FailPolicy, Grants, Isolation, Kind, Limits, PluginSpec, Recycle,
 };
 pub use status::{InForce, Load, Status, Version};
-pub use world::{NoAnswer, World};
+pub use world::{NoAnswer, ShownCertificate, World};

@@ -77,7 +77,8 @@ impl Bounds {
             | crate::Kind::Authenticator
             | crate::Kind::KeyPolicy
             | crate::Kind::PromptManager
-            | crate::Kind::Sso => CPU_MS,
+            | crate::Kind::Sso
+            | crate::Kind::SecretManager => CPU_MS,
         };
         let (default_memory, payload) = match spec.kind {
             crate::Kind::Provider => (MEMORY_MB_PROVIDER, PAYLOAD_MB_PROVIDER),

@@ -16,6 +16,7 @@ use crate::kinds::key_policy::KeyPolicy;
 use crate::kinds::log_sink::LogSink;
 use crate::kinds::prompt_manager::PromptManager;
 use crate::kinds::provider::Provider;
+use crate::kinds::secret_manager::SecretManager;
 use crate::kinds::sso::Sso;
 use crate::pool::AnyPool;
 use crate::status::{Status, Version};
@@ -133,6 +134,7 @@ pub(crate) enum Loaded {
     Provider(Arc<Provider>),
     PromptManager(Arc<PromptManager>),
     Sso(Arc<Sso>),
+    SecretManager(Arc<SecretManager>),
 }
 
 #[derive(Clone)]
@@ -216,6 +218,15 @@ impl Registry {
     pub fn sso(&self, name: &str) -> Option<Arc<Sso>> {
         match &self.entry(Kind::Sso, name)?.plugin {
             Loaded::Sso(plugin) => Some(plugin.clone()),
+            _ => None,
+        }
+    }
+
+    /// A secret manager by its name in the configuration.
+    #[must_use]
+    pub fn secret_manager(&self, name: &str) -> Option<Arc<SecretManager>> {
+        match &self.entry(Kind::SecretManager, name)?.plugin {
+            Loaded::SecretManager(plugin) => Some(plugin.clone()),
             _ => None,
         }
     }
@@ -351,6 +362,7 @@ impl Entry {
             Loaded::Provider(plugin) => plugin.pool.as_ref(),
             Loaded::PromptManager(plugin) => plugin.pool.as_ref(),
             Loaded::Sso(plugin) => plugin.pool.as_ref(),
+            Loaded::SecretManager(plugin) => plugin.pool.as_ref(),
         }
     }
 

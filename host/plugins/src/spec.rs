@@ -37,6 +37,8 @@ pub enum Kind {
     PromptManager,
     /// Signs users in, or says what a signed-in user is.
     Sso,
+    /// Keeps the values that a configuration refers to.
+    SecretManager,
 }
 
 /// One configured plugin. Several may share one component.
@@ -159,7 +161,7 @@ pub enum FailPolicy {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::LogSink,
         Self::Alerter,
         Self::Guardrail,
@@ -168,9 +170,11 @@ impl Kind {
         Self::Provider,
         Self::PromptManager,
         Self::Sso,
+        Self::SecretManager,
     ];
 
-    /// The name in manifests and metrics: `log-sink`, `alerter`, `guardrail`, `authenticator`, `key-policy`, `provider`, `prompt-manager`, `sso`.
+    /// The name in manifests and metrics: `log-sink`, `alerter`, `guardrail`, `authenticator`, `key-policy`, `provider`, `prompt-manager`,
+    /// `sso`, `secret-manager`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -182,6 +186,7 @@ impl Kind {
             Self::Provider => "provider",
             Self::PromptManager => "prompt-manager",
             Self::Sso => "sso",
+            Self::SecretManager => "secret-manager",
         }
     }
 
@@ -197,6 +202,8 @@ impl Kind {
             | Self::Provider
             | Self::PromptManager
             | Self::Sso => FailPolicy::Closed,
+            // The environment has the value, or nothing has.
+            Self::SecretManager => FailPolicy::Open,
         }
     }
 
@@ -207,6 +214,8 @@ impl Kind {
             Self::Guardrail | Self::KeyPolicy | Self::Provider | Self::PromptManager => {
                 Duration::from_secs(5)
             }
+            // A login and a read, each of which may be slow.
+            Self::SecretManager => Duration::from_secs(10),
             Self::Authenticator => Duration::from_secs(2),
             // Discovery, tokens, keys, user: four exchanges one after another, while a person waits.
             Self::Sso => Duration::from_secs(20),

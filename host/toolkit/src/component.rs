@@ -144,6 +144,7 @@ fn check(interfaces: &Interfaces, kind: Kind) -> Result<(), ComponentError> {
             Kind::Provider => "witgate_plugin::export_provider!",
             Kind::PromptManager => "witgate_plugin::export_prompt_manager!",
             Kind::Sso => "witgate_plugin::export_sso!",
+            Kind::SecretManager => "witgate_plugin::export_secret_manager!",
         };
         return Err(ComponentError::WrongKind {
             kind,
@@ -192,6 +193,7 @@ fn interface(kind: Kind) -> &'static str {
         Kind::Provider => "witgate:provider/provider",
         Kind::PromptManager => "witgate:prompt-manager/prompt-manager",
         Kind::Sso => "witgate:sso/sso",
+        Kind::SecretManager => "witgate:secret-manager/secret-manager",
     }
 }
 

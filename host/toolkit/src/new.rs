@@ -191,6 +191,7 @@ mod tests {
                 Kind::PromptManager,
                 Kind::KeyPolicy,
                 Kind::Sso,
+                Kind::SecretManager,
             ] {
                 let plugin = NewPlugin {
                     folder: folder

@@ -12,6 +12,7 @@ mod drive;
 mod key_policy;
 mod prompt;
 mod provider;
+mod secret_manager;
 mod sso;
 mod view;
 mod world;
@@ -204,5 +205,6 @@ fn default_call(manifest: &Manifest) -> &'static str {
             Some("sign-in") => "sign_in",
             _ => "exchange",
         },
+        Kind::SecretManager => "read",
     }
 }

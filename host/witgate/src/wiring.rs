@@ -12,6 +12,7 @@ mod prompts;
 mod provider_port;
 mod providers;
 mod recorder;
+mod secrets;
 mod settings;
 mod specs;
 mod trace;
@@ -29,6 +30,7 @@ pub use login::StoredUsers;
 pub use paths::Paths;
 pub use plugin_models::Models;
 pub use recorder::{Fanout, Ledger};
+pub use secrets::{Read, Secrets, needs_reading};
 pub use specs::plugin_specs;
 pub use trace::W3c;
 pub use upstream::Upstreams;
@@ -59,6 +61,8 @@ pub struct Kept {
     pub upstreams: Upstreams,
     /// Where plugins are found.
     pub paths: Paths,
+    /// What the configuration that serves was resolved with.
+    pub secrets: Secrets,
     /// `LIMIT_CONCURRENCY`: calls at a time.
     pub concurrency: Option<usize>,
 }

@@ -1,6 +1,6 @@
 """What a Witgate plugin written in Python imports.
 
-A plugin is one class: a subclass of `Guardrail`, `LogSink`, `Authenticator`, `KeyPolicy`, `PromptManager` or `Sso`, in the file that
+A plugin is one class: a subclass of `Guardrail`, `LogSink`, `Authenticator`, `KeyPolicy`, `PromptManager` `Sso` or `SecretManager`, in the file that
 `plugin.toml` names (`plugin.py` without it). `witgate plugin build` makes a component of it; the build
 runs the file's top level once and keeps the state, so imports and constants cost nothing later, and the
 host's services are not there yet.
@@ -30,6 +30,7 @@ from .guardrail import (
 from .prompt_manager import Prompt, PromptCall, PromptManager
 from .key_policy import KeyDenial, KeyEdit, KeyPolicy, KeyRequest, allow_key, deny_key, edit_key
 from .log_sink import Event, LogSink, delivered, from_response, partial, rejected, retry
+from .secret_manager import Reading, Secret, SecretManager
 from .sso import Authorization, Callback, Login, OpenID, SignInRequest, Sso, UserValues, refuse
 
 __version__ = "0.1.0"
@@ -62,6 +63,9 @@ __all__ = [
     "Prompt",
     "PromptCall",
     "PromptManager",
+    "Reading",
+    "Secret",
+    "SecretManager",
     "SettingsError",
     "SignInRequest",
     "Sso",

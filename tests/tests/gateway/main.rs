@@ -40,6 +40,7 @@ mod login;
 mod plugin_models;
 mod prompts;
 mod provider_plugins;
+mod secret_managers;
 mod sinks;
 mod vendor_guardrails;
 mod virtual_keys;

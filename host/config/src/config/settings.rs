@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::KeyManagementSettings;
 use crate::Secret;
 
 /// Fallbacks: a model group and the groups (or `{model, …overrides}`) tried after it, in order.
@@ -68,6 +69,14 @@ pub struct GeneralSettings {
     pub custom_ui_sso_sign_in_handler: Option<String>,
     /// The plugin that speaks with the identity provider; else variables say which.
     pub sso_provider: Option<String>,
+    /// The secret manager: a plugin's name, `custom`, or `local` for the environment alone.
+    pub key_management_system: Option<String>,
+    /// How it is used.
+    pub key_management_settings: KeyManagementSettings,
+    /// The same as `key_management_system: google_kms`.
+    pub use_google_kms: bool,
+    /// The same as `key_management_system: azure_key_vault`.
+    pub use_azure_key_vault: bool,
     /// Largest request body in MB (1048576 bytes).
     pub max_request_size_mb: Option<f64>,
     /// Largest non-streamed response body in MB (1048576 bytes).

@@ -128,6 +128,23 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
     Ok(specs)
 }
 
+/// The plugin that is the secret manager. Its settings come from `key_management_settings`, from its entry among the
+/// plugins, and from the environment without the secrets that it is there to fetch.
+pub(super) fn secret_manager(
+    config: &Config,
+    manager: &config::Manager,
+    env: EnvLookup,
+) -> PluginSpec {
+    let lookups = Lookups {
+        env,
+        shared: Arc::new(|_| None),
+    };
+    let name = &manager.component;
+    let mut spec = spec(config, name, name, Kind::SecretManager, &lookups);
+    spec.settings.extend(manager.settings.clone());
+    spec
+}
+
 /// `callback_settings.<sink>` keys that the hub reads, not the plugin.
 const CORE_SINK_SETTINGS: [&str; 6] = [
     "turn_off_message_logging",

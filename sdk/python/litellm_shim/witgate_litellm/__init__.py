@@ -1,7 +1,7 @@
 """Runs Python files that were written for LiteLLM as plugins, unmodified.
 
 `witgate plugin build custom_auth.py` makes the entry that calls `authenticator`, `log_sink`, `guardrail`, `key_policy`,
-`prompt_manager` or `sso` of this package with the file's source. The file runs once per instance, when the settings and the granted environment are
+`prompt_manager`, `sso` or `secret_manager` of this package with the file's source. The file runs once per instance, when the settings and the granted environment are
 there; what it imports is imported at build time, because a component has no files.
 """
 
@@ -13,6 +13,7 @@ from witgate import SettingsError, settings
 
 from . import auth as _auth
 from . import guard as _guard
+from . import keeper as _keeper
 from . import keys as _keys
 from . import logger as _logger
 from . import prompt as _prompt
@@ -47,6 +48,11 @@ def key_policy(**file):
 def sso(**file):
     """The factory of a plugin that signs in."""
     return lambda given: _sso.adapter(_load(**file), given)
+
+
+def secret_manager(**file):
+    """The factory of a secret manager."""
+    return lambda given: _keeper.Adapter(_load(**file), given)
 
 
 def _load(module, path, source, name, env):
