@@ -202,7 +202,9 @@ impl Control {
         let mut reloader = self.reloader.lock().await;
         let reloader = &mut *reloader;
         let plugin = meant(&self.plugins.load(), &which)?;
-        let (host, sources) = (reloader.kept.host.clone(), reloader.kept.paths.sources());
+        let host = reloader.kept.host.clone();
+        let sources = wiring::sources(&reloader.kept.paths, &self.loaded.load());
+        let sources = sources.map_err(Refused::Failed)?;
         let serving = self.plugins.load_full();
         let failed = |error: LoadError| Refused::Failed(vec![error.to_string()]);
         let next = match change {

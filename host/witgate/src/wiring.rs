@@ -11,6 +11,7 @@ mod provider_port;
 mod providers;
 mod recorder;
 mod settings;
+mod sources;
 mod specs;
 mod trace;
 mod upstream;
@@ -25,6 +26,7 @@ use witgate_plugins::{Host, Progress, ProgressHook, Registry};
 pub use paths::Paths;
 pub use plugin_models::Models;
 pub use recorder::{Fanout, Ledger};
+pub use sources::{registries, sources, trust};
 pub use specs::plugin_specs;
 pub use trace::W3c;
 pub use upstream::Upstreams;
@@ -61,7 +63,7 @@ pub async fn wire(
     kept: &mut Kept,
     previous: Option<&Registry>,
 ) -> Result<Wired, Vec<String>> {
-    let sources = kept.paths.sources();
+    let sources = sources(&kept.paths, loaded)?;
     let specs = plugin_specs(loaded, &sources).map_err(|error| vec![error.to_string()])?;
     let (plugins, errors) = kept.host.load(specs, &sources, previous).await;
     let problems = errors.iter().map(ToString::to_string).collect();
