@@ -26,8 +26,8 @@ pub(crate) struct Pins {
 }
 
 /// What registries gave, by what was asked for.
-#[derive(Default)]
-pub(crate) struct FetchedAll(HashMap<String, Result<(Reference, Fetched), String>>);
+#[derive(Debug, Clone, Default)]
+pub struct FetchedAll(HashMap<String, Result<(Reference, Fetched), String>>);
 
 impl Ask {
     pub(crate) fn of(spec: &PluginSpec) -> Self {
@@ -93,16 +93,16 @@ impl FetchedAll {
 }
 
 impl Sources {
-    /// Gets from registries what is asked for there.
-    pub(crate) async fn fetch(&self, asks: &[Ask]) -> FetchedAll {
-        let mut all = FetchedAll::default();
-        for ask in asks {
-            let (place, _) = split_fragment(&ask.component);
-            if Reference::is_one(place) && !all.0.contains_key(place) {
-                all.0.insert(place.to_owned(), self.fetch_one(place).await);
+    /// Gets from registries those of these components that lie there, once each. What cannot be had is told when
+    /// a plugin asks for it.
+    pub async fn fetch(&mut self, components: impl IntoIterator<Item = &str>) {
+        for component in components {
+            let (place, _) = split_fragment(component);
+            if Reference::is_one(place) && !self.fetched.0.contains_key(place) {
+                let fetched = self.fetch_one(place).await;
+                self.fetched.0.insert(place.to_owned(), fetched);
             }
         }
-        all
     }
 
     async fn fetch_one(&self, place: &str) -> Result<(Reference, Fetched), String> {
@@ -120,16 +120,19 @@ impl Sources {
         Ok((reference, fetched))
     }
 
-    /// The source of what is asked for.
-    pub(crate) fn find(&self, ask: &Ask, fetched: &FetchedAll) -> Result<Source, LoadError> {
-        let (place, fragment) = split_fragment(&ask.component);
-        match fetched.0.get(place) {
-            None => self.resolve_for(&ask.component, &ask.names),
-            Some(Ok((reference, fetched))) => {
-                source::fetched(reference, fetched, fragment, &ask.names)
-                    .map_err(|reason| LoadError::new(place, reason))
+    /// The source of what was fetched; `None` for what does not lie in a registry, or was not fetched yet.
+    pub(crate) fn find_fetched(
+        &self,
+        component: &str,
+        names: &[String],
+    ) -> Option<Result<Source, LoadError>> {
+        let (place, fragment) = split_fragment(component);
+        let fail = |reason: String| LoadError::new(place, reason);
+        Some(match self.fetched.0.get(place)? {
+            Ok((reference, fetched)) => {
+                source::fetched(reference, fetched, fragment, names).map_err(fail)
             }
-            Some(Err(reason)) => Err(LoadError::new(place, reason)),
-        }
+            Err(reason) => Err(fail(reason.clone())),
+        })
     }
 }

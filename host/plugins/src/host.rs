@@ -29,7 +29,7 @@ use crate::kinds::provider::Provider;
 use crate::limits::Bounds;
 use crate::pool::{AnyPool, Bindings, Parts, Pool};
 use crate::registry::{Description, Entry, Loaded};
-use crate::source::{Ask, FetchedAll, Pins};
+use crate::source::{Ask, Pins};
 use crate::{
     HostError, Kind, LoadError, Metrics, PluginError, PluginSpec, Registry, Source, Sources, engine,
 };
@@ -255,9 +255,11 @@ impl Host {
         let mut asks: Vec<Ask> = specs.iter().map(Ask::of).collect();
         asks.sort();
         asks.dedup();
-        let fetched = sources.fetch(&asks).await;
-        self.watch_tags(&fetched, sources);
-        let (host, sources) = (self.clone(), sources.clone());
+        let (host, mut sources) = (self.clone(), sources.clone());
+        sources
+            .fetch(asks.iter().map(|ask| ask.component.as_str()))
+            .await;
+        self.watch_tags(&sources);
         let load = move || {
             // Two plugins share a component unless something else is asked of it.
             let mut known: HashMap<(Source, Pins), Result<Arc<component::Loaded>, String>> =
@@ -271,7 +273,7 @@ impl Host {
                 trust: &sources.trust,
             };
             let one = |ask: Ask| {
-                let loaded = match sources.find(&ask, &fetched) {
+                let loaded = match sources.resolve_for(&ask.component, &ask.names) {
                     Ok(source) => known
                         .entry((source, ask.pins.clone()))
                         .or_insert_with_key(|(source, _)| loader.load(source, &ask).map(Arc::new))
@@ -399,8 +401,9 @@ impl Host {
     }
 
     /// Tells, without keeping anybody waiting, when the tag beside a pinned digest leads elsewhere by now.
-    fn watch_tags(&self, fetched: &FetchedAll, sources: &Sources) {
-        let pinned: Vec<_> = fetched
+    fn watch_tags(&self, sources: &Sources) {
+        let pinned: Vec<_> = sources
+            .fetched
             .references()
             .filter(|reference| reference.digest.is_some() && reference.tag.is_some())
             .cloned()

@@ -40,6 +40,7 @@ mod status;
 mod error;
 mod metrics;
 
+pub use ask::FetchedAll;
 pub use capabilities::{
     BodyView, LogLine, LogSource, ModelAnswer, ModelCall, ModelFailure, Models, NoModelAnswer,
     NoResponse, RequestFacts, RequestMemory, RequestScope, Text,

@@ -14,7 +14,8 @@ use witgate_bundles::{
     Pulled, Reference, Registries, SIGNATURE_FILE, Signatures, Subject, Trust, read_bounded,
 };
 
-pub(crate) use crate::ask::{Ask, FetchedAll, Pins};
+use crate::FetchedAll;
+pub(crate) use crate::ask::{Ask, Pins};
 use crate::{LoadError, Manifest, embedded};
 
 /// A file of signatures has a few hundred bytes.
@@ -35,6 +36,8 @@ pub struct Sources {
     pub registries: Registries,
     /// Where what they gave is kept; without it no registry is asked.
     pub pulled: Option<Pulled>,
+    /// What was got from registries for this configuration.
+    pub fetched: FetchedAll,
 }
 
 /// A component that was found.
@@ -151,6 +154,9 @@ impl Sources {
         component: &str,
         names: &[String],
     ) -> Result<Source, LoadError> {
+        if let Some(found) = self.find_fetched(component, names) {
+            return found;
+        }
         if Reference::is_one(component) {
             let reason = "it lies in a registry, and was not fetched from there";
             return Err(LoadError::new(component, reason));

@@ -159,10 +159,11 @@ fn inspect(file: &Path, json: bool) -> anyhow::Result<()> {
 fn list(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
     let (loaded, paths) = load(config, None)?;
     let host = host(&paths)?;
-    let sources =
-        wiring::sources(&paths, &loaded).map_err(|problems| anyhow!(problems.join("\n")))?;
-    let specs = wiring::plugin_specs(&loaded, &sources)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start a runtime")?;
+    let sources = runtime
+        .block_on(wiring::sources(&paths, &loaded))
+        .map_err(|problems| anyhow!(problems.join("\n")))?;
+    let specs = wiring::plugin_specs(&loaded, &sources)?;
     let (plugins, errors) = runtime.block_on(host.load(specs, &sources, None));
     let mut rows = plugins.describe();
     rows.extend(unused_installed(&sources, &rows));

@@ -16,11 +16,12 @@ use super::Paths;
 /// A public key is one line.
 const KEY_FILE_MAX: u64 = 4 << 10;
 
-/// The places where a configuration's plugins are looked for, or everything that is wrong with them.
+/// The places where a configuration's plugins are looked for, or everything that is wrong with them. What the
+/// configuration names in registries is got from there: what a plugin is decides what it is used as.
 ///
 /// # Errors
 /// One line per problem: a key that cannot be read, an installed bundle that is damaged.
-pub fn sources(paths: &Paths, loaded: &Loaded) -> Result<Sources, Vec<String>> {
+pub async fn sources(paths: &Paths, loaded: &Loaded) -> Result<Sources, Vec<String>> {
     let (installed, errors) = Installed::below(&paths.data_dir).list();
     // A damaged bundle is no reason to take the built-in component of the same name in its place.
     let mut problems: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -37,14 +38,19 @@ pub fn sources(paths: &Paths, loaded: &Loaded) -> Result<Sources, Vec<String>> {
     if !problems.is_empty() {
         return Err(problems);
     }
-    Ok(Sources {
+    let mut sources = Sources {
         config_dir: paths.config_dir.clone(),
         plugin_dir: paths.plugin_dir.clone(),
         installed,
         trust,
         registries,
         pulled: Some(Pulled::below(&paths.data_dir)),
-    })
+        ..Sources::default()
+    };
+    let entries = loaded.config.plugins.values();
+    let places = entries.filter_map(|entry| entry.source.as_deref());
+    sources.fetch(places).await;
+    Ok(sources)
 }
 
 /// The keys of `plugin_trust`; paths are relative to the configuration file.
