@@ -95,8 +95,8 @@ impl FetchedAll {
 impl Sources {
     /// Gets from registries those of these components that lie there, once each. What cannot be had is told when
     /// a plugin asks for it.
-    pub async fn fetch(&mut self, components: impl IntoIterator<Item = &str>) {
-        for component in components {
+    pub async fn fetch(&mut self, components: Vec<String>) {
+        for component in &components {
             let (place, _) = split_fragment(component);
             if Reference::is_one(place) && !self.fetched.0.contains_key(place) {
                 let fetched = self.fetch_one(place).await;

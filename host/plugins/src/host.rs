@@ -256,9 +256,8 @@ impl Host {
         asks.sort();
         asks.dedup();
         let (host, mut sources) = (self.clone(), sources.clone());
-        sources
-            .fetch(asks.iter().map(|ask| ask.component.as_str()))
-            .await;
+        let components = asks.iter().map(|ask| ask.component.clone()).collect();
+        sources.fetch(components).await;
         self.watch_tags(&sources);
         let load = move || {
             // Two plugins share a component unless something else is asked of it.

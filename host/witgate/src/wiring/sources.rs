@@ -48,7 +48,7 @@ pub async fn sources(paths: &Paths, loaded: &Loaded) -> Result<Sources, Vec<Stri
         ..Sources::default()
     };
     let entries = loaded.config.plugins.values();
-    let places = entries.filter_map(|entry| entry.source.as_deref());
+    let places = entries.filter_map(|entry| entry.source.clone()).collect();
     sources.fetch(places).await;
     Ok(sources)
 }
