@@ -43,8 +43,8 @@ mod yaml;
 pub use config::{
     AccessMode, Config, Credential, GeneralSettings, GuardrailEntry, GuardrailMode, GuardrailModes,
     KeyManagementSettings, LitellmSettings, ModelAlias, ModelEntry, ModelParams, PluginEntry,
-    PluginFailPolicy, PluginGrants, PluginIsolation, PluginLimits, PluginRecycle, RouterSettings,
-    RoutingStrategy,
+    PluginFailPolicy, PluginGrants, PluginIsolation, PluginLimits, PluginRecycle, PluginRegistry,
+    PluginTrust, RouterSettings, RoutingStrategy,
 };
 pub use definition::kind::Kind;
 pub use definition::{Definition, Status, Variable, definitions, find, variable, variables};

@@ -1,6 +1,6 @@
 //! `witgate plugin build`: from plugin folders to components.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use witgate_plugins::{Kind, Manifest};
 use crate::cargo::{self, CargoError, Package};
 use crate::component::{self, ComponentError};
 use crate::new::{self, NewError, TemplateLanguage};
+use crate::sbom::{self, Ingredient};
 use crate::script::{self, ScriptError};
 use crate::source::{Code, PackageFacts, Source, SourceError, plugin_folders};
 use crate::toolchain::{NoToolchain, Toolchain};
@@ -166,6 +167,7 @@ impl fmt::Display for Progress<'_> {
 struct Compiled {
     package: Package,
     module: PathBuf,
+    ingredients: Option<BTreeSet<Ingredient>>,
 }
 
 fn refuse_same_names(sources: &[Source]) -> Result<(), BuildError> {
@@ -227,7 +229,17 @@ fn compile(
         })?;
         for package in packages {
             if let Some(module) = modules.remove(&package.manifest) {
-                compiled.insert(package.manifest.clone(), Compiled { package, module });
+                let ingredients = cargo::ingredients(&toolchain, &package);
+                if let Err(error) = &ingredients {
+                    let note = format!("{} gets no bill of materials: {error}", package.name);
+                    progress(Progress::Script(&note));
+                }
+                let one = Compiled {
+                    package,
+                    module,
+                    ingredients: ingredients.ok(),
+                };
+                compiled.insert(one.package.manifest.clone(), one);
             }
         }
     }
@@ -252,6 +264,8 @@ struct Made {
     folder: PathBuf,
     /// Memory that the language needs, MiB.
     memory_mb: Option<u32>,
+    /// What it was made of; `None` when nobody knows.
+    ingredients: Option<BTreeSet<Ingredient>>,
 }
 
 fn make(
@@ -272,20 +286,28 @@ fn make(
         facts: PackageFacts::default(),
         folder: source.folder.clone(),
         memory_mb: None,
+        ingredients: None,
     };
     match code {
         Code::Wasm(path) => Ok(plain(read(path)?)),
         Code::Script(script) => Ok(Made {
             memory_mb: Some(script.language.memory_mb()),
+            ingredients: Some(script::ingredients(script, tools)),
             ..plain(script::build(script, source.kind(), tools, progress)?)
         }),
         Code::Package(manifest) => {
-            let Some(Compiled { package, module }) = compiled.get(manifest) else {
+            let Some(Compiled {
+                package,
+                module,
+                ingredients,
+            }) = compiled.get(manifest)
+            else {
                 let manifest = manifest.clone();
                 return Err(CargoError::NoModule { manifest }.into());
             };
             let made = Made {
                 facts: package.facts.clone(),
+                ingredients: ingredients.clone(),
                 ..plain(read(module)?)
             };
             if package.manifest.parent() == Some(&package.workspace) {
@@ -310,6 +332,10 @@ fn finish(source: &Source, made: Made, out: Option<&Path>) -> Result<Built, Buil
             folder: source.folder.clone(),
             error,
         })?;
+    let component = match &made.ingredients {
+        Some(all) => Manifest::embed_sbom(component, &sbom::document(&manifest, all)),
+        None => component,
+    };
     write(out.unwrap_or(&made.folder), &manifest, &component)
 }
 

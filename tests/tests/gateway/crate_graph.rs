@@ -17,7 +17,8 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("witgate-routing", &["witgate-wire"]),
     ("witgate-login", &["witgate-identity"]),
     ("witgate-events", &["witgate-wire"]),
-    ("witgate-plugins", &["witgate-outbound"]),
+    ("witgate-bundles", &["witgate-outbound"]),
+    ("witgate-plugins", &["witgate-outbound", "witgate-bundles"]),
     (
         "witgate-pipeline",
         &[
@@ -36,12 +37,16 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "witgate-login",
         ],
     ),
-    ("witgate-toolkit", &["witgate-plugins", "witgate-wire"]),
+    (
+        "witgate-toolkit",
+        &["witgate-plugins", "witgate-wire", "witgate-bundles"],
+    ),
     ("witgate-testkit", &[]),
     ("witgate-tests", &["witgate-testkit"]),
     (
         "witgate",
         &[
+            "witgate-bundles",
             "witgate-config",
             "witgate-wire",
             "witgate-identity",

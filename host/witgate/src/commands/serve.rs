@@ -51,7 +51,8 @@ fn start(options: Serve) -> anyhow::Result<()> {
             let (mut loaded, secrets) = match loaded {
                 Ok(loaded) => (loaded, secrets),
                 Err(draft) => {
-                    let sources = base.paths.sources();
+                    let sources = wiring::sources(&base.paths, &early.loaded).await;
+                    let sources = sources.map_err(|lines| refused_for(&lines))?;
                     let loaded = secrets.load(draft, &early, &base.host, &sources, Read::Due);
                     loaded.await.map_err(|lines| refused_for(&lines))?
                 }

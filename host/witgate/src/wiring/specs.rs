@@ -181,16 +181,18 @@ fn shared(config: &Config) -> ConfigLookup {
     Arc::new(move |key| shared.get(key).cloned())
 }
 
-fn spec(config: &Config, name: &str, component: &str, kind: Kind, lookups: &Lookups) -> PluginSpec {
-    // Grants and limits may stand under the component's name or under the name it is used by.
-    // A dotted name is a module's member, as LiteLLM writes it: the module's name will do.
+/// The entry in `plugins`. Grants and limits may stand under the component's name or under the name it is used
+/// by. A dotted name is a module's member, as LiteLLM writes it: the module's name will do.
+fn entry<'a>(config: &'a Config, name: &str, component: &str) -> Option<&'a config::PluginEntry> {
     let module = component.split_once('.').map(|(module, _)| module);
-    let entry = find(&config.plugins, component)
+    find(&config.plugins, component)
         .or_else(|| find(&config.plugins, name))
-        .or_else(|| find(&config.plugins, module?));
-    let source = entry
-        .and_then(|e| e.source.as_ref())
-        .map(|path| path.to_string_lossy().into_owned());
+        .or_else(|| find(&config.plugins, module?))
+}
+
+fn spec(config: &Config, name: &str, component: &str, kind: Kind, lookups: &Lookups) -> PluginSpec {
+    let entry = entry(config, name, component);
+    let source = entry.and_then(|e| e.source.clone());
     let mut spec = PluginSpec::new(
         name,
         source.unwrap_or_else(|| component.to_owned()),
@@ -198,6 +200,7 @@ fn spec(config: &Config, name: &str, component: &str, kind: Kind, lookups: &Look
         lookups.env.clone(),
     );
     spec.shared = lookups.shared.clone();
+    spec.names = vec![component.to_owned(), name.to_owned()];
     if let Some(entry) = entry {
         spec.settings = entry.settings.clone();
         spec.grants = grants(&entry.grants);
@@ -217,6 +220,7 @@ fn spec(config: &Config, name: &str, component: &str, kind: Kind, lookups: &Look
             config::PluginFailPolicy::Closed => host::FailPolicy::Closed,
         });
         spec.digest.clone_from(&entry.digest);
+        spec.version.clone_from(&entry.version);
     }
     spec
 }
@@ -397,7 +401,8 @@ fn sink_options(
     options
 }
 
-/// The guardrails in the order of the config. Of two with one name the last counts, as in LiteLLM.
+/// The guardrails by `plugins.<name>.order`, else in the order of the config. Of two with one name the last
+/// counts, as in LiteLLM.
 pub(super) fn guardrails(
     loaded: &Loaded,
     registry: &Registry,
@@ -433,6 +438,11 @@ pub(super) fn guardrails(
             plugin: Arc::new(plugins::Guardrail(plugin)),
         });
     }
+    let order = |one: &GuardrailEntry| {
+        let entry = entry(&loaded.config, &one.name, &one.provider);
+        entry.and_then(|entry| entry.order).unwrap_or_default()
+    };
+    entries.sort_by_key(order);
     entries
 }
 
