@@ -2,6 +2,7 @@
 
 mod alerts;
 mod dialects;
+mod hooks;
 mod models;
 mod paths;
 mod plugin_models;
@@ -83,6 +84,7 @@ pub fn assemble(
     let models = models::models(&served, &mut kept.upstreams, &plugins, &mut problems);
     let guardrails = specs::guardrails(loaded, &plugins, &mut problems);
     let access = specs::access(loaded, &plugins, &mut problems);
+    let hooks = hooks::entries(loaded, &plugins);
     let hub = specs::hub(loaded, &plugins, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
@@ -95,6 +97,7 @@ pub fn assemble(
             access,
             guardrails,
             prompts,
+            hooks,
             settings: settings::settings(loaded, kept.concurrency),
         },
         hub,

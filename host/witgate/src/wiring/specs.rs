@@ -13,7 +13,7 @@ use witgate_pipeline::{Access, CustomAuth, FailPolicy, GuardrailEntry, Modes, Ph
 use witgate_plugins as host;
 use witgate_plugins::{ConfigLookup, EnvLookup, Kind, PluginSpec, Registry, Sources};
 
-use super::{alerts, dialects, plugins, prompts};
+use super::{alerts, dialects, hooks, plugins, prompts};
 
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
 const CUSTOM_AUTH: &str = "custom_auth";
@@ -29,21 +29,19 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         shared: shared(config),
     };
     let mut specs = Vec::new();
-    let sinks = sinks(config);
+    let callbacks = hooks::callbacks(config, sources);
+    for name in &callbacks.hooks {
+        let component = component_name(config, name);
+        let mut spec = spec(config, name, component, Kind::RequestHook, &lookups);
+        spec.settings.extend(own_settings(config, name));
+        specs.push(spec);
+    }
+    let sinks = sinks(config, &callbacks.sinks);
     let is_sink = |name: &&String| !prompt_managers.iter().any(|one| one.component == **name);
     for name in sinks.keys().filter(is_sink) {
-        let settings = config.callback_settings.get(name);
-        // `callback_type` makes a sink of its own of a component that others use, too.
-        let component = settings.and_then(|s| s.get("callback_type"));
-        let component = component.and_then(Value::as_str).unwrap_or(name);
+        let component = component_name(config, name);
         let mut spec = spec(config, name, component, Kind::LogSink, &lookups);
-        if let Some(Value::Object(settings)) = settings {
-            let own = settings
-                .iter()
-                .filter(|(key, _)| !CORE_SINK_SETTINGS.contains(&key.as_str()));
-            spec.settings
-                .extend(own.map(|(key, value)| (key.clone(), value.clone())));
-        }
+        spec.settings.extend(own_settings(config, name));
         specs.push(spec);
     }
     for name in alerts::names(config) {
@@ -106,6 +104,35 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
     Ok(specs)
 }
 
+/// The component that a callback's name means: `callback_type` makes a plugin of its own of one that others use, too.
+fn component_name<'a>(config: &'a Config, name: &'a str) -> &'a str {
+    let settings = config.callback_settings.get(name);
+    let component = settings.and_then(|s| s.get("callback_type"));
+    component.and_then(Value::as_str).unwrap_or(name)
+}
+
+/// Where the component of a callback is looked for: a name to resolve, or a path.
+pub(super) fn component_of(config: &Config, name: &str) -> String {
+    let component = component_name(config, name);
+    let source = entry(config, name, component).and_then(|entry| entry.source.as_ref());
+    source.map_or_else(
+        || component.to_owned(),
+        |path| path.to_string_lossy().into_owned(),
+    )
+}
+
+/// The settings of a callback that are for its plugin.
+fn own_settings(config: &Config, name: &str) -> Map<String, Value> {
+    let settings = config
+        .callback_settings
+        .get(name)
+        .and_then(Value::as_object);
+    let own = settings.into_iter().flatten();
+    own.filter(|(key, _)| !CORE_SINK_SETTINGS.contains(&key.as_str()))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
 /// `callback_settings.<sink>` keys that the hub reads, not the plugin.
 const CORE_SINK_SETTINGS: [&str; 6] = [
     "turn_off_message_logging",
@@ -143,12 +170,7 @@ fn shared(config: &Config) -> ConfigLookup {
 }
 
 fn spec(config: &Config, name: &str, component: &str, kind: Kind, lookups: &Lookups) -> PluginSpec {
-    // Grants and limits may stand under the component's name or under the name it is used by.
-    // A dotted name is a module's member, as LiteLLM writes it: the module's name will do.
-    let module = component.split_once('.').map(|(module, _)| module);
-    let entry = find(&config.plugins, component)
-        .or_else(|| find(&config.plugins, name))
-        .or_else(|| find(&config.plugins, module?));
+    let entry = entry(config, name, component);
     let source = entry
         .and_then(|e| e.source.as_ref())
         .map(|path| path.to_string_lossy().into_owned());
@@ -180,6 +202,15 @@ fn spec(config: &Config, name: &str, component: &str, kind: Kind, lookups: &Look
         spec.digest.clone_from(&entry.digest);
     }
     spec
+}
+
+/// What `plugins` says of a plugin. It may stand under the component's name or under the name it is used by. A dotted name is
+/// a module's member, as LiteLLM writes it: the module's name will do.
+fn entry<'a>(config: &'a Config, name: &str, component: &str) -> Option<&'a config::PluginEntry> {
+    let module = component.split_once('.').map(|(module, _)| module);
+    find(&config.plugins, component)
+        .or_else(|| find(&config.plugins, name))
+        .or_else(|| find(&config.plugins, module?))
 }
 
 /// `-` and `_` are the same in plugin names.
@@ -223,12 +254,12 @@ fn limits(own: &config::PluginLimits) -> host::Limits {
     }
 }
 
-/// The log sinks by name, and the events each wants.
-fn sinks(config: &Config) -> IndexMap<String, Kinds> {
+/// The log sinks by name, and the events each wants. `callbacks`: those of the list of this name that are sinks.
+fn sinks(config: &Config, callbacks: &[String]) -> IndexMap<String, Kinds> {
     let litellm = &config.litellm;
-    let lists = [
+    let lists: [(&[String], Kinds); 3] = [
         (
-            &litellm.callbacks,
+            callbacks,
             Kinds {
                 proxy_failure: true,
                 ..Kinds::CALLS
@@ -255,7 +286,11 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
     let litellm = &config.litellm;
     let mut entries = Vec::new();
     let shared = shared(config);
-    for (name, kinds) in sinks(config) {
+    let only_hooks =
+        |name: &String| registry.request_hook(name).is_some() && registry.log_sink(name).is_none();
+    let callbacks = litellm.callbacks.iter().filter(|name| !only_hooks(name));
+    let callbacks: Vec<String> = callbacks.cloned().collect();
+    for (name, kinds) in sinks(config, &callbacks) {
         if registry.prompt_manager(&name).is_some() {
             continue;
         }
