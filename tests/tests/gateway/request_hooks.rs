@@ -285,7 +285,9 @@ async fn a_failure_is_replaced_by_the_first_hook_that_has_another() {
     assert_eq!(error["message"], "Tea. (was 429 RateLimitError)");
     // In the middle of a stream, too.
     let frames = [openai::content_frame("gpt-4o", "one")];
-    stage.upstream.next(Reply::stream(&frames).then_reset());
+    stage
+        .upstream
+        .next(Reply::open_stream(&frames).then_chunk("data: no JSON\n\n"));
     let events = stage.client.open(&chat_stream("gpt-4o")).await.rest().await;
     assert!(
         events
