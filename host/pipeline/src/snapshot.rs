@@ -13,7 +13,8 @@ use witgate_wire::errors::CompatErrors;
 
 use crate::dialect::Dialect;
 use crate::ports::{
-    Authenticator, Guardrail, KeyPolicy, Phase, PromptManager, Upstream, VirtualKeys,
+    Authenticator, Guardrail, HookPoints, KeyPolicy, Phase, PromptManager, RequestHook, Upstream,
+    VirtualKeys,
 };
 
 /// A configuration, ready to serve.
@@ -28,6 +29,8 @@ pub struct Snapshot {
     pub guardrails: Vec<GuardrailEntry>,
     /// Prompts that are kept elsewhere.
     pub prompts: Prompts,
+    /// Request hooks in the order of the config.
+    pub hooks: Vec<HookEntry>,
     /// Names and numbers that apply to every call.
     pub settings: Settings,
 }
@@ -128,6 +131,18 @@ pub struct GuardrailEntry {
     pub fail: FailPolicy,
     /// The plugin.
     pub plugin: Arc<dyn Guardrail>,
+}
+
+/// A request hook among `litellm_settings.callbacks`.
+pub struct HookEntry {
+    /// Its name in the config.
+    pub name: String,
+    /// The hooks it has.
+    pub points: HookPoints,
+    /// When it gives no decision.
+    pub fail: FailPolicy,
+    /// The plugin.
+    pub plugin: Arc<dyn RequestHook>,
 }
 
 /// `litellm_params.mode` in all its forms.

@@ -29,6 +29,7 @@ use crate::kinds::prompt_manager::PromptManager;
 use crate::kinds::provider::Provider;
 use crate::kinds::secret_manager::SecretManager;
 use crate::kinds::sso::Sso;
+use crate::kinds::request_hook::RequestHook;
 use crate::limits::Bounds;
 use crate::pool::{AnyPool, Bindings, Parts, Pool};
 use crate::registry::{Description, Entry, Loaded};
@@ -350,6 +351,9 @@ impl Host {
                 pool: self.pool(plan).await?,
             })),
             Kind::SecretManager => Loaded::SecretManager(Arc::new(SecretManager {
+                pool: self.pool(plan).await?,
+            })),
+            Kind::RequestHook => Loaded::RequestHook(Arc::new(RequestHook {
                 pool: self.pool(plan).await?,
             })),
         };

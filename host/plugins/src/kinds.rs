@@ -12,6 +12,7 @@ pub mod prompt_manager;
 pub mod provider;
 pub mod secret_manager;
 pub mod sso;
+pub mod request_hook;
 
 pub(crate) mod outcome;
 

@@ -18,6 +18,7 @@ use crate::kinds::prompt_manager::PromptManager;
 use crate::kinds::provider::Provider;
 use crate::kinds::secret_manager::SecretManager;
 use crate::kinds::sso::Sso;
+use crate::kinds::request_hook::RequestHook;
 use crate::pool::AnyPool;
 use crate::status::{Status, Version};
 use crate::{Kind, PluginSpec};
@@ -139,6 +140,7 @@ pub(crate) enum Loaded {
     PromptManager(Arc<PromptManager>),
     Sso(Arc<Sso>),
     SecretManager(Arc<SecretManager>),
+    RequestHook(Arc<RequestHook>),
 }
 
 #[derive(Clone)]
@@ -231,6 +233,15 @@ impl Registry {
     pub fn secret_manager(&self, name: &str) -> Option<Arc<SecretManager>> {
         match &self.entry(Kind::SecretManager, name)?.plugin {
             Loaded::SecretManager(plugin) => Some(plugin.clone()),
+            _ => None,
+        }
+    }
+
+    /// A request hook by its name in the configuration.
+    #[must_use]
+    pub fn request_hook(&self, name: &str) -> Option<Arc<RequestHook>> {
+        match &self.entry(Kind::RequestHook, name)?.plugin {
+            Loaded::RequestHook(plugin) => Some(plugin.clone()),
             _ => None,
         }
     }
@@ -367,6 +378,7 @@ impl Entry {
             Loaded::PromptManager(plugin) => plugin.pool.as_ref(),
             Loaded::Sso(plugin) => plugin.pool.as_ref(),
             Loaded::SecretManager(plugin) => plugin.pool.as_ref(),
+            Loaded::RequestHook(plugin) => plugin.pool.as_ref(),
         }
     }
 

@@ -309,6 +309,16 @@ impl Source {
         Ok((manifest, Digest::of(&bytes).hex(), bytes.len()))
     }
 
+    /// The manifest alone.
+    ///
+    /// # Errors
+    /// As [`Self::examine`].
+    pub fn manifest(&self) -> Result<Manifest, LoadError> {
+        let fail = |reason: String| LoadError::new(self.to_string(), reason);
+        let bytes = self.read().map_err(fail)?.bytes;
+        Manifest::from_component(&bytes).map_err(|error| fail(error.to_string()))
+    }
+
     /// Reads the component. Signatures that are there are checked; whether they count is for
     /// [`Self::vouched_for`].
     pub(crate) fn read(&self) -> Result<Material, String> {

@@ -17,7 +17,7 @@ pub type EnvLookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 /// Looks up a key of `litellm_settings` that belongs to plugins.
 pub type ConfigLookup = Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>;
 
-/// What a plugin does. A component is of one kind.
+/// What a plugin does. A component is of one kind; a request hook may be a log sink, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -39,6 +39,8 @@ pub enum Kind {
     Sso,
     /// Keeps the values that a configuration refers to.
     SecretManager,
+    /// Edits requests, answers and lists of deployments.
+    RequestHook,
 }
 
 /// One configured plugin. Several may share one component.
@@ -167,7 +169,7 @@ pub enum FailPolicy {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::LogSink,
         Self::Alerter,
         Self::Guardrail,
@@ -177,10 +179,11 @@ impl Kind {
         Self::PromptManager,
         Self::Sso,
         Self::SecretManager,
+        Self::RequestHook,
     ];
 
     /// The name in manifests and metrics: `log-sink`, `alerter`, `guardrail`, `authenticator`, `key-policy`, `provider`, `prompt-manager`,
-    /// `sso`, `secret-manager`.
+    /// `sso`, `secret-manager`, `request-hook`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -193,6 +196,7 @@ impl Kind {
             Self::PromptManager => "prompt-manager",
             Self::Sso => "sso",
             Self::SecretManager => "secret-manager",
+            Self::RequestHook => "request-hook",
         }
     }
 
@@ -207,7 +211,8 @@ impl Kind {
             | Self::KeyPolicy
             | Self::Provider
             | Self::PromptManager
-            | Self::Sso => FailPolicy::Closed,
+            | Self::Sso
+            | Self::RequestHook => FailPolicy::Closed,
             // The environment has the value, or nothing has.
             Self::SecretManager => FailPolicy::Open,
         }
@@ -217,7 +222,7 @@ impl Kind {
     pub(crate) const fn default_timeout(self) -> Duration {
         match self {
             Self::LogSink | Self::Alerter => Duration::from_secs(30),
-            Self::Guardrail | Self::KeyPolicy | Self::Provider | Self::PromptManager => {
+            Self::Guardrail | Self::KeyPolicy | Self::Provider | Self::PromptManager | Self::RequestHook => {
                 Duration::from_secs(5)
             }
             // A login and a read, each of which may be slow.

@@ -293,7 +293,13 @@ fn make(
         Code::Script(script) => Ok(Made {
             memory_mb: Some(script.language.memory_mb()),
             ingredients: Some(script::ingredients(script, tools)),
-            ..plain(script::build(script, source.kind(), tools, progress)?)
+            ..plain(script::build(
+                script,
+                source.kind(),
+                source.also(),
+                tools,
+                progress,
+            )?)
         }),
         Code::Package(manifest) => {
             let Some(Compiled {

@@ -84,7 +84,11 @@ pub(crate) fn encode(wasm: &[u8], manifest: &Manifest) -> Result<Vec<u8>, Compon
             .and_then(|mut encoder| encoder.encode())
             .map_err(ComponentError::Invalid)?
     };
-    check(&interfaces(&component)?, manifest.kind)?;
+    let interfaces = interfaces(&component)?;
+    check(&interfaces, manifest.kind)?;
+    for kind in &manifest.also {
+        check(&interfaces, *kind)?;
+    }
     match Manifest::from_component(&component) {
         Err(ManifestError::Missing) => {}
         _ => return Err(ComponentError::HasManifest),
@@ -145,6 +149,7 @@ fn check(interfaces: &Interfaces, kind: Kind) -> Result<(), ComponentError> {
             Kind::PromptManager => "witgate_plugin::export_prompt_manager!",
             Kind::Sso => "witgate_plugin::export_sso!",
             Kind::SecretManager => "witgate_plugin::export_secret_manager!",
+            Kind::RequestHook => "witgate_plugin::export_request_hook!",
         };
         return Err(ComponentError::WrongKind {
             kind,
@@ -194,6 +199,7 @@ fn interface(kind: Kind) -> &'static str {
         Kind::PromptManager => "witgate:prompt-manager/prompt-manager",
         Kind::Sso => "witgate:sso/sso",
         Kind::SecretManager => "witgate:secret-manager/secret-manager",
+        Kind::RequestHook => "witgate:request-hook/request-hook",
     }
 }
 

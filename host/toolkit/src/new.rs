@@ -192,6 +192,7 @@ mod tests {
                 Kind::KeyPolicy,
                 Kind::Sso,
                 Kind::SecretManager,
+                Kind::RequestHook,
             ] {
                 let plugin = NewPlugin {
                     folder: folder

@@ -66,7 +66,7 @@ pub enum SourceError {
     /// There is no `plugin.toml`, or it cannot be read.
     #[error(
         "{path}: cannot read it ({error}); a plugin folder needs a `plugin.toml` with at least `kind = \"guardrail\"`, \
-         \"log-sink\", \"authenticator\", \"key-policy\", \"prompt-manager\", \"provider\", \"sso\" or \"secret-manager\""
+         \"request-hook\", \"log-sink\", \"authenticator\", \"key-policy\", \"prompt-manager\", \"provider\", \"sso\" or \"secret-manager\""
     )]
     Unreadable {
         /// The file.
@@ -175,6 +175,8 @@ impl Source {
             events: found.events.clone(),
             phases: found.phases.clone(),
             roles: found.roles.clone(),
+            hooks: found.hooks.clone(),
+            also: found.also.clone(),
             settings: Vec::new(),
             limits: ManifestLimits {
                 memory_mb: None,
@@ -254,6 +256,11 @@ impl Source {
         self.plugin.kind
     }
 
+    /// What it exports besides.
+    pub fn also(&self) -> &[Kind] {
+        &self.plugin.also
+    }
+
     /// The whole manifest.
     pub fn manifest(&self, package: &PackageFacts) -> Manifest {
         let plugin = self.plugin.clone();
@@ -287,6 +294,8 @@ impl Source {
             events: plugin.events,
             batch: plugin.batch,
             phases: plugin.phases,
+            hooks: plugin.hooks,
+            also: plugin.also,
             phases_when: plugin.phases_when,
             provider: plugin.provider,
             roles: plugin.roles,
@@ -372,6 +381,10 @@ struct PluginToml {
     phases: Vec<String>,
     #[serde(default)]
     roles: Vec<String>,
+    #[serde(default)]
+    hooks: Vec<String>,
+    #[serde(default)]
+    also: Vec<Kind>,
     #[serde(default)]
     phases_when: BTreeMap<String, Vec<String>>,
     #[serde(default)]

@@ -9,6 +9,7 @@ pub mod conformance;
 pub mod diff;
 
 mod drive;
+mod hook;
 mod key_policy;
 mod prompt;
 mod provider;
@@ -206,5 +207,6 @@ fn default_call(manifest: &Manifest) -> &'static str {
             _ => "exchange",
         },
         Kind::SecretManager => "read",
+        Kind::RequestHook => "pre_call",
     }
 }

@@ -293,6 +293,7 @@ impl Control {
             Kind::Sso => "nobody can sign in with it then",
             Kind::Provider => "calls to its models fail then, with 503",
             Kind::Guardrail => "it fails closed, and calls pass without its judgement then",
+            Kind::RequestHook => "it fails closed, and calls pass without its edits then",
             Kind::KeyPolicy => "virtual keys are made without its judgement then",
             Kind::LogSink | Kind::Alerter | Kind::SecretManager => return Ok(()),
         };

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod dialects;
+mod hooks;
 mod keys;
 mod login;
 mod models;
@@ -98,6 +99,7 @@ pub fn assemble(
     let models = models::models(&served, &mut kept.upstreams, &plugins, &mut problems);
     let guardrails = specs::guardrails(loaded, &plugins, &mut problems);
     let access = specs::access(loaded, &plugins, &kept.keys, &mut problems);
+    let hooks = hooks::entries(loaded, &plugins);
     let hub = specs::hub(loaded, &plugins, &mut problems);
     let login = login::rules(loaded, &plugins, &mut problems);
     if !problems.is_empty() {
@@ -112,6 +114,7 @@ pub fn assemble(
             access,
             guardrails,
             prompts,
+            hooks,
             settings: settings::settings(loaded, kept.concurrency),
         },
         hub,

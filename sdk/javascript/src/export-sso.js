@@ -7,7 +7,7 @@ const FACTS = ["id", "email", "firstName", "lastName", "displayName", "picture",
 
 function wireWho(told, name) {
   if (told?.tag === "deny" || typeof told?.then === "function") return told;
-  if (typeof told?.id !== "string") throw new TypeError(`${name} must return a user with an id, or refuse(…)`);
+  if (typeof told?.id !== "string") throw new TypeError(`${name} must return a user with an id, or turnAway(…)`);
   const val = Object.fromEntries(FACTS.map((fact) => [fact, told[fact] ?? null]));
   val.teamIds = told.teamIds ?? [];
   val.extraFields = JSON.stringify(told.extraFields ?? {});
@@ -16,7 +16,7 @@ function wireWho(told, name) {
 
 function wireMapped(told) {
   if (told?.tag === "deny" || typeof told?.then === "function") return told;
-  if (typeof told?.userId !== "string") throw new TypeError("mapUser must return values with a userId, or refuse(…)");
+  if (typeof told?.userId !== "string") throw new TypeError("mapUser must return values with a userId, or turnAway(…)");
   const { userId, userEmail = null, userRole = null, models = [], maxBudget = null, budgetDuration = null } = told;
   const budget = maxBudget === null ? null : String(maxBudget);
   return { tag: "values", val: { userId, userEmail, userRole, models, maxBudget: budget, budgetDuration } };

@@ -2,4 +2,4 @@ import { define } from "./plugin.js";
 
 export const sso = (definition) => define("sso", definition);
 
-export const refuse = (message, { status = 403 } = {}) => ({ tag: "deny", val: { status, message } });
+export const turnAway = (message, { status = 403 } = {}) => ({ tag: "deny", val: { status, message } });

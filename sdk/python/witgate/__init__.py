@@ -1,14 +1,14 @@
 """What a Witgate plugin written in Python imports.
 
-A plugin is one class: a subclass of `Guardrail`, `LogSink`, `Authenticator`, `KeyPolicy`, `PromptManager` `Sso` or `SecretManager`, in the file that
+A plugin is one class: a subclass of `Guardrail`, `RequestHook`, `LogSink`, `Authenticator`, `KeyPolicy`, `PromptManager`, `Sso` or `SecretManager`, in the file that
 `plugin.toml` names (`plugin.py` without it). `witgate plugin build` makes a component of it; the build
 runs the file's top level once and keeps the state, so imports and constants cost nothing later, and the
 host's services are not there yet.
 
-The services are modules: `http`, `jwt`, `secrets`, `settings`, `log`, `metrics`, `clock`, `random`, `files`, `kv`, `llm`.
+The services are modules: `http`, `jwt`, `secrets`, `settings`, `log`, `metrics`, `clock`, `random`, `files`, `kv`, `llm`, `request`.
 """
 
-from . import clock, files, http, jwt, kv, llm, log, metrics, random, secrets, settings
+from . import clock, files, http, jwt, kv, llm, log, metrics, random, request, secrets, settings
 from .authenticator import Authenticator, Denial, Identity, Key, AuthRequest, decline, deny
 from .errors import DeniedByHost, Failed, PluginError, SettingsError, Unavailable
 from .guardrail import (
@@ -30,8 +30,21 @@ from .guardrail import (
 from .prompt_manager import Prompt, PromptCall, PromptManager
 from .key_policy import KeyDenial, KeyEdit, KeyPolicy, KeyRequest, allow_key, deny_key, edit_key
 from .log_sink import Event, LogSink, delivered, from_response, partial, rejected, retry
+from .request_hook import (
+    CallFailure,
+    Deployment,
+    HookCall,
+    Refusal,
+    Reply,
+    RequestHook,
+    StreamHook,
+    end,
+    refuse,
+    replace_body,
+    respond,
+)
 from .secret_manager import Reading, Secret, SecretManager
-from .sso import Authorization, Callback, Login, OpenID, SignInRequest, Sso, UserValues, refuse
+from .sso import Authorization, Callback, Login, OpenID, SignInRequest, Sso, UserValues, turn_away
 
 __version__ = "0.1.0"
 
@@ -43,13 +56,16 @@ __all__ = [
     "Body",
     "Call",
     "Callback",
+    "CallFailure",
     "CouldNotJudge",
     "Denial",
     "DeniedByHost",
+    "Deployment",
     "Edits",
     "Event",
     "Failed",
     "Guardrail",
+    "HookCall",
     "Identity",
     "Key",
     "KeyDenial",
@@ -66,10 +82,14 @@ __all__ = [
     "Reading",
     "Secret",
     "SecretManager",
+    "Refusal",
+    "Reply",
+    "RequestHook",
     "SettingsError",
     "SignInRequest",
     "Sso",
     "StreamGuard",
+    "StreamHook",
     "Text",
     "Unavailable",
     "UserValues",
@@ -84,6 +104,7 @@ __all__ = [
     "deny_key",
     "edit",
     "edit_key",
+    "end",
     "files",
     "from_response",
     "http",
@@ -97,8 +118,12 @@ __all__ = [
     "refuse",
     "rejected",
     "remove",
+    "replace_body",
+    "request",
+    "respond",
     "retry",
     "secrets",
     "set_value",
     "settings",
+    "turn_away",
 ]

@@ -40,7 +40,7 @@ class Sso:
         if isinstance(told, sso.Refused):
             return wit.Mapped_Deny(wit.Denial(told.status, told.message))
         if not isinstance(told, sso.UserValues):
-            raise TypeError(f"map_user returned {type(told).__name__}; return UserValues or refuse(…)")
+            raise TypeError(f"map_user returned {type(told).__name__}; return UserValues or turn_away(…)")
         budget = None if told.max_budget is None else str(told.max_budget)
         return wit.Mapped_Values(
             wit.UserValues(
@@ -60,7 +60,7 @@ def _who(told, function):
     if isinstance(told, sso.Refused):
         return wit.Who_Deny(wit.Denial(told.status, told.message))
     if not isinstance(told, sso.OpenID):
-        raise TypeError(f"{function} returned {type(told).__name__}; return an OpenID or refuse(…)")
+        raise TypeError(f"{function} returned {type(told).__name__}; return an OpenID or turn_away(…)")
     facts = dict(vars(told))
     facts["team_ids"] = list(facts["team_ids"] or [])
     facts["extra_fields"] = json.dumps(facts["extra_fields"] or {})

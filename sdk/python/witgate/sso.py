@@ -87,7 +87,7 @@ class SignInRequest:
         return next((value for given, value in self.headers if given == name), None)
 
 
-def refuse(message, status=403):
+def turn_away(message, status=403):
     """Refuses; the message is shown to the user."""
     return Refused(message, status)
 
@@ -103,13 +103,13 @@ class Sso:
         raise NotImplementedError("the plugin does not have the role `provider`")
 
     def exchange(self, callback):
-        """Role `provider`: return an `OpenID` or `refuse(…)`."""
+        """Role `provider`: return an `OpenID` or `turn_away(…)`."""
         raise NotImplementedError("the plugin does not have the role `provider`")
 
     def map_user(self, user, known):
-        """Role `mapping`: return `UserValues` or `refuse(…)`. `known` is the gateway's row of this user, a dict, or None."""
+        """Role `mapping`: return `UserValues` or `turn_away(…)`. `known` is the gateway's row of this user, a dict, or None."""
         raise NotImplementedError("the plugin does not have the role `mapping`")
 
     def sign_in(self, request):
-        """Role `sign-in`: return an `OpenID` or `refuse(…)`."""
+        """Role `sign-in`: return an `OpenID` or `turn_away(…)`."""
         raise NotImplementedError("the plugin does not have the role `sign-in`")

@@ -46,8 +46,9 @@ pub mod key_policy;
 pub mod log_sink;
 pub mod prompt_manager;
 pub mod provider;
-pub mod sso;
+pub mod request_hook;
 pub mod secret_manager;
+pub mod sso;
 
 pub mod clock;
 pub mod delivery;

@@ -41,6 +41,7 @@ mod plugin_models;
 mod prompts;
 mod provider_plugins;
 mod registry;
+mod request_hooks;
 mod secret_managers;
 mod shipping;
 mod sinks;

@@ -13,7 +13,7 @@ use witgate_pipeline::{Access, CustomAuth, FailPolicy, GuardrailEntry, Modes, Ph
 use witgate_plugins as host;
 use witgate_plugins::{ConfigLookup, EnvLookup, Kind, PluginSpec, Registry, Sources};
 
-use super::{Keys, alerts, dialects, login, plugins, prompts};
+use super::{Keys, alerts, dialects, hooks, login, plugins, prompts};
 
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
 const CUSTOM_AUTH: &str = "custom_auth";
@@ -31,21 +31,19 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         shared: shared(config),
     };
     let mut specs = Vec::new();
-    let sinks = sinks(config);
+    let callbacks = hooks::callbacks(config, sources);
+    for name in &callbacks.hooks {
+        let component = component_name(config, name);
+        let mut spec = spec(config, name, component, Kind::RequestHook, &lookups);
+        spec.settings.extend(own_settings(config, name));
+        specs.push(spec);
+    }
+    let sinks = sinks(config, &callbacks.sinks);
     let is_sink = |name: &&String| !prompt_managers.iter().any(|one| one.component == **name);
     for name in sinks.keys().filter(is_sink) {
-        let settings = config.callback_settings.get(name);
-        // `callback_type` makes a sink of its own of a component that others use, too.
-        let component = settings.and_then(|s| s.get("callback_type"));
-        let component = component.and_then(Value::as_str).unwrap_or(name);
+        let component = component_name(config, name);
         let mut spec = spec(config, name, component, Kind::LogSink, &lookups);
-        if let Some(Value::Object(settings)) = settings {
-            let own = settings
-                .iter()
-                .filter(|(key, _)| !CORE_SINK_SETTINGS.contains(&key.as_str()));
-            spec.settings
-                .extend(own.map(|(key, value)| (key.clone(), value.clone())));
-        }
+        spec.settings.extend(own_settings(config, name));
         specs.push(spec);
     }
     for name in alerts::names(config) {
@@ -126,6 +124,32 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         specs.push(spec);
     }
     Ok(specs)
+}
+
+/// The component that a callback's name means: `callback_type` makes a plugin of its own of one that others use, too.
+fn component_name<'a>(config: &'a Config, name: &'a str) -> &'a str {
+    let settings = config.callback_settings.get(name);
+    let component = settings.and_then(|s| s.get("callback_type"));
+    component.and_then(Value::as_str).unwrap_or(name)
+}
+
+/// Where the component of a callback is looked for: a name to resolve, or a path.
+pub(super) fn component_of(config: &Config, name: &str) -> String {
+    let component = component_name(config, name);
+    let source = entry(config, name, component).and_then(|entry| entry.source.clone());
+    source.unwrap_or_else(|| component.to_owned())
+}
+
+/// The settings of a callback that are for its plugin.
+fn own_settings(config: &Config, name: &str) -> Map<String, Value> {
+    let settings = config
+        .callback_settings
+        .get(name)
+        .and_then(Value::as_object);
+    let own = settings.into_iter().flatten();
+    own.filter(|(key, _)| !CORE_SINK_SETTINGS.contains(&key.as_str()))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 /// The plugin that is the secret manager. Its settings come from `key_management_settings`, from its entry among the
@@ -225,6 +249,15 @@ fn spec(config: &Config, name: &str, component: &str, kind: Kind, lookups: &Look
     spec
 }
 
+/// What `plugins` says of a plugin. It may stand under the component's name or under the name it is used by. A dotted name is
+/// a module's member, as LiteLLM writes it: the module's name will do.
+fn entry<'a>(config: &'a Config, name: &str, component: &str) -> Option<&'a config::PluginEntry> {
+    let module = component.split_once('.').map(|(module, _)| module);
+    find(&config.plugins, component)
+        .or_else(|| find(&config.plugins, name))
+        .or_else(|| find(&config.plugins, module?))
+}
+
 /// `-` and `_` are the same in plugin names.
 pub(super) fn find<'a, T>(map: &'a IndexMap<String, T>, name: &str) -> Option<&'a T> {
     let plain = |text: &str| text.replace('-', "_");
@@ -266,12 +299,12 @@ fn limits(own: &config::PluginLimits) -> host::Limits {
     }
 }
 
-/// The log sinks by name, and the events each wants.
-fn sinks(config: &Config) -> IndexMap<String, Kinds> {
+/// The log sinks by name, and the events each wants. `callbacks`: those of the list of this name that are sinks.
+fn sinks(config: &Config, callbacks: &[String]) -> IndexMap<String, Kinds> {
     let litellm = &config.litellm;
-    let lists = [
+    let lists: [(&[String], Kinds); 3] = [
         (
-            &litellm.callbacks,
+            callbacks,
             Kinds {
                 proxy_failure: true,
                 ..Kinds::CALLS
@@ -298,7 +331,11 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
     let litellm = &config.litellm;
     let mut entries = Vec::new();
     let shared = shared(config);
-    for (name, kinds) in sinks(config) {
+    let only_hooks =
+        |name: &String| registry.request_hook(name).is_some() && registry.log_sink(name).is_none();
+    let callbacks = litellm.callbacks.iter().filter(|name| !only_hooks(name));
+    let callbacks: Vec<String> = callbacks.cloned().collect();
+    for (name, kinds) in sinks(config, &callbacks) {
         if registry.prompt_manager(&name).is_some() {
             continue;
         }

@@ -1,8 +1,8 @@
-import { refuse, sso } from "witgate";
+import { sso, turnAway } from "witgate";
 
 export default sso(({ domain, admins }) => ({
   mapUser({ email }, known) {
-    if (!email?.endsWith(`@${domain}`)) return refuse(`Only people of ${domain} may enter.`);
+    if (!email?.endsWith(`@${domain}`)) return turnAway(`Only people of ${domain} may enter.`);
     return {
       userId: known?.user_id ?? email,
       userEmail: email,

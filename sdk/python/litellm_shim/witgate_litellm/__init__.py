@@ -1,6 +1,6 @@
 """Runs Python files that were written for LiteLLM as plugins, unmodified.
 
-`witgate plugin build custom_auth.py` makes the entry that calls `authenticator`, `log_sink`, `guardrail`, `key_policy`,
+`witgate plugin build custom_auth.py` makes the entry that calls `authenticator`, `log_sink`, `request_hook`, `guardrail`, `key_policy`,
 `prompt_manager`, `sso` or `secret_manager` of this package with the file's source. The file runs once per instance, when the settings and the granted environment are
 there; what it imports is imported at build time, because a component has no files.
 """
@@ -13,6 +13,7 @@ from witgate import SettingsError, settings
 
 from . import auth as _auth
 from . import guard as _guard
+from . import hooks as _hooks
 from . import keeper as _keeper
 from . import keys as _keys
 from . import logger as _logger
@@ -28,6 +29,11 @@ def authenticator(**file):
 def log_sink(**file):
     """The factory of a log sink."""
     return lambda given: _logger.Adapter(_load(**file), given)
+
+
+def request_hook(**file):
+    """The factory of a request hook."""
+    return lambda given: _hooks.Adapter(_load(**file), given)
 
 
 def guardrail(**file):
@@ -56,7 +62,9 @@ def secret_manager(**file):
 
 
 def _load(module, path, source, name, env):
-    """Runs the file and returns what it calls `name`."""
+    """Runs the file, once, and returns what it calls `name`."""
+    if getattr(sys.modules.get(module), "__file__", None) == path:
+        return getattr(sys.modules[module], name)
     for variable in env:
         value = settings.env(variable)
         if value is not None:

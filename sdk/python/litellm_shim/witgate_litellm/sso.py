@@ -4,7 +4,7 @@ from fastapi import HTTPException, Request
 from fastapi_sso.sso.base import OpenID
 from litellm.proxy._types import ProxyException, SSOUserDefinedValues
 from witgate import OpenID as Who
-from witgate import Sso, UserValues, refuse
+from witgate import Sso, UserValues, turn_away
 
 from .auth import _status, _text, _word
 from .loop import run
@@ -69,7 +69,7 @@ class SignIn(Sso):
         if not isinstance(user, OpenID):
             raise TypeError(f"handle_custom_ui_sso_sign_in returned {type(user).__name__}; return an OpenID")
         if not user.id:
-            return refuse("the proxy in front does not say who signs in", status=401)
+            return turn_away("the proxy in front does not say who signs in", status=401)
         own = ("email", "first_name", "last_name", "display_name", "picture", "provider")
         return Who(
             id=str(user.id),
@@ -87,5 +87,5 @@ def adapter(thing, given):
 
 def _refusal(error):
     if isinstance(error, ProxyException):
-        return refuse(error.message, status=_status(error.code))
-    return refuse(_text(error.detail), status=_status(error.status_code))
+        return turn_away(error.message, status=_status(error.code))
+    return turn_away(_text(error.detail), status=_status(error.status_code))

@@ -1,11 +1,11 @@
-from witgate import Sso, UserValues, refuse
+from witgate import Sso, UserValues, turn_away
 
 
 class Plugin(Sso):
     def map_user(self, user, known):
         email, domain = user.email or "", self.settings["domain"]
         if not email.endswith("@" + domain):
-            return refuse(f"Only people of {domain} may enter.")
+            return turn_away(f"Only people of {domain} may enter.")
         return UserValues(
             user_id=known["user_id"] if known else email,
             user_email=email,
