@@ -27,9 +27,9 @@ use crate::kinds::key_policy::KeyPolicy;
 use crate::kinds::log_sink::LogSink;
 use crate::kinds::prompt_manager::PromptManager;
 use crate::kinds::provider::Provider;
+use crate::kinds::request_hook::RequestHook;
 use crate::kinds::secret_manager::SecretManager;
 use crate::kinds::sso::Sso;
-use crate::kinds::request_hook::RequestHook;
 use crate::limits::Bounds;
 use crate::pool::{AnyPool, Bindings, Parts, Pool};
 use crate::registry::{Description, Entry, Loaded};
@@ -348,13 +348,13 @@ impl Host {
                 pool: self.pool(pool).await?,
             })),
             Kind::Sso => Loaded::Sso(Arc::new(Sso {
-                pool: self.pool(plan).await?,
+                pool: self.pool(pool).await?,
             })),
             Kind::SecretManager => Loaded::SecretManager(Arc::new(SecretManager {
-                pool: self.pool(plan).await?,
+                pool: self.pool(pool).await?,
             })),
             Kind::RequestHook => Loaded::RequestHook(Arc::new(RequestHook {
-                pool: self.pool(plan).await?,
+                pool: self.pool(pool).await?,
             })),
         };
         Ok(Entry {

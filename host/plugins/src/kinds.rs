@@ -10,9 +10,9 @@ pub mod key_policy;
 pub mod log_sink;
 pub mod prompt_manager;
 pub mod provider;
+pub mod request_hook;
 pub mod secret_manager;
 pub mod sso;
-pub mod request_hook;
 
 pub(crate) mod outcome;
 

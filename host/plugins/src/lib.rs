@@ -60,12 +60,13 @@ pub use kinds::provider::{
     Built, Credential, End, Failure, FollowUp, Frame, Parsed, Progress as StreamProgress, Provider,
     ProviderCall, ProviderRequest, ProviderResponse, StreamParser,
 };
-pub use kinds::secret_manager::{NewSecret, Reading, SecretManager};
-pub use kinds::sso::{
-    Authorization, Callback, Login, Mapped, OpenId, Refusal, SignInRequest, Sso, UserValues, Who,;
 pub use kinds::request_hook::{
     HOOKS, HookCall, HookDecision, HookDeployment, HookError, HookFailure, HookReply, Piece,
-    RequestHook, Selection, StreamHook,;
+    RequestHook, Selection, StreamHook,
+};
+pub use kinds::secret_manager::{NewSecret, Reading, SecretManager};
+pub use kinds::sso::{
+    Authorization, Callback, Login, Mapped, OpenId, Refusal, SignInRequest, Sso, UserValues, Who,
 };
 pub use manifest::{
     Manifest, ManifestBatch, ManifestError, ManifestLimits, ProviderFacts, SSO_ROLES, Setting,

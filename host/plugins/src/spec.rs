@@ -222,9 +222,11 @@ impl Kind {
     pub(crate) const fn default_timeout(self) -> Duration {
         match self {
             Self::LogSink | Self::Alerter => Duration::from_secs(30),
-            Self::Guardrail | Self::KeyPolicy | Self::Provider | Self::PromptManager | Self::RequestHook => {
-                Duration::from_secs(5)
-            }
+            Self::Guardrail
+            | Self::KeyPolicy
+            | Self::Provider
+            | Self::PromptManager
+            | Self::RequestHook => Duration::from_secs(5),
             // A login and a read, each of which may be slow.
             Self::SecretManager => Duration::from_secs(10),
             Self::Authenticator => Duration::from_secs(2),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use witgate_testkit::workspace_root;
 
 /// Each crate of the host with all the crates of ours it may use. What is not here may not be.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("witgate-config", &[]),
     ("witgate-wire", &[]),
     ("witgate-identity", &[]),

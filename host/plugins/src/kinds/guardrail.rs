@@ -376,20 +376,6 @@ impl From<Call> for generated::Call {
     }
 }
 
-impl From<Principal> for types::Principal {
-    fn from(from: Principal) -> Self {
-        Self {
-            key_hash: from.key_hash,
-            key_alias: from.key_alias,
-            user_id: from.user_id,
-            team_id: from.team_id,
-            org_id: from.org_id,
-            end_user_id: from.end_user_id,
-            role: from.role,
-        }
-    }
-}
-
 impl TryFrom<generated::Verdict> for Verdict {
     type Error = PluginError;
 

@@ -249,15 +249,6 @@ fn spec(config: &Config, name: &str, component: &str, kind: Kind, lookups: &Look
     spec
 }
 
-/// What `plugins` says of a plugin. It may stand under the component's name or under the name it is used by. A dotted name is
-/// a module's member, as LiteLLM writes it: the module's name will do.
-fn entry<'a>(config: &'a Config, name: &str, component: &str) -> Option<&'a config::PluginEntry> {
-    let module = component.split_once('.').map(|(module, _)| module);
-    find(&config.plugins, component)
-        .or_else(|| find(&config.plugins, name))
-        .or_else(|| find(&config.plugins, module?))
-}
-
 /// `-` and `_` are the same in plugin names.
 pub(super) fn find<'a, T>(map: &'a IndexMap<String, T>, name: &str) -> Option<&'a T> {
     let plain = |text: &str| text.replace('-', "_");
