@@ -19,6 +19,7 @@ pub use guardrail::{GuardrailEntry, GuardrailMode, GuardrailModes};
 pub use model::{Credential, ModelEntry, ModelParams};
 pub use plugin::{
     PluginEntry, PluginFailPolicy, PluginGrants, PluginIsolation, PluginLimits, PluginRecycle,
+    PluginShadow,
 };
 pub use settings::{GeneralSettings, LitellmSettings, ModelAlias, RouterSettings, RoutingStrategy};
 

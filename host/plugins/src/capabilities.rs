@@ -137,10 +137,11 @@ impl Context {
             on_rest: around.on_rest,
             metrics: around.metrics,
             custom: around.custom,
-            // What a scripted plugin counts is on no page, and several may count the same.
-            named: match spec.world {
-                Some(_) => Named::default().book(&name, &[]),
-                None => around.named.book(&name, &around.before),
+            // What a scripted plugin counts is on no page, and several may count the same. A shadow would count what
+            // the plugin beside it counts.
+            named: match spec.world.is_some() || spec.is_shadow() {
+                true => Named::default().book(&name, &[]),
+                false => around.named.book(&name, &around.before),
             },
             metric_prefixes: manifest.metrics.clone(),
             roles: Roles::default(),

@@ -42,6 +42,12 @@ macro_rules! handle_methods {
                 self.pool.fail
             }
 
+            /// SHA-256 of the component in hex.
+            #[must_use]
+            pub fn digest(&self) -> &str {
+                &self.pool.loaded.digest
+            }
+
             /// What the component says about itself.
             #[must_use]
             pub fn manifest(&self) -> &$crate::Manifest {

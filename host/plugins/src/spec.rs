@@ -11,6 +11,9 @@ use serde_json::{Map, Value};
 
 use crate::World;
 
+/// What a plugin's name ends with when it is the shadow of another.
+const SHADOW: &str = ":shadow";
+
 /// Looks up an environment variable of the gateway.
 pub type EnvLookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
@@ -147,6 +150,8 @@ pub enum Isolation {
 /// What a plugin's failure means for the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailPolicy {
+    /// Nothing, and neither does its success: it judges, and what it says is only told.
+    Shadow,
     /// The request goes on without it.
     Open,
     /// The request is refused.
@@ -200,10 +205,11 @@ impl Kind {
 }
 
 impl FailPolicy {
-    /// `open` or `closed`.
+    /// `open`, `closed` or `shadow`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Shadow => "shadow",
             Self::Open => "open",
             Self::Closed => "closed",
         }
@@ -241,11 +247,37 @@ impl PluginSpec {
         }
     }
 
+    /// Another version of this plugin, which judges beside it without effect: under its own name, with the
+    /// same settings, grants and limits.
+    #[must_use]
+    pub fn shadow(&self, component: impl Into<String>) -> Self {
+        Self {
+            name: Self::shadow_name(&self.name),
+            component: component.into(),
+            fail: Some(FailPolicy::Shadow),
+            digest: None,
+            ..self.clone()
+        }
+    }
+
+    /// The name of a plugin's shadow.
+    #[must_use]
+    pub fn shadow_name(name: &str) -> String {
+        format!("{name}{SHADOW}")
+    }
+
+    pub(crate) fn is_shadow(&self) -> bool {
+        self.name.ends_with(SHADOW)
+    }
+
     /// The same, but of the keys of `litellm_settings` only those that have the name in theirs by which the
     /// configuration uses the plugin. A component that somebody brought must not read what is for another.
     pub(crate) fn with_its_own_keys(&self) -> Self {
         let words = |text: &str| format!("_{}_", text.replace('-', "_"));
-        let (all, name) = (self.shared.clone(), words(&self.name));
+        let (all, name) = (
+            self.shared.clone(),
+            words(self.name.trim_end_matches(SHADOW)),
+        );
         Self {
             shared: Arc::new(move |key| words(key).contains(&name).then(|| all(key)).flatten()),
             ..self.clone()

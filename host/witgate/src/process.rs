@@ -20,7 +20,9 @@ use witgate_store::{SpendOptions, SpendWriter, Store, StoreMetrics, StoreOptions
 use crate::cli::Serve;
 use crate::plugin_admin::PluginAdministration;
 use crate::reload::{Administration, Control, Reloader};
-use crate::wiring::{self, Fanout, Kept, Models, Paths, Upstreams, W3c};
+use crate::wiring::{
+    self, Background, Fanout, Kept, Models, Paths, Reports, ShadowMetrics, Upstreams, W3c,
+};
 
 /// How long queues may take to empty when the process ends.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -291,6 +293,12 @@ async fn start(
         upstreams: Upstreams::default(),
         paths,
         concurrency: options.limit_concurrency,
+        background: Background {
+            runtime: tokio::runtime::Handle::current(),
+            tasks: tasks.clone(),
+        },
+        shadow_metrics: ShadowMetrics::register(registry),
+        shadows: Reports::new(),
     };
     let wired = wiring::wire(&loaded, &mut kept, None)
         .await

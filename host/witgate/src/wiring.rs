@@ -11,20 +11,24 @@ mod provider_port;
 mod providers;
 mod recorder;
 mod settings;
+mod shades;
+mod shadow;
 mod specs;
 mod trace;
 mod upstream;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use witgate_config::Loaded;
 use witgate_events::{AlertSettings, HubConfig};
 use witgate_pipeline::Snapshot;
-use witgate_plugins::{Host, Progress, ProgressHook, Registry};
+use witgate_plugins::{Host, PluginId, Progress, ProgressHook, Registry};
 
 pub use paths::Paths;
 pub use plugin_models::Models;
 pub use recorder::{Fanout, Ledger};
+pub use shadow::{Background, Report as ShadowReport, ShadowMetrics};
 pub use specs::plugin_specs;
 pub use trace::W3c;
 pub use upstream::Upstreams;
@@ -41,7 +45,12 @@ pub struct Wired {
     pub ledger: Ledger,
     /// The loaded plugins.
     pub plugins: Registry,
+    /// What their shadows found.
+    pub shadows: Reports,
 }
+
+/// What the shadows of plugins found.
+pub type Reports = HashMap<PluginId, Arc<ShadowReport>>;
 
 /// What outlives a configuration.
 pub struct Kept {
@@ -53,6 +62,12 @@ pub struct Kept {
     pub paths: Paths,
     /// `LIMIT_CONCURRENCY`: calls at a time.
     pub concurrency: Option<usize>,
+    /// Where plugins in shadow judge.
+    pub background: Background,
+    /// What is counted of them.
+    pub shadow_metrics: ShadowMetrics,
+    /// What they found so far.
+    pub shadows: Reports,
 }
 
 /// Builds everything, or says every reason why not.
@@ -62,7 +77,7 @@ pub async fn wire(
     previous: Option<&Registry>,
 ) -> Result<Wired, Vec<String>> {
     let sources = kept.paths.sources();
-    let specs = plugin_specs(loaded, &sources).map_err(|error| vec![error.to_string()])?;
+    let specs = plugin_specs(loaded, &sources).map_err(|error| vec![format!("{error:#}")])?;
     let (plugins, errors) = kept.host.load(specs, &sources, previous).await;
     let problems = errors.iter().map(ToString::to_string).collect();
     assemble(loaded, kept, plugins, problems)
@@ -81,13 +96,16 @@ pub fn assemble(
     let served = prompts::served(loaded, &prompt_managers);
     let prompts = prompts::prompts(loaded, prompt_managers, &plugins, &mut problems);
     let models = models::models(&served, &mut kept.upstreams, &plugins, &mut problems);
-    let guardrails = specs::guardrails(loaded, &plugins, &mut problems);
-    let access = specs::access(loaded, &plugins, &mut problems);
+    let mut shades = shades::Shades::new(loaded, &plugins, kept);
+    let guardrails = specs::guardrails(loaded, &plugins, &mut shades, &mut problems);
+    let access = specs::access(loaded, &plugins, &mut shades, &mut problems);
+    let shadows = shades.reports;
     let hub = specs::hub(loaded, &plugins, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
     let (routing, targets) = models;
+    kept.shadows.clone_from(&shadows);
     Ok(Wired {
         snapshot: Snapshot {
             routing,
@@ -104,6 +122,7 @@ pub fn assemble(
             failures: !loaded.config.general.disable_error_logs,
         },
         plugins,
+        shadows,
     })
 }
 

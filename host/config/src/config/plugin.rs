@@ -30,8 +30,26 @@ pub struct PluginEntry {
     pub fail: Option<PluginFailPolicy>,
     /// When a warm instance is replaced.
     pub recycle: PluginRecycle,
+    /// Another version that judges the same traffic without effect.
+    pub shadow: Option<PluginShadow>,
     /// Position among plugins of the same stage; lower runs earlier.
     pub order: Option<i64>,
+}
+
+/// Another version of a plugin that judges beside it, on live traffic and without effect.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct PluginShadow {
+    /// Path of its `.wasm` file, or the name of a component.
+    pub source: Option<String>,
+    /// `sha256:…` of it; another content is refused.
+    pub digest: Option<String>,
+    /// Settings that it has otherwise than the plugin beside it; may hold secrets.
+    pub settings: Map<String, Value>,
+    /// Percent of the calls that it judges.
+    pub sample: Option<f64>,
+    /// Calls that it judges at once.
+    pub concurrency: Option<u32>,
 }
 
 /// Capabilities; everything not listed is denied.
@@ -121,6 +139,19 @@ pub enum PluginFailPolicy {
     Open,
     /// The request is refused.
     Closed,
+    /// The plugin's verdicts are told and have no effect.
+    Shadow,
+}
+
+impl fmt::Debug for PluginShadow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginShadow")
+            .field("source", &self.source)
+            .field("digest", &self.digest)
+            .field("settings", &self.settings.keys().collect::<Vec<_>>())
+            .field("sample", &self.sample)
+            .finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for PluginEntry {

@@ -222,7 +222,8 @@ fn the_documented_sample_is_served_unchanged() {
     assert!(
         problems
             .iter()
-            .all(|problem| problem.contains("no model group is called")),
+            .all(|problem| problem.contains("no model group is called")
+                || problem.contains("`email` carries only budget alerts")),
         "{}",
         problems.join("\n")
     );
@@ -683,16 +684,10 @@ model_list:
     );
     assert_eq!(
         config.planned_in_use(),
-        [
-            (
-                "router_settings.routing_strategy".to_owned(),
-                "Only simple-shuffle chooses deployments yet; it is used instead.".to_owned()
-            ),
-            (
-                "plugins.*.order".to_owned(),
-                "Place among the plugins of one stage; lower runs earlier.".to_owned()
-            )
-        ]
+        [(
+            "router_settings.routing_strategy".to_owned(),
+            "Only simple-shuffle chooses deployments yet; it is used instead.".to_owned()
+        )]
     );
 }
 

@@ -13,7 +13,8 @@ use witgate_pipeline::{Access, CustomAuth, FailPolicy, GuardrailEntry, Modes, Ph
 use witgate_plugins as host;
 use witgate_plugins::{ConfigLookup, EnvLookup, Kind, PluginSpec, Registry, Sources};
 
-use super::{alerts, dialects, plugins, prompts};
+use super::shades::Shades;
+use super::{alerts, dialects, plugins, prompts, shades};
 
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
 const CUSTOM_AUTH: &str = "custom_auth";
@@ -44,7 +45,7 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
             spec.settings
                 .extend(own.map(|(key, value)| (key.clone(), value.clone())));
         }
-        specs.push(spec);
+        add(config, component, spec, &mut specs)?;
     }
     for name in alerts::names(config) {
         let mut spec = spec(config, &name, &name, Kind::Alerter, &lookups);
@@ -52,7 +53,7 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
             spec.settings
                 .insert("alert_to_webhook_url".to_owned(), webhooks);
         }
-        specs.push(spec);
+        add(config, &name, spec, &mut specs)?;
     }
     for guardrail in &config.guardrails {
         let mut spec = spec(
@@ -73,7 +74,7 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
             spec.settings
                 .insert("api_base".to_owned(), base.as_str().into());
         }
-        specs.push(spec);
+        add(config, &guardrail.guardrail, spec, &mut specs)?;
     }
     if let Some(name) = &config.general.custom_auth {
         let mut spec = spec(config, CUSTOM_AUTH, name, Kind::Authenticator, &lookups);
@@ -87,13 +88,13 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         if spec.fail == Some(host::FailPolicy::Open) {
             bail!("plugins.{name}.fail: an authenticator cannot fail open; remove the key");
         }
-        specs.push(spec);
+        add(config, name, spec, &mut specs)?;
     }
     for wanted in &prompt_managers {
         let (name, component) = (&wanted.name, &wanted.component);
         let mut spec = spec(config, name, component, Kind::PromptManager, &lookups);
         spec.settings.extend(wanted.settings.clone());
-        specs.push(spec);
+        add(config, component, spec, &mut specs)?;
     }
     for wanted in dialects::wanted(loaded, sources) {
         let (name, component) = (&wanted.name, &wanted.component);
@@ -101,9 +102,22 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         if spec.fail == Some(host::FailPolicy::Open) {
             bail!("plugins.{name}.fail: without its provider no call can be made; remove the key");
         }
-        specs.push(spec);
+        add(config, component, spec, &mut specs)?;
     }
     Ok(specs)
+}
+
+/// Adds a plugin, and its shadow when it has one.
+fn add(
+    config: &Config,
+    component: &str,
+    spec: PluginSpec,
+    specs: &mut Vec<PluginSpec>,
+) -> anyhow::Result<()> {
+    let shadow = shades::spec(entry(config, &spec.name, component), component, &spec)?;
+    specs.push(spec);
+    specs.extend(shadow);
+    Ok(())
 }
 
 /// `callback_settings.<sink>` keys that the hub reads, not the plugin.
@@ -142,13 +156,22 @@ fn shared(config: &Config) -> ConfigLookup {
     Arc::new(move |key| shared.get(key).cloned())
 }
 
-fn spec(config: &Config, name: &str, component: &str, kind: Kind, lookups: &Lookups) -> PluginSpec {
+/// What `plugins` says of a plugin.
+pub(super) fn entry<'a>(
+    config: &'a Config,
+    name: &str,
+    component: &str,
+) -> Option<&'a config::PluginEntry> {
     // Grants and limits may stand under the component's name or under the name it is used by.
     // A dotted name is a module's member, as LiteLLM writes it: the module's name will do.
     let module = component.split_once('.').map(|(module, _)| module);
-    let entry = find(&config.plugins, component)
+    find(&config.plugins, component)
         .or_else(|| find(&config.plugins, name))
-        .or_else(|| find(&config.plugins, module?));
+        .or_else(|| find(&config.plugins, module?))
+}
+
+fn spec(config: &Config, name: &str, component: &str, kind: Kind, lookups: &Lookups) -> PluginSpec {
+    let entry = entry(config, name, component);
     let source = entry
         .and_then(|e| e.source.as_ref())
         .map(|path| path.to_string_lossy().into_owned());
@@ -176,6 +199,7 @@ fn spec(config: &Config, name: &str, component: &str, kind: Kind, lookups: &Look
         spec.fail = entry.fail.map(|fail| match fail {
             config::PluginFailPolicy::Open => host::FailPolicy::Open,
             config::PluginFailPolicy::Closed => host::FailPolicy::Closed,
+            config::PluginFailPolicy::Shadow => host::FailPolicy::Shadow,
         });
         spec.digest.clone_from(&entry.digest);
     }
@@ -358,10 +382,11 @@ fn sink_options(
     options
 }
 
-/// The guardrails in the order of the config. Of two with one name the last counts, as in LiteLLM.
+/// The guardrails by their `order`, equals as the config lists them. Of two with one name the last counts, as in LiteLLM.
 pub(super) fn guardrails(
     loaded: &Loaded,
     registry: &Registry,
+    shades: &mut Shades<'_>,
     problems: &mut Vec<String>,
 ) -> Vec<GuardrailEntry> {
     let mut entries = Vec::new();
@@ -376,6 +401,7 @@ pub(super) fn guardrails(
         let fail = match plugin.fail_policy() {
             host::FailPolicy::Open => FailPolicy::Open,
             host::FailPolicy::Closed => FailPolicy::Closed,
+            host::FailPolicy::Shadow => FailPolicy::Shadow,
         };
         let mut modes = modes(&entry.mode);
         if let Err(problem) = can_run(&modes, &plugin.manifest().phases) {
@@ -391,9 +417,14 @@ pub(super) fn guardrails(
             modes,
             default_on: entry.default_on,
             fail,
-            plugin: Arc::new(plugins::Guardrail(plugin)),
+            plugin: shades.guardrail(&entry.guardrail_name, &entry.guardrail, plugin),
         });
     }
+    let order = |guard: &GuardrailEntry| {
+        let own = self::entry(&loaded.config, &guard.name, &guard.provider);
+        own.and_then(|own| own.order).unwrap_or(0)
+    };
+    entries.sort_by_key(order);
     entries
 }
 
@@ -455,9 +486,14 @@ fn modes(modes: &config::GuardrailModes) -> Modes {
 }
 
 /// Who may come in.
-pub(super) fn access(loaded: &Loaded, registry: &Registry, problems: &mut Vec<String>) -> Access {
+pub(super) fn access(
+    loaded: &Loaded,
+    registry: &Registry,
+    shades: &mut Shades<'_>,
+    problems: &mut Vec<String>,
+) -> Access {
     let general = &loaded.config.general;
-    let custom = general.custom_auth.as_ref().and_then(|_| {
+    let custom = general.custom_auth.as_ref().and_then(|component| {
         let plugin = registry.authenticator(CUSTOM_AUTH);
         if plugin.is_none() {
             missing(problems, CUSTOM_AUTH);
@@ -467,7 +503,7 @@ pub(super) fn access(loaded: &Loaded, registry: &Registry, problems: &mut Vec<St
             .get("mode")
             .and_then(Value::as_str)
             .unwrap_or("on");
-        let plugin = Arc::new(plugins::Authenticator(plugin?));
+        let plugin = shades.authenticator(CUSTOM_AUTH, component, plugin?);
         if mode == "off" {
             return None;
         }
