@@ -18,8 +18,8 @@ use crate::node::Position;
 pub use guardrail::{GuardrailEntry, GuardrailMode, GuardrailModes};
 pub use model::{Credential, ModelEntry, ModelParams};
 pub use plugin::{
-    PluginEntry, PluginFailPolicy, PluginGrants, PluginIsolation, PluginLimits, PluginRecycle,
-    PluginShadow,
+    PluginEntry, PluginFailPolicy, PluginGrants, PluginIsolation, PluginLimits, PluginRecord,
+    PluginRecycle, PluginShadow,
 };
 pub use settings::{GeneralSettings, LitellmSettings, ModelAlias, RouterSettings, RoutingStrategy};
 

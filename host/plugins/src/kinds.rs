@@ -13,8 +13,11 @@ pub mod provider;
 pub(crate) mod outcome;
 
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use crate::PluginError;
+use crate::capabilities::RequestScope;
+use crate::record::tape::shown;
 
 /// Text that must be JSON by contract. The host refuses anything else.
 fn json(text: String, what: &str) -> Result<String, PluginError> {
@@ -24,6 +27,15 @@ fn json(text: String, what: &str) -> Result<String, PluginError> {
             "it returned {what} that is not JSON: {error}"
         ))),
     }
+}
+
+/// The input of a call as a recording has it, with the facts that a plugin may ask for about its request.
+fn with_facts(mut input: Value, request: Option<&RequestScope>) -> Value {
+    if let Some(request) = request {
+        input["headers"] = shown(&request.facts.headers());
+        input["caller"] = request.facts.caller().into();
+    }
+    input
 }
 
 /// What every kind's public type offers besides its functions.

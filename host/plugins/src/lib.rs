@@ -16,6 +16,7 @@ mod setting_files;
 
 mod component;
 mod embedded;
+mod names;
 mod source;
 
 mod cache;
@@ -25,6 +26,8 @@ mod bindings;
 mod capabilities;
 mod limits;
 mod world;
+
+mod record;
 
 mod breaker;
 mod pool;
@@ -56,11 +59,17 @@ pub use kinds::prompt_manager::{Prompt, PromptCall, PromptManager};
 pub use kinds::provider::{
     Built, Credential, End, Failure, FollowUp, Frame, Parsed, Progress as StreamProgress, Provider,
     ProviderCall, ProviderRequest, ProviderResponse, StreamParser,
+    recorded_input as provider_input,
 };
 pub use manifest::{
     Manifest, ManifestBatch, ManifestError, ManifestLimits, ProviderFacts, Setting, SettingKind,
 };
 pub use metrics::{Counters, Metrics};
+pub use names::NAMES_HEADER;
+pub use record::{
+    FORMAT as RECORDING_FORMAT, Import, RecordOptions, RecordedCall, RecordedGrants, Recorder,
+    Recording,
+};
 pub use registry::{Description, LogFollower, NotMeant, PluginId, PluginLog, Registry};
 pub use source::{Source, Sources};
 pub use spec::{

@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::World;
+use crate::{Recorder, World};
 
 /// What a plugin's name ends with when it is the shadow of another.
 const SHADOW: &str = ":shadow";
@@ -67,6 +67,8 @@ pub struct PluginSpec {
     pub digest: Option<String>,
     /// What stands in for network, time, randomness and files; the real ones when absent.
     pub world: Option<Arc<dyn World>>,
+    /// Where its calls are recorded, or what is replayed. Every call has an instance of its own then.
+    pub record: Option<Arc<Recorder>>,
 }
 
 /// What the operator lets a plugin touch. What the manifest does not ask for is denied in any case.
@@ -90,37 +92,53 @@ pub struct Grants {
 }
 
 /// What a plugin may use. Absent: the manifest's wish, else the default of its kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// Linear memory of an instance, all its memories together, MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_mb: Option<u32>,
     /// Processor time of a call, milliseconds; measured in steps of 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_ms: Option<u64>,
     /// Wall time of a call, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
     /// Instances, and so calls, at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_instances: Option<u32>,
     /// Streams under inspection at once; each has an instance of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_streams: Option<u32>,
     /// Callers waiting for an instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_queue: Option<u32>,
     /// How long a caller waits for an instance, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_timeout_ms: Option<u64>,
     /// Largest payload passed in, MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub input_mb: Option<u32>,
     /// Most data handed to the host in one call or import, MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub output_mb: Option<u32>,
     /// Largest HTTP response it may read, MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub http_response_mb: Option<u32>,
     /// HTTP calls at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub http_concurrency: Option<u32>,
     /// Keys it may keep between calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_keys: Option<u32>,
     /// Largest value it may keep, KiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_value_kb: Option<u32>,
     /// Calls of models for one request of a client.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub llm_calls: Option<u32>,
     /// Tokens of models, read and written, for one request of a client.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub llm_tokens: Option<u64>,
 }
 
@@ -244,6 +262,7 @@ impl PluginSpec {
             fail: None,
             digest: None,
             world: None,
+            record: None,
         }
     }
 

@@ -9,6 +9,7 @@ use witgate_plugins::{Kind, Manifest};
 
 use crate::cargo::{self, CargoError, Package};
 use crate::component::{self, ComponentError};
+use crate::names;
 use crate::new::{self, NewError, TemplateLanguage};
 use crate::script::{self, ScriptError};
 use crate::source::{Code, PackageFacts, Source, SourceError, plugin_folders};
@@ -252,6 +253,8 @@ struct Made {
     folder: PathBuf,
     /// Memory that the language needs, MiB.
     memory_mb: Option<u32>,
+    /// It is a module with the names of its functions.
+    has_names: bool,
 }
 
 fn make(
@@ -272,6 +275,7 @@ fn make(
         facts: PackageFacts::default(),
         folder: source.folder.clone(),
         memory_mb: None,
+        has_names: false,
     };
     match code {
         Code::Wasm(path) => Ok(plain(read(path)?)),
@@ -286,6 +290,7 @@ fn make(
             };
             let made = Made {
                 facts: package.facts.clone(),
+                has_names: true,
                 ..plain(read(module)?)
             };
             if package.manifest.parent() == Some(&package.workspace) {
@@ -305,12 +310,27 @@ fn finish(source: &Source, made: Made, out: Option<&Path>) -> Result<Built, Buil
     if manifest.limits.memory_mb.is_none() {
         manifest.limits.memory_mb = made.memory_mb;
     }
+    let (module, names) = match made.has_names {
+        true => names::split(&made.wasm),
+        false => (made.wasm, String::new()),
+    };
     let component =
-        component::encode(&made.wasm, &manifest).map_err(|error| BuildError::Component {
+        component::encode(&module, &manifest).map_err(|error| BuildError::Component {
             folder: source.folder.clone(),
             error,
         })?;
-    write(out.unwrap_or(&made.folder), &manifest, &component)
+    let folder = out.unwrap_or(&made.folder);
+    let built = write(folder, &manifest, &component)?;
+    let path = built.path.with_extension("names");
+    let written = match names.is_empty() {
+        false => std::fs::write(&path, names::file(&built.digest, &names)),
+        true => match std::fs::remove_file(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        },
+    };
+    written.map_err(|error| BuildError::File { path, error })?;
+    Ok(built)
 }
 
 /// Writes beside the final name and renames, so that a gateway that watches the folder never sees half a file.

@@ -1,5 +1,5 @@
 //! The plugin author's commands: [`build()`] makes components of plugin folders, [`inspect()`] says what
-//! is in one.
+//! is in one, [`testing`] runs cases, [`replay`] plays what was recorded.
 //!
 //! A plugin folder holds a `plugin.toml` ([`source`]) and, for a Rust plugin, a Cargo package in it
 //! or above it. Building compiles the package with whichever toolchain the machine has
@@ -10,6 +10,7 @@ pub mod build;
 pub mod inspect;
 pub mod litellm;
 pub mod new;
+pub mod replay;
 pub mod script;
 pub mod source;
 pub mod testing;
@@ -19,6 +20,7 @@ pub mod tools;
 mod assets;
 mod cargo;
 mod component;
+mod names;
 mod quickjs;
 
 pub use build::{BuildError, BuildRequest, Built, Progress, build};

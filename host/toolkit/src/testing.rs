@@ -8,10 +8,10 @@ pub mod case;
 pub mod conformance;
 pub mod diff;
 
-mod drive;
+pub(crate) mod drive;
 mod prompt;
 mod provider;
-mod view;
+pub(crate) mod view;
 mod world;
 
 use std::path::{Path, PathBuf};

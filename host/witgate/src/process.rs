@@ -299,6 +299,7 @@ async fn start(
         },
         shadow_metrics: ShadowMetrics::register(registry),
         shadows: Reports::new(),
+        record: options.record.clone(),
     };
     let wired = wiring::wire(&loaded, &mut kept, None)
         .await

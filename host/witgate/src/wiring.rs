@@ -25,6 +25,8 @@ use witgate_events::{AlertSettings, HubConfig};
 use witgate_pipeline::Snapshot;
 use witgate_plugins::{Host, PluginId, Progress, ProgressHook, Registry};
 
+use crate::cli::Recorded;
+
 pub use paths::Paths;
 pub use plugin_models::Models;
 pub use recorder::{Fanout, Ledger};
@@ -68,6 +70,8 @@ pub struct Kept {
     pub shadow_metrics: ShadowMetrics,
     /// What they found so far.
     pub shadows: Reports,
+    /// `witgate plugin record`: whose calls are recorded.
+    pub record: Option<Recorded>,
 }
 
 /// Builds everything, or says every reason why not.
@@ -77,7 +81,10 @@ pub async fn wire(
     previous: Option<&Registry>,
 ) -> Result<Wired, Vec<String>> {
     let sources = kept.paths.sources();
-    let specs = plugin_specs(loaded, &sources).map_err(|error| vec![format!("{error:#}")])?;
+    let mut specs = plugin_specs(loaded, &sources).map_err(|error| vec![format!("{error:#}")])?;
+    if let Some(wanted) = &kept.record {
+        specs::record(&mut specs, wanted).map_err(|error| vec![error.to_string()])?;
+    }
     let (plugins, errors) = kept.host.load(specs, &sources, previous).await;
     let problems = errors.iter().map(ToString::to_string).collect();
     assemble(loaded, kept, plugins, problems)

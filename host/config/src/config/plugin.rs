@@ -32,6 +32,8 @@ pub struct PluginEntry {
     pub recycle: PluginRecycle,
     /// Another version that judges the same traffic without effect.
     pub shadow: Option<PluginShadow>,
+    /// Where its calls are recorded, when they are.
+    pub record: PluginRecord,
     /// Position among plugins of the same stage; lower runs earlier.
     pub order: Option<i64>,
 }
@@ -119,6 +121,18 @@ pub struct PluginRecycle {
     pub idle_s: Option<u64>,
     /// Above this share of its memory limit, percent.
     pub memory_percent: Option<u8>,
+}
+
+/// Recordings of a plugin's calls.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct PluginRecord {
+    /// The folder; absent: nothing is recorded.
+    pub dir: Option<PathBuf>,
+    /// Calls that are recorded; then it is over.
+    pub count: Option<u64>,
+    /// Size of all recordings, MiB.
+    pub mb: Option<u64>,
 }
 
 /// Whether instances are reused.

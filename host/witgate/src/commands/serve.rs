@@ -7,7 +7,7 @@ use witgate_config::{Env, Loaded, Problem, Source};
 
 use super::check::strict;
 use super::fail;
-use crate::cli::Serve;
+use crate::cli::{Record, Serve};
 use crate::process;
 use crate::telemetry::{self, LogOptions};
 
@@ -16,6 +16,14 @@ pub(super) fn serve(options: Serve) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
+}
+
+/// `witgate plugin record`: serves, and records.
+pub(super) fn record(what: Record) -> ExitCode {
+    serve(Serve {
+        record: Some(what.recorded),
+        ..what.serve
+    })
 }
 
 fn start(options: Serve) -> anyhow::Result<()> {

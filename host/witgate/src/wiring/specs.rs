@@ -1,5 +1,6 @@
 //! Which plugins a configuration uses, as what, and what they may touch.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::bail;
@@ -11,10 +12,13 @@ use witgate_events::{HubConfig, Kinds, RedactionSettings, SinkEntry, SinkOptions
 use witgate_identity::MasterKey;
 use witgate_pipeline::{Access, CustomAuth, FailPolicy, GuardrailEntry, Modes, Phase};
 use witgate_plugins as host;
-use witgate_plugins::{ConfigLookup, EnvLookup, Kind, PluginSpec, Registry, Sources};
+use witgate_plugins::{
+    ConfigLookup, EnvLookup, Kind, PluginSpec, RecordOptions, Recorder, Registry, Sources,
+};
 
 use super::shades::Shades;
 use super::{alerts, dialects, plugins, prompts, shades};
+use crate::cli::Recorded;
 
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
 const CUSTOM_AUTH: &str = "custom_auth";
@@ -202,8 +206,47 @@ fn spec(config: &Config, name: &str, component: &str, kind: Kind, lookups: &Look
             config::PluginFailPolicy::Shadow => host::FailPolicy::Shadow,
         });
         spec.digest.clone_from(&entry.digest);
+        if let Some(dir) = &entry.record.dir {
+            spec.record = Some(recorder(dir, entry.record.count, entry.record.mb));
+        }
     }
     spec
+}
+
+/// Recordings into a folder; absent numbers are the defaults of `plugins.*.record`.
+fn recorder(dir: &Path, count: Option<u64>, mb: Option<u64>) -> Arc<Recorder> {
+    Arc::new(Recorder::to_folder(RecordOptions {
+        dir: dir.to_owned(),
+        count: count.unwrap_or(100),
+        bytes: mb.unwrap_or(64) << 20,
+    }))
+}
+
+/// `witgate plugin record`: switches the recording of one plugin on, whatever the configuration says.
+pub(super) fn record(specs: &mut [PluginSpec], wanted: &Recorded) -> anyhow::Result<()> {
+    let plain = |text: &str| text.replace('-', "_");
+    let named = |spec: &&mut PluginSpec| {
+        let names = [&spec.name, &spec.component];
+        names.iter().any(|name| plain(name) == plain(&wanted.name))
+    };
+    let mut found = false;
+    for spec in specs.iter_mut().filter(named) {
+        spec.record = Some(recorder(&wanted.out, Some(wanted.count), Some(wanted.mb)));
+        found = true;
+    }
+    if !found {
+        let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+        let names = if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
+        };
+        bail!(
+            "the configuration uses no plugin {:?} that could be recorded; it uses {names}",
+            wanted.name
+        );
+    }
+    Ok(())
 }
 
 /// `-` and `_` are the same in plugin names.
