@@ -20,8 +20,7 @@ pub use guardrail::{GuardrailEntry, GuardrailMode, GuardrailModes};
 pub use key_management::{AccessMode, KeyManagementSettings};
 pub use model::{Credential, ModelEntry, ModelParams};
 pub use plugin::{
-    PluginEntry, PluginFailPolicy, PluginGrants, PluginIsolation, PluginLimits, PluginRecycle,
-    PluginRegistry, PluginTrust,
+    PluginEntry, PluginFailPolicy, PluginGrants, PluginIsolation, PluginLimits, PluginRecycle, PluginRegistry, PluginTrust, PluginRecord, PluginShadow,
 };
 pub use settings::{GeneralSettings, LitellmSettings, ModelAlias, RouterSettings, RoutingStrategy};
 

@@ -59,6 +59,7 @@ pub(crate) fn references(config: &Config, root: &Node, problems: &mut Vec<Proble
     duplicate_ids(config, problems);
     duplicate_guardrails(config, problems);
     credentials(config, problems);
+    silent_channels(root, problems);
     let groups = Groups::of(config);
     for path in FALLBACKS {
         fallbacks(root, path, &groups, problems);
@@ -207,6 +208,33 @@ fn duplicate_guardrails(config: &Config, problems: &mut Vec<Problem>) {
             problems.push(
                 Problem::warning(ProblemKind::Reference, &entry.position, path, message)
                     .fix("give each guardrail its own name"),
+            );
+        }
+    }
+}
+
+/// Channels of `alerting` that exist for budget alerts alone, and those are not raised yet.
+const BUDGETS_ONLY: [&str; 2] = ["email", "webhook"];
+
+/// Warns about alerts that nobody will get: who lists a channel expects to hear from it.
+fn silent_channels(root: &Node, problems: &mut Vec<Problem>) {
+    let Some(alerting) = root.at_path("general_settings.alerting") else {
+        return;
+    };
+    let one = std::slice::from_ref(alerting);
+    for channel in alerting.as_list().unwrap_or(one) {
+        if let Some(name) = channel.as_text().filter(|name| BUDGETS_ONLY.contains(name)) {
+            let message = format!(
+                "`{name}` carries only budget alerts, which are not raised yet: nothing will be sent"
+            );
+            problems.push(
+                Problem::warning(
+                    ProblemKind::Unsupported,
+                    &channel.at,
+                    "general_settings.alerting",
+                    message,
+                )
+                .fix("add an alerter that carries the others, such as `slack`"),
             );
         }
     }

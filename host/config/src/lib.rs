@@ -41,10 +41,7 @@ mod validate;
 mod yaml;
 
 pub use config::{
-    AccessMode, Config, Credential, GeneralSettings, GuardrailEntry, GuardrailMode, GuardrailModes,
-    KeyManagementSettings, LitellmSettings, ModelAlias, ModelEntry, ModelParams, PluginEntry,
-    PluginFailPolicy, PluginGrants, PluginIsolation, PluginLimits, PluginRecycle, PluginRegistry,
-    PluginTrust, RouterSettings, RoutingStrategy,
+    AccessMode, Config, Credential, GeneralSettings, GuardrailEntry, GuardrailMode, GuardrailModes, KeyManagementSettings, LitellmSettings, ModelAlias, ModelEntry, ModelParams, PluginEntry, PluginFailPolicy, PluginGrants, PluginIsolation, PluginLimits, PluginRecycle, PluginRegistry, PluginTrust, RouterSettings, RoutingStrategy, PluginRecord, PluginShadow,
 };
 pub use definition::kind::Kind;
 pub use definition::{Definition, Status, Variable, definitions, find, variable, variables};

@@ -181,7 +181,7 @@ impl Talk<'_> {
             }
         }
         let text = format!("the provider plugin asked for more than {REQUESTS_MAX} requests");
-        Err(self.faulty(&PluginFault(text)))
+        Err(self.faulty(&PluginFault::new(text)))
     }
 
     /// What the plugin is told of the call; its parameters are settled before.
@@ -260,7 +260,7 @@ impl Talk<'_> {
                 "the framing {framing:?} is not known; known are {}",
                 known.join(", ")
             );
-            return Err(self.faulty(&PluginFault(text)));
+            return Err(self.faulty(&PluginFault::new(text)));
         };
         let opened = self
             .dialect
@@ -290,7 +290,7 @@ impl Talk<'_> {
             false => json,
         };
         let stamped = self.stamp().response(&json);
-        let body = stamped.map_err(|why| self.faulty(&PluginFault(why)))?;
+        let body = stamped.map_err(|why| self.faulty(&PluginFault::new(why)))?;
         let body = checked(self.target, body)?;
         let answer = match self.stream {
             true => Answer::Stream(rechunk::stream(&body, self.given)),
@@ -339,8 +339,17 @@ impl Talk<'_> {
 
     /// The plugin failed: the client learns that, the log learns why.
     fn faulty(&self, fault: &PluginFault) -> Failed {
-        let text = "the provider plugin failed; the gateway's log says why";
-        let mut failed = Failed::of(self.target, ErrorClass::InternalServer, text);
+        let (class, text) = match fault.is_busy {
+            true => (
+                ErrorClass::ServiceUnavailable,
+                "the gateway is busy: all instances of the provider plugin are taken",
+            ),
+            false => (
+                ErrorClass::InternalServer,
+                "the provider plugin failed; the gateway's log says why",
+            ),
+        };
+        let mut failed = Failed::of(self.target, class, text);
         tracing::warn!(call_id = self.x.call_id, "{fault}");
         failed.failure.operator_note = Some(fault.to_string());
         failed

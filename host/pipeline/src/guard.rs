@@ -167,7 +167,7 @@ pub struct Judged {
 impl Judged {
     /// The guardrail's edits make no sense on this body: it has not judged it.
     pub fn cannot_edit(&mut self, entry: &GuardrailEntry, error: &dyn std::fmt::Display) {
-        let fault = PluginFault(format!("its edit cannot be made: {error}"));
+        let fault = PluginFault::new(format!("its edit cannot be made: {error}"));
         self.run.guardrail_status = GuardrailStatus::GuardrailFailedToRespond;
         self.run.guardrail_response = said("failed");
         self.failure = no_verdict(entry, &fault);
@@ -175,6 +175,9 @@ impl Judged {
 
     /// Records the judgement; an error when the call ends with it.
     pub fn conclude(self, x: &mut Exchange, index: usize) -> Result<(), Failure> {
+        if !x.snapshot.guardrails[index].is_enforced() {
+            return Ok(());
+        }
         let judged = self.run.guardrail_status != GuardrailStatus::GuardrailFailedToRespond;
         x.guardrails.push(self.run);
         if let Some(failure) = self.failure {
@@ -227,7 +230,7 @@ pub async fn judge(
             (GuardrailStatus::GuardrailIntervened, "block")
         }
         Ok(Verdict::CouldNotJudge(why)) => {
-            judged.failure = no_verdict(entry, &PluginFault(why));
+            judged.failure = no_verdict(entry, &PluginFault::new(why));
             (GuardrailStatus::GuardrailFailedToRespond, "could not judge")
         }
         Err(fault) => {
@@ -293,7 +296,7 @@ pub fn blocked(entry: &GuardrailEntry, phase: Phase, block: Block) -> Failure {
 pub fn no_verdict(entry: &GuardrailEntry, fault: &PluginFault) -> Option<Failure> {
     tracing::warn!(guardrail = entry.name, policy = ?entry.fail, "guardrail gave no verdict: {fault}");
     match entry.fail {
-        FailPolicy::Open => None,
+        FailPolicy::Open | FailPolicy::Shadow => None,
         FailPolicy::Closed => Some(
             Failure::new(
                 Case::GuardrailUnavailable,
@@ -302,7 +305,7 @@ pub fn no_verdict(entry: &GuardrailEntry, fault: &PluginFault) -> Option<Failure
                     entry.name
                 ),
             )
-            .note(fault.0.clone()),
+            .note(fault.text.clone()),
         ),
     }
 }

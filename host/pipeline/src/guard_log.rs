@@ -84,7 +84,7 @@ impl LogGuards {
                         Ok(None)
                     }
                     Ok(Verdict::Allow) => Ok(None),
-                    Ok(Verdict::CouldNotJudge(why)) => Err(PluginFault(why)),
+                    Ok(Verdict::CouldNotJudge(why)) => Err(PluginFault::new(why)),
                     Err(fault) => Err(fault),
                 };
                 match edited {
@@ -111,6 +111,9 @@ impl LogGuards {
             } else {
                 "allow"
             };
+            if !entry.is_enforced() {
+                continue;
+            }
             call.guardrails.push(record(
                 entry,
                 Phase::LoggingOnly,
@@ -125,7 +128,7 @@ impl LogGuards {
 
 fn apply(body: &Bytes, edits: &Edits) -> Result<Bytes, PluginFault> {
     edited_body(body, edits)
-        .map_err(|error| PluginFault(format!("its edit cannot be made: {error}")))
+        .map_err(|error| PluginFault::new(format!("its edit cannot be made: {error}")))
 }
 
 /// No sink sees the messages of this call.

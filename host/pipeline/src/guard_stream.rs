@@ -136,8 +136,7 @@ impl GuardChain {
                 None if link.status == GuardrailStatus::GuardrailFailedToRespond => Vec::new(),
                 None => link.guard.get_mut().findings().await,
             };
-            x.guardrails
-                .push(link.run(&self.snapshot, &findings, (self.started, end)));
+            link.record(x, &self.snapshot, &findings, (self.started, end));
         }
     }
 
@@ -145,8 +144,7 @@ impl GuardChain {
     pub fn left(self, x: &mut Exchange, end: jiff::Timestamp) {
         for mut link in self.links {
             let findings = link.blocked.take().unwrap_or_default();
-            x.guardrails
-                .push(link.run(&self.snapshot, &findings, (self.started, end)));
+            link.record(x, &self.snapshot, &findings, (self.started, end));
         }
     }
 
@@ -240,7 +238,7 @@ impl Link {
         }
         if self.held[channel].text.len() > HELD_BYTES_MAX {
             let why = format!("it holds back more than {HELD_BYTES_MAX} bytes of a stream");
-            return Err(Stop::Fault(PluginFault(why), out));
+            return Err(Stop::Fault(PluginFault::new(why), out));
         }
         Ok(out)
     }
@@ -281,6 +279,18 @@ impl Link {
             return Err(Failure::internal(note));
         }
         Ok(held.text)
+    }
+
+    fn record(
+        &self,
+        x: &mut Exchange,
+        snapshot: &Snapshot,
+        findings: &[Finding],
+        times: (jiff::Timestamp, jiff::Timestamp),
+    ) {
+        if snapshot.guardrails[self.index].is_enforced() {
+            x.guardrails.push(self.run(snapshot, findings, times));
+        }
     }
 
     fn run(
@@ -349,7 +359,9 @@ pub async fn open(
     // Kept until here: of a stream that is judged whole, each guardrail is asked again.
     x.guardrails.append(&mut failed);
     for (index, _) in &guards {
-        x.applied(*index);
+        if snapshot.guardrails[*index].is_enforced() {
+            x.applied(*index);
+        }
     }
     let chain = (!guards.is_empty()).then(|| GuardChain::new(snapshot, guards, started));
     Ok(Opened::Pieces(chain))

@@ -304,8 +304,24 @@ pub enum StreamVerdict {
 
 /// Why a plugin gave no verdict: a trap, a timeout, an open breaker, its own error. For the operator.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct PluginFault(pub String);
+#[error("{text}")]
+pub struct PluginFault {
+    /// What happened.
+    pub text: String,
+    /// It was not asked: all its instances are taken. Another moment, or another plugin, may do.
+    pub is_busy: bool,
+}
+
+impl PluginFault {
+    /// It failed.
+    #[must_use]
+    pub const fn new(text: String) -> Self {
+        Self {
+            text,
+            is_busy: false,
+        }
+    }
+}
 
 /// A guardrail.
 #[async_trait]

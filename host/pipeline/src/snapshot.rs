@@ -115,6 +115,8 @@ pub enum FailPolicy {
     Open,
     /// The call fails.
     Closed,
+    /// Nothing, and neither do its verdicts: they are told elsewhere, and the call knows nothing of it.
+    Shadow,
 }
 
 /// One entry of the config's `guardrails`.
@@ -143,6 +145,14 @@ pub struct HookEntry {
     pub fail: FailPolicy,
     /// The plugin.
     pub plugin: Arc<dyn RequestHook>,
+}
+
+impl GuardrailEntry {
+    /// Whether its verdicts count, and are recorded with the call.
+    #[must_use]
+    pub fn is_enforced(&self) -> bool {
+        self.fail != FailPolicy::Shadow
+    }
 }
 
 /// `litellm_params.mode` in all its forms.

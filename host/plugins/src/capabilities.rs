@@ -18,11 +18,13 @@ mod settings;
 mod sign;
 mod small;
 mod state;
+mod taped;
 mod wasi;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::Value;
 use wasmtime::component::{HasSelf, Linker};
 use witgate_outbound::TlsOptions;
@@ -42,6 +44,8 @@ pub(crate) use state::State;
 use crate::kept::Kept;
 use crate::manifest::setting_reference;
 use crate::metrics::{Book, Custom, Named, PluginMetrics};
+use crate::record::tape::shown;
+use crate::record::{Session, Take};
 use crate::registry::Description;
 use crate::spec::EnvLookup;
 use crate::world::Scripted;
@@ -74,10 +78,12 @@ pub(crate) struct Context {
     tokens: Tokens,
     key_sets: jwt::KeySets,
     pub(crate) world: Scripted,
+    /// When its calls are recorded or replayed.
+    pub(crate) recorded: Option<Arc<Session>>,
 }
 
 /// What the host gives to every plugin's context.
-pub(crate) struct Surroundings {
+pub(crate) struct Surroundings<'a> {
     pub(crate) tls: TlsOptions,
     pub(crate) metrics: Arc<PluginMetrics>,
     pub(crate) custom: Custom,
@@ -94,6 +100,8 @@ pub(crate) struct Surroundings {
     pub(crate) llm: (Door, LlmLimits),
     /// Told when it failed too often.
     pub(crate) on_rest: RestHook,
+    /// Where the component is, and its digest.
+    pub(crate) component: (&'a str, &'a str),
 }
 
 impl Context {
@@ -101,7 +109,7 @@ impl Context {
     pub(crate) fn new(
         manifest: &Manifest,
         spec: &PluginSpec,
-        around: Surroundings,
+        around: Surroundings<'_>,
     ) -> Result<Self, LoadError> {
         let name: Arc<str> = spec.name.as_str().into();
         let settings = Settings::resolve(manifest, spec)?;
@@ -114,6 +122,17 @@ impl Context {
         };
         let (at_once, response_max) = around.http;
         let (door, llm_limits) = around.llm;
+        let recorded = spec.record.as_ref().map(|recorder| {
+            let settings = settings.for_recording(manifest);
+            let recorder = recorder.clone();
+            Arc::new(Session::new(
+                recorder,
+                manifest,
+                spec,
+                around.component,
+                settings,
+            ))
+        });
         Ok(Self {
             env: manifest.env.iter().filter(granted).cloned().collect(),
             env_lookup: spec.env.clone(),
@@ -134,15 +153,17 @@ impl Context {
                 around.kept.log,
             ),
             world: spec.world.clone(),
+            recorded,
             kv: kv::Store::new(around.kept.values, around.kv),
             models: llm::Access::new(manifest, spec, &settings, door, llm_limits),
             on_rest: around.on_rest,
             metrics: around.metrics,
             custom: around.custom,
-            // What a scripted plugin counts is on no page, and several may count the same.
-            named: match spec.world {
-                Some(_) => Named::default().book(&name, &[]),
-                None => around.named.book(&name, &around.before),
+            // What a scripted plugin counts is on no page, and several may count the same. A shadow would count what
+            // the plugin beside it counts.
+            named: match spec.world.is_some() || spec.is_shadow() {
+                true => Named::default().book(&name, &[]),
+                false => around.named.book(&name, &around.before),
             },
             metric_prefixes: manifest.metrics.clone(),
             roles: Roles::default(),
@@ -151,6 +172,15 @@ impl Context {
             settings,
             name,
         })
+    }
+
+    /// A call of this function is to be recorded, if any is. Its input is asked for only then.
+    pub(crate) fn take<T: Serialize>(
+        &self,
+        function: &'static str,
+        input: impl FnOnce() -> T,
+    ) -> Take {
+        Take::new(self.recorded.as_ref(), function, || shown(&input()))
     }
 
     /// A number of the manifest, or of the setting that the manifest names in its place.

@@ -1,5 +1,7 @@
 //! From bytes to a component that can be instantiated: checked, compiled or taken from the cache, linked.
 
+mod imports;
+
 use std::time::Instant;
 
 use wasmtime::Engine;
@@ -12,6 +14,7 @@ use crate::engine;
 use crate::host::{Progress, ProgressHook};
 use crate::source::{Ask, BundleFacts, Material};
 use crate::{Kind, Manifest, Metrics, Source, Trust};
+use crate::names::Names;
 
 /// A component, ready for instances.
 pub(crate) struct Loaded {
@@ -26,6 +29,8 @@ pub(crate) struct Loaded {
     /// Name of the trusted key that signed it.
     pub(crate) signer: Option<String>,
     pub(crate) pre: InstancePre<State>,
+    /// For backtraces.
+    pub(crate) names: Names,
 }
 
 /// What loading needs of the host.
@@ -70,15 +75,9 @@ impl Loader<'_> {
         ask.check_version(source, &manifest)?;
         let digest = digest.hex();
         let component = self.compile(&manifest.name, &digest, &bytes)?;
-        let imports = component.component_type();
-        let unknown = imports
-            .imports(self.engine)
-            .map(|(name, _)| name)
-            .filter(|name| !is_linked(name))
-            .map(explain_import)
-            .collect::<Vec<_>>();
+        let own = component.component_type();
         if manifest.kind == Kind::Provider
-            && let Some((name, _)) = imports.imports(self.engine).find(|(name, _)| {
+            && let Some((name, _)) = own.imports(self.engine).find(|(name, _)| {
                 let sends = ["witgate:host/http@", "witgate:host/sign@"];
                 sends.iter().any(|start| name.starts_with(start))
             })
@@ -87,14 +86,16 @@ impl Loader<'_> {
                 "{source} cannot run here: it imports {name}, but a provider sends nothing itself; the gateway sends what it builds"
             ));
         }
-        if !unknown.is_empty() {
-            return Err(format!("{source} cannot run here: {}", unknown.join("; ")));
+        let missing = imports::missing(&own, self.engine);
+        if !missing.is_empty() {
+            return Err(format!("{source} cannot run here: {}", missing.join("; ")));
         }
         let pre = self
             .linker
             .instantiate_pre(&component)
             .map_err(|error| format!("{source} does not fit this gateway: {error:#}"))?;
         Ok(Loaded {
+            names: Names::beside(source, &digest),
             manifest,
             digest,
             source: source.clone(),
@@ -194,68 +195,4 @@ impl Loaded {
             )),
         }
     }
-}
-
-/// Interfaces of ours that plugins may import.
-const OURS: [&str; 15] = [
-    "witgate:types/types@0.1.0",
-    "witgate:host/settings@0.1.0",
-    "witgate:host/secrets@0.1.0",
-    "witgate:host/http@0.1.0",
-    "witgate:host/sign@0.1.0",
-    "witgate:host/jwt@0.1.0",
-    "witgate:host/clock@0.1.0",
-    "witgate:host/random@0.1.0",
-    "witgate:host/log@0.1.0",
-    "witgate:host/metrics@0.1.0",
-    "witgate:host/files@0.1.0",
-    "witgate:host/body@0.1.0",
-    "witgate:host/kv@0.1.0",
-    "witgate:host/request@0.1.0",
-    "witgate:host/llm@0.1.0",
-];
-
-/// Packages of WASI that are linked, at 0.2.
-const WASI: [&str; 7] = [
-    "wasi:http/",
-    "wasi:io/",
-    "wasi:clocks/",
-    "wasi:random/",
-    "wasi:cli/",
-    "wasi:filesystem/",
-    "wasi:sockets/",
-];
-
-/// Whether the host has the interface, as far as its name says; the linker compares the rest.
-fn is_linked(import: &str) -> bool {
-    let (name, version) = split_version(import);
-    let ours = OURS.iter().map(|own| split_version(own));
-    ours.into_iter()
-        .any(|(own, at)| own == name && track(at) == track(version))
-        || WASI.iter().any(|package| name.starts_with(package)) && track(version) == "0.2"
-}
-
-fn explain_import(import: &str) -> String {
-    let near = OURS
-        .iter()
-        .map(|own| (strsim::damerau_levenshtein(own, import), *own))
-        .min()
-        .filter(|(distance, _)| *distance <= import.len() / 2);
-    match near {
-        Some((_, near)) => {
-            format!("it imports {import}, which this gateway does not have; the nearest is {near}")
-        }
-        None => format!("it imports {import}, which this gateway does not have"),
-    }
-}
-
-fn split_version(import: &str) -> (&str, &str) {
-    import.split_once('@').unwrap_or((import, ""))
-}
-
-/// The part of a version within which interfaces are compatible: `0.1` of `0.1.7`, `1` of `1.2.3`.
-fn track(version: &str) -> &str {
-    let dots = if version.starts_with("0.") { 2 } else { 1 };
-    let end = version.match_indices('.').nth(dots - 1);
-    end.map_or(version, |(at, _)| &version[..at])
 }

@@ -35,7 +35,8 @@ use crate::pool::{AnyPool, Bindings, Parts, Pool};
 use crate::registry::{Description, Entry, Loaded};
 use crate::source::{Ask, Pins};
 use crate::{
-    HostError, Kind, LoadError, Metrics, PluginError, PluginSpec, Registry, Source, Sources, engine,
+    HostError, Isolation, Kind, LoadError, Metrics, PluginError, PluginSpec, Registry, Source,
+    Sources, engine,
 };
 
 use plan::{Plan, PoolPlan, leaving};
@@ -386,13 +387,20 @@ impl Host {
             kv: bounds.kv,
             llm: (self.models.clone(), bounds.llm),
             on_rest: self.options.on_rest.clone(),
+            component: (&loaded.source.component(), &loaded.digest),
         };
         let context = Context::new(&loaded.manifest, spec, around)?;
+        if let Some(recorder) = &spec.record {
+            recorder.warn_of(&spec.name);
+        }
         let parts = Parts {
             context: Arc::new(context),
             loaded,
             bounds,
-            isolation: spec.isolation,
+            isolation: match &spec.record {
+                Some(_) => Isolation::Call,
+                None => spec.isolation,
+            },
             fail: spec.fail_policy(),
             engine: self.engine.clone(),
             tasks: self.tasks.clone(),

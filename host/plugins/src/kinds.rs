@@ -17,8 +17,11 @@ pub mod sso;
 pub(crate) mod outcome;
 
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use crate::PluginError;
+use crate::capabilities::RequestScope;
+use crate::record::tape::shown;
 
 /// Text that must be JSON by contract. The host refuses anything else.
 fn json(text: String, what: &str) -> Result<String, PluginError> {
@@ -28,6 +31,15 @@ fn json(text: String, what: &str) -> Result<String, PluginError> {
             "it returned {what} that is not JSON: {error}"
         ))),
     }
+}
+
+/// The input of a call as a recording has it, with the facts that a plugin may ask for about its request.
+fn with_facts(mut input: Value, request: Option<&RequestScope>) -> Value {
+    if let Some(request) = request {
+        input["headers"] = shown(&request.facts.headers());
+        input["caller"] = request.facts.caller().into();
+    }
+    input
 }
 
 /// What every kind's public type offers besides its functions.
@@ -44,6 +56,12 @@ macro_rules! handle_methods {
             #[must_use]
             pub fn fail_policy(&self) -> $crate::FailPolicy {
                 self.pool.fail
+            }
+
+            /// SHA-256 of the component in hex.
+            #[must_use]
+            pub fn digest(&self) -> &str {
+                &self.pool.loaded.digest
             }
 
             /// What the component says about itself.

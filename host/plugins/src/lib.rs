@@ -17,6 +17,7 @@ mod setting_files;
 mod ask;
 mod component;
 mod embedded;
+mod names;
 mod source;
 
 mod cache;
@@ -26,6 +27,8 @@ mod bindings;
 mod capabilities;
 mod limits;
 mod world;
+
+mod record;
 
 mod breaker;
 mod pool;
@@ -59,6 +62,7 @@ pub use kinds::prompt_manager::{Prompt, PromptCall, PromptManager};
 pub use kinds::provider::{
     Built, Credential, End, Failure, FollowUp, Frame, Parsed, Progress as StreamProgress, Provider,
     ProviderCall, ProviderRequest, ProviderResponse, StreamParser,
+    recorded_input as provider_input,
 };
 pub use kinds::request_hook::{
     HOOKS, HookCall, HookDecision, HookDeployment, HookError, HookFailure, HookReply, Piece,
@@ -73,6 +77,11 @@ pub use manifest::{
     SettingKind,
 };
 pub use metrics::{Counters, Metrics};
+pub use names::NAMES_HEADER;
+pub use record::{
+    FORMAT as RECORDING_FORMAT, Import, RecordOptions, RecordedCall, RecordedGrants, Recorder,
+    Recording,
+};
 pub use registry::{Description, LogFollower, NotMeant, PluginId, PluginLog, Registry};
 pub use source::{Bundled, Origin, PulledComponent, Source, Sources};
 pub use spec::{

@@ -18,6 +18,10 @@ pub(crate) fn filled<'a>(
     folder: Option<&Path>,
 ) -> Result<Cow<'a, PluginSpec>, LoadError> {
     let mut filled = Cow::Borrowed(spec);
+    // A recording has the contents.
+    if spec.record.as_ref().is_some_and(|one| one.is_replay()) {
+        return Ok(filled);
+    }
     for setting in manifest.settings.iter().filter(|setting| setting.file) {
         let written = spec.settings.get(&setting.name).filter(|v| !v.is_null());
         let (place, path) = match written {

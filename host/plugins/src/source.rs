@@ -116,6 +116,19 @@ pub(crate) struct BundleFacts {
     manifest: Value,
 }
 
+impl Source {
+    /// What finds it again: a path, or the name of a component in this binary.
+    pub(crate) fn component(&self) -> String {
+        match self {
+            Self::File(path) | Self::BuiltIn(path) => std::path::absolute(path)
+                .unwrap_or_else(|_| path.clone())
+                .display()
+                .to_string(),
+            Self::Embedded(name) => (*name).to_owned(),
+        }
+    }
+}
+
 impl Sources {
     /// Names of the built-in components, sorted.
     #[must_use]

@@ -9,7 +9,10 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::World;
+use crate::{Recorder, World};
+
+/// What a plugin's name ends with when it is the shadow of another.
+const SHADOW: &str = ":shadow";
 
 /// Looks up an environment variable of the gateway.
 pub type EnvLookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -78,6 +81,8 @@ pub struct PluginSpec {
     pub names: Vec<String>,
     /// What stands in for network, time, randomness and files; the real ones when absent.
     pub world: Option<Arc<dyn World>>,
+    /// Where its calls are recorded, or what is replayed. Every call has an instance of its own then.
+    pub record: Option<Arc<Recorder>>,
 }
 
 /// What the operator lets a plugin touch. What the manifest does not ask for is denied in any case.
@@ -101,37 +106,53 @@ pub struct Grants {
 }
 
 /// What a plugin may use. Absent: the manifest's wish, else the default of its kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// Linear memory of an instance, all its memories together, MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_mb: Option<u32>,
     /// Processor time of a call, milliseconds; measured in steps of 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_ms: Option<u64>,
     /// Wall time of a call, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
     /// Instances, and so calls, at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_instances: Option<u32>,
     /// Streams under inspection at once; each has an instance of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_streams: Option<u32>,
     /// Callers waiting for an instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_queue: Option<u32>,
     /// How long a caller waits for an instance, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_timeout_ms: Option<u64>,
     /// Largest payload passed in, MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub input_mb: Option<u32>,
     /// Most data handed to the host in one call or import, MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub output_mb: Option<u32>,
     /// Largest HTTP response it may read, MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub http_response_mb: Option<u32>,
     /// HTTP calls at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub http_concurrency: Option<u32>,
     /// Keys it may keep between calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_keys: Option<u32>,
     /// Largest value it may keep, KiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_value_kb: Option<u32>,
     /// Calls of models for one request of a client.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub llm_calls: Option<u32>,
     /// Tokens of models, read and written, for one request of a client.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub llm_tokens: Option<u64>,
 }
 
@@ -161,6 +182,8 @@ pub enum Isolation {
 /// What a plugin's failure means for the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailPolicy {
+    /// Nothing, and neither does its success: it judges, and what it says is only told.
+    Shadow,
     /// The request goes on without it.
     Open,
     /// The request is refused.
@@ -237,10 +260,11 @@ impl Kind {
 }
 
 impl FailPolicy {
-    /// `open` or `closed`.
+    /// `open`, `closed` or `shadow`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Shadow => "shadow",
             Self::Open => "open",
             Self::Closed => "closed",
         }
@@ -277,14 +301,41 @@ impl PluginSpec {
             version: None,
             names: Vec::new(),
             world: None,
+            record: None,
         }
+    }
+
+    /// Another version of this plugin, which judges beside it without effect: under its own name, with the
+    /// same settings, grants and limits.
+    #[must_use]
+    pub fn shadow(&self, component: impl Into<String>) -> Self {
+        Self {
+            name: Self::shadow_name(&self.name),
+            component: component.into(),
+            fail: Some(FailPolicy::Shadow),
+            digest: None,
+            ..self.clone()
+        }
+    }
+
+    /// The name of a plugin's shadow.
+    #[must_use]
+    pub fn shadow_name(name: &str) -> String {
+        format!("{name}{SHADOW}")
+    }
+
+    pub(crate) fn is_shadow(&self) -> bool {
+        self.name.ends_with(SHADOW)
     }
 
     /// The same, but of the keys of `litellm_settings` only those that have the name in theirs by which the
     /// configuration uses the plugin. A component that somebody brought must not read what is for another.
     pub(crate) fn with_its_own_keys(&self) -> Self {
         let words = |text: &str| format!("_{}_", text.replace('-', "_"));
-        let (all, name) = (self.shared.clone(), words(&self.name));
+        let (all, name) = (
+            self.shared.clone(),
+            words(self.name.trim_end_matches(SHADOW)),
+        );
         Self {
             shared: Arc::new(move |key| words(key).contains(&name).then(|| all(key)).flatten()),
             ..self.clone()

@@ -31,6 +31,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug)]
 pub struct GatewayBuilder {
     config: String,
+    command: Vec<OsString>,
     args: Vec<OsString>,
     env: Vec<(String, OsString)>,
     home: Arc<TempDir>,
@@ -76,6 +77,7 @@ impl Gateway {
     pub fn builder(config: impl Into<String>) -> GatewayBuilder {
         GatewayBuilder {
             config: config.into(),
+            command: vec!["serve".into()],
             args: Vec::new(),
             env: Vec::new(),
             home: Arc::new(tempfile::tempdir().expect("make a folder for the gateway")),
@@ -273,6 +275,12 @@ impl GatewayBuilder {
         self
     }
 
+    /// Starts it with another command that serves, in place of `serve`.
+    pub fn command(mut self, words: &[&str]) -> Self {
+        self.command = words.iter().map(Into::into).collect();
+        self
+    }
+
     /// Adds a command line argument.
     pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
         self.args.push(arg.into());
@@ -338,7 +346,7 @@ impl GatewayBuilder {
             path
         });
         let mut child = environment::command(&self.home.path().join("data"))
-            .arg("serve")
+            .args(&self.command)
             .arg("--config")
             .arg(config)
             .args(["--host", &self.host, "--port", &self.port.to_string()])

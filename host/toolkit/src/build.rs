@@ -9,6 +9,7 @@ use witgate_plugins::{Kind, Manifest};
 
 use crate::cargo::{self, CargoError, Package};
 use crate::component::{self, ComponentError};
+use crate::names;
 use crate::new::{self, NewError, TemplateLanguage};
 use crate::sbom::{self, Ingredient};
 use crate::script::{self, ScriptError};
@@ -266,6 +267,8 @@ struct Made {
     memory_mb: Option<u32>,
     /// What it was made of; `None` when nobody knows.
     ingredients: Option<BTreeSet<Ingredient>>,
+    /// It is a module with the names of its functions.
+    has_names: bool,
 }
 
 fn make(
@@ -287,6 +290,7 @@ fn make(
         folder: source.folder.clone(),
         memory_mb: None,
         ingredients: None,
+        has_names: false,
     };
     match code {
         Code::Wasm(path) => Ok(plain(read(path)?)),
@@ -314,6 +318,7 @@ fn make(
             let made = Made {
                 facts: package.facts.clone(),
                 ingredients: ingredients.clone(),
+                has_names: true,
                 ..plain(read(module)?)
             };
             if package.manifest.parent() == Some(&package.workspace) {
@@ -333,8 +338,12 @@ fn finish(source: &Source, made: Made, out: Option<&Path>) -> Result<Built, Buil
     if manifest.limits.memory_mb.is_none() {
         manifest.limits.memory_mb = made.memory_mb;
     }
+    let (module, names) = match made.has_names {
+        true => names::split(&made.wasm),
+        false => (made.wasm, String::new()),
+    };
     let component =
-        component::encode(&made.wasm, &manifest).map_err(|error| BuildError::Component {
+        component::encode(&module, &manifest).map_err(|error| BuildError::Component {
             folder: source.folder.clone(),
             error,
         })?;
@@ -342,7 +351,18 @@ fn finish(source: &Source, made: Made, out: Option<&Path>) -> Result<Built, Buil
         Some(all) => Manifest::embed_sbom(component, &sbom::document(&manifest, all)),
         None => component,
     };
-    write(out.unwrap_or(&made.folder), &manifest, &component)
+    let folder = out.unwrap_or(&made.folder);
+    let built = write(folder, &manifest, &component)?;
+    let path = built.path.with_extension("names");
+    let written = match names.is_empty() {
+        false => std::fs::write(&path, names::file(&built.digest, &names)),
+        true => match std::fs::remove_file(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        },
+    };
+    written.map_err(|error| BuildError::File { path, error })?;
+    Ok(built)
 }
 
 /// Writes beside the final name and renames, so that a gateway that watches the folder never sees half a file.

@@ -1,5 +1,5 @@
 //! The plugin author's commands: [`build()`] makes components of plugin folders, [`inspect()`] says what
-//! is in one.
+//! is in one, [`testing`] runs cases, [`replay`] plays what was recorded.
 //!
 //! A plugin folder holds a `plugin.toml` ([`source`]) and, for a Rust plugin, a Cargo package in it
 //! or above it. Building compiles the package with whichever toolchain the machine has
@@ -11,6 +11,7 @@ pub mod build;
 pub mod inspect;
 pub mod litellm;
 pub mod new;
+pub mod replay;
 pub mod script;
 pub mod shipping;
 pub mod source;
@@ -21,6 +22,7 @@ pub mod tools;
 mod assets;
 mod cargo;
 mod component;
+mod names;
 mod quickjs;
 mod sbom;
 

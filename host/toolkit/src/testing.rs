@@ -16,6 +16,8 @@ mod provider;
 mod secret_manager;
 mod sso;
 mod view;
+pub(crate) mod drive;
+pub(crate) mod view;
 mod world;
 
 use std::path::{Path, PathBuf};

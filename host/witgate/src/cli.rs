@@ -87,9 +87,54 @@ pub struct Serve {
     /// Data directory: database, compiled plugins.
     #[arg(long, alias = "data_dir", env = "WITGATE_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
+    /// What `witgate plugin record` wants besides.
+    #[arg(skip)]
+    pub record: Option<Recorded>,
     /// Flags of the `litellm` command that choose its Python server or database tool: accepted, without effect.
     #[command(flatten)]
     pub ignored: Ignored,
+}
+
+/// A plugin whose calls are recorded.
+#[derive(Debug, Clone, Args)]
+pub struct Recorded {
+    /// The plugin, by its name in the configuration.
+    #[arg(value_name = "PLUGIN")]
+    pub name: String,
+    /// Folder for the recordings, a file per call.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Calls that are recorded; then it is over.
+    #[arg(long, default_value_t = 100)]
+    pub count: u64,
+    /// Size of all recordings, MiB.
+    #[arg(long, default_value_t = 64)]
+    pub mb: u64,
+}
+
+/// `witgate plugin record`
+#[derive(Debug, Args)]
+pub struct Record {
+    /// What is recorded.
+    #[command(flatten)]
+    pub recorded: Recorded,
+    /// How it is served meanwhile.
+    #[command(flatten)]
+    pub serve: Serve,
+}
+
+/// `witgate plugin replay`
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// Recordings.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// The component to play them with; absent: the one that was recorded, as it is now.
+    #[arg(long)]
+    pub component: Option<PathBuf>,
+    /// Write the recording as a case of `witgate plugin test` into this folder, and play nothing.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "component")]
+    pub as_case: Option<PathBuf>,
 }
 
 /// Flags that tune Python's runtime: a start script that has them keeps working.
@@ -226,6 +271,10 @@ pub enum Plugin {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+    /// Serve a configuration and record what one of its plugins is called with, asks and answers; takes all flags of `serve`.
+    Record(Box<Record>),
+    /// Play recordings without network; exit 1 when anything comes out differently.
+    Replay(Replay),
     /// List the plugins a configuration loads, and the built-in ones.
     List {
         /// Configuration file; without one only the built-in plugins are listed.

@@ -59,6 +59,19 @@ impl PluginAdmin for PluginAdministration {
         status.as_ref().map(shown).ok_or_else(|| gone(which))
     }
 
+    fn shadow(&self, which: &Which) -> Result<Value, Refused> {
+        let plugins = self.control.plugins();
+        let plugin = meant(&plugins, which)?;
+        let report = self.control.shadow(&plugin).map(|report| report.shown());
+        report.ok_or_else(|| {
+            let text = format!(
+                "the plugin {:?} has no shadow; name another version in plugins.….shadow.source, or say fail: shadow",
+                plugin.name
+            );
+            Refused::Unknown(text)
+        })
+    }
+
     async fn change(&self, which: Which, change: Change) -> Result<Value, Refused> {
         let control = self.control.clone();
         // Also when the client leaves meanwhile, it is finished.

@@ -22,7 +22,7 @@ use crate::cli::Serve;
 use crate::plugin_admin::PluginAdministration;
 use crate::reload::{Administration, Control, Reloader};
 use crate::wiring::{
-    self, Fanout, Kept, Keys, Models, Paths, Secrets, StoredUsers, Upstreams, W3c,
+    self, Fanout, Kept, Keys, Models, Paths, Secrets, StoredUsers, Upstreams, W3c, Background, Reports, ShadowMetrics,
 };
 
 /// How long queues may take to empty when the process ends.
@@ -154,6 +154,13 @@ pub async fn serve(
         paths,
         secrets,
         concurrency: options.limit_concurrency,
+        background: Background {
+            runtime: tokio::runtime::Handle::current(),
+            tasks: tasks.clone(),
+        },
+        shadow_metrics: ShadowMetrics::register(&mut registry),
+        shadows: Reports::new(),
+        record: options.record.clone(),
     };
     let (parts, control) = start(
         &options,

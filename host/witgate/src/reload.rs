@@ -31,7 +31,7 @@ use witgate_plugins::{Kind, LoadError, NotMeant, PluginId, Registry as Plugins};
 use witgate_server::routes::{Admin, Change, Refused, ReloadProblems, Which};
 
 use crate::commands::strict;
-use crate::wiring::{self, Fanout, Kept, Read, Wired};
+use crate::wiring::{self, Fanout, Kept, Read, Wired, Reports, ShadowReport};
 
 /// Editors and ConfigMaps change a file in several steps; the reload waits until they are through.
 const SETTLE: Duration = Duration::from_millis(250);
@@ -58,6 +58,7 @@ pub struct Control {
     reloader: Mutex<Reloader>,
     loaded: ArcSwap<Loaded>,
     plugins: ArcSwap<Plugins>,
+    shadows: ArcSwap<Reports>,
     gateway: Arc<Gateway>,
     fanout: Arc<Fanout>,
     desk: Arc<Desk>,
@@ -83,6 +84,7 @@ impl Control {
             reloads.clone(),
         );
         Self {
+            shadows: ArcSwap::from_pointee(reloader.kept.shadows.clone()),
             reloader: Mutex::new(reloader),
             loaded: ArcSwap::from_pointee(loaded),
             plugins: ArcSwap::from_pointee(plugins),
@@ -320,6 +322,12 @@ impl Control {
         self.fanout.ledger.store(Arc::new(wired.ledger));
         self.desk.replace(wired.login);
         self.plugins.store(Arc::new(wired.plugins));
+        self.shadows.store(Arc::new(wired.shadows));
+    }
+
+    /// What the shadow of a plugin found; `None` when it has none.
+    pub fn shadow(&self, plugin: &PluginId) -> Option<Arc<ShadowReport>> {
+        self.shadows.load().get(plugin).cloned()
     }
 
     /// The plugins of the configuration that serves.

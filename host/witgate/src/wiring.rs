@@ -16,16 +16,20 @@ mod recorder;
 mod secrets;
 mod settings;
 mod sources;
+mod shades;
+mod shadow;
 mod specs;
 mod trace;
 mod upstream;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use witgate_config::Loaded;
 use witgate_events::{AlertSettings, HubConfig};
 use witgate_pipeline::Snapshot;
-use witgate_plugins::{Host, Progress, ProgressHook, Registry, Sources};
+use witgate_plugins::{Host, Progress, ProgressHook, Registry, Sources, PluginId};
+use crate::cli::Recorded;
 
 pub use keys::Keys;
 pub use login::StoredUsers;
@@ -34,6 +38,7 @@ pub use plugin_models::Models;
 pub use recorder::{Fanout, Ledger};
 pub use secrets::{Read, Secrets, needs_reading};
 pub use sources::{registries, sources, trust};
+pub use shadow::{Background, Report as ShadowReport, ShadowMetrics};
 pub use specs::plugin_specs;
 pub use trace::W3c;
 pub use upstream::Upstreams;
@@ -52,7 +57,12 @@ pub struct Wired {
     pub login: witgate_login::Rules,
     /// The loaded plugins.
     pub plugins: Registry,
+    /// What their shadows found.
+    pub shadows: Reports,
 }
+
+/// What the shadows of plugins found.
+pub type Reports = HashMap<PluginId, Arc<ShadowReport>>;
 
 /// What outlives a configuration.
 pub struct Kept {
@@ -68,6 +78,14 @@ pub struct Kept {
     pub secrets: Secrets,
     /// `LIMIT_CONCURRENCY`: calls at a time.
     pub concurrency: Option<usize>,
+    /// Where plugins in shadow judge.
+    pub background: Background,
+    /// What is counted of them.
+    pub shadow_metrics: ShadowMetrics,
+    /// What they found so far.
+    pub shadows: Reports,
+    /// `witgate plugin record`: whose calls are recorded.
+    pub record: Option<Recorded>,
 }
 
 /// Builds everything, or says every reason why not.
@@ -77,7 +95,10 @@ pub async fn wire(
     previous: Option<&Registry>,
 ) -> Result<Wired, Vec<String>> {
     let sources = sources(&kept.paths, loaded).await?;
-    let specs = plugin_specs(loaded, &sources).map_err(|error| vec![error.to_string()])?;
+    let mut specs = plugin_specs(loaded, &sources).map_err(|error| vec![format!("{error:#}")])?;
+    if let Some(wanted) = &kept.record {
+        specs::record(&mut specs, wanted).map_err(|error| vec![error.to_string()])?;
+    }
     let (plugins, errors) = kept.host.load(specs, &sources, previous).await;
     let errors = login::apart(loaded, errors);
     let problems = errors.iter().map(ToString::to_string).collect();
@@ -97,9 +118,12 @@ pub fn assemble(
     let served = prompts::served(loaded, &prompt_managers);
     let prompts = prompts::prompts(loaded, prompt_managers, &plugins, &mut problems);
     let models = models::models(&served, &mut kept.upstreams, &plugins, &mut problems);
-    let guardrails = specs::guardrails(loaded, &plugins, &mut problems);
-    let access = specs::access(loaded, &plugins, &kept.keys, &mut problems);
     let hooks = hooks::entries(loaded, &plugins);
+    let keys = kept.keys.clone();
+    let mut shades = shades::Shades::new(loaded, &plugins, kept);
+    let guardrails = specs::guardrails(loaded, &plugins, &mut shades, &mut problems);
+    let access = specs::access(loaded, &plugins, &keys, &mut shades, &mut problems);
+    let shadows = shades.reports;
     let hub = specs::hub(loaded, &plugins, &mut problems);
     let login = login::rules(loaded, &plugins, &mut problems);
     if !problems.is_empty() {
@@ -107,6 +131,7 @@ pub fn assemble(
     }
     kept.keys.configure(loaded);
     let (routing, targets) = models;
+    kept.shadows.clone_from(&shadows);
     Ok(Wired {
         snapshot: Snapshot {
             routing,
@@ -125,6 +150,7 @@ pub fn assemble(
         },
         login,
         plugins,
+        shadows,
     })
 }
 

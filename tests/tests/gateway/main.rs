@@ -22,6 +22,8 @@ mod main_path;
 mod observability;
 mod paths;
 mod plugin_operations;
+mod recordings;
+mod released;
 mod reload;
 mod routing;
 mod shutdown;

@@ -5,6 +5,7 @@
 
 mod hostile;
 mod live;
+mod shadow;
 mod switches;
 mod traffic;
 

@@ -303,3 +303,40 @@ async fn a_provider_that_is_missing_says_so_at_start_or_when_called() {
     );
     gateway.wait_for_log("predibase").await;
 }
+
+#[tokio::test]
+async fn more_streams_than_a_provider_may_have_are_told_that_it_is_busy() {
+    let stage = stage_of(
+        "plugins: {my-llm: {source: toy-provider.wasm, limits: {max_streams: 1, queue_timeout_ms: 10}}}\n",
+    )
+    .await;
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n";
+    let begun = Reply::bytes(head)
+        .then_chunk("{\"piece\":\"you \"}\n")
+        .then_stall();
+    stage.toy.next(begun);
+    let mut first = stage.client.open(&chat_stream("some-model")).await;
+    assert_eq!(first.status, 200);
+    first.next_json().await;
+    let error = stage
+        .client
+        .chat(&chat_stream("some-model"))
+        .await
+        .error(503);
+    let message = error["message"].as_str().unwrap_or_default();
+    assert!(message.contains("ServiceUnavailableError"), "{error}");
+    assert!(
+        message.contains("all instances of the provider plugin are taken"),
+        "{error}"
+    );
+    assert!(
+        !message.contains("max_streams") && !message.contains(KEY),
+        "{error}"
+    );
+    drop(first);
+    crate::support::eventually("its place is free again", async || {
+        let answer = stage.client.chat(&chat_stream("some-model")).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+}

@@ -34,6 +34,10 @@ pub struct PluginEntry {
     pub fail: Option<PluginFailPolicy>,
     /// When a warm instance is replaced.
     pub recycle: PluginRecycle,
+    /// Another version that judges the same traffic without effect.
+    pub shadow: Option<PluginShadow>,
+    /// Where its calls are recorded, when they are.
+    pub record: PluginRecord,
     /// Position among plugins of the same stage; lower runs earlier.
     pub order: Option<i64>,
 }
@@ -56,6 +60,22 @@ pub struct PluginRegistry {
     pub password: Option<Secret>,
     /// HTTP without TLS. Absent: only to this machine.
     pub plain_http: Option<bool>,
+}
+
+/// Another version of a plugin that judges beside it, on live traffic and without effect.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct PluginShadow {
+    /// Path of its `.wasm` file, or the name of a component.
+    pub source: Option<String>,
+    /// `sha256:…` of it; another content is refused.
+    pub digest: Option<String>,
+    /// Settings that it has otherwise than the plugin beside it; may hold secrets.
+    pub settings: Map<String, Value>,
+    /// Percent of the calls that it judges.
+    pub sample: Option<f64>,
+    /// Calls that it judges at once.
+    pub concurrency: Option<u32>,
 }
 
 /// Capabilities; everything not listed is denied.
@@ -127,6 +147,18 @@ pub struct PluginRecycle {
     pub memory_percent: Option<u8>,
 }
 
+/// Recordings of a plugin's calls.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct PluginRecord {
+    /// The folder; absent: nothing is recorded.
+    pub dir: Option<PathBuf>,
+    /// Calls that are recorded; then it is over.
+    pub count: Option<u64>,
+    /// Size of all recordings, MiB.
+    pub mb: Option<u64>,
+}
+
 /// Whether instances are reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -145,6 +177,19 @@ pub enum PluginFailPolicy {
     Open,
     /// The request is refused.
     Closed,
+    /// The plugin's verdicts are told and have no effect.
+    Shadow,
+}
+
+impl fmt::Debug for PluginShadow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginShadow")
+            .field("source", &self.source)
+            .field("digest", &self.digest)
+            .field("settings", &self.settings.keys().collect::<Vec<_>>())
+            .field("sample", &self.sample)
+            .finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for PluginEntry {

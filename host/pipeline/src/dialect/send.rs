@@ -18,7 +18,7 @@ impl Talk<'_> {
     pub(super) async fn send(&self, request: &ProviderRequest) -> Result<Answering, Failed> {
         let http = self
             .http(request)
-            .map_err(|why| self.faulty(&PluginFault(why)))?;
+            .map_err(|why| self.faulty(&PluginFault::new(why)))?;
         let sent = self.way(http.uri()).send(http).await;
         match sent {
             Ok(response) => Ok(response.into_parts()),
@@ -27,7 +27,7 @@ impl Talk<'_> {
                     "the provider plugin may not call this host: {}",
                     error.message
                 );
-                Err(self.faulty(&PluginFault(text)))
+                Err(self.faulty(&PluginFault::new(text)))
             }
             Err(error) => Err(unreachable(self.target, &error)),
         }

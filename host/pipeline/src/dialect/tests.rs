@@ -129,7 +129,7 @@ async fn a_failure_comes_behind_what_was_there_before_it() {
     assert!(
         matches!(items.last(), Some(Err(error)) if error.kind == UpstreamErrorKind::Told(ErrorClass::RateLimit))
     );
-    let items = read(&["1\n"], vec![Err(PluginFault("trap".to_owned()))]).await;
+    let items = read(&["1\n"], vec![Err(PluginFault::new("trap".to_owned()))]).await;
     let error = items[0].as_ref().unwrap_err();
     assert_eq!(
         error.kind,

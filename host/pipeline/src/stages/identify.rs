@@ -209,7 +209,7 @@ async fn ask(
         }
         Err(fault) => {
             let text = "custom_auth could not check this request.";
-            Err(refuse(Case::AuthenticationFailed, text).note(fault.0))
+            Err(refuse(Case::AuthenticationFailed, text).note(fault.text))
         }
     }
 }

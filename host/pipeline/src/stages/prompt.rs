@@ -169,7 +169,7 @@ async fn fill(x: &mut Exchange, snapshot: &Snapshot, wanted: &Wanted<'_>) -> Res
                     "The prompt '{}' could not be fetched from '{}'",
                     wanted.id, entry.integration
                 );
-                return Err(Failure::new(Case::PromptUnavailable, message).note(fault.0));
+                return Err(Failure::new(Case::PromptUnavailable, message).note(fault.text));
             }
         }
     }

@@ -81,7 +81,7 @@ impl FakeGuard {
     }
 
     pub fn faulty() -> FakeGuard {
-        FakeGuard::new(|_| Err(PluginFault("it trapped".to_owned())))
+        FakeGuard::new(|_| Err(PluginFault::new("it trapped".to_owned())))
     }
 
     pub fn undecided() -> FakeGuard {
@@ -149,7 +149,7 @@ impl Guardrail for FakeGuard {
         match self.streams {
             Streams::Whole => Ok(None),
             Streams::Pieces => Ok(Some(Box::new(Words::default()))),
-            Streams::Faulty => Err(PluginFault("it trapped".to_owned())),
+            Streams::Faulty => Err(PluginFault::new("it trapped".to_owned())),
         }
     }
 }
@@ -163,7 +163,7 @@ struct Words {
 impl Words {
     fn judge(&mut self, text: &str) -> Result<StreamVerdict, PluginFault> {
         if text.contains("trap") {
-            return Err(PluginFault("it trapped".to_owned()));
+            return Err(PluginFault::new("it trapped".to_owned()));
         }
         if text.contains("bomb") {
             return Ok(StreamVerdict::Block(block()));

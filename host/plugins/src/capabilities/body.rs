@@ -3,10 +3,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use wasmtime::component::Resource;
 
 use super::state::State;
 use crate::bindings::witgate::host::body as wit;
+use crate::record::Find;
 
 /// A body as the caller holds it. Nothing is parsed before the plugin asks.
 pub trait BodyView: Send + Sync {
@@ -21,7 +24,7 @@ pub trait BodyView: Send + Sync {
 }
 
 /// One text of a body.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Text {
     /// JSON pointer of the text.
     pub pointer: String,
@@ -46,12 +49,23 @@ impl wit::HostView for State {
     }
 
     fn field(&mut self, view: Resource<View>, pointer: String) -> wasmtime::Result<Option<String>> {
-        Ok(self.table.get(&view)?.0.field(&pointer))
+        let view = self.table.get(&view)?.0.clone();
+        Ok(match &self.senses.tape {
+            Some(tape) => tape.import("body.field", Find::Same, pointer.as_str().into(), || {
+                view.field(&pointer)
+            }),
+            None => view.field(&pointer),
+        })
     }
 
     fn texts(&mut self, view: Resource<View>) -> wasmtime::Result<Vec<wit::Text>> {
-        let texts = self.table.get(&view)?.0.texts().into_iter();
+        let view = self.table.get(&view)?.0.clone();
+        let texts = match &self.senses.tape {
+            Some(tape) => tape.import("body.texts", Find::Same, Value::Null, || view.texts()),
+            None => view.texts(),
+        };
         Ok(texts
+            .into_iter()
             .map(
                 |Text {
                      pointer,

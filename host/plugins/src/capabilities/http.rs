@@ -16,7 +16,9 @@ use super::Context;
 use super::outgoing::NoResponse;
 use super::secrets::SecretHandle;
 use super::state::State;
+use super::taped;
 use crate::bindings::witgate::host::http as wit;
+use crate::record::Find;
 
 /// Headers that say how the message is framed; the client writes them itself.
 const FRAMING: [HeaderName; 5] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE];
@@ -39,11 +41,19 @@ impl wit::Host for State {
         request: wit::Request,
         auth: Option<wit::Auth>,
     ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
+        let taken = self.asked("http.send", Find::Exchange, || {
+            taped::request(&request, self.shown_auth(auth.as_ref()))
+        });
+        if let Some(known) = taken.known_exchange() {
+            return Ok(known);
+        }
         let read = AtomicUsize::new(0);
-        Ok(match self.ready(request, auth)? {
+        let answer = match self.ready(request, auth)? {
             Ok(ready) => ready.run(&self.context, &read).await,
             Err(error) => Err(error),
-        })
+        };
+        taken.end(|| taped::answer(&answer));
+        Ok(answer)
     }
 
     async fn send_all(
@@ -52,17 +62,30 @@ impl wit::Host for State {
     ) -> wasmtime::Result<Vec<Result<wit::Response, wit::HttpError>>> {
         let mut all = Vec::with_capacity(requests.len());
         for (index, (request, auth)) in requests.into_iter().enumerate() {
-            all.push(if index < AT_ONCE_MAX {
-                self.ready(request, auth)?
-            } else {
-                let reason = format!("more than {AT_ONCE_MAX} requests at once");
-                Err(wit::HttpError::Invalid(reason))
+            let taken = self.asked("http.send-all", Find::Exchange, || {
+                taped::request(&request, self.shown_auth(auth.as_ref()))
             });
+            let ready = match taken.known_exchange() {
+                Some(known) => Next::Known(known),
+                None if index < AT_ONCE_MAX => match self.ready(request, auth)? {
+                    Ok(ready) => Next::Send(ready),
+                    Err(error) => Next::Known(Err(error)),
+                },
+                None => {
+                    let reason = format!("more than {AT_ONCE_MAX} requests at once");
+                    Next::Known(Err(wit::HttpError::Invalid(reason)))
+                }
+            };
+            all.push((ready, taken));
         }
         let (context, read) = (&self.context, &AtomicUsize::new(0));
-        let run = all.into_iter().map(async |ready| match ready {
-            Ok(ready) => ready.run(context, read).await,
-            Err(error) => Err(error),
+        let run = all.into_iter().map(async |(next, taken)| {
+            let answer = match next {
+                Next::Send(ready) => ready.run(context, read).await,
+                Next::Known(answer) => answer,
+            };
+            taken.end(|| taped::answer(&answer));
+            answer
         });
         Ok(futures_util::future::join_all(run).await)
     }
@@ -92,19 +115,23 @@ impl wit::Host for State {
         request: wit::Request,
         headers: Vec<(String, Resource<SecretHandle>)>,
     ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
-        let timeout = self.time_for(&request);
-        let mut request = match build(request) {
-            Ok(request) => request,
-            Err(reason) => return Ok(Err(wit::HttpError::Invalid(reason))),
-        };
-        for (name, secret) in headers {
-            let secret = self.secret(&secret)?;
-            if let Err(reason) = add_secret(&mut request, &name, secret) {
-                return Ok(Err(wit::HttpError::Invalid(reason)));
-            }
+        let taken = self.asked("http.send-with-secrets", Find::Exchange, || {
+            taped::request(&request, self.shown_headers(&headers))
+        });
+        if let Some(known) = taken.known_exchange() {
+            return Ok(known);
         }
-        let exchange = tokio::time::timeout(timeout, exchange(&self.context, request, false));
-        Ok(exchange.await.unwrap_or(Err(wit::HttpError::Timeout)))
+        let timeout = self.time_for(&request);
+        let answer = match self.with_secrets(request, headers)? {
+            Ok(request) => {
+                let exchange = exchange(&self.context, request, false);
+                let exchange = tokio::time::timeout(timeout, exchange);
+                exchange.await.unwrap_or(Err(wit::HttpError::Timeout))
+            }
+            Err(reason) => Err(wit::HttpError::Invalid(reason)),
+        };
+        taken.end(|| taped::answer(&answer));
+        Ok(answer)
     }
 
     async fn send_as_client(
@@ -138,6 +165,12 @@ impl wit::Host for State {
         let exchange = tokio::time::timeout(timeout, exchange);
         Ok(exchange.await.unwrap_or(Err(wit::HttpError::Timeout)))
     }
+}
+
+/// What becomes of one request among several.
+enum Next {
+    Send(Ready),
+    Known(Result<wit::Response, wit::HttpError>),
 }
 
 /// A request that was checked.
@@ -181,6 +214,24 @@ impl State {
             .timeout_ms
             .map(|ms| Duration::from_millis(ms.into()));
         asked.map_or(left, |asked| asked.min(left))
+    }
+
+    fn with_secrets(
+        &self,
+        request: wit::Request,
+        headers: Vec<(String, Resource<SecretHandle>)>,
+    ) -> wasmtime::Result<Result<Request<Body>, String>> {
+        let mut request = match build(request) {
+            Ok(request) => request,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        for (name, secret) in headers {
+            let secret = self.secret(&secret)?;
+            if let Err(reason) = add_secret(&mut request, &name, secret) {
+                return Ok(Err(reason));
+            }
+        }
+        Ok(Ok(request))
     }
 
     fn ready(

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 
 use super::llm::Lineage;
 use super::state::State;
 use crate::bindings::witgate::host::kv as wit;
+use crate::record::{Find, bytes_of, value_of_bytes};
 
 /// Bytes of a key.
 const KEY_BYTES: usize = 256;
@@ -26,7 +28,7 @@ pub(crate) struct Store {
 /// The values alone. They outlive the component that wrote them, where its successor has the same name
 /// and settings.
 #[derive(Clone, Default)]
-pub(crate) struct Values(Arc<Mutex<HashMap<String, Value>>>);
+pub(crate) struct Values(Arc<Mutex<HashMap<String, Kept>>>);
 
 /// The bounds of one plugin's values.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +50,7 @@ pub struct RequestMemory {
 /// A plugin, and its name for a value.
 type OwnKey = (Arc<str>, String);
 
-struct Value {
+struct Kept {
     bytes: Vec<u8>,
     until: Instant,
 }
@@ -83,7 +85,7 @@ impl Store {
             }
         }
         let until = now + keep.min(LONGEST);
-        values.insert(key, Value { bytes, until });
+        values.insert(key, Kept { bytes, until });
         Ok(())
     }
 
@@ -147,13 +149,19 @@ impl std::fmt::Debug for RequestMemory {
 
 impl wit::Host for State {
     fn get(&mut self, scope: wit::Scope, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
+        let taken = self.asked("kv.get", Find::Same, || place(scope, &key));
+        if let Some(known) = taken.known::<Value>() {
+            return Ok((!known.is_null()).then(|| bytes_of(&known)));
+        }
         let context = &self.context;
-        Ok(match scope {
+        let found = match scope {
             wit::Scope::Plugin => context.kv.get(&key, Instant::now()),
             wit::Scope::Request => self
                 .request_memory()
                 .and_then(|memory| memory.get(&context.name, key)),
-        })
+        };
+        taken.end(|| found.as_deref().map(value_of_bytes));
+        Ok(found)
     }
 
     fn set(
@@ -163,6 +171,12 @@ impl wit::Host for State {
         value: Vec<u8>,
         ttl_ms: Option<u64>,
     ) -> wasmtime::Result<Result<(), String>> {
+        let taken = self.asked("kv.set", Find::Next, || {
+            let mut args = place(scope, &key);
+            args["value"] = value_of_bytes(&value);
+            args["ttl_ms"] = ttl_ms.into();
+            args
+        });
         let context = &self.context;
         let keep = ttl_ms.map_or(LONGEST, Duration::from_millis);
         let set =
@@ -179,18 +193,34 @@ impl wit::Host for State {
         if set.is_err() {
             context.metrics.denied("kv");
         }
+        // Kept in a replay, too: what the recording does not know of may be asked for.
+        let set = taken.known().unwrap_or(set);
+        taken.end(|| set.clone());
         Ok(set)
     }
 
     fn delete(&mut self, scope: wit::Scope, key: String) -> wasmtime::Result<bool> {
+        let taken = self.asked("kv.delete", Find::Same, || place(scope, &key));
         let context = &self.context;
-        Ok(match scope {
+        let gone = match scope {
             wit::Scope::Plugin => context.kv.delete(&key, Instant::now()),
             wit::Scope::Request => self
                 .request_memory()
                 .is_some_and(|memory| memory.delete(&context.name, key)),
-        })
+        };
+        let gone = taken.known().unwrap_or(gone);
+        taken.end(|| gone);
+        Ok(gone)
     }
+}
+
+/// A key as a recording has it.
+fn place(scope: wit::Scope, key: &str) -> Value {
+    let scope = match scope {
+        wit::Scope::Plugin => "plugin",
+        wit::Scope::Request => "request",
+    };
+    json!({"scope": scope, "key": key})
 }
 
 #[cfg(test)]

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::settings::Settings;
 use super::state::State;
 use super::{Context, RequestMemory};
 use crate::bindings::witgate::host::llm as wit;
 use crate::manifest::setting_reference;
+use crate::record::Find;
 use crate::{Manifest, PluginSpec};
 
 /// How deep calls may nest: a plugin that is called for a call of a plugin that is called for a call of a plugin.
@@ -218,9 +219,29 @@ impl wit::Host for State {
         request: String,
         timeout_ms: Option<u32>,
     ) -> wasmtime::Result<Result<wit::Answer, wit::LlmError>> {
+        let taken = self.asked(
+            "llm.chat",
+            Find::Same,
+            || json!({"model_request": request, "timeout_ms": timeout_ms}),
+        );
+        if let Some(known) = taken.known::<Value>().and_then(|known| answered(&known)) {
+            return Ok(known);
+        }
+        let answer = self.call_model(request, timeout_ms).await;
+        taken.end(|| shown(&answer));
+        Ok(answer)
+    }
+}
+
+impl State {
+    async fn call_model(
+        &mut self,
+        request: String,
+        timeout_ms: Option<u32>,
+    ) -> Result<wit::Answer, wit::LlmError> {
         let model = match model_of(&request) {
             Ok(model) => model,
-            Err(problem) => return Ok(Err(wit::LlmError::Invalid(problem))),
+            Err(problem) => return Err(wit::LlmError::Invalid(problem)),
         };
         let (lineage, next) = match self.may_call(&model) {
             Ok(allowed) => allowed,
@@ -231,7 +252,7 @@ impl wit::Host for State {
                     plugin = context.name.as_ref(),
                     "the plugin was refused a call of a model: {reason}"
                 );
-                return Ok(Err(wit::LlmError::Denied(reason)));
+                return Err(wit::LlmError::Denied(reason));
             }
         };
         let left = self.call.deadline.saturating_duration_since(Instant::now());
@@ -250,11 +271,9 @@ impl wit::Host for State {
             .ok()
             .and_then(|a| a.cost_usd.as_deref()?.parse().ok());
         context.metrics.called_model(outcome(&answered), cost);
-        Ok(answered.map(Into::into).map_err(Into::into))
+        answered.map(Into::into).map_err(Into::into)
     }
-}
 
-impl State {
     /// The lineage of the call under way and of the new one; why there is none.
     fn may_call(&mut self, model: &str) -> Result<(Lineage, Lineage), String> {
         let access = &self.context.models;
@@ -296,6 +315,51 @@ impl Context {
         };
         models.chat(call).await
     }
+}
+
+/// An answer as a recording has it.
+fn shown(answer: &Result<wit::Answer, wit::LlmError>) -> Value {
+    match answer {
+        Ok(answer) => json!({
+            "body": answer.body, "cost_usd": answer.cost_usd, "call_id": answer.call_id,
+        }),
+        Err(error) => json!({"error": match error {
+            wit::LlmError::Denied(text) => json!({"denied": text}),
+            wit::LlmError::Invalid(text) => json!({"invalid": text}),
+            wit::LlmError::Timeout => json!("timeout"),
+            wit::LlmError::Unavailable(text) => json!({"unavailable": text}),
+            wit::LlmError::Failed(why) => json!({"failed": {
+                "status": why.status, "kind": why.kind, "message": why.message,
+            }}),
+        }}),
+    }
+}
+
+/// The way back; `None` for what [`shown`] never makes.
+fn answered(value: &Value) -> Option<Result<wit::Answer, wit::LlmError>> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let Some(error) = value.get("error") else {
+        return Some(Ok(wit::Answer {
+            body: text(value.get("body")?)?,
+            cost_usd: value.get("cost_usd").and_then(text),
+            call_id: text(value.get("call_id")?)?,
+        }));
+    };
+    if error == "timeout" {
+        return Some(Err(wit::LlmError::Timeout));
+    }
+    let (kind, what) = error.as_object()?.iter().next()?;
+    Some(Err(match kind.as_str() {
+        "denied" => wit::LlmError::Denied(text(what)?),
+        "invalid" => wit::LlmError::Invalid(text(what)?),
+        "unavailable" => wit::LlmError::Unavailable(text(what)?),
+        "failed" => wit::LlmError::Failed(wit::Failure {
+            status: u16::try_from(what.get("status")?.as_u64()?).ok()?,
+            kind: text(what.get("kind")?)?,
+            message: text(what.get("message")?)?,
+        }),
+        _ => return None,
+    }))
 }
 
 /// The model of a request; what is wrong with it.

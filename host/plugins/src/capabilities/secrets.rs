@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use wasmtime::component::Resource;
 use zeroize::Zeroizing;
 
@@ -26,6 +27,11 @@ impl SecretHandle {
         }
     }
 
+    /// The setting, and for one of several headers its name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn value(&self) -> &str {
         &self.value
     }
@@ -40,6 +46,7 @@ impl wit::Host for State {
         &mut self,
         name: String,
     ) -> wasmtime::Result<Result<Option<Resource<SecretHandle>>, String>> {
+        self.note("secrets.get", || json!({"name": name}));
         let context = self.context.clone();
         let Some(secret) = context.settings.secret(&name) else {
             return Ok(Err(denied(&context, &name)));
@@ -82,6 +89,7 @@ impl wit::HostSecret for State {
         handle: Resource<SecretHandle>,
     ) -> wasmtime::Result<Result<String, String>> {
         let secret = self.table.get(&handle)?;
+        self.note("secrets.reveal", || json!({"name": secret.name}));
         if !secret.reveal {
             self.context.metrics.denied("reveal");
             return Ok(Err(format!(

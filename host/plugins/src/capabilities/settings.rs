@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::manifest::{Setting, SettingKind};
+use crate::record::Masks;
 use crate::{LoadError, Manifest, PluginSpec};
 
 /// The values of one plugin, checked against its manifest.
@@ -94,6 +95,37 @@ impl Settings {
         let secret = secret.into_iter().flat_map(|secret| &secret.texts);
         let secret = secret.map(|text| text.as_ref().clone());
         open.into_iter().chain(secret).collect()
+    }
+
+    /// All settings as a recording has them, secrets as placeholders, and what the placeholders stand for.
+    pub(crate) fn for_recording(&self, manifest: &Manifest) -> (Map<String, Value>, Masks) {
+        let mut masks = Masks::default();
+        let open = self.open.iter();
+        let mut all: Map<_, _> = open
+            .map(|(name, value)| (name.clone(), masks.open_setting(name, value)))
+            .collect();
+        for declared in manifest.settings.iter().filter(|setting| setting.secret) {
+            let name = &declared.name;
+            let value = match self.secrets.get(name) {
+                Some(Some(secret)) => {
+                    let text = secret.value.as_str();
+                    let shape = serde_json::from_str::<Value>(text).ok();
+                    let shape = shape.filter(|_| declared.kind != SettingKind::String);
+                    let shape = shape.filter(Value::is_object);
+                    masks.setting(name, &shape.unwrap_or_else(|| text.into()))
+                }
+                Some(None) => continue,
+                // Not granted, and so never seen; there may be one all the same.
+                None if declared.required => masks.setting(name, &"".into()),
+                None => continue,
+            };
+            all.insert(name.clone(), value);
+        }
+        // A setting that is not secret may hold the same text.
+        for value in all.values_mut() {
+            masks.apply(value);
+        }
+        (all, masks)
     }
 
     /// Whether the operator wrote the value of this setting.

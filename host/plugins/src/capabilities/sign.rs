@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Request};
 use jiff::Timestamp;
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use witgate_outbound::Body;
 use zeroize::Zeroizing;
@@ -20,8 +21,10 @@ use zeroize::Zeroizing;
 use super::Context;
 use super::http::{build, exchange};
 use super::state::State;
+use super::taped;
 use crate::bindings::witgate::host::http as wit_http;
 use crate::bindings::witgate::host::sign as wit;
+use crate::record::Find;
 
 pub(crate) use role::Roles;
 pub(crate) use tokens::Tokens;
@@ -40,6 +43,12 @@ impl wit::Host for State {
         request: wit::Request,
         signer: wit::AwsSigner,
     ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
+        let taken = self.asked("sign.send-aws", Find::Exchange, || {
+            taped::request(&request, self.shown_aws(&signer))
+        });
+        if let Some(known) = taken.known_exchange() {
+            return Ok(known);
+        }
         let timeout = self.time_for(&request);
         let credentials = self.aws_credentials(&signer.key)?;
         let context = self.context.clone();
@@ -61,7 +70,9 @@ impl wit::Host for State {
             exchange(&context, request, false).await
         };
         let sent = tokio::time::timeout(timeout, sending).await;
-        Ok(sent.unwrap_or(Err(wit_http::HttpError::Timeout)))
+        let answer = sent.unwrap_or(Err(wit_http::HttpError::Timeout));
+        taken.end(|| taped::answer(&answer));
+        Ok(answer)
     }
 
     async fn send_gcp(
@@ -69,6 +80,12 @@ impl wit::Host for State {
         request: wit::Request,
         account: wit::GcpAccount,
     ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
+        let taken = self.asked("sign.send-gcp", Find::Exchange, || {
+            taped::request(&request, gcp_shown(self, &account))
+        });
+        if let Some(known) = taken.known_exchange() {
+            return Ok(known);
+        }
         let timeout = self.time_for(&request);
         let credentials = self.table.get(&account.credentials)?.shared();
         let context = self.context.clone();
@@ -78,7 +95,9 @@ impl wit::Host for State {
             send_with_token(&context, request, &token).await
         };
         let sent = tokio::time::timeout(timeout, sending).await;
-        Ok(sent.unwrap_or(Err(wit_http::HttpError::Timeout)))
+        let answer = sent.unwrap_or(Err(wit_http::HttpError::Timeout));
+        taken.end(|| taped::answer(&answer));
+        Ok(answer)
     }
 
     async fn send_azure_app(
@@ -86,6 +105,12 @@ impl wit::Host for State {
         request: wit::Request,
         app: wit::AzureApp,
     ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
+        let taken = self.asked("sign.send-azure-app", Find::Exchange, || {
+            taped::request(&request, app_shown(self, &app))
+        });
+        if let Some(known) = taken.known_exchange() {
+            return Ok(known);
+        }
         let timeout = self.time_for(&request);
         let secret = self.table.get(&app.client_secret)?.shared();
         let context = self.context.clone();
@@ -94,7 +119,9 @@ impl wit::Host for State {
             send_with_token(&context, request, &token).await
         };
         let sent = tokio::time::timeout(timeout, sending).await;
-        Ok(sent.unwrap_or(Err(wit_http::HttpError::Timeout)))
+        let answer = sent.unwrap_or(Err(wit_http::HttpError::Timeout));
+        taken.end(|| taped::answer(&answer));
+        Ok(answer)
     }
 
     async fn send_azure_account(
@@ -102,6 +129,12 @@ impl wit::Host for State {
         request: wit::Request,
         account: wit::AzureAccount,
     ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
+        let taken = self.asked("sign.send-azure-account", Find::Exchange, || {
+            taped::request(&request, azure_shown(self, &account))
+        });
+        if let Some(known) = taken.known_exchange() {
+            return Ok(known);
+        }
         let timeout = self.time_for(&request);
         let key = self.table.get(&account.key)?.shared();
         let context = self.context.clone();
@@ -115,8 +148,28 @@ impl wit::Host for State {
             exchange(&context, request, false).await
         };
         let sent = tokio::time::timeout(timeout, sending).await;
-        Ok(sent.unwrap_or(Err(wit_http::HttpError::Timeout)))
+        let answer = sent.unwrap_or(Err(wit_http::HttpError::Timeout));
+        taken.end(|| taped::answer(&answer));
+        Ok(answer)
     }
+}
+
+fn gcp_shown(state: &State, account: &wit::GcpAccount) -> Map<String, Value> {
+    let shown = json!({"credentials": state.named(&account.credentials), "scope": account.scope});
+    Map::from_iter([("gcp".to_owned(), shown)])
+}
+
+fn app_shown(state: &State, app: &wit::AzureApp) -> Map<String, Value> {
+    let shown = json!({
+        "authority": app.authority, "tenant_id": app.tenant_id, "client_id": app.client_id,
+        "client_secret": state.named(&app.client_secret), "scope": app.scope,
+    });
+    Map::from_iter([("azure_app".to_owned(), shown)])
+}
+
+fn azure_shown(state: &State, account: &wit::AzureAccount) -> Map<String, Value> {
+    let shown = json!({"name": account.name, "key": state.named(&account.key)});
+    Map::from_iter([("azure_account".to_owned(), shown)])
 }
 
 /// The time that signatures bear: a scripted world's, where there is one.

@@ -1,9 +1,6 @@
 //! The small interfaces: settings, clock, random, log, metrics, files, and the shared types.
 
-use std::sync::LazyLock;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
-
-use rand::Rng as _;
+use serde_json::json;
 
 use super::files::AppendError;
 use super::log::{Level, LogSource};
@@ -11,6 +8,7 @@ use super::state::State;
 use crate::bindings::witgate::host::{clock, files, log, metrics, random, settings};
 use crate::bindings::witgate::types::types;
 use crate::metrics::{CustomKind, Definition, NamedKind};
+use crate::record::{Find, value_of_bytes};
 
 /// Random bytes per call.
 const RANDOM_MAX: u32 = 64 << 10;
@@ -45,47 +43,27 @@ impl settings::Host for State {
 
 impl clock::Host for State {
     fn now_ms(&mut self) -> wasmtime::Result<u64> {
-        if let Some(world) = &self.context.world {
-            return Ok(world.now_ms());
-        }
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Ok(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+        Ok(self.senses.now_ms())
     }
 
     fn monotonic_ns(&mut self) -> wasmtime::Result<u64> {
-        if let Some(world) = &self.context.world {
-            return Ok(world.monotonic_ns());
-        }
-        // From the first use on: a plugin need not learn how long the machine runs.
-        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        Ok(u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        Ok(self.senses.monotonic_ns())
     }
 }
 
 impl random::Host for State {
     fn bytes(&mut self, count: u32) -> wasmtime::Result<Vec<u8>> {
         let mut bytes = vec![0; count.min(RANDOM_MAX) as usize];
-        self.fill_random(&mut bytes);
+        self.senses.fill_random(&mut bytes);
         Ok(bytes)
     }
 
     fn uuid(&mut self) -> wasmtime::Result<String> {
         let mut bytes = [0; 16];
-        self.fill_random(&mut bytes);
+        self.senses.fill_random(&mut bytes);
         Ok(uuid::Builder::from_random_bytes(bytes)
             .into_uuid()
             .to_string())
-    }
-}
-
-impl State {
-    fn fill_random(&self, bytes: &mut [u8]) {
-        match &self.context.world {
-            Some(world) => world.fill_random(bytes),
-            None => rand::rng().fill_bytes(bytes),
-        }
     }
 }
 
@@ -103,11 +81,16 @@ impl log::Host for State {
             log::Level::Warn => Level::Warn,
             log::Level::Error => Level::Error,
         };
+        self.note(
+            "log.write",
+            || json!({"level": level.as_str(), "message": message, "fields": fields}),
+        );
         self.log_line(level, &message, &fields);
         Ok(())
     }
 
     fn panic(&mut self, message: String) -> wasmtime::Result<()> {
+        self.note("log.panic", || json!({"message": message}));
         let mut message = self.context.log.clean(&message);
         message.truncate(message.floor_char_boundary(PANIC_MAX));
         self.call.panic = Some(message);
@@ -137,6 +120,10 @@ impl metrics::Host for State {
         labels: Vec<(String, String)>,
         amount: u64,
     ) -> wasmtime::Result<()> {
+        self.note(
+            "metrics.add",
+            || json!({"name": name, "labels": labels, "amount": amount}),
+        );
         self.custom(CustomKind::Counter, &name, labels, amount as f64);
         Ok(())
     }
@@ -147,11 +134,17 @@ impl metrics::Host for State {
         labels: Vec<(String, String)>,
         value: f64,
     ) -> wasmtime::Result<()> {
+        self.note(
+            "metrics.observe",
+            || json!({"name": name, "labels": labels, "value": value}),
+        );
         self.custom(CustomKind::Histogram, &name, labels, value);
         Ok(())
     }
 
     fn define(&mut self, metrics: Vec<metrics::Metric>) -> wasmtime::Result<Result<(), String>> {
+        let names: Vec<&str> = metrics.iter().map(|metric| metric.name.as_str()).collect();
+        self.note("metrics.define", || json!({"names": names}));
         let definitions = metrics.into_iter().map(|metric| Definition {
             name: metric.name,
             kind: match metric.kind {
@@ -174,6 +167,11 @@ impl metrics::Host for State {
     }
 
     fn record_samples(&mut self, samples: Vec<metrics::Sample>) -> wasmtime::Result<u32> {
+        for sample in &samples {
+            let shown =
+                || json!({"name": sample.name, "labels": sample.labels, "value": sample.value});
+            self.note("metrics.record-sample", shown);
+        }
         let context = &self.context;
         if let Some(world) = &context.world {
             for sample in &samples {
@@ -213,16 +211,24 @@ impl files::Host for State {
         name: String,
         data: Vec<u8>,
     ) -> wasmtime::Result<Result<(), String>> {
+        let taken = self.asked(
+            "files.append",
+            Find::Same,
+            || json!({"name": name, "data": value_of_bytes(&data)}),
+        );
+        if let Some(known) = taken.known() {
+            return Ok(known);
+        }
         let context = &self.context;
-        Ok(
-            match context.files.append(&context.name, &name, data).await {
-                Ok(()) => Ok(()),
-                Err(AppendError::Io(reason)) => Err(format!("the file {name:?}: {reason}")),
-                Err(AppendError::Denied(reason)) => {
-                    context.metrics.denied("file");
-                    Err(reason)
-                }
-            },
-        )
+        let appended = match context.files.append(&context.name, &name, data).await {
+            Ok(()) => Ok(()),
+            Err(AppendError::Io(reason)) => Err(format!("the file {name:?}: {reason}")),
+            Err(AppendError::Denied(reason)) => {
+                context.metrics.denied("file");
+                Err(reason)
+            }
+        };
+        taken.end(|| appended.clone());
+        Ok(appended)
     }
 }

@@ -3,13 +3,20 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use super::Context;
 use super::llm::Lineage;
 use super::request::RequestScope;
+use super::taped;
 use super::wasi::Wasi;
+use crate::record::tape::{At, shown};
+use crate::record::{Find, Tape};
+use crate::world::Senses;
 
 /// The data of one instance.
 pub(crate) struct State {
@@ -17,6 +24,7 @@ pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) memory: Memory,
     pub(crate) call: Call,
+    pub(crate) senses: Senses,
     /// Made when a WASI import is first used; our own plugins use none.
     pub(super) wasi: Option<Box<Wasi>>,
 }
@@ -47,7 +55,12 @@ pub(crate) struct Memory {
 
 impl State {
     pub(crate) fn new(context: Arc<Context>, memory_max: usize) -> Self {
+        let senses = Senses {
+            world: context.world.clone(),
+            tape: context.recorded.as_ref().and_then(|session| session.tape()),
+        };
         Self {
+            senses,
             context,
             table: ResourceTable::new(),
             memory: Memory {
@@ -80,6 +93,26 @@ impl State {
         self.memory.refused = None;
     }
 
+    /// Takes an import without an answer down, when the plugin is recorded.
+    pub(super) fn note(&self, import: &'static str, args: impl FnOnce() -> Value) {
+        if let Some(tape) = &self.senses.tape {
+            tape.note(import, args());
+        }
+    }
+
+    /// The same for an import with one.
+    pub(super) fn asked(
+        &self,
+        import: &'static str,
+        find: Find,
+        args: impl FnOnce() -> Value,
+    ) -> Taken {
+        Taken(self.senses.tape.as_ref().map(|tape| {
+            let (at, known) = tape.begin(import, args(), find);
+            (tape.clone(), at, known)
+        }))
+    }
+
     /// An epoch passed while the plugin ran: others get their turn, until its time is used up.
     pub(crate) fn tick(&mut self) -> UpdateDeadline {
         match self.call.ticks_left.checked_sub(1) {
@@ -89,6 +122,31 @@ impl State {
             }
             None => UpdateDeadline::Interrupt,
         }
+    }
+}
+
+/// An import that is being taken down, if anything is.
+pub(super) struct Taken(Option<(Arc<Tape>, At, Option<Value>)>);
+
+impl Taken {
+    /// What the recording that is played has for an answer. It is taken down again.
+    pub(super) fn known<T: DeserializeOwned>(&self) -> Option<T> {
+        let (tape, at, known) = self.0.as_ref()?;
+        let answer = serde_json::from_value(known.clone()?).ok()?;
+        tape.end(*at, known.clone()?);
+        Some(answer)
+    }
+
+    /// What was answered.
+    pub(super) fn end<T: Serialize>(&self, answer: impl FnOnce() -> T) {
+        if let Some((tape, at, _)) = &self.0 {
+            tape.end(*at, shown(&answer()));
+        }
+    }
+
+    /// The same as [`Self::known`] for an exchange.
+    pub(super) fn known_exchange(&self) -> Option<taped::Answer> {
+        taped::answered(&self.known::<Value>()?)
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, Full, Limited};
+use serde_json::{Value, json};
 use wasmtime::component::Linker;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
@@ -24,7 +25,8 @@ use super::Context;
 use super::log::{Level, LogSource};
 use super::outgoing::NoResponse;
 use super::state::State;
-use crate::world::OfWorld;
+use crate::record::{Find, Tape, bytes_of, value_of_bytes};
+use crate::world::Senses;
 
 /// The WASI side of one instance.
 pub(crate) struct Wasi {
@@ -40,9 +42,10 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 }
 
 impl Wasi {
-    fn new(context: &Arc<Context>) -> Self {
+    fn new(context: &Arc<Context>, senses: &Senses) -> Self {
         let print = |source, level| Print {
             context: context.clone(),
+            tape: senses.tape.clone(),
             source,
             level,
         };
@@ -52,12 +55,11 @@ impl Wasi {
                 ctx.env(name, value);
             }
         }
-        if let Some(world) = &context.world {
-            let of_world = || OfWorld(world.clone());
-            ctx.wall_clock(of_world())
-                .monotonic_clock(of_world())
-                .secure_random(of_world())
-                .insecure_random(of_world())
+        if !senses.are_plain() {
+            ctx.wall_clock(senses.clone())
+                .monotonic_clock(senses.clone())
+                .secure_random(senses.clone())
+                .insecure_random(senses.clone())
                 .insecure_random_seed(0);
         }
         ctx.stdout(print(LogSource::Stdout, Level::Info))
@@ -70,6 +72,7 @@ impl Wasi {
             http: WasiHttpCtx::new(),
             hooks: Hooks {
                 context: context.clone(),
+                tape: senses.tape.clone(),
             },
         }
     }
@@ -79,7 +82,7 @@ impl State {
     fn wasi(&mut self) -> (&mut Wasi, &mut wasmtime::component::ResourceTable) {
         let wasi = self
             .wasi
-            .get_or_insert_with(|| Box::new(Wasi::new(&self.context)));
+            .get_or_insert_with(|| Box::new(Wasi::new(&self.context, &self.senses)));
         (wasi, &mut self.table)
     }
 }
@@ -107,6 +110,7 @@ impl WasiHttpView for State {
 
 struct Hooks {
     context: Arc<Context>,
+    tape: Option<Arc<Tape>>,
 }
 
 type Trailing = Box<dyn Future<Output = HttpResult<()>> + Send>;
@@ -119,10 +123,16 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _processed: Trailing,
     ) -> Sending {
-        let context = self.context.clone();
+        let (context, tape) = (self.context.clone(), self.tape.clone());
         Box::new(async move {
             let options = options.unwrap_or_default();
-            let sending = send(&context, request, options.between_bytes_timeout);
+            let idle = options.between_bytes_timeout;
+            let sending = async {
+                match tape {
+                    Some(tape) => send_taped(&context, &tape, request, idle).await,
+                    None => send(&context, request, idle).await,
+                }
+            };
             let response = match options.first_byte_timeout {
                 Some(limit) => tokio::time::timeout(limit, sending)
                     .await
@@ -165,6 +175,90 @@ async fn send(
     }))
 }
 
+/// The same on a tape, where request and response are whole.
+async fn send_taped(
+    context: &Context,
+    tape: &Tape,
+    request: http::Request<WasiBody>,
+    idle: Option<Duration>,
+) -> HttpResult<http::Response<WasiBody>> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let args = json!({"request": {
+        "method": head.method.as_str(),
+        "url": head.uri.to_string(),
+        "headers": headers_of(&head.headers),
+        "body": value_of_bytes(&body),
+    }});
+    let (at, known) = tape.begin("wasi:http.handle", args, Find::Exchange);
+    let answer = match known {
+        Some(known) => known,
+        None => {
+            let whole = Full::new(body)
+                .map_err(|never| match never {})
+                .boxed_unsync();
+            let sent = send(context, http::Request::from_parts(head, whole), idle).await;
+            let answer = async {
+                let (head, body) = sent?.into_parts();
+                let body = body.collect().await?.to_bytes();
+                Ok::<_, Error>(json!({
+                    "status": head.status.as_u16(),
+                    "headers": headers_of(&head.headers),
+                    "body": value_of_bytes(&body),
+                }))
+            };
+            answer
+                .await
+                .unwrap_or_else(|error| json!({"error": told(&error)}))
+        }
+    };
+    tape.end(at, answer.clone());
+    if let Some(error) = answer.get("error").and_then(Value::as_str) {
+        return Err(error_told(error));
+    }
+    let status = answer.get("status").and_then(Value::as_u64).unwrap_or(500);
+    let mut response = http::Response::builder().status(status as u16);
+    let headers: Vec<(String, String)> = answer
+        .get("headers")
+        .and_then(|headers| serde_json::from_value(headers.clone()).ok())
+        .unwrap_or_default();
+    for (name, value) in &headers {
+        response = response.header(name, value);
+    }
+    let body = Full::new(bytes_of(answer.get("body").unwrap_or(&Value::Null)).into());
+    let body = body.map_err(|never| match never {}).boxed_unsync();
+    response
+        .body(body)
+        .map_err(|error| Error::InternalError(Some(error.to_string())))
+}
+
+fn headers_of(headers: &http::HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let all = headers.iter();
+    all.map(|(name, value)| (name.to_string(), text(value)))
+        .collect()
+}
+
+/// An error as a recording has it.
+fn told(error: &Error) -> String {
+    match error {
+        Error::HttpRequestDenied => "denied".to_owned(),
+        Error::ConnectionTimeout | Error::HttpResponseTimeout | Error::ConnectionReadTimeout => {
+            "timeout".to_owned()
+        }
+        Error::InternalError(Some(text)) => text.clone(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn error_told(text: &str) -> Error {
+    match text {
+        "denied" => Error::HttpRequestDenied,
+        "timeout" => Error::ConnectionTimeout,
+        other => Error::InternalError(Some(other.to_owned())),
+    }
+}
+
 fn wasi_error(from: NoResponse) -> Error {
     match from {
         NoResponse::Denied(_) => Error::HttpRequestDenied,
@@ -178,6 +272,7 @@ fn wasi_error(from: NoResponse) -> Error {
 struct Print {
     context: Arc<Context>,
     source: LogSource,
+    tape: Option<Arc<Tape>>,
     level: Level,
 }
 
@@ -209,6 +304,12 @@ impl OutputStream for Print {
             .lines()
             .filter(|line| !line.trim().is_empty())
         {
+            if let Some(tape) = &self.tape {
+                tape.note(
+                    "log.write",
+                    json!({"level": self.level.as_str(), "message": line}),
+                );
+            }
             if !self.context.log.write(self.source, self.level, line, &[]) {
                 self.context.metrics.log_dropped.inc();
             }

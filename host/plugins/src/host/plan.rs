@@ -134,6 +134,7 @@ fn fingerprint(spec: &PluginSpec, component: &component::Loaded) -> [u8; 32] {
             &spec.recycle,
             spec.isolation,
             spec.fail_policy(),
+            spec.record.as_ref().map(|recorder| recorder.identity()),
         )
     );
     Sha256::digest(everything).into()

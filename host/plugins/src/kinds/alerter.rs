@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
 
@@ -11,6 +12,7 @@ use crate::CallError;
 use crate::bindings::witgate::types::types;
 use crate::capabilities::State;
 use crate::pool::{Bindings, Pool};
+use crate::record::tape::shown;
 
 mod wit {
     #![allow(missing_docs, clippy::all, reason = "generated from documented WIT")]
@@ -34,7 +36,8 @@ pub struct Alerter {
 }
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the words say it")]
 pub enum AlertLevel {
     Low,
@@ -43,7 +46,7 @@ pub enum AlertLevel {
 }
 
 /// One alert.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
     /// Unique; deliveries repeat it.
     pub id: String,
@@ -81,6 +84,7 @@ impl Alerter {
     /// # Errors
     /// When the plugin did not say what became of the batch.
     pub async fn send(&self, batch: Vec<Alert>) -> Result<Outcome, CallError> {
+        let take = self.pool.context.take("send", || &batch);
         let length = batch.len();
         let size = |alert: &Alert| {
             let pairs = alert.fields.iter().chain(&alert.metadata);
@@ -89,19 +93,22 @@ impl Alerter {
         };
         let bytes: usize = batch.iter().map(size).sum();
         let batch: Vec<generated::Alert> = batch.into_iter().map(generated::Alert::from).collect();
-        let outcome = self
-            .pool
-            .call(SEND, bytes as u64, move |store, plugin| {
-                Box::pin(async move {
-                    plugin
-                        .witgate_alerter_alerter()
-                        .call_send(store, &batch)
-                        .await
-                })
-            })
-            .await?;
         let clean = |text: String| self.pool.context.log.clean(&text);
-        Ok(outcome_of!(generated, outcome, length, clean))
+        let sent = async {
+            let outcome = self
+                .pool
+                .call(SEND, bytes as u64, move |store, plugin| {
+                    Box::pin(async move {
+                        plugin
+                            .witgate_alerter_alerter()
+                            .call_send(store, &batch)
+                            .await
+                    })
+                })
+                .await?;
+            Ok(outcome_of!(generated, outcome, length, clean))
+        };
+        take.run(sent, shown).await
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
 
@@ -10,6 +11,7 @@ use super::{handle_methods, json};
 use crate::bindings::witgate::types::types;
 use crate::capabilities::State;
 use crate::pool::{Bindings, Pool};
+use crate::record::tape::shown;
 use crate::{CallError, Fault, PluginError};
 
 mod wit {
@@ -34,7 +36,7 @@ pub struct Authenticator {
 }
 
 /// The request to identify. Holds credentials, and shows none in Debug output.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct AuthRequest {
     /// The key the client sent, or empty.
     pub api_key: String,
@@ -51,7 +53,8 @@ pub struct AuthRequest {
 }
 
 /// A decision. Its Debug output shows no key.
-#[derive(Clone)]
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Decision {
     /// Let in as this identity.
     Identity(Box<Identity>),
@@ -64,7 +67,7 @@ pub enum Decision {
 }
 
 /// Who it is: LiteLLM's `UserAPIKeyAuth`. Its Debug output shows no key.
-#[derive(Clone)]
+#[derive(Clone, Serialize)]
 pub struct Identity {
     /// The key to account under; the request's when absent.
     pub api_key: Option<String>,
@@ -93,7 +96,7 @@ pub struct Identity {
 }
 
 /// A refusal, shown to the client.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Denial {
     /// HTTP status.
     pub status: u16,
@@ -117,21 +120,25 @@ impl Authenticator {
     pub async fn authenticate(&self, request: AuthRequest) -> Result<Decision, CallError> {
         let header = |(name, value): &(String, String)| name.len() + value.len();
         let bytes: usize = request.headers.iter().map(header).sum();
+        let take = self.pool.context.take("authenticate", || &request);
         let request = generated::Request::from(request);
-        let decision = self
-            .pool
-            .call(AUTHENTICATE, bytes as u64, move |store, plugin| {
-                Box::pin(async move {
-                    let authenticator = plugin.witgate_authenticator_authenticator();
-                    authenticator.call_authenticate(store, &request).await
+        let decided = async {
+            let decision = self
+                .pool
+                .call(AUTHENTICATE, bytes as u64, move |store, plugin| {
+                    Box::pin(async move {
+                        let authenticator = plugin.witgate_authenticator_authenticator();
+                        authenticator.call_authenticate(store, &request).await
+                    })
                 })
+                .await?;
+            Decision::try_from(decision).map_err(|error| CallError {
+                plugin: self.pool.context.name.clone(),
+                function: "authenticate",
+                fault: Fault::Plugin(error),
             })
-            .await?;
-        Decision::try_from(decision).map_err(|error| CallError {
-            plugin: self.pool.context.name.clone(),
-            function: "authenticate",
-            fault: Fault::Plugin(error),
-        })
+        };
+        take.run(decided, shown).await
     }
 }
 

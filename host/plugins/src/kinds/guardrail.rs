@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use wasmtime::Store;
 use wasmtime::component::{InstancePre, Resource};
 
-use super::{handle_methods, json};
+use super::{handle_methods, json as checked_json, with_facts};
 use crate::bindings::witgate::host::body;
 use crate::bindings::witgate::types::types;
 use crate::capabilities::{BodyView, RequestScope, State, View};
 use crate::pool::{Bindings, Pinned, Pool};
+use crate::record::tape::shown;
 use crate::{CallError, Fault, PluginError};
 
 mod wit {
@@ -34,7 +37,8 @@ pub struct Guardrail {
 }
 
 /// When a guardrail runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Before the upstream is called.
     PreCall,
@@ -47,7 +51,7 @@ pub enum Phase {
 }
 
 /// Who makes the request. Absent fields are unknown.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Principal {
     /// SHA-256 of the key, lower-case hex.
     pub key_hash: Option<String>,
@@ -66,7 +70,7 @@ pub struct Principal {
 }
 
 /// What a guardrail is told about a call.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Call {
     /// Call id.
     pub id: String,
@@ -81,11 +85,13 @@ pub struct Call {
     /// The caller's parameters for this guardrail, a JSON object.
     pub params: String,
     /// The client's request, for what the plugin asks about it and keeps for it.
+    #[serde(skip)]
     pub request: Option<RequestScope>,
 }
 
 /// A judgement.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Nothing to object to.
     Allow,
@@ -103,7 +109,8 @@ pub enum Verdict {
 }
 
 /// A change to one place of the body.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Edit {
     /// Replace the text at the pointer.
     Text {
@@ -127,7 +134,7 @@ pub enum Edit {
 }
 
 /// What was found, never the matched text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// What it is.
     pub kind: String,
@@ -136,7 +143,7 @@ pub struct Finding {
 }
 
 /// A refusal.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Block {
     /// For the client.
     pub message: String,
@@ -149,7 +156,8 @@ pub struct Block {
 }
 
 /// What a stream may do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StreamVerdict {
     /// This text may go out now; what was pushed and is not in it stays held.
     Release(String),
@@ -178,6 +186,15 @@ impl Guardrail {
     /// # Errors
     /// When there is no judgement; the fail policy decides what that means.
     pub async fn check(&self, call: Call, body: Arc<dyn BodyView>) -> Result<Verdict, CallError> {
+        let take = self.pool.context.take("check", || {
+            let mut input = shown_call(&call);
+            input["body"] = body.raw().into();
+            input
+        });
+        take.run(self.judged(call, body), shown).await
+    }
+
+    async fn judged(&self, call: Call, body: Arc<dyn BodyView>) -> Result<Verdict, CallError> {
         let bytes = body.size();
         let verdict = self
             .pool
@@ -199,19 +216,19 @@ impl Guardrail {
     /// As [`Self::check`].
     pub async fn open_stream(&self, call: Call) -> Result<Option<StreamGuard>, CallError> {
         let request = call.request.clone();
-        let (lease, resource) = self
-            .pool
-            .call_and_pin(OPEN_STREAM, move |store, plugin| {
-                Box::pin(async move {
-                    store.data_mut().call.request.clone_from(&call.request);
-                    let call = generated::Call::from(call);
-                    plugin
-                        .witgate_guardrail_guardrail()
-                        .call_open_stream(store, &call)
-                        .await
-                })
+        let take = self.pool.context.take("open-stream", || shown_call(&call));
+        let opened = self.pool.call_and_pin(OPEN_STREAM, move |store, plugin| {
+            Box::pin(async move {
+                store.data_mut().call.request.clone_from(&call.request);
+                let call = generated::Call::from(call);
+                plugin
+                    .witgate_guardrail_guardrail()
+                    .call_open_stream(store, &call)
+                    .await
             })
-            .await?;
+        });
+        let opened = take.run(opened, |(_, resource)| resource.is_some().into());
+        let (lease, resource) = opened.await?;
         match resource {
             Some(resource) => Ok(Some(StreamGuard {
                 pinned: Pinned::new(lease, resource),
@@ -237,6 +254,12 @@ impl StreamGuard {
     /// # Errors
     /// As [`Guardrail::check`]. After a trap or timeout every further call fails.
     pub async fn push(&mut self, channel: u32, text: &str) -> Result<StreamVerdict, CallError> {
+        let input = || json!({"channel": channel, "text": text});
+        let take = self.pinned.take("push", input);
+        take.run(self.pushed(channel, text), shown).await
+    }
+
+    async fn pushed(&mut self, channel: u32, text: &str) -> Result<StreamVerdict, CallError> {
         let text = text.to_owned();
         let bytes = text.len() as u64;
         let (resource, request) = (self.pinned.resource(), self.request.clone());
@@ -258,6 +281,11 @@ impl StreamGuard {
     /// # Errors
     /// As [`Self::push`].
     pub async fn finish(&mut self, channel: u32) -> Result<StreamVerdict, CallError> {
+        let take = self.pinned.take("finish", || json!({"channel": channel}));
+        take.run(self.finished(channel), shown).await
+    }
+
+    async fn finished(&mut self, channel: u32) -> Result<StreamVerdict, CallError> {
         let (resource, request) = (self.pinned.resource(), self.request.clone());
         let verdict = self
             .pinned
@@ -277,6 +305,11 @@ impl StreamGuard {
     /// # Errors
     /// As [`Self::push`].
     pub async fn findings(&mut self) -> Result<Vec<Finding>, CallError> {
+        let take = self.pinned.take("findings", || Value::Null);
+        take.run(self.found(), shown).await
+    }
+
+    async fn found(&mut self) -> Result<Vec<Finding>, CallError> {
         let resource = self.pinned.resource();
         let found = self
             .pinned
@@ -334,6 +367,11 @@ async fn check(
         .await?;
     store.data_mut().table.delete(view)?;
     Ok(verdict)
+}
+
+/// A call as a recording has it.
+fn shown_call(call: &Call) -> Value {
+    with_facts(shown(call), call.request.as_ref())
 }
 
 fn broken(pool: &Pool<wit::GuardrailPlugin>, function: usize, error: PluginError) -> CallError {
@@ -414,7 +452,7 @@ impl TryFrom<body::Edit> for Edit {
         Ok(match from {
             body::Edit::Text((pointer, text)) => Self::Text { pointer, text },
             body::Edit::Value((pointer, value)) => {
-                let json = json(value, &format!("a value for {pointer:?}"))?;
+                let json = checked_json(value, &format!("a value for {pointer:?}"))?;
                 Self::Value { pointer, json }
             }
             body::Edit::Remove(pointer) => Self::Remove { pointer },
@@ -431,7 +469,7 @@ impl TryFrom<generated::Block> for Block {
             status: from.status,
             detail: from
                 .detail
-                .map(|detail| json(detail, "a block's detail"))
+                .map(|detail| checked_json(detail, "a block's detail"))
                 .transpose()?,
             findings: findings(from.findings),
         })

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
 
@@ -11,6 +12,7 @@ use crate::CallError;
 use crate::bindings::witgate::types::types;
 use crate::capabilities::State;
 use crate::pool::{Bindings, Pool};
+use crate::record::tape::shown;
 
 mod wit {
     #![allow(missing_docs, clippy::all, reason = "generated from documented WIT")]
@@ -34,7 +36,7 @@ pub struct LogSink {
 }
 
 /// One finished request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct Event<'a> {
     /// Unique per call; deliveries of the same event repeat it.
     pub id: &'a str,
@@ -47,7 +49,8 @@ pub struct Event<'a> {
 }
 
 /// What an event records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// The call succeeded.
     Success,
@@ -66,25 +69,29 @@ impl LogSink {
     /// # Errors
     /// When the plugin did not say what became of the batch.
     pub async fn deliver(&self, batch: &[Event<'_>]) -> Result<Outcome, CallError> {
+        let take = self.pool.context.take("deliver", || batch);
         let length = batch.len();
         let bytes: usize = batch
             .iter()
             .map(|event| event.payload.len() + event.context.len())
             .sum();
         let batch: Vec<generated::Event> = batch.iter().map(generated::Event::from).collect();
-        let outcome = self
-            .pool
-            .call(DELIVER, bytes as u64, move |store, plugin| {
-                Box::pin(async move {
-                    plugin
-                        .witgate_log_sink_log_sink()
-                        .call_deliver(store, &batch)
-                        .await
-                })
-            })
-            .await?;
         let clean = |text: String| self.pool.context.log.clean(&text);
-        Ok(outcome_of!(generated, outcome, length, clean))
+        let delivered = async {
+            let outcome = self
+                .pool
+                .call(DELIVER, bytes as u64, move |store, plugin| {
+                    Box::pin(async move {
+                        plugin
+                            .witgate_log_sink_log_sink()
+                            .call_deliver(store, &batch)
+                            .await
+                    })
+                })
+                .await?;
+            Ok(outcome_of!(generated, outcome, length, clean))
+        };
+        take.run(delivered, shown).await
     }
 
     /// What the plugin says about its batches: most events, and seconds that an event waits for others.
@@ -100,16 +107,16 @@ impl LogSink {
     /// # Errors
     /// When not, and why.
     pub async fn health_check(&self) -> Result<(), CallError> {
-        self.pool
-            .call(HEALTH_CHECK, 0, |store, plugin| {
-                Box::pin(async move {
-                    plugin
-                        .witgate_log_sink_log_sink()
-                        .call_health_check(store)
-                        .await
-                })
+        let take = self.pool.context.take("health-check", || ());
+        let checked = self.pool.call(HEALTH_CHECK, 0, |store, plugin| {
+            Box::pin(async move {
+                plugin
+                    .witgate_log_sink_log_sink()
+                    .call_health_check(store)
+                    .await
             })
-            .await
+        });
+        take.run(checked, shown).await
     }
 }
 

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
 
-use super::handle_methods;
+use super::{handle_methods, with_facts};
 use crate::bindings::witgate::types::types;
 use crate::capabilities::{RequestScope, State};
 use crate::kinds::guardrail::Principal;
 use crate::pool::{Bindings, Pool};
+use crate::record::tape::shown;
 use crate::{CallError, Fault, PluginError};
 
 mod wit {
@@ -36,7 +37,7 @@ pub struct PromptManager {
 }
 
 /// A chat request that names a prompt.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct PromptCall {
     /// Call id.
     pub id: String,
@@ -57,11 +58,12 @@ pub struct PromptCall {
     /// Who asks.
     pub principal: Principal,
     /// The client's request, for what the plugin asks about it and keeps for it.
+    #[serde(skip)]
     pub request: Option<RequestScope>,
 }
 
 /// What a request becomes. The texts are what they say: an array and an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Prompt {
     /// The model that answers; `None` leaves it.
     pub model: Option<String>,
@@ -83,10 +85,23 @@ impl PromptManager {
     pub async fn prompt(&self, call: PromptCall) -> Result<Option<Prompt>, CallError> {
         let bytes = call.messages.len() + call.params.len() + call.variables.len();
         let request = call.request.clone();
+        let take = self.pool.context.take("get-chat-completion-prompt", || {
+            with_facts(shown(&call), request.as_ref())
+        });
         let call = generated::Call::from(call);
+        take.run(self.fetched(call, bytes as u64, request), shown)
+            .await
+    }
+
+    async fn fetched(
+        &self,
+        call: generated::Call,
+        bytes: u64,
+        request: Option<RequestScope>,
+    ) -> Result<Option<Prompt>, CallError> {
         let answer = self
             .pool
-            .call(GET, bytes as u64, move |store, plugin| {
+            .call(GET, bytes, move |store, plugin| {
                 Box::pin(async move {
                     store.data_mut().call.request = request;
                     plugin

@@ -4,6 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
 use witgate_outbound::Body;
@@ -12,6 +15,8 @@ use super::handle_methods;
 use crate::bindings::witgate::types::types;
 use crate::capabilities::{NoResponse, State};
 use crate::pool::{Bindings, Pinned, Pool};
+use crate::record::tape::shown as plain;
+use crate::record::{bytes_of, value_of_bytes};
 use crate::{CallError, ProviderFacts};
 
 mod wit {
@@ -21,6 +26,7 @@ mod wit {
         path: ["../../wit/types", "../../wit/host", "../../wit/provider"],
         world: "witgate:provider/provider-plugin",
         exports: { default: async },
+        additional_derives: [serde::Serialize, serde::Deserialize],
         with: {
             "witgate:types": crate::bindings::witgate::types,
             "witgate:host": crate::bindings::witgate::host,
@@ -68,17 +74,20 @@ impl Provider {
         call_type: &str,
         model: &str,
     ) -> Result<Vec<String>, CallError> {
+        let take = self.pool.context.take(
+            "supported-params",
+            || json!({"call_type": call_type, "model": model}),
+        );
         let (call_type, model) = (call_type.to_owned(), model.to_owned());
-        self.pool
-            .call(SUPPORTED_PARAMS, 0, move |store, plugin| {
-                Box::pin(async move {
-                    plugin
-                        .witgate_provider_provider()
-                        .call_supported_params(store, &call_type, &model)
-                        .await
-                })
+        let called = self.pool.call(SUPPORTED_PARAMS, 0, move |store, plugin| {
+            Box::pin(async move {
+                plugin
+                    .witgate_provider_provider()
+                    .call_supported_params(store, &call_type, &model)
+                    .await
             })
-            .await
+        });
+        take.run(called, shown).await
     }
 
     /// The request for a call.
@@ -86,17 +95,17 @@ impl Provider {
     /// # Errors
     /// When the plugin fails; a call that it refuses is not an error.
     pub async fn build_request(&self, call: ProviderCall) -> Result<Built, CallError> {
+        let take = self.pool.context.take("build-request", || shown(&call));
         let bytes = call.body.len() as u64;
-        self.pool
-            .call(BUILD_REQUEST, bytes, move |store, plugin| {
-                Box::pin(async move {
-                    plugin
-                        .witgate_provider_provider()
-                        .call_build_request(store, &call)
-                        .await
-                })
+        let called = self.pool.call(BUILD_REQUEST, bytes, move |store, plugin| {
+            Box::pin(async move {
+                plugin
+                    .witgate_provider_provider()
+                    .call_build_request(store, &call)
+                    .await
             })
-            .await
+        });
+        take.run(called, shown).await
     }
 
     /// Reads a complete answer with a status of success.
@@ -108,17 +117,20 @@ impl Provider {
         context: String,
         response: ProviderResponse,
     ) -> Result<Parsed, CallError> {
+        let take = self.pool.context.take(
+            "parse-response",
+            || json!({"context": context, "response": shown(&response)}),
+        );
         let bytes = response.body.len() as u64;
-        self.pool
-            .call(PARSE_RESPONSE, bytes, move |store, plugin| {
-                Box::pin(async move {
-                    plugin
-                        .witgate_provider_provider()
-                        .call_parse_response(store, &context, &response)
-                        .await
-                })
+        let called = self.pool.call(PARSE_RESPONSE, bytes, move |store, plugin| {
+            Box::pin(async move {
+                plugin
+                    .witgate_provider_provider()
+                    .call_parse_response(store, &context, &response)
+                    .await
             })
-            .await
+        });
+        take.run(called, shown).await
     }
 
     /// Starts reading a streamed answer.
@@ -130,17 +142,17 @@ impl Provider {
         context: String,
         head: ProviderResponse,
     ) -> Result<StreamParser, CallError> {
-        let (lease, resource) = self
-            .pool
-            .call_and_pin(OPEN_STREAM, move |store, plugin| {
-                Box::pin(async move {
-                    plugin
-                        .witgate_provider_provider()
-                        .call_open_stream(store, &context, &head)
-                        .await
-                })
+        let input = || json!({"context": context, "response": shown(&head)});
+        let take = self.pool.context.take("open-stream", input);
+        let opened = self.pool.call_and_pin(OPEN_STREAM, move |store, plugin| {
+            Box::pin(async move {
+                plugin
+                    .witgate_provider_provider()
+                    .call_open_stream(store, &context, &head)
+                    .await
             })
-            .await?;
+        });
+        let (lease, resource) = take.run(opened, |_| true.into()).await?;
         Ok(StreamParser(Pinned::new(lease, resource)))
     }
 
@@ -153,17 +165,20 @@ impl Provider {
         context: String,
         response: ProviderResponse,
     ) -> Result<Option<Failure>, CallError> {
+        let take = self.pool.context.take(
+            "map-error",
+            || json!({"context": context, "response": shown(&response)}),
+        );
         let bytes = response.body.len() as u64;
-        self.pool
-            .call(MAP_ERROR, bytes, move |store, plugin| {
-                Box::pin(async move {
-                    plugin
-                        .witgate_provider_provider()
-                        .call_map_error(store, &context, &response)
-                        .await
-                })
+        let called = self.pool.call(MAP_ERROR, bytes, move |store, plugin| {
+            Box::pin(async move {
+                plugin
+                    .witgate_provider_provider()
+                    .call_map_error(store, &context, &response)
+                    .await
             })
-            .await
+        });
+        take.run(called, shown).await
     }
 
     /// Sends a request under the plugin's own egress policy: to what its manifest names and the operator
@@ -180,6 +195,57 @@ impl Provider {
     }
 }
 
+/// Members that hold bytes.
+const BYTES: [&str; 2] = ["body", "data"];
+
+/// Plain data as a recording has it, bytes as text where they are text.
+fn shown<T: Serialize>(value: &T) -> Value {
+    fn readable(value: &mut Value) {
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(readable),
+            Value::Object(members) => {
+                for (name, member) in members {
+                    match member {
+                        Value::Array(items) if BYTES.contains(&name.as_str()) => {
+                            let byte = |item: &Value| u8::try_from(item.as_u64()?).ok();
+                            let bytes: Vec<u8> = items.iter().filter_map(byte).collect();
+                            *member = value_of_bytes(&bytes);
+                        }
+                        member => readable(member),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut value = plain(value);
+    readable(&mut value);
+    value
+}
+
+/// What a recording has of a response or of frames.
+///
+/// # Errors
+/// When it is neither.
+pub fn recorded_input<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
+    fn bytes(value: &mut Value) {
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(bytes),
+            Value::Object(members) => {
+                for name in BYTES {
+                    if let Some(member) = members.get_mut(name) {
+                        *member = bytes_of(member).into();
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut value = value.clone();
+    bytes(&mut value);
+    serde_json::from_value(value).map_err(|error| format!("the recorded input: {error}"))
+}
+
 /// One streamed answer being read, on an instance of its own.
 pub struct StreamParser(Pinned<wit::ProviderPlugin>);
 
@@ -189,16 +255,16 @@ impl StreamParser {
     /// # Errors
     /// When the plugin fails. After a trap or timeout every further call fails.
     pub async fn push(&mut self, frames: Vec<Frame>) -> Result<Progress, CallError> {
+        let take = self.0.take("push", || json!({"frames": shown(&frames)}));
         let bytes = frames.iter().map(|frame| frame.data.len() as u64).sum();
         let resource = self.0.resource();
-        self.0
-            .call(PUSH, bytes, move |store, plugin| {
-                Box::pin(async move {
-                    let parser = plugin.witgate_provider_provider().stream_parser();
-                    parser.call_push(store, resource, &frames).await
-                })
+        let called = self.0.call(PUSH, bytes, move |store, plugin| {
+            Box::pin(async move {
+                let parser = plugin.witgate_provider_provider().stream_parser();
+                parser.call_push(store, resource, &frames).await
             })
-            .await
+        });
+        take.run(called, shown).await
     }
 
     /// The connection ended without the stream's own end.
@@ -206,15 +272,15 @@ impl StreamParser {
     /// # Errors
     /// As [`Self::push`].
     pub async fn finish(&mut self) -> Result<Progress, CallError> {
+        let take = self.0.take("finish", || Value::Null);
         let resource = self.0.resource();
-        self.0
-            .call(FINISH, 0, move |store, plugin| {
-                Box::pin(async move {
-                    let parser = plugin.witgate_provider_provider().stream_parser();
-                    parser.call_finish(store, resource).await
-                })
+        let called = self.0.call(FINISH, 0, move |store, plugin| {
+            Box::pin(async move {
+                let parser = plugin.witgate_provider_provider().stream_parser();
+                parser.call_finish(store, resource).await
             })
-            .await
+        });
+        take.run(called, shown).await
     }
 }
 

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Instant;
 
+use serde_json::{Value, json};
 use wasmtime::component::InstancePre;
 use wasmtime::{PoolConcurrencyLimitError, Store};
 
@@ -12,6 +13,7 @@ use super::run::trap;
 use crate::bindings::witgate::types::types::PluginError;
 use crate::capabilities::{Level, State};
 use crate::error::{Fault, Outcome};
+use crate::record::tape::fault;
 
 /// The generated bindings of one kind, as the pool sees them.
 pub(crate) trait Bindings: Sized + Send + Sync + 'static {
@@ -78,7 +80,11 @@ impl<B: Bindings> Pool<B> {
         let timeout = self.bounds.timeout;
         let mut store = self.store();
         store.data_mut().begin(start + timeout, self.bounds.ticks);
-        let made = {
+        let tape = store.data().senses.tape.clone();
+        if let Some(tape) = &tape {
+            tape.begin_call("init", Value::Null);
+        }
+        let making = {
             let making = std::pin::pin!(async {
                 let bindings = B::instantiate(&self.pre, &mut store).await?;
                 let checked = bindings.init(&mut store).await?;
@@ -87,11 +93,8 @@ impl<B: Bindings> Pool<B> {
             let making = Accounted::new(making, &self.context.metrics.cpu);
             tokio::time::timeout(timeout, making).await
         };
-        match made {
-            Ok(Ok((bindings, checked))) => {
-                let clean = |text: String| self.context.log.clean(&text);
-                checked
-                    .map_err(|error| Fault::Plugin(crate::PluginError::from(error).map(clean)))?;
+        let made = match making {
+            Ok(Ok((bindings, Ok(())))) => {
                 self.context.metrics.instantiations.inc();
                 self.context.metrics.memory_used(store.data().memory.used());
                 Ok(Warm {
@@ -102,10 +105,26 @@ impl<B: Bindings> Pool<B> {
                     used: start,
                 })
             }
+            Ok(Ok((_, Err(error)))) => {
+                let clean = |text: String| self.context.log.clean(&text);
+                let error = crate::PluginError::from(error).map(clean);
+                Err(Fault::Plugin(error))
+            }
             Ok(Err(error)) if error.is::<PoolConcurrencyLimitError>() => Err(Fault::Overloaded),
-            Ok(Err(error)) => Err(trap(&error, store.data_mut(), self.bounds.output)),
+            Ok(Err(error)) => Err(trap(
+                &error,
+                store.data_mut(),
+                (self.bounds.output, &self.loaded.names),
+            )),
             Err(_) => Err(Fault::Timeout { after: timeout }),
+        };
+        if let Some(tape) = tape {
+            tape.end_call(match &made {
+                Ok(_) => json!({"ok": null}),
+                Err(error) => fault(error),
+            });
         }
+        made
     }
 
     fn store(&self) -> Store<State> {

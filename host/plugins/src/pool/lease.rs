@@ -11,6 +11,7 @@ use super::instance::{Bindings, Warm};
 use super::run::{Run, trap};
 use crate::bindings::witgate::types::types;
 use crate::error::Fault;
+use crate::record;
 
 /// The right to one instance. Dropped without [`Lease::give_back`], the instance is thrown away.
 pub(crate) struct Lease<B: Bindings> {
@@ -53,6 +54,9 @@ impl<B: Bindings> Lease<B> {
             .data_mut()
             .begin(Instant::now() + timeout, bounds.ticks);
         warm.store.set_epoch_deadline(1);
+        if let Some(tape) = &warm.store.data().senses.tape {
+            record::tape::attach(tape);
+        }
         let running = run(&mut warm.store, &warm.bindings);
         let running = Accounted::new(running, &self.pool.context.metrics.cpu);
         let called = tokio::time::timeout(timeout, running).await;
@@ -65,7 +69,11 @@ impl<B: Bindings> Lease<B> {
             }
             Ok(Err(error)) => {
                 self.reason = "trap";
-                trap(&error, warm.store.data_mut(), bounds.output)
+                trap(
+                    &error,
+                    warm.store.data_mut(),
+                    (bounds.output, &self.pool.loaded.names),
+                )
             }
             Err(_) => {
                 self.reason = "timeout";

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use wasmtime::component::ResourceAny;
 
 use super::instance::Bindings;
@@ -9,6 +10,7 @@ use super::run::Run;
 use super::{Lease, Pool};
 use crate::CallError;
 use crate::error::Fault;
+use crate::record::Take;
 
 /// A plugin's resource, and the instance it lives in.
 pub(crate) struct Pinned<B: Bindings> {
@@ -28,6 +30,13 @@ impl<B: Bindings> Pinned<B> {
     /// The resource, for a call.
     pub(crate) fn resource(&self) -> ResourceAny {
         self.resource
+    }
+
+    /// A further call that is to be recorded, when the plugin is.
+    pub(crate) fn take(&self, function: &'static str, input: impl FnOnce() -> Value) -> Take {
+        let lease = self.lease.as_ref();
+        let session = lease.and_then(|lease| lease.pool().context.recorded.as_ref());
+        Take::new(session, function, input)
     }
 
     /// A further call on the same instance. After a trap or timeout every further one fails.

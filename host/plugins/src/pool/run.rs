@@ -13,8 +13,9 @@ use super::{Lease, Pool};
 use crate::CallError;
 use crate::bindings::witgate::types::types;
 use crate::breaker::{Pass, State as BreakerState};
-use crate::capabilities::{Level, State};
+use crate::capabilities::{Level, LogSource, State};
 use crate::error::{Fault, Outcome, PluginError, TrapKind};
+use crate::names::Names;
 
 /// The future of a call into an instance.
 pub(crate) type Running<'a, R> =
@@ -246,7 +247,24 @@ const HOSTCALL_FUEL: &str = "fuel allocated for hostcalls has been exhausted";
 const MESSAGE_MAX: usize = 512;
 
 /// What a failed call means.
-pub(super) fn trap(error: &wasmtime::Error, state: &mut State, output_max: usize) -> Fault {
+pub(super) fn trap(
+    error: &wasmtime::Error,
+    state: &mut State,
+    (output_max, names): (usize, &Names),
+) -> Fault {
+    let fault = cause(error, state, output_max);
+    if let Some(backtrace) = names.backtrace(error) {
+        // A line of the plugin's own log: under its name, bounded, and where its author looks.
+        let line = format!("{fault}; in {backtrace}");
+        let log = &state.context.log;
+        if !log.write(LogSource::Host, Level::Error, &line, &[]) {
+            state.context.metrics.log_dropped.inc();
+        }
+    }
+    fault
+}
+
+fn cause(error: &wasmtime::Error, state: &mut State, output_max: usize) -> Fault {
     tracing::debug!(plugin = state.context.name.as_ref(), "trap: {error:?}");
     let panic = state.call.panic.take();
     if let Some(wanted) = state.memory.refused.take() {

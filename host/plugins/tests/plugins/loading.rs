@@ -16,7 +16,12 @@ use crate::support::{check, components, load, sources, spec, stage};
 fn component(wit: &str, kind: &str) -> Vec<u8> {
     let mut resolve = Resolve::default();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
-    for package in ["types", "host", "guardrail"] {
+    // A test may declare a `witgate:host@0.1.0` of its own.
+    let clashes = wit.starts_with("package witgate:host@0.1.0");
+    for package in ["types", "host", "guardrail"]
+        .into_iter()
+        .filter(|_| !clashes)
+    {
         resolve.push_path(root.join(package)).unwrap();
     }
     let package = resolve.push_str("test.wit", wit).unwrap();
@@ -62,6 +67,20 @@ async fn what_does_not_fit_is_refused_with_the_reason() {
         "package witgate:hosts@0.1.0; interface settings { f: func(); } world w { import settings; export g: func(); }",
         "guardrail",
     );
+    let elsewhere = component(
+        "package witgate:host@0.2.0; interface kv { f: func(); } world w { import kv; export g: func(); }",
+        "guardrail",
+    );
+    // A newer minor version of an interface of ours, with a function that came later.
+    let newer = component(
+        "package witgate:host@0.1.9; interface kv { gets: func(); } world w { import kv; export g: func(); }",
+        "guardrail",
+    );
+    // The same function names, other types.
+    let changed = component(
+        "package witgate:host@0.1.0; interface clock { now-ms: func() -> string; } world w { import clock; export g: func(); }",
+        "guardrail",
+    );
     let nothing = component("package t:t; world w { export g: func(); }", "guardrail");
     let networked = component(
         "package t:t; world w { import witgate:host/http@0.1.0; export g: func(); }",
@@ -72,7 +91,7 @@ async fn what_does_not_fit_is_refused_with_the_reason() {
         let engine = wasmtime::Engine::default();
         engine.precompile_component(&nothing).unwrap()
     };
-    let cases: [(&str, &[u8], &[&str]); 8] = [
+    let cases: [(&str, &[u8], &[&str]); 11] = [
         (
             "an unknown import",
             &unknown,
@@ -85,6 +104,28 @@ async fn what_does_not_fit_is_refused_with_the_reason() {
                 "it imports witgate:hosts/settings@0.1.0",
                 "the nearest is witgate:host/settings@0.1.0",
             ],
+        ),
+        (
+            "another track of an interface",
+            &elsewhere,
+            &[
+                "it imports witgate:host/kv@0.2.0, this gateway has witgate:host/kv@0.1.0",
+                "build the plugin for that version",
+            ],
+        ),
+        (
+            "a function of a newer minor version",
+            &newer,
+            &[
+                "it imports the function gets of witgate:host/kv@0.1.9, which this gateway's witgate:host/kv@0.1.0 does not have",
+                "the nearest is get",
+                "built for a newer gateway",
+            ],
+        ),
+        (
+            "a function of other types",
+            &changed,
+            &["does not fit this gateway", "now-ms"],
         ),
         (
             "no guardrail in it",

@@ -14,5 +14,6 @@ mod breaker;
 mod capabilities;
 mod kinds;
 mod loading;
+mod released;
 mod streams;
 mod support;

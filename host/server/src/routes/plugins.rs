@@ -21,6 +21,8 @@ pub enum PluginRoute {
     Status,
     /// `GET /plugins/{name}/logs`
     Logs,
+    /// `GET /plugins/{name}/shadow`
+    Shadow,
     /// `POST /plugins/{name}/reload`
     Reload,
     /// `POST /plugins/{name}/rollback`
@@ -79,6 +81,8 @@ pub trait PluginAdmin: Send + Sync {
     fn list(&self) -> Vec<Value>;
     /// One of them.
     fn status(&self, which: &Which) -> Result<Value, Refused>;
+    /// What its shadow found.
+    fn shadow(&self, which: &Which) -> Result<Value, Refused>;
     /// Changes one, and tells how it is then.
     async fn change(&self, which: Which, change: Change) -> Result<Value, Refused>;
     /// The newest lines of its log, oldest first.
@@ -104,6 +108,7 @@ pub(super) async fn one(
     let is_on = |name: &str| info::param(query, name).is_some_and(|value| value == "true");
     let change = match route {
         PluginRoute::Status => return answer(admin.status(&which)),
+        PluginRoute::Shadow => return answer(admin.shadow(&which)),
         PluginRoute::Logs => return logs(admin, &which, query, is_on("follow")),
         PluginRoute::Reload => Change::Reload,
         PluginRoute::RollBack => Change::RollBack,

@@ -170,6 +170,12 @@ pub const ROUTES: &[Route] = &[
         paths: &["/plugins/{name}/logs"],
     },
     Route {
+        kind: Kind::Plugin(PluginRoute::Shadow),
+        method: Method::GET,
+        name: "/plugins/{name}/shadow",
+        paths: &["/plugins/{name}/shadow"],
+    },
+    Route {
         kind: Kind::Plugin(PluginRoute::Reload),
         method: Method::POST,
         name: "/plugins/{name}/reload",

@@ -694,7 +694,7 @@ pub(super) fn failure(error: &CallError) -> Value {
 }
 
 /// Without members that say nothing.
-pub(super) fn plain(mut value: Value) -> Value {
+pub(crate) fn plain(mut value: Value) -> Value {
     if let Some(object) = value.as_object_mut() {
         object.retain(|_, member| match member {
             Value::Null => false,

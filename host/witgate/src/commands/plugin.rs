@@ -1,8 +1,9 @@
-//! `witgate plugin`: new, build, list, inspect; the others are in [`mod@test`], [`ship`] and, of a running gateway,
-//! in [`remote`].
+//! `witgate plugin`: new, build, list, inspect; the others are in [`mod@test`], [`replay`], [`ship`] and, of a running
+//! gateway, in [`remote`].
 
 mod dev;
 mod remote;
+mod replay;
 mod ship;
 mod test;
 
@@ -38,6 +39,8 @@ pub(super) fn plugin(what: Plugin) -> ExitCode {
             verbose,
         }),
         Plugin::Dev { path, out, config } => dev::dev(&path, out, config.as_deref()),
+        Plugin::Record(what) => return super::serve::record(*what),
+        Plugin::Replay(what) => replay::replay(&what),
         Plugin::Run { path, network } => test::run(&path, network),
         Plugin::Check { files } => test::check(&files),
         Plugin::List { config, json } => list(config.as_deref(), json),

@@ -8,8 +8,9 @@ use witgate_config::{Draft, Env, Loaded, Problem, Source};
 
 use super::check::strict;
 use super::fail;
-use crate::cli::Serve;
+use crate::cli::{Serve, Record};
 use crate::process::{self, Base};
+use crate::process;
 use crate::telemetry::{self, LogOptions};
 use crate::wiring::{self, Read, Secrets};
 
@@ -18,6 +19,14 @@ pub(super) fn serve(options: Serve) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
+}
+
+/// `witgate plugin record`: serves, and records.
+pub(super) fn record(what: Record) -> ExitCode {
+    serve(Serve {
+        record: Some(what.recorded),
+        ..what.serve
+    })
 }
 
 fn start(options: Serve) -> anyhow::Result<()> {

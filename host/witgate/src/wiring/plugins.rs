@@ -107,7 +107,10 @@ impl pipeline::StreamGuard for StreamGuard {
 }
 
 pub(super) fn fault(error: host::CallError) -> PluginFault {
-    PluginFault(error.to_string())
+    PluginFault {
+        is_busy: matches!(error.fault, host::Fault::Overloaded),
+        text: error.to_string(),
+    }
 }
 
 fn stream_verdict(verdict: host::StreamVerdict) -> pipeline::StreamVerdict {
@@ -292,7 +295,7 @@ fn principal(plugin: &str, identity: host::Identity) -> Result<Principal, Plugin
             return Ok(serde_json::Map::new());
         }
         serde_json::from_str(json).map_err(|e| {
-            PluginFault(format!(
+            PluginFault::new(format!(
                 "{plugin}: identity.{name} is not a JSON object: {e}"
             ))
         })
@@ -300,7 +303,7 @@ fn principal(plugin: &str, identity: host::Identity) -> Result<Principal, Plugin
     let role = match identity.role.as_deref() {
         None => Role::InternalUser,
         Some(name) => Role::parse(name).ok_or_else(|| {
-            PluginFault(format!(
+            PluginFault::new(format!(
                 "{plugin}: identity.role {name:?} is not one of LiteLLM's roles"
             ))
         })?,

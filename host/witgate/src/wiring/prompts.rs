@@ -153,7 +153,8 @@ pub(super) fn prompts(
             },
             fail: match plugin.fail_policy() {
                 host::FailPolicy::Open => FailPolicy::Open,
-                host::FailPolicy::Closed => FailPolicy::Closed,
+                // Another is refused where the plugins are listed.
+                host::FailPolicy::Closed | host::FailPolicy::Shadow => FailPolicy::Closed,
             },
             name: one.name,
             integration: one.integration,
@@ -346,7 +347,7 @@ struct TurnedOff;
 impl PromptManager for TurnedOff {
     async fn prompt(&self, _: PromptCall) -> Result<Option<Prompt>, PluginFault> {
         let why = "the prompt manager was disabled by an administrator";
-        Err(PluginFault(why.to_owned()))
+        Err(PluginFault::new(why.to_owned()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which plugins a configuration uses, as what, and what they may touch.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::bail;
@@ -11,9 +12,13 @@ use witgate_events::{HubConfig, Kinds, RedactionSettings, SinkEntry, SinkOptions
 use witgate_identity::MasterKey;
 use witgate_pipeline::{Access, CustomAuth, FailPolicy, GuardrailEntry, Modes, Phase};
 use witgate_plugins as host;
-use witgate_plugins::{ConfigLookup, EnvLookup, Kind, PluginSpec, Registry, Sources};
+use witgate_plugins::{
+    ConfigLookup, EnvLookup, Kind, PluginSpec, RecordOptions, Recorder, Registry, Sources,
+};
 
-use super::{Keys, alerts, dialects, hooks, login, plugins, prompts};
+use super::{Keys, alerts, dialects, hooks, login, plugins, prompts, shades};
+use super::shades::Shades;
+use crate::cli::Recorded;
 
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
 const CUSTOM_AUTH: &str = "custom_auth";
@@ -36,7 +41,7 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         let component = component_name(config, name);
         let mut spec = spec(config, name, component, Kind::RequestHook, &lookups);
         spec.settings.extend(own_settings(config, name));
-        specs.push(spec);
+        add(config, component, spec, &mut specs)?;
     }
     let sinks = sinks(config, &callbacks.sinks);
     let is_sink = |name: &&String| !prompt_managers.iter().any(|one| one.component == **name);
@@ -44,7 +49,7 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         let component = component_name(config, name);
         let mut spec = spec(config, name, component, Kind::LogSink, &lookups);
         spec.settings.extend(own_settings(config, name));
-        specs.push(spec);
+        add(config, component, spec, &mut specs)?;
     }
     for name in alerts::names(config) {
         let mut spec = spec(config, &name, &name, Kind::Alerter, &lookups);
@@ -52,7 +57,7 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
             spec.settings
                 .insert("alert_to_webhook_url".to_owned(), webhooks);
         }
-        specs.push(spec);
+        add(config, &name, spec, &mut specs)?;
     }
     for guardrail in &config.guardrails {
         let mut spec = spec(
@@ -73,7 +78,7 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
             spec.settings
                 .insert("api_base".to_owned(), base.as_str().into());
         }
-        specs.push(spec);
+        add(config, &guardrail.guardrail, spec, &mut specs)?;
     }
     if let Some(name) = &config.general.custom_auth {
         let mut spec = spec(config, CUSTOM_AUTH, name, Kind::Authenticator, &lookups);
@@ -87,13 +92,13 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         if spec.fail == Some(host::FailPolicy::Open) {
             bail!("plugins.{name}.fail: an authenticator cannot fail open; remove the key");
         }
-        specs.push(spec);
+        add(config, name, spec, &mut specs)?;
     }
     for wanted in &prompt_managers {
         let (name, component) = (&wanted.name, &wanted.component);
         let mut spec = spec(config, name, component, Kind::PromptManager, &lookups);
         spec.settings.extend(wanted.settings.clone());
-        specs.push(spec);
+        add(config, component, spec, &mut specs)?;
     }
     if let Some(name) = general(config, KEY_POLICY).and_then(Value::as_str) {
         let spec = spec(config, KEY_POLICY, name, Kind::KeyPolicy, &lookups);
@@ -121,7 +126,7 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         if spec.fail == Some(host::FailPolicy::Open) {
             bail!("plugins.{name}.fail: without its provider no call can be made; remove the key");
         }
-        specs.push(spec);
+        add(config, component, spec, &mut specs)?;
     }
     Ok(specs)
 }
@@ -169,6 +174,19 @@ pub(super) fn secret_manager(
     spec
 }
 
+/// Adds a plugin, and its shadow when it has one.
+fn add(
+    config: &Config,
+    component: &str,
+    spec: PluginSpec,
+    specs: &mut Vec<PluginSpec>,
+) -> anyhow::Result<()> {
+    let shadow = shades::spec(entry(config, &spec.name, component), component, &spec)?;
+    specs.push(spec);
+    specs.extend(shadow);
+    Ok(())
+}
+
 /// `callback_settings.<sink>` keys that the hub reads, not the plugin.
 const CORE_SINK_SETTINGS: [&str; 6] = [
     "turn_off_message_logging",
@@ -205,9 +223,13 @@ fn shared(config: &Config) -> ConfigLookup {
     Arc::new(move |key| shared.get(key).cloned())
 }
 
-/// The entry in `plugins`. Grants and limits may stand under the component's name or under the name it is used
-/// by. A dotted name is a module's member, as LiteLLM writes it: the module's name will do.
-fn entry<'a>(config: &'a Config, name: &str, component: &str) -> Option<&'a config::PluginEntry> {
+/// What `plugins` says of a plugin. Grants and limits may stand under the component's name or under the name it is
+/// used by. A dotted name is a module's member, as LiteLLM writes it: the module's name will do.
+pub(super) fn entry<'a>(
+    config: &'a Config,
+    name: &str,
+    component: &str,
+) -> Option<&'a config::PluginEntry> {
     let module = component.split_once('.').map(|(module, _)| module);
     find(&config.plugins, component)
         .or_else(|| find(&config.plugins, name))
@@ -242,11 +264,51 @@ fn spec(config: &Config, name: &str, component: &str, kind: Kind, lookups: &Look
         spec.fail = entry.fail.map(|fail| match fail {
             config::PluginFailPolicy::Open => host::FailPolicy::Open,
             config::PluginFailPolicy::Closed => host::FailPolicy::Closed,
+            config::PluginFailPolicy::Shadow => host::FailPolicy::Shadow,
         });
         spec.digest.clone_from(&entry.digest);
         spec.version.clone_from(&entry.version);
+        if let Some(dir) = &entry.record.dir {
+            spec.record = Some(recorder(dir, entry.record.count, entry.record.mb));
+        }
     }
     spec
+}
+
+/// Recordings into a folder; absent numbers are the defaults of `plugins.*.record`.
+fn recorder(dir: &Path, count: Option<u64>, mb: Option<u64>) -> Arc<Recorder> {
+    Arc::new(Recorder::to_folder(RecordOptions {
+        dir: dir.to_owned(),
+        count: count.unwrap_or(100),
+        bytes: mb.unwrap_or(64) << 20,
+    }))
+}
+
+/// `witgate plugin record`: switches the recording of one plugin on, whatever the configuration says.
+pub(super) fn record(specs: &mut [PluginSpec], wanted: &Recorded) -> anyhow::Result<()> {
+    let plain = |text: &str| text.replace('-', "_");
+    let named = |spec: &&mut PluginSpec| {
+        let names = [&spec.name, &spec.component];
+        names.iter().any(|name| plain(name) == plain(&wanted.name))
+    };
+    let mut found = false;
+    for spec in specs.iter_mut().filter(named) {
+        spec.record = Some(recorder(&wanted.out, Some(wanted.count), Some(wanted.mb)));
+        found = true;
+    }
+    if !found {
+        let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+        let names = if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
+        };
+        bail!(
+            "the configuration uses no plugin {:?} that could be recorded; it uses {names}",
+            wanted.name
+        );
+    }
+    Ok(())
 }
 
 /// `-` and `_` are the same in plugin names.
@@ -429,11 +491,11 @@ fn sink_options(
     options
 }
 
-/// The guardrails by `plugins.<name>.order`, else in the order of the config. Of two with one name the last
-/// counts, as in LiteLLM.
+/// The guardrails by their `order`, equals as the config lists them. Of two with one name the last counts, as in LiteLLM.
 pub(super) fn guardrails(
     loaded: &Loaded,
     registry: &Registry,
+    shades: &mut Shades<'_>,
     problems: &mut Vec<String>,
 ) -> Vec<GuardrailEntry> {
     let mut entries = Vec::new();
@@ -448,6 +510,7 @@ pub(super) fn guardrails(
         let fail = match plugin.fail_policy() {
             host::FailPolicy::Open => FailPolicy::Open,
             host::FailPolicy::Closed => FailPolicy::Closed,
+            host::FailPolicy::Shadow => FailPolicy::Shadow,
         };
         let mut modes = modes(&entry.mode);
         if let Err(problem) = can_run(&modes, &plugin.manifest().phases) {
@@ -463,12 +526,12 @@ pub(super) fn guardrails(
             modes,
             default_on: entry.default_on,
             fail,
-            plugin: Arc::new(plugins::Guardrail(plugin)),
+            plugin: shades.guardrail(&entry.guardrail_name, &entry.guardrail, plugin),
         });
     }
-    let order = |one: &GuardrailEntry| {
-        let entry = entry(&loaded.config, &one.name, &one.provider);
-        entry.and_then(|entry| entry.order).unwrap_or_default()
+    let order = |guard: &GuardrailEntry| {
+        let own = self::entry(&loaded.config, &guard.name, &guard.provider);
+        own.and_then(|own| own.order).unwrap_or(0)
     };
     entries.sort_by_key(order);
     entries
@@ -536,10 +599,11 @@ pub(super) fn access(
     loaded: &Loaded,
     registry: &Registry,
     keys: &Arc<Keys>,
+    shades: &mut Shades<'_>,
     problems: &mut Vec<String>,
 ) -> Access {
     let general = &loaded.config.general;
-    let custom = general.custom_auth.as_ref().and_then(|_| {
+    let custom = general.custom_auth.as_ref().and_then(|component| {
         let plugin = registry.authenticator(CUSTOM_AUTH);
         if plugin.is_none() {
             missing(problems, CUSTOM_AUTH);
@@ -549,7 +613,7 @@ pub(super) fn access(
             .get("mode")
             .and_then(Value::as_str)
             .unwrap_or("on");
-        let plugin = Arc::new(plugins::Authenticator(plugin?));
+        let plugin = shades.authenticator(CUSTOM_AUTH, component, plugin?);
         if mode == "off" {
             return None;
         }

@@ -137,7 +137,7 @@ fn denial() -> AuthDenial {
 }
 
 fn fault() -> Result<AuthDecision, PluginFault> {
-    Err(PluginFault("trap at sk-inside-0123456789".to_owned()))
+    Err(PluginFault::new("trap at sk-inside-0123456789".to_owned()))
 }
 
 fn alice() -> AuthDecision {

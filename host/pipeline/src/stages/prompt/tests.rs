@@ -126,7 +126,7 @@ async fn a_prompt_nobody_has_is_refused_by_its_id() {
 #[tokio::test(start_paused = true)]
 async fn a_fault_fails_the_call_or_lets_it_pass_as_the_operator_says() {
     for (fail, status) in [(FailPolicy::Closed, 500), (FailPolicy::Open, 200)] {
-        let (world, _) = world(Err(PluginFault("secret reason".to_owned())), fail);
+        let (world, _) = world(Err(PluginFault::new("secret reason".to_owned())), fail);
         let answer = world.send(chat(json!({"prompt_id": "greet"}))).await;
         assert_eq!(answer.status, status, "{fail:?}");
         assert!(!answer.text.contains("secret reason"), "{}", answer.text);

@@ -149,7 +149,7 @@ fn cases_of(path: PathBuf) -> PathBuf {
     }
 }
 
-fn with_host<F>(work: impl FnOnce(Arc<Host>) -> F) -> anyhow::Result<()>
+pub(super) fn with_host<F>(work: impl FnOnce(Arc<Host>) -> F) -> anyhow::Result<()>
 where
     F: Future<Output = anyhow::Result<()>>,
 {

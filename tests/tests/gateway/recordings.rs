@@ -1,0 +1,310 @@
+//! `witgate plugin record` and `replay`: live calls of real plugins, written down and played again without a network.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use witgate_testkit::{FakeUpstream, Gateway, Recorder, Reply, fixture_dir};
+
+use crate::support::{Client, Stage, base_config, chat, chat_stream, eventually};
+
+/// Looks like a key of AWS's, and is the one of their documentation.
+const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
+
+fn recorded(dir: &TempDir) -> String {
+    format!("record: {{dir: '{}'}}", dir.path().display())
+}
+
+/// The recordings in a folder, when there are this many.
+async fn files(dir: &Path, count: usize) -> Vec<PathBuf> {
+    eventually(&format!("{count} recordings"), async || {
+        let entries = std::fs::read_dir(dir).ok()?.flatten();
+        let paths = entries.map(|entry| entry.path());
+        let mut files: Vec<_> = paths
+            .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
+            .collect();
+        files.sort();
+        (files.len() >= count).then_some(files)
+    })
+    .await
+}
+
+async fn one(dir: &TempDir) -> PathBuf {
+    files(dir.path(), 1).await.remove(0)
+}
+
+fn read(file: &Path) -> Value {
+    let text = std::fs::read_to_string(file).expect("a recording");
+    serde_json::from_str(&text).expect("a recording is JSON")
+}
+
+async fn replay(file: &Path, more: &[&str]) -> (String, Option<i32>) {
+    let file = file.display().to_string();
+    let args = [&["plugin", "replay", &file], more].concat();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (stdout, stderr, code) = Gateway::run_with_input(folder.path(), &args, "").await;
+    (stdout + &stderr, code)
+}
+
+async fn assert_same(file: &Path) {
+    let (told, code) = replay(file, &[]).await;
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("the same"), "{told}");
+    assert!(!told.contains("note:"), "another component: {told}");
+}
+
+/// A gateway whose guardrail `hide` is recorded.
+async fn hiding(dir: &TempDir, mode: &str) -> Stage {
+    Stage::with(&format!(
+        "guardrails:\n  - guardrail_name: hide\n    litellm_params: {{guardrail: hide-secrets, mode: {mode}, default_on: true}}\n\
+         plugins:\n  hide-secrets: {{{}}}\n",
+        recorded(dir)
+    ))
+    .await
+}
+
+fn says(mut body: Value, text: &str) -> Value {
+    body["messages"][0]["content"] = json!(text);
+    body
+}
+
+#[tokio::test]
+async fn a_guardrails_call_is_played_again_bit_for_bit() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let stage = hiding(&dir, "pre_call").await;
+    stage.gateway.wait_for_log("RECORDING").await;
+    stage
+        .client
+        .chat(&says(chat("gpt-4o"), &format!("use {KEY} today")))
+        .await
+        .ok();
+    let file = one(&dir).await;
+    let mode = file.metadata().expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "others may read it");
+    let recording = read(&file);
+    assert_eq!(recording["witgate_recording"], 1);
+    assert_eq!(recording["kind"], "guardrail");
+    assert_eq!(recording["calls"][1]["function"], "check");
+    assert!(
+        recording["calls"][1]["result"]["ok"]["edit"].is_object(),
+        "{recording:#}"
+    );
+    assert_same(&file).await;
+}
+
+#[tokio::test]
+async fn another_component_shows_where_it_differs() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let stage = hiding(&dir, "pre_call").await;
+    stage
+        .client
+        .chat(&says(chat("gpt-4o"), &format!("use {KEY} today")))
+        .await
+        .ok();
+    let file = one(&dir).await;
+    let other = fixture_dir().join("hostile-ok.wasm").display().to_string();
+    let (told, code) = replay(&file, &["--component", &other]).await;
+    assert_eq!(code, Some(1), "{told}");
+    let lines: Vec<&str> = told.lines().map(str::trim).collect();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with('-') && line.contains("edit")),
+        "{told}"
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with('+') && line.contains("allow")),
+        "{told}"
+    );
+    // What was recorded with still does the same.
+    assert_same(&file).await;
+}
+
+#[tokio::test]
+async fn a_stream_is_one_recording() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let stage = hiding(&dir, "post_call").await;
+    stage.upstream.always(Reply::echo());
+    let body = says(chat_stream("gpt-4o"), &format!("use {KEY} today"));
+    stage.client.open(&body).await.rest().await;
+    let file = one(&dir).await;
+    let recording = read(&file);
+    let calls = recording["calls"].as_array().expect("calls");
+    let functions: Vec<&str> = calls
+        .iter()
+        .filter_map(|call| call["function"].as_str())
+        .collect();
+    assert_eq!(functions[..2], ["init", "open-stream"]);
+    assert!(functions.contains(&"push") && functions.contains(&"finish"));
+    assert_same(&file).await;
+}
+
+#[tokio::test]
+async fn a_log_sinks_delivery_is_played_without_the_vendor_and_without_its_secrets() {
+    const SECRET: &str = "dsn-secret-0123456789";
+    let dir = tempfile::tempdir().expect("a folder");
+    let upstream = FakeUpstream::start().await;
+    let collector = Recorder::start(Reply::status(200, &[("x-seen", SECRET)], SECRET)).await;
+    let config = base_config(&upstream.api_base())
+        + "litellm_settings:\n  callbacks: [generic-api]\n"
+        + &format!(
+            "plugins:\n  generic-api: {{settings: {{endpoint: '{}/calls', headers: {{authorization: 'Bearer {SECRET}', x-own: {SECRET}}}}}, {}}}\n",
+            collector.origin(),
+            recorded(&dir)
+        );
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    stage.client.chat(&says(chat("gpt-4o"), SECRET)).await.ok();
+    let file = one(&dir).await;
+    let sent = collector.requests().last();
+    assert_eq!(
+        sent.header("x-own"),
+        Some(SECRET),
+        "the live call is as ever"
+    );
+    drop((collector, stage));
+    let text = std::fs::read_to_string(&file).expect("a recording");
+    assert!(!text.contains(SECRET), "a secret is in the file:\n{text}");
+    let recording = read(&file);
+    let exchange = &recording["calls"][1]["imports"]
+        .as_array()
+        .expect("imports")
+        .iter()
+        .find(|import| import["args"]["request"].is_object())
+        .expect("an exchange")
+        .clone();
+    assert_eq!(exchange["answer"]["status"], 200, "{exchange:#}");
+    assert!(
+        exchange["args"]["secret_headers"]
+            .to_string()
+            .contains("headers.x-own"),
+        "{exchange:#}"
+    );
+    assert_same(&file).await;
+}
+
+#[tokio::test]
+async fn an_authenticators_decision_is_played_again_on_placeholders() {
+    const RED: &str = "team-red-0123456789";
+    let dir = tempfile::tempdir().expect("a folder");
+    let upstream = FakeUpstream::start().await;
+    let config = base_config(&upstream.api_base()).replace(
+        "general_settings:\n",
+        "general_settings:\n  custom_auth: custom-auth\n",
+    ) + &format!(
+        "plugins:\n  custom-auth: {{settings: {{teams: {{red: {{token: {RED}, models: [gpt-4o]}}}}}}, {}}}\n",
+        recorded(&dir)
+    );
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    let red = Client::of(&stage.gateway).key(RED);
+    red.chat(&chat("gpt-4o")).await.ok();
+    let file = one(&dir).await;
+    let text = std::fs::read_to_string(&file).expect("a recording");
+    assert!(!text.contains(RED), "the token is in the file:\n{text}");
+    let recording = read(&file);
+    assert_eq!(
+        recording["calls"][1]["result"]["ok"]["identity"]["team_id"], "red",
+        "{recording:#}"
+    );
+    assert_same(&file).await;
+}
+
+#[tokio::test]
+async fn a_plugin_in_python_is_recorded_with_its_clocks_and_chance() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let upstream = FakeUpstream::start().await;
+    let config = base_config(&upstream.api_base())
+        + "guardrails:\n  - guardrail_name: words\n    litellm_params: {guardrail: blocked-words, mode: pre_call, default_on: true}\n"
+        + &format!(
+            "plugins:\n  blocked-words: {{settings: {{blocked: [swordfish], masked: [darn]}}, {}}}\n",
+            recorded(&dir)
+        );
+    let stage = Stage::of(upstream, Gateway::builder(config).shared_plugin_cache()).await;
+    stage
+        .client
+        .chat(&says(chat("gpt-4o"), "Darn it"))
+        .await
+        .ok();
+    assert_same(&one(&dir).await).await;
+}
+
+#[tokio::test]
+async fn the_command_serves_records_what_was_wanted_and_stops() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let out = dir.path().join("calls").display().to_string();
+    let upstream = FakeUpstream::start().await;
+    let config = base_config(&upstream.api_base())
+        + "guardrails:\n  - guardrail_name: hide\n    litellm_params: {guardrail: hide-secrets, mode: pre_call, default_on: true}\n";
+    let words = ["plugin", "record", "hide", "--out", &out, "--count", "2"];
+    let builder = Gateway::builder(config.clone()).command(&words);
+    let stage = Stage::of(upstream, builder).await;
+    for _ in 0..4 {
+        stage.client.chat(&chat("gpt-4o")).await.ok();
+    }
+    stage.gateway.wait_for_log("no longer recorded").await;
+    let files = files(&dir.path().join("calls"), 2).await;
+    assert_eq!(files.len(), 2, "{files:?}");
+
+    let wrong = ["plugin", "record", "hid", "--out", &out];
+    let refusal = Gateway::builder(config)
+        .command(&wrong)
+        .expect_refusal()
+        .await;
+    assert!(
+        refusal.output.contains("no plugin \"hid\""),
+        "{}",
+        refusal.output
+    );
+    assert!(
+        refusal.output.contains("it uses hide"),
+        "{}",
+        refusal.output
+    );
+}
+
+#[tokio::test]
+async fn a_recording_becomes_a_case() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let stage = hiding(&dir, "pre_call").await;
+    stage
+        .client
+        .chat(&says(chat("gpt-4o"), &format!("use {KEY} today")))
+        .await
+        .ok();
+    let file = one(&dir).await;
+    let case = dir.path().join("case").display().to_string();
+    let (told, code) = replay(&file, &["--as-case", &case]).await;
+    assert_eq!(code, Some(0), "{told}");
+    let text = std::fs::read_to_string(dir.path().join("case/case.yaml")).expect("a case");
+    // A case is what `plugin run` reads, too.
+    let component = witgate_testkit::plugin_dir().join("hide-secrets.wasm");
+    let (stdout, stderr, code) = Gateway::run_with_input(
+        dir.path(),
+        &["plugin", "run", &component.display().to_string()],
+        &text,
+    )
+    .await;
+    assert_eq!(code, Some(0), "{text}\n{stdout}{stderr}");
+    let played: Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!(played["result"]["verdict"], "edit", "{played:#}");
+    let again = replay(&file, &["--as-case", &case]).await;
+    assert_eq!(again.1, Some(1), "a case is not overwritten: {}", again.0);
+}
+
+#[tokio::test]
+async fn what_is_no_recording_is_refused_with_the_reason() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("x.json");
+    for (text, reason) in [
+        ("{}", "witgate_recording"),
+        ("{\"witgate_recording\": 9}", "format 9"),
+        ("no json", "not a recording"),
+    ] {
+        std::fs::write(&file, text).expect("write");
+        let (told, code) = replay(&file, &[]).await;
+        assert_eq!(code, Some(1), "{told}");
+        assert!(told.contains(reason), "{told}");
+    }
+}
