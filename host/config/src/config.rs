@@ -20,7 +20,8 @@ pub use guardrail::{GuardrailEntry, GuardrailMode, GuardrailModes};
 pub use key_management::{AccessMode, KeyManagementSettings};
 pub use model::{Credential, ModelEntry, ModelParams};
 pub use plugin::{
-    PluginEntry, PluginFailPolicy, PluginGrants, PluginIsolation, PluginLimits, PluginRecycle, PluginRegistry, PluginTrust, PluginRecord, PluginShadow,
+    PluginEntry, PluginFailPolicy, PluginGrants, PluginIsolation, PluginLimits, PluginRecord,
+    PluginRecycle, PluginRegistry, PluginShadow, PluginTrust,
 };
 pub use settings::{GeneralSettings, LitellmSettings, ModelAlias, RouterSettings, RoutingStrategy};
 

@@ -41,7 +41,10 @@ mod validate;
 mod yaml;
 
 pub use config::{
-    AccessMode, Config, Credential, GeneralSettings, GuardrailEntry, GuardrailMode, GuardrailModes, KeyManagementSettings, LitellmSettings, ModelAlias, ModelEntry, ModelParams, PluginEntry, PluginFailPolicy, PluginGrants, PluginIsolation, PluginLimits, PluginRecycle, PluginRegistry, PluginTrust, RouterSettings, RoutingStrategy, PluginRecord, PluginShadow,
+    AccessMode, Config, Credential, GeneralSettings, GuardrailEntry, GuardrailMode, GuardrailModes,
+    KeyManagementSettings, LitellmSettings, ModelAlias, ModelEntry, ModelParams, PluginEntry,
+    PluginFailPolicy, PluginGrants, PluginIsolation, PluginLimits, PluginRecord, PluginRecycle,
+    PluginRegistry, PluginShadow, PluginTrust, RouterSettings, RoutingStrategy,
 };
 pub use definition::kind::Kind;
 pub use definition::{Definition, Status, Variable, definitions, find, variable, variables};

@@ -12,9 +12,9 @@ use crate::cache::{Cache, Lookup};
 use crate::capabilities::State;
 use crate::engine;
 use crate::host::{Progress, ProgressHook};
+use crate::names::Names;
 use crate::source::{Ask, BundleFacts, Material};
 use crate::{Kind, Manifest, Metrics, Source, Trust};
-use crate::names::Names;
 
 /// A component, ready for instances.
 pub(crate) struct Loaded {

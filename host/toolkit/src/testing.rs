@@ -9,6 +9,7 @@ pub mod conformance;
 pub mod diff;
 
 mod drive;
+pub(crate) mod drive;
 mod hook;
 mod key_policy;
 mod prompt;
@@ -16,7 +17,6 @@ mod provider;
 mod secret_manager;
 mod sso;
 mod view;
-pub(crate) mod drive;
 pub(crate) mod view;
 mod world;
 

@@ -22,7 +22,8 @@ use crate::cli::Serve;
 use crate::plugin_admin::PluginAdministration;
 use crate::reload::{Administration, Control, Reloader};
 use crate::wiring::{
-    self, Fanout, Kept, Keys, Models, Paths, Secrets, StoredUsers, Upstreams, W3c, Background, Reports, ShadowMetrics,
+    self, Background, Fanout, Kept, Keys, Models, Paths, Reports, Secrets, ShadowMetrics,
+    StoredUsers, Upstreams, W3c,
 };
 
 /// How long queues may take to empty when the process ends.

@@ -31,7 +31,7 @@ use witgate_plugins::{Kind, LoadError, NotMeant, PluginId, Registry as Plugins};
 use witgate_server::routes::{Admin, Change, Refused, ReloadProblems, Which};
 
 use crate::commands::strict;
-use crate::wiring::{self, Fanout, Kept, Read, Wired, Reports, ShadowReport};
+use crate::wiring::{self, Fanout, Kept, Read, Reports, ShadowReport, Wired};
 
 /// Editors and ConfigMaps change a file in several steps; the reload waits until they are through.
 const SETTLE: Duration = Duration::from_millis(250);

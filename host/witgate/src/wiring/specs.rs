@@ -16,8 +16,8 @@ use witgate_plugins::{
     ConfigLookup, EnvLookup, Kind, PluginSpec, RecordOptions, Recorder, Registry, Sources,
 };
 
-use super::{Keys, alerts, dialects, hooks, login, plugins, prompts, shades};
 use super::shades::Shades;
+use super::{Keys, alerts, dialects, hooks, login, plugins, prompts, shades};
 use crate::cli::Recorded;
 
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
