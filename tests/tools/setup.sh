@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing on a Debian machine that has rustup's stable toolchain.
 #   setup.sh build   C compiler, a wasm toolchain for the plugins, Python with pip and Node.js with npm for some of them
-#   setup.sh sdk     Python with venv, Node.js with npm, Prometheus' promtool
+#   setup.sh sdk     Python with venv, Node.js with npm, Prometheus' promtool, Docker's registry
 #   setup.sh bench   wrk, nginx, Python with venv
 # Does nothing when everything is there. What cannot be installed is an error, never a skip.
 set -euo pipefail
@@ -61,6 +61,7 @@ sdk)
     need node nodejs
     need npm npm
     need promtool prometheus
+    need docker-registry docker-registry
     ;;
 bench)
     need wrk wrk

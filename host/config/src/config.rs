@@ -19,7 +19,7 @@ pub use guardrail::{GuardrailEntry, GuardrailMode, GuardrailModes};
 pub use model::{Credential, ModelEntry, ModelParams};
 pub use plugin::{
     PluginEntry, PluginFailPolicy, PluginGrants, PluginIsolation, PluginLimits, PluginRecord,
-    PluginRecycle, PluginShadow,
+    PluginRecycle, PluginRegistry, PluginShadow, PluginTrust,
 };
 pub use settings::{GeneralSettings, LitellmSettings, ModelAlias, RouterSettings, RoutingStrategy};
 
@@ -40,6 +40,10 @@ pub struct Config {
     pub guardrails: Vec<GuardrailEntry>,
     /// `plugins`: components declared by name.
     pub plugins: IndexMap<String, PluginEntry>,
+    /// `plugin_trust`: whose plugins are loaded.
+    pub plugin_trust: PluginTrust,
+    /// `plugin_registries`: how OCI registries are reached, by host.
+    pub plugin_registries: IndexMap<String, PluginRegistry>,
     /// `callback_settings`: the settings of a log sink, by the sink's name.
     pub callback_settings: IndexMap<String, Value>,
     /// `environment_variables` after resolution and without the refused names. May hold secrets.

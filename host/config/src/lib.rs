@@ -41,8 +41,8 @@ mod yaml;
 pub use config::{
     Config, Credential, GeneralSettings, GuardrailEntry, GuardrailMode, GuardrailModes,
     LitellmSettings, ModelAlias, ModelEntry, ModelParams, PluginEntry, PluginFailPolicy,
-    PluginGrants, PluginIsolation, PluginLimits, PluginRecord, PluginRecycle, PluginShadow,
-    RouterSettings, RoutingStrategy,
+    PluginGrants, PluginIsolation, PluginLimits, PluginRecord, PluginRecycle, PluginRegistry,
+    PluginShadow, PluginTrust, RouterSettings, RoutingStrategy,
 };
 pub use definition::kind::Kind;
 pub use definition::{Definition, Status, Variable, definitions, find, variable, variables};

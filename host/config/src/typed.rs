@@ -10,7 +10,6 @@ use serde_json::{Map, Value};
 
 use crate::config::{
     Config, Credential, GuardrailEntry, GuardrailMode, GuardrailModes, ModelEntry, ModelParams,
-    PluginEntry,
 };
 use crate::definition::kind::Kind;
 use crate::definition::{Upstream, find};
@@ -32,7 +31,9 @@ pub(crate) fn config(root: &Node, raw: Value, env: &Env, problems: &mut Vec<Prob
         general: section(root, "general_settings", problems),
         router: section(root, "router_settings", problems),
         guardrails: items(root, "guardrails", problems, guardrail),
-        plugins: plugins(root, problems),
+        plugins: named(root, "plugins", problems),
+        plugin_trust: section(root, "plugin_trust", problems),
+        plugin_registries: named(root, "plugin_registries", problems),
         callback_settings: root
             .get("callback_settings")
             .map(values)
@@ -235,27 +236,32 @@ fn mode_list(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Option<Vec
     modes
 }
 
-fn plugins(root: &Node, problems: &mut Vec<Problem>) -> IndexMap<String, PluginEntry> {
-    let mut plugins = IndexMap::new();
+/// A mapping from names to sections.
+fn named<T: DeserializeOwned>(
+    root: &Node,
+    section: &str,
+    problems: &mut Vec<Problem>,
+) -> IndexMap<String, T> {
+    let mut all = IndexMap::new();
     for (name, entry) in root
-        .get("plugins")
+        .get(section)
         .and_then(Node::as_map)
         .into_iter()
         .flatten()
     {
         let node = &entry.node;
-        let path = format!("plugins.{name}");
-        // A bare `name:` declares the plugin with every default.
+        let path = format!("{section}.{name}");
+        // A bare `name:` declares it with every default.
         let value = if node.is_null() {
             Value::Object(Map::new())
         } else {
             node.to_json_without_nulls()
         };
-        if let Some(plugin) = typed(node, value, &path, problems) {
-            plugins.insert(name.clone(), plugin);
+        if let Some(one) = typed(node, value, &path, problems) {
+            all.insert(name.clone(), one);
         }
     }
-    plugins
+    all
 }
 
 /// SQLite is the one database now. Another known one is a warning, because a LiteLLM

@@ -29,6 +29,7 @@ async fn main() {
     let sources = Sources {
         config_dir: Some(built.join("fixtures")),
         plugin_dir: Some(built.join("components")),
+        ..Sources::default()
     };
     println!("resident before anything: {} MB", resident_mb());
     let mut metrics = prometheus_client::registry::Registry::default();

@@ -4,17 +4,17 @@ mod imports;
 
 use std::time::Instant;
 
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
+use witgate_bundles::{Digest, PublicKey};
 
 use crate::cache::{Cache, Lookup};
 use crate::capabilities::State;
 use crate::engine;
 use crate::host::{Progress, ProgressHook};
 use crate::names::Names;
-use crate::{Kind, Manifest, Metrics, Source};
+use crate::source::{Ask, BundleFacts, Material};
+use crate::{Kind, Manifest, Metrics, Source, Trust};
 
 /// A component, ready for instances.
 pub(crate) struct Loaded {
@@ -22,6 +22,12 @@ pub(crate) struct Loaded {
     /// SHA-256 in hex.
     pub(crate) digest: String,
     pub(crate) source: Source,
+    /// The bundle it comes from.
+    pub(crate) bundle: Option<BundleFacts>,
+    /// Whose signatures fit.
+    pub(crate) signers: Vec<PublicKey>,
+    /// Name of the trusted key that signed it.
+    pub(crate) signer: Option<String>,
     pub(crate) pre: InstancePre<State>,
     /// For backtraces.
     pub(crate) names: Names,
@@ -34,14 +40,28 @@ pub(crate) struct Loader<'a> {
     pub(crate) cache: Option<&'a Cache>,
     pub(crate) metrics: &'a Metrics,
     pub(crate) on_progress: &'a ProgressHook,
+    pub(crate) trust: &'a Trust,
 }
 
 impl Loader<'_> {
-    /// Loads a component. Blocks: reads files, and compiles what is not in the cache.
-    pub(crate) fn load(&self, source: &Source) -> Result<Loaded, String> {
-        let bytes = source
+    /// Loads a component. Blocks: reads files, and compiles what is not in the cache. What is not the pinned
+    /// content, or nobody trusted vouches for, is refused before any of it is compiled.
+    pub(crate) fn load(&self, source: &Source, ask: &Ask) -> Result<Loaded, String> {
+        let material = source
             .read()
-            .map_err(|error| format!("{source} cannot be read: {error}"))?;
+            .map_err(|error| format!("{source} cannot be used: {error}"))?;
+        let digest = Digest::of(&material.bytes);
+        ask.check_digest(
+            source,
+            &digest,
+            material.bundle.as_ref().map(|one| &one.digest),
+        )?;
+        let signer = source.vouched_for(ask, &material.signers, self.trust)?;
+        let Material {
+            bytes,
+            bundle,
+            signers,
+        } = material;
         if Engine::detect_precompiled(&bytes).is_some() {
             return Err(format!(
                 "{source} is compiled code, which is never accepted from outside; give the component itself"
@@ -49,7 +69,11 @@ impl Loader<'_> {
         }
         let manifest =
             Manifest::from_component(&bytes).map_err(|error| format!("{source}: {error}"))?;
-        let digest = hex::encode(Sha256::digest(&bytes));
+        if let Some(bundle) = &bundle {
+            bundle.fits(source, &manifest)?;
+        }
+        ask.check_version(source, &manifest)?;
+        let digest = digest.hex();
         let component = self.compile(&manifest.name, &digest, &bytes)?;
         let own = component.component_type();
         if manifest.kind == Kind::Provider
@@ -75,6 +99,9 @@ impl Loader<'_> {
             manifest,
             digest,
             source: source.clone(),
+            bundle,
+            signers,
+            signer,
             pre,
         })
     }
@@ -142,19 +169,19 @@ impl Loader<'_> {
 }
 
 impl Loaded {
-    /// Whether this is the component that the operator pinned.
-    pub(crate) fn check_digest(&self, pinned: &str) -> Result<(), String> {
-        let wanted = pinned
-            .strip_prefix("sha256:")
-            .unwrap_or(pinned)
-            .to_ascii_lowercase();
-        match bool::from(wanted.as_bytes().ct_eq(self.digest.as_bytes())) {
-            true => Ok(()),
-            false => Err(format!(
-                "{} has the digest sha256:{}, but the configuration pins sha256:{wanted}",
-                self.source, self.digest
-            )),
-        }
+    /// Whether the operator's pins and keys of now allow it, as [`Loader::load`] asked when it was loaded.
+    pub(crate) fn check_pins(&self, ask: &Ask, trust: &Trust) -> Result<(), String> {
+        let digest: Digest = self.digest.parse()?;
+        let bundle = self.bundle.as_ref().map(|one| &one.digest);
+        ask.check_digest(&self.source, &digest, bundle)?;
+        ask.check_version(&self.source, &self.manifest)?;
+        self.source.vouched_for(ask, &self.signers, trust).map(drop)
+    }
+
+    /// Name and version of the bundle it comes from; empty when it comes from none.
+    pub(crate) fn bundle_title(&self) -> String {
+        let title = self.bundle.as_ref().map(|bundle| bundle.title.clone());
+        title.unwrap_or_default()
     }
 
     /// Whether it does what the configuration uses it for.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
+use witgate_bundles::Pulled;
 use witgate_outbound::TlsOptions;
 
 use crate::cache::Cache;
@@ -28,6 +29,7 @@ use crate::kinds::provider::Provider;
 use crate::limits::Bounds;
 use crate::pool::{AnyPool, Bindings, Parts, Pool};
 use crate::registry::{Description, Entry, Loaded};
+use crate::source::{Ask, Pins};
 use crate::{
     HostError, Isolation, Kind, LoadError, Metrics, PluginError, PluginSpec, Registry, Source,
     Sources, engine,
@@ -159,7 +161,7 @@ impl Host {
         let components = self.components(&specs, sources).await;
         let leaving = leaving(&specs, previous);
         for spec in specs {
-            let found = components.get(&spec.component).cloned();
+            let found = components.get(&Ask::of(&spec)).cloned();
             let loaded = match found.unwrap_or_else(|| Err("it was not looked up".to_owned())) {
                 Ok(component) => {
                     let old = previous.and_then(|old| old.entry(spec.kind, &spec.name));
@@ -170,6 +172,7 @@ impl Host {
                         old,
                         leaving: &leaving,
                         held_back: None,
+                        trust: &sources.trust,
                     };
                     plan.hold_back();
                     self.plugin(plan, folder).await
@@ -198,7 +201,7 @@ impl Host {
     pub fn describe_built_ins(&self, sources: &Sources, used: &[Description]) -> Vec<Description> {
         let mut rows = Vec::new();
         for name in sources.built_in() {
-            let Ok(source) = sources.resolve(&name) else {
+            let Some(source) = sources.built_in_named(&name) else {
                 continue;
             };
             let mut row = Description {
@@ -249,13 +252,17 @@ impl Host {
         self: &Arc<Self>,
         specs: &[PluginSpec],
         sources: &Sources,
-    ) -> HashMap<String, Result<Arc<component::Loaded>, String>> {
-        let mut names: Vec<String> = specs.iter().map(|spec| spec.component.clone()).collect();
-        names.sort();
-        names.dedup();
-        let (host, sources) = (self.clone(), sources.clone());
+    ) -> HashMap<Ask, Result<Arc<component::Loaded>, String>> {
+        let mut asks: Vec<Ask> = specs.iter().map(Ask::of).collect();
+        asks.sort();
+        asks.dedup();
+        let (host, mut sources) = (self.clone(), sources.clone());
+        let components = asks.iter().map(|ask| ask.component.clone()).collect();
+        sources.fetch(components).await;
+        self.watch_tags(&sources);
         let load = move || {
-            let mut by_source: HashMap<Source, Result<Arc<component::Loaded>, String>> =
+            // Two plugins share a component unless something else is asked of it.
+            let mut known: HashMap<(Source, Pins), Result<Arc<component::Loaded>, String>> =
                 HashMap::new();
             let loader = Loader {
                 engine: &host.engine,
@@ -263,18 +270,19 @@ impl Host {
                 cache: host.cache.as_ref(),
                 metrics: &host.metrics,
                 on_progress: &host.options.on_progress,
+                trust: &sources.trust,
             };
-            let one = |name: String| {
-                let loaded = match sources.resolve(&name) {
-                    Ok(source) => by_source
-                        .entry(source)
-                        .or_insert_with_key(|source| loader.load(source).map(Arc::new))
+            let one = |ask: Ask| {
+                let loaded = match sources.resolve_for(&ask.component, &ask.names) {
+                    Ok(source) => known
+                        .entry((source, ask.pins.clone()))
+                        .or_insert_with_key(|(source, _)| loader.load(source, &ask).map(Arc::new))
                         .clone(),
                     Err(error) => Err(error.reason),
                 };
-                (name, loaded)
+                (ask, loaded)
             };
-            names.into_iter().map(one).collect::<HashMap<_, _>>()
+            asks.into_iter().map(one).collect::<HashMap<_, _>>()
         };
         // Reading and compiling block.
         tokio::task::spawn_blocking(|| apart(load))
@@ -397,6 +405,29 @@ impl Host {
             pools.push(Arc::downgrade(&trimmed));
         }
         Ok(pool)
+    }
+
+    /// Tells, without keeping anybody waiting, when the tag beside a pinned digest leads elsewhere by now.
+    fn watch_tags(&self, sources: &Sources) {
+        let pinned: Vec<_> = sources
+            .fetched
+            .references()
+            .filter(|reference| reference.digest.is_some() && reference.tag.is_some())
+            .cloned()
+            .collect();
+        if pinned.is_empty() {
+            return;
+        }
+        let (registries, stop) = (sources.registries.clone(), self.stop.clone());
+        self.tasks.spawn(stop.run_until_cancelled_owned(async move {
+            for reference in pinned {
+                if let Some(now) = Pulled::moved(&registries, &reference).await {
+                    tracing::warn!(
+                        "{reference} stays what the configuration pins, but its tag leads to {now} by now"
+                    );
+                }
+            }
+        }));
     }
 
     /// Starts, once, the task that drops instances nobody called for long.

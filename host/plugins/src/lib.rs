@@ -14,6 +14,7 @@ mod spec;
 mod manifest;
 mod setting_files;
 
+mod ask;
 mod component;
 mod embedded;
 mod names;
@@ -42,6 +43,7 @@ mod status;
 mod error;
 mod metrics;
 
+pub use ask::FetchedAll;
 pub use capabilities::{
     BodyView, LogLine, LogSource, ModelAnswer, ModelCall, ModelFailure, Models, NoModelAnswer,
     NoResponse, RequestFacts, RequestMemory, RequestScope, Text,
@@ -71,9 +73,10 @@ pub use record::{
     Recording,
 };
 pub use registry::{Description, LogFollower, NotMeant, PluginId, PluginLog, Registry};
-pub use source::{Source, Sources};
+pub use source::{Bundled, Origin, PulledComponent, Source, Sources};
 pub use spec::{
     ConfigLookup, EnvLookup, FailPolicy, Grants, Isolation, Kind, Limits, PluginSpec, Recycle,
 };
 pub use status::{InForce, Load, Status, Version};
+pub use witgate_bundles::Trust;
 pub use world::{NoAnswer, World};

@@ -212,7 +212,7 @@ impl Manifest {
     /// # Errors
     /// When the bytes are no component, or the manifest is missing or wrong.
     pub fn from_component(component: &[u8]) -> Result<Self, ManifestError> {
-        let json = section::find(component)?.ok_or(ManifestError::Missing)?;
+        let json = section::find(component, section::MANIFEST)?.ok_or(ManifestError::Missing)?;
         let manifest: Self = serde_json::from_slice(json)?;
         manifest.check()?;
         Ok(manifest)
@@ -223,7 +223,19 @@ impl Manifest {
     pub fn embed(&self, component: Vec<u8>) -> Vec<u8> {
         // A struct of strings and numbers always serialises.
         let json = serde_json::to_vec(self).unwrap_or_default();
-        section::append(component, &json)
+        section::append(component, section::MANIFEST, &json)
+    }
+
+    /// The bill of materials in a component (CycloneDX, JSON), when its builder put one in.
+    #[must_use]
+    pub fn sbom_of(component: &[u8]) -> Option<&[u8]> {
+        section::find(component, section::SBOM).ok().flatten()
+    }
+
+    /// Puts a bill of materials into a component that has none.
+    #[must_use]
+    pub fn embed_sbom(component: Vec<u8>, json: &[u8]) -> Vec<u8> {
+        section::append(component, section::SBOM, json)
     }
 
     /// Checks what the types do not say.

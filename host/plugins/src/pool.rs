@@ -277,6 +277,8 @@ impl<B: Bindings> AnyPool for Pool<B> {
             version: manifest.version.clone(),
             source: self.loaded.source.to_string(),
             digest: self.loaded.digest.clone(),
+            bundle: self.loaded.bundle_title(),
+            signer: self.loaded.signer.clone().unwrap_or_default(),
             isolation: match self.isolation {
                 Isolation::Warm => "warm",
                 Isolation::Call => "call",

@@ -43,6 +43,10 @@ pub struct Description {
     pub source: String,
     /// SHA-256 of the component in hex.
     pub digest: String,
+    /// Name and version of the bundle it comes from; empty when it comes from none.
+    pub bundle: String,
+    /// Name of the trusted key that signed it; empty when nobody did.
+    pub signer: String,
     /// `warm` or `call`.
     pub isolation: String,
     /// `open` or `closed`.

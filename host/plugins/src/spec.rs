@@ -43,7 +43,8 @@ pub enum Kind {
 pub struct PluginSpec {
     /// Name in the configuration (a `guardrail_name`, a callback): in logs, metrics and errors.
     pub name: String,
-    /// The component: a name to resolve, or a path that ends in `.wasm`.
+    /// The component: a name to resolve, the path of a component or bundle, or a reference `oci://…`; behind
+    /// either `#` and the name of a component in the bundle.
     pub component: String,
     /// What the configuration uses it as.
     pub kind: Kind,
@@ -63,8 +64,13 @@ pub struct PluginSpec {
     pub isolation: Isolation,
     /// What its failure means for a request; the default of the kind when absent.
     pub fail: Option<FailPolicy>,
-    /// SHA-256 of the component in hex, with or without `sha256:`; another content is refused.
+    /// SHA-256 in hex, with or without `sha256:`, of the component or of the bundle it comes from; another
+    /// content is refused.
     pub digest: Option<String>,
+    /// Versions of the component that are accepted, such as `>=1.2.0`; any when absent.
+    pub version: Option<String>,
+    /// Names by which the component is looked for in a bundle that holds several.
+    pub names: Vec<String>,
     /// What stands in for network, time, randomness and files; the real ones when absent.
     pub world: Option<Arc<dyn World>>,
     /// Where its calls are recorded, or what is replayed. Every call has an instance of its own then.
@@ -261,6 +267,8 @@ impl PluginSpec {
             isolation: Isolation::default(),
             fail: None,
             digest: None,
+            version: None,
+            names: Vec::new(),
             world: None,
             record: None,
         }
@@ -275,6 +283,7 @@ impl PluginSpec {
             component: component.into(),
             fail: Some(FailPolicy::Shadow),
             digest: None,
+            version: None,
             ..self.clone()
         }
     }

@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::raw::{RawConnection, RawResponse};
 
 pub use database::SpendRow;
-pub use environment::{fixture_dir, plugin_dir, workspace_root};
+pub use environment::{binary, fixture_dir, plugin_dir, workspace_root};
 
 /// A debug build compiles plugins slowly on a loaded machine; a start that takes longer than
 /// this is hung.

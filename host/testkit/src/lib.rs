@@ -42,7 +42,8 @@ pub use collector::fake_collector;
 pub use datadog::fake_datadog;
 pub use gate::Gate;
 pub use gateway::{
-    Gateway, GatewayBuilder, Refusal, Signal, SpendRow, fixture_dir, plugin_dir, workspace_root,
+    Gateway, GatewayBuilder, Refusal, Signal, SpendRow, binary, fixture_dir, plugin_dir,
+    workspace_root,
 };
 pub use http1::Recorded;
 pub use journal::{Journal, PATIENCE};

@@ -1,6 +1,6 @@
 //! `witgate plugin build`: from plugin folders to components.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use crate::cargo::{self, CargoError, Package};
 use crate::component::{self, ComponentError};
 use crate::names;
 use crate::new::{self, NewError, TemplateLanguage};
+use crate::sbom::{self, Ingredient};
 use crate::script::{self, ScriptError};
 use crate::source::{Code, PackageFacts, Source, SourceError, plugin_folders};
 use crate::toolchain::{NoToolchain, Toolchain};
@@ -167,6 +168,7 @@ impl fmt::Display for Progress<'_> {
 struct Compiled {
     package: Package,
     module: PathBuf,
+    ingredients: Option<BTreeSet<Ingredient>>,
 }
 
 fn refuse_same_names(sources: &[Source]) -> Result<(), BuildError> {
@@ -228,7 +230,17 @@ fn compile(
         })?;
         for package in packages {
             if let Some(module) = modules.remove(&package.manifest) {
-                compiled.insert(package.manifest.clone(), Compiled { package, module });
+                let ingredients = cargo::ingredients(&toolchain, &package);
+                if let Err(error) = &ingredients {
+                    let note = format!("{} gets no bill of materials: {error}", package.name);
+                    progress(Progress::Script(&note));
+                }
+                let one = Compiled {
+                    package,
+                    module,
+                    ingredients: ingredients.ok(),
+                };
+                compiled.insert(one.package.manifest.clone(), one);
             }
         }
     }
@@ -255,6 +267,8 @@ struct Made {
     memory_mb: Option<u32>,
     /// It is a module with the names of its functions.
     has_names: bool,
+    /// What it was made of; `None` when nobody knows.
+    ingredients: Option<BTreeSet<Ingredient>>,
 }
 
 fn make(
@@ -276,21 +290,29 @@ fn make(
         folder: source.folder.clone(),
         memory_mb: None,
         has_names: false,
+        ingredients: None,
     };
     match code {
         Code::Wasm(path) => Ok(plain(read(path)?)),
         Code::Script(script) => Ok(Made {
             memory_mb: Some(script.language.memory_mb()),
+            ingredients: Some(script::ingredients(script, tools)),
             ..plain(script::build(script, source.kind(), tools, progress)?)
         }),
         Code::Package(manifest) => {
-            let Some(Compiled { package, module }) = compiled.get(manifest) else {
+            let Some(Compiled {
+                package,
+                module,
+                ingredients,
+            }) = compiled.get(manifest)
+            else {
                 let manifest = manifest.clone();
                 return Err(CargoError::NoModule { manifest }.into());
             };
             let made = Made {
                 facts: package.facts.clone(),
                 has_names: true,
+                ingredients: ingredients.clone(),
                 ..plain(read(module)?)
             };
             if package.manifest.parent() == Some(&package.workspace) {
@@ -319,6 +341,10 @@ fn finish(source: &Source, made: Made, out: Option<&Path>) -> Result<Built, Buil
             folder: source.folder.clone(),
             error,
         })?;
+    let component = match &made.ingredients {
+        Some(all) => Manifest::embed_sbom(component, &sbom::document(&manifest, all)),
+        None => component,
+    };
     let folder = out.unwrap_or(&made.folder);
     let built = write(folder, &manifest, &component)?;
     let path = built.path.with_extension("names");

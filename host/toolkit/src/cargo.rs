@@ -1,13 +1,14 @@
 //! Calls to the guests' cargo: what a package is, and building several packages of a workspace at
 //! once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde::Deserialize;
 
+use crate::sbom::Ingredient;
 use crate::source::PackageFacts;
 use crate::toolchain::{TARGET, Toolchain};
 
@@ -159,6 +160,49 @@ pub(crate) fn build(
         .collect()
 }
 
+/// What went into a package that was just built: its dependencies, and theirs. What only builds or tests it is not
+/// in it, and need not be on this machine.
+pub(crate) fn ingredients(
+    toolchain: &Toolchain,
+    package: &Package,
+) -> Result<BTreeSet<Ingredient>, CargoError> {
+    let folder = package.manifest.parent().unwrap_or(Path::new("."));
+    let output = toolchain
+        .cargo(folder)
+        .args(["tree", "--offline", "--package", &package.name])
+        .args(["--edges", "normal", "--target", TARGET])
+        .args(["--prefix", "none", "--format", "{p}\t{l}"])
+        .output()
+        .map_err(|error| CargoError::Start {
+            cargo: toolchain.cargo.clone(),
+            error,
+        })?;
+    if !output.status.success() {
+        return Err(CargoError::Failed {
+            folder: folder.to_owned(),
+            output: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        });
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    // The first line is the package itself.
+    Ok(text.lines().skip(1).filter_map(ingredient).collect())
+}
+
+/// Reads `serde v1.0.0 (proc-macro) (/path or URL)`, a tab and the licence.
+fn ingredient(line: &str) -> Option<Ingredient> {
+    let (package, license) = line.split_once('\t')?;
+    let mut words = package.split(' ');
+    let (name, version) = (words.next()?, words.next()?.strip_prefix('v')?);
+    let elsewhere =
+        words.any(|word| word.starts_with('(') && word != "(proc-macro)" && word != "(*)");
+    Some(Ingredient {
+        name: name.to_owned(),
+        version: version.to_owned(),
+        license: license.trim_end_matches(" (*)").to_owned(),
+        registry: (!elsewhere).then_some("cargo"),
+    })
+}
+
 /// Hands on each line and keeps the last ones, enough for the errors of a failed build.
 fn follow(stderr: impl Read, line: &mut dyn FnMut(&str)) -> VecDeque<String> {
     const KEPT_LINES: usize = 200;
@@ -195,4 +239,39 @@ struct MetadataPackage {
 struct MetadataTarget {
     name: String,
     crate_types: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_cargos_tree_are_read() {
+        let read = |line: &str| {
+            let one = ingredient(line).unwrap();
+            (one.name, one.version, one.license, one.registry)
+        };
+        let expect = |name: &str, version: &str, license: &str, registry| {
+            (
+                name.to_owned(),
+                version.to_owned(),
+                license.to_owned(),
+                registry,
+            )
+        };
+        assert_eq!(
+            read("serde v1.0.228\tMIT OR Apache-2.0"),
+            expect("serde", "1.0.228", "MIT OR Apache-2.0", Some("cargo"))
+        );
+        assert_eq!(
+            read("serde_derive v1.0.228 (proc-macro)\tMIT (*)"),
+            expect("serde_derive", "1.0.228", "MIT", Some("cargo"))
+        );
+        assert_eq!(
+            read("witgate-plugin v0.1.0 (/home/me/sdk)\tApache-2.0"),
+            expect("witgate-plugin", "0.1.0", "Apache-2.0", None)
+        );
+        assert_eq!(read("a v1.0.0\t"), expect("a", "1.0.0", "", Some("cargo")));
+        assert!(ingredient("").is_none());
+    }
 }

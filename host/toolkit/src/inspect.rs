@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use witgate_plugins::{Manifest, ManifestError, Setting};
 
@@ -25,6 +26,8 @@ pub struct Inspection {
     pub imports: Vec<String>,
     /// Interfaces it offers.
     pub exports: Vec<String>,
+    /// What it was made of (CycloneDX), when its builder knew.
+    pub sbom: Option<Value>,
 }
 
 /// Why a file could not be inspected.
@@ -83,6 +86,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, InspectError> {
         manifest,
         imports: interfaces.imports,
         exports: interfaces.exports,
+        sbom: Manifest::sbom_of(&wasm).and_then(|text| serde_json::from_slice(text).ok()),
     })
 }
 
@@ -100,6 +104,10 @@ impl fmt::Display for Inspection {
         }
         writeln!(f, "  size       {} bytes", self.size_bytes)?;
         writeln!(f, "  digest     {}", self.digest)?;
+        if let Some(sbom) = &self.sbom {
+            let count = sbom["components"].as_array().map_or(0, Vec::len);
+            writeln!(f, "  sbom       {count} packages (--json shows them)")?;
+        }
         write_list(f, "exports", &self.exports)?;
         write_list(f, "imports", &self.imports)
     }

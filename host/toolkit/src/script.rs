@@ -1,6 +1,7 @@
 //! Plugins in Python and JavaScript: the author's file, the SDK and the kind's WIT, put together by the language's own
 //! tool. The result is kept: a build of unchanged files takes no time.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +12,7 @@ use witgate_plugins::Kind;
 use crate::assets;
 use crate::litellm::{self, Litellm};
 use crate::quickjs;
+use crate::sbom::{self, Ingredient};
 use crate::tools::{ToolError, Tools, program, tail};
 
 /// Finished builds that are kept, the newest.
@@ -102,6 +104,23 @@ pub(crate) fn build(
                 main: script.main.clone(),
                 output,
             })
+        }
+    }
+}
+
+/// What goes into the component beside the author's own files.
+pub(crate) fn ingredients(script: &Script, tools: &Tools) -> BTreeSet<Ingredient> {
+    let folder = script.main.parent().unwrap_or(Path::new("."));
+    match script.language {
+        Language::JavaScript => sbom::javascript(folder),
+        // A file that was written for LiteLLM brings no packages.
+        Language::Python if script.litellm.is_some() => BTreeSet::new(),
+        Language::Python => {
+            let requirements = folder.join("requirements.txt");
+            match std::fs::read(&requirements) {
+                Ok(text) => sbom::python(&requirements, &tools.python_folder(&short_digest(&text))),
+                Err(_) => BTreeSet::new(),
+            }
         }
     }
 }

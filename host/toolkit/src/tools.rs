@@ -115,7 +115,7 @@ impl Tools {
         digest: &str,
         progress: &mut dyn FnMut(&str),
     ) -> Result<PathBuf, ToolError> {
-        let folder = self.path(&format!("python-packages-{digest}"));
+        let folder = self.python_folder(digest);
         let what = format!("the packages of {}", requirements.display());
         self.install(&folder, &what, &[], progress, &mut |folder| {
             let mut pip = pip();
@@ -135,6 +135,11 @@ impl Tools {
             (pip, PYTHON_HINT)
         })?;
         Ok(folder)
+    }
+
+    /// Where the packages of a `requirements.txt` with this digest are unpacked.
+    pub(crate) fn python_folder(&self, digest: &str) -> PathBuf {
+        self.path(&format!("python-packages-{digest}"))
     }
 
     /// A command that runs the builder of JavaScript plugins; installs its packages first when they are not there.

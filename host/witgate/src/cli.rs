@@ -26,7 +26,7 @@ pub enum Command {
         #[command(subcommand)]
         what: Explain,
     },
-    /// Make, build, test, list and inspect plugins.
+    /// Make, build, test, list, inspect, sign and ship plugins.
     Plugin {
         /// What to do with plugins.
         #[command(subcommand)]
@@ -322,6 +322,88 @@ pub enum Plugin {
         #[arg(long, short)]
         follow: bool,
     },
+    /// Make a key to sign plugins with: NAME.key, to be kept secret, and NAME.pub, to be given away.
+    Keygen {
+        /// The files, without their endings.
+        name: PathBuf,
+    },
+    /// Put components into one file that can be signed, installed and pushed.
+    Bundle {
+        /// Components, or folders of them.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+        /// Name of the bundle; the component's when there is only one.
+        #[arg(long)]
+        name: Option<String>,
+        /// Its version; the component's when there is only one.
+        #[arg(long)]
+        version: Option<String>,
+        /// The file; NAME-VERSION.bundle when absent.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// Sign it with this private key, too.
+        #[arg(long)]
+        key: Option<PathBuf>,
+    },
+    /// Sign a bundle (in the file) or a component (in FILE.sig).
+    Sign {
+        /// The bundle or component.
+        file: PathBuf,
+        /// The private key.
+        #[arg(long)]
+        key: PathBuf,
+    },
+    /// Check a bundle or component: every byte, and that a trusted key signed it.
+    Verify {
+        /// The bundle or component.
+        file: PathBuf,
+        /// Trusted keys and registries.
+        #[command(flatten)]
+        trust: TrustArgs,
+    },
+    /// Install a bundle for all gateways of this data directory.
+    Install {
+        /// A bundle, or oci://host/repository:tag@sha256:…
+        source: String,
+        /// Trusted keys, pins and registries.
+        #[command(flatten)]
+        trust: TrustArgs,
+        /// Data directory.
+        #[arg(long, alias = "data_dir", env = "WITGATE_DATA_DIR")]
+        data_dir: Option<PathBuf>,
+    },
+    /// Remove an installed bundle, or one version of it.
+    Uninstall {
+        /// Name of the bundle.
+        name: String,
+        /// Only this version, which must not be the one that counts.
+        #[arg(long)]
+        version: Option<String>,
+        /// Data directory.
+        #[arg(long, alias = "data_dir", env = "WITGATE_DATA_DIR")]
+        data_dir: Option<PathBuf>,
+    },
+    /// Send a component or bundle, with its signatures, to an OCI registry.
+    Push {
+        /// The component or bundle.
+        file: PathBuf,
+        /// oci://host/repository:tag
+        reference: String,
+        /// Configuration with the registry's credentials; docker's own are used without.
+        #[arg(long, short)]
+        config: Option<PathBuf>,
+    },
+    /// Fetch a component or bundle, with its signatures, from an OCI registry.
+    Pull {
+        /// oci://host/repository:tag, and @sha256:… to pin it.
+        reference: String,
+        /// The file; named after what is in it when absent.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// Trusted keys and registries.
+        #[command(flatten)]
+        trust: TrustArgs,
+    },
     /// Show what a component is and what it asks for.
     Inspect {
         /// The component.
@@ -354,6 +436,17 @@ pub struct OnePlugin {
     /// Which gateway.
     #[command(flatten)]
     pub gateway: RunningGateway,
+}
+
+/// Whose signatures count.
+#[derive(Debug, Args)]
+pub struct TrustArgs {
+    /// A trusted public key (file); may be given several times.
+    #[arg(long)]
+    pub key: Vec<PathBuf>,
+    /// Configuration whose `plugin_trust`, `plugin_registries` and pins hold.
+    #[arg(long, short)]
+    pub config: Option<PathBuf>,
 }
 
 /// `witgate config`

@@ -204,7 +204,9 @@ impl Control {
         let mut reloader = self.reloader.lock().await;
         let reloader = &mut *reloader;
         let plugin = meant(&self.plugins.load(), &which)?;
-        let (host, sources) = (reloader.kept.host.clone(), reloader.kept.paths.sources());
+        let host = reloader.kept.host.clone();
+        let sources = wiring::sources(&reloader.kept.paths, &self.loaded.load_full()).await;
+        let sources = sources.map_err(Refused::Failed)?;
         let serving = self.plugins.load_full();
         let failed = |error: LoadError| Refused::Failed(vec![error.to_string()]);
         let next = match change {
@@ -223,7 +225,7 @@ impl Control {
             }
         };
         let loaded = self.loaded.load_full();
-        let wired = wiring::assemble(&loaded, &mut reloader.kept, next, Vec::new());
+        let wired = wiring::assemble(&loaded, &mut reloader.kept, &sources, next, Vec::new());
         self.install(wired.map_err(Refused::Failed)?);
         tracing::info!(
             plugin = plugin.name,

@@ -13,6 +13,7 @@ mod recorder;
 mod settings;
 mod shades;
 mod shadow;
+mod sources;
 mod specs;
 mod trace;
 mod upstream;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use witgate_config::Loaded;
 use witgate_events::{AlertSettings, HubConfig};
 use witgate_pipeline::Snapshot;
-use witgate_plugins::{Host, PluginId, Progress, ProgressHook, Registry};
+use witgate_plugins::{Host, PluginId, Progress, ProgressHook, Registry, Sources};
 
 use crate::cli::Recorded;
 
@@ -31,6 +32,7 @@ pub use paths::Paths;
 pub use plugin_models::Models;
 pub use recorder::{Fanout, Ledger};
 pub use shadow::{Background, Report as ShadowReport, ShadowMetrics};
+pub use sources::{registries, sources, trust};
 pub use specs::plugin_specs;
 pub use trace::W3c;
 pub use upstream::Upstreams;
@@ -80,26 +82,26 @@ pub async fn wire(
     kept: &mut Kept,
     previous: Option<&Registry>,
 ) -> Result<Wired, Vec<String>> {
-    let sources = kept.paths.sources();
+    let sources = sources(&kept.paths, loaded).await?;
     let mut specs = plugin_specs(loaded, &sources).map_err(|error| vec![format!("{error:#}")])?;
     if let Some(wanted) = &kept.record {
         specs::record(&mut specs, wanted).map_err(|error| vec![error.to_string()])?;
     }
     let (plugins, errors) = kept.host.load(specs, &sources, previous).await;
     let problems = errors.iter().map(ToString::to_string).collect();
-    assemble(loaded, kept, plugins, problems)
+    assemble(loaded, kept, &sources, plugins, problems)
 }
 
 /// Builds everything around plugins that are loaded already.
 pub fn assemble(
     loaded: &Loaded,
     kept: &mut Kept,
+    sources: &Sources,
     plugins: Registry,
     mut problems: Vec<String>,
 ) -> Result<Wired, Vec<String>> {
-    let sources = kept.paths.sources();
     // Read a second time: which components there are may have changed, and loading them has told so.
-    let prompt_managers = prompts::wanted(loaded, &sources).unwrap_or_default();
+    let prompt_managers = prompts::wanted(loaded, sources).unwrap_or_default();
     let served = prompts::served(loaded, &prompt_managers);
     let prompts = prompts::prompts(loaded, prompt_managers, &plugins, &mut problems);
     let models = models::models(&served, &mut kept.upstreams, &plugins, &mut problems);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use witgate_testkit::workspace_root;
 
 /// Each crate of the host with all the crates of ours it may use. What is not here may not be.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("witgate-config", &[]),
     ("witgate-wire", &[]),
     ("witgate-identity", &[]),
@@ -16,7 +16,8 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("witgate-store", &[]),
     ("witgate-routing", &["witgate-wire"]),
     ("witgate-events", &["witgate-wire"]),
-    ("witgate-plugins", &["witgate-outbound"]),
+    ("witgate-bundles", &["witgate-outbound"]),
+    ("witgate-plugins", &["witgate-outbound", "witgate-bundles"]),
     (
         "witgate-pipeline",
         &[
@@ -30,12 +31,16 @@ const ROOMS: [(&str, &[&str]); 14] = [
         "witgate-server",
         &["witgate-pipeline", "witgate-wire", "witgate-identity"],
     ),
-    ("witgate-toolkit", &["witgate-plugins", "witgate-wire"]),
+    (
+        "witgate-toolkit",
+        &["witgate-plugins", "witgate-wire", "witgate-bundles"],
+    ),
     ("witgate-testkit", &[]),
     ("witgate-tests", &["witgate-testkit"]),
     (
         "witgate",
         &[
+            "witgate-bundles",
             "witgate-config",
             "witgate-wire",
             "witgate-identity",

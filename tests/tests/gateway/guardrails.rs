@@ -407,3 +407,30 @@ async fn an_answer_held_by_a_slow_guardrail_is_dropped_when_the_client_leaves() 
     // The first call never went up; the second did.
     assert_eq!(stage.upstream.requests().len(), 1);
 }
+
+#[tokio::test]
+async fn order_says_which_of_two_guardrails_runs_first() {
+    let two = |orders: (i64, i64)| {
+        format!(
+            "guardrails:\n  - guardrail_name: first\n    litellm_params: {{guardrail: hostile-ok, mode: pre_call, default_on: true}}\n  \
+               - guardrail_name: second\n    litellm_params: {{guardrail: hide-secrets, mode: pre_call, default_on: true}}\n\
+             plugins: {{hostile-ok: {{order: {}}}, second: {{order: {}}}}}\n",
+            orders.0, orders.1
+        )
+    };
+    for (orders, applied) in [
+        ((0, 0), "first,second"),
+        ((-1, 5), "first,second"),
+        ((2, 1), "second,first"),
+    ] {
+        let stage = stage(&two(orders)).await;
+        let answer = stage.client.chat(&chat("gpt-4o")).await;
+        answer.ok();
+        let told = answer.header("x-litellm-applied-guardrails");
+        assert_eq!(
+            told.map(|told| told.replace(' ', "")),
+            Some(applied.to_owned()),
+            "{orders:?}"
+        );
+    }
+}

@@ -41,6 +41,8 @@ mod log_sinks;
 mod plugin_models;
 mod prompts;
 mod provider_plugins;
+mod registry;
+mod shipping;
 mod sinks;
 mod vendor_guardrails;
 

@@ -9,15 +9,19 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::secret::Secret;
+
 /// One declared component.
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct PluginEntry {
-    /// Path of the `.wasm` file, relative to the configuration file. Absent: the installed or
-    /// built-in component of this name.
-    pub source: Option<PathBuf>,
-    /// `sha256:…` of the component; another content is refused.
+    /// Path of a component or bundle, relative to the configuration file, or a reference `oci://…`;
+    /// behind either `#` and a name. Absent: the installed or built-in component of this name.
+    pub source: Option<String>,
+    /// `sha256:…` of the component or of its bundle; another content is refused.
     pub digest: Option<String>,
+    /// Versions that are accepted.
+    pub version: Option<String>,
     /// The plugin's own settings, given to it verbatim; may hold secrets.
     pub settings: Map<String, Value>,
     /// What the operator lets it touch; intersected with what its manifest asks for.
@@ -52,6 +56,26 @@ pub struct PluginShadow {
     pub sample: Option<f64>,
     /// Calls that it judges at once.
     pub concurrency: Option<u32>,
+}
+
+/// Whose plugins are loaded.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct PluginTrust {
+    /// Public keys by name, `ed25519:…` or the path of a file, relative to the configuration file.
+    pub keys: IndexMap<String, String>,
+}
+
+/// How an OCI registry is reached.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct PluginRegistry {
+    /// The user. Absent: docker's own file is asked.
+    pub username: Option<String>,
+    /// Password or token.
+    pub password: Option<Secret>,
+    /// HTTP without TLS. Absent: only to this machine.
+    pub plain_http: Option<bool>,
 }
 
 /// Capabilities; everything not listed is denied.

@@ -870,3 +870,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn trust_and_registries_are_read_and_passwords_hidden() {
+    let yaml = "plugin_trust: {keys: {ops: 'ed25519:AAAA'}}\nplugin_registries:\n  'r.example.com:5000': {username: me, password: os.environ/PW, plain_http: 'true'}\nplugins:\n  a: {source: 'oci://r.example.com/a:1', version: '>=1'}\n";
+    let config = loaded(yaml, &[("PW", "hidden-word")]).config;
+    assert_eq!(config.plugin_trust.keys["ops"], "ed25519:AAAA");
+    let registry = &config.plugin_registries["r.example.com:5000"];
+    assert_eq!(registry.username.as_deref(), Some("me"));
+    assert_eq!(
+        registry.password.as_ref().map(Secret::reveal),
+        Some("hidden-word")
+    );
+    assert_eq!(registry.plain_http, Some(true));
+    assert_eq!(config.plugins["a"].version.as_deref(), Some(">=1"));
+    let shown = format!("{config:?} {}", config.redacted());
+    assert!(!shown.contains("hidden-word"), "{shown}");
+}

@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 use crate::kept::{Kept, looked_up};
 use crate::metrics::Book;
 use crate::registry::Entry;
-use crate::{Kind, LoadError, PluginSpec, Registry, Source, component, setting_files};
+use crate::source::Ask;
+use crate::{Kind, LoadError, PluginSpec, Registry, Source, Trust, component, setting_files};
 
 /// What is known of a plugin before it is made.
 pub(super) struct Plan<'a> {
@@ -21,6 +22,8 @@ pub(super) struct Plan<'a> {
     /// Metrics of plugins that end with its coming.
     pub(super) leaving: &'a [Arc<Book>],
     pub(super) held_back: Option<String>,
+    /// Whose signatures count now.
+    pub(super) trust: &'a Trust,
 }
 
 /// What a pool is made of.
@@ -53,13 +56,14 @@ impl Plan<'_> {
         let component = &self.component;
         let fail = |reason: String| LoadError::new(&self.spec.name, reason);
         let spec = setting_files::filled(&self.spec, &component.manifest, folder)?;
-        if let Some(pinned) = &spec.digest {
-            component.check_digest(pinned).map_err(fail)?;
-        }
+        // Also of what served before: it was loaded under another configuration.
+        component
+            .check_pins(&Ask::of(&self.spec), self.trust)
+            .map_err(fail)?;
         component.check_kind(spec.kind).map_err(fail)?;
         let spec = match component.source {
-            Source::File(_) => spec.with_its_own_keys(),
             Source::BuiltIn(_) | Source::Embedded(_) => spec.into_owned(),
+            _ => spec.with_its_own_keys(),
         };
         let fingerprint = fingerprint(&spec, component);
         Ok((spec, fingerprint))

@@ -9,6 +9,7 @@ use super::{Host, Plan};
 use crate::capabilities::Level;
 use crate::component;
 use crate::registry::{Entry, PluginId};
+use crate::source::Ask;
 use crate::{LoadError, LogSource, Registry, Sources};
 
 impl Host {
@@ -26,7 +27,7 @@ impl Host {
         let old = entry(registry, plugin)?;
         let names = std::slice::from_ref(&old.spec);
         let mut components = self.components(names, sources).await;
-        let found = components.remove(&old.spec.component);
+        let found = components.remove(&Ask::of(&old.spec));
         let made = match found.unwrap_or_else(|| Err("it was not looked up".to_owned())) {
             Ok(component) => self.swapped(old, component, None, sources).await,
             Err(reason) => Err(LoadError::new(&plugin.name, reason)),
@@ -71,6 +72,7 @@ impl Host {
             old: Some(old),
             leaving: &[],
             held_back,
+            trust: &sources.trust,
         };
         let (spec, fingerprint) = plan.checked(sources.config_dir.as_deref())?;
         self.fresh(plan, &spec, fingerprint).await

@@ -2,15 +2,20 @@
 
 use super::ManifestError;
 
-/// Name of the section.
-const NAME: &str = "witgate:manifest";
+/// Name of the section with the manifest.
+pub(super) const MANIFEST: &str = "witgate:manifest";
+/// Name of the section with the bill of materials.
+pub(super) const SBOM: &str = "witgate:sbom";
 const MAGIC: &[u8; 4] = b"\0asm";
 /// Version 13, layer 1: a component. A core module has version 1, layer 0.
 const COMPONENT: [u8; 4] = [0x0d, 0, 1, 0];
 const MODULE: [u8; 4] = [1, 0, 0, 0];
 
-/// The content of the manifest section. Reads section headers only, whatever the component's size.
-pub(super) fn find(component: &[u8]) -> Result<Option<&[u8]>, ManifestError> {
+/// The content of a section by its name. Reads section headers only, whatever the component's size.
+pub(super) fn find<'a>(
+    component: &'a [u8],
+    wanted: &str,
+) -> Result<Option<&'a [u8]>, ManifestError> {
     let broken = ManifestError::NotAComponent("the file is not valid WebAssembly");
     let Some((header, mut rest)) = component.split_at_checked(8) else {
         return Err(broken);
@@ -38,7 +43,7 @@ pub(super) fn find(component: &[u8]) -> Result<Option<&[u8]>, ManifestError> {
             continue;
         }
         if let Some((name, data)) = sized(content)
-            && name == NAME.as_bytes()
+            && name == wanted.as_bytes()
         {
             return Ok(Some(data));
         }
@@ -46,11 +51,11 @@ pub(super) fn find(component: &[u8]) -> Result<Option<&[u8]>, ManifestError> {
     Ok(None)
 }
 
-/// The component with a manifest section at its end.
-pub(super) fn append(mut component: Vec<u8>, json: &[u8]) -> Vec<u8> {
-    let mut content = Vec::with_capacity(json.len() + NAME.len() + 2);
-    put_leb128(&mut content, NAME.len());
-    content.extend_from_slice(NAME.as_bytes());
+/// The component with this section at its end.
+pub(super) fn append(mut component: Vec<u8>, name: &str, json: &[u8]) -> Vec<u8> {
+    let mut content = Vec::with_capacity(json.len() + name.len() + 2);
+    put_leb128(&mut content, name.len());
+    content.extend_from_slice(name.as_bytes());
     content.extend_from_slice(json);
     component.push(0);
     put_leb128(&mut component, content.len());

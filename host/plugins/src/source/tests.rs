@@ -17,6 +17,7 @@ impl Folder {
         Sources {
             config_dir: Some(self.0.path().join("config")),
             plugin_dir: Some(self.0.path().join("built-in")),
+            ..Sources::default()
         }
     }
 
@@ -26,6 +27,7 @@ impl Folder {
             Ok(Source::File(path)) => path.display().to_string().replace(&base, "file "),
             Ok(Source::BuiltIn(path)) => path.display().to_string().replace(&base, "built-in "),
             Ok(Source::Embedded(name)) => format!("embedded {name}"),
+            Ok(other) => other.to_string(),
             Err(error) => error.reason.replace(&base, ""),
         }
     }

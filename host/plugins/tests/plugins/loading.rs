@@ -48,6 +48,7 @@ async fn refusal(bytes: &[u8]) -> String {
     let sources = Sources {
         config_dir: Some(folder.path().to_owned()),
         plugin_dir: None,
+        ..Sources::default()
     };
     let spec = spec("loading-odd", "odd.wasm", Kind::Guardrail, json!({}));
     let (registry, errors) = stage().host.load(vec![spec], &sources, None).await;

@@ -66,6 +66,7 @@ pub fn sources() -> Sources {
     Sources {
         config_dir: Some(fixtures()),
         plugin_dir: Some(components()),
+        ..Sources::default()
     }
 }
 

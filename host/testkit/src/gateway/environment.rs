@@ -50,7 +50,7 @@ pub(super) fn share_plugin_cache(data_dir: &Path) {
 }
 
 /// The binary under test: `WITGATE_BIN`, or the one built beside this test.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("WITGATE_BIN") {
         return PathBuf::from(path);
     }

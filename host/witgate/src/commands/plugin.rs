@@ -1,9 +1,10 @@
-//! `witgate plugin`: new, build, list, inspect; the others are in [`mod@test`] and [`replay`] and, of a running gateway, in
-//! [`remote`].
+//! `witgate plugin`: new, build, list, inspect; the others are in [`mod@test`], [`replay`], [`ship`] and, of a running
+//! gateway, in [`remote`].
 
 mod dev;
 mod remote;
 mod replay;
+mod ship;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -11,7 +12,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use witgate_config::{Env, Source};
+use witgate_bundles::Bundle;
+use witgate_config::{Env, Loaded, Source};
 use witgate_plugins::{Description, Host, HostOptions, Kind, Metrics, Sources};
 use witgate_toolkit::{BuildRequest, NewPlugin, TemplateLanguage, Tools};
 
@@ -64,6 +66,43 @@ pub(super) fn plugin(what: Plugin) -> ExitCode {
             limit,
             follow,
         } => remote::logs(&plugin, limit, follow),
+        Plugin::Keygen { name } => ship::keygen(&name),
+        Plugin::Bundle {
+            paths,
+            name,
+            version,
+            out,
+            key,
+        } => {
+            let request = witgate_toolkit::BundleRequest {
+                paths,
+                name,
+                version,
+            };
+            ship::bundle(request, out, key.as_deref())
+        }
+        Plugin::Sign { file, key } => ship::sign(&file, &key),
+        Plugin::Verify { file, trust } => ship::verify(&file, &trust),
+        Plugin::Install {
+            source,
+            trust,
+            data_dir,
+        } => ship::install(&source, &trust, data_dir.as_deref()),
+        Plugin::Uninstall {
+            name,
+            version,
+            data_dir,
+        } => ship::uninstall(&name, version.as_deref(), data_dir.as_deref()),
+        Plugin::Push {
+            file,
+            reference,
+            config,
+        } => ship::push(&file, &reference, config.as_deref()),
+        Plugin::Pull {
+            reference,
+            out,
+            trust,
+        } => ship::pull(&reference, out, &trust),
     };
     done.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
 }
@@ -121,19 +160,16 @@ fn inspect(file: &Path, json: bool) -> anyhow::Result<()> {
 }
 
 fn list(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
-    let env = Env::new(std::env::vars());
-    let source = config.map_or(Source::Empty, |path| Source::File(path.to_owned()));
-    let loaded = witgate_config::load(&source, &env).map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        anyhow!("the configuration cannot be loaded:\n{}", lines.join("\n"))
-    })?;
-    let paths = Paths::of(&source, None, &loaded.environment);
+    let (loaded, paths) = load(config, None)?;
     let host = host(&paths)?;
-    let sources = paths.sources();
-    let specs = wiring::plugin_specs(&loaded, &sources)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start a runtime")?;
+    let sources = runtime
+        .block_on(wiring::sources(&paths, &loaded))
+        .map_err(|problems| anyhow!(problems.join("\n")))?;
+    let specs = wiring::plugin_specs(&loaded, &sources)?;
     let (plugins, errors) = runtime.block_on(host.load(specs, &sources, None));
     let mut rows = plugins.describe();
+    rows.extend(unused_installed(&sources, &rows));
     rows.extend(unused_built_ins(&sources, &rows));
     if json {
         println!("{}", serde_json::to_string_pretty(&rows)?);
@@ -151,6 +187,18 @@ fn list(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
     }
 }
 
+/// A configuration, or an empty one, and where things lie.
+fn load(config: Option<&Path>, data_dir: Option<&Path>) -> anyhow::Result<(Loaded, Paths)> {
+    let env = Env::new(std::env::vars());
+    let source = config.map_or(Source::Empty, |path| Source::File(path.to_owned()));
+    let loaded = witgate_config::load(&source, &env).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        anyhow!("the configuration cannot be loaded:\n{}", lines.join("\n"))
+    })?;
+    let paths = Paths::of(&source, data_dir, &loaded.environment);
+    Ok((loaded, paths))
+}
+
 /// The plugin host, outside of a gateway.
 fn host(paths: &Paths) -> anyhow::Result<Arc<Host>> {
     let mut options = HostOptions::new(Some(paths.data_dir.clone()));
@@ -159,13 +207,53 @@ fn host(paths: &Paths) -> anyhow::Result<Arc<Host>> {
     Ok(Host::start(options, Metrics::register(&mut registry))?)
 }
 
+/// The components of installed bundles that the configuration does not use. Whether their signatures hold is
+/// checked when they are loaded.
+fn unused_installed(sources: &Sources, used: &[Description]) -> Vec<Description> {
+    let mut rows = Vec::new();
+    for bundle in &sources.installed {
+        let title = bundle.index.title();
+        let signers = Bundle::read(&bundle.path).map(|read| read.signatures.signers());
+        let (signer, state) = match &signers {
+            Ok(signers) => (sources.trust.signer(signers), "not used".to_owned()),
+            Err(error) => (None, format!("failed: {error}")),
+        };
+        for one in &bundle.index.components {
+            let digest = one.component.digest.hex();
+            if used
+                .iter()
+                .any(|row| row.digest == digest && row.bundle == title)
+            {
+                continue;
+            }
+            rows.push(Description {
+                name: one.name.clone(),
+                component: one.name.clone(),
+                kind: one.kind.clone(),
+                version: one.version.clone(),
+                source: format!("installed ({})", bundle.path.display()),
+                digest,
+                bundle: title.clone(),
+                signer: signer.unwrap_or_default().to_owned(),
+                state: state.clone(),
+                ..Description::default()
+            });
+        }
+    }
+    rows
+}
+
 /// The built-in components that the configuration does not use.
 fn unused_built_ins(sources: &Sources, used: &[Description]) -> Vec<Description> {
     let names = sources.built_in().into_iter();
-    let unused = names.filter(|name| !used.iter().any(|row| row.component == *name));
+    let is_used = |name: &str| {
+        let mut rows = used.iter().filter(|row| row.source.starts_with("built-in"));
+        rows.any(|row| row.component == name)
+    };
+    let unused = names.filter(|name| !is_used(name));
     unused
         .filter_map(|name| {
-            let source = sources.resolve(&name).ok()?;
+            let source = sources.built_in_named(&name)?;
             let (manifest, digest, _) = source.examine().ok()?;
             Some(Description {
                 component: name.clone(),
@@ -197,8 +285,8 @@ fn print_table(rows: &[Description]) {
     };
     let mut table = vec![
         [
-            "NAME", "KIND", "VERSION", "DIGEST", "STATE", "EGRESS", "ENV", "SECRETS", "FILES",
-            "METRICS", "MODELS", "SOURCE",
+            "NAME", "KIND", "VERSION", "DIGEST", "BUNDLE", "SIGNER", "STATE", "EGRESS", "ENV",
+            "SECRETS", "FILES", "METRICS", "MODELS", "SOURCE",
         ]
         .map(str::to_owned),
     ];
@@ -208,6 +296,8 @@ fn print_table(rows: &[Description]) {
             row.kind.clone(),
             row.version.clone(),
             digest(&row.digest),
+            or_dash(non_empty(&row.bundle)),
+            or_dash(non_empty(&row.signer)),
             row.state.clone(),
             or_dash(&row.egress),
             or_dash(&row.env),
@@ -236,5 +326,13 @@ fn print_rows<const N: usize>(table: &[[String; N]]) {
             .zip(&widths)
             .map(|(cell, width)| format!("{cell:<width$}"));
         println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+}
+
+/// A list of the text, or of nothing when it is empty.
+fn non_empty(text: &String) -> &[String] {
+    match text.is_empty() {
+        true => &[],
+        false => std::slice::from_ref(text),
     }
 }

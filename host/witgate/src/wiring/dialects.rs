@@ -64,8 +64,8 @@ fn component(config: &Config, sources: &Sources, name: &str) -> Option<String> {
     if source.is_none() && providers::find(name).is_some() {
         return None;
     }
-    let place = source.map_or_else(|| name.to_owned(), |path| path.display().to_string());
-    let found = sources.resolve(&place).and_then(|source| source.examine());
+    let place = source.map_or(name, String::as_str);
+    let found = sources.resolve(place).and_then(|source| source.examine());
     match found {
         // Plugins of other kinds may be called like a provider.
         Ok((manifest, ..)) => (manifest.kind == Kind::Provider).then(|| name.to_owned()),

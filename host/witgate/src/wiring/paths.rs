@@ -48,14 +48,6 @@ impl Paths {
             config_dir,
         }
     }
-
-    /// Where plugins are looked for.
-    pub fn sources(&self) -> Sources {
-        Sources {
-            config_dir: self.config_dir.clone(),
-            plugin_dir: self.plugin_dir.clone(),
-        }
-    }
 }
 
 /// Where a binary without built-in components finds them.
@@ -63,6 +55,7 @@ fn beside_binary() -> Option<PathBuf> {
     let carries_none = Sources {
         config_dir: None,
         plugin_dir: None,
+        ..Sources::default()
     }
     .built_in()
     .is_empty();

@@ -329,10 +329,10 @@ impl Known<'_> {
         let plugins = &self.config.plugins;
         let entry = find(plugins, name).or_else(|| find(plugins, module?));
         let source = entry.and_then(|entry| entry.source.as_ref());
-        let place = source.map_or_else(|| name.to_owned(), |path| path.display().to_string());
+        let place = source.map_or(name, String::as_str);
         let found = self
             .sources
-            .resolve(&place)
+            .resolve(place)
             .and_then(|source| source.examine());
         let is = found.is_ok_and(|(manifest, ..)| manifest.kind == Kind::PromptManager);
         self.components.insert(name.to_owned(), is);

@@ -176,9 +176,7 @@ pub(super) fn entry<'a>(
 
 fn spec(config: &Config, name: &str, component: &str, kind: Kind, lookups: &Lookups) -> PluginSpec {
     let entry = entry(config, name, component);
-    let source = entry
-        .and_then(|e| e.source.as_ref())
-        .map(|path| path.to_string_lossy().into_owned());
+    let source = entry.and_then(|e| e.source.clone());
     let mut spec = PluginSpec::new(
         name,
         source.unwrap_or_else(|| component.to_owned()),
@@ -186,6 +184,7 @@ fn spec(config: &Config, name: &str, component: &str, kind: Kind, lookups: &Look
         lookups.env.clone(),
     );
     spec.shared = lookups.shared.clone();
+    spec.names = vec![component.to_owned(), name.to_owned()];
     if let Some(entry) = entry {
         spec.settings = entry.settings.clone();
         spec.grants = grants(&entry.grants);
@@ -209,6 +208,7 @@ fn spec(config: &Config, name: &str, component: &str, kind: Kind, lookups: &Look
         if let Some(dir) = &entry.record.dir {
             spec.record = Some(recorder(dir, entry.record.count, entry.record.mb));
         }
+        spec.version.clone_from(&entry.version);
     }
     spec
 }
