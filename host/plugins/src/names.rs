@@ -43,7 +43,7 @@ impl Names {
     pub(crate) fn beside(source: &Source, digest: &str) -> Self {
         let path = match source {
             Source::File(path) | Source::BuiltIn(path) => Some(path.with_extension("names")),
-            Source::Embedded(_) => None,
+            Source::Embedded(_) | Source::Bundled(_) | Source::Pulled(_) => None,
         };
         Self {
             file: path,

@@ -119,12 +119,15 @@ pub(crate) struct BundleFacts {
 impl Source {
     /// What finds it again: a path, or the name of a component in this binary.
     pub(crate) fn component(&self) -> String {
+        let whole = |path: &Path| {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            path.display().to_string()
+        };
         match self {
-            Self::File(path) | Self::BuiltIn(path) => std::path::absolute(path)
-                .unwrap_or_else(|_| path.clone())
-                .display()
-                .to_string(),
+            Self::File(path) | Self::BuiltIn(path) => whole(path),
             Self::Embedded(name) => (*name).to_owned(),
+            Self::Bundled(bundled) => format!("{}#{}", whole(&bundled.path), bundled.component),
+            Self::Pulled(pulled) => whole(&pulled.path),
         }
     }
 }

@@ -314,6 +314,7 @@ impl PluginSpec {
             component: component.into(),
             fail: Some(FailPolicy::Shadow),
             digest: None,
+            version: None,
             ..self.clone()
         }
     }

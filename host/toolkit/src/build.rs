@@ -269,6 +269,8 @@ struct Made {
     ingredients: Option<BTreeSet<Ingredient>>,
     /// It is a module with the names of its functions.
     has_names: bool,
+    /// What it was made of; `None` when nobody knows.
+    ingredients: Option<BTreeSet<Ingredient>>,
 }
 
 fn make(
@@ -291,6 +293,7 @@ fn make(
         memory_mb: None,
         ingredients: None,
         has_names: false,
+        ingredients: None,
     };
     match code {
         Code::Wasm(path) => Ok(plain(read(path)?)),
@@ -319,6 +322,7 @@ fn make(
                 facts: package.facts.clone(),
                 ingredients: ingredients.clone(),
                 has_names: true,
+                ingredients: ingredients.clone(),
                 ..plain(read(module)?)
             };
             if package.manifest.parent() == Some(&package.workspace) {

@@ -271,6 +271,7 @@ fn spec(config: &Config, name: &str, component: &str, kind: Kind, lookups: &Look
         if let Some(dir) = &entry.record.dir {
             spec.record = Some(recorder(dir, entry.record.count, entry.record.mb));
         }
+        spec.version.clone_from(&entry.version);
     }
     spec
 }

@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use anyhow::anyhow;
-use witgate_config::{Env, Source};
 use witgate_plugins::Recording;
 use witgate_toolkit::replay::{self, Replayed};
 
 use crate::cli::Replay;
-use crate::wiring::Paths;
+use crate::wiring;
 
 pub(super) fn replay(what: &Replay) -> anyhow::Result<()> {
     if let Some(folder) = &what.as_case {
@@ -22,8 +21,10 @@ pub(super) fn replay(what: &Replay) -> anyhow::Result<()> {
         );
         return Ok(());
     }
-    let sources = Paths::of(&Source::Empty, None, &Env::new(std::env::vars())).sources();
+    let (loaded, paths) = super::load(None, None)?;
     super::test::with_host(|host| async move {
+        let sources = wiring::sources(&paths, &loaded).await;
+        let sources = sources.map_err(|problems| anyhow!(problems.join("\n")))?;
         let mut differing = 0;
         for file in &what.files {
             let recording = replay::read(file)?;
