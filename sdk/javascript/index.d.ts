@@ -77,6 +77,71 @@ export function couldNotJudge(reason: string): Verdict;
 export function setValue(pointer: string, value: Json): Edit;
 export function remove(pointer: string): Edit;
 
+// --- Request hooks
+
+export interface HookCall {
+  id: string;
+  callType: string;
+  /** The model group that is asked for. */
+  model: string;
+  /** Whether the client wants a stream. */
+  streaming: boolean;
+  principal: Principal;
+}
+/** An entry of `model_list`, without secrets. */
+export interface Deployment {
+  id: string;
+  modelName: string;
+  params: Record<string, any>;
+  info: Record<string, any>;
+}
+export interface CallFailure {
+  /** LiteLLM's class, such as `RateLimitError`. */
+  kind: string;
+  /** The status that the client would get. */
+  status: number;
+  message: string;
+}
+export interface Reply {
+  status: number;
+  deployment: Deployment | null;
+}
+export interface Refusal {
+  readonly tag: "refuse";
+}
+export interface Answer {
+  readonly tag: "respond";
+}
+export interface End {
+  readonly tag: "end";
+}
+export interface StreamHook {
+  /** Nothing keeps the chunk; a list goes in its place, an empty one drops it. */
+  push(chunk: any): Json[] | End | Refusal | void | null;
+  /** The upstream has said all: nothing, or more chunks. */
+  finish?(): Json[] | Refusal | void | null;
+}
+/** Write the hooks that `plugin.toml` names under `hooks`; the host calls no other. */
+export interface RequestHook {
+  preCall?(call: HookCall, request: Body): Edit[] | Answer | Refusal | void | null;
+  preRouting?(call: HookCall, request: Body): Edit[] | Refusal | void | null;
+  filterDeployments?(call: HookCall, request: Body, deployments: Deployment[]): (Deployment | string)[] | Refusal | void | null;
+  preCallDeployment?(call: HookCall, request: Body, deployment: Deployment): Edit[] | Refusal | void | null;
+  postCallSuccess?(call: HookCall, request: Body, response: Body): Edit[] | Refusal | void | null;
+  openStream?(call: HookCall, request: Body): StreamHook | void | null;
+  postCallFailure?(call: HookCall, request: Body, failure: CallFailure): Refusal | void | null;
+  responseHeaders?(call: HookCall, request: Body, reply: Reply, response: Body | null): Record<string, string> | void | null;
+}
+export function requestHook(definition: Definition<RequestHook>): Plugin<"request-hook">;
+/** From `preCall`: answers with this text; no model is called. */
+export function respond(text: string): Answer;
+/** Ends the call with an error. */
+export function refuse(message: string, more?: { status?: number; kind?: string; param?: string; detail?: Json }): Refusal;
+/** The edit that puts a value in the place of the whole body. */
+export function replaceBody(value: Json): Edit;
+/** From a stream hook: these chunks, then the stream ends. */
+export function end(chunks?: Json[]): End;
+
 // --- Log sinks
 
 export interface Event {
@@ -299,6 +364,12 @@ export namespace llm {
   }
   /** Calls a model of the configuration with OpenAI's request and waits for the whole answer. */
   function chat(request: { model: string; messages: unknown[]; [param: string]: unknown }, options?: { timeoutMs?: number | null }): Answer;
+}
+/** The client's request behind the call under way; guardrails and request hooks. */
+export namespace request {
+  function headers(): Headers;
+  /** What is known of the caller, by LiteLLM's names. */
+  function caller(): Record<string, Json>;
 }
 export namespace files {
   /** Appends to a granted file; `stdout` is the gateway's standard output. */

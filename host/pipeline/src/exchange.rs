@@ -91,7 +91,7 @@ pub struct Exchange {
     pub span: tracing::Span,
     /// `accept`: the plugin that makes the call; `None` for a client's.
     pub made_by: Option<Box<MadeBy>>,
-    /// `parse`: the caller's request; `guard in` replaces it when guardrails edit it.
+    /// `parse`: the caller's request; `hook in`, `guard in` and `hook route` replace it when it is edited.
     pub request: Option<RequestView>,
     /// `parse`: the model group asked for; `prompt` and `guard in` may change it.
     pub model: String,
@@ -115,16 +115,18 @@ pub struct Exchange {
     pub in_flight: Option<InFlight>,
     /// `call`: who answered, after how many tries.
     pub served: Served,
-    /// `call`: the answer; `guard out` edits it; `respond` takes it.
+    /// `call`: the answer; `guard out` and `hook out` edit it; `respond` takes it.
     pub answer: Option<Answer>,
+    /// `hook out`: the hooks that edit the stream chunk by chunk.
+    pub hook_stream: Option<crate::hook_stream::HookChain>,
     /// `guard out`: the guardrails that judge the stream piece by piece.
     pub stream_guards: Option<crate::guard_stream::GuardChain>,
     /// `call`: folds a stream's chunks as the upstream sent them, for usage.
     pub assembler: Option<StreamAssembler>,
-    /// `guard out`: folds what the client gets of a stream that is judged, for events: they must not
-    /// tell what a guardrail took away.
+    /// `guard out`, `hook out`: folds what the client gets of a stream that is judged or edited, for events: they must
+    /// not tell what was taken away.
     pub shown: Option<StreamAssembler>,
-    /// `call`, `guard out`: a complete answer that a guardrail keeps from the client. It was paid for.
+    /// `call`, `guard out`, `hook out`: a complete answer that a guardrail or hook keeps from the client. It was paid for.
     pub withheld: Option<Bytes>,
     /// `call`, or the end of the stream: tokens as the upstream counted them.
     pub usage: Option<Usage>,
@@ -134,6 +136,12 @@ pub struct Exchange {
     pub response_id: Option<String>,
     /// `respond`, or the end of the stream: whether the call failed after all.
     pub failure: Option<Failure>,
+    /// Before `respond`: headers that request hooks add to the reply.
+    pub added_headers: HeaderMap,
+    /// Before `respond`: the status of a failed call's reply, where it is not the failure's own.
+    pub replied: Option<u16>,
+    /// `hook out`: usage and id were read before a hook edited the answer.
+    pub is_read: bool,
     /// `respond`: the gateway's own time, of a stream until its first frame.
     pub overhead: Option<Duration>,
     /// `settle`: what it cost.

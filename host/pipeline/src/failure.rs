@@ -53,6 +53,15 @@ pub enum Case {
     },
     /// A guardrail could not judge, and fails closed.
     GuardrailUnavailable,
+    /// A request hook refused.
+    HookRefused {
+        /// Status the hook chose.
+        status: u16,
+    },
+    /// A request hook answered with a text of its own.
+    HookAnswered,
+    /// A request hook failed, and fails closed.
+    HookUnavailable,
     /// The upstream, or the way to it, failed.
     Upstream(ErrorClass),
     /// The upstream's answer is larger than allowed.
@@ -157,6 +166,9 @@ impl Failure {
             Case::GuardrailBlocked { .. } => "GuardrailRaisedException",
             Case::GuardrailUnavailable => "GuardrailUnavailable",
             Case::PromptUnavailable => "PromptUnavailable",
+            Case::HookRefused { .. } => "HTTPException",
+            Case::HookAnswered => "RejectedRequestError",
+            Case::HookUnavailable => "RequestHookUnavailable",
             Case::ClientLeft => "ClientDisconnected",
             Case::Internal => "InternalServerError",
         }

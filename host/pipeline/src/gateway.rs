@@ -7,6 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::exchange::{Arrival, Exchange, MadeBy, OWN_HEADERS};
 use crate::failure::{Case, Failure};
+use crate::hooks;
 use crate::metrics::Metrics;
 use crate::ports::{CallMemory, Clock, Recorder, TraceContext};
 use crate::reply::Reply;
@@ -62,10 +63,17 @@ impl Gateway {
             return stages::rescued(None, &Failure::internal("an exchange was lost"));
         };
         let failure = stages::run(self, x).await.err();
+        let replacement = if x.snapshot.hooks.is_empty() {
+            None
+        } else {
+            hook_reply(x, failure.as_ref()).await
+        };
         match failure {
             None => stages::respond(finish),
             Some(failure) => {
-                let reply = stages::rescued(Some((self, &*x)), &failure);
+                let told = replacement.as_ref().unwrap_or(&failure);
+                let reply = stages::rescued(Some((self, &*x)), told);
+                x.replied = Some(reply.status.as_u16());
                 x.failure = Some(failure);
                 finish.done();
                 reply
@@ -122,6 +130,7 @@ impl Gateway {
             in_flight: None,
             served: crate::exchange::Served::default(),
             answer: None,
+            hook_stream: None,
             stream_guards: None,
             assembler: None,
             shown: None,
@@ -130,10 +139,30 @@ impl Gateway {
             response: None,
             response_id: None,
             failure: None,
+            added_headers: http::HeaderMap::new(),
+            replied: None,
+            is_read: false,
             overhead: None,
             cost: None,
         }
     }
+}
+
+/// What request hooks have to say to a reply: an error in place of the call's own, and headers. Events tell of the
+/// call's own failure.
+async fn hook_reply(x: &mut Exchange, failure: Option<&Failure>) -> Option<Failure> {
+    let replacement = match failure {
+        Some(failure) => hooks::replaced(x, failure).await,
+        None => None,
+    };
+    if let Some(failure) = failure
+        && failure.case == Case::HookAnswered
+    {
+        let reply = hooks::answered(x, &failure.message);
+        x.replied = reply.map(|reply| reply.status.as_u16());
+    }
+    x.added_headers = hooks::headers(x, replacement.as_ref().or(failure)).await;
+    replacement
 }
 
 /// Ends a call exactly once, however it ends: [`Finish::done`] when it ran its course, the drop of

@@ -22,6 +22,8 @@ mod dialect;
 mod guard;
 mod guard_log;
 mod guard_stream;
+mod hook_stream;
+mod hooks;
 mod mock;
 mod probe;
 mod stream;
@@ -35,17 +37,19 @@ pub use gateway::Gateway;
 pub use metrics::Metrics;
 pub use ports::{
     AuthDecision, AuthDenial, AuthRequest, Authenticator, Block, BodyText, BodyView, Built,
-    CallMemory, Clock, Edit, Finding, GuardCall, Guardrail, Parsed, Phase, PluginFault, Progress,
-    Prompt, PromptCall, PromptManager, Provider, ProviderCall, ProviderFailure, ProviderFrame,
-    ProviderRequest, ProviderResponse, Recorder, StreamEnd, StreamGuard, StreamParser,
-    StreamVerdict, TraceContext, Upstream, UpstreamBody, UpstreamError, UpstreamErrorKind, Verdict,
+    CallMemory, Clock, Edit, Finding, GuardCall, Guardrail, HookCall, HookDecision, HookDeployment,
+    HookError, HookFailure, HookPiece, HookPoints, HookReply, HookStream, Parsed, Phase,
+    PluginFault, Progress, Prompt, PromptCall, PromptManager, Provider, ProviderCall,
+    ProviderFailure, ProviderFrame, ProviderRequest, ProviderResponse, Recorder, RequestHook,
+    Selection, StreamEnd, StreamGuard, StreamParser, StreamVerdict, TraceContext, Upstream,
+    UpstreamBody, UpstreamError, UpstreamErrorKind, Verdict,
 };
 pub use probe::{Probe, probe};
 pub use reply::{BodyStream, Reply, ReplyBody};
 pub use rescue::{detail, rescue};
 pub use snapshot::{
-    Access, CustomAuth, FailPolicy, GuardrailEntry, Modes, PromptEntry, PromptRef, Prompts,
-    Settings, Snapshot, Target,
+    Access, CustomAuth, FailPolicy, GuardrailEntry, HookEntry, Modes, PromptEntry, PromptRef,
+    Prompts, Settings, Snapshot, Target,
 };
 pub use stages::{AuthInput, STAGES, explain, principal};
 pub use witgate_identity::Principal;

@@ -1,5 +1,6 @@
 //! What the pipeline needs of the world, as traits. The binary plugs the real parts in; tests plug fakes in.
 
+mod hook;
 mod prompt;
 mod provider;
 
@@ -17,6 +18,10 @@ use witgate_events::{Begun, Completed, InFlight};
 use witgate_identity::Principal;
 use witgate_routing::ErrorClass;
 
+pub use hook::{
+    HookCall, HookDecision, HookDeployment, HookError, HookFailure, HookPiece, HookPoints,
+    HookReply, HookStream, RequestHook, Selection,
+};
 pub use prompt::{Prompt, PromptCall, PromptManager};
 pub use provider::{
     Built, Parsed, Progress, Provider, ProviderCall, ProviderFailure, ProviderFrame,

@@ -60,8 +60,14 @@ fn catalogue(case: Case) -> Row {
         Case::UnknownModel => row([400, 400], ["", "invalid_request_error"], "model"),
         Case::MissingField | Case::UnknownPrompt => row([400, 400], BAD, ""),
         Case::Overloaded => row([503, 503], NONE, ""),
-        Case::GuardrailBlocked { status } => row([status, status], NONE, ""),
-        Case::GuardrailUnavailable | Case::PromptUnavailable | Case::Internal => row(
+        Case::HookAnswered => row([400, 400], NONE, ""),
+        Case::GuardrailBlocked { status } | Case::HookRefused { status } => {
+            row([status, status], NONE, "")
+        }
+        Case::GuardrailUnavailable
+        | Case::PromptUnavailable
+        | Case::HookUnavailable
+        | Case::Internal => row(
             [500, 500],
             ["internal_server_error", "internal_server_error"],
             "",

@@ -12,7 +12,9 @@ use witgate_routing::ErrorClass;
 use witgate_wire::errors::CompatErrors;
 
 use crate::dialect::Dialect;
-use crate::ports::{Authenticator, Guardrail, Phase, PromptManager, Upstream};
+use crate::ports::{
+    Authenticator, Guardrail, HookPoints, Phase, PromptManager, RequestHook, Upstream,
+};
 
 /// A configuration, ready to serve.
 pub struct Snapshot {
@@ -26,6 +28,8 @@ pub struct Snapshot {
     pub guardrails: Vec<GuardrailEntry>,
     /// Prompts that are kept elsewhere.
     pub prompts: Prompts,
+    /// Request hooks in the order of the config.
+    pub hooks: Vec<HookEntry>,
     /// Names and numbers that apply to every call.
     pub settings: Settings,
 }
@@ -132,6 +136,18 @@ impl GuardrailEntry {
     pub fn is_enforced(&self) -> bool {
         self.fail != FailPolicy::Shadow
     }
+}
+
+/// A request hook among `litellm_settings.callbacks`.
+pub struct HookEntry {
+    /// Its name in the config.
+    pub name: String,
+    /// The hooks it has.
+    pub points: HookPoints,
+    /// When it gives no decision.
+    pub fail: FailPolicy,
+    /// The plugin.
+    pub plugin: Arc<dyn RequestHook>,
 }
 
 /// `litellm_params.mode` in all its forms.

@@ -3,10 +3,13 @@
 //! [`STAGES`] is what runs, what `witgate explain pipeline` prints and what ARCHITECTURE.md shows.
 
 mod admit;
-mod authorize;
+pub(crate) mod authorize;
 mod call;
 mod guard_in;
 mod guard_out;
+mod hook_in;
+mod hook_out;
+mod hook_route;
 mod identify;
 mod parse;
 mod prompt;
@@ -49,6 +52,8 @@ enum Run {
     Now(fn(&Gateway, &mut Exchange) -> Result<Flow, Failure>),
     /// Asks a plugin or an upstream.
     Waits(for<'a> fn(&'a Gateway, &'a mut Exchange) -> BoxFuture<'a, Result<Flow, Failure>>),
+    /// Asks request hooks; skipped when there are none.
+    Hooks(for<'a> fn(&'a Gateway, &'a mut Exchange) -> BoxFuture<'a, Result<Flow, Failure>>),
     /// Driven from outside: `accept` and `respond` touch the client's connection, `settle` and `record` run
     /// when the last byte has left.
     Outside,
@@ -93,20 +98,32 @@ pub const STAGES: &[Stage] = &[
         run: Run::Waits(|g, x| Box::pin(prompt::prompt(g, x))),
     },
     Stage {
+        name: "hook in",
+        what: "request hooks edit the request, or answer in its place",
+        why_here: "before the guardrails: they judge what will be sent, also what a hook has put in",
+        run: Run::Hooks(|g, x| Box::pin(hook_in::hook_in(g, x))),
+    },
+    Stage {
         name: "guard in",
         what: "pre_call guardrails judge the request and may edit it",
         why_here: "no cache and no upstream may see what a guardrail would have removed",
         run: Run::Waits(|g, x| Box::pin(guard_in::guard_in(g, x))),
     },
     Stage {
+        name: "hook route",
+        what: "a request hook may lead the call to another model",
+        why_here: "the last word on the model before it is looked up",
+        run: Run::Hooks(|g, x| Box::pin(hook_route::hook_route(g, x))),
+    },
+    Stage {
         name: "route",
         what: "resolves the model name to deployments: ids, aliases, groups, wildcards",
-        why_here: "after prompts and guardrails, which may change the model; before the call, which only picks among what is found here",
+        why_here: "after prompts, guardrails and hooks, which may change the model; before the call, which only picks among what is found here",
         run: Run::Now(route::route),
     },
     Stage {
         name: "call",
-        what: "calls an upstream, with during_call guardrails beside it; retries and fallbacks live here and nowhere else",
+        what: "calls an upstream, with during_call guardrails beside it; retries, fallbacks and the hooks of a try live here and nowhere else",
         why_here: "the first frame of a stream is read here, so that an error still has its own status",
         run: Run::Waits(|g, x| Box::pin(call::call(g, x))),
     },
@@ -117,8 +134,14 @@ pub const STAGES: &[Stage] = &[
         run: Run::Waits(|g, x| Box::pin(guard_out::guard_out(g, x))),
     },
     Stage {
+        name: "hook out",
+        what: "request hooks edit the answer, of a stream each chunk as it passes",
+        why_here: "after the guardrails: a hook sees what the client would",
+        run: Run::Hooks(|g, x| Box::pin(hook_out::hook_out(g, x))),
+    },
+    Stage {
         name: "respond",
-        what: "sends status, headers and body; frames of a stream leave as they arrive",
+        what: "sends status, headers (also those that request hooks add) and body; frames of a stream leave as they arrive",
         why_here: "everything that can still change the status has happened",
         run: Run::Outside,
     },
@@ -142,7 +165,8 @@ pub(crate) async fn run(gateway: &Gateway, x: &mut Exchange) -> Result<(), Failu
         let flow = match stage.run {
             Run::Now(run) => run(gateway, x)?,
             Run::Waits(run) => run(gateway, x).await?,
-            Run::Outside => Flow::Continue,
+            Run::Hooks(run) if !x.snapshot.hooks.is_empty() => run(gateway, x).await?,
+            Run::Hooks(_) | Run::Outside => Flow::Continue,
         };
         if flow == Flow::Respond {
             break;

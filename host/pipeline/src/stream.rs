@@ -19,6 +19,8 @@ use crate::exchange::{Exchange, UpstreamStream};
 use crate::failure::{Case, Failure};
 use crate::gateway::Finish;
 use crate::guard_stream::{GuardChain, Released};
+use crate::hook_stream::Passed;
+use crate::hooks;
 use crate::ports::UpstreamErrorKind;
 use crate::reply::BodyStream;
 use crate::rescue::error_json;
@@ -189,7 +191,11 @@ impl ClientStream {
         } else {
             chunk
         };
-        let guarded = guard(x, &chunk, out).await?;
+        // What hooks edit is gathered first: they see what guardrails let through.
+        let mut gathered = BytesMut::new();
+        let is_hooked = x.hook_stream.is_some();
+        let passed = if is_hooked { &mut gathered } else { &mut *out };
+        let guarded = guard(x, &chunk, passed).await?;
         let texts: Vec<(ChunkText, &str)> = guarded
             .iter()
             .map(|(piece, text)| (piece.clone(), text.as_str()))
@@ -199,12 +205,17 @@ impl ClientStream {
             drop_usage: !self.show_usage,
             texts: &texts,
         };
-        if let Some(shown) = &mut x.shown {
+        if let Some(shown) = x.shown.as_mut().filter(|_| !is_hooked) {
             fold(shown, &chunk.rewrite(&rewrite));
         }
         match chunk.rewrite_frame(&rewrite) {
-            Some(bytes) => out.extend_from_slice(&bytes),
-            None => out.extend_from_slice(&frame.raw),
+            Some(bytes) => passed.extend_from_slice(&bytes),
+            None => passed.extend_from_slice(&frame.raw),
+        }
+        if is_hooked && hooked(x, gathered, out).await? {
+            self.report_guards().await;
+            out.extend_from_slice(&sse::DONE);
+            self.end();
         }
         Ok(())
     }
@@ -214,9 +225,23 @@ impl ClientStream {
         if let Some(x) = self.finish.exchange.as_deref_mut()
             && let Some(mut guards) = x.stream_guards.take()
         {
-            let flushed = flush(x, &mut guards, out).await;
+            let mut gathered = BytesMut::new();
+            let is_hooked = x.hook_stream.is_some();
+            let passed = if is_hooked { &mut gathered } else { &mut *out };
+            let flushed = flush(x, &mut guards, passed).await;
             x.stream_guards = Some(guards);
             flushed?;
+            if is_hooked {
+                hooked(x, gathered, out).await?;
+            }
+        }
+        if let Some(x) = self.finish.exchange.as_deref_mut()
+            && let Some(mut hooks) = x.hook_stream.take()
+        {
+            let Passed { chunks, .. } = hooks.finish().await?;
+            chunks
+                .iter()
+                .for_each(|chunk| send_chunk(x, chunk, None, out));
         }
         self.report_guards().await;
         out.extend_from_slice(last);
@@ -229,7 +254,13 @@ impl ClientStream {
     async fn fail(&mut self, failure: Failure, out: &mut BytesMut) {
         self.report_guards().await;
         if let Some(x) = self.finish.exchange.as_deref_mut() {
-            let error = error_json(&failure, x.snapshot.settings.compat);
+            x.hook_stream = None;
+            let replacement = match x.snapshot.hooks.is_empty() {
+                true => None,
+                false => hooks::replaced(x, &failure).await,
+            };
+            let told = replacement.as_ref().unwrap_or(&failure);
+            let error = error_json(told, x.snapshot.settings.compat);
             out.extend_from_slice(&sse::data_frame(&error));
             if let Some(note) = &failure.operator_note {
                 tracing::warn!(call_id = x.call_id, class = failure.class(), "{note}");
@@ -357,7 +388,9 @@ fn send_held(
     out: &mut BytesMut,
 ) {
     let frame = held_chunk(x, like, choice, &held.kind, &held.text);
-    if let Some(shown) = &mut x.shown {
+    // Of what hooks get, that is folded which they let through.
+    let is_hooked = x.hook_stream.is_some();
+    if let Some(shown) = x.shown.as_mut().filter(|_| !is_hooked) {
         let mut decoder = sse::Decoder::default();
         decoder.push(frame.clone());
         if let Ok(Some(Frame {
@@ -368,6 +401,43 @@ fn send_held(
         }
     }
     out.extend_from_slice(&frame);
+}
+
+/// Puts the gathered frames through the hooks, and sends what they let through. True when a hook has ended the stream.
+async fn hooked(x: &mut Exchange, gathered: BytesMut, out: &mut BytesMut) -> Result<bool, Failure> {
+    let Some(mut hooks) = x.hook_stream.take() else {
+        out.extend_from_slice(&gathered);
+        return Ok(false);
+    };
+    let mut decoder = sse::Decoder::default();
+    decoder.push(gathered.freeze());
+    while let Ok(Some(frame)) = decoder.next_frame() {
+        let Some(data) = &frame.data else {
+            out.extend_from_slice(&frame.raw);
+            continue;
+        };
+        let passed = hooks.push(data.clone()).await?;
+        let raw = passed.is_same.then_some(&frame.raw);
+        for chunk in &passed.chunks {
+            send_chunk(x, chunk, raw, out);
+        }
+        if passed.ended {
+            return Ok(true);
+        }
+    }
+    x.hook_stream = Some(hooks);
+    Ok(false)
+}
+
+/// Sends a chunk that hooks let through, as the frame it came in where it was not changed.
+fn send_chunk(x: &mut Exchange, chunk: &Bytes, raw: Option<&Bytes>, out: &mut BytesMut) {
+    if let Some(shown) = &mut x.shown {
+        fold(shown, chunk);
+    }
+    match raw {
+        Some(raw) => out.extend_from_slice(raw),
+        None => out.extend_from_slice(&sse::data_frame(chunk)),
+    }
 }
 
 fn fold(assembler: &mut StreamAssembler, data: &Bytes) {

@@ -160,7 +160,7 @@ impl Loaded {
     /// Whether it does what the configuration uses it for.
     pub(crate) fn check_kind(&self, wanted: Kind) -> Result<(), String> {
         let kind = self.manifest.kind;
-        match kind == wanted {
+        match self.manifest.is(wanted) {
             true => Ok(()),
             false => Err(format!(
                 "{} is of kind {kind}, but the configuration uses it as {wanted}",

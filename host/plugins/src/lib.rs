@@ -2,7 +2,7 @@
 //!
 //! The only crate on the serving path that knows wasmtime, and none of its types leave it. A [`Host`]
 //! exists once per process; [`Host::load`] turns the plugins of a configuration into a [`Registry`] of
-//! [`Guardrail`]s, [`LogSink`]s, [`Alerter`]s, [`Authenticator`]s, [`PromptManager`]s and [`Provider`]s, whose calls are bounded in every direction: memory,
+//! [`Guardrail`]s, [`RequestHook`]s, [`LogSink`]s, [`Alerter`]s, [`Authenticator`]s, [`PromptManager`]s and [`Provider`]s, whose calls are bounded in every direction: memory,
 //! processor time, wall time, data, concurrency. A plugin that misbehaves costs its own call.
 //!
 //! Read in this order: `spec` (what the operator says), `manifest` (what the component says), `source`
@@ -60,6 +60,10 @@ pub use kinds::provider::{
     Built, Credential, End, Failure, FollowUp, Frame, Parsed, Progress as StreamProgress, Provider,
     ProviderCall, ProviderRequest, ProviderResponse, StreamParser,
     recorded_input as provider_input,
+};
+pub use kinds::request_hook::{
+    HOOKS, HookCall, HookDecision, HookDeployment, HookError, HookFailure, HookReply, Piece,
+    RequestHook, Selection, StreamHook,
 };
 pub use manifest::{
     Manifest, ManifestBatch, ManifestError, ManifestLimits, ProviderFacts, Setting, SettingKind,

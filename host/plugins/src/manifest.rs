@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Kind;
+use crate::kinds::request_hook::HOOKS;
 
 /// What a component says about itself: kind, version, settings, and what it wants to touch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,6 +68,12 @@ pub struct Manifest {
     /// Log sinks: how its events are batched.
     #[serde(default, skip_serializing_if = "ManifestBatch::is_empty")]
     pub batch: ManifestBatch,
+    /// Request hooks: the hooks it has, of [`HOOKS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<String>,
+    /// Request hooks: `log-sink` when it is one, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Kind>,
     /// Guardrails: when it can run, `pre_call`, `during_call`, `post_call`, `streaming`, `logging_only`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<String>,
@@ -289,6 +296,9 @@ impl Manifest {
         if self.provider.is_some() != (self.kind == Kind::Provider) {
             return wrong("a provider, and nothing else, has the table `provider`".to_owned());
         }
+        if let Some(problem) = self.hook_problem() {
+            return wrong(problem);
+        }
         for rule in &self.egress {
             if setting_reference(rule).is_some_and(|name| self.setting(name).is_some()) {
                 continue;
@@ -359,6 +369,31 @@ impl Manifest {
         }
         };
         self.llm.iter().find_map(problem)
+    }
+
+    /// Whether the component can be used as this kind.
+    #[must_use]
+    pub fn is(&self, kind: Kind) -> bool {
+        self.kind == kind || self.also.contains(&kind)
+    }
+
+    /// What is wrong with `hooks` or `also`, and what would be right.
+    #[must_use]
+    pub fn hook_problem(&self) -> Option<String> {
+        let of_hook = self.kind == Kind::RequestHook;
+        if self.hooks.is_empty() == of_hook {
+            return Some(format!(
+                "a request hook, and nothing else, names its hooks: hooks = [\"pre_call\"]; there are {}",
+                HOOKS.join(", ")
+            ));
+        }
+        if let Some(odd) = self.hooks.iter().find(|own| !HOOKS.contains(&own.as_str())) {
+            return Some(format!("hooks: {odd:?} is none of {}", HOOKS.join(", ")));
+        }
+        let good = self.also.is_empty() || of_hook && self.also == [Kind::LogSink];
+        (!good).then(|| {
+            "only a request hook can be something else, too: also = [\"log-sink\"]".to_owned()
+        })
     }
 
     /// The declaration of a setting.

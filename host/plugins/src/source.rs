@@ -184,6 +184,16 @@ impl Source {
         Ok((manifest, hex::encode(Sha256::digest(&bytes)), bytes.len()))
     }
 
+    /// The manifest alone.
+    ///
+    /// # Errors
+    /// As [`Self::examine`].
+    pub fn manifest(&self) -> Result<Manifest, LoadError> {
+        let fail = |reason: String| LoadError::new(self.to_string(), reason);
+        let bytes = self.read().map_err(|error| fail(error.to_string()))?;
+        Manifest::from_component(&bytes).map_err(|error| fail(error.to_string()))
+    }
+
     /// Reads the component.
     pub(crate) fn read(&self) -> io::Result<Vec<u8>> {
         match self {

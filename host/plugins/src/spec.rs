@@ -20,7 +20,7 @@ pub type EnvLookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 /// Looks up a key of `litellm_settings` that belongs to plugins.
 pub type ConfigLookup = Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>;
 
-/// What a plugin does. A component is of one kind.
+/// What a plugin does. A component is of one kind; a request hook may be a log sink, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -36,6 +36,8 @@ pub enum Kind {
     Provider,
     /// Fills requests with prompts that are kept elsewhere.
     PromptManager,
+    /// Edits requests, answers and lists of deployments.
+    RequestHook,
 }
 
 /// One configured plugin. Several may share one component.
@@ -178,16 +180,17 @@ pub enum FailPolicy {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::LogSink,
         Self::Alerter,
         Self::Guardrail,
         Self::Authenticator,
         Self::Provider,
         Self::PromptManager,
+        Self::RequestHook,
     ];
 
-    /// The name in manifests and metrics: `log-sink`, `alerter`, `guardrail`, `authenticator`, `provider`, `prompt-manager`.
+    /// The name in manifests and metrics: `log-sink`, `alerter`, `guardrail`, `authenticator`, `provider`, `prompt-manager`, `request-hook`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -197,6 +200,7 @@ impl Kind {
             Self::Authenticator => "authenticator",
             Self::Provider => "provider",
             Self::PromptManager => "prompt-manager",
+            Self::RequestHook => "request-hook",
         }
     }
 
@@ -206,9 +210,11 @@ impl Kind {
     pub const fn default_fail(self) -> FailPolicy {
         match self {
             Self::LogSink | Self::Alerter => FailPolicy::Open,
-            Self::Guardrail | Self::Authenticator | Self::Provider | Self::PromptManager => {
-                FailPolicy::Closed
-            }
+            Self::Guardrail
+            | Self::Authenticator
+            | Self::Provider
+            | Self::PromptManager
+            | Self::RequestHook => FailPolicy::Closed,
         }
     }
 
@@ -216,7 +222,9 @@ impl Kind {
     pub(crate) const fn default_timeout(self) -> Duration {
         match self {
             Self::LogSink | Self::Alerter => Duration::from_secs(30),
-            Self::Guardrail | Self::Provider | Self::PromptManager => Duration::from_secs(5),
+            Self::Guardrail | Self::Provider | Self::PromptManager | Self::RequestHook => {
+                Duration::from_secs(5)
+            }
             Self::Authenticator => Duration::from_secs(2),
         }
     }

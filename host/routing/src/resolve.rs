@@ -14,7 +14,8 @@ pub struct Resolution {
     pub requested: String,
     /// The group behind it: an alias's target, a pattern's requested name, a deployment's group.
     pub group: String,
-    /// Indexes of the deployments that can serve, in the model list's order; never empty.
+    /// Indexes of the deployments that can serve, in the model list's order; empty only when it was
+    /// narrowed to none.
     pub candidates: Arc<[usize]>,
     /// How the name led to them.
     pub route: Route,
@@ -56,6 +57,14 @@ pub struct NoSuchModel {
 }
 
 impl Resolution {
+    /// The same, with only those deployments whose index `keep` agrees to.
+    #[must_use]
+    pub fn narrowed(mut self, keep: impl Fn(usize) -> bool) -> Resolution {
+        let kept = self.candidates.iter().copied();
+        self.candidates = kept.filter(|index| keep(*index)).collect();
+        self
+    }
+
     /// True when an alias stands between the name and its group.
     pub fn is_alias(&self) -> bool {
         matches!(self.route, Route::Group | Route::Pattern(_)) && self.requested != self.group

@@ -42,8 +42,39 @@ GUARD_HOOKS = {
     "async_post_call_streaming_iterator_hook": ["post_call", "streaming"],
 }
 PROMPT_HOOKS = ("get_chat_completion_prompt", "async_get_chat_completion_prompt", "_compile_prompt_helper")
-REQUEST_HOOKS = ("async_pre_call_hook", "async_moderation_hook", "async_post_call_success_hook")
-STREAM_HOOKS = ("async_post_call_streaming_hook", "async_post_call_streaming_iterator_hook")
+CALL_HOOKS = {
+    "async_pre_call_hook": "pre_call",
+    "async_moderation_hook": "pre_call",
+    "async_pre_routing_hook": "pre_routing",
+    "async_filter_deployments": "filter_deployments",
+    "async_pre_call_deployment_hook": "pre_call_deployment",
+    "async_post_call_success_hook": "post_call_success",
+    "async_post_call_streaming_hook": "streaming",
+    "async_post_call_streaming_iterator_hook": "streaming",
+    "async_post_call_failure_hook": "post_call_failure",
+    "async_post_call_response_headers_hook": "response_headers",
+}
+# Hooks that would change something and are never called: the file would not do what its author means.
+NOT_CALLED = {
+    **dict.fromkeys(
+        ("async_logging_hook", "logging_hook"),
+        "what logs get is changed by a CustomGuardrail of mode logging_only, or in the log hook itself",
+    ),
+    **dict.fromkeys(("async_pre_call_check", "pre_call_check"), "use async_filter_deployments"),
+    **dict.fromkeys(
+        ("async_post_call_success_deployment_hook", "async_post_call_streaming_deployment_hook"),
+        "use async_post_call_success_hook or async_post_call_streaming_iterator_hook",
+    ),
+    **dict.fromkeys(
+        ("async_pre_mcp_tool_call_hook", "async_during_mcp_tool_call_hook", "async_post_mcp_tool_call_hook"),
+        "there are no MCP routes",
+    ),
+}
+# Hooks that only watch.
+NOT_TOLD = (
+    "log_pre_api_call log_post_api_call log_stream_event async_log_stream_event async_log_pre_api_call "
+    "async_post_call_failure_deployment_hook log_success_fallback_event log_failure_fallback_event"
+).split()
 CHAT_CALLS = ("completion", "acompletion")
 MODEL_CALLS = "embedding aembedding text_completion atext_completion aimage_generation Router".split()
 
@@ -229,6 +260,17 @@ class File:
                 found |= self.methods(self.classes[dotted(parent)])
         return found
 
+    def written(self, node):
+        """The methods that do something: a hook of `pass` is none."""
+        found = {
+            one.name for one in node.body if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef)) and not is_empty(one)
+        }
+        own = {one.name for one in node.body if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef))}
+        for parent in node.bases:
+            if dotted(parent) in self.classes:
+                found |= self.written(self.classes[dotted(parent)]) - own
+        return found
+
     def candidates(self):
         """Everything that a configuration may name, as (name, kind, node)."""
         found = []
@@ -272,6 +314,8 @@ class File:
             self.problem(None, f"it has several: {names}; a component is one of them: give FILE.py:NAME")
             return {}
         name, kind, node = found[0]
+        if kind == "log-sink" and any(method in CALL_HOOKS for method in self.written(node)):
+            kind = "request-hook"
         return {"name": name, "kind": kind, **getattr(self, "describe_" + kind.replace("-", "_"))(node)}
 
     def describe_authenticator(self, node):
@@ -282,27 +326,49 @@ class File:
         return {}
 
     def describe_log_sink(self, node):
-        methods = self.methods(node)
-        events = sorted({LOG_HOOKS[name] for name in methods if name in LOG_HOOKS}, reverse=True)
-        hooks = [name for name in REQUEST_HOOKS + STREAM_HOOKS if name in methods]
+        self.check_hooks(node)
+        events = self.events(node)
         if not events:
-            self.problem(
-                node,
-                "it logs nothing"
-                + (f": {', '.join(hooks)} judge or edit calls; make it a CustomGuardrail and list it under `guardrails`" if hooks else ""),
-            )
-        elif hooks:
-            self.notes.append(f"{', '.join(hooks)}: not called for a logger; a CustomGuardrail can have them")
+            known = ", ".join([*LOG_HOOKS, *CALL_HOOKS])
+            self.problem(node, f"it has no hook that does something; it needs one of {known}")
         return {"events": events}
 
     def describe_prompt_manager(self, node):
         methods = self.methods(node)
         if not any(name in methods for name in PROMPT_HOOKS):
             self.problem(node, f"it fetches no prompt: it needs one of {', '.join(PROMPT_HOOKS)}")
-        hooks = [name for name in (*LOG_HOOKS, *REQUEST_HOOKS, *STREAM_HOOKS) if name in methods]
+        hooks = [name for name in (*LOG_HOOKS, *CALL_HOOKS) if name in methods]
         if hooks:
             self.notes.append(f"{', '.join(hooks)}: not called for a prompt manager; put them into a logger or guardrail of its own")
         return {}
+
+    def describe_request_hook(self, node):
+        self.check_hooks(node)
+        methods, events = self.written(node), self.events(node)
+        hooks = [hook for method, hook in CALL_HOOKS.items() if method in methods]
+        if "async_moderation_hook" in methods:
+            self.notes.append("async_moderation_hook runs before the call, not beside it")
+        return {"hooks": list(dict.fromkeys(hooks)), "events": events, "also": ["log-sink"] if events else []}
+
+    def events(self, node):
+        methods = self.methods(node)
+        return sorted({LOG_HOOKS[name] for name in methods if name in LOG_HOOKS}, reverse=True)
+
+    def check_hooks(self, node):
+        methods = self.written(node)
+        for name in sorted(methods & set(NOT_CALLED)):
+            self.problem(self.method(node, name), f"{name} is not called: {NOT_CALLED[name]}")
+        told = sorted(methods & set(NOT_TOLD))
+        if told:
+            self.notes.append(f"{', '.join(told)}: not called")
+
+    def method(self, node, name):
+        """Where a class, or one it descends from in this file, defines a method."""
+        for one in node.body:
+            if getattr(one, "name", None) == name:
+                return one
+        parents = [self.classes[dotted(parent)] for parent in node.bases if dotted(parent) in self.classes]
+        return next((found for parent in parents if (found := self.method(parent, name)) is not None), None)
 
     def describe_guardrail(self, node):
         methods = self.methods(node)
@@ -321,6 +387,17 @@ def dotted(node):
         start = dotted(node.value)
         return f"{start}.{node.attr}" if start else node.attr
     return ""
+
+
+def is_empty(function):
+    """Whether a function does nothing: a docstring, `pass`, `...`, `return` or `return None`."""
+
+    def idle(one):
+        if isinstance(one, ast.Return):
+            return one.value is None or isinstance(one.value, ast.Constant) and one.value.value is None
+        return isinstance(one, ast.Pass) or isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)
+
+    return all(idle(one) for one in function.body)
 
 
 def catches_import_errors(handler):

@@ -281,7 +281,13 @@ fn make(
         Code::Wasm(path) => Ok(plain(read(path)?)),
         Code::Script(script) => Ok(Made {
             memory_mb: Some(script.language.memory_mb()),
-            ..plain(script::build(script, source.kind(), tools, progress)?)
+            ..plain(script::build(
+                script,
+                source.kind(),
+                source.also(),
+                tools,
+                progress,
+            )?)
         }),
         Code::Package(manifest) => {
             let Some(Compiled { package, module }) = compiled.get(manifest) else {

@@ -84,7 +84,11 @@ pub(crate) fn encode(wasm: &[u8], manifest: &Manifest) -> Result<Vec<u8>, Compon
             .and_then(|mut encoder| encoder.encode())
             .map_err(ComponentError::Invalid)?
     };
-    check(&interfaces(&component)?, manifest.kind)?;
+    let interfaces = interfaces(&component)?;
+    check(&interfaces, manifest.kind)?;
+    for kind in &manifest.also {
+        check(&interfaces, *kind)?;
+    }
     match Manifest::from_component(&component) {
         Err(ManifestError::Missing) => {}
         _ => return Err(ComponentError::HasManifest),
@@ -142,6 +146,7 @@ fn check(interfaces: &Interfaces, kind: Kind) -> Result<(), ComponentError> {
             Kind::Authenticator => "witgate_plugin::export_authenticator!",
             Kind::Provider => "witgate_plugin::export_provider!",
             Kind::PromptManager => "witgate_plugin::export_prompt_manager!",
+            Kind::RequestHook => "witgate_plugin::export_request_hook!",
         };
         return Err(ComponentError::WrongKind {
             kind,
@@ -188,6 +193,7 @@ fn interface(kind: Kind) -> &'static str {
         Kind::Authenticator => "witgate:authenticator/authenticator",
         Kind::Provider => "witgate:provider/provider",
         Kind::PromptManager => "witgate:prompt-manager/prompt-manager",
+        Kind::RequestHook => "witgate:request-hook/request-hook",
     }
 }
 

@@ -108,6 +108,9 @@ impl fmt::Display for Inspection {
 fn write_manifest(f: &mut fmt::Formatter<'_>, manifest: &Manifest) -> fmt::Result {
     writeln!(f, "  name       {} {}", manifest.name, manifest.version)?;
     writeln!(f, "  kind       {}", manifest.kind)?;
+    for kind in &manifest.also {
+        writeln!(f, "             {kind}")?;
+    }
     if !manifest.description.is_empty() {
         writeln!(f, "  what       {}", manifest.description)?;
     }

@@ -36,6 +36,12 @@ pub struct Litellm {
     /// A logger's: which events it has hooks for.
     #[serde(default)]
     pub events: Vec<String>,
+    /// A request hook's: which hooks it has.
+    #[serde(default)]
+    pub hooks: Vec<String>,
+    /// A request hook's: `log-sink` when it has log hooks, too.
+    #[serde(default)]
+    pub also: Vec<Kind>,
     /// A guardrail's: when it has something to say.
     #[serde(default)]
     pub phases: Vec<String>,
@@ -140,15 +146,21 @@ pub fn inspect(file: &Path, name: Option<&str>) -> Result<Litellm, LitellmError>
 /// The Python that starts the component: imports what the file imports, and runs the file when it is needed.
 pub(crate) fn entry(litellm: &Litellm, module: &str, file: &Path) -> std::io::Result<String> {
     let source = std::fs::read_to_string(file)?;
-    let kind = litellm.kind.as_str().replace('-', "_");
-    let mut entry = format!("from witgate._export_{kind} import *\nimport witgate_litellm\n");
+    let kinds = [litellm.kind]
+        .into_iter()
+        .chain(litellm.also.iter().copied());
+    let kinds: Vec<String> = kinds.map(|kind| kind.as_str().replace('-', "_")).collect();
+    let mut entry = "import witgate_litellm\n".to_owned();
+    for kind in &kinds {
+        entry += &format!("from witgate._export_{kind} import *\nimport witgate._export_{kind}\n");
+    }
     for import in &litellm.imports {
         entry += &format!("import {import}\n");
     }
     // JSON's strings and lists of strings are Python's.
     let json = |value: serde_json::Value| value.to_string();
-    entry += &format!(
-        "single.use_factory(witgate_litellm.{kind}(module={}, path={}, source={}, name={}, env={}))\n",
+    let file = format!(
+        "module={}, path={}, source={}, name={}, env={}",
         json(module.into()),
         json(
             file.file_name()
@@ -160,6 +172,10 @@ pub(crate) fn entry(litellm: &Litellm, module: &str, file: &Path) -> std::io::Re
         json(litellm.name.clone().into()),
         json(litellm.env.clone().into()),
     );
+    for kind in &kinds {
+        entry +=
+            &format!("witgate._export_{kind}.single.use_factory(witgate_litellm.{kind}({file}))\n");
+    }
     Ok(entry)
 }
 
@@ -250,6 +266,50 @@ mod tests {
         let found = read(guardrail).expect("a guardrail");
         assert_eq!((found.kind, found.name.as_str()), (Kind::Guardrail, "Mine"));
         assert_eq!(found.phases, ["pre_call", "post_call"]);
+    }
+
+    #[test]
+    fn a_logger_with_call_hooks_is_a_request_hook_and_a_log_sink_when_it_logs() {
+        let file = |body: &str| {
+            format!(
+                "from litellm.integrations.custom_logger import CustomLogger\n\
+                 class Mine(CustomLogger):\n{body}\nhandler = Mine()\n"
+            )
+        };
+        let both = file(
+            "    async def async_pre_call_hook(self, user_api_key_dict, cache, data, call_type): data['model'] = 'x'\n    \
+             async def async_post_call_streaming_hook(self, user_api_key_dict, response):\n        \"\"\"Nothing.\"\"\"\n        pass\n    \
+             async def async_post_call_failure_hook(self, request_data, original_exception, user_api_key_dict): raise original_exception\n    \
+             async def async_log_failure_event(self, kwargs, response_obj, start_time, end_time): pass",
+        );
+        let found = read(&both).expect("a request hook");
+        assert_eq!(found.kind, Kind::RequestHook);
+        assert_eq!(
+            found.hooks,
+            ["pre_call", "post_call_failure"],
+            "a hook of `pass` is none"
+        );
+        assert_eq!(
+            (found.also, found.events),
+            (vec![Kind::LogSink], vec!["failure".to_owned()])
+        );
+        let only = file(
+            "    async def async_filter_deployments(self, model, healthy_deployments, messages): return []",
+        );
+        let found = read(&only).expect("a request hook");
+        assert_eq!(
+            (found.hooks.as_slice(), found.also),
+            (&["filter_deployments".to_owned()][..], vec![])
+        );
+        let masks = file(
+            "    async def async_log_success_event(self, kwargs, response_obj, start_time, end_time): pass\n    \
+             async def async_logging_hook(self, kwargs, result, call_type): return {}, result",
+        );
+        let refusal = read(&masks).expect_err("refused").to_string();
+        assert!(
+            refusal.contains("line 4: async_logging_hook is not called"),
+            "{refusal}"
+        );
     }
 
     #[test]

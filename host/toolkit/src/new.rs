@@ -189,6 +189,7 @@ mod tests {
                 Kind::Guardrail,
                 Kind::Authenticator,
                 Kind::PromptManager,
+                Kind::RequestHook,
             ] {
                 let plugin = NewPlugin {
                     folder: folder

@@ -87,14 +87,38 @@ impl Language {
     }
 }
 
+/// What a component exports.
+#[derive(Clone, Copy)]
+struct World<'a> {
+    kind: Kind,
+    also: &'a [Kind],
+}
+
+impl World<'_> {
+    /// The folder in `wit/`, and of its world what stands before `-plugin`.
+    fn name(self) -> &'static str {
+        match self.also {
+            [] => self.kind.as_str(),
+            // There is one pair of kinds that a component may be of.
+            _ => "custom-logger",
+        }
+    }
+
+    fn kinds(&self) -> impl Iterator<Item = Kind> {
+        [self.kind].into_iter().chain(self.also.iter().copied())
+    }
+}
+
 /// Makes the component, without its manifest.
 pub(crate) fn build(
     script: &Script,
     kind: Kind,
+    also: &[Kind],
     tools: &Tools,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Vec<u8>, ScriptError> {
-    let component = made(script, kind, tools, progress)?;
+    let world = World { kind, also };
+    let component = made(script, world, tools, progress)?;
     match script.language {
         Language::Python => Ok(component),
         Language::JavaScript => {
@@ -109,24 +133,24 @@ pub(crate) fn build(
 /// What the language's tool makes of it, or made of the same before.
 fn made(
     script: &Script,
-    kind: Kind,
+    world: World<'_>,
     tools: &Tools,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Vec<u8>, ScriptError> {
     let folder = script.main.parent().unwrap_or(Path::new("."));
     let kept = tools
         .path("built")
-        .join(format!("{}.wasm", key(script, kind, folder)?));
+        .join(format!("{}.wasm", key(script, world, folder)?));
     if let Ok(component) = std::fs::read(&kept) {
         return Ok(component);
     }
     progress(&format!("building {}", script.main.display()));
     let work = Work::new(tools)?;
-    assets::write_wit(kind.as_str(), &work.path("wit")).map_err(|error| work.error(error))?;
+    assets::write_wit(world.name(), &work.path("wit")).map_err(|error| work.error(error))?;
     let out = work.path("component.wasm");
     let command = match script.language {
-        Language::Python => python(script, kind, folder, tools, &work, &out, progress)?,
-        Language::JavaScript => javascript(script, kind, folder, tools, &work, &out, progress)?,
+        Language::Python => python(script, world, folder, tools, &work, &out, progress)?,
+        Language::JavaScript => javascript(script, world, folder, tools, &work, &out, progress)?,
     };
     run(command, &script.main)?;
     let component = std::fs::read(&out).map_err(|error| work.error(error))?;
@@ -136,7 +160,7 @@ fn made(
 
 fn python(
     script: &Script,
-    kind: Kind,
+    world: World<'_>,
     folder: &Path,
     tools: &Tools,
     work: &Work,
@@ -151,7 +175,6 @@ fn python(
         .ok_or_else(|| ScriptError::Name {
             main: script.main.clone(),
         })?;
-    let snake = kind.as_str().replace('-', "_");
     let entry = match &script.litellm {
         Some(found) => {
             litellm::entry(found, module, &script.main).map_err(|error| ScriptError::File {
@@ -159,9 +182,13 @@ fn python(
                 error,
             })?
         }
-        None => format!(
-            "import {module}\nfrom witgate._export_{snake} import *\nsingle.use({module})\n"
-        ),
+        None => {
+            let kinds = world.kinds().map(|kind| kind.as_str().replace('-', "_"));
+            let exports = kinds.map(|kind| {
+                format!("from witgate._export_{kind} import *\nsingle.use({module})\n")
+            });
+            format!("import {module}\n{}", exports.collect::<String>())
+        }
     };
     let write = |path: &Path, content: &[u8]| {
         assets::write_file(path, content).map_err(|error| work.error(error))
@@ -183,7 +210,7 @@ fn python(
     };
     let mut command = tools.componentize_py(progress)?;
     command.arg("-d").arg(work.path("wit"));
-    command.args(["-w", &format!("{kind}-plugin"), "componentize"]);
+    command.args(["-w", &format!("{}-plugin", world.name()), "componentize"]);
     let mut paths = vec![work.path("app"), work.path("sdk")];
     if script.litellm.is_some() {
         assets::write("sdk/python/litellm_shim", &work.path("shim"))
@@ -201,7 +228,7 @@ fn python(
 
 fn javascript(
     script: &Script,
-    kind: Kind,
+    world: World<'_>,
     folder: &Path,
     tools: &Tools,
     work: &Work,
@@ -217,6 +244,13 @@ fn javascript(
     }
     let sdk = work.path("sdk");
     assets::write("sdk/javascript", &sdk).map_err(|error| work.error(error))?;
+    if !world.also.is_empty() {
+        return Err(ScriptError::Failed {
+            main: script.main.clone(),
+            output: "`also` is for Rust and Python; make two plugins of it".to_owned(),
+        });
+    }
+    let kind = world.kind;
     let camel = camel_case(kind.as_str());
     // JSON strings are JavaScript strings.
     let main = serde_json::Value::from(script.main.to_string_lossy());
@@ -294,7 +328,7 @@ fn keep(path: &Path, component: &[u8]) {
 }
 
 /// Changes with everything that the component is made of.
-fn key(script: &Script, kind: Kind, folder: &Path) -> Result<String, ScriptError> {
+fn key(script: &Script, world: World<'_>, folder: &Path) -> Result<String, ScriptError> {
     let mut hash = Sha256::new();
     let mut put = |name: &str, content: &[u8]| {
         for part in [name.as_bytes(), content] {
@@ -302,7 +336,7 @@ fn key(script: &Script, kind: Kind, folder: &Path) -> Result<String, ScriptError
             hash.update(part);
         }
     };
-    put(kind.as_str(), script.main.to_string_lossy().as_bytes());
+    put(world.name(), script.main.to_string_lossy().as_bytes());
     put(
         env!("CARGO_PKG_VERSION"),
         format!("{:?}", script.litellm).as_bytes(),

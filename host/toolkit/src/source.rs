@@ -66,7 +66,7 @@ pub enum SourceError {
     /// There is no `plugin.toml`, or it cannot be read.
     #[error(
         "{path}: cannot read it ({error}); a plugin folder needs a `plugin.toml` with at least `kind = \"guardrail\"`, \
-         \"log-sink\", \"authenticator\", \"prompt-manager\" or \"provider\""
+         \"request-hook\", \"log-sink\", \"authenticator\", \"prompt-manager\" or \"provider\""
     )]
     Unreadable {
         /// The file.
@@ -174,6 +174,8 @@ impl Source {
             files: Vec::new(),
             events: found.events.clone(),
             phases: found.phases.clone(),
+            hooks: found.hooks.clone(),
+            also: found.also.clone(),
             settings: Vec::new(),
             limits: ManifestLimits {
                 memory_mb: None,
@@ -253,6 +255,11 @@ impl Source {
         self.plugin.kind
     }
 
+    /// What it exports besides.
+    pub fn also(&self) -> &[Kind] {
+        &self.plugin.also
+    }
+
     /// The whole manifest.
     pub fn manifest(&self, package: &PackageFacts) -> Manifest {
         let plugin = self.plugin.clone();
@@ -286,6 +293,8 @@ impl Source {
             events: plugin.events,
             batch: plugin.batch,
             phases: plugin.phases,
+            hooks: plugin.hooks,
+            also: plugin.also,
             phases_when: plugin.phases_when,
             provider: plugin.provider,
         }
@@ -368,6 +377,10 @@ struct PluginToml {
     batch: ManifestBatch,
     #[serde(default)]
     phases: Vec<String>,
+    #[serde(default)]
+    hooks: Vec<String>,
+    #[serde(default)]
+    also: Vec<Kind>,
     #[serde(default)]
     phases_when: BTreeMap<String, Vec<String>>,
     #[serde(default)]

@@ -9,6 +9,7 @@ pub mod conformance;
 pub mod diff;
 
 pub(crate) mod drive;
+mod hook;
 mod prompt;
 mod provider;
 pub(crate) mod view;
@@ -196,5 +197,6 @@ const fn default_call(kind: Kind) -> &'static str {
         Kind::Provider => "build_request",
         Kind::Authenticator => "authenticate",
         Kind::PromptManager => "get_chat_completion_prompt",
+        Kind::RequestHook => "pre_call",
     }
 }

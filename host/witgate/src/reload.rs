@@ -250,6 +250,7 @@ impl Control {
             Kind::PromptManager => "requests that need its prompts fail then",
             Kind::Provider => "calls to its models fail then, with 503",
             Kind::Guardrail => "it fails closed, and calls pass without its judgement then",
+            Kind::RequestHook => "it fails closed, and calls pass without its edits then",
             Kind::LogSink | Kind::Alerter => return Ok(()),
         };
         let status = serving.status(plugin);

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod dialects;
+mod hooks;
 mod models;
 mod paths;
 mod plugin_models;
@@ -107,6 +108,7 @@ pub fn assemble(
     let guardrails = specs::guardrails(loaded, &plugins, &mut shades, &mut problems);
     let access = specs::access(loaded, &plugins, &mut shades, &mut problems);
     let shadows = shades.reports;
+    let hooks = hooks::entries(loaded, &plugins);
     let hub = specs::hub(loaded, &plugins, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
@@ -120,6 +122,7 @@ pub fn assemble(
             access,
             guardrails,
             prompts,
+            hooks,
             settings: settings::settings(loaded, kept.concurrency),
         },
         hub,

@@ -1,14 +1,14 @@
 """What a Witgate plugin written in Python imports.
 
-A plugin is one class: a subclass of `Guardrail`, `LogSink`, `Authenticator` or `PromptManager`, in the file that
+A plugin is one class: a subclass of `Guardrail`, `RequestHook`, `LogSink`, `Authenticator` or `PromptManager`, in the file that
 `plugin.toml` names (`plugin.py` without it). `witgate plugin build` makes a component of it; the build
 runs the file's top level once and keeps the state, so imports and constants cost nothing later, and the
 host's services are not there yet.
 
-The services are modules: `http`, `secrets`, `settings`, `log`, `metrics`, `clock`, `random`, `files`, `kv`, `llm`.
+The services are modules: `http`, `secrets`, `settings`, `log`, `metrics`, `clock`, `random`, `files`, `kv`, `llm`, `request`.
 """
 
-from . import clock, files, http, kv, llm, log, metrics, random, secrets, settings
+from . import clock, files, http, kv, llm, log, metrics, random, request, secrets, settings
 from .authenticator import Authenticator, Denial, Identity, Key, AuthRequest, decline, deny
 from .errors import DeniedByHost, Failed, PluginError, SettingsError, Unavailable
 from .guardrail import (
@@ -29,6 +29,19 @@ from .guardrail import (
 )
 from .prompt_manager import Prompt, PromptCall, PromptManager
 from .log_sink import Event, LogSink, delivered, from_response, partial, rejected, retry
+from .request_hook import (
+    CallFailure,
+    Deployment,
+    HookCall,
+    Refusal,
+    Reply,
+    RequestHook,
+    StreamHook,
+    end,
+    refuse,
+    replace_body,
+    respond,
+)
 
 __version__ = "0.1.0"
 
@@ -38,13 +51,16 @@ __all__ = [
     "Block",
     "Body",
     "Call",
+    "CallFailure",
     "CouldNotJudge",
     "Denial",
     "DeniedByHost",
+    "Deployment",
     "Edits",
     "Event",
     "Failed",
     "Guardrail",
+    "HookCall",
     "Identity",
     "Key",
     "LogSink",
@@ -52,8 +68,12 @@ __all__ = [
     "Prompt",
     "PromptCall",
     "PromptManager",
+    "Refusal",
+    "Reply",
+    "RequestHook",
     "SettingsError",
     "StreamGuard",
+    "StreamHook",
     "Text",
     "Unavailable",
     "allow",
@@ -64,6 +84,7 @@ __all__ = [
     "delivered",
     "deny",
     "edit",
+    "end",
     "files",
     "from_response",
     "http",
@@ -73,8 +94,12 @@ __all__ = [
     "metrics",
     "partial",
     "random",
+    "refuse",
     "rejected",
     "remove",
+    "replace_body",
+    "request",
+    "respond",
     "retry",
     "secrets",
     "set_value",

@@ -101,6 +101,30 @@ pub mod guardrail {
     });
 }
 
+/// Exports of a request hook.
+pub mod request_hook {
+    wit_bindgen::generate!({
+        world: "witgate:request-hook/request-hook-plugin",
+        path: ["../../wit/types", "../../wit/host", "../../wit/request-hook"],
+        with: {
+            "witgate:types/types@0.1.0": crate::bindings::host::witgate::types::types,
+            "witgate:host/settings@0.1.0": crate::bindings::host::witgate::host::settings,
+            "witgate:host/secrets@0.1.0": crate::bindings::host::witgate::host::secrets,
+            "witgate:host/http@0.1.0": crate::bindings::host::witgate::host::http,
+            "witgate:host/clock@0.1.0": crate::bindings::host::witgate::host::clock,
+            "witgate:host/random@0.1.0": crate::bindings::host::witgate::host::random,
+            "witgate:host/log@0.1.0": crate::bindings::host::witgate::host::log,
+            "witgate:host/metrics@0.1.0": crate::bindings::host::witgate::host::metrics,
+            "witgate:host/kv@0.1.0": crate::bindings::host::witgate::host::kv,
+            "witgate:host/body@0.1.0": crate::bindings::host::witgate::host::body,
+            "witgate:host/llm@0.1.0": crate::bindings::host::witgate::host::llm,
+            "witgate:host/request@0.1.0": crate::bindings::host::witgate::host::request,
+        },
+        pub_export_macro: true,
+        default_bindings_module: "witgate_plugin::bindings::request_hook",
+    });
+}
+
 /// Exports of an authenticator.
 pub mod authenticator {
     wit_bindgen::generate!({

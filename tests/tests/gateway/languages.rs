@@ -85,6 +85,53 @@ async fn a_log_sink_in_typescript_posts_its_records() {
     assert!(!stage.gateway.printed("tok-0123456789"));
 }
 
+#[tokio::test]
+async fn a_custom_logger_of_litellm_with_call_hooks_runs_unmodified() {
+    let upstream = FakeUpstream::start().await;
+    upstream.always(Reply::echo());
+    let stage = litellm(
+        upstream,
+        "litellm_settings:\n  callbacks: [call_hooks.proxy_handler_instance]\n",
+        &[("CALL_HOOKS_MODEL", "o4-mini")],
+    )
+    .await;
+    let answer = stage.client.chat(&chat("gpt-4o")).await;
+    assert_eq!(answer.content(), "Hello! (checked)");
+    assert_eq!(answer.header("x-litellm-model-group"), Some("o4-mini"));
+    assert_eq!(answer.header("x-handled-by"), Some("call-hooks"));
+    let sent: Value = stage.upstream.requests().last().json();
+    assert_eq!(sent["model"], "o4-mini");
+    assert!(!sent.to_string().contains("user_api_key"), "{sent}");
+    // The log hook of the same file has the call, too.
+    stage.gateway.wait_for_log("success: o4-mini").await;
+
+    let said = says(chat("gpt-4o"), "some bad language");
+    let answer = stage.client.chat(&said).await;
+    assert_eq!(answer.content(), "This violates our policy.");
+    let error = stage
+        .client
+        .chat(&says(chat("gpt-4o"), "forbidden"))
+        .await
+        .error(403);
+    assert_eq!(error["message"], "Not for you.");
+
+    let events = stage
+        .client
+        .open(&says(chat_stream("gpt-4o"), "well done"))
+        .await
+        .rest()
+        .await;
+    assert_eq!(streamed_text(&events), "WELL DONE", "{events:#?}");
+
+    stage
+        .upstream
+        .next(Reply::error(429, "rate_limit_error", None, "slow down"));
+    let error = stage.client.chat(&chat("gpt-4o")).await.error(503);
+    assert_eq!(error["message"], "We are busy, come back later.");
+    let plugins = stage.gateway.logs().all().join("\n");
+    assert!(!plugins.contains("Traceback"), "{plugins}");
+}
+
 /// A gateway with LiteLLM's own kinds of Python files, named in the configuration as LiteLLM names them.
 async fn litellm(upstream: FakeUpstream, more: &str, env: &[(&str, &str)]) -> Stage {
     let mut config = base_config(&upstream.api_base());
@@ -212,7 +259,13 @@ async fn ok(folder: &std::path::Path, args: &[&str]) -> String {
 #[tokio::test]
 async fn a_new_plugin_in_javascript_builds_and_passes_its_cases_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
-    for kind in ["guardrail", "log-sink", "authenticator", "prompt-manager"] {
+    for kind in [
+        "guardrail",
+        "request-hook",
+        "log-sink",
+        "authenticator",
+        "prompt-manager",
+    ] {
         let name = format!("my-{kind}");
         ok(
             folder.path(),

@@ -41,6 +41,7 @@ mod log_sinks;
 mod plugin_models;
 mod prompts;
 mod provider_plugins;
+mod request_hooks;
 mod sinks;
 mod vendor_guardrails;
 

@@ -49,7 +49,7 @@ pub(super) fn check_model(x: &Exchange) -> Result<(), Failure> {
     }
 }
 
-fn check_credentials(x: &Exchange, request: &RequestView) -> Result<(), Failure> {
+pub(crate) fn check_credentials(x: &Exchange, request: &RequestView) -> Result<(), Failure> {
     // A list of models of the client's own is never taken, and a plugin's way out is its egress policy.
     let may = x.snapshot.access.client_credentials && x.made_by.is_none();
     let allowed = |name: &str| may && name != "model_list";

@@ -2,7 +2,7 @@
 //!
 //! Position: after `route`. Reads: `request`, `route`. Writes: `served`, `answer`, `assembler`,
 //! `guardrails` (during_call), `applied_guardrails`. Errors: `Upstream`, `ResponseTooLarge`,
-//! `GuardrailBlocked`, `GuardrailUnavailable`. Config: `num_retries`, `fallbacks`, `timeout`,
+//! `GuardrailBlocked`, `GuardrailUnavailable`, `HookRefused`, `HookUnavailable`. Config: `num_retries`, `fallbacks`, `timeout`,
 //! `stream_timeout`, `drop_params` and its kin (provider plugins). Cost: the upstream's.
 //!
 //! Which deployment, whether to retry, where to fall back to: `witgate_routing` decides. This stage
@@ -24,6 +24,7 @@ use crate::exchange::{Answer, Exchange, FailedTry, Served};
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
 use crate::guard::{Judged, WireView, judge, selected};
+use crate::hooks;
 use crate::metrics::UpstreamLabels;
 use crate::ports::Phase;
 use crate::stages::Flow;
@@ -123,10 +124,14 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
             Err(Failure::internal("a call without a request or a route")),
         );
     };
-    let mut walk = Walk::new(controls(x, request), route);
+    let route = match hooks::filtered(x, request, route.clone()).await {
+        Ok(route) => route,
+        Err(failure) => return (served, Err(failure)),
+    };
+    let mut walk = Walk::new(controls(x, request), &route);
     let mut rng = SmallRng::seed_from_u64(gateway.clock.random());
     let mut here = Hop {
-        resolution: route.clone(),
+        resolution: route,
         request: request.clone(),
     };
     let mut first_failure: Option<Failure> = None;
@@ -175,7 +180,7 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
                     break;
                 }
                 Decision::Fallback { target, .. } => {
-                    if let Some(hop) = enter(x, request, &target) {
+                    if let Some(hop) = enter(x, request, &target).await {
                         walk.enter(&hop.resolution);
                         here = hop;
                         break;
@@ -242,13 +247,24 @@ async fn once(
     served
         .upstream_start
         .get_or_insert_with(|| gateway.clock.now());
+    let hooked = match x.snapshot.hooks.is_empty() {
+        true => None,
+        false => Some(hooks::before_try(x, &hop.request, pick.index).await?),
+    };
+    let (request, model) = match &hooked {
+        Some((request, model)) => (request, model.as_deref()),
+        None => (&hop.request, None),
+    };
+    if let Some(model) = model {
+        model.clone_into(&mut served.upstream_model);
+    }
     let begun = gateway.clock.monotonic();
     let tried = attempt(
         gateway,
         x,
-        &hop.request,
+        request,
         pick.index,
-        &upstream.model,
+        model.unwrap_or(&upstream.model),
         patience,
     )
     .await;
@@ -275,9 +291,9 @@ async fn once(
     }
 }
 
-/// A fallback target as a hop; `None` when it does not exist, the caller may not use it, or its own
+/// A fallback target as a hop; `None` when it does not exist, the caller may not use it, a hook refuses it, or its own
 /// parameters cannot be put into the request or were judged by no guardrail.
-fn enter(x: &Exchange, request: &RequestView, target: &FallbackTarget) -> Option<Hop> {
+async fn enter(x: &Exchange, request: &RequestView, target: &FallbackTarget) -> Option<Hop> {
     if !x.principal.may_use(&target.model) {
         return None;
     }
@@ -301,6 +317,7 @@ fn enter(x: &Exchange, request: &RequestView, target: &FallbackTarget) -> Option
     } else {
         request.with_edits(&edits).ok()?
     };
+    let resolution = hooks::filtered(x, &request, resolution).await.ok()?;
     Some(Hop {
         resolution,
         request,

@@ -30,14 +30,17 @@ pub(super) async fn guard_in(gateway: &Gateway, x: &mut Exchange) -> Result<Flow
     Ok(Flow::Continue)
 }
 
-/// A guardrail may have sent the request to another model; the caller must be allowed to use it.
-fn follow_model(x: &mut Exchange, before: Option<String>) -> Result<(), Failure> {
+/// A guardrail or hook may have sent the request to another model; the caller must be allowed to use it.
+pub(super) fn follow_model(x: &mut Exchange, before: Option<String>) -> Result<(), Failure> {
     let Some(request) = &x.request else {
         return Ok(());
     };
     let model = parse::model(x, request);
     if before.is_none_or(|before| before == model) {
         return Ok(());
+    }
+    if model.is_empty() {
+        return Err(parse::unknown_model(x.arrival.route, "None"));
     }
     x.model = model;
     authorize::check_model(x)

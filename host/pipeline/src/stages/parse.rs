@@ -63,7 +63,7 @@ pub(super) fn model(x: &Exchange, request: &RequestView) -> String {
 }
 
 /// Tags of the header `x-litellm-tags`, then of the body, each once.
-fn tags(x: &Exchange, request: &RequestView) -> Vec<String> {
+pub(super) fn tags(x: &Exchange, request: &RequestView) -> Vec<String> {
     let mut tags: Vec<String> = Vec::new();
     let header = x.header("x-litellm-tags").unwrap_or_default();
     let given = header

@@ -78,6 +78,9 @@ fn deliver(gateway: &Gateway, call: Completed, tries: Vec<(Served, Outcome, jiff
 }
 
 fn status(x: &Exchange) -> u16 {
+    if let Some(status) = x.replied {
+        return status;
+    }
     x.failure
         .as_ref()
         .map_or(200, |f| status_of(f, x.snapshot.settings.compat).as_u16())

@@ -10,8 +10,9 @@ use witgate_wire::errors::CompatErrors;
 use witgate_wire::response::ResponseView;
 
 use crate::exchange::{Answer, Exchange};
-use crate::failure::Failure;
+use crate::failure::{Case, Failure};
 use crate::gateway::{Finish, Gateway};
+use crate::hooks;
 use crate::reply::Reply;
 use crate::rescue;
 use crate::stages::settle;
@@ -94,7 +95,10 @@ pub(super) fn respond(finish: &mut Finish) -> Reply {
 /// The reply to a call that failed, with the headers known so far.
 pub(super) fn rescued(call: Option<(&Gateway, &Exchange)>, failure: &Failure) -> Reply {
     let compat = call.map_or_else(CompatErrors::default, |(_, x)| x.snapshot.settings.compat);
-    let mut reply = rescue::rescue(failure, compat);
+    let by_hook = call
+        .filter(|_| failure.case == Case::HookAnswered)
+        .and_then(|(_, x)| hooks::answered(x, &failure.message));
+    let mut reply = by_hook.unwrap_or_else(|| rescue::rescue(failure, compat));
     if let Some(note) = &failure.operator_note {
         let id = call.map(|(_, x)| x.call_id.as_str()).unwrap_or_default();
         tracing::warn!(call_id = id, class = failure.class(), "{note}");
@@ -122,7 +126,9 @@ fn complete(x: &mut Exchange, body: Bytes) -> Bytes {
         x.response = Some(body.clone());
         return body;
     };
-    x.read_answer(&view);
+    if !x.is_read {
+        x.read_answer(&view);
+    }
     let body = if x.snapshot.settings.keep_upstream_model {
         body.clone()
     } else {
@@ -163,6 +169,9 @@ fn call_headers(gateway: &Gateway, x: &Exchange, headers: &mut HeaderMap, comple
         text(headers, APPLIED_GUARDRAILS, &x.applied_guardrails.join(","));
     }
     upstream_headers(&x.served.headers, headers);
+    for (name, value) in &x.added_headers {
+        headers.insert(name.clone(), value.clone());
+    }
 }
 
 /// The upstream's headers, each under `llm_provider-`; its rate limits also under their own names.

@@ -147,6 +147,7 @@ impl Setup {
             access: self.access,
             guardrails: self.guardrails,
             prompts: self.prompts,
+            hooks: Vec::new(),
             settings: self.settings,
         };
         let recorder = Arc::new(Records::default());

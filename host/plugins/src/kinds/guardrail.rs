@@ -382,9 +382,22 @@ fn broken(pool: &Pool<wit::GuardrailPlugin>, function: usize, error: PluginError
     }
 }
 
+impl From<Principal> for types::Principal {
+    fn from(from: Principal) -> Self {
+        Self {
+            key_hash: from.key_hash,
+            key_alias: from.key_alias,
+            user_id: from.user_id,
+            team_id: from.team_id,
+            org_id: from.org_id,
+            end_user_id: from.end_user_id,
+            role: from.role,
+        }
+    }
+}
+
 impl From<Call> for generated::Call {
     fn from(call: Call) -> Self {
-        let from = call.principal;
         Self {
             id: call.id,
             phase: match call.phase {
@@ -395,15 +408,7 @@ impl From<Call> for generated::Call {
             },
             call_type: call.call_type,
             model: call.model,
-            principal: types::Principal {
-                key_hash: from.key_hash,
-                key_alias: from.key_alias,
-                user_id: from.user_id,
-                team_id: from.team_id,
-                org_id: from.org_id,
-                end_user_id: from.end_user_id,
-                role: from.role,
-            },
+            principal: call.principal.into(),
             params: call.params,
         }
     }

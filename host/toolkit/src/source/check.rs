@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use witgate_plugins::{Kind, Setting, SettingKind};
+use witgate_plugins::{HOOKS, Kind, Setting, SettingKind};
 
 use super::PluginToml;
 
@@ -33,13 +33,29 @@ pub(super) fn check(plugin: &PluginToml) -> Result<(), Problem> {
             ));
         }
     }
+    // A request hook that is a log sink, too, has events.
+    let logs = plugin.kind == Kind::LogSink || plugin.also.contains(&Kind::LogSink);
+    let kind = if logs { Kind::LogSink } else { plugin.kind };
+    words("events", &plugin.events, &EVENTS, kind, Kind::LogSink)?;
     words(
-        "events",
-        &plugin.events,
-        &EVENTS,
+        "hooks",
+        &plugin.hooks,
+        &HOOKS,
         plugin.kind,
-        Kind::LogSink,
+        Kind::RequestHook,
     )?;
+    if plugin.kind == Kind::RequestHook && plugin.hooks.is_empty() {
+        let problem = format!(
+            "a request hook names the hooks it has, such as hooks = [\"pre_call\"]; there are {}",
+            HOOKS.join(", ")
+        );
+        return Err(("hooks".to_owned(), problem));
+    }
+    let may = plugin.kind == Kind::RequestHook && plugin.also == [Kind::LogSink];
+    if !plugin.also.is_empty() && !may {
+        let problem = "only a request hook can be something else, too: also = [\"log-sink\"]";
+        return Err(("also".to_owned(), problem.to_owned()));
+    }
     words(
         "phases",
         &plugin.phases,

@@ -61,6 +61,7 @@ pub async fn conformance(
         Kind::Provider => provider(&base),
         Kind::Authenticator => authenticator(&base),
         Kind::PromptManager => prompt_manager(&base),
+        Kind::RequestHook => request_hook(&base, &manifest),
     });
     let (names, rest): (Vec<_>, Vec<_>) = probes
         .into_iter()
@@ -554,6 +555,88 @@ fn guardrail(base: &Base, manifest: &Manifest) -> Vec<Probe> {
                 (text != whole && !asked(played)).then(|| format!("{whole:?} became {text:?}"))
             },
         ));
+    }
+    probes
+}
+
+/// Whatever comes, a hook bears it and has a decision.
+fn request_hook(base: &Base, manifest: &Manifest) -> Vec<Probe> {
+    let has = |hook: &str| manifest.hooks.iter().any(|own| own == hook);
+    let request = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello!"}]});
+    let odd = json!({"model": 7, "messages": "text", "metadata": null, "stream": "yes"});
+    let answer = sample_event()["response"].clone();
+    let deployment =
+        json!({"id": "one", "model_name": "gpt-4o", "params": {"model": "openai/gpt-4o"}});
+    let chunk = |content: Value| {
+        json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o",
+            "choices": [{"index": 0, "delta": content, "finish_reason": null}]})
+    };
+    let chunks = json!([chunk(json!({"role": "assistant", "content": ""})), chunk(json!({"content": "Good"})),
+        chunk(json!({"content": " morning."})), {"choices": []}, {}]);
+    let inputs = [
+        ("pre_call", json!({})),
+        ("pre_routing", json!({})),
+        ("filter_deployments", json!({"deployments": [deployment]})),
+        ("pre_call_deployment", json!({"deployment": deployment})),
+        ("post_call_success", json!({"response": answer})),
+        ("post_call_failure", json!({})),
+        (
+            "response_headers",
+            json!({"status": 200, "deployment": deployment, "response": answer}),
+        ),
+        ("streaming", json!({"chunks": chunks})),
+    ];
+    let mut probes = Vec::new();
+    for (hook, input) in inputs {
+        if !has(hook) {
+            continue;
+        }
+        let call = if hook == "streaming" { "stream" } else { hook };
+        let with = |request: &Value, call_type: &str| {
+            let mut input = input.clone();
+            input["request"] = request.clone();
+            input["call_type"] = call_type.into();
+            input
+        };
+        let usual = with(&request, "acompletion");
+        let mut probe = |name, input, answer| {
+            probes.push(base.probe(name, call, input, answer, no_fault));
+        };
+        probe("a usual call", usual.clone(), quiet(200));
+        probe(
+            "a request with nothing in it",
+            with(&json!({}), "acompletion"),
+            quiet(200),
+        );
+        probe(
+            "a request of a strange shape",
+            with(&odd, "atext_completion"),
+            quiet(200),
+        );
+        probe(
+            "a call of a type that does not exist yet",
+            with(&request, "asomething"),
+            quiet(200),
+        );
+        probe("no answer of the other side", usual.clone(), fails());
+        probe("500 of the other side", usual, quiet(500));
+    }
+    if has("filter_deployments") {
+        let offered = json!({"request": request, "deployments": [deployment]});
+        probes.push(base.probe(
+            "it selects among the deployments that it was offered",
+            "filter_deployments",
+            offered,
+            quiet(200),
+            |played| {
+                let kept = played.result["keep"].as_array()?;
+                let strange = kept.iter().find(|id| *id != "one")?;
+                Some(format!("it keeps {strange}, which was not offered"))
+            },
+        ));
+    }
+    if manifest.is(Kind::LogSink) {
+        probes.extend(log_sink(base));
     }
     probes
 }

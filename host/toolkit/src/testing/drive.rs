@@ -58,11 +58,19 @@ impl Scene {
         }
     }
 
+    /// What the component is in this scene: a request hook that is a log sink, too, gets batches as one.
+    fn kind(&self, manifest: &Manifest) -> Kind {
+        match self.call.as_str() {
+            "deliver" | "health_check" if manifest.is(Kind::LogSink) => Kind::LogSink,
+            _ => manifest.kind,
+        }
+    }
+
     fn spec(&self, name: String, component: &Path, manifest: &Manifest) -> PluginSpec {
         let env = self.env.clone();
         let component = component.display().to_string();
         let look_up = Arc::new(move |name: &str| env.get(name).cloned());
-        let mut spec = PluginSpec::new(name, component, manifest.kind, look_up);
+        let mut spec = PluginSpec::new(name, component, self.kind(manifest), look_up);
         spec.settings = self.settings.clone();
         for file in manifest.files.iter().map(String::as_str).chain(["stdout"]) {
             spec.grants
@@ -131,7 +139,7 @@ pub(crate) async fn play(
         let failed = errors.iter().find(|error| error.plugin == *name);
         let result = match failed {
             Some(error) => json!({"refused": error.reason}),
-            None => call(&registry, name, manifest.kind, scene)
+            None => call(&registry, name, scene.kind(manifest), scene)
                 .await
                 .unwrap_or_else(|problem| {
                     problems.push(problem);
@@ -186,6 +194,10 @@ async fn call(registry: &Registry, name: &str, kind: Kind, scene: &Scene) -> Res
                 super::prompt::call(&manager, scene).await
             }
             (_, call) => Err(unknown(call, "get_chat_completion_prompt or init")),
+        },
+        Kind::RequestHook => match registry.request_hook(name) {
+            Some(hook) => super::hook::call(&hook, scene).await,
+            None => Err("the request hook is not loaded".to_owned()),
         },
         Kind::Authenticator => match (registry.authenticator(name), scene.call.as_str()) {
             (Some(authenticator), "authenticate") => authenticate(&authenticator, scene).await,
@@ -247,6 +259,15 @@ struct Before {
 pub(super) struct Facts {
     pub(super) headers: Vec<(String, String)>,
     pub(super) caller: String,
+}
+
+impl Facts {
+    pub(super) fn new(headers: &BTreeMap<String, String>, caller: &Map<String, Value>) -> Self {
+        Self {
+            headers: headers.clone().into_iter().collect(),
+            caller: Value::Object(caller.clone()).to_string(),
+        }
+    }
 }
 
 impl RequestFacts for Facts {
@@ -314,10 +335,7 @@ impl GuardInput {
             params: Value::Object(self.params.clone()).to_string(),
             request: Some(RequestScope {
                 memory: memory.clone(),
-                facts: Arc::new(Facts {
-                    headers: self.headers.clone().into_iter().collect(),
-                    caller: Value::Object(self.caller.clone()).to_string(),
-                }),
+                facts: Arc::new(Facts::new(&self.headers, &self.caller)),
             }),
         })
     }
@@ -597,7 +615,7 @@ async fn authenticate(authenticator: &Authenticator, scene: &Scene) -> Result<Va
     })
 }
 
-fn edit(edit: Edit) -> Value {
+pub(super) fn edit(edit: Edit) -> Value {
     match edit {
         Edit::Text { pointer, text } => json!({"text": pointer, "to": text}),
         Edit::Value { pointer, json } => {

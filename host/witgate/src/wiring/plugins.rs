@@ -15,7 +15,7 @@ use witgate_plugins as host;
 pub struct Guardrail(pub Arc<host::Guardrail>);
 
 /// The pipeline's body view, for the plugin host.
-struct View(Arc<dyn pipeline::BodyView>);
+pub(super) struct View(pub(super) Arc<dyn pipeline::BodyView>);
 
 impl host::BodyView for View {
     fn raw(&self) -> Cow<'_, str> {
@@ -60,7 +60,7 @@ impl pipeline::Guardrail for Guardrail {
                 edits,
                 findings: found,
             } => pipeline::Verdict::Edit {
-                edits: edits.into_iter().map(edit).collect(),
+                edits: edits.into_iter().map(edit_of).collect(),
                 findings: findings(found),
             },
             host::Verdict::Block(refusal) => pipeline::Verdict::Block(block(refusal)),
@@ -120,7 +120,7 @@ fn stream_verdict(verdict: host::StreamVerdict) -> pipeline::StreamVerdict {
     }
 }
 
-fn edit(edit: host::Edit) -> pipeline::Edit {
+pub(super) fn edit_of(edit: host::Edit) -> pipeline::Edit {
     match edit {
         host::Edit::Text { pointer, text } => pipeline::Edit::Text { pointer, text },
         host::Edit::Value { pointer, json } => pipeline::Edit::Value { pointer, json },

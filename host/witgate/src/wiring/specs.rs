@@ -17,7 +17,7 @@ use witgate_plugins::{
 };
 
 use super::shades::Shades;
-use super::{alerts, dialects, plugins, prompts, shades};
+use super::{alerts, dialects, hooks, plugins, prompts, shades};
 use crate::cli::Recorded;
 
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
@@ -34,21 +34,23 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         shared: shared(config),
     };
     let mut specs = Vec::new();
-    let sinks = sinks(config);
+    let callbacks = hooks::callbacks(config, sources);
+    for name in &callbacks.hooks {
+        let component = component_name(config, name);
+        let mut spec = spec(config, name, component, Kind::RequestHook, &lookups);
+        spec.settings.extend(own_settings(config, name));
+        // Of a hook that is a log sink, too, the deliveries are recorded.
+        if spec.record.take().is_some() && !callbacks.sinks.contains(name) {
+            bail!("plugins.{name}.record: calls of request hooks are not recorded; remove the key");
+        }
+        add(config, component, spec, &mut specs)?;
+    }
+    let sinks = sinks(config, &callbacks.sinks);
     let is_sink = |name: &&String| !prompt_managers.iter().any(|one| one.component == **name);
     for name in sinks.keys().filter(is_sink) {
-        let settings = config.callback_settings.get(name);
-        // `callback_type` makes a sink of its own of a component that others use, too.
-        let component = settings.and_then(|s| s.get("callback_type"));
-        let component = component.and_then(Value::as_str).unwrap_or(name);
+        let component = component_name(config, name);
         let mut spec = spec(config, name, component, Kind::LogSink, &lookups);
-        if let Some(Value::Object(settings)) = settings {
-            let own = settings
-                .iter()
-                .filter(|(key, _)| !CORE_SINK_SETTINGS.contains(&key.as_str()));
-            spec.settings
-                .extend(own.map(|(key, value)| (key.clone(), value.clone())));
-        }
+        spec.settings.extend(own_settings(config, name));
         add(config, component, spec, &mut specs)?;
     }
     for name in alerts::names(config) {
@@ -122,6 +124,35 @@ fn add(
     specs.push(spec);
     specs.extend(shadow);
     Ok(())
+}
+
+/// The component that a callback's name means: `callback_type` makes a plugin of its own of one that others use, too.
+fn component_name<'a>(config: &'a Config, name: &'a str) -> &'a str {
+    let settings = config.callback_settings.get(name);
+    let component = settings.and_then(|s| s.get("callback_type"));
+    component.and_then(Value::as_str).unwrap_or(name)
+}
+
+/// Where the component of a callback is looked for: a name to resolve, or a path.
+pub(super) fn component_of(config: &Config, name: &str) -> String {
+    let component = component_name(config, name);
+    let source = entry(config, name, component).and_then(|entry| entry.source.as_ref());
+    source.map_or_else(
+        || component.to_owned(),
+        |path| path.to_string_lossy().into_owned(),
+    )
+}
+
+/// The settings of a callback that are for its plugin.
+fn own_settings(config: &Config, name: &str) -> Map<String, Value> {
+    let settings = config
+        .callback_settings
+        .get(name)
+        .and_then(Value::as_object);
+    let own = settings.into_iter().flatten();
+    own.filter(|(key, _)| !CORE_SINK_SETTINGS.contains(&key.as_str()))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 /// `callback_settings.<sink>` keys that the hub reads, not the plugin.
@@ -227,7 +258,8 @@ pub(super) fn record(specs: &mut [PluginSpec], wanted: &Recorded) -> anyhow::Res
     let plain = |text: &str| text.replace('-', "_");
     let named = |spec: &&mut PluginSpec| {
         let names = [&spec.name, &spec.component];
-        names.iter().any(|name| plain(name) == plain(&wanted.name))
+        spec.kind != Kind::RequestHook
+            && names.iter().any(|name| plain(name) == plain(&wanted.name))
     };
     let mut found = false;
     for spec in specs.iter_mut().filter(named) {
@@ -235,7 +267,9 @@ pub(super) fn record(specs: &mut [PluginSpec], wanted: &Recorded) -> anyhow::Res
         found = true;
     }
     if !found {
-        let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+        // Calls of request hooks are not recorded.
+        let can = specs.iter().filter(|spec| spec.kind != Kind::RequestHook);
+        let names: Vec<&str> = can.map(|spec| spec.name.as_str()).collect();
         let names = if names.is_empty() {
             "none".to_owned()
         } else {
@@ -290,12 +324,12 @@ fn limits(own: &config::PluginLimits) -> host::Limits {
     }
 }
 
-/// The log sinks by name, and the events each wants.
-fn sinks(config: &Config) -> IndexMap<String, Kinds> {
+/// The log sinks by name, and the events each wants. `callbacks`: those of the list of this name that are sinks.
+fn sinks(config: &Config, callbacks: &[String]) -> IndexMap<String, Kinds> {
     let litellm = &config.litellm;
-    let lists = [
+    let lists: [(&[String], Kinds); 3] = [
         (
-            &litellm.callbacks,
+            callbacks,
             Kinds {
                 proxy_failure: true,
                 ..Kinds::CALLS
@@ -322,7 +356,11 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
     let litellm = &config.litellm;
     let mut entries = Vec::new();
     let shared = shared(config);
-    for (name, kinds) in sinks(config) {
+    let only_hooks =
+        |name: &String| registry.request_hook(name).is_some() && registry.log_sink(name).is_none();
+    let callbacks = litellm.callbacks.iter().filter(|name| !only_hooks(name));
+    let callbacks: Vec<String> = callbacks.cloned().collect();
+    for (name, kinds) in sinks(config, &callbacks) {
         if registry.prompt_manager(&name).is_some() {
             continue;
         }

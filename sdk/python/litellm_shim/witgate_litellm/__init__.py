@@ -1,6 +1,6 @@
 """Runs Python files that were written for LiteLLM as plugins, unmodified.
 
-`witgate plugin build custom_auth.py` makes the entry that calls `authenticator`, `log_sink`, `guardrail` or `prompt_manager` of this
+`witgate plugin build custom_auth.py` makes the entry that calls `authenticator`, `log_sink`, `request_hook`, `guardrail` or `prompt_manager` of this
 package with the file's source. The file runs once per instance, when the settings and the granted environment are
 there; what it imports is imported at build time, because a component has no files.
 """
@@ -13,6 +13,7 @@ from witgate import SettingsError, settings
 
 from . import auth as _auth
 from . import guard as _guard
+from . import hooks as _hooks
 from . import logger as _logger
 from . import prompt as _prompt
 
@@ -27,6 +28,11 @@ def log_sink(**file):
     return lambda given: _logger.Adapter(_load(**file), given)
 
 
+def request_hook(**file):
+    """The factory of a request hook."""
+    return lambda given: _hooks.Adapter(_load(**file), given)
+
+
 def guardrail(**file):
     """The factory of a guardrail."""
     return lambda given: _guard.Adapter(_load(**file), given)
@@ -38,7 +44,9 @@ def prompt_manager(**file):
 
 
 def _load(module, path, source, name, env):
-    """Runs the file and returns what it calls `name`."""
+    """Runs the file, once, and returns what it calls `name`."""
+    if getattr(sys.modules.get(module), "__file__", None) == path:
+        return getattr(sys.modules[module], name)
     for variable in env:
         value = settings.env(variable)
         if value is not None:

@@ -43,6 +43,22 @@ class CustomLogger:
     async def async_post_call_failure_hook(self, request_data, original_exception, user_api_key_dict, traceback_str=None):
         pass
 
+    async def async_pre_routing_hook(self, model, request_kwargs, messages=None, input=None, specific_deployment=False):
+        return None
+
+    async def async_filter_deployments(
+        self, model, healthy_deployments, messages, request_kwargs=None, parent_otel_span=None
+    ):
+        return healthy_deployments
+
+    async def async_pre_call_deployment_hook(self, kwargs, call_type):
+        return None
+
+    async def async_post_call_response_headers_hook(
+        self, data, user_api_key_dict, response, request_headers=None, litellm_call_info=None
+    ):
+        return None
+
     async def async_post_call_streaming_hook(self, user_api_key_dict, response):
         pass
 
