@@ -155,6 +155,18 @@ impl GuardrailEntry {
     }
 }
 
+/// A request hook among `litellm_settings.callbacks`.
+pub struct HookEntry {
+    /// Its name in the config.
+    pub name: String,
+    /// The hooks it has.
+    pub points: HookPoints,
+    /// When it gives no decision.
+    pub fail: FailPolicy,
+    /// The plugin.
+    pub plugin: Arc<dyn RequestHook>,
+}
+
 /// `litellm_params.mode` in all its forms.
 #[derive(Debug, Clone, Default)]
 pub struct Modes {

@@ -124,6 +124,7 @@ pub fn assemble(
     let guardrails = specs::guardrails(loaded, &plugins, &mut shades, &mut problems);
     let access = specs::access(loaded, &plugins, &keys, &mut shades, &mut problems);
     let shadows = shades.reports;
+    let hooks = hooks::entries(loaded, &plugins);
     let hub = specs::hub(loaded, &plugins, &mut problems);
     let login = login::rules(loaded, &plugins, &mut problems);
     if !problems.is_empty() {
