@@ -3,14 +3,15 @@
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{KeyHash, Principal, Role};
+use crate::{KeyHash, Principal, Role, Signer};
 
-/// `general_settings.master_key` / `LITELLM_MASTER_KEY`. Only its digest is kept, so a comparison
-/// reveals neither content nor length by its time, and nothing can print it.
+/// `general_settings.master_key` / `LITELLM_MASTER_KEY`. Only its digest and what HMAC makes of it are kept,
+/// so a comparison reveals neither content nor length by its time, and nothing can print it.
 #[derive(Clone)]
 pub struct MasterKey {
     digest: [u8; 32],
     principal: Principal,
+    signer: Option<Signer>,
 }
 
 impl MasterKey {
@@ -26,7 +27,14 @@ impl MasterKey {
         Self {
             digest: Sha256::digest(key.as_bytes()).into(),
             principal,
+            signer: Signer::new(key),
         }
+    }
+
+    /// Signs what the gateway gives out.
+    #[must_use]
+    pub fn signer(&self) -> Option<&Signer> {
+        self.signer.as_ref()
     }
 
     /// The administrator, when `key` is the master key.

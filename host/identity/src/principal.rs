@@ -78,6 +78,8 @@ pub struct Principal {
     pub models: Vec<String>,
     /// The key's `metadata`.
     pub metadata: Map<String, Value>,
+    /// A session of the UI: it looks and manages, and calls no model.
+    pub session: bool,
 }
 
 impl Principal {

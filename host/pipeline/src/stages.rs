@@ -70,7 +70,7 @@ pub const STAGES: &[Stage] = &[
     },
     Stage {
         name: "identify",
-        what: "finds out who is calling: custom_auth first, then the master key",
+        what: "finds out who is calling: custom_auth first, then the master key, then a session of the UI",
         why_here: "before anything is spent on the call or told to it",
         run: Run::Waits(|g, x| Box::pin(identify::identify(g, x))),
     },

@@ -10,6 +10,7 @@ wasmtime::component::bindgen!({
             import witgate:host/secrets@0.1.0;
             import witgate:host/http@0.1.0;
             import witgate:host/sign@0.1.0;
+            import witgate:host/jwt@0.1.0;
             import witgate:host/clock@0.1.0;
             import witgate:host/random@0.1.0;
             import witgate:host/log@0.1.0;
@@ -26,6 +27,8 @@ wasmtime::component::bindgen!({
     imports: {
         "witgate:host/http.send": async | trappable,
         "witgate:host/http.send-with-secrets": async | trappable,
+        "witgate:host/http.send-with-all": async | trappable,
+        "witgate:host/jwt.verify": async | trappable,
         "witgate:host/sign.send-aws": async | trappable,
         "witgate:host/sign.send-gcp": async | trappable,
         "witgate:host/sign.send-azure-app": async | trappable,

@@ -7,6 +7,7 @@ mod body;
 mod egress;
 mod files;
 mod http;
+mod jwt;
 mod kv;
 mod llm;
 mod log;
@@ -75,6 +76,7 @@ pub(crate) struct Context {
     metric_prefixes: Vec<String>,
     roles: Roles,
     tokens: Tokens,
+    key_sets: jwt::KeySets,
     pub(crate) world: Scripted,
     /// When its calls are recorded or replayed.
     pub(crate) recorded: Option<Arc<Session>>,
@@ -166,6 +168,7 @@ impl Context {
             metric_prefixes: manifest.metrics.clone(),
             roles: Roles::default(),
             tokens: Tokens::default(),
+            key_sets: jwt::KeySets::default(),
             settings,
             name,
         })

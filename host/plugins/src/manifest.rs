@@ -76,7 +76,13 @@ pub struct Manifest {
     /// Providers: what the host must know of the dialect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<ProviderFacts>,
+    /// Plugins that sign in: what they do of it, `provider`, `mapping` and `sign-in`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
 }
+
+/// What a plugin can do of signing in.
+pub const SSO_ROLES: [&str; 3] = ["provider", "mapping", "sign-in"];
 
 /// What the host must know of a provider's dialect without running it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -288,6 +294,22 @@ impl Manifest {
         }
         if self.provider.is_some() != (self.kind == Kind::Provider) {
             return wrong("a provider, and nothing else, has the table `provider`".to_owned());
+        }
+        if self.roles.is_empty() == (self.kind == Kind::Sso) {
+            return wrong(format!(
+                "a plugin of kind sso, and no other, says what it does of signing in: `roles`, some of {}",
+                SSO_ROLES.join(", ")
+            ));
+        }
+        if let Some(role) = self
+            .roles
+            .iter()
+            .find(|role| !SSO_ROLES.contains(&role.as_str()))
+        {
+            return wrong(format!(
+                "{role:?} is no role; it is one of {}",
+                SSO_ROLES.join(", ")
+            ));
         }
         for rule in &self.egress {
             if setting_reference(rule).is_some_and(|name| self.setting(name).is_some()) {

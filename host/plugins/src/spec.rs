@@ -36,6 +36,8 @@ pub enum Kind {
     Provider,
     /// Fills requests with prompts that are kept elsewhere.
     PromptManager,
+    /// Signs users in, or says what a signed-in user is.
+    Sso,
 }
 
 /// One configured plugin. Several may share one component.
@@ -178,16 +180,17 @@ pub enum FailPolicy {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::LogSink,
         Self::Alerter,
         Self::Guardrail,
         Self::Authenticator,
         Self::Provider,
         Self::PromptManager,
+        Self::Sso,
     ];
 
-    /// The name in manifests and metrics: `log-sink`, `alerter`, `guardrail`, `authenticator`, `provider`, `prompt-manager`.
+    /// The name in manifests and metrics: `log-sink`, `alerter`, `guardrail`, `authenticator`, `provider`, `prompt-manager`, `sso`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -197,6 +200,7 @@ impl Kind {
             Self::Authenticator => "authenticator",
             Self::Provider => "provider",
             Self::PromptManager => "prompt-manager",
+            Self::Sso => "sso",
         }
     }
 
@@ -206,9 +210,11 @@ impl Kind {
     pub const fn default_fail(self) -> FailPolicy {
         match self {
             Self::LogSink | Self::Alerter => FailPolicy::Open,
-            Self::Guardrail | Self::Authenticator | Self::Provider | Self::PromptManager => {
-                FailPolicy::Closed
-            }
+            Self::Guardrail
+            | Self::Authenticator
+            | Self::Provider
+            | Self::PromptManager
+            | Self::Sso => FailPolicy::Closed,
         }
     }
 
@@ -218,6 +224,8 @@ impl Kind {
             Self::LogSink | Self::Alerter => Duration::from_secs(30),
             Self::Guardrail | Self::Provider | Self::PromptManager => Duration::from_secs(5),
             Self::Authenticator => Duration::from_secs(2),
+            // Discovery, tokens, keys, user: four exchanges one after another, while a person waits.
+            Self::Sso => Duration::from_secs(20),
         }
     }
 }

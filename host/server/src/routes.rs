@@ -1,12 +1,14 @@
 //! What each path means: one table for the matcher, `GET /routes` and the answers 404 and 405.
 //!
 //! [`App`] is the [`Service`](crate::Service) of the gateway. A call to a model goes to the pipeline;
-//! the few other routes are answered in [`mod@info`], [`mod@health`] and [`mod@plugins`].
+//! the few other routes are answered in [`mod@info`], [`mod@health`] and [`mod@plugins`], or by the desk where people sign in
+//! ([`mod@login`]).
 
 mod app;
 mod calls;
 mod health;
 mod info;
+mod login;
 mod plugins;
 mod table;
 

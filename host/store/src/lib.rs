@@ -1,7 +1,7 @@
 //! Relational data: SQLite, LiteLLM's own tables and columns.
 //!
 //! Reading order: [`store`] opens the database and migrates it, [`spend`] is one row per settled
-//! request and the queries over them, [`writer`] writes those rows behind the requests by group
+//! request and the queries over them, [`users`] the table of users, [`writer`] writes those rows behind the requests by group
 //! commit, [`metrics`] counts.
 //!
 //! No request waits for this crate: [`SpendWriter::record`] only queues. What was committed survives
@@ -12,9 +12,11 @@ pub mod metrics;
 mod migrations;
 pub mod spend;
 pub mod store;
+pub mod users;
 pub mod writer;
 
 pub use metrics::StoreMetrics;
 pub use spend::{SpendFilter, SpendRow};
 pub use store::{Durability, OpenError, Store, StoreError, StoreOptions};
+pub use users::UserRow;
 pub use writer::{Now, SpendOptions, SpendWriter, WriterEnded, WriterParts};

@@ -20,6 +20,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "session index",
         include_str!("../migrations/0002_session_index.sql"),
     ),
+    (4, "users", include_str!("../migrations/0004_users.sql")),
 ];
 
 /// Brings a database to the newest schema.

@@ -12,7 +12,7 @@ use crate::reply::Reply;
 use crate::vendor::{FakeVendor, Judgement};
 
 /// A key that was made for these tests and opens nothing.
-const PRIVATE_KEY: &str = include_str!("clouds/test-key.pem");
+pub(crate) const PRIVATE_KEY: &str = include_str!("clouds/test-key.pem");
 const EMAIL: &str = "writer@project.iam.gserviceaccount.com";
 /// The token that every token service here gives.
 const TOKEN: &str = "issued-token-31337";

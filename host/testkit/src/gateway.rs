@@ -229,7 +229,12 @@ impl Gateway {
 
     /// The rows of `LiteLLM_SpendLogs`, oldest first.
     pub async fn spend_rows(&self) -> Vec<SpendRow> {
-        database::spend_rows(&self.home().join("data/witgate.db")).await
+        self.rows("LiteLLM_SpendLogs", "startTime").await
+    }
+
+    /// The rows of a table, in the order of a column.
+    pub async fn rows(&self, table: &str, order: &str) -> Vec<serde_json::Value> {
+        database::rows(&self.home().join("data/witgate.db"), table, order).await
     }
 
     /// Waits until there are at least `count` spend rows.

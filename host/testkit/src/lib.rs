@@ -24,6 +24,7 @@ mod bench_upstream;
 mod clouds;
 mod collector;
 mod datadog;
+mod idp;
 mod langfuse;
 mod recorder;
 mod s3;
@@ -45,6 +46,7 @@ pub use gateway::{
     Gateway, GatewayBuilder, Refusal, Signal, SpendRow, fixture_dir, plugin_dir, workspace_root,
 };
 pub use http1::Recorded;
+pub use idp::{FakeIdp, Token};
 pub use journal::{Journal, PATIENCE};
 pub use langfuse::FakeLangfuse;
 pub use metrics::Metrics;

@@ -242,13 +242,26 @@ class File:
                 made = self.classes.get(dotted(node.value.func))
                 if made is not None and self.is_a(made, "CustomPromptManagement"):
                     found += [(target.id, "prompt-manager", made) for target in node.targets if isinstance(target, ast.Name)]
+                elif made is not None and self.is_a(made, "CustomSSOLoginHandler"):
+                    found += [(target.id, "sso", made) for target in node.targets if isinstance(target, ast.Name)]
                 elif made is not None and self.is_a(made, "CustomLogger"):
                     found += [(target.id, "log-sink", made) for target in node.targets if isinstance(target, ast.Name)]
             elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 names = [argument.arg for argument in node.args.posonlyargs + node.args.args]
                 if len(names) == 2 and (names[0] == "request" or names[1] == "api_key"):
                     found.append((node.name, "authenticator", node))
+                elif self.takes_openid(node):
+                    found.append((node.name, "sso", node))
         return found
+
+    def takes_openid(self, node):
+        """Whether this is a `custom_sso`: one argument, an OpenID by its annotation or by LiteLLM's name for it."""
+        arguments = node.args.posonlyargs + node.args.args
+        if len(arguments) != 1 or node.args.vararg or node.args.kwonlyargs:
+            return False
+        annotation = arguments[0].annotation
+        text = annotation.value if isinstance(annotation, ast.Constant) else dotted(annotation) if annotation else ""
+        return str(text).split(".")[-1] == "OpenID" or arguments[0].arg == "userIDPInfo"
 
     def describe(self, wanted):
         found = self.candidates()
@@ -263,7 +276,7 @@ class File:
                 self.problem(
                     None,
                     (f"there is no {wanted} in it; " if wanted else "")
-                    + "it defines none of: a function (request, api_key) for custom_auth, an instance of a CustomLogger "
+                    + "it defines none of: a function (request, api_key) for custom_auth, a function (userIDPInfo: OpenID) for custom_sso, an instance of a CustomLogger "
                     "subclass for callbacks, of a CustomPromptManagement subclass, a CustomGuardrail subclass",
                 )
             return {}
@@ -280,6 +293,15 @@ class File:
             if isinstance(one, ast.Call) and dotted(one.func) in [f"{first}.{name}" for name in ("json", "body", "form", "stream")]:
                 self.problem(one, f"{dotted(one.func)}(): the gateway authenticates before it reads bodies; decide by key, path and headers")
         return {}
+
+    def describe_sso(self, node):
+        for one in ast.walk(node):
+            name = dotted(one.func) if isinstance(one, ast.Call) else ""
+            if name in ("new_user", "add_new_member", "team_member_add", "new_team"):
+                self.notes.append(
+                    f"line {one.lineno}: {name}() raises: the gateway makes the user's row itself, and has no teams yet"
+                )
+        return {"roles": ["mapping" if not isinstance(node, ast.ClassDef) else "sign-in"]}
 
     def describe_log_sink(self, node):
         methods = self.methods(node)

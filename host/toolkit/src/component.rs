@@ -55,9 +55,9 @@ pub enum ComponentError {
     },
 }
 
-const HOST: [&str; 13] = [
-    "settings", "secrets", "http", "sign", "clock", "random", "log", "metrics", "files", "body",
-    "kv", "request", "llm",
+const HOST: [&str; 14] = [
+    "settings", "secrets", "http", "sign", "jwt", "clock", "random", "log", "metrics", "files",
+    "body", "kv", "request", "llm",
 ];
 
 /// WASI 0.2 packages that the host links, if only to refuse: the standard libraries of some languages
@@ -142,6 +142,7 @@ fn check(interfaces: &Interfaces, kind: Kind) -> Result<(), ComponentError> {
             Kind::Authenticator => "witgate_plugin::export_authenticator!",
             Kind::Provider => "witgate_plugin::export_provider!",
             Kind::PromptManager => "witgate_plugin::export_prompt_manager!",
+            Kind::Sso => "witgate_plugin::export_sso!",
         };
         return Err(ComponentError::WrongKind {
             kind,
@@ -188,6 +189,7 @@ fn interface(kind: Kind) -> &'static str {
         Kind::Authenticator => "witgate:authenticator/authenticator",
         Kind::Provider => "witgate:provider/provider",
         Kind::PromptManager => "witgate:prompt-manager/prompt-manager",
+        Kind::Sso => "witgate:sso/sso",
     }
 }
 

@@ -117,6 +117,7 @@ fn write_manifest(f: &mut fmt::Formatter<'_>, manifest: &Manifest) -> fmt::Resul
     write_list(f, "aliases", &manifest.aliases)?;
     write_list(f, "events", &manifest.events)?;
     write_list(f, "phases", &manifest.phases)?;
+    write_list(f, "roles", &manifest.roles)?;
     write_list(f, "egress", &manifest.egress)?;
     write_list(f, "env", &manifest.env)?;
     write_list(f, "files", &manifest.files)?;

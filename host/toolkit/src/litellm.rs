@@ -39,6 +39,9 @@ pub struct Litellm {
     /// A guardrail's: when it has something to say.
     #[serde(default)]
     pub phases: Vec<String>,
+    /// What it does of signing in.
+    #[serde(default)]
+    pub roles: Vec<String>,
     /// What the author should know.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -231,6 +234,36 @@ mod tests {
         assert_eq!(found.env, ["MY_KEY"]);
         assert_eq!(found.egress, ["https://auth.example.com"]);
         assert_eq!(found.description, "Lets in.");
+    }
+
+    #[test]
+    fn a_function_of_an_openid_maps_and_a_handler_signs_in() {
+        let mapping = "from fastapi_sso.sso.base import OpenID\n\
+             from litellm.proxy._types import SSOUserDefinedValues\n\
+             from litellm.proxy.management_endpoints.internal_user_endpoints import new_user, user_info\n\
+             from litellm.proxy.management_endpoints.team_endpoints import add_new_member\n\
+             async def custom_sso_handler(userIDPInfo: OpenID) -> SSOUserDefinedValues:\n    \
+             await new_user(None)\n    return SSOUserDefinedValues(user_id=userIDPInfo.id)\n";
+        let found = read(mapping).expect("a mapping");
+        assert_eq!(
+            (found.kind, found.name.as_str()),
+            (Kind::Sso, "custom_sso_handler")
+        );
+        assert_eq!(found.roles, ["mapping"]);
+        assert!(
+            found
+                .notes
+                .iter()
+                .any(|note| note.contains("line 6: new_user()")),
+            "{:?}",
+            found.notes
+        );
+        let handler = "from litellm.integrations.custom_sso_handler import CustomSSOLoginHandler\n\
+             class Mine(CustomSSOLoginHandler):\n    \
+             async def handle_custom_ui_sso_sign_in(self, request): pass\nhandler = Mine()\n";
+        let found = read(handler).expect("a sign-in");
+        assert_eq!((found.kind, found.name.as_str()), (Kind::Sso, "handler"));
+        assert_eq!(found.roles, ["sign-in"]);
     }
 
     #[test]

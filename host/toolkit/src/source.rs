@@ -66,7 +66,7 @@ pub enum SourceError {
     /// There is no `plugin.toml`, or it cannot be read.
     #[error(
         "{path}: cannot read it ({error}); a plugin folder needs a `plugin.toml` with at least `kind = \"guardrail\"`, \
-         \"log-sink\", \"authenticator\", \"prompt-manager\" or \"provider\""
+         \"log-sink\", \"authenticator\", \"prompt-manager\", \"provider\" or \"sso\""
     )]
     Unreadable {
         /// The file.
@@ -174,6 +174,7 @@ impl Source {
             files: Vec::new(),
             events: found.events.clone(),
             phases: found.phases.clone(),
+            roles: found.roles.clone(),
             settings: Vec::new(),
             limits: ManifestLimits {
                 memory_mb: None,
@@ -288,6 +289,7 @@ impl Source {
             phases: plugin.phases,
             phases_when: plugin.phases_when,
             provider: plugin.provider,
+            roles: plugin.roles,
         }
     }
 
@@ -368,6 +370,8 @@ struct PluginToml {
     batch: ManifestBatch,
     #[serde(default)]
     phases: Vec<String>,
+    #[serde(default)]
+    roles: Vec<String>,
     #[serde(default)]
     phases_when: BTreeMap<String, Vec<String>>,
     #[serde(default)]

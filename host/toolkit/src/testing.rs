@@ -11,6 +11,7 @@ pub mod diff;
 pub(crate) mod drive;
 mod prompt;
 mod provider;
+mod sso;
 pub(crate) mod view;
 mod world;
 
@@ -187,14 +188,19 @@ fn no_sources() -> Sources {
     Sources::default()
 }
 
-/// The function that a case of this kind means when it does not say.
-const fn default_call(kind: Kind) -> &'static str {
-    match kind {
+/// The function that a case of this plugin means when it does not say.
+fn default_call(manifest: &Manifest) -> &'static str {
+    match manifest.kind {
         Kind::LogSink => "deliver",
         Kind::Alerter => "send",
         Kind::Guardrail => "check",
         Kind::Provider => "build_request",
         Kind::Authenticator => "authenticate",
         Kind::PromptManager => "get_chat_completion_prompt",
+        Kind::Sso => match manifest.roles.first().map(String::as_str) {
+            Some("mapping") => "map_user",
+            Some("sign-in") => "sign_in",
+            _ => "exchange",
+        },
     }
 }

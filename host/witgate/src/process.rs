@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use witgate_config::{Env, Loaded, Source};
 use witgate_events::{EventMetrics, Hub, HubParts, Jitter, Watch};
+use witgate_login::{Desk, DeskParts};
 use witgate_pipeline::{Clock, Gateway};
 use witgate_plugins::{Host, HostOptions};
 use witgate_server::routes::{App, AppOptions};
@@ -21,7 +22,8 @@ use crate::cli::Serve;
 use crate::plugin_admin::PluginAdministration;
 use crate::reload::{Administration, Control, Reloader};
 use crate::wiring::{
-    self, Background, Fanout, Kept, Models, Paths, Reports, ShadowMetrics, Upstreams, W3c,
+    self, Background, Fanout, Kept, Models, Paths, Reports, ShadowMetrics, StoredUsers, Upstreams,
+    W3c,
 };
 
 /// How long queues may take to empty when the process ends.
@@ -76,6 +78,7 @@ impl Rested {
 /// What ends with the process, in the order in which it ends.
 struct Parts {
     gateway: Arc<Gateway>,
+    desk: Arc<Desk>,
     hub: Arc<Hub>,
     spend: SpendWriter,
     store: Store,
@@ -118,6 +121,7 @@ pub async fn serve(options: Serve, source: Source, env: Env, loaded: Loaded) -> 
         gateway: parts.gateway.clone(),
         admin: Arc::new(Administration::new(control.clone())),
         plugins: Arc::new(PluginAdministration::new(control.clone(), stopping.clone())),
+        desk: parts.desk.clone(),
         registry: Arc::new(registry),
         options: app_options(&control),
     };
@@ -337,6 +341,16 @@ async fn start(
         tasks: TaskTracker::new(),
     });
     host.serve_models(Arc::new(Models(Arc::downgrade(&gateway))));
+    let desk = Arc::new(Desk::new(
+        DeskParts {
+            users: Arc::new(StoredUsers::new(store.clone())),
+            now_s: Arc::new(|| {
+                u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default()
+            }),
+            random: Arc::new(rand::random::<[u8; 32]>),
+        },
+        wired.login,
+    ));
     let control = Arc::new(Control::new(
         Reloader {
             source,
@@ -347,10 +361,12 @@ async fn start(
         (loaded, wired.plugins),
         gateway.clone(),
         fanout,
+        desk.clone(),
         registry,
     ));
     let parts = Parts {
         gateway,
+        desk,
         hub,
         spend,
         store,

@@ -22,6 +22,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use witgate_config::{Env, Loaded, Problem, Source};
+use witgate_login::Desk;
 use witgate_pipeline::Gateway;
 use witgate_plugins::{Kind, LoadError, NotMeant, PluginId, Registry as Plugins};
 use witgate_server::routes::{Admin, Change, Refused, ReloadProblems, Which};
@@ -57,6 +58,7 @@ pub struct Control {
     shadows: ArcSwap<Reports>,
     gateway: Arc<Gateway>,
     fanout: Arc<Fanout>,
+    desk: Arc<Desk>,
     reloads: Family<ReloadLabels, Counter>,
 }
 
@@ -67,6 +69,7 @@ impl Control {
         (loaded, plugins): (Loaded, Plugins),
         gateway: Arc<Gateway>,
         fanout: Arc<Fanout>,
+        desk: Arc<Desk>,
         registry: &mut Registry,
     ) -> Self {
         let reloads = Family::default();
@@ -82,6 +85,7 @@ impl Control {
             plugins: ArcSwap::from_pointee(plugins),
             gateway,
             fanout,
+            desk,
             reloads,
         }
     }
@@ -248,6 +252,7 @@ impl Control {
             }
             Kind::Authenticator => "only the master key lets anybody in then",
             Kind::PromptManager => "requests that need its prompts fail then",
+            Kind::Sso => "nobody can sign in with it then",
             Kind::Provider => "calls to its models fail then, with 503",
             Kind::Guardrail => "it fails closed, and calls pass without its judgement then",
             Kind::LogSink | Kind::Alerter => return Ok(()),
@@ -273,6 +278,7 @@ impl Control {
         self.fanout.hub.replace(wired.hub);
         self.fanout.watch.configure(wired.alerts);
         self.fanout.ledger.store(Arc::new(wired.ledger));
+        self.desk.replace(wired.login);
         self.plugins.store(Arc::new(wired.plugins));
         self.shadows.store(Arc::new(wired.shadows));
     }

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod dialects;
+mod login;
 mod models;
 mod paths;
 mod plugin_models;
@@ -27,6 +28,7 @@ use witgate_plugins::{Host, PluginId, Progress, ProgressHook, Registry};
 
 use crate::cli::Recorded;
 
+pub use login::StoredUsers;
 pub use paths::Paths;
 pub use plugin_models::Models;
 pub use recorder::{Fanout, Ledger};
@@ -45,6 +47,8 @@ pub struct Wired {
     pub alerts: AlertSettings,
     /// For the ledger.
     pub ledger: Ledger,
+    /// For the desk where people sign in.
+    pub login: witgate_login::Rules,
     /// The loaded plugins.
     pub plugins: Registry,
     /// What their shadows found.
@@ -86,6 +90,7 @@ pub async fn wire(
         specs::record(&mut specs, wanted).map_err(|error| vec![error.to_string()])?;
     }
     let (plugins, errors) = kept.host.load(specs, &sources, previous).await;
+    let errors = login::apart(loaded, errors);
     let problems = errors.iter().map(ToString::to_string).collect();
     assemble(loaded, kept, plugins, problems)
 }
@@ -108,6 +113,7 @@ pub fn assemble(
     let access = specs::access(loaded, &plugins, &mut shades, &mut problems);
     let shadows = shades.reports;
     let hub = specs::hub(loaded, &plugins, &mut problems);
+    let login = login::rules(loaded, &plugins, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -128,6 +134,7 @@ pub fn assemble(
             successes: !loaded.config.general.disable_spend_logs,
             failures: !loaded.config.general.disable_error_logs,
         },
+        login,
         plugins,
         shadows,
     })

@@ -1,14 +1,14 @@
 """What a Witgate plugin written in Python imports.
 
-A plugin is one class: a subclass of `Guardrail`, `LogSink`, `Authenticator` or `PromptManager`, in the file that
+A plugin is one class: a subclass of `Guardrail`, `LogSink`, `Authenticator`, `PromptManager` or `Sso`, in the file that
 `plugin.toml` names (`plugin.py` without it). `witgate plugin build` makes a component of it; the build
 runs the file's top level once and keeps the state, so imports and constants cost nothing later, and the
 host's services are not there yet.
 
-The services are modules: `http`, `secrets`, `settings`, `log`, `metrics`, `clock`, `random`, `files`, `kv`, `llm`.
+The services are modules: `http`, `jwt`, `secrets`, `settings`, `log`, `metrics`, `clock`, `random`, `files`, `kv`, `llm`.
 """
 
-from . import clock, files, http, kv, llm, log, metrics, random, secrets, settings
+from . import clock, files, http, jwt, kv, llm, log, metrics, random, secrets, settings
 from .authenticator import Authenticator, Denial, Identity, Key, AuthRequest, decline, deny
 from .errors import DeniedByHost, Failed, PluginError, SettingsError, Unavailable
 from .guardrail import (
@@ -29,15 +29,18 @@ from .guardrail import (
 )
 from .prompt_manager import Prompt, PromptCall, PromptManager
 from .log_sink import Event, LogSink, delivered, from_response, partial, rejected, retry
+from .sso import Authorization, Callback, Login, OpenID, SignInRequest, Sso, UserValues, refuse
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AuthRequest",
     "Authenticator",
+    "Authorization",
     "Block",
     "Body",
     "Call",
+    "Callback",
     "CouldNotJudge",
     "Denial",
     "DeniedByHost",
@@ -48,14 +51,19 @@ __all__ = [
     "Identity",
     "Key",
     "LogSink",
+    "Login",
+    "OpenID",
     "PluginError",
     "Prompt",
     "PromptCall",
     "PromptManager",
     "SettingsError",
+    "SignInRequest",
+    "Sso",
     "StreamGuard",
     "Text",
     "Unavailable",
+    "UserValues",
     "allow",
     "block",
     "clock",
@@ -67,12 +75,14 @@ __all__ = [
     "files",
     "from_response",
     "http",
+    "jwt",
     "kv",
     "llm",
     "log",
     "metrics",
     "partial",
     "random",
+    "refuse",
     "rejected",
     "remove",
     "retry",

@@ -14,6 +14,7 @@ pub mod host {
                 import witgate:host/secrets@0.1.0;
                 import witgate:host/http@0.1.0;
                 import witgate:host/sign@0.1.0;
+                import witgate:host/jwt@0.1.0;
                 import witgate:host/clock@0.1.0;
                 import witgate:host/random@0.1.0;
                 import witgate:host/log@0.1.0;
@@ -161,5 +162,27 @@ pub mod provider {
         },
         pub_export_macro: true,
         default_bindings_module: "witgate_plugin::bindings::provider",
+    });
+}
+
+/// Exports of a plugin that signs users in.
+pub mod sso {
+    wit_bindgen::generate!({
+        world: "witgate:sso/sso-plugin",
+        path: ["../../wit/types", "../../wit/host", "../../wit/sso"],
+        with: {
+            "witgate:types/types@0.1.0": crate::bindings::host::witgate::types::types,
+            "witgate:host/settings@0.1.0": crate::bindings::host::witgate::host::settings,
+            "witgate:host/secrets@0.1.0": crate::bindings::host::witgate::host::secrets,
+            "witgate:host/http@0.1.0": crate::bindings::host::witgate::host::http,
+            "witgate:host/jwt@0.1.0": crate::bindings::host::witgate::host::jwt,
+            "witgate:host/clock@0.1.0": crate::bindings::host::witgate::host::clock,
+            "witgate:host/random@0.1.0": crate::bindings::host::witgate::host::random,
+            "witgate:host/log@0.1.0": crate::bindings::host::witgate::host::log,
+            "witgate:host/metrics@0.1.0": crate::bindings::host::witgate::host::metrics,
+            "witgate:host/kv@0.1.0": crate::bindings::host::witgate::host::kv,
+        },
+        pub_export_macro: true,
+        default_bindings_module: "witgate_plugin::bindings::sso",
     });
 }

@@ -34,6 +34,15 @@ pub fn url_path(path: &str) -> String {
     out
 }
 
+/// A form or a query (`application/x-www-form-urlencoded`), with `%20` for a blank.
+pub fn form(pairs: &[(&str, &str)]) -> String {
+    let part = |text: &str| url_path(text).replace('/', "%2F");
+    let pairs = pairs
+        .iter()
+        .map(|(name, value)| format!("{}={}", part(name), part(value)));
+    pairs.collect::<Vec<_>>().join("&")
+}
+
 /// MD5 of the bytes: 16 bytes that depend on nothing else, for ids. Not for secrets.
 #[cfg(feature = "md5")]
 pub fn md5(bytes: &[u8]) -> [u8; 16] {

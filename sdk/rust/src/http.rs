@@ -94,13 +94,17 @@ impl<'a> Request<'a> {
     }
 
     /// Lets the host add headers whose whole values are secrets, as [`secrets::headers`](crate::secrets::headers) gives
-    /// them. They take the place of other authentication, and of headers of the same names; redirects are not followed.
+    /// them. They take the place of headers of the same names; redirects are not followed.
     pub fn send_with(self, headers: &[(String, Secret)]) -> Result<Response, HttpError> {
         let headers: Vec<(String, &Secret)> = headers
             .iter()
             .map(|(name, secret)| (name.clone(), secret))
             .collect();
-        http::send_with_secrets(&self.wire, &headers).map(Response)
+        match self.auth {
+            Some(auth) => http::send_with_all(&self.wire, &auth, &headers),
+            None => http::send_with_secrets(&self.wire, &headers),
+        }
+        .map(Response)
     }
 
     pub(crate) fn into_wire(self) -> http::Request {

@@ -45,12 +45,14 @@ pub mod guardrail;
 pub mod log_sink;
 pub mod prompt_manager;
 pub mod provider;
+pub mod sso;
 
 pub mod clock;
 pub mod delivery;
 pub mod encode;
 pub mod files;
 pub mod http;
+pub mod jwt;
 pub mod kv;
 pub mod llm;
 pub mod log;

@@ -8,13 +8,14 @@ use serde_json::Value;
 use witgate_testkit::workspace_root;
 
 /// Each crate of the host with all the crates of ours it may use. What is not here may not be.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("witgate-config", &[]),
     ("witgate-wire", &[]),
     ("witgate-identity", &[]),
     ("witgate-outbound", &[]),
     ("witgate-store", &[]),
     ("witgate-routing", &["witgate-wire"]),
+    ("witgate-login", &["witgate-identity"]),
     ("witgate-events", &["witgate-wire"]),
     ("witgate-plugins", &["witgate-outbound"]),
     (
@@ -28,7 +29,12 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ),
     (
         "witgate-server",
-        &["witgate-pipeline", "witgate-wire", "witgate-identity"],
+        &[
+            "witgate-pipeline",
+            "witgate-wire",
+            "witgate-identity",
+            "witgate-login",
+        ],
     ),
     ("witgate-toolkit", &["witgate-plugins", "witgate-wire"]),
     ("witgate-testkit", &[]),
@@ -39,6 +45,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
             "witgate-config",
             "witgate-wire",
             "witgate-identity",
+            "witgate-login",
             "witgate-outbound",
             "witgate-store",
             "witgate-routing",

@@ -212,7 +212,13 @@ async fn ok(folder: &std::path::Path, args: &[&str]) -> String {
 #[tokio::test]
 async fn a_new_plugin_in_javascript_builds_and_passes_its_cases_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
-    for kind in ["guardrail", "log-sink", "authenticator", "prompt-manager"] {
+    for kind in [
+        "guardrail",
+        "log-sink",
+        "authenticator",
+        "prompt-manager",
+        "sso",
+    ] {
         let name = format!("my-{kind}");
         ok(
             folder.path(),

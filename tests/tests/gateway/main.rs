@@ -38,6 +38,7 @@ mod guardrails;
 mod hostile;
 mod languages;
 mod log_sinks;
+mod login;
 mod plugin_models;
 mod prompts;
 mod provider_plugins;

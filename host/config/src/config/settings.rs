@@ -62,6 +62,12 @@ pub struct GeneralSettings {
     pub custom_auth: Option<String>,
     /// Settings handed to that plugin.
     pub custom_auth_settings: Map<String, Value>,
+    /// The plugin that decides what a user who signed in is.
+    pub custom_sso: Option<String>,
+    /// The plugin that reads who signs in from what a proxy in front says.
+    pub custom_ui_sso_sign_in_handler: Option<String>,
+    /// The plugin that speaks with the identity provider; else variables say which.
+    pub sso_provider: Option<String>,
     /// Largest request body in MB (1048576 bytes).
     pub max_request_size_mb: Option<f64>,
     /// Largest non-streamed response body in MB (1048576 bytes).

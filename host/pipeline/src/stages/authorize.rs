@@ -1,7 +1,7 @@
 //! `authorize`: whether the caller may make this call.
 //!
 //! Position: after `identify`, before any plugin sees the body. Reads: `principal`, `model`,
-//! `request`. Writes: nothing. Errors: `ModelAccessDenied`, `ClientCredentials`. Config:
+//! `request`. Writes: nothing. Errors: `Denied` (a session), `ModelAccessDenied`, `ClientCredentials`. Config:
 //! `allow_client_side_credentials`, `configurable_clientside_auth_params`. Cost: a few look-ups.
 
 use witgate_wire::RequestView;
@@ -33,6 +33,11 @@ const OPERATORS_OWN: [&str; 16] = [
 ];
 
 pub(super) fn authorize(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
+    if x.principal.session {
+        let message =
+            "A session of the UI cannot call models: there is no budget for it yet. Use a key.";
+        return Err(Failure::new(Case::Denied { status: 403 }, message));
+    }
     if let Some(request) = &x.request {
         check_credentials(x, request)?;
     }

@@ -5,7 +5,8 @@
 //! `AuthenticationFailed`, `Denied`. Config: `master_key`, `custom_auth`, `litellm_key_header_name`,
 //! `custom_auth_settings.mode`. Cost: one SHA-256, or one call of the authenticator.
 //!
-//! The order is LiteLLM's (`user_api_key_auth`): custom authentication first, then the master key.
+//! The order is LiteLLM's (`user_api_key_auth`): custom authentication first, then the master key, then
+//! the key of a session of the UI.
 
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub struct AuthInput<'a> {
     pub headers: &'a HeaderMap,
     /// Address of the caller.
     pub client_ip: Option<String>,
+    /// Now, seconds since the epoch: sessions end.
+    pub now_s: u64,
 }
 
 pub(super) async fn identify(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
@@ -43,6 +46,7 @@ pub(super) async fn identify(_: &Gateway, x: &mut Exchange) -> Result<Flow, Fail
         url: &x.arrival.url,
         headers: &x.arrival.headers,
         client_ip: x.arrival.peer.map(|ip| ip.to_string()),
+        now_s: u64::try_from(x.started.as_second()).unwrap_or_default(),
     };
     x.principal = principal(&snapshot.access, &input).await?;
     Ok(Flow::Continue)
@@ -81,6 +85,10 @@ pub async fn principal(access: &Access, input: &AuthInput<'_>) -> Result<Arc<Pri
     };
     if let Some(admin) = master.check(key) {
         return Ok(Arc::new(admin.clone()));
+    }
+    let signer = master.signer();
+    if let Some(who) = signer.and_then(|signer| signer.check_session_key(key, input.now_s)) {
+        return Ok(Arc::new(who));
     }
     Err(unknown_key(key))
 }

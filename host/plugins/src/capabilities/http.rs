@@ -90,6 +90,26 @@ impl wit::Host for State {
         Ok(futures_util::future::join_all(run).await)
     }
 
+    async fn send_with_all(
+        &mut self,
+        request: wit::Request,
+        auth: wit::Auth,
+        headers: Vec<(String, Resource<SecretHandle>)>,
+    ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
+        let mut ready = match self.ready(request, Some(auth))? {
+            Ok(ready) => ready,
+            Err(error) => return Ok(Err(error)),
+        };
+        for (name, secret) in headers {
+            let secret = self.secret(&secret)?;
+            if let Err(reason) = add_secret(&mut ready.request, &name, secret) {
+                return Ok(Err(wit::HttpError::Invalid(reason)));
+            }
+        }
+        ready.follow = false;
+        Ok(ready.run(&self.context, &AtomicUsize::new(0)).await)
+    }
+
     async fn send_with_secrets(
         &mut self,
         request: wit::Request,

@@ -73,6 +73,12 @@ impl Outgoing {
         &self.hosts
     }
 
+    /// Whether the plugin may call a URL, as far as that can be said without resolving its host.
+    pub(crate) fn judge(&self, uri: &http::Uri) -> Result<(), String> {
+        let judged = self.hosts.policy.judge(uri);
+        judged.map(drop).map_err(|denied| self.denied(&denied))
+    }
+
     /// Waits for one of the plugin's slots for exchanges.
     pub(crate) async fn slot(&self) -> Result<SemaphorePermit<'_>, NoResponse> {
         let slot = self.at_once.acquire().await;
@@ -108,10 +114,7 @@ impl Outgoing {
         world: &dyn World,
         request: Request<Body>,
     ) -> Result<Response<Body>, NoResponse> {
-        self.hosts
-            .policy
-            .judge(request.uri())
-            .map_err(|denied| NoResponse::Denied(self.denied(&denied)))?;
+        self.judge(request.uri()).map_err(NoResponse::Denied)?;
         let (head, body) = request.into_parts();
         let body = collect_limited(body, SCRIPTED_REQUEST_MAX)
             .await

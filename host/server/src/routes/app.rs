@@ -5,11 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use prometheus_client::registry::Registry;
+use witgate_login::Desk;
 use witgate_pipeline::{AuthInput, Failure, Gateway, Principal, Reply, ReplyBody, detail, rescue};
 
 use super::plugins::PluginAdmin;
 use super::table::{Found, Kind, Matched, find};
-use super::{calls, health, info, plugins};
+use super::{calls, health, info, login, plugins};
 use crate::{METRICS_CONTENT_TYPE, Request, RespBody, Response, Service, encode_metrics};
 
 /// What is wrong with a configuration that was refused, one line per problem.
@@ -40,6 +41,8 @@ pub struct App {
     pub admin: Arc<dyn Admin>,
     /// Its plugins.
     pub plugins: Arc<dyn PluginAdmin>,
+    /// Where people sign in.
+    pub desk: Arc<Desk>,
     /// All metrics.
     pub registry: Arc<Registry>,
     /// How the routes are served.
@@ -101,6 +104,10 @@ impl App {
                 )
                 .await
             }
+            Kind::Login(step) => {
+                let path = path.to_owned();
+                login::login(&self.desk, step, path, request).await
+            }
             Kind::Liveness => info::json(&serde_json::json!("I'm alive!")),
             Kind::Readiness => health::readiness(self.admin.as_ref()),
             Kind::Routes => info::routes(),
@@ -125,12 +132,22 @@ impl App {
             Kind::Models => info::models(&snapshot, principal, query),
             Kind::Model => info::model(&snapshot, principal, &named),
             Kind::ModelInfo => info::model_info(&snapshot, principal, query),
+            // It calls every deployment, and a session calls no model.
+            Kind::Health if principal.session && !principal.is_admin() => rescue(
+                &info::admin_only(principal, "/health"),
+                snapshot.settings.compat,
+            ),
             Kind::Health => health::health(&self.gateway, query).await,
             Kind::Metrics => self.metrics(),
             Kind::Reload => self.reload().await,
             Kind::Plugins => plugins::list(self.plugins.as_ref()),
             Kind::Plugin(route) => plugins::one(self.plugins.as_ref(), route, named, query).await,
-            Kind::Call(_) | Kind::Liveness | Kind::Readiness | Kind::Routes => {
+            Kind::SsoReadiness => {
+                let (status, body) = self.desk.readiness();
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+                Reply::json(status, body.to_string())
+            }
+            Kind::Call(_) | Kind::Liveness | Kind::Readiness | Kind::Routes | Kind::Login(_) => {
                 detail(StatusCode::NOT_FOUND, "Not Found")
             }
         }
@@ -143,6 +160,7 @@ impl App {
             url: request.uri().path_and_query().map_or("/", |p| p.as_str()),
             headers: request.headers(),
             client_ip: Some(request.body().peer().ip().to_string()),
+            now_s: u64::try_from(self.gateway.clock.now().as_second()).unwrap_or_default(),
         };
         witgate_pipeline::principal(&snapshot.access, &input).await
     }

@@ -1,6 +1,7 @@
 //! The routes, and how a path finds its own.
 
 use http::Method;
+use witgate_login::Step;
 use witgate_wire::Endpoint;
 
 use super::plugins::PluginRoute;
@@ -28,6 +29,10 @@ pub enum Kind {
     Metrics,
     /// `POST /config/reload`
     Reload,
+    /// Signing in.
+    Login(Step),
+    /// `GET /sso/readiness`
+    SsoReadiness,
     /// `GET /plugins`
     Plugins,
     /// `/plugins/{name}…`
@@ -190,6 +195,60 @@ pub const ROUTES: &[Route] = &[
         method: Method::POST,
         name: "/plugins/{name}/disable",
         paths: &["/plugins/{name}/disable"],
+    },
+    Route {
+        kind: Kind::Login(Step::Begin),
+        method: Method::GET,
+        name: "/sso/key/generate",
+        paths: &["/sso/key/generate"],
+    },
+    Route {
+        kind: Kind::Login(Step::Callback),
+        method: Method::GET,
+        name: "/sso/callback",
+        paths: &["/sso/callback"],
+    },
+    Route {
+        kind: Kind::Login(Step::DebugBegin),
+        method: Method::GET,
+        name: "/sso/debug/login",
+        paths: &["/sso/debug/login"],
+    },
+    Route {
+        kind: Kind::Login(Step::DebugCallback),
+        method: Method::GET,
+        name: "/sso/debug/callback",
+        paths: &["/sso/debug/callback"],
+    },
+    Route {
+        kind: Kind::Login(Step::Form),
+        method: Method::GET,
+        name: "/fallback/login",
+        paths: &["/fallback/login"],
+    },
+    Route {
+        kind: Kind::Login(Step::Password),
+        method: Method::POST,
+        name: "/login",
+        paths: &["/login"],
+    },
+    Route {
+        kind: Kind::Login(Step::Ui),
+        method: Method::GET,
+        name: "/ui",
+        paths: &["/ui", "/ui/"],
+    },
+    Route {
+        kind: Kind::Login(Step::SignOut),
+        method: Method::POST,
+        name: "/ui/logout",
+        paths: &["/ui/logout"],
+    },
+    Route {
+        kind: Kind::SsoReadiness,
+        method: Method::GET,
+        name: "/sso/readiness",
+        paths: &["/sso/readiness"],
     },
 ];
 

@@ -8,8 +8,8 @@ use sqlx::{ConnectOptions, SqliteConnection};
 /// One row of `LiteLLM_SpendLogs`: an object of column name to value.
 pub type SpendRow = serde_json::Value;
 
-/// All rows, oldest first; none while the file or the table does not exist yet.
-pub(super) async fn spend_rows(database: &Path) -> Vec<SpendRow> {
+/// The rows of a table, in the order of a column; none while the file or the table does not exist yet.
+pub(super) async fn rows(database: &Path, table: &str, order: &str) -> Vec<serde_json::Value> {
     if !database.exists() {
         return Vec::new();
     }
@@ -18,17 +18,22 @@ pub(super) async fn spend_rows(database: &Path) -> Vec<SpendRow> {
         .connect()
         .await
         .expect("open the gateway's database");
-    let rows = read(&mut connection).await.expect("read the spend rows");
+    let rows = read(&mut connection, table, order);
+    let rows = rows.await.expect("read the rows");
     rows.iter()
         .map(|row| serde_json::from_str(row).expect("SQLite writes valid JSON"))
         .collect()
 }
 
-async fn read(connection: &mut SqliteConnection) -> sqlx::Result<Vec<String>> {
-    let columns: Vec<String> =
-        sqlx::query_scalar(r#"select name from pragma_table_info('LiteLLM_SpendLogs')"#)
-            .fetch_all(&mut *connection)
-            .await?;
+async fn read(
+    connection: &mut SqliteConnection,
+    table: &str,
+    order: &str,
+) -> sqlx::Result<Vec<String>> {
+    let columns: Vec<String> = sqlx::query_scalar("select name from pragma_table_info(?)")
+        .bind(table)
+        .fetch_all(&mut *connection)
+        .await?;
     if columns.is_empty() {
         return Ok(Vec::new());
     }
@@ -37,7 +42,7 @@ async fn read(connection: &mut SqliteConnection) -> sqlx::Result<Vec<String>> {
         .map(|column| format!(r#"'{column}', "{column}""#))
         .collect();
     let query = format!(
-        r#"select json_object({}) from "LiteLLM_SpendLogs" order by "startTime", rowid"#,
+        r#"select json_object({}) from "{table}" order by "{order}", rowid"#,
         pairs.join(", ")
     );
     sqlx::query_scalar(sqlx::AssertSqlSafe(query))

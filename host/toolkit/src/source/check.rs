@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use witgate_plugins::{Kind, Setting, SettingKind};
+use witgate_plugins::{Kind, SSO_ROLES, Setting, SettingKind};
 
 use super::PluginToml;
 
@@ -47,6 +47,14 @@ pub(super) fn check(plugin: &PluginToml) -> Result<(), Problem> {
         plugin.kind,
         Kind::Guardrail,
     )?;
+    words("roles", &plugin.roles, &SSO_ROLES, plugin.kind, Kind::Sso)?;
+    if plugin.kind == Kind::Sso && plugin.roles.is_empty() {
+        let problem = format!(
+            "a plugin of kind sso says what it does of signing in: some of {}",
+            SSO_ROLES.join(", ")
+        );
+        return Err(("roles".to_owned(), problem));
+    }
     for (setting, phases) in &plugin.phases_when {
         let key = format!("phases_when.{setting}");
         let declared = plugin.settings.iter().find(|own| own.name == *setting);

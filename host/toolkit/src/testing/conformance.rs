@@ -61,6 +61,7 @@ pub async fn conformance(
         Kind::Provider => provider(&base),
         Kind::Authenticator => authenticator(&base),
         Kind::PromptManager => prompt_manager(&base),
+        Kind::Sso => sso(&base, &manifest),
     });
     let (names, rest): (Vec<_>, Vec<_>) = probes
         .into_iter()
@@ -171,7 +172,7 @@ struct Base {
 impl Base {
     /// Of the first case that is a normal call, else made of the manifest.
     fn of(cases: &[Case], manifest: &Manifest) -> Self {
-        let usual = default_call(manifest.kind);
+        let usual = default_call(manifest);
         let refused = |case: &Case| {
             let expected = super::read_expected(&case.folder.join("expected.yaml"));
             let result = expected
@@ -663,6 +664,88 @@ fn authenticator(base: &Base) -> Vec<Probe> {
             blind,
         ),
     ]
+}
+
+/// Nobody is let in by an answer that says nothing, and what a person or a provider sends does no harm.
+fn sso(base: &Base, manifest: &Manifest) -> Vec<Probe> {
+    let has = |role: &str| manifest.roles.iter().any(|own| own == role);
+    let blind = |played: &Played| {
+        let let_in = played.result["who"] == "user" && asked(played);
+        let_in.then(|| "it lets somebody in without an answer".to_owned())
+    };
+    let mut probes = Vec::new();
+    if has("provider") {
+        let goes = |played: &Played| {
+            let url = played.result["url"].as_str().unwrap_or_default();
+            let whole = url.contains("state=") && url.contains("redirect_uri=");
+            let good = if url.is_empty() {
+                !error(played).is_empty()
+            } else {
+                whole
+            };
+            (!good).then(|| format!("a login goes nowhere: {}", played.result))
+        };
+        probes.extend([
+            base.probe("a login", "authorize", json!({}), quiet(200), goes),
+            base.probe(
+                "a login without an answer of the provider",
+                "authorize",
+                json!({}),
+                fails(),
+                goes,
+            ),
+        ]);
+        let code = |code: &str| json!({"code": code});
+        for (name, input, answer) in [
+            ("an empty answer lets nobody in", code("sample"), quiet(200)),
+            ("a code that is refused", code("sample"), quiet(400)),
+            ("500 of the provider", code("sample"), quiet(500)),
+            ("no answer of the provider", code("sample"), fails()),
+            ("no code", code(""), quiet(400)),
+            (
+                "a code of strange characters",
+                code("\u{1}é\u{1f600} '\"{}%00&code=x"),
+                quiet(400),
+            ),
+            ("a code of 16 KB", code(&"x".repeat(16 << 10)), quiet(400)),
+        ] {
+            probes.push(base.probe(name, "exchange", input, answer, blind));
+        }
+    }
+    if has("mapping") {
+        let user = json!({"id": "sample", "email": "sample@example.com"});
+        for (name, input) in [
+            ("a new user", json!({"user": user})),
+            (
+                "a user without anything but an id",
+                json!({"user": {"id": "sample"}}),
+            ),
+            (
+                "a known user",
+                json!({"user": user, "known": {"user_id": "sample", "user_role": "internal_user"}}),
+            ),
+            (
+                "a user with strange facts",
+                json!({"user": {"id": "\u{202e}é", "email": "@", "extra_fields": {"": [null, {"a": 1}]}}}),
+            ),
+        ] {
+            probes.push(base.probe(name, "map_user", input, quiet(200), no_fault));
+        }
+    }
+    if has("sign-in") {
+        let stranger = |played: &Played| {
+            (played.result["who"] == "user")
+                .then(|| "it lets in a request that says nothing".to_owned())
+        };
+        probes.push(base.probe(
+            "a request that says nothing",
+            "sign_in",
+            json!({}),
+            quiet(401),
+            stranger,
+        ));
+    }
+    probes
 }
 
 fn sample_event() -> Value {

@@ -48,7 +48,7 @@ impl Scene {
         Self {
             settings: case.settings.clone(),
             env: case.env.clone(),
-            call: call.unwrap_or_else(|| super::default_call(manifest.kind).to_owned()),
+            call: call.unwrap_or_else(|| super::default_call(manifest).to_owned()),
             input: case.input.clone(),
             world: Arc::new(
                 Script::new(case.http.clone(), case.now_ms, case.seed)
@@ -190,6 +190,10 @@ async fn call(registry: &Registry, name: &str, kind: Kind, scene: &Scene) -> Res
         Kind::Authenticator => match (registry.authenticator(name), scene.call.as_str()) {
             (Some(authenticator), "authenticate") => authenticate(&authenticator, scene).await,
             (_, call) => Err(unknown(call, "authenticate or init")),
+        },
+        Kind::Sso => match registry.sso(name) {
+            Some(plugin) => super::sso::call(&plugin, scene).await,
+            None => Err("the plugin is not loaded".to_owned()),
         },
     }
 }

@@ -17,7 +17,7 @@ use witgate_plugins::{
 };
 
 use super::shades::Shades;
-use super::{alerts, dialects, plugins, prompts, shades};
+use super::{alerts, dialects, login, plugins, prompts, shades};
 use crate::cli::Recorded;
 
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
@@ -98,6 +98,24 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         let (name, component) = (&wanted.name, &wanted.component);
         let mut spec = spec(config, name, component, Kind::PromptManager, &lookups);
         spec.settings.extend(wanted.settings.clone());
+        add(config, component, spec, &mut specs)?;
+    }
+    for (name, component) in login::plugins(loaded) {
+        let mut spec = spec(config, name, component, Kind::Sso, &lookups);
+        if spec.fail == Some(host::FailPolicy::Open) {
+            bail!("plugins.{component}.fail: whoever signs in must be known; remove the key");
+        }
+        if spec.record.is_some() {
+            bail!(
+                "plugins.{component}.record: what signs people in is not recorded, their codes and tokens would be; remove the key"
+            );
+        }
+        if name == login::PROVIDER
+            && let Some(teams) = login::team_ids_attribute(config)
+        {
+            let own = spec.settings.entry("team_ids_attribute");
+            own.or_insert_with(|| teams.into());
+        }
         add(config, component, spec, &mut specs)?;
     }
     for wanted in dialects::wanted(loaded, sources) {
@@ -231,6 +249,12 @@ pub(super) fn record(specs: &mut [PluginSpec], wanted: &Recorded) -> anyhow::Res
     };
     let mut found = false;
     for spec in specs.iter_mut().filter(named) {
+        if spec.kind == Kind::Sso {
+            bail!(
+                "{:?} signs people in, which is not recorded: their codes and tokens would be",
+                wanted.name
+            );
+        }
         spec.record = Some(recorder(&wanted.out, Some(wanted.count), Some(wanted.mb)));
         found = true;
     }

@@ -74,6 +74,22 @@ class CommonProxyErrors(str, enum.Enum):
     no_llm_router = "No models configured on proxy"
 
 
+class SSOUserDefinedValues(Record):
+    """What `custom_sso` returns: `models`, `user_id`, `user_email`, `user_role`, `max_budget`, `budget_duration`."""
+
+
+class NewUserRequest(Record):
+    """Only a name: users are made by the gateway."""
+
+
+class Member(Record):
+    """Only a name: there are no teams yet."""
+
+
+class TeamMemberAddRequest(Record):
+    """Only a name: there are no teams yet."""
+
+
 class GenerateKeyRequest(Record):
     """Only a name in signatures."""
 

@@ -1,0 +1,351 @@
+//! `witgate:host/jwt`: tokens of others, checked here, so that no plugin has to do cryptography.
+//!
+//! ring verifies; it is the cryptography that TLS runs on already. Everything about the claims is strict: a claim of the wrong
+//! type is a wrong claim, never an absent one.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{Request, Uri};
+use ring::signature::{
+    self, ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RsaParameters,
+    RsaPublicKeyComponents, UnparsedPublicKey,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tokio::sync::Mutex;
+use witgate_outbound::Body;
+
+use super::Context;
+use super::http::exchange;
+use super::state::State;
+use crate::bindings::witgate::host::http::HttpError;
+use crate::bindings::witgate::host::jwt as wit;
+
+/// Bytes of a token.
+const TOKEN_MAX: usize = 64 << 10;
+/// Bytes of a key set, and keys in it.
+const SET_MAX: usize = 256 << 10;
+const KEYS_MAX: usize = 100;
+/// Key sets of one plugin that are kept.
+const SETS_MAX: usize = 16;
+/// How long a key set is good.
+const FRESH_MS: u64 = 10 * 60 * 1000;
+/// How long nobody looks again for a key id that was not there.
+const AGAIN_MS: u64 = 30 * 1000;
+/// By how much clocks may differ, seconds.
+const GRACE_S: f64 = 60.0;
+
+/// The key sets of one plugin.
+#[derive(Default)]
+pub(crate) struct KeySets {
+    /// By URL, with the time at which each was fetched. Held during a request, so that many calls at once make one.
+    known: Mutex<HashMap<String, (u64, Arc<Vec<Jwk>>)>>,
+}
+
+/// A public key (RFC 7517, 7518, 8037), as far as signatures need it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Jwk {
+    kty: String,
+    kid: Option<String>,
+    alg: Option<String>,
+    #[serde(rename = "use")]
+    usage: Option<String>,
+    crv: String,
+    n: String,
+    e: String,
+    x: String,
+    y: String,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    crit: Option<Value>,
+}
+
+impl wit::Host for State {
+    async fn verify(
+        &mut self,
+        token: String,
+        keys_url: String,
+        expected: wit::Expected,
+    ) -> wasmtime::Result<Result<String, wit::JwtError>> {
+        let left = self
+            .call
+            .deadline
+            .saturating_duration_since(std::time::Instant::now());
+        let checked =
+            tokio::time::timeout(left, verify(&self.context, &token, &keys_url, &expected));
+        let late = || Err(wit::JwtError::Unavailable("no answer in time".to_owned()));
+        Ok(checked.await.unwrap_or_else(|_| late()))
+    }
+}
+
+async fn verify(
+    context: &Context,
+    token: &str,
+    keys_url: &str,
+    expected: &wit::Expected,
+) -> Result<String, wit::JwtError> {
+    let parts = Parts::of(token).map_err(invalid)?;
+    let now_ms = now_ms(context);
+    let mut keys = context
+        .key_sets
+        .get(context, keys_url, now_ms, FRESH_MS)
+        .await?;
+    if !keys.iter().any(|key| key.fits(&parts.header)) {
+        // Signers change their keys; the new one may have come after we looked.
+        keys = context
+            .key_sets
+            .get(context, keys_url, now_ms, AGAIN_MS)
+            .await?;
+    }
+    let mut fitting = keys.iter().filter(|key| key.fits(&parts.header)).peekable();
+    if fitting.peek().is_none() {
+        return Err(invalid("no published key fits its key id and algorithm"));
+    }
+    if !fitting.any(|key| key.verifies(&parts)) {
+        return Err(invalid("its signature is wrong"));
+    }
+    let now_s = Duration::from_millis(now_ms).as_secs_f64();
+    check_claims(&parts.claims, expected, now_s).map_err(invalid)?;
+    Ok(Value::Object(parts.claims).to_string())
+}
+
+/// A token taken apart, nothing of it checked yet.
+struct Parts<'a> {
+    header: Header,
+    claims: Map<String, Value>,
+    signed: &'a str,
+    signature: Vec<u8>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(token: &'a str) -> Result<Self, &'static str> {
+        if token.len() > TOKEN_MAX {
+            return Err("it is longer than 64 KiB");
+        }
+        let mut pieces = token.split('.');
+        let (Some(header), Some(claims), Some(signature), None) =
+            (pieces.next(), pieces.next(), pieces.next(), pieces.next())
+        else {
+            return Err("it does not have three parts");
+        };
+        let decode = |text: &str| {
+            URL_SAFE_NO_PAD
+                .decode(text)
+                .map_err(|_| "it is not base64url")
+        };
+        let header: Header = serde_json::from_slice(&decode(header)?)
+            .map_err(|_| "its header is not that of a signed token")?;
+        if header.crit.is_some() {
+            return Err("it demands extensions that are not known here (`crit`)");
+        }
+        let claims = serde_json::from_slice(&decode(claims)?)
+            .map_err(|_| "its claims are not a JSON object")?;
+        let end = token.rfind('.').unwrap_or_default();
+        Ok(Self {
+            header,
+            claims,
+            signed: token.get(..end).unwrap_or_default(),
+            signature: decode(signature)?,
+        })
+    }
+}
+
+impl Jwk {
+    /// Whether a token with this header may have been signed with the key. The key decides which algorithms there are, never
+    /// the token.
+    fn fits(&self, header: &Header) -> bool {
+        let kind = match header.alg.as_str() {
+            "RS256" | "RS384" | "RS512" | "PS256" | "PS384" | "PS512" => self.kty == "RSA",
+            "ES256" => self.kty == "EC" && self.crv == "P-256",
+            "ES384" => self.kty == "EC" && self.crv == "P-384",
+            "EdDSA" => self.kty == "OKP" && self.crv == "Ed25519",
+            // `none` and shared secrets among them.
+            _ => false,
+        };
+        kind && self.usage.as_deref().is_none_or(|usage| usage == "sig")
+            && self.alg.as_ref().is_none_or(|alg| *alg == header.alg)
+            // A token without a key id may have been signed with any of them.
+            && (header.kid.is_none() || header.kid == self.kid)
+    }
+
+    fn verifies(&self, parts: &Parts<'_>) -> bool {
+        let decode = |text: &str| URL_SAFE_NO_PAD.decode(text.trim_end_matches('='));
+        let message = parts.signed.as_bytes();
+        let rsa = |parameters: &RsaParameters| {
+            let (Ok(n), Ok(e)) = (decode(&self.n), decode(&self.e)) else {
+                return false;
+            };
+            // A zero in front, which some publish, is none to ring.
+            let n: Vec<u8> = n.into_iter().skip_while(|byte| *byte == 0).collect();
+            let key = RsaPublicKeyComponents { n, e };
+            key.verify(parameters, message, &parts.signature).is_ok()
+        };
+        let curve = |algorithm: &'static dyn signature::VerificationAlgorithm, point: &[&str]| {
+            let mut key = Vec::new();
+            if point.len() == 2 {
+                // An uncompressed point.
+                key.push(4);
+            }
+            for coordinate in point {
+                match decode(coordinate) {
+                    Ok(bytes) => key.extend(bytes),
+                    Err(_) => return false,
+                }
+            }
+            UnparsedPublicKey::new(algorithm, key)
+                .verify(message, &parts.signature)
+                .is_ok()
+        };
+        match parts.header.alg.as_str() {
+            "RS256" => rsa(&signature::RSA_PKCS1_2048_8192_SHA256),
+            "RS384" => rsa(&signature::RSA_PKCS1_2048_8192_SHA384),
+            "RS512" => rsa(&signature::RSA_PKCS1_2048_8192_SHA512),
+            "PS256" => rsa(&signature::RSA_PSS_2048_8192_SHA256),
+            "PS384" => rsa(&signature::RSA_PSS_2048_8192_SHA384),
+            "PS512" => rsa(&signature::RSA_PSS_2048_8192_SHA512),
+            "ES256" => curve(&ECDSA_P256_SHA256_FIXED, &[&self.x, &self.y]),
+            "ES384" => curve(&ECDSA_P384_SHA384_FIXED, &[&self.x, &self.y]),
+            "EdDSA" => curve(&ED25519, &[&self.x]),
+            _ => false,
+        }
+    }
+}
+
+fn check_claims(
+    claims: &Map<String, Value>,
+    expected: &wit::Expected,
+    now_s: f64,
+) -> Result<(), &'static str> {
+    let end = claims.get("exp").and_then(Value::as_f64);
+    let end = end.ok_or("it does not say when it ends (`exp`)")?;
+    if now_s >= end + GRACE_S {
+        return Err("it has expired (`exp`)");
+    }
+    if let Some(begin) = claims.get("nbf") {
+        let begin = begin.as_f64().ok_or("`nbf` is not a number")?;
+        if now_s < begin - GRACE_S {
+            return Err("it is not valid yet (`nbf`)");
+        }
+    }
+    if text(claims, "iss") != Some(issuer(claims, &expected.issuer)?.as_str()) {
+        return Err("somebody else issued it (`iss`)");
+    }
+    if let Some(audience) = &expected.audience {
+        let audience = audience.as_str();
+        let good = match claims.get("aud") {
+            Some(Value::String(one)) => one == audience,
+            Some(Value::Array(many)) => {
+                many.iter().any(|one| one == audience)
+                    && (many.len() == 1 || text(claims, "azp") == Some(audience))
+            }
+            _ => false,
+        };
+        if !good {
+            return Err("it is for somebody else (`aud`)");
+        }
+    }
+    match &expected.nonce {
+        Some(nonce) if text(claims, "nonce") != Some(nonce.as_str()) => {
+            Err("it belongs to another login (`nonce`)")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The issuer that a token must have. A tenant in it is the token's own, but nothing else than a UUID: the rest is the operator's.
+fn issuer(claims: &Map<String, Value>, expected: &str) -> Result<String, &'static str> {
+    if !expected.contains("{tenantid}") {
+        return Ok(expected.to_owned());
+    }
+    let tenant = text(claims, "tid")
+        .filter(|tenant| uuid::Uuid::try_parse(tenant).is_ok())
+        .ok_or("it names no tenant (`tid`)")?;
+    Ok(expected.replace("{tenantid}", tenant))
+}
+
+fn text<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    claims.get(name).and_then(Value::as_str)
+}
+
+impl KeySets {
+    /// The keys at a URL, fetched when there are none or they are older than `max_age_ms`.
+    async fn get(
+        &self,
+        context: &Context,
+        url: &str,
+        now_ms: u64,
+        max_age_ms: u64,
+    ) -> Result<Arc<Vec<Jwk>>, wit::JwtError> {
+        let mut known = self.known.lock().await;
+        if let Some((fetched, keys)) = known.get(url)
+            && now_ms < fetched.saturating_add(max_age_ms)
+        {
+            return Ok(keys.clone());
+        }
+        let keys = Arc::new(fetch(context, url).await?);
+        if known.len() >= SETS_MAX {
+            known.retain(|_, (fetched, _)| now_ms < fetched.saturating_add(FRESH_MS));
+        }
+        if known.len() < SETS_MAX || known.contains_key(url) {
+            known.insert(url.to_owned(), (now_ms, keys.clone()));
+        }
+        Ok(keys)
+    }
+}
+
+async fn fetch(context: &Context, url: &str) -> Result<Vec<Jwk>, wit::JwtError> {
+    let unavailable = |text: String| wit::JwtError::Unavailable(text);
+    let mut request = Request::new(Body::from(Vec::new()));
+    *request.uri_mut() =
+        Uri::try_from(url).map_err(|_| invalid("the address of the keys is malformed"))?;
+    let answer = exchange(context, request, true).await;
+    let answer = answer.map_err(|error| match error {
+        HttpError::Denied(text) => wit::JwtError::Denied(text),
+        HttpError::Timeout => unavailable("the keys: no answer in time".to_owned()),
+        HttpError::Connection(text) | HttpError::Invalid(text) => {
+            unavailable(format!("the keys: {text}"))
+        }
+        HttpError::TooLarge(_) => unavailable("the keys: the answer is too large".to_owned()),
+    })?;
+    if answer.status != 200 || answer.body.len() > SET_MAX {
+        return Err(unavailable(format!(
+            "the keys: status {} with {} bytes",
+            answer.status,
+            answer.body.len()
+        )));
+    }
+    #[derive(Deserialize)]
+    struct Set {
+        keys: Vec<Value>,
+    }
+    let set: Set = serde_json::from_slice(&answer.body)
+        .map_err(|_| unavailable("the keys: the answer is no JWK Set".to_owned()))?;
+    // A key of a kind that is not known here does no harm to the others.
+    let keys = set.keys.into_iter().take(KEYS_MAX);
+    Ok(keys
+        .filter_map(|key| serde_json::from_value(key).ok())
+        .collect())
+}
+
+fn now_ms(context: &Context) -> u64 {
+    match &context.world {
+        Some(world) => world.now_ms(),
+        None => u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default(),
+    }
+}
+
+fn invalid(text: &str) -> wit::JwtError {
+    wit::JwtError::Invalid(text.to_owned())
+}
