@@ -361,6 +361,72 @@ export interface SecretManager {
 }
 export function secretManager(definition: Definition<SecretManager>): Plugin<"secret-manager">;
 
+// --- Signing in
+
+/** A login that begins; all four belong into the URL, `codeChallenge` as PKCE's of the method S256. */
+export interface Login {
+  redirectUri: string;
+  state: string;
+  nonce: string;
+  codeChallenge: string;
+}
+export interface Callback {
+  code: string;
+  redirectUri: string;
+  nonce: string;
+  codeVerifier: string;
+}
+/** Who it is, as the identity provider says. */
+export interface OpenID {
+  id: string;
+  email?: string | null;
+  firstName?: string | null;
+  lastName?: string | null;
+  displayName?: string | null;
+  picture?: string | null;
+  provider?: string | null;
+  teamIds?: string[];
+  userRole?: string | null;
+  extraFields?: Record<string, Json>;
+}
+/** What a signed-in user is to the gateway. */
+export interface UserValues {
+  userId: string;
+  userEmail?: string | null;
+  /** `proxy_admin`, `proxy_admin_viewer`, `internal_user` or `internal_user_viewer` */
+  userRole?: string | null;
+  models?: string[];
+  /** US dollars. */
+  maxBudget?: number | string | null;
+  /** Such as `30d`. */
+  budgetDuration?: string | null;
+}
+export interface SignInRequest {
+  method: string;
+  path: string;
+  query: string | null;
+  headers: Headers;
+  clientIp: string | null;
+  header(name: string): string | null;
+}
+export interface Refused {
+  readonly tag: "deny";
+}
+/** The functions of the roles in `plugin.toml`. */
+export interface Sso {
+  /** Role `provider`: the URL, or the URL and the fixed `state` in it. */
+  authorize?(login: Login): string | { url: string; state?: string | null };
+  /** Role `provider`. */
+  exchange?(callback: Callback): OpenID | Refused;
+  /** Role `mapping`; `known` is the gateway's row of this user, by LiteLLM's names. */
+  mapUser?(user: OpenID, known: any | null): UserValues | Refused;
+  /** Role `sign-in`. */
+  signIn?(request: SignInRequest): OpenID | Refused;
+}
+export function sso(definition: Definition<Sso>): Plugin<"sso">;
+/** Refuses; the message is shown to the user. */
+export function refuse(message: string, more?: { status?: number }): Refused;
+
 // --- Errors
 
 export class PluginError extends Error {

@@ -39,6 +39,8 @@ pub struct AuthInput<'a> {
     pub headers: &'a HeaderMap,
     /// Address of the caller.
     pub client_ip: Option<String>,
+    /// Now, seconds since the epoch: sessions end.
+    pub now_s: u64,
 }
 
 pub(super) async fn identify(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
@@ -54,6 +56,7 @@ pub(super) async fn identify(_: &Gateway, x: &mut Exchange) -> Result<Flow, Fail
         now: x.started,
         headers: &x.arrival.headers,
         client_ip: x.arrival.peer.map(|ip| ip.to_string()),
+        now_s: u64::try_from(x.started.as_second()).unwrap_or_default(),
     };
     x.principal = principal(&snapshot.access, &input).await?;
     Ok(Flow::Continue)

@@ -197,6 +197,7 @@ impl App {
             now: self.gateway.clock.now(),
             headers: request.headers(),
             client_ip: Some(request.body().peer().ip().to_string()),
+            now_s: u64::try_from(self.gateway.clock.now().as_second()).unwrap_or_default(),
         };
         witgate_pipeline::principal(&snapshot.access, &input).await
     }

@@ -324,6 +324,12 @@ pub(super) fn record(specs: &mut [PluginSpec], wanted: &Recorded) -> anyhow::Res
     };
     let mut found = false;
     for spec in specs.iter_mut().filter(named) {
+        if spec.kind == Kind::Sso {
+            bail!(
+                "{:?} signs people in, which is not recorded: their codes and tokens would be",
+                wanted.name
+            );
+        }
         spec.record = Some(recorder(&wanted.out, Some(wanted.count), Some(wanted.mb)));
         found = true;
     }
