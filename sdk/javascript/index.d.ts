@@ -179,6 +179,36 @@ export interface PromptManager {
 }
 export function promptManager(definition: Definition<PromptManager>): Plugin<"prompt-manager">;
 
+// --- Secret managers
+
+export interface Reading {
+  /** Null when there is no such secret. */
+  value: string | null;
+  /** Seconds the answer may be kept, also that there is none; the gateway's own time when left out. */
+  keepS?: number | null;
+}
+export interface Secret {
+  name: string;
+  value: string;
+  description: string | null;
+  tags: Record<string, string>;
+}
+/** Overrides for one secret, by LiteLLM's names in `secret_manager_settings`; normally empty. */
+export type SecretOptions = Record<string, Json>;
+export interface SecretManager {
+  /** The value, or null when there is no such secret. An exception means that nobody knows. */
+  read(name: string, options: SecretOptions): string | Reading | null;
+  /** Stores a secret, a new version when there is one of that name. */
+  write?(secret: Secret, options: SecretOptions): void;
+  /** Deletes a secret. That there is none is fine. */
+  delete?(name: string, recoveryDays: number, options: SecretOptions): void;
+  /** Replaces `current`. Without it: look, write, look again, delete the old name. */
+  rotate?(current: string, secret: Secret, options: SecretOptions): void;
+  /** Throws when the manager does not answer or does not take the credentials. */
+  health?(): void;
+}
+export function secretManager(definition: Definition<SecretManager>): Plugin<"secret-manager">;
+
 // --- Errors
 
 export class PluginError extends Error {
@@ -211,6 +241,8 @@ export namespace http {
     body?: string | Uint8Array;
     /** From `secrets.bearer`, `basic` or `header`. */
     auth?: secrets.Auth | null;
+    /** A client certificate (mutual TLS), from `secrets.identity`. */
+    identity?: secrets.Identity | null;
     timeoutMs?: number | null;
   }
   class Response {
@@ -239,6 +271,10 @@ export namespace secrets {
   interface Auth {
     readonly tag: "bearer" | "basic" | "header";
   }
+  interface Identity {
+    readonly certificate: Secret;
+    readonly key: Secret;
+  }
   function get(name: string): Secret | null;
   function require(name: string): Secret;
   /** The value itself; only when the manifest has `reveal = true` for it. */
@@ -246,6 +282,8 @@ export namespace secrets {
   function bearer(name: string): Auth;
   function basic(user: string, name: string): Auth;
   function header(headerName: string, name: string): Auth;
+  /** The client certificate in these two secret settings, both PEM. */
+  function identity(certificate: string, key: string): Identity;
 }
 export namespace settings {
   function get(name: string): string | null;

@@ -1,6 +1,6 @@
 // What a Witgate plugin written in JavaScript or TypeScript imports. `index.d.ts` documents every item.
 //
-// A plugin is one default export: `guardrail(…)`, `logSink(…)`, `authenticator(…)` or `promptManager(…)`. `witgate plugin build`
+// A plugin is one default export: `guardrail(…)`, `logSink(…)`, `authenticator(…)`, `promptManager(…)` or `secretManager(…)`. `witgate plugin build`
 // bundles the file with what it imports and makes a component of it; the top level runs at build time.
 
 export { authenticator, decline, deny, identity, useKey } from "./src/authenticator.js";
@@ -8,6 +8,7 @@ export { DeniedByHost, Failed, PluginError, SettingsError, Unavailable } from ".
 export { allow, block, couldNotJudge, edit, guardrail, remove, setValue } from "./src/guardrail.js";
 export { delivered, fromResponse, logSink, partial, rejected, retry } from "./src/log-sink.js";
 export { promptManager } from "./src/prompt-manager.js";
+export { secretManager } from "./src/secret-manager.js";
 export * as clock from "./src/clock.js";
 export * as files from "./src/files.js";
 export * as http from "./src/http.js";

@@ -4,6 +4,7 @@
 //! included, stays available in [`Config::raw`].
 
 mod guardrail;
+mod key_management;
 mod model;
 mod plugin;
 mod settings;
@@ -16,6 +17,7 @@ use serde_json::Value;
 use crate::node::Position;
 
 pub use guardrail::{GuardrailEntry, GuardrailMode, GuardrailModes};
+pub use key_management::{AccessMode, KeyManagementSettings};
 pub use model::{Credential, ModelEntry, ModelParams};
 pub use plugin::{
     PluginEntry, PluginFailPolicy, PluginGrants, PluginIsolation, PluginLimits, PluginRecord,

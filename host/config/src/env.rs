@@ -13,6 +13,7 @@ use indexmap::IndexMap;
 pub struct Env {
     process: BTreeMap<String, String>,
     overlay: IndexMap<String, String>,
+    secrets: BTreeMap<String, String>,
 }
 
 impl Env {
@@ -26,15 +27,21 @@ impl Env {
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect(),
             overlay: IndexMap::new(),
+            secrets: BTreeMap::new(),
         }
     }
 
-    /// The value of a variable: what the configuration sets, else what the process has.
+    /// The value of a variable: what the secret manager has, else what the configuration sets, else what the
+    /// process has.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.overlay
-            .get(name)
-            .map(String::as_str)
-            .or_else(|| self.process(name))
+        let set = self.secrets.get(name).or_else(|| self.overlay.get(name));
+        set.map(String::as_str).or_else(|| self.process(name))
+    }
+
+    /// What the secret manager has, else what the process has: for what the configuration sets.
+    pub(crate) fn below_overlay(&self, name: &str) -> Option<&str> {
+        let secret = self.secrets.get(name).map(String::as_str);
+        secret.or_else(|| self.process(name))
     }
 
     /// The value of a variable, an empty one counting as not set.
@@ -73,15 +80,26 @@ impl Env {
         Self {
             process: self.process.clone(),
             overlay,
+            secrets: self.secrets.clone(),
+        }
+    }
+
+    /// The same variables under what a secret manager has.
+    pub(crate) fn with_secrets(&self, secrets: BTreeMap<String, String>) -> Self {
+        Self {
+            secrets,
+            ..self.clone()
         }
     }
 
     /// The names of all variables that are set.
     pub fn names(&self) -> impl Iterator<Item = &str> {
+        let of_secrets = |name: &&String| !self.secrets.contains_key(name.as_str());
         let hidden = |name: &&String| !self.overlay.contains_key(name.as_str());
-        self.overlay
+        let process = self.process.keys().filter(hidden);
+        self.secrets
             .keys()
-            .chain(self.process.keys().filter(hidden))
+            .chain(self.overlay.keys().chain(process).filter(of_secrets))
             .map(String::as_str)
     }
 }

@@ -14,6 +14,7 @@ use crate::yaml;
 const FILES_MAX: usize = 256;
 
 /// The merged files.
+#[derive(Clone)]
 pub(crate) struct Merged {
     /// The configuration as one mapping, `include` removed.
     pub root: Node,

@@ -3,8 +3,9 @@
 //! A configuration goes through here in one direction:
 //!
 //! ```text
-//! Source ── yaml ── include ── environment ── os.environ ── validate ── Config
-//!           (1.1)   (merged)   (overlay)      (resolved)    (coerced)   (typed)
+//! Source ── yaml ── include ── Draft ── environment ── os.environ ── validate ── Config
+//!           (1.1)   (merged)     │      (overlay)      (resolved)    (coerced)   (typed)
+//!                                └─ Early: the secret manager, and what to ask it for
 //! ```
 //!
 //! Every step keeps the place in the file each value came from, so that a [`Problem`] found at
@@ -19,6 +20,7 @@ mod coerce;
 mod config;
 mod crosscheck;
 mod definition;
+mod draft;
 mod duration;
 mod env;
 mod idle;
@@ -39,13 +41,14 @@ mod validate;
 mod yaml;
 
 pub use config::{
-    Config, Credential, GeneralSettings, GuardrailEntry, GuardrailMode, GuardrailModes,
-    LitellmSettings, ModelAlias, ModelEntry, ModelParams, PluginEntry, PluginFailPolicy,
-    PluginGrants, PluginIsolation, PluginLimits, PluginRecord, PluginRecycle, PluginShadow,
-    RouterSettings, RoutingStrategy,
+    AccessMode, Config, Credential, GeneralSettings, GuardrailEntry, GuardrailMode, GuardrailModes,
+    KeyManagementSettings, LitellmSettings, ModelAlias, ModelEntry, ModelParams, PluginEntry,
+    PluginFailPolicy, PluginGrants, PluginIsolation, PluginLimits, PluginRecord, PluginRecycle,
+    PluginShadow, RouterSettings, RoutingStrategy,
 };
 pub use definition::kind::Kind;
 pub use definition::{Definition, Status, Variable, definitions, find, variable, variables};
+pub use draft::{Draft, Early, Manager};
 pub use duration::{DurationError, Span, parse_duration};
 pub use env::Env;
 pub use load::{Loaded, check, load};

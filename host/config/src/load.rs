@@ -1,13 +1,15 @@
 //! The steps from files to a configuration, in order.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::coerce;
 use crate::config::Config;
 use crate::crosscheck;
 use crate::definition::{Status, definitions, variable};
+use crate::draft::{Asked, Draft};
 use crate::env::Env;
-use crate::include;
+use crate::include::Merged;
 use crate::node::{Data, Entry, Node, Position};
 use crate::problem::{Problem, ProblemKind, Severity};
 use crate::resolve;
@@ -29,25 +31,23 @@ pub struct Loaded {
     pub environment: Env,
 }
 
-/// Reads, merges, resolves, checks and types a configuration.
+/// Reads, merges, resolves, checks and types a configuration, without asking a secret manager.
 ///
 /// # Errors
 /// When it must not be served: all errors and warnings found, in file order.
 pub fn load(source: &Source, env: &Env) -> Result<Loaded, Vec<Problem>> {
-    let (loaded, problems) = attempt(source, env);
-    match loaded {
-        Some(loaded) if !problems.iter().any(Problem::is_error) => {
-            Ok(Loaded { problems, ..loaded })
-        }
-        _ => Err(problems),
-    }
+    let draft = Draft::read(source, env);
+    draft
+        .early()
+        .map_err(|_| Draft::read(source, env).check().1)?;
+    draft.load(BTreeMap::new())
 }
 
 /// Everything wrong or odd about a configuration, in file order. It may be served when none of
 /// the problems is an error. Unlike [`load`] it also tells, as [`ProblemKind::Compatibility`], what
-/// is accepted without effect.
+/// is accepted without effect. Nobody is asked: what a secret manager would be asked for counts as given.
 pub fn check(source: &Source, env: &Env) -> Vec<Problem> {
-    let (loaded, mut problems) = attempt(source, env);
+    let (loaded, mut problems) = Draft::read(source, env).check();
     for (path, reason, at) in loaded.iter().flat_map(|loaded| &loaded.config.accepted) {
         let message = format!("has no effect: {reason}");
         problems.push(Problem::warning(
@@ -57,19 +57,30 @@ pub fn check(source: &Source, env: &Env) -> Vec<Problem> {
             message,
         ));
     }
-    in_file_order(&mut problems);
-    problems
+    in_file_order(problems)
 }
 
-/// All steps. Later steps run only on values the earlier ones vouch for.
-fn attempt(source: &Source, env: &Env) -> (Option<Loaded>, Vec<Problem>) {
+/// All steps after reading. Later steps run only on values the earlier ones vouch for. `asked`: whom the references were
+/// asked of, besides the environment.
+pub(crate) fn resolved(
+    mut merged: Merged,
+    env: &Env,
+    asked: Option<&Asked>,
+) -> (Option<Loaded>, Vec<Problem>) {
     let mut problems = Vec::new();
-    let mut merged = include::read(source, &mut problems);
-    let environment = env.with_overlay(resolve::overlay(&merged.root, env, &mut problems));
-    resolve::references(&mut merged.root, &environment, &mut problems);
+    let overlay = resolve::overlay(&merged.root, env, asked, &mut problems);
+    let environment = env.with_overlay(overlay);
+    resolve::references(&mut merged.root, &environment, asked, &mut problems);
     variables(&environment, &mut problems);
     validate::validate(&mut merged.root, &mut problems);
     crosscheck::required(&merged.root, &mut problems);
+    // What is asked for later is not missing.
+    let later: Vec<String> = problems
+        .iter()
+        .filter(|problem| problem.kind == ProblemKind::Compatibility)
+        .map(|problem| problem.path.clone())
+        .collect();
+    problems.retain(|p| p.kind != ProblemKind::MissingKey || !later.contains(&p.path));
     let mut loaded = None;
     if !problems.iter().any(Problem::is_error) {
         let raw = merged.root.to_json();
@@ -83,12 +94,13 @@ fn attempt(source: &Source, env: &Env) -> (Option<Loaded>, Vec<Problem>) {
             environment,
         });
     }
-    in_file_order(&mut problems);
     (loaded, problems)
 }
 
-fn in_file_order(problems: &mut [Problem]) {
+/// The problems as one meets them when reading.
+pub(crate) fn in_file_order(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort_by(|a, b| (&a.file, a.line, a.col).cmp(&(&b.file, b.line, b.col)));
+    problems
 }
 
 /// Checks every variable that is set and defined. What a wrong one means is settled by type: a

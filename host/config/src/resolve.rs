@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use crate::draft::Asked;
 use crate::env::Env;
 use crate::node::{Data, Node, Position};
 use crate::problem::{Problem, ProblemKind};
 
 /// What a value begins with to be read from a variable.
-const PREFIX: &str = "os.environ/";
+pub(crate) const PREFIX: &str = "os.environ/";
 
 /// As deep as LiteLLM looks for references.
 const DEPTH_MAX: usize = 100;
@@ -33,11 +34,12 @@ const REFUSED: [&str; 14] = [
     "no_proxy",
 ];
 
-/// What `environment_variables` sets. Its references look at the process only, so that the order
-/// of the entries does not matter.
+/// What `environment_variables` sets. Its references look at the process and the secret manager only,
+/// so that the order of the entries does not matter.
 pub(crate) fn overlay(
     root: &Node,
     env: &Env,
+    asked: Option<&Asked>,
     problems: &mut Vec<Problem>,
 ) -> IndexMap<String, String> {
     let mut overlay = IndexMap::new();
@@ -64,15 +66,12 @@ pub(crate) fn overlay(
         };
         let value = match value.strip_prefix(PREFIX) {
             None => value,
-            Some(other) => match env.process(other) {
+            Some(other) => match env.below_overlay(other) {
                 Some(value) => value.to_owned(),
                 None => {
-                    problems.push(missing(
-                        &entry.node.at,
-                        &path,
-                        other,
-                        "the variable is left as it is",
-                    ));
+                    let consequence = "the variable is left as it is";
+                    let at = &entry.node.at;
+                    problems.push(missing(at, &path, other, asked, consequence));
                     continue;
                 }
             },
@@ -90,9 +89,15 @@ pub(crate) fn overlay(
 /// Replaces every `os.environ/NAME` by the variable's text, or by null when it is not set.
 ///
 /// The section `environment_variables` is left alone: it has been read by [`overlay`].
-pub(crate) fn references(root: &mut Node, env: &Env, problems: &mut Vec<Problem>) {
+pub(crate) fn references(
+    root: &mut Node,
+    env: &Env,
+    asked: Option<&Asked>,
+    problems: &mut Vec<Problem>,
+) {
     let mut walk = Walk {
         env,
+        asked,
         problems,
         too_deep: false,
     };
@@ -108,6 +113,7 @@ pub(crate) fn references(root: &mut Node, env: &Env, problems: &mut Vec<Problem>
 
 struct Walk<'a> {
     env: &'a Env,
+    asked: Option<&'a Asked>,
     problems: &'a mut Vec<Problem>,
     too_deep: bool,
 }
@@ -156,8 +162,9 @@ impl Walk<'_> {
         match self.env.get(name) {
             Some(text) => node.data = Data::Text(text.to_owned()),
             None => {
+                let consequence = "the key counts as not given";
                 self.problems
-                    .push(missing(&node.at, path, name, "the key counts as not given"));
+                    .push(missing(&node.at, path, name, self.asked, consequence));
                 node.data = Data::Null;
             }
         }
@@ -184,14 +191,46 @@ pub(crate) fn loosen(node: &mut Node) {
     }
 }
 
-fn missing(at: &Position, path: &str, name: &str, consequence: &str) -> Problem {
+fn missing(
+    at: &Position,
+    path: &str,
+    name: &str,
+    asked: Option<&Asked>,
+    consequence: &str,
+) -> Problem {
+    let token = name.starts_with("oidc/");
+    let manager = asked.filter(|asked| asked.names.contains(name) && !token);
+    if let Some(Asked {
+        manager,
+        answered: false,
+        ..
+    }) = manager
+    {
+        let message =
+            format!("{name} is asked of the secret manager {manager} when the gateway starts");
+        return Problem::warning(ProblemKind::Compatibility, at, path, message);
+    }
+    let (message, fix) = match manager {
+        Some(Asked { manager, .. }) => (
+            format!("neither the secret manager {manager} nor the environment has {name}"),
+            format!("store {name} there, set the variable, or remove the reference"),
+        ),
+        None if token => (
+            format!("there is no identity token for {name}"),
+            "see the log for the reason".to_owned(),
+        ),
+        None => (
+            format!("the variable {name} is not set"),
+            format!("set {name}, or remove the reference"),
+        ),
+    };
     Problem::warning(
         ProblemKind::MissingVariable,
         at,
         path,
-        format!("the variable {name} is not set; {consequence}"),
+        format!("{message}; {consequence}"),
     )
-    .fix(format!("set {name}, or remove the reference"))
+    .fix(fix)
 }
 
 /// A scalar as text; none for null, lists and mappings.

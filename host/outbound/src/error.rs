@@ -9,10 +9,10 @@ use crate::egress::Denied;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// A certificate or key file cannot be read or holds no usable PEM.
+    /// A certificate or key cannot be read or holds no usable PEM.
     #[error("{path}: {reason}; give a readable PEM file")]
     Pem {
-        /// The file named in the options.
+        /// The file named in the options, or what was given as text.
         path: String,
         /// What is wrong with it.
         reason: String,

@@ -31,4 +31,4 @@ pub use incoming::Incoming;
 pub use limits::{CollectError, IdleTimeout, StalledError, collect_limited};
 pub use pool::keep_own_connections;
 pub use resolve::{Resolve, Resolving, SystemResolver};
-pub use tls::{ClientCertificate, Roots, TlsOptions};
+pub use tls::{ClientCertificate, Pem, Roots, TlsOptions};

@@ -1,5 +1,7 @@
 //! TLS settings: whom we trust and who we are.
 
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -8,6 +10,7 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use zeroize::Zeroizing;
 
 use crate::ClientError;
 
@@ -37,9 +40,36 @@ pub enum Roots {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClientCertificate {
     /// The chain, leaf first.
-    pub certificate: PathBuf,
+    pub certificate: Pem,
     /// The private key.
-    pub key: PathBuf,
+    pub key: Pem,
+}
+
+/// PEM text, or the file it is in.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Pem {
+    /// The file, read when the client is built.
+    File(PathBuf),
+    /// The text, shared with who holds it. In no Debug output.
+    Text(Arc<Zeroizing<String>>),
+}
+
+impl Hash for Pem {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::File(path) => path.hash(state),
+            Self::Text(text) => text.as_str().hash(state),
+        }
+    }
+}
+
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Text(_) => f.write_str("Text([pem])"),
+        }
+    }
 }
 
 /// The TLS settings as rustls wants them. `http2_only` offers only `h2` by ALPN.
@@ -58,7 +88,9 @@ pub(crate) fn client_config(
             .with_custom_certificate_verifier(Arc::new(TrustAnybody::new(&provider))),
     };
     let mut config = match &options.certificate {
-        Some(own) => builder.with_client_auth_cert(chain(&own.certificate)?, key(&own.key)?)?,
+        Some(own) => {
+            builder.with_client_auth_cert(own.certificate.chain()?, own.key.private_key()?)?
+        }
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = match http2_only {
@@ -106,13 +138,39 @@ fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, ClientError> {
     Ok(chain)
 }
 
-fn key(path: &Path) -> Result<PrivateKeyDer<'static>, ClientError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| pem_error(path, error))
+impl Pem {
+    fn chain(&self) -> Result<Vec<CertificateDer<'static>>, ClientError> {
+        let text = match self {
+            Self::File(path) => return chain(path),
+            Self::Text(text) => text,
+        };
+        let chain = CertificateDer::pem_slice_iter(text.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| text_error("the certificate", error))?;
+        match chain.is_empty() {
+            true => Err(text_error("the certificate", "no certificate in it")),
+            false => Ok(chain),
+        }
+    }
+
+    fn private_key(&self) -> Result<PrivateKeyDer<'static>, ClientError> {
+        match self {
+            Self::File(path) => {
+                PrivateKeyDer::from_pem_file(path).map_err(|error| pem_error(path, error))
+            }
+            Self::Text(text) => PrivateKeyDer::from_pem_slice(text.as_bytes())
+                .map_err(|error| text_error("the private key", error)),
+        }
+    }
 }
 
 fn pem_error(path: &Path, reason: impl ToString) -> ClientError {
+    text_error(&path.display().to_string(), reason)
+}
+
+fn text_error(what: &str, reason: impl ToString) -> ClientError {
     ClientError::Pem {
-        path: path.display().to_string(),
+        path: what.to_owned(),
         reason: reason.to_string(),
     }
 }

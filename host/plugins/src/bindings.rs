@@ -26,6 +26,7 @@ wasmtime::component::bindgen!({
     imports: {
         "witgate:host/http.send": async | trappable,
         "witgate:host/http.send-with-secrets": async | trappable,
+        "witgate:host/http.send-as-client": async | trappable,
         "witgate:host/sign.send-aws": async | trappable,
         "witgate:host/sign.send-gcp": async | trappable,
         "witgate:host/sign.send-azure-app": async | trappable,

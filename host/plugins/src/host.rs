@@ -25,6 +25,7 @@ use crate::kinds::guardrail::Guardrail;
 use crate::kinds::log_sink::LogSink;
 use crate::kinds::prompt_manager::PromptManager;
 use crate::kinds::provider::Provider;
+use crate::kinds::secret_manager::SecretManager;
 use crate::limits::Bounds;
 use crate::pool::{AnyPool, Bindings, Parts, Pool};
 use crate::registry::{Description, Entry, Loaded};
@@ -331,6 +332,9 @@ impl Host {
                 pool: self.pool(pool).await?,
             })),
             Kind::Provider => Loaded::Provider(Arc::new(Provider {
+                pool: self.pool(pool).await?,
+            })),
+            Kind::SecretManager => Loaded::SecretManager(Arc::new(SecretManager {
                 pool: self.pool(pool).await?,
             })),
         };

@@ -9,6 +9,7 @@ pub mod guardrail;
 pub mod log_sink;
 pub mod prompt_manager;
 pub mod provider;
+pub mod secret_manager;
 
 pub(crate) mod outcome;
 

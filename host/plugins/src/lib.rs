@@ -2,7 +2,7 @@
 //!
 //! The only crate on the serving path that knows wasmtime, and none of its types leave it. A [`Host`]
 //! exists once per process; [`Host::load`] turns the plugins of a configuration into a [`Registry`] of
-//! [`Guardrail`]s, [`LogSink`]s, [`Alerter`]s, [`Authenticator`]s, [`PromptManager`]s and [`Provider`]s, whose calls are bounded in every direction: memory,
+//! [`Guardrail`]s, [`LogSink`]s, [`Alerter`]s, [`Authenticator`]s, [`PromptManager`]s, [`SecretManager`]s and [`Provider`]s, whose calls are bounded in every direction: memory,
 //! processor time, wall time, data, concurrency. A plugin that misbehaves costs its own call.
 //!
 //! Read in this order: `spec` (what the operator says), `manifest` (what the component says), `source`
@@ -61,6 +61,7 @@ pub use kinds::provider::{
     ProviderCall, ProviderRequest, ProviderResponse, StreamParser,
     recorded_input as provider_input,
 };
+pub use kinds::secret_manager::{NewSecret, Reading, SecretManager};
 pub use manifest::{
     Manifest, ManifestBatch, ManifestError, ManifestLimits, ProviderFacts, Setting, SettingKind,
 };
@@ -76,4 +77,4 @@ pub use spec::{
     ConfigLookup, EnvLookup, FailPolicy, Grants, Isolation, Kind, Limits, PluginSpec, Recycle,
 };
 pub use status::{InForce, Load, Status, Version};
-pub use world::{NoAnswer, World};
+pub use world::{NoAnswer, ShownCertificate, World};

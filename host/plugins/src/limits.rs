@@ -73,9 +73,10 @@ impl Bounds {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let default_cpu = match spec.kind {
             crate::Kind::LogSink | crate::Kind::Alerter | crate::Kind::Provider => CPU_MS_BULK,
-            crate::Kind::Guardrail | crate::Kind::Authenticator | crate::Kind::PromptManager => {
-                CPU_MS
-            }
+            crate::Kind::Guardrail
+            | crate::Kind::Authenticator
+            | crate::Kind::PromptManager
+            | crate::Kind::SecretManager => CPU_MS,
         };
         let (default_memory, payload) = match spec.kind {
             crate::Kind::Provider => (MEMORY_MB_PROVIDER, PAYLOAD_MB_PROVIDER),

@@ -15,6 +15,7 @@ use crate::kinds::guardrail::Guardrail;
 use crate::kinds::log_sink::LogSink;
 use crate::kinds::prompt_manager::PromptManager;
 use crate::kinds::provider::Provider;
+use crate::kinds::secret_manager::SecretManager;
 use crate::pool::AnyPool;
 use crate::status::{Status, Version};
 use crate::{Kind, PluginSpec};
@@ -129,6 +130,7 @@ pub(crate) enum Loaded {
     Authenticator(Arc<Authenticator>),
     Provider(Arc<Provider>),
     PromptManager(Arc<PromptManager>),
+    SecretManager(Arc<SecretManager>),
 }
 
 #[derive(Clone)]
@@ -194,6 +196,15 @@ impl Registry {
     pub fn prompt_manager(&self, name: &str) -> Option<Arc<PromptManager>> {
         match &self.entry(Kind::PromptManager, name)?.plugin {
             Loaded::PromptManager(plugin) => Some(plugin.clone()),
+            _ => None,
+        }
+    }
+
+    /// A secret manager by its name in the configuration.
+    #[must_use]
+    pub fn secret_manager(&self, name: &str) -> Option<Arc<SecretManager>> {
+        match &self.entry(Kind::SecretManager, name)?.plugin {
+            Loaded::SecretManager(plugin) => Some(plugin.clone()),
             _ => None,
         }
     }
@@ -327,6 +338,7 @@ impl Entry {
             Loaded::Authenticator(plugin) => plugin.pool.as_ref(),
             Loaded::Provider(plugin) => plugin.pool.as_ref(),
             Loaded::PromptManager(plugin) => plugin.pool.as_ref(),
+            Loaded::SecretManager(plugin) => plugin.pool.as_ref(),
         }
     }
 

@@ -23,16 +23,25 @@ pub(crate) fn filled<'a>(
         return Ok(filled);
     }
     for setting in manifest.settings.iter().filter(|setting| setting.file) {
-        let Some(Value::String(path)) = spec.settings.get(&setting.name) else {
-            continue;
+        let written = spec.settings.get(&setting.name).filter(|v| !v.is_null());
+        let (place, path) = match written {
+            Some(Value::String(path)) => {
+                let is_inline = path.trim_start().starts_with(['[', '{']);
+                if path.is_empty() || (is_inline && setting.kind != SettingKind::String) {
+                    continue;
+                }
+                let file = folder.map_or_else(|| path.into(), |folder| folder.join(path));
+                (format!("the setting {:?}", setting.name), file)
+            }
+            Some(_) => continue,
+            // A variable is set by who starts the process, so its paths are relative to where that is.
+            None => match variable(spec, setting) {
+                Some((name, path)) => (format!("the environment variable {name}"), path.into()),
+                None => continue,
+            },
         };
-        let is_inline = path.trim_start().starts_with(['[', '{']);
-        if path.is_empty() || (is_inline && setting.kind != SettingKind::String) {
-            continue;
-        }
-        let path = folder.map_or_else(|| path.into(), |folder| folder.join(path));
         let content = content(setting, &path).map_err(|reason| {
-            let place = format!("the setting {:?} names {}", setting.name, path.display());
+            let place = format!("{place} names {}", path.display());
             LoadError::new(&spec.name, format!("{place}, {reason}"))
         })?;
         filled
@@ -41,6 +50,15 @@ pub(crate) fn filled<'a>(
             .insert(setting.name.clone(), content);
     }
     Ok(filled)
+}
+
+/// The variable that gives this setting its value, and the value.
+fn variable<'a>(spec: &PluginSpec, setting: &'a Setting) -> Option<(&'a str, String)> {
+    let mut names = setting.env.iter().chain(&setting.env_also);
+    names.find_map(|name| {
+        let path = (spec.env)(name).filter(|path| !path.trim().is_empty())?;
+        Some((name.as_str(), path))
+    })
 }
 
 fn content(setting: &Setting, path: &Path) -> Result<Value, String> {
@@ -84,7 +102,8 @@ mod tests {
 
     fn manifest() -> Manifest {
         serde_json::from_value(json!({"name": "p", "version": "1.0.0", "kind": "guardrail",
-            "settings": [{"name": "rules", "type": "list", "file": true}]}))
+            "settings": [{"name": "rules", "type": "list", "file": true},
+                {"name": "key", "env": "KEY_FILE", "secret": true, "file": true}]}))
         .unwrap()
     }
 
@@ -94,6 +113,28 @@ mod tests {
         filled(&spec, &manifest(), Some(folder))
             .map(|spec| spec.settings["rules"].clone())
             .map_err(|error| error.reason)
+    }
+
+    #[test]
+    fn the_path_may_be_in_a_variable() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key.pem");
+        std::fs::write(&file, "hush").unwrap();
+        let with = |path: String| {
+            let env = Arc::new(move |name: &str| (name == "KEY_FILE").then(|| path.clone()));
+            let spec = PluginSpec::new("p", "p", Kind::Guardrail, env);
+            // Not relative to the configuration: the variable is not in it.
+            filled(&spec, &manifest(), Some(Path::new("/nowhere")))
+                .map(|spec| spec.settings.get("key").cloned())
+                .map_err(|error| error.reason)
+        };
+        assert_eq!(with(file.display().to_string()), Ok(Some(json!("hush"))));
+        assert_eq!(with(String::new()), Ok(None));
+        let error = with("/nowhere/key.pem".to_owned()).unwrap_err();
+        assert!(
+            error.starts_with("the environment variable KEY_FILE names /nowhere/key.pem, which"),
+            "{error}"
+        );
     }
 
     #[test]

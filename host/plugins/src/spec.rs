@@ -36,6 +36,8 @@ pub enum Kind {
     Provider,
     /// Fills requests with prompts that are kept elsewhere.
     PromptManager,
+    /// Keeps the values that a configuration refers to.
+    SecretManager,
 }
 
 /// One configured plugin. Several may share one component.
@@ -178,16 +180,18 @@ pub enum FailPolicy {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::LogSink,
         Self::Alerter,
         Self::Guardrail,
         Self::Authenticator,
         Self::Provider,
         Self::PromptManager,
+        Self::SecretManager,
     ];
 
-    /// The name in manifests and metrics: `log-sink`, `alerter`, `guardrail`, `authenticator`, `provider`, `prompt-manager`.
+    /// The name in manifests and metrics: `log-sink`, `alerter`, `guardrail`, `authenticator`, `provider`, `prompt-manager`,
+    /// `secret-manager`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -197,6 +201,7 @@ impl Kind {
             Self::Authenticator => "authenticator",
             Self::Provider => "provider",
             Self::PromptManager => "prompt-manager",
+            Self::SecretManager => "secret-manager",
         }
     }
 
@@ -209,6 +214,8 @@ impl Kind {
             Self::Guardrail | Self::Authenticator | Self::Provider | Self::PromptManager => {
                 FailPolicy::Closed
             }
+            // The environment has the value, or nothing has.
+            Self::SecretManager => FailPolicy::Open,
         }
     }
 
@@ -217,6 +224,8 @@ impl Kind {
         match self {
             Self::LogSink | Self::Alerter => Duration::from_secs(30),
             Self::Guardrail | Self::Provider | Self::PromptManager => Duration::from_secs(5),
+            // A login and a read, each of which may be slow.
+            Self::SecretManager => Duration::from_secs(10),
             Self::Authenticator => Duration::from_secs(2),
         }
     }

@@ -50,6 +50,10 @@ pub trait World: Send + Sync {
     fn log(&self, level: &'static str, line: &str);
 }
 
+/// In the extensions of a request that would go out with a client certificate.
+#[derive(Debug, Clone, Copy)]
+pub struct ShownCertificate;
+
 /// Why an exchange has no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoAnswer {

@@ -29,6 +29,7 @@ mod recorder;
 mod s3;
 mod slack;
 mod upstream;
+mod vault;
 mod vendor;
 
 mod gateway;
@@ -54,4 +55,5 @@ pub use reply::Reply;
 pub use s3::{S3Key, fake_s3};
 pub use slack::FakeSlack;
 pub use upstream::{Departure, FakeUpstream};
+pub use vault::FakeVault;
 pub use vendor::{FakeVendor, Judgement};

@@ -42,6 +42,7 @@ GUARD_HOOKS = {
     "async_post_call_streaming_iterator_hook": ["post_call", "streaming"],
 }
 PROMPT_HOOKS = ("get_chat_completion_prompt", "async_get_chat_completion_prompt", "_compile_prompt_helper")
+READ_METHODS = ("sync_read_secret", "async_read_secret")
 REQUEST_HOOKS = ("async_pre_call_hook", "async_moderation_hook", "async_post_call_success_hook")
 STREAM_HOOKS = ("async_post_call_streaming_hook", "async_post_call_streaming_iterator_hook")
 CHAT_CALLS = ("completion", "acompletion")
@@ -233,10 +234,12 @@ class File:
         """Everything that a configuration may name, as (name, kind, node)."""
         found = []
         for name, node in self.classes.items():
-            if self.is_a(node, "CustomGuardrail") and not any(
-                name in [dotted(parent) for parent in other.bases] for other in self.classes.values()
-            ):
+            if any(name in [dotted(parent) for parent in other.bases] for other in self.classes.values()):
+                continue
+            if self.is_a(node, "CustomGuardrail"):
                 found.append((name, "guardrail", node))
+            elif self.is_a(node, "CustomSecretManager") or self.is_a(node, "BaseSecretManager"):
+                found.append((name, "secret-manager", node))
         for node in self.tree.body:
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
                 made = self.classes.get(dotted(node.value.func))
@@ -264,7 +267,7 @@ class File:
                     None,
                     (f"there is no {wanted} in it; " if wanted else "")
                     + "it defines none of: a function (request, api_key) for custom_auth, an instance of a CustomLogger "
-                    "subclass for callbacks, of a CustomPromptManagement subclass, a CustomGuardrail subclass",
+                    "subclass for callbacks, of a CustomPromptManagement subclass, a CustomGuardrail subclass, a CustomSecretManager subclass",
                 )
             return {}
         if len(found) > 1:
@@ -304,6 +307,14 @@ class File:
             self.notes.append(f"{', '.join(hooks)}: not called for a prompt manager; put them into a logger or guardrail of its own")
         return {}
 
+    def describe_secret_manager(self, node):
+        if not self.methods(node) & set(READ_METHODS):
+            self.problem(node, f"it reads nothing: it needs one of {', '.join(READ_METHODS)}")
+        for one in ast.walk(node):
+            if isinstance(one, ast.FunctionDef) and one.name == "__init__" and takes_arguments(one):
+                self.problem(one, f"{node.name}() is made without arguments; read what it needs from os.environ")
+        return {}
+
     def describe_guardrail(self, node):
         methods = self.methods(node)
         phases = {phase for name in methods for phase in GUARD_HOOKS.get(name, [])}
@@ -321,6 +332,13 @@ def dotted(node):
         start = dotted(node.value)
         return f"{start}.{node.attr}" if start else node.attr
     return ""
+
+
+def takes_arguments(init):
+    """Whether a constructor cannot be called without any."""
+    positional = init.args.posonlyargs + init.args.args
+    keyword = sum(1 for default in init.args.kw_defaults if default is None)
+    return len(positional) - len(init.args.defaults) > 1 or keyword > 0
 
 
 def catches_import_errors(handler):

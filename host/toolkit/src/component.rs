@@ -142,6 +142,7 @@ fn check(interfaces: &Interfaces, kind: Kind) -> Result<(), ComponentError> {
             Kind::Authenticator => "witgate_plugin::export_authenticator!",
             Kind::Provider => "witgate_plugin::export_provider!",
             Kind::PromptManager => "witgate_plugin::export_prompt_manager!",
+            Kind::SecretManager => "witgate_plugin::export_secret_manager!",
         };
         return Err(ComponentError::WrongKind {
             kind,
@@ -188,6 +189,7 @@ fn interface(kind: Kind) -> &'static str {
         Kind::Authenticator => "witgate:authenticator/authenticator",
         Kind::Provider => "witgate:provider/provider",
         Kind::PromptManager => "witgate:prompt-manager/prompt-manager",
+        Kind::SecretManager => "witgate:secret-manager/secret-manager",
     }
 }
 

@@ -253,6 +253,27 @@ mod tests {
     }
 
     #[test]
+    fn a_class_that_reads_secrets_is_a_secret_manager() {
+        let source = "import os\nfrom litellm.integrations.custom_secret_manager import CustomSecretManager\n\
+             class Keeper(CustomSecretManager):\n    def __init__(self, name=None):\n        super().__init__(secret_manager_name=name)\n        \
+             self.url = os.environ[\"KEEPER_URL\"]\n    \
+             def sync_read_secret(self, secret_name, optional_params=None, timeout=None): return None\n";
+        let found = read(source).expect("a secret manager");
+        let kind = Kind::SecretManager;
+        assert_eq!((found.kind, found.name.as_str()), (kind, "Keeper"));
+        assert_eq!(found.env, ["KEEPER_URL"]);
+        let needs = source.replace("name=None", "name");
+        let refusal = read(&needs).expect_err("refused").to_string();
+        assert!(
+            refusal.contains("line 4: Keeper() is made without arguments"),
+            "{refusal}"
+        );
+        let mute = source.replace("sync_read_secret", "peek");
+        let refusal = read(&mute).expect_err("refused").to_string();
+        assert!(refusal.contains("it reads nothing"), "{refusal}");
+    }
+
+    #[test]
     fn what_cannot_work_is_refused_with_line_and_reason() {
         let source = "import numpy\nimport redis\nimport subprocess\nimport mystery\nfrom litellm import aembedding\n\
              async def auth(request, api_key):\n    open(\"x\")\n    return await request.json()\n";

@@ -189,6 +189,7 @@ mod tests {
                 Kind::Guardrail,
                 Kind::Authenticator,
                 Kind::PromptManager,
+                Kind::SecretManager,
             ] {
                 let plugin = NewPlugin {
                     folder: folder

@@ -66,7 +66,7 @@ pub enum SourceError {
     /// There is no `plugin.toml`, or it cannot be read.
     #[error(
         "{path}: cannot read it ({error}); a plugin folder needs a `plugin.toml` with at least `kind = \"guardrail\"`, \
-         \"log-sink\", \"authenticator\", \"prompt-manager\" or \"provider\""
+         \"log-sink\", \"authenticator\", \"prompt-manager\", \"provider\" or \"secret-manager\""
     )]
     Unreadable {
         /// The file.

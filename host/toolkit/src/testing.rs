@@ -11,6 +11,7 @@ pub mod diff;
 pub(crate) mod drive;
 mod prompt;
 mod provider;
+mod secret_manager;
 pub(crate) mod view;
 mod world;
 
@@ -196,5 +197,6 @@ const fn default_call(kind: Kind) -> &'static str {
         Kind::Provider => "build_request",
         Kind::Authenticator => "authenticate",
         Kind::PromptManager => "get_chat_completion_prompt",
+        Kind::SecretManager => "read",
     }
 }

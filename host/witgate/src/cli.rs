@@ -212,7 +212,7 @@ pub enum Plugin {
     New {
         /// The folder; its name is the plugin's.
         name: PathBuf,
-        /// What it is to do: log-sink, guardrail, authenticator or prompt-manager.
+        /// What it is to do: log-sink, guardrail, authenticator, prompt-manager or secret-manager.
         #[arg(long, value_parser = kind)]
         kind: witgate_plugins::Kind,
         /// What it is to be written in: rust, python or javascript.

@@ -21,7 +21,7 @@ use crate::cli::Serve;
 use crate::plugin_admin::PluginAdministration;
 use crate::reload::{Administration, Control, Reloader};
 use crate::wiring::{
-    self, Background, Fanout, Kept, Models, Paths, Reports, ShadowMetrics, Upstreams, W3c,
+    self, Background, Fanout, Kept, Models, Paths, Reports, Secrets, ShadowMetrics, Upstreams, W3c,
 };
 
 /// How long queues may take to empty when the process ends.
@@ -73,6 +73,43 @@ impl Rested {
     }
 }
 
+/// What is there before the configuration is complete: a secret manager is a plugin, too.
+pub struct Base {
+    /// Where things lie.
+    pub paths: Paths,
+    /// The plugin host.
+    pub host: Arc<Host>,
+    registry: Registry,
+    rested: Rested,
+}
+
+impl Base {
+    /// Makes the data directory and starts the plugin host.
+    pub fn start(options: &Serve, source: &Source, env: &Env) -> anyhow::Result<Self> {
+        let paths = Paths::of(source, options.data_dir.as_deref(), env);
+        std::fs::create_dir_all(&paths.data_dir).with_context(|| {
+            format!(
+                "cannot make the data directory {}",
+                paths.data_dir.display()
+            )
+        })?;
+        let mut registry = Registry::default();
+        let mut host_options = HostOptions::new(Some(paths.data_dir.clone()));
+        host_options.on_progress = wiring::progress_on_stderr();
+        let rested = Rested::default();
+        let told = rested.clone();
+        host_options.on_rest = Arc::new(move |plugin, rest| told.tell(plugin, rest));
+        let metrics = witgate_plugins::Metrics::register(&mut registry);
+        let host = Host::start(host_options, metrics)?;
+        Ok(Self {
+            paths,
+            host,
+            registry,
+            rested,
+        })
+    }
+}
+
 /// What ends with the process, in the order in which it ends.
 struct Parts {
     gateway: Arc<Gateway>,
@@ -85,29 +122,46 @@ struct Parts {
 }
 
 /// Serves until a signal says stop.
-pub async fn serve(options: Serve, source: Source, env: Env, loaded: Loaded) -> anyhow::Result<()> {
+pub async fn serve(
+    options: Serve,
+    source: Source,
+    env: Env,
+    loaded: Loaded,
+    base: Base,
+    secrets: Secrets,
+) -> anyhow::Result<()> {
     report(&loaded);
     let bind = bind_address(&options, &loaded)?;
-    let paths = Paths::of(&source, options.data_dir.as_deref(), &loaded.environment);
-    std::fs::create_dir_all(&paths.data_dir).with_context(|| {
-        format!(
-            "cannot make the data directory {}",
-            paths.data_dir.display()
-        )
-    })?;
-
-    let mut registry = Registry::default();
+    let Base {
+        paths,
+        host,
+        mut registry,
+        rested,
+    } = base;
     let mut server_options = server_options(&options, bind, &mut registry);
     let workers = workers(options.num_workers)?;
     server_options.workers = workers.clone();
     let tasks = TaskTracker::new();
     let stop = CancellationToken::new();
+    let kept = Kept {
+        host,
+        upstreams: Upstreams::default(),
+        paths,
+        secrets,
+        concurrency: options.limit_concurrency,
+        background: Background {
+            runtime: tokio::runtime::Handle::current(),
+            tasks: tasks.clone(),
+        },
+        shadow_metrics: ShadowMetrics::register(&mut registry),
+        shadows: Reports::new(),
+        record: options.record.clone(),
+    };
     let (parts, control) = start(
         &options,
-        source,
-        env,
-        loaded,
-        paths,
+        (source, env, loaded),
+        kept,
+        rested,
         &mut registry,
         (&tasks, &stop),
     )
@@ -125,6 +179,7 @@ pub async fn serve(options: Serve, source: Source, env: Env, loaded: Loaded) -> 
     let bound = Server::bind(server_options)?;
     let address = bound.local_addr();
     let watcher = control.clone().watch(&tasks, &stop)?;
+    tasks.spawn(control.clone().keep_secrets_fresh(stop.clone()));
     let ended = stop.clone();
     tasks.spawn(async move {
         // The threads that loaded plugins have ended by then, and what they held is free.
@@ -251,10 +306,9 @@ fn app_options(control: &Control) -> AppOptions {
 
 async fn start(
     options: &Serve,
-    source: Source,
-    env: Env,
-    loaded: Loaded,
-    paths: Paths,
+    (source, env, loaded): (Source, Env, Loaded),
+    mut kept: Kept,
+    rested: Rested,
     registry: &mut Registry,
     (tasks, stop): (&TaskTracker, &CancellationToken),
 ) -> anyhow::Result<(Parts, Arc<Control>)> {
@@ -265,11 +319,8 @@ async fn start(
         .as_ref()
         .map(|url| url.reveal().to_owned());
     let url = url.unwrap_or_else(|| {
-        paths
-            .data_dir
-            .join("witgate.db")
-            .to_string_lossy()
-            .into_owned()
+        let data_dir = &kept.paths.data_dir;
+        data_dir.join("witgate.db").to_string_lossy().into_owned()
     });
     let store = Store::open(&url, &StoreOptions::default()).await?;
     let spend = SpendWriter::start(
@@ -282,25 +333,7 @@ async fn start(
             now: Arc::new(jiff::Timestamp::now),
         },
     );
-    let mut host_options = HostOptions::new(Some(paths.data_dir.clone()));
-    host_options.on_progress = wiring::progress_on_stderr();
-    let rested = Rested::default();
-    let told = rested.clone();
-    host_options.on_rest = Arc::new(move |plugin, rest| told.tell(plugin, rest));
-    let host = Host::start(host_options, witgate_plugins::Metrics::register(registry))?;
-    let mut kept = Kept {
-        host: host.clone(),
-        upstreams: Upstreams::default(),
-        paths,
-        concurrency: options.limit_concurrency,
-        background: Background {
-            runtime: tokio::runtime::Handle::current(),
-            tasks: tasks.clone(),
-        },
-        shadow_metrics: ShadowMetrics::register(registry),
-        shadows: Reports::new(),
-        record: options.record.clone(),
-    };
+    let host = kept.host.clone();
     let wired = wiring::wire(&loaded, &mut kept, None)
         .await
         .map_err(|problems| {
@@ -379,7 +412,7 @@ async fn until_signal(
             tokio::select! {
                 _ = term.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => control.reload_logged("SIGHUP").await,
+                _ = hangup.recv() => control.reload_logged("SIGHUP", wiring::Read::All).await,
             }
         }
         tracing::info!("stopping: no new connections, calls under way are finished");

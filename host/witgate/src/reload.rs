@@ -4,6 +4,9 @@
 //! The new configuration is loaded, checked and built beside the one that serves. Only when all of it works
 //! are the snapshot, the sinks and the ledger's switches swapped; calls under way finish on what they started
 //! with. A configuration that is refused changes nothing.
+//!
+//! Secrets are asked of their manager when somebody asks for the reload, else when their time is over; one that changed
+//! makes a reload by itself.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,13 +24,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use witgate_config::{Env, Loaded, Problem, Source};
+use witgate_config::{Draft, Env, Loaded, Problem, Source};
 use witgate_pipeline::Gateway;
 use witgate_plugins::{Kind, LoadError, NotMeant, PluginId, Registry as Plugins};
 use witgate_server::routes::{Admin, Change, Refused, ReloadProblems, Which};
 
 use crate::commands::strict;
-use crate::wiring::{self, Fanout, Kept, Reports, ShadowReport, Wired};
+use crate::wiring::{self, Fanout, Kept, Read, Reports, ShadowReport, Wired};
 
 /// Editors and ConfigMaps change a file in several steps; the reload waits until they are through.
 const SETTLE: Duration = Duration::from_millis(250);
@@ -58,6 +61,8 @@ pub struct Control {
     gateway: Arc<Gateway>,
     fanout: Arc<Fanout>,
     reloads: Family<ReloadLabels, Counter>,
+    /// Told after each reload: other secrets may be due.
+    reloaded: Notify,
 }
 
 impl Control {
@@ -83,6 +88,7 @@ impl Control {
             gateway,
             fanout,
             reloads,
+            reloaded: Notify::new(),
         }
     }
 
@@ -92,8 +98,8 @@ impl Control {
     }
 
     /// Reloads, and tells the log how it went.
-    pub async fn reload_logged(&self, why: &str) {
-        match self.reload().await {
+    pub async fn reload_logged(&self, why: &str, read: Read) {
+        match self.reload(read).await {
             Ok(()) => tracing::info!("configuration reloaded ({why})"),
             Err(problems) => {
                 let problems = problems.join("\n");
@@ -152,15 +158,38 @@ impl Control {
                     .await
                     .is_ok()
                 {}
-                self.reload_logged("a file changed").await;
+                self.reload_logged("a file changed", Read::Due).await;
             }
         });
         Ok(Some(watcher))
     }
 
+    /// Asks anew about secrets whose time is over, and reloads when one has changed.
+    pub async fn keep_secrets_fresh(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            let next = self.reloader.lock().await.kept.secrets.next();
+            let due = async {
+                match next {
+                    Some(next) => tokio::time::sleep_until(next).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.reloaded.notified() => continue,
+                () = due => {}
+            }
+            let changed = self.reloader.lock().await.kept.secrets.refresh().await;
+            if changed {
+                self.reload_logged("a secret changed", Read::Due).await;
+            }
+        }
+    }
+
     /// Loads the configuration anew, and counts how it went.
-    async fn reload(&self) -> Result<(), ReloadProblems> {
-        let done = self.try_reload().await;
+    async fn reload(&self, read: Read) -> Result<(), ReloadProblems> {
+        let done = self.try_reload(read).await;
+        self.reloaded.notify_one();
         let result = if done.is_ok() { "ok" } else { "refused" };
         self.reloads.get_or_create(&ReloadLabels { result }).inc();
         if let Err(problems) = &done {
@@ -169,12 +198,20 @@ impl Control {
         done
     }
 
-    async fn try_reload(&self) -> Result<(), ReloadProblems> {
+    async fn try_reload(&self, read: Read) -> Result<(), ReloadProblems> {
         let mut reloader = self.reloader.lock().await;
         let reloader = &mut *reloader;
         let lines =
             |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let mut loaded = witgate_config::load(&reloader.source, &reloader.env).map_err(lines)?;
+        let draft = Draft::read(&reloader.source, &reloader.env);
+        let Ok(early) = draft.early() else {
+            let problems = witgate_config::check(&reloader.source, &reloader.env);
+            return Err(lines(problems));
+        };
+        let kept = &reloader.kept;
+        let sources = kept.paths.sources();
+        let fetched = kept.secrets.load(draft, &early, &kept.host, &sources, read);
+        let (mut loaded, secrets) = fetched.await?;
         if reloader.strict {
             strict(&mut loaded.problems);
             if loaded.problems.iter().any(Problem::is_error) {
@@ -195,6 +232,7 @@ impl Control {
         }
         self.install(wired);
         self.loaded.store(Arc::new(loaded));
+        reloader.kept.secrets = secrets;
         Ok(())
     }
 
@@ -250,7 +288,7 @@ impl Control {
             Kind::PromptManager => "requests that need its prompts fail then",
             Kind::Provider => "calls to its models fail then, with 503",
             Kind::Guardrail => "it fails closed, and calls pass without its judgement then",
-            Kind::LogSink | Kind::Alerter => return Ok(()),
+            Kind::LogSink | Kind::Alerter | Kind::SecretManager => return Ok(()),
         };
         let status = serving.status(plugin);
         let is_open = status.is_some_and(|status| status.description.fail != "closed");
@@ -326,7 +364,9 @@ impl Admin for Administration {
     async fn reload(&self) -> Result<(), ReloadProblems> {
         let control = self.control.clone();
         // Also when the client leaves meanwhile, it is finished.
-        let reloading = self.runtime.spawn(async move { control.reload().await });
+        let reloading = self
+            .runtime
+            .spawn(async move { control.reload(Read::All).await });
         reloading
             .await
             .unwrap_or_else(|error| Err(vec![format!("the reload did not finish: {error}")]))

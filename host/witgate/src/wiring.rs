@@ -10,6 +10,7 @@ mod prompts;
 mod provider_port;
 mod providers;
 mod recorder;
+mod secrets;
 mod settings;
 mod shades;
 mod shadow;
@@ -30,6 +31,7 @@ use crate::cli::Recorded;
 pub use paths::Paths;
 pub use plugin_models::Models;
 pub use recorder::{Fanout, Ledger};
+pub use secrets::{Read, Secrets, needs_reading};
 pub use shadow::{Background, Report as ShadowReport, ShadowMetrics};
 pub use specs::plugin_specs;
 pub use trace::W3c;
@@ -62,6 +64,8 @@ pub struct Kept {
     pub upstreams: Upstreams,
     /// Where plugins are found.
     pub paths: Paths,
+    /// What the configuration that serves was resolved with.
+    pub secrets: Secrets,
     /// `LIMIT_CONCURRENCY`: calls at a time.
     pub concurrency: Option<usize>,
     /// Where plugins in shadow judge.

@@ -45,7 +45,7 @@ export class Response {
   }
 }
 
-export function request(method, url, { headers = {}, json, body = "", auth = null, timeoutMs = null } = {}) {
+export function request(method, url, { headers = {}, json, body = "", auth = null, identity = null, timeoutMs = null } = {}) {
   const given = Array.isArray(headers) ? headers : Object.entries(headers);
   const pairs = given.map(([name, value]) => [name.toLowerCase(), String(value)]);
   if (json !== undefined) {
@@ -59,7 +59,8 @@ export function request(method, url, { headers = {}, json, body = "", auth = nul
     body: typeof body === "string" ? encode(body) : body,
     timeoutMs,
   };
-  return new Response(unwrap(() => http.send(wire, auth), exception));
+  const send = () => (identity ? http.sendAsClient(wire, auth, identity) : http.send(wire, auth));
+  return new Response(unwrap(send, exception));
 }
 
 export const get = (url, options) => request("GET", url, options);

@@ -15,3 +15,4 @@ export const reveal = (name) => unwrap(() => require(name).reveal(), (error) => 
 export const bearer = (name) => ({ tag: "bearer", val: require(name) });
 export const basic = (user, name) => ({ tag: "basic", val: [user, require(name)] });
 export const header = (headerName, name) => ({ tag: "header", val: [headerName, require(name)] });
+export const identity = (certificate, key) => ({ certificate: require(certificate), key: require(key) });

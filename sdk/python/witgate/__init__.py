@@ -1,6 +1,6 @@
 """What a Witgate plugin written in Python imports.
 
-A plugin is one class: a subclass of `Guardrail`, `LogSink`, `Authenticator` or `PromptManager`, in the file that
+A plugin is one class: a subclass of `Guardrail`, `LogSink`, `Authenticator`, `PromptManager` or `SecretManager`, in the file that
 `plugin.toml` names (`plugin.py` without it). `witgate plugin build` makes a component of it; the build
 runs the file's top level once and keeps the state, so imports and constants cost nothing later, and the
 host's services are not there yet.
@@ -29,6 +29,7 @@ from .guardrail import (
 )
 from .prompt_manager import Prompt, PromptCall, PromptManager
 from .log_sink import Event, LogSink, delivered, from_response, partial, rejected, retry
+from .secret_manager import Reading, Secret, SecretManager
 
 __version__ = "0.1.0"
 
@@ -52,6 +53,9 @@ __all__ = [
     "Prompt",
     "PromptCall",
     "PromptManager",
+    "Reading",
+    "Secret",
+    "SecretManager",
     "SettingsError",
     "StreamGuard",
     "Text",

@@ -1,4 +1,4 @@
-"""What the three kinds' exports share: finding the plugin, making it once per instance, and turning exceptions
+"""What the kinds' exports share: finding the plugin, making it once per instance, and turning exceptions
 into the errors of the contract."""
 
 import inspect

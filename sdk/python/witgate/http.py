@@ -60,12 +60,12 @@ class Response:
         return f"status {self.status}: {text[:300]}{'…' if len(text) > 300 else ''}"
 
 
-def request(method, url, *, headers=None, json=None, body=b"", auth=None, timeout_ms=None):
+def request(method, url, *, headers=None, json=None, body=b"", auth=None, identity=None, timeout_ms=None):
     """Sends a request and waits for the whole response, whatever its status.
 
     `headers` is a dict or a list of pairs, `json` a value to encode, `body` bytes or text, `auth` what
-    `secrets.bearer`, `basic` or `header` return. Trouble on the way raises `Unavailable`, a refusal by the
-    host `DeniedByHost`.
+    `secrets.bearer`, `basic` or `header` return, `identity` the client certificate that `secrets.identity` returns.
+    Trouble on the way raises `Unavailable`, a refusal by the host `DeniedByHost`.
     """
     pairs = headers.items() if isinstance(headers, dict) else headers or []
     pairs = [(name.lower(), str(value)) for name, value in pairs]
@@ -77,7 +77,10 @@ def request(method, url, *, headers=None, json=None, body=b"", auth=None, timeou
         body = body.encode()
     wire = _http.Request(method.upper(), url, pairs, bytes(body), timeout_ms)
     try:
-        answer = _http.send(wire, _auth(auth))
+        if identity is None:
+            answer = _http.send(wire, _auth(auth))
+        else:
+            answer = _http.send_as_client(wire, _auth(auth), _http.ClientIdentity(*identity))
     except Err as error:
         raise _exception(error.value) from None
     return Response(answer.status, answer.headers, answer.body)

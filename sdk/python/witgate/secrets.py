@@ -48,3 +48,8 @@ def basic(user, name):
 def header(header_name, name):
     """For `auth=`: the named header with the secret as its whole value."""
     return ("header", (header_name, require(name)))
+
+
+def identity(certificate, key):
+    """For `identity=`: the client certificate (mutual TLS) in these two secret settings, both PEM."""
+    return (require(certificate), require(key))

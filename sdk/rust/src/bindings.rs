@@ -146,6 +146,28 @@ pub mod prompt_manager {
     });
 }
 
+/// Exports of a secret manager.
+pub mod secret_manager {
+    wit_bindgen::generate!({
+        world: "witgate:secret-manager/secret-manager-plugin",
+        path: ["../../wit/types", "../../wit/host", "../../wit/secret-manager"],
+        with: {
+            "witgate:types/types@0.1.0": crate::bindings::host::witgate::types::types,
+            "witgate:host/settings@0.1.0": crate::bindings::host::witgate::host::settings,
+            "witgate:host/secrets@0.1.0": crate::bindings::host::witgate::host::secrets,
+            "witgate:host/http@0.1.0": crate::bindings::host::witgate::host::http,
+            "witgate:host/sign@0.1.0": crate::bindings::host::witgate::host::sign,
+            "witgate:host/clock@0.1.0": crate::bindings::host::witgate::host::clock,
+            "witgate:host/random@0.1.0": crate::bindings::host::witgate::host::random,
+            "witgate:host/log@0.1.0": crate::bindings::host::witgate::host::log,
+            "witgate:host/metrics@0.1.0": crate::bindings::host::witgate::host::metrics,
+            "witgate:host/kv@0.1.0": crate::bindings::host::witgate::host::kv,
+        },
+        pub_export_macro: true,
+        default_bindings_module: "witgate_plugin::bindings::secret_manager",
+    });
+}
+
 /// Exports of a provider.
 pub mod provider {
     wit_bindgen::generate!({

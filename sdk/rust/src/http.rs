@@ -24,6 +24,7 @@ pub fn post(url: impl Into<String>) -> Request<'static> {
 pub struct Request<'a> {
     wire: http::Request,
     auth: Option<http::Auth<'a>>,
+    identity: Option<(&'a Secret, &'a Secret)>,
 }
 
 impl<'a> Request<'a> {
@@ -36,7 +37,11 @@ impl<'a> Request<'a> {
             body: Vec::new(),
             timeout_ms: None,
         };
-        Self { wire, auth: None }
+        Self {
+            wire,
+            auth: None,
+            identity: None,
+        }
     }
 
     /// Adds a header; the name in lower case.
@@ -93,6 +98,15 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Lets the host show a client certificate when the server asks for one (mutual TLS): certificate and private key, both
+    /// PEM. Redirects are not followed. For [`send`](Self::send) only.
+    pub fn identity(self, certificate: &'a Secret, key: &'a Secret) -> Self {
+        Self {
+            identity: Some((certificate, key)),
+            ..self
+        }
+    }
+
     /// Lets the host add headers whose whole values are secrets, as [`secrets::headers`](crate::secrets::headers) gives
     /// them. They take the place of other authentication, and of headers of the same names; redirects are not followed.
     pub fn send_with(self, headers: &[(String, Secret)]) -> Result<Response, HttpError> {
@@ -109,7 +123,13 @@ impl<'a> Request<'a> {
 
     /// Sends the request and waits for the whole response, whatever its status.
     pub fn send(self) -> Result<Response, HttpError> {
-        http::send(&self.wire, self.auth.as_ref()).map(Response)
+        match self.identity {
+            None => http::send(&self.wire, self.auth.as_ref()).map(Response),
+            Some((certificate, key)) => {
+                let identity = http::ClientIdentity { certificate, key };
+                http::send_as_client(&self.wire, self.auth.as_ref(), &identity).map(Response)
+            }
+        }
     }
 }
 

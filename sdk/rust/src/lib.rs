@@ -45,6 +45,7 @@ pub mod guardrail;
 pub mod log_sink;
 pub mod prompt_manager;
 pub mod provider;
+pub mod secret_manager;
 
 pub mod clock;
 pub mod delivery;

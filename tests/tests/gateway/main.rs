@@ -41,6 +41,7 @@ mod log_sinks;
 mod plugin_models;
 mod prompts;
 mod provider_plugins;
+mod secret_managers;
 mod sinks;
 mod vendor_guardrails;
 

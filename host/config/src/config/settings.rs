@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::KeyManagementSettings;
 use crate::Secret;
 
 /// Fallbacks: a model group and the groups (or `{model, …overrides}`) tried after it, in order.
@@ -62,6 +63,14 @@ pub struct GeneralSettings {
     pub custom_auth: Option<String>,
     /// Settings handed to that plugin.
     pub custom_auth_settings: Map<String, Value>,
+    /// The secret manager: a plugin's name, `custom`, or `local` for the environment alone.
+    pub key_management_system: Option<String>,
+    /// How it is used.
+    pub key_management_settings: KeyManagementSettings,
+    /// The same as `key_management_system: google_kms`.
+    pub use_google_kms: bool,
+    /// The same as `key_management_system: azure_key_vault`.
+    pub use_azure_key_vault: bool,
     /// Largest request body in MB (1048576 bytes).
     pub max_request_size_mb: Option<f64>,
     /// Largest non-streamed response body in MB (1048576 bytes).

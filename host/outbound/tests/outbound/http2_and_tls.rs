@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::PrivateKeyDer;
-use witgate_outbound::{Client, ClientCertificate, ClientOptions, Egress, Roots};
+use witgate_outbound::{Client, ClientCertificate, ClientOptions, Egress, Pem, Roots};
 
 use crate::fake::{Server, get, post, text};
 
@@ -127,12 +127,15 @@ async fn a_client_certificate_is_shown_when_asked_for() {
     let server = Server::echo(Some(authority.server(&["h2"], true))).await;
     let roots = Roots::Bundle(authority.file("ca.pem"));
     let file = authority.file("client.pem");
-    let own = ClientCertificate {
-        certificate: file.clone(),
-        key: file,
-    };
-    let said = text(&client(roots.clone(), Some(own)), get(url(&server))).await;
-    assert!(said.starts_with("HTTP/2.0"), "{said}");
+    let text_of = Arc::new(std::fs::read_to_string(&file).unwrap().into());
+    for pem in [Pem::File(file), Pem::Text(text_of)] {
+        let own = ClientCertificate {
+            certificate: pem.clone(),
+            key: pem,
+        };
+        let said = text(&client(roots.clone(), Some(own)), get(url(&server))).await;
+        assert!(said.starts_with("HTTP/2.0"), "{said}");
+    }
     assert!(client(roots, None).send(get(url(&server))).await.is_err());
 }
 

@@ -8,9 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderValue, Method, Request, Uri};
+use http::{HeaderValue, Method, Request, Response, Uri};
 use wasmtime::component::Resource;
-use witgate_outbound::{Body, CollectError, collect_limited};
+use witgate_outbound::{Body, ClientCertificate, CollectError, Pem, collect_limited};
 
 use super::Context;
 use super::outgoing::NoResponse;
@@ -112,6 +112,38 @@ impl wit::Host for State {
         };
         taken.end(|| taped::answer(&answer));
         Ok(answer)
+    }
+
+    async fn send_as_client(
+        &mut self,
+        request: wit::Request,
+        auth: Option<wit::Auth>,
+        identity: wit::ClientIdentity,
+    ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
+        let own = ClientCertificate {
+            certificate: Pem::Text(self.table.get(&identity.certificate)?.shared()),
+            key: Pem::Text(self.table.get(&identity.key)?.shared()),
+        };
+        let timeout = self.time_for(&request);
+        let request = match self.http_request(request, auth)? {
+            Ok((request, _)) => request,
+            Err(reason) => return Ok(Err(wit::HttpError::Invalid(reason))),
+        };
+        // Before the exchange, so that what is wrong with the PEM is told as such.
+        let outgoing = &self.context.outgoing;
+        if !outgoing.is_scripted()
+            && let Err(reason) = outgoing.client_as(own.clone())
+        {
+            return Ok(Err(wit::HttpError::Invalid(reason)));
+        }
+        let context = &self.context;
+        let exchange = async {
+            let _slot = context.outgoing.slot().await.map_err(http_error)?;
+            let sent = context.outgoing.send_as(own, request).await;
+            answer(context, sent.map_err(http_error)?, &AtomicUsize::new(0)).await
+        };
+        let exchange = tokio::time::timeout(timeout, exchange);
+        Ok(exchange.await.unwrap_or(Err(wit::HttpError::Timeout)))
     }
 }
 
@@ -267,8 +299,17 @@ async fn exchange_within(
         true => outgoing.send_following(request).await,
         false => outgoing.send(request).await,
     };
-    let (head, body) = sent.map_err(http_error)?.into_parts();
-    let max = outgoing.response_max;
+    answer(context, sent.map_err(http_error)?, read).await
+}
+
+/// The response, read to its end.
+async fn answer(
+    context: &Context,
+    response: Response<Body>,
+    read: &AtomicUsize,
+) -> Result<wit::Response, wit::HttpError> {
+    let (head, body) = response.into_parts();
+    let max = context.outgoing.response_max;
     let body = collect_limited(body, max)
         .await
         .map_err(|error| match error {

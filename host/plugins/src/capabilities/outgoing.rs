@@ -4,18 +4,22 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{Request, Response};
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use witgate_outbound::{
-    Body, Client, ClientOptions, Denied, Egress, SendError, TlsOptions, WhyDenied, collect_limited,
+    Body, Client, ClientCertificate, ClientOptions, Denied, Egress, SendError, TlsOptions,
+    WhyDenied, collect_limited,
 };
 
 use super::egress::Hosts;
 use crate::metrics::PluginMetrics;
 use crate::world::Scripted;
-use crate::{NoAnswer, World};
+use crate::{NoAnswer, ShownCertificate, World};
 
 /// Idle connections a plugin keeps per host.
 const IDLE_PER_HOST: usize = 8;
+/// Certificates that a plugin shows; more than one is kept for the time of a change.
+const IDENTITIES_MAX: usize = 4;
 /// Redirects followed for `witgate:host/http`.
 const REDIRECTS_MAX: usize = 5;
 /// Bytes of a request that a scripted world is shown.
@@ -28,6 +32,8 @@ pub(crate) struct Outgoing {
     tls: TlsOptions,
     metrics: Arc<PluginMetrics>,
     client: OnceLock<Result<Client, String>>,
+    /// Clients that show a certificate, the newest last.
+    as_clients: Mutex<Vec<(ClientCertificate, Client)>>,
     world: Scripted,
     at_once: Semaphore,
     /// Bytes of a response.
@@ -62,6 +68,7 @@ impl Outgoing {
             tls,
             metrics,
             client: OnceLock::new(),
+            as_clients: Mutex::new(Vec::new()),
             world,
             at_once,
             response_max,
@@ -71,6 +78,11 @@ impl Outgoing {
     /// The rules, for listings.
     pub(crate) fn hosts(&self) -> &Hosts {
         &self.hosts
+    }
+
+    /// Whether there is no network.
+    pub(crate) fn is_scripted(&self) -> bool {
+        self.world.is_some()
     }
 
     /// Waits for one of the plugin's slots for exchanges.
@@ -102,6 +114,38 @@ impl Outgoing {
             .map_err(|error| self.no_response(&error))
     }
 
+    /// Sends on a connection that shows a certificate; a redirect is an answer.
+    pub(crate) async fn send_as(
+        &self,
+        certificate: ClientCertificate,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, NoResponse> {
+        if let Some(world) = &self.world {
+            request.extensions_mut().insert(ShownCertificate);
+            return self.scripted(world.as_ref(), request).await;
+        }
+        let client = self
+            .client_as(certificate)
+            .map_err(NoResponse::Connection)?;
+        let sent = client.send(request).await;
+        sent.map(|response| response.map(Body::stream))
+            .map_err(|error| self.no_response(&error))
+    }
+
+    /// The client that shows this certificate. Connections are not shared with those that show another one, or none.
+    pub(crate) fn client_as(&self, certificate: ClientCertificate) -> Result<Client, String> {
+        let mut clients = self.as_clients.lock();
+        if let Some((_, client)) = clients.iter().find(|(own, _)| *own == certificate) {
+            return Ok(client.clone());
+        }
+        let client = self.build(Some(certificate.clone()))?;
+        if clients.len() >= IDENTITIES_MAX {
+            clients.remove(0);
+        }
+        clients.push((certificate, client.clone()));
+        Ok(client)
+    }
+
     /// The same without a network: the policy judges the URL, the world answers.
     async fn scripted(
         &self,
@@ -124,16 +168,21 @@ impl Outgoing {
     }
 
     fn client(&self) -> Result<&Client, NoResponse> {
-        let built = self.client.get_or_init(|| {
-            let mut options = ClientOptions::new(Egress::Policy(self.hosts.policy.clone()));
-            options.tls = self.tls.clone();
-            options.pool_max_idle_per_host = IDLE_PER_HOST;
-            options.pool_idle_timeout = Duration::from_secs(60);
-            Client::new(options).map_err(|error| error.to_string())
-        });
+        let built = self.client.get_or_init(|| self.build(None));
         built
             .as_ref()
             .map_err(|error| NoResponse::Connection(error.clone()))
+    }
+
+    fn build(&self, certificate: Option<ClientCertificate>) -> Result<Client, String> {
+        let mut options = ClientOptions::new(Egress::Policy(self.hosts.policy.clone()));
+        options.tls = self.tls.clone();
+        if certificate.is_some() {
+            options.tls.certificate = certificate;
+        }
+        options.pool_max_idle_per_host = IDLE_PER_HOST;
+        options.pool_idle_timeout = Duration::from_secs(60);
+        Client::new(options).map_err(|error| error.to_string())
     }
 
     fn no_response(&self, error: &SendError) -> NoResponse {

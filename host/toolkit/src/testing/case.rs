@@ -22,7 +22,8 @@ pub struct Case {
     /// What it shows, in a sentence.
     #[serde(default)]
     pub about: String,
-    /// What is called: `deliver`, `health_check`; `check`, `stream`; `authenticate`; or `init`, which is also called
+    /// What is called: `deliver`, `health_check`; `check`, `stream`; `authenticate`; `read`, `write`, `delete`,
+    /// `rotate`, `health`; or `init`, which is also called
     /// before each of them. The kind's first when absent.
     pub call: Option<String>,
     /// The plugin's settings, as in the configuration. Those that the manifest marks secret, too.

@@ -61,6 +61,7 @@ pub async fn conformance(
         Kind::Provider => provider(&base),
         Kind::Authenticator => authenticator(&base),
         Kind::PromptManager => prompt_manager(&base),
+        Kind::SecretManager => secret_manager(&base),
     });
     let (names, rest): (Vec<_>, Vec<_>) = probes
         .into_iter()
@@ -166,6 +167,8 @@ fn prompt_manager(base: &Base) -> Vec<Probe> {
 struct Base {
     settings: Map<String, Value>,
     env: std::collections::BTreeMap<String, String>,
+    /// Where the files of the settings are.
+    folder: Option<PathBuf>,
 }
 
 impl Base {
@@ -187,10 +190,12 @@ impl Base {
             Some(case) => Self {
                 settings: case.settings.clone(),
                 env: case.env.clone(),
+                folder: Some(case.folder.clone()),
             },
             None => Self {
                 settings: sample_settings(manifest),
                 env: Default::default(),
+                folder: None,
             },
         }
     }
@@ -214,6 +219,7 @@ impl Base {
             env: self.env.clone(),
             call: call.to_owned(),
             input,
+            folder: self.folder.clone(),
             world: Arc::new(Script::always(answer)),
             real: false,
         }
@@ -663,6 +669,82 @@ fn authenticator(base: &Base) -> Vec<Probe> {
             blind,
         ),
     ]
+}
+
+/// The value of a secret that the probes try to store.
+const STORED: &str = "conformance-stored-value-91be";
+
+/// That the other side is in trouble is an error, never "there is no such secret": the host keeps that for long. No error
+/// holds a value.
+fn secret_manager(base: &Base) -> Vec<Probe> {
+    let name = json!({"name": "CONFORMANCE"});
+    let secret = json!({"secret": {"name": "CONFORMANCE", "value": STORED}});
+    let rotation =
+        json!({"current": "CONFORMANCE", "secret": {"name": "CONFORMANCE_2", "value": STORED}});
+    let sure = |played: &Played| {
+        let knows = played.result.get("value").is_some() && asked(played);
+        knows.then(|| {
+            format!(
+                "it says {} without having been told; return an error",
+                played.result
+            )
+        })
+    };
+    let done = |played: &Played| {
+        let done = played.result.get("done").is_some() && asked(played);
+        done.then(|| "it says that it is done without having been told".to_owned())
+    };
+    let silent = |played: &Played| {
+        let told = played.result.to_string().contains(STORED)
+            || played.log.iter().any(|line| line.contains(STORED));
+        told.then(|| "an error or a log line holds the value of a secret".to_owned())
+    };
+    let kept = move |played: &Played| done(played).or_else(|| silent(played));
+    let stop = move |played: &Played| sure(played).or_else(|| later(played));
+    let probe = |name: &'static str, call: &str, input: &Value, answer: Exchange| {
+        base.probe(name, call, input.clone(), answer, no_fault)
+    };
+    vec![
+        probe("a read", "read", &name, quiet(200)),
+        base.probe("no answer to a read", "read", name.clone(), fails(), stop),
+        base.probe("503 to a read", "read", name.clone(), quiet(503), stop),
+        base.probe("429 to a read", "read", name.clone(), quiet(429), stop),
+        base.probe("403 to a read", "read", name.clone(), quiet(403), sure),
+        probe(
+            "a name of strange characters",
+            "read",
+            &json!({"name": "a b/é?#%00&\u{1f600}"}),
+            quiet(200),
+        ),
+        base.probe(
+            "no answer to a write",
+            "write",
+            secret.clone(),
+            fails(),
+            kept,
+        ),
+        base.probe("500 to a write", "write", secret.clone(), quiet(500), kept),
+        base.probe("400 to a write", "write", secret, quiet(400), kept),
+        base.probe("500 to a delete", "delete", name, quiet(500), done),
+        base.probe("403 to a rotation", "rotate", rotation, quiet(403), kept),
+        base.probe(
+            "the health check without an answer",
+            "health",
+            Value::Null,
+            fails(),
+            done,
+        ),
+    ]
+}
+
+/// What may be different later is `unavailable`.
+fn later(played: &Played) -> Option<String> {
+    (asked(played) && error(played) != "unavailable").then(|| {
+        format!(
+            "it must be unavailable, but the result is {}",
+            played.result
+        )
+    })
 }
 
 fn sample_event() -> Value {

@@ -23,6 +23,8 @@ pub(crate) struct Scene {
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) call: String,
     pub(crate) input: Value,
+    /// Where files that settings name are: the case's folder.
+    pub(crate) folder: Option<PathBuf>,
     pub(crate) world: Arc<Script>,
     /// Without the script: real network, time and randomness.
     pub(crate) real: bool,
@@ -50,6 +52,7 @@ impl Scene {
             env: case.env.clone(),
             call: call.unwrap_or_else(|| super::default_call(manifest.kind).to_owned()),
             input: case.input.clone(),
+            folder: Some(case.folder.clone()),
             world: Arc::new(
                 Script::new(case.http.clone(), case.now_ms, case.seed)
                     .with_models(case.llm.clone()),
@@ -64,6 +67,7 @@ impl Scene {
         let look_up = Arc::new(move |name: &str| env.get(name).cloned());
         let mut spec = PluginSpec::new(name, component, manifest.kind, look_up);
         spec.settings = self.settings.clone();
+        self.find_files(manifest, &mut spec);
         for file in manifest.files.iter().map(String::as_str).chain(["stdout"]) {
             spec.grants
                 .files
@@ -76,6 +80,23 @@ impl Scene {
             spec.world = Some(world);
         }
         spec
+    }
+}
+
+impl Scene {
+    /// Files that settings name lie in the folder of the case.
+    fn find_files(&self, manifest: &Manifest, spec: &mut PluginSpec) {
+        let Some(folder) = &self.folder else { return };
+        for setting in manifest.settings.iter().filter(|setting| setting.file) {
+            let Some(Value::String(path)) = spec.settings.get_mut(&setting.name) else {
+                continue;
+            };
+            let file = folder.join(path.as_str());
+            if file.is_file() {
+                let file = std::path::absolute(&file).unwrap_or(file);
+                *path = file.display().to_string();
+            }
+        }
     }
 }
 
@@ -186,6 +207,10 @@ async fn call(registry: &Registry, name: &str, kind: Kind, scene: &Scene) -> Res
                 super::prompt::call(&manager, scene).await
             }
             (_, call) => Err(unknown(call, "get_chat_completion_prompt or init")),
+        },
+        Kind::SecretManager => match registry.secret_manager(name) {
+            Some(manager) => super::secret_manager::call(&manager, scene).await,
+            None => Err("the secret manager is not loaded".to_owned()),
         },
         Kind::Authenticator => match (registry.authenticator(name), scene.call.as_str()) {
             (Some(authenticator), "authenticate") => authenticate(&authenticator, scene).await,

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use flate2::read::GzDecoder;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
-use witgate_plugins::{ModelAnswer, ModelFailure, NoAnswer, NoModelAnswer, World};
+use witgate_plugins::{
+    ModelAnswer, ModelFailure, NoAnswer, NoModelAnswer, ShownCertificate, World,
+};
 
 use super::case::{Exchange, ModelFail, ModelFailWord, ModelTurn, Respond, Wanted};
 
@@ -278,6 +280,9 @@ fn describe(request: &http::Request<Bytes>) -> Value {
             (name.to_owned(), value)
         });
         described.insert("headers".to_owned(), headers.collect::<Map<_, _>>().into());
+    }
+    if request.extensions().get::<ShownCertificate>().is_some() {
+        described.insert("client_certificate".to_owned(), true.into());
     }
     let unpacked = unpacked(request);
     if let Some((name, value)) = describe_body(unpacked.as_deref().unwrap_or(request.body())) {

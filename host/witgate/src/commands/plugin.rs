@@ -11,13 +11,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use witgate_config::{Env, Source};
+use witgate_config::{Draft, Env, Source};
 use witgate_plugins::{Description, Host, HostOptions, Kind, Metrics, Sources};
 use witgate_toolkit::{BuildRequest, NewPlugin, TemplateLanguage, Tools};
 
 use super::fail;
 use crate::cli::Plugin;
-use crate::wiring::{self, Paths};
+use crate::wiring::{self, Paths, Read, Secrets};
 
 pub(super) fn plugin(what: Plugin) -> ExitCode {
     let done = match what {
@@ -123,17 +123,24 @@ fn inspect(file: &Path, json: bool) -> anyhow::Result<()> {
 fn list(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
     let env = Env::new(std::env::vars());
     let source = config.map_or(Source::Empty, |path| Source::File(path.to_owned()));
-    let loaded = witgate_config::load(&source, &env).map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        anyhow!("the configuration cannot be loaded:\n{}", lines.join("\n"))
+    let refused =
+        |lines: &[String]| anyhow!("the configuration cannot be loaded:\n{}", lines.join("\n"));
+    let draft = Draft::read(&source, &env);
+    let early = draft.early().map_err(|_| {
+        let problems = witgate_config::check(&source, &env);
+        refused(&problems.iter().map(ToString::to_string).collect::<Vec<_>>())
     })?;
-    let paths = Paths::of(&source, None, &loaded.environment);
+    let paths = Paths::of(&source, None, &early.loaded.environment);
     let host = host(&paths)?;
     let sources = paths.sources();
-    let specs = wiring::plugin_specs(&loaded, &sources)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start a runtime")?;
+    let secrets = Secrets::default();
+    let fetched = secrets.load(draft, &early, &host, &sources, Read::Due);
+    let (loaded, secrets) = runtime.block_on(fetched).map_err(|lines| refused(&lines))?;
+    let specs = wiring::plugin_specs(&loaded, &sources)?;
     let (plugins, errors) = runtime.block_on(host.load(specs, &sources, None));
-    let mut rows = plugins.describe();
+    let mut rows = secrets.describe();
+    rows.extend(plugins.describe());
     rows.extend(unused_built_ins(&sources, &rows));
     if json {
         println!("{}", serde_json::to_string_pretty(&rows)?);

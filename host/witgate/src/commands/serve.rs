@@ -1,15 +1,17 @@
 //! `witgate serve`: from the command line to a running gateway.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
-use witgate_config::{Env, Loaded, Problem, Source};
+use witgate_config::{Draft, Env, Loaded, Problem, Source};
 
 use super::check::strict;
 use super::fail;
 use crate::cli::{Record, Serve};
-use crate::process;
+use crate::process::{self, Base};
 use crate::telemetry::{self, LogOptions};
+use crate::wiring::{self, Read, Secrets};
 
 pub(super) fn serve(options: Serve) -> ExitCode {
     match start(options) {
@@ -30,23 +32,48 @@ fn start(options: Serve) -> anyhow::Result<()> {
     let env = Env::new(std::env::vars());
     let (source, warning) =
         Source::choose(options.config.as_deref(), &env).map_err(|problem| anyhow!("{problem}"))?;
-    let mut loaded = witgate_config::load(&source, &env).map_err(|problems| refused(&problems))?;
-    loaded.problems.extend(warning);
-    if options.strict_config {
-        strict(&mut loaded.problems);
-        if loaded.problems.iter().any(Problem::is_error) {
-            return Err(refused(&loaded.problems));
+    let draft = Draft::read(&source, &env);
+    let Ok(early) = draft.early() else {
+        return Err(refused(&witgate_config::check(&source, &env)));
+    };
+    // Without secrets to fetch, what is wrong is told before anything is started.
+    let loaded = match wiring::needs_reading(&early) {
+        true => Err(draft),
+        false => {
+            let loaded = draft.load(BTreeMap::new());
+            Ok(loaded.map_err(|problems| refused(&problems))?)
         }
-    }
+    };
     // For everything but connections, which have threads of their own.
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(async {
-        let telemetry = telemetry::start(&log_options(&options, &loaded), &loaded.environment)?;
+        let known = loaded.as_ref().unwrap_or(&early.loaded);
+        let telemetry = telemetry::start(&log_options(&options, known), &known.environment)?;
         let ignored = options.ignored.given();
         if !ignored.is_empty() {
             tracing::warn!("without effect here: {}", ignored.join(", "));
         }
-        let served = process::serve(options, source, env, loaded).await;
+        let served = async {
+            let base = Base::start(&options, &source, &early.loaded.environment)?;
+            let secrets = Secrets::default();
+            let (mut loaded, secrets) = match loaded {
+                Ok(loaded) => (loaded, secrets),
+                Err(draft) => {
+                    let sources = base.paths.sources();
+                    let loaded = secrets.load(draft, &early, &base.host, &sources, Read::Due);
+                    loaded.await.map_err(|lines| refused_for(&lines))?
+                }
+            };
+            loaded.problems.extend(warning);
+            if options.strict_config {
+                strict(&mut loaded.problems);
+                if loaded.problems.iter().any(Problem::is_error) {
+                    return Err(refused(&loaded.problems));
+                }
+            }
+            process::serve(options, source, env, loaded, base, secrets).await
+        };
+        let served = served.await;
         telemetry.stop();
         served
     })
@@ -54,6 +81,10 @@ fn start(options: Serve) -> anyhow::Result<()> {
 
 fn refused(problems: &[Problem]) -> anyhow::Error {
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    refused_for(&lines)
+}
+
+fn refused_for(lines: &[String]) -> anyhow::Error {
     anyhow!("the configuration is refused:\n{}", lines.join("\n"))
 }
 

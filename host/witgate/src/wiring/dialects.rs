@@ -1,7 +1,7 @@
 //! Providers with a dialect of their own: which plugins the model list needs, and how a deployment
 //! speaks through one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -47,6 +47,37 @@ pub(super) fn wanted(loaded: &Loaded, sources: &Sources) -> Vec<Wanted> {
     wanted
         .map(|(name, component)| Wanted { name, component })
         .collect()
+}
+
+/// Variables that hold what the configuration leaves out: the keys of deployments without one, and the master key.
+pub(super) fn implied_keys(loaded: &Loaded, sources: &Sources) -> BTreeSet<String> {
+    let config = &loaded.config;
+    let prices = Prices::new();
+    let mut names = BTreeSet::new();
+    if config.general.master_key.is_none() {
+        names.insert("LITELLM_MASTER_KEY".to_owned());
+    }
+    let mut seen = BTreeSet::new();
+    for entry in &config.model_list {
+        let params = &entry.params;
+        if params.api_key.is_some() || params.litellm_credential_name.is_some() {
+            continue;
+        }
+        let name = provider_name(config, &params.custom_llm_provider, &params.model)
+            .or_else(|| witgate_routing::infer_provider(&prices, &params.model).map(str::to_owned))
+            .unwrap_or_default();
+        if !seen.insert(name.clone()) {
+            continue;
+        }
+        if let Some(provider) = providers::find(&name) {
+            names.extend(provider.key_env.iter().map(|name| (*name).to_owned()));
+        } else if let Some(component) = component(config, sources, &name)
+            && let Ok((manifest, ..)) = sources.resolve(&component).and_then(|s| s.examine())
+        {
+            names.extend(manifest.provider.unwrap_or_default().key_env);
+        }
+    }
+    names
 }
 
 /// The component behind a provider's name, when there is one.

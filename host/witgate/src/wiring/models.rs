@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use witgate_config::{Config, Env, Loaded, ModelEntry};
-use witgate_outbound::{ClientCertificate, Roots, TlsOptions};
+use witgate_outbound::{ClientCertificate, Pem, Roots, TlsOptions};
 use witgate_pipeline::Target;
 use witgate_plugins::{Kind, Provider, Registry};
 use witgate_routing::{Alias, DeploymentSpec, ErrorClass, FallbackRule, RoutingSettings, Snapshot};
@@ -461,8 +461,8 @@ fn tls(config: &Config, own: Option<&Value>) -> TlsOptions {
         .ssl_certificate
         .as_ref()
         .map(|path| ClientCertificate {
-            certificate: path.into(),
-            key: path.into(),
+            certificate: Pem::File(path.into()),
+            key: Pem::File(path.into()),
         });
     TlsOptions { roots, certificate }
 }

@@ -42,12 +42,18 @@ pub(super) fn spec(
                 "{at}: a {kind} in shadow would deliver everything twice; only guardrails and authenticators judge in shadow"
             )
         }
-        Kind::Provider | Kind::PromptManager if is_alone || shadow.is_some() => {
+        Kind::Provider | Kind::PromptManager | Kind::SecretManager
+            if is_alone || shadow.is_some() =>
+        {
             bail!(
                 "{at}: a {kind} in shadow would judge nothing; only guardrails and authenticators judge in shadow"
             )
         }
-        Kind::LogSink | Kind::Alerter | Kind::Provider | Kind::PromptManager => return Ok(None),
+        Kind::LogSink
+        | Kind::Alerter
+        | Kind::Provider
+        | Kind::PromptManager
+        | Kind::SecretManager => return Ok(None),
     }
     let Some(shadow) = shadow else {
         return Ok(None);

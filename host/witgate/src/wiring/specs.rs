@@ -124,6 +124,32 @@ fn add(
     Ok(())
 }
 
+/// The plugin that is the secret manager. Its settings come from `key_management_settings`, from its entry among the
+/// plugins, and from the environment without the secrets that it is there to fetch.
+pub(super) fn secret_manager(
+    config: &Config,
+    manager: &config::Manager,
+    env: EnvLookup,
+) -> anyhow::Result<PluginSpec> {
+    let lookups = Lookups {
+        env,
+        shared: Arc::new(|_| None),
+    };
+    let name = &manager.component;
+    let mut spec = spec(config, name, name, Kind::SecretManager, &lookups);
+    spec.settings.extend(manager.settings.clone());
+    if spec.fail == Some(host::FailPolicy::Closed) {
+        bail!(
+            "plugins.{name}.fail: without its secret manager the gateway uses the environment; remove the key"
+        );
+    }
+    if spec.record.is_some() {
+        bail!("plugins.{name}.record: what a secret manager says is not recorded; remove the key");
+    }
+    shades::spec(entry(config, name, name), name, &spec)?;
+    Ok(spec)
+}
+
 /// `callback_settings.<sink>` keys that the hub reads, not the plugin.
 const CORE_SINK_SETTINGS: [&str; 6] = [
     "turn_off_message_logging",

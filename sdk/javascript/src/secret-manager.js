@@ -1,0 +1,3 @@
+import { define } from "./plugin.js";
+
+export const secretManager = (definition) => define("secret-manager", definition);
