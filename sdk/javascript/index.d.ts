@@ -427,6 +427,36 @@ export function sso(definition: Definition<Sso>): Plugin<"sso">;
 /** Refuses; the message is shown to the user. */
 export function refuse(message: string, more?: { status?: number }): Refused;
 
+// --- Secret managers
+
+export interface Reading {
+  /** Null when there is no such secret. */
+  value: string | null;
+  /** Seconds the answer may be kept, also that there is none; the gateway's own time when left out. */
+  keepS?: number | null;
+}
+export interface Secret {
+  name: string;
+  value: string;
+  description: string | null;
+  tags: Record<string, string>;
+}
+/** Overrides for one secret, by LiteLLM's names in `secret_manager_settings`; normally empty. */
+export type SecretOptions = Record<string, Json>;
+export interface SecretManager {
+  /** The value, or null when there is no such secret. An exception means that nobody knows. */
+  read(name: string, options: SecretOptions): string | Reading | null;
+  /** Stores a secret, a new version when there is one of that name. */
+  write?(secret: Secret, options: SecretOptions): void;
+  /** Deletes a secret. That there is none is fine. */
+  delete?(name: string, recoveryDays: number, options: SecretOptions): void;
+  /** Replaces `current`. Without it: look, write, look again, delete the old name. */
+  rotate?(current: string, secret: Secret, options: SecretOptions): void;
+  /** Throws when the manager does not answer or does not take the credentials. */
+  health?(): void;
+}
+export function secretManager(definition: Definition<SecretManager>): Plugin<"secret-manager">;
+
 // --- Errors
 
 export class PluginError extends Error {
