@@ -162,7 +162,7 @@ impl Link {
                 out.extend(lines);
                 Ok(step)
             }
-            Err(what) => Ok(Step::Fault(PluginFault(format!("it returned {what}")))),
+            Err(what) => Ok(Step::Fault(PluginFault::new(format!("it returned {what}")))),
         }
     }
 

@@ -70,7 +70,7 @@ pub fn call_of(x: &Exchange) -> HookCall {
 pub fn fault(entry: &HookEntry, fault: &dyn std::fmt::Display) -> Result<(), Failure> {
     tracing::warn!(hook = entry.name, policy = ?entry.fail, "request hook failed: {fault}");
     match entry.fail {
-        FailPolicy::Open => Ok(()),
+        FailPolicy::Open | FailPolicy::Shadow => Ok(()),
         FailPolicy::Closed => Err(Failure::new(
             Case::HookUnavailable,
             format!("The request hook '{}' failed, and fails closed", entry.name),

@@ -57,6 +57,8 @@ pub(super) fn entries(loaded: &Loaded, registry: &Registry) -> Vec<HookEntry> {
             fail: match plugin.fail_policy() {
                 host::FailPolicy::Open => FailPolicy::Open,
                 host::FailPolicy::Closed => FailPolicy::Closed,
+                // Refused when the plugins were listed.
+                host::FailPolicy::Shadow => FailPolicy::Shadow,
             },
             plugin: Arc::new(Hook(plugin)),
             name: name.clone(),

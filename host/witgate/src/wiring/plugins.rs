@@ -359,7 +359,7 @@ impl pipeline::KeyPolicy for KeyPolicy {
             host::KeyVerdict::Edit(body) => {
                 let body = serde_json::from_str(&body).map_err(|_| {
                     let name = self.0.name();
-                    PluginFault(format!(
+                    PluginFault::new(format!(
                         "{name}: the body it wants to go on with is not an object"
                     ))
                 })?;

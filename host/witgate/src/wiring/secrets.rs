@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use tokio::time::Instant;
 use witgate_config::{Draft, Early, Loaded, Problem};
 use witgate_plugins::{
-    Description, EnvLookup, FailPolicy, Fault, Host, PluginError, Registry, SecretManager, Sources,
+    Description, EnvLookup, Fault, Host, PluginError, Registry, SecretManager, Sources,
 };
 use zeroize::Zeroizing;
 
@@ -161,13 +161,8 @@ impl Secrets {
             ..Self::default()
         };
         if let Some(manager) = &early.manager {
-            let spec = specs::secret_manager(&early.loaded.config, manager, env);
-            if spec.fail == Some(FailPolicy::Closed) {
-                return Err(vec![format!(
-                    "plugins.{}.fail: without its secret manager the gateway uses the environment; remove the key",
-                    manager.component
-                )]);
-            }
+            let spec = specs::secret_manager(&early.loaded.config, manager, env)
+                .map_err(|error| vec![error.to_string()])?;
             let name = spec.name.clone();
             new.at_once = spec.limits.max_instances.unwrap_or(AT_ONCE).min(AT_ONCE) as usize;
             new.reads = manager.access.reads();

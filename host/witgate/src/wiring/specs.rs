@@ -41,6 +41,10 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         let component = component_name(config, name);
         let mut spec = spec(config, name, component, Kind::RequestHook, &lookups);
         spec.settings.extend(own_settings(config, name));
+        // Of a hook that is a log sink, too, the deliveries are recorded.
+        if spec.record.take().is_some() && !callbacks.sinks.contains(name) {
+            bail!("plugins.{name}.record: calls of request hooks are not recorded; remove the key");
+        }
         add(config, component, spec, &mut specs)?;
     }
     let sinks = sinks(config, &callbacks.sinks);
@@ -105,12 +109,17 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         if spec.fail == Some(host::FailPolicy::Open) {
             bail!("plugins.{name}.fail: a key policy cannot fail open; remove the key");
         }
-        specs.push(spec);
+        add(config, name, spec, &mut specs)?;
     }
     for (name, component) in login::plugins(loaded) {
         let mut spec = spec(config, name, component, Kind::Sso, &lookups);
         if spec.fail == Some(host::FailPolicy::Open) {
             bail!("plugins.{component}.fail: whoever signs in must be known; remove the key");
+        }
+        if spec.record.is_some() {
+            bail!(
+                "plugins.{component}.record: what signs people in is not recorded, their codes and tokens would be; remove the key"
+            );
         }
         if name == login::PROVIDER
             && let Some(teams) = login::team_ids_attribute(config)
@@ -118,7 +127,7 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
             let own = spec.settings.entry("team_ids_attribute");
             own.or_insert_with(|| teams.into());
         }
-        specs.push(spec);
+        add(config, component, spec, &mut specs)?;
     }
     for wanted in dialects::wanted(loaded, sources) {
         let (name, component) = (&wanted.name, &wanted.component);
@@ -163,7 +172,7 @@ pub(super) fn secret_manager(
     config: &Config,
     manager: &config::Manager,
     env: EnvLookup,
-) -> PluginSpec {
+) -> anyhow::Result<PluginSpec> {
     let lookups = Lookups {
         env,
         shared: Arc::new(|_| None),
@@ -171,7 +180,16 @@ pub(super) fn secret_manager(
     let name = &manager.component;
     let mut spec = spec(config, name, name, Kind::SecretManager, &lookups);
     spec.settings.extend(manager.settings.clone());
-    spec
+    if spec.fail == Some(host::FailPolicy::Closed) {
+        bail!(
+            "plugins.{name}.fail: without its secret manager the gateway uses the environment; remove the key"
+        );
+    }
+    if spec.record.is_some() {
+        bail!("plugins.{name}.record: what a secret manager says is not recorded; remove the key");
+    }
+    shades::spec(entry(config, name, name), name, &spec)?;
+    Ok(spec)
 }
 
 /// Adds a plugin, and its shadow when it has one.

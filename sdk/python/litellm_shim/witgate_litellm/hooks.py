@@ -13,7 +13,7 @@ from witgate import RequestHook, StreamHook, Unavailable, end, log, refuse, remo
 
 from .guard import _message as detail_message
 from .guard import _short, key_of
-from .logger import _is_own
+from .logger import is_own
 from .loop import loop, run
 from .objects import Record, changes, plain
 from .stream import _message as frame_message
@@ -161,7 +161,7 @@ class Adapter(RequestHook):
         return run(hook(**fitting(hook, given))) or {}
 
     def _has(self, name):
-        return _is_own(self._own, name)
+        return is_own(self._own, name)
 
 
 class Data:
@@ -211,10 +211,10 @@ class Stream(StreamHook):
     """`async_post_call_streaming_iterator_hook`, then `async_post_call_streaming_hook` on each chunk."""
 
     def __init__(self, own, call, body):
-        self._hook = own.async_post_call_streaming_hook if _is_own(own, "async_post_call_streaming_hook") else None
+        self._hook = own.async_post_call_streaming_hook if is_own(own, "async_post_call_streaming_hook") else None
         self._key = key_of(call)
         self._run = None
-        if _is_own(own, "async_post_call_streaming_iterator_hook"):
+        if is_own(own, "async_post_call_streaming_iterator_hook"):
             data = Data(body.json(), call).now
             self._run = _Run(
                 lambda source: own.async_post_call_streaming_iterator_hook(
