@@ -22,7 +22,7 @@ pub struct BuildRequest<'a> {
     /// Where the components go. Without it: `components` in the target folder of the Cargo workspace, or
     /// the plugin's own folder when it belongs to none.
     pub out: Option<PathBuf>,
-    /// Where the tools for Python and JavaScript are, or are to be installed.
+    /// Where the tools for Python, JavaScript, C and Go are, or are to be installed.
     pub tools: Tools,
     /// Told about the steps as they begin.
     pub progress: &'a mut dyn FnMut(Progress<'_>),
@@ -276,7 +276,7 @@ fn make(
     match code {
         Code::Wasm(path) => Ok(plain(read(path)?)),
         Code::Script(script) => Ok(Made {
-            memory_mb: Some(script.language.memory_mb()),
+            memory_mb: script.language.memory_mb(),
             ..plain(script::build(script, source.kind(), tools, progress)?)
         }),
         Code::Package(manifest) => {

@@ -17,8 +17,10 @@ pub mod toolchain;
 pub mod tools;
 
 mod assets;
+mod c;
 mod cargo;
 mod component;
+mod go;
 mod quickjs;
 
 pub use build::{BuildError, BuildRequest, Built, Progress, build};
