@@ -4,7 +4,7 @@ package logsink
 import (
 	"encoding/json"
 
-	"witgate/http"
+	"witgate/outcome"
 )
 
 // LogSink delivers. What also implements HealthChecker tells whether the other side can be reached.
@@ -30,36 +30,7 @@ type Event struct {
 }
 
 // Outcome is what became of a batch; the zero value: everything arrived.
-type Outcome struct {
-	// RetryAll asks for another try of the whole batch, for this reason; RejectAll: it was refused for good.
-	RetryAll, RejectAll string
-	// Retry has the positions of events to deliver again, Rejected the reasons of those that were refused.
-	Retry    []uint32
-	Rejected map[uint32]string
-	// AfterMs is the other side's advice; 0: when the host thinks.
-	AfterMs uint64
-}
-
-// FromResponse is the usual reading: 2xx is delivered, 408, 429 and 5xx are tried again, anything else is refused.
-func FromResponse(response *http.Response) Outcome {
-	switch {
-	case response.OK():
-		return Outcome{}
-	case response.WorthARetry():
-		return Outcome{RetryAll: response.Summary(), AfterMs: response.RetryAfterMs()}
-	default:
-		return Outcome{RejectAll: response.Summary()}
-	}
-}
-
-// By sends a request that carries the whole batch and reads its answer so.
-func By(request *http.Request) (Outcome, error) {
-	response, err := request.Send()
-	if err != nil {
-		return Outcome{}, err
-	}
-	return FromResponse(response), nil
-}
+type Outcome = outcome.Outcome
 
 // Maker makes the plugin from its settings. For the exports.
 var Maker func(decode func(any) error) (LogSink, error)

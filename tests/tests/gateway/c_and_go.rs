@@ -187,7 +187,7 @@ async fn a_new_plugin_in_c_builds_and_passes_its_cases_at_once() {
 #[tokio::test]
 async fn a_new_plugin_in_go_builds_and_passes_its_cases_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
-    for kind in ["guardrail", "log-sink", "authenticator"] {
+    for kind in ["guardrail", "log-sink", "authenticator", "alerter"] {
         let name = format!("my-{kind}");
         let new = ["plugin", "new", &name, "--kind", kind, "--lang", "go"];
         ok(folder.path(), &new).await;

@@ -5,6 +5,7 @@ import (
 
 	"witgate/http"
 	"witgate/logsink"
+	"witgate/outcome"
 )
 
 type settings struct {
@@ -22,5 +23,5 @@ func (s sink) Deliver(batch []logsink.Event) (logsink.Outcome, error) {
 	for _, event := range batch {
 		payloads = append(payloads, event.Payload)
 	}
-	return logsink.By(http.Post(s.url).JSON(payloads).Bearer("token"))
+	return outcome.By(http.Post(s.url).JSON(payloads).Bearer("token"))
 }
