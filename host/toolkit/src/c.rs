@@ -77,6 +77,7 @@ pub(crate) fn arguments<'a>(
         .args(["-Wno-unused-parameter", "-Wno-pointer-sign"])
         // Their words reach the operator: see `witgate.c`.
         .args(["-Dabort=wg__abort", "-Dexit=wg__exit"])
+        .arg("-D__assert_fail=wg__assert_fail")
         .arg(format!("-Wl,-z,stack-size={STACK}"))
         .arg("-I")
         .arg(sdk.join("include"))

@@ -138,12 +138,12 @@ _Noreturn void wg_panic(const char *format, ...) {
     __builtin_trap();
 }
 
-/* In place of the C library's, whose words would go nowhere; the builder gives `abort` and `exit` these names. */
+/* In place of the C library's, whose words would go nowhere; the builder gives them these names. */
 _Noreturn void wg__abort(void) { wg_panic("abort() was called"); }
 
 _Noreturn void wg__exit(int status) { wg_panic("exit(%d) was called", status); }
 
-_Noreturn void __assert_fail(const char *expression, const char *file, int line, const char *function) {
+_Noreturn void wg__assert_fail(const char *expression, const char *file, int line, const char *function) {
     wg_panic("%s:%d: %s: assertion failed: %s", file, line, function, expression);
 }
 
