@@ -244,6 +244,10 @@ bool wg_append(const char *name, wg_str bytes, wg_error *error);
 #include "witgate/body.h"
 #endif
 
+#ifdef WIT_HAS_LLM
+#include "witgate/llm.h"
+#endif
+
 /* --- For the headers of the kinds --------------------------------------------------------------------------------- */
 
 /* Around each export: what the call allocated is freed when the next one begins. */
