@@ -14,8 +14,8 @@ WITGATE ?= $(DEBUG)
 PLUGINS  := $(patsubst %/plugin.toml,%,$(wildcard plugins/*/*/plugin.toml))
 EXAMPLES := $(patsubst %/plugin.toml,%,$(wildcard examples/plugins/*/plugin.toml))
 LITELLM  := $(wildcard examples/litellm/*.py)
-FIXTURES := $(EXAMPLES) $(patsubst %/plugin.toml,%,$(wildcard tests/fixtures/guests/*/plugin.toml tests/fixtures/guests/*/*/plugin.toml))
-# The builders of plugins in Python and JavaScript, finished builds, and compiled components; all of them only once.
+FIXTURES := $(EXAMPLES) $(patsubst %/plugin.toml,%,$(wildcard tests/fixtures/guests/*/plugin.toml tests/fixtures/guests/*/*/plugin.toml tests/fixtures/sdk/*/plugin.toml))
+# The builders of plugins in Python, JavaScript, C and Go, finished builds, and compiled components; all of them only once.
 export WITGATE_TOOLS_DIR ?= $(CURDIR)/plugins/target/tools
 PLUGIN_CACHE := $(CURDIR)/plugins/target/cache
 # Debian's Node 18 is old enough to need npm's quiet modes and new enough for the SDK.

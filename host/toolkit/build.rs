@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 /// Folders and files of the repository, and where they are found in the crate: under the same path.
-const PACKED: [&str; 9] = [
+const PACKED: [&str; 11] = [
     "wit",
     "sdk/templates",
     "sdk/python/witgate",
@@ -13,6 +13,8 @@ const PACKED: [&str; 9] = [
     "sdk/python/templates",
     "sdk/javascript",
     "sdk/rust",
+    "sdk/c",
+    "sdk/go",
     "host/toolkit/assets",
     "LICENSE",
 ];

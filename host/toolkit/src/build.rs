@@ -24,7 +24,7 @@ pub struct BuildRequest<'a> {
     /// Where the components go. Without it: `components` in the target folder of the Cargo workspace, or
     /// the plugin's own folder when it belongs to none.
     pub out: Option<PathBuf>,
-    /// Where the tools for Python and JavaScript are, or are to be installed.
+    /// Where the tools for Python, JavaScript, C and Go are, or are to be installed.
     pub tools: Tools,
     /// Told about the steps as they begin.
     pub progress: &'a mut dyn FnMut(Progress<'_>),
@@ -269,8 +269,6 @@ struct Made {
     ingredients: Option<BTreeSet<Ingredient>>,
     /// It is a module with the names of its functions.
     has_names: bool,
-    /// What it was made of; `None` when nobody knows.
-    ingredients: Option<BTreeSet<Ingredient>>,
 }
 
 fn make(
@@ -293,13 +291,12 @@ fn make(
         memory_mb: None,
         ingredients: None,
         has_names: false,
-        ingredients: None,
     };
     match code {
         Code::Wasm(path) => Ok(plain(read(path)?)),
         Code::Script(script) => Ok(Made {
-            memory_mb: Some(script.language.memory_mb()),
-            ingredients: Some(script::ingredients(script, tools)),
+            memory_mb: script.language.memory_mb(),
+            ingredients: script::ingredients(script, tools),
             ..plain(script::build(
                 script,
                 source.kind(),
@@ -322,7 +319,6 @@ fn make(
                 facts: package.facts.clone(),
                 ingredients: ingredients.clone(),
                 has_names: true,
-                ingredients: ingredients.clone(),
                 ..plain(read(module)?)
             };
             if package.manifest.parent() == Some(&package.workspace) {

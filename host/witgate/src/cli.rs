@@ -212,10 +212,11 @@ pub enum Plugin {
     New {
         /// The folder; its name is the plugin's.
         name: PathBuf,
-        /// What it is to do: log-sink, guardrail, authenticator, key-policy, prompt-manager, sso or secret-manager.
+        /// What it is to do: log-sink, guardrail, request-hook, authenticator, key-policy, prompt-manager, sso,
+        /// secret-manager, alerter or provider. Not every language has a template of each.
         #[arg(long, value_parser = kind)]
         kind: witgate_plugins::Kind,
-        /// What it is to be written in: rust, python or javascript.
+        /// What it is to be written in: rust, python, javascript, c or go.
         #[arg(long, default_value = "rust", value_parser = language)]
         lang: witgate_toolkit::TemplateLanguage,
     },

@@ -16,7 +16,7 @@ async fn words(mode: &str) -> Stage {
     Stage::of(upstream, Gateway::builder(config).shared_plugin_cache()).await
 }
 
-fn says(mut body: Value, text: &str) -> Value {
+pub fn says(mut body: Value, text: &str) -> Value {
     body["messages"][0]["content"] = json!(text);
     body
 }
@@ -250,7 +250,7 @@ async fn a_custom_guardrail_of_litellm_runs_unmodified() {
 }
 
 /// Runs a command in a fresh folder; it must end well.
-async fn ok(folder: &std::path::Path, args: &[&str]) -> String {
+pub async fn ok(folder: &std::path::Path, args: &[&str]) -> String {
     let (stdout, stderr, code) = Gateway::run_with_input(folder, args, "").await;
     assert_eq!(code, Some(0), "{args:?}\n{stdout}\n{stderr}");
     stdout
@@ -375,6 +375,40 @@ async fn what_a_plugin_does_wrong_costs_its_own_call_in_every_language() {
         ),
         ("python", "file", "No such file"),
         ("python", "socket", "No module named 'socket'"),
+        ("c", "loop", "stopped at its cpu limit"),
+        ("c", "recursion", "it accessed memory out of bounds"),
+        ("c", "memory", "stopped at its memory limit"),
+        ("c", "malloc", "malloc gave less than 32 MiB"),
+        ("c", "wild", "it accessed memory out of bounds"),
+        ("c", "overrun", "it accessed memory out of bounds"),
+        ("c", "abort", "abort() was called"),
+        (
+            "c",
+            "assert",
+            "plugin.c:33: plugin_check: assertion failed: sink == 1",
+        ),
+        ("c", "panic", "on purpose, 7"),
+        ("c", "exit", "exit(3) was called"),
+        ("c", "file", "No such file"),
+        (
+            "c",
+            "forget",
+            "plugin_check returned true and gave no answer",
+        ),
+        ("c", "fail", "plugin_check returned false and gave no error"),
+        ("go", "loop", "stopped at its cpu limit"),
+        ("go", "recursion", "it overflowed its stack"),
+        ("go", "memory", "stopped at its memory limit"),
+        ("go", "garbage", "made 1000 MiB of garbage"),
+        (
+            "go",
+            "panic",
+            "panic: assignment to entry in nil map (at plugin.go:46)",
+        ),
+        ("go", "exit", "it trapped"),
+        ("go", "file", "open /etc/passwd: Bad file number"),
+        ("go", "socket", "Connection refused"),
+        ("c", "nonsense", "\u{FFFD}ä"),
     ];
     for (language, does, expected) in cases {
         let component = witgate_testkit::fixture_dir().join(format!("hostile-{language}.wasm"));

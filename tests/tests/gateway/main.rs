@@ -32,6 +32,7 @@ mod streaming;
 mod transport;
 
 mod anthropic;
+mod c_and_go;
 mod custom_plugins;
 mod examples;
 mod guardrails;

@@ -140,7 +140,7 @@ fn build(paths: Vec<PathBuf>, out: Option<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where the builders of Python and JavaScript plugins are: `WITGATE_TOOLS_DIR`, else `tools` in the data directory.
+/// Where the builders of plugins in Python, JavaScript, C and Go are: `WITGATE_TOOLS_DIR`, else `tools` in the data directory.
 fn tools() -> Tools {
     let env = Env::new(std::env::vars());
     let given = env.non_empty("WITGATE_TOOLS_DIR").map(PathBuf::from);
