@@ -135,18 +135,6 @@ pub struct GuardrailEntry {
     pub plugin: Arc<dyn Guardrail>,
 }
 
-/// A request hook among `litellm_settings.callbacks`.
-pub struct HookEntry {
-    /// Its name in the config.
-    pub name: String,
-    /// The hooks it has.
-    pub points: HookPoints,
-    /// When it gives no decision.
-    pub fail: FailPolicy,
-    /// The plugin.
-    pub plugin: Arc<dyn RequestHook>,
-}
-
 impl GuardrailEntry {
     /// Whether its verdicts count, and are recorded with the call.
     #[must_use]

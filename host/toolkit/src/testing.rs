@@ -8,7 +8,6 @@ pub mod case;
 pub mod conformance;
 pub mod diff;
 
-mod drive;
 pub(crate) mod drive;
 mod hook;
 mod key_policy;
@@ -16,7 +15,6 @@ mod prompt;
 mod provider;
 mod secret_manager;
 mod sso;
-mod view;
 pub(crate) mod view;
 mod world;
 

@@ -118,7 +118,6 @@ pub fn assemble(
     let served = prompts::served(loaded, &prompt_managers);
     let prompts = prompts::prompts(loaded, prompt_managers, &plugins, &mut problems);
     let models = models::models(&served, &mut kept.upstreams, &plugins, &mut problems);
-    let hooks = hooks::entries(loaded, &plugins);
     let keys = kept.keys.clone();
     let mut shades = shades::Shades::new(loaded, &plugins, kept);
     let guardrails = specs::guardrails(loaded, &plugins, &mut shades, &mut problems);

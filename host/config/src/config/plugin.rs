@@ -78,26 +78,6 @@ pub struct PluginShadow {
     pub concurrency: Option<u32>,
 }
 
-/// Whose plugins are loaded.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct PluginTrust {
-    /// Public keys by name, `ed25519:…` or the path of a file, relative to the configuration file.
-    pub keys: IndexMap<String, String>,
-}
-
-/// How an OCI registry is reached.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct PluginRegistry {
-    /// The user. Absent: docker's own file is asked.
-    pub username: Option<String>,
-    /// Password or token.
-    pub password: Option<Secret>,
-    /// HTTP without TLS. Absent: only to this machine.
-    pub plain_http: Option<bool>,
-}
-
 /// Capabilities; everything not listed is denied.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]

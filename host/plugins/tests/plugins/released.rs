@@ -51,6 +51,7 @@ async fn verdict(bytes: &[u8], kind: Kind) -> String {
     let sources = Sources {
         config_dir: Some(folder.path().to_owned()),
         plugin_dir: None,
+        ..Sources::default()
     };
     let spec = spec("released-kept", "kept.wasm", kind, json!({}));
     let (_, errors) = stage().host.load(vec![spec], &sources, None).await;

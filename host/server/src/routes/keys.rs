@@ -388,7 +388,7 @@ impl KeyCall<'_> {
             )),
             Ok(KeyVerdict::Deny(message)) => Err(Refusal::forbidden(message)),
             Err(fault) => {
-                let failure = Failure::internal(fault.0);
+                let failure = Failure::internal(fault.text);
                 Err(Refusal::Failure(failure))
             }
         }

@@ -9,7 +9,6 @@ use witgate_config::{Draft, Env, Loaded, Problem, Source};
 use super::check::strict;
 use super::fail;
 use crate::cli::{Record, Serve};
-use crate::process;
 use crate::process::{self, Base};
 use crate::telemetry::{self, LogOptions};
 use crate::wiring::{self, Read, Secrets};

@@ -205,35 +205,6 @@ fn add(
     Ok(())
 }
 
-/// The component that a callback's name means: `callback_type` makes a plugin of its own of one that others use, too.
-fn component_name<'a>(config: &'a Config, name: &'a str) -> &'a str {
-    let settings = config.callback_settings.get(name);
-    let component = settings.and_then(|s| s.get("callback_type"));
-    component.and_then(Value::as_str).unwrap_or(name)
-}
-
-/// Where the component of a callback is looked for: a name to resolve, or a path.
-pub(super) fn component_of(config: &Config, name: &str) -> String {
-    let component = component_name(config, name);
-    let source = entry(config, name, component).and_then(|entry| entry.source.as_ref());
-    source.map_or_else(
-        || component.to_owned(),
-        |path| path.to_string_lossy().into_owned(),
-    )
-}
-
-/// The settings of a callback that are for its plugin.
-fn own_settings(config: &Config, name: &str) -> Map<String, Value> {
-    let settings = config
-        .callback_settings
-        .get(name)
-        .and_then(Value::as_object);
-    let own = settings.into_iter().flatten();
-    own.filter(|(key, _)| !CORE_SINK_SETTINGS.contains(&key.as_str()))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
-}
-
 /// `callback_settings.<sink>` keys that the hub reads, not the plugin.
 const CORE_SINK_SETTINGS: [&str; 6] = [
     "turn_off_message_logging",
