@@ -9,9 +9,10 @@ const SEED_VARIABLES: &str = include_str!("../../tests/data/seed_env.tsv");
 const EXCEPTIONS: &str = include_str!("../../tests/data/seed_exceptions.tsv");
 
 /// The crates of the gateway, one of which acts on each key.
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 18] = [
     "witgate", "server", "pipeline", "config", "wire", "routing", "metering", "caching", "state",
     "store", "identity", "events", "plugins", "outbound", "toolkit", "testkit",
+    "login", "bundles",
 ];
 
 fn rows(table: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
