@@ -190,10 +190,13 @@ impl Draft {
             managers.contains(&key.replace('-', "_"))
         });
         let variables = root.get("environment_variables").cloned();
+        // The manager is a plugin like others: it has to be vouched for.
+        let trust = root.get("plugin_trust").cloned();
         let sections = [
             ("general_settings", general),
             ("litellm_settings", log),
             ("plugins", plugins),
+            ("plugin_trust", trust),
             ("environment_variables", variables),
         ];
         let entries = sections.into_iter().filter_map(|(name, node)| {

@@ -2,7 +2,7 @@
 //!
 //! Its runtime gives back a handle that a function borrowed when the function's results were read, in `post-return`. The
 //! component model forbids calls there, so every function with a borrowed handle would end in a trap. Here each such
-//! function gets a wrapper that gives the handle back as soon as the function returns, and what the runtime calls later
+//! function gets a wrapper per handle that gives it back as soon as the function returns, and what the runtime calls later
 //! does nothing. Only the small module that the builder generates for the interface is changed.
 
 use wit_component::DecodedWasm;
@@ -69,22 +69,15 @@ fn borrowing(component: &[u8]) -> Result<Vec<Borrowing>, String> {
             .unwrap_or_else(|| resolve.name_world_key(key));
         let functions = resolve.interfaces.get(*id).map(|one| &one.functions);
         for function in functions.into_iter().flat_map(|all| all.values()) {
-            let borrowed: Vec<_> = function
-                .params
-                .iter()
-                .enumerate()
-                .filter_map(|(at, param)| {
-                    Some((at, imported_resource(&resolve, &param.ty, &interface)?))
-                })
-                .collect();
-            match borrowed.as_slice() {
-                [] => {}
-                [(at, drop)] => found.push(Borrowing {
-                    export: format!("{interface}#{}", function.name),
-                    drop: drop.clone(),
-                    place: place(&resolve, &sizes, function, *at),
-                }),
-                _ => return Err(format!("{} borrows more than one handle", function.name)),
+            // A function that borrows several is wrapped as often.
+            for (at, param) in function.params.iter().enumerate() {
+                if let Some(drop) = imported_resource(&resolve, &param.ty, &interface) {
+                    found.push(Borrowing {
+                        export: format!("{interface}#{}", function.name),
+                        drop,
+                        place: place(&resolve, &sizes, function, at),
+                    });
+                }
             }
         }
     }
@@ -182,7 +175,8 @@ fn patch(module: &[u8], borrowing: &[Borrowing]) -> Option<Vec<u8>> {
             .iter_mut()
             .find(|export| export.name == one.export && export.kind == 0)?;
         let inner = export.index;
-        let inner_type = *own.get(usize::try_from(inner).ok()?.checked_sub(imports.len())?)?;
+        let inner_type =
+            *functions.get(usize::try_from(inner).ok()?.checked_sub(imports.len())?)?;
         let parameters = parameters(section(TYPES)?, inner_type)?;
         let next = |functions: &Vec<u32>| {
             u32::try_from(functions.len() - own.len())

@@ -9,7 +9,7 @@ use tokio::process::{Child, Command};
 use witgate_testkit::{FakeUpstream, FakeVendor, Gateway, GatewayBuilder, Reply, workspace_root};
 
 use crate::shipping::{Yard, component, digest, guarded, refused, serves};
-use crate::support::{Client, MASTER_KEY, chat, venv};
+use crate::support::{Client, MASTER_KEY, chat, http_client, venv};
 
 /// Of the one user of a registry that asks who we are; the line is as `htpasswd -B` writes it.
 const USER: (&str, &str) = ("pusher", "s3cret-word");
@@ -80,7 +80,7 @@ impl DockerRegistry {
             "http://{}/v2/{repository}/manifests/{place}",
             self.authority
         );
-        let answer = reqwest::Client::new()
+        let answer = http_client(|client| client)
             .get(url)
             .header("accept", "application/vnd.oci.image.manifest.v1+json")
             .send()
@@ -151,7 +151,9 @@ async fn a_component_goes_there_and_back_in_the_common_layout() {
         registry.authority,
         manifest["config"]["digest"].as_str().expect("text")
     );
-    let config: Value = reqwest::get(blob)
+    let config: Value = http_client(|client| client)
+        .get(blob)
+        .send()
         .await
         .expect("an answer")
         .json()

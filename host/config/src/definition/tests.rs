@@ -11,8 +11,7 @@ const EXCEPTIONS: &str = include_str!("../../tests/data/seed_exceptions.tsv");
 /// The crates of the gateway, one of which acts on each key.
 const ROOMS: [&str; 18] = [
     "witgate", "server", "pipeline", "config", "wire", "routing", "metering", "caching", "state",
-    "store", "identity", "events", "plugins", "outbound", "toolkit", "testkit",
-    "login", "bundles",
+    "store", "identity", "events", "plugins", "outbound", "toolkit", "testkit", "login", "bundles",
 ];
 
 fn rows(table: &'static str) -> impl Iterator<Item = Vec<&'static str>> {

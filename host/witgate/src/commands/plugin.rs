@@ -178,6 +178,9 @@ fn list(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
     let secrets = Secrets::default();
     let fetched = secrets.load(draft, &early, &host, &sources, Read::Due);
     let (loaded, secrets) = runtime.block_on(fetched).map_err(|lines| refused(&lines))?;
+    let sources = runtime
+        .block_on(wiring::sources(&paths, &loaded))
+        .map_err(|lines| refused(&lines))?;
     let specs = wiring::plugin_specs(&loaded, &sources)?;
     let (plugins, errors) = runtime.block_on(host.load(specs, &sources, None));
     let mut rows = secrets.describe();
