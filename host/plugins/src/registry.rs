@@ -53,7 +53,7 @@ pub struct Description {
     pub signer: String,
     /// `warm` or `call`.
     pub isolation: String,
-    /// `open` or `closed`.
+    /// `open`, `closed` or `shadow`.
     pub fail: String,
     /// Hosts it may call.
     pub egress: Vec<String>,
