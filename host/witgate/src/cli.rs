@@ -405,6 +405,8 @@ pub enum Plugin {
         #[command(flatten)]
         trust: TrustArgs,
     },
+    /// What a version in shadow judges otherwise than the plugin that serves, in a running gateway; as JSON.
+    Shadow(OnePlugin),
     /// Show what a component is and what it asks for.
     Inspect {
         /// The component.

@@ -61,6 +61,7 @@ pub(super) fn plugin(what: Plugin) -> ExitCode {
             plugin,
             force: true,
         } => remote::change(&plugin, "disable?force=true"),
+        Plugin::Shadow(plugin) => remote::shadow(&plugin),
         Plugin::Logs {
             plugin,
             limit,

@@ -72,6 +72,12 @@ async fn verdicts_that_differ_are_told_and_change_nothing() {
     );
     assert!(!report.to_string().contains(WORD), "no content: {report}");
 
+    let args = ["plugin", "shadow", "guard", "--key", MASTER_KEY, "--url"];
+    let args = [&args[..], &[stage.gateway.base_url()]].concat();
+    let (out, err, code) = Gateway::run(stage.gateway.home(), &args).await;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("allow → block"), "{out}");
+
     let line = stage.gateway.wait_for_log("judges otherwise").await;
     assert!(line.contains("guard") && !line.contains(WORD), "{line}");
     let metrics = stage.gateway.metrics().await;

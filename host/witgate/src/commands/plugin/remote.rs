@@ -1,4 +1,4 @@
-//! `witgate plugin status|reload|rollback|enable|disable|logs`: the plugin routes of a running gateway, for a terminal.
+//! `witgate plugin status|reload|rollback|enable|disable|logs|shadow`: the plugin routes of a running gateway, for a terminal.
 
 use std::io::Write as _;
 
@@ -21,6 +21,13 @@ pub(super) fn status(
         Some(plugins) => print_table(plugins),
         None => println!("{told:#}"),
     }
+    Ok(())
+}
+
+/// What a plugin's shadow found.
+pub(super) fn shadow(plugin: &OnePlugin) -> anyhow::Result<()> {
+    let told = ask(&plugin.gateway, Method::GET, Some(&plugin.name), "shadow")?;
+    println!("{told:#}");
     Ok(())
 }
 
