@@ -421,3 +421,106 @@ async fn what_a_plugin_does_wrong_costs_its_own_call_in_every_language() {
         );
     }
 }
+
+/// A plugin folder of these files; its cases must pass.
+async fn passes(name: &str, tested: &str, files: &[(&str, &str)]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (path, content) in files {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("in the folder")).expect("a folder");
+        std::fs::write(path, content).expect("written");
+    }
+    let report = ok(folder.path(), &["plugin", "test", tested]).await;
+    assert!(report.contains(" 0 failed"), "{name}: {report}");
+}
+
+const ASKING: &str =
+    "kind = \"guardrail\"\nversion = \"0.1.0\"\nphases = [\"pre_call\"]\nllm = [\"judge\"]\n";
+
+const ASKED: &str = "settings: {}\ninput: {body: {model: m, messages: [{role: user, content: Hello!}]}}\n\
+    llm: [{model: judge, say: 'no', cost_usd: '0.001'}]\n";
+
+const REFUSED: &str = "result: {verdict: block, message: 'no, for 0.001', status: 400}\n\
+    llm: [{model: judge, messages: [{role: user, content: Hello!}], temperature: 0}]\n";
+
+const FAILED: &str = "settings: {}\ninput: {body: {model: m, messages: [{role: user, content: Hello!}]}}\n\
+    llm: [{fail: {status: 400, message: too long}}]\n";
+
+const NOT_ASKED: &str = "result: {error: failed, text: 'status 400: too long'}\n\
+    llm: [{model: judge, messages: [{role: user, content: Hello!}], temperature: 0}]\n";
+
+#[tokio::test]
+async fn a_plugin_in_javascript_calls_a_model() {
+    let code = r#"import { block, guardrail, llm } from "witgate";
+export default guardrail({
+  check(call, body) {
+    const content = body.texts()[0]?.text ?? "";
+    const answer = llm.chat({ model: "judge", messages: [{ role: "user", content }], temperature: 0 });
+    return answer.text === "no" ? block(`no, for ${answer.costUsd}`) : null;
+  },
+});
+"#;
+    let files = [
+        ("asks/plugin.toml", ASKING),
+        ("asks/plugin.js", code),
+        ("asks/cases/no/case.yaml", ASKED),
+        ("asks/cases/no/expected.yaml", REFUSED),
+        ("asks/cases/failed/case.yaml", FAILED),
+        ("asks/cases/failed/expected.yaml", NOT_ASKED),
+    ];
+    passes("javascript", "asks", &files).await;
+}
+
+#[tokio::test]
+async fn a_plugin_in_python_calls_a_model() {
+    let code = r#"from witgate import Guardrail, block, llm
+
+
+class Asks(Guardrail):
+    def check(self, call, body):
+        content = "".join(text.text for text in body.texts()[:1])
+        answer = llm.chat("judge", [{"role": "user", "content": content}], temperature=0)
+        return block(f"no, for {answer.cost_usd}") if answer.text == "no" else None
+"#;
+    let files = [
+        ("asks/plugin.toml", ASKING),
+        ("asks/plugin.py", code),
+        ("asks/cases/no/case.yaml", ASKED),
+        ("asks/cases/no/expected.yaml", REFUSED),
+        ("asks/cases/failed/case.yaml", FAILED),
+        ("asks/cases/failed/expected.yaml", NOT_ASKED),
+    ];
+    passes("python", "asks", &files).await;
+}
+
+#[tokio::test]
+async fn a_guardrail_of_litellm_calls_a_model_as_it_always_did() {
+    let code = r#"import litellm
+from fastapi import HTTPException
+from litellm.integrations.custom_guardrail import CustomGuardrail
+
+
+class Asks(CustomGuardrail):
+    async def async_pre_call_hook(self, user_api_key_dict, cache, data, call_type):
+        try:
+            answer = await litellm.acompletion(
+                model="judge", messages=data["messages"], temperature=0, api_key="sk-of-its-own"
+            )
+        except litellm.BadRequestError as error:
+            raise HTTPException(status_code=422, detail=str(error))
+        if answer.choices[0].message.content == "no":
+            raise HTTPException(status_code=400, detail=f"no, for {litellm.completion_cost(answer)}")
+"#;
+    let refused = "result: {verdict: block, message: 'no, for 0.001', status: 400}\n\
+        llm: [{model: judge, messages: [{role: user, content: Hello!}], temperature: 0}]\n";
+    let failed = "result: {verdict: block, message: 'status 400: too long', status: 422}\n\
+        llm: [{model: judge, messages: [{role: user, content: Hello!}], temperature: 0}]\n";
+    let files = [
+        ("asks.py", code),
+        ("asks/cases/no/case.yaml", ASKED),
+        ("asks/cases/no/expected.yaml", refused),
+        ("asks/cases/failed/case.yaml", FAILED),
+        ("asks/cases/failed/expected.yaml", failed),
+    ];
+    passes("litellm", "asks.py", &files).await;
+}

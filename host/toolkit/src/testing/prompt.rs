@@ -67,9 +67,10 @@ pub(super) async fn call(manager: &PromptManager, scene: &Scene) -> Result<Value
                 .iter()
                 .map(|(name, value)| (name.clone(), read(value)))
                 .collect();
-            json!({"prompt": plain(json!({
-                "model": prompt.model, "messages": read(&prompt.messages), "params": params,
-            }))})
+            let mut shown = plain(json!({"model": prompt.model, "params": params}));
+            // Also when there are none: they take the place of the client's.
+            shown["messages"] = read(&prompt.messages);
+            json!({"prompt": shown})
         }
         Err(error) => failure(&error),
     })

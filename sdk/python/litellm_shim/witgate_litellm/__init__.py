@@ -17,6 +17,7 @@ from . import hooks as _hooks
 from . import keeper as _keeper
 from . import keys as _keys
 from . import logger as _logger
+from . import models as _models  # only here is it part of the component
 from . import prompt as _prompt
 from . import sso as _sso
 
