@@ -17,6 +17,7 @@ import (
 	settings "witgate/wit/witgate_host_settings"
 	types "witgate/wit/witgate_types_types"
 
+	abiRuntime "witgate/abi/runtime"
 	abi "witgate/abi/types"
 )
 
@@ -120,8 +121,9 @@ func Failure(err error) types.PluginError {
 // Guarded runs a function of the plugin; a panic becomes an error with its place, and its stack goes to the log. For the exports
 // of the kinds.
 func Guarded[T any](call func() (T, error)) (result abi.Result[T, types.PluginError]) {
-	// The collector asks for the time, and a component may not while the host passes arguments in: so it works only here. To switch it
-	// off waits for it to be done.
+	abiRuntime.Open()
+	defer abiRuntime.Shut()
+	// The collector works only here, too. To switch it off waits for it to be done.
 	debug.SetGCPercent(100)
 	defer debug.SetGCPercent(-1)
 	defer func() {

@@ -31,12 +31,22 @@ const GO: &str = "1.25";
 /// Go takes it that nobody else makes memory grow. In a component the adapter to WASI 0.2 does, once, at the first call. So
 /// that call is made before Go looks how much memory there is, and Go's begins behind it; should memory ever grow
 /// again by somebody else, that is an error and no damage.
-const PATCHES: [(&str, &str, &str); 2] = [
+///
+/// And Go's scheduler and collector ask for the time also while the host passes data in, when a component may call nothing. Then
+/// time stands still: see `Open` in the SDK's `abi/runtime`.
+const PATCHES: [(&str, &str, &str); 3] = [
     (
         "src/runtime/os_wasm.go",
         "\tblocMax = uintptr(currentMemory()) * physPageSize // record the initial linear memory size\n",
         "\tvar argc, argvSize size\n\targs_sizes_get(&argc, &argvSize)\n\
          \tbloc = uintptr(currentMemory()) * physPageSize\n\tblocMax = bloc\n",
+    ),
+    (
+        "src/runtime/os_wasip1.go",
+        "func nanotime1() int64 {\n\tvar time timestamp\n",
+        "//go:linkname witgateShut\nvar witgateShut bool\n\nvar witgateTime int64\n\n\
+         func nanotime1() int64 {\n\tif !witgateShut {\n\t\twitgateTime = witgateNow()\n\t}\n\treturn witgateTime\n}\n\n\
+         func witgateNow() int64 {\n\tvar time timestamp\n",
     ),
     (
         "src/runtime/mem_wasm.go",
@@ -82,6 +92,7 @@ pub(crate) fn write_sdk(kind: Kind, wit: &Path, to: &Path) -> anyhow::Result<()>
     let to = to.join("wit");
     for (name, content) in files.iter() {
         let text = std::str::from_utf8(content)?.replace(RUNTIME[0], RUNTIME[1]);
+        let text = shut_around_imports(&text);
         assets::write_file(&to.join(name), text.as_bytes())?;
     }
     let export = export(kind).context("there is no Go SDK for plugins of this kind yet")?;
@@ -91,6 +102,41 @@ pub(crate) fn write_sdk(kind: Kind, wit: &Path, to: &Path) -> anyhow::Result<()>
         &to.join(folder).join("export.go"),
         export,
     )?)
+}
+
+/// Shuts Go's runtime (see `PATCHES`) while the host answers a call: what it returns it writes to memory that it asks Go for.
+fn shut_around_imports(bindings: &str) -> String {
+    const IMPORT: &str = "func wasm_import_";
+    // What needs no memory does not import the package either.
+    if !bindings.contains("witRuntime \"") {
+        return bindings.to_owned();
+    }
+    let mut out = String::with_capacity(bindings.len());
+    for line in bindings.lines() {
+        let parts = line
+            .strip_prefix(IMPORT)
+            .and_then(|rest| rest.split_once('('))
+            .and_then(|(name, rest)| Some((name, rest.split_once(')')?)));
+        let Some((name, (params, result))) = parts else {
+            out.push_str(line);
+            out.push('\n');
+            continue;
+        };
+        let arguments: Vec<&str> = params
+            .split(',')
+            .filter_map(|param| param.split_whitespace().next())
+            .collect();
+        let call = format!("raw_{name}({})", arguments.join(", "));
+        let (keep, give) = match result.trim() {
+            "" => (call, ""),
+            _ => (format!("result := {call}"), "\treturn result\n"),
+        };
+        out.push_str(&format!(
+            "func raw_{name}({params}){result}\n\n{IMPORT}{name}({params}){result} {{\n\tbefore := witRuntime.Shut()\n\
+             \t{keep}\n\twitRuntime.Restore(before)\n{give}}}\n"
+        ));
+    }
+    out
 }
 
 /// Puts the SDK into a plugin's `.witgate`, for editors and `go vet`.
@@ -195,6 +241,20 @@ mod tests {
             let text = fs::read_to_string(exports).expect("the exports");
             assert!(text.contains("witgate/abi/types"), "{kind}");
             assert!(!text.contains("bytecodealliance"), "{kind}");
+        }
+    }
+
+    #[test]
+    fn imports_are_called_with_the_runtime_shut() {
+        let bindings = "import (\nwitRuntime \"witgate/abi/runtime\"\n)\n\n//go:wasmimport a get\n\
+                        func wasm_import_get(arg0 int32, arg1 uintptr) int32\n";
+        let shut = shut_around_imports(bindings);
+        for part in [
+            "//go:wasmimport a get\nfunc raw_get(arg0 int32, arg1 uintptr) int32\n",
+            "func wasm_import_get(arg0 int32, arg1 uintptr) int32 {\n\tbefore := witRuntime.Shut()\n\
+             \tresult := raw_get(arg0, arg1)\n\twitRuntime.Restore(before)\n\treturn result\n}\n",
+        ] {
+            assert!(shut.contains(part), "{part}: {shut}");
         }
     }
 

@@ -75,6 +75,10 @@ async fn call_often(stage: &Stage) {
     for _ in 0..60 {
         stage.client.chat(&chat("gpt-4o")).await.ok();
     }
+    let long = says(chat("gpt-4o"), &"All work and no play. ".repeat(500));
+    for _ in 0..400 {
+        stage.client.chat(&long).await.ok();
+    }
     let metrics = stage.gateway.metrics().await;
     let made = metrics.count("witgate_plugin_instantiations_total", &[("plugin", "sdk")]);
     assert_eq!(made, 1.0, "instances");

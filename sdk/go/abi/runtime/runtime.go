@@ -6,6 +6,22 @@ import (
 	"unsafe"
 )
 
+func init() { shut = true }
+
+// Open is called when the plugin's own code begins. Outside of it, and while the host answers a call of the plugin's, the host passes
+// data in, when a component may call nothing: then Go's runtime must not ask for the time.
+func Open() { shut = false }
+
+// Shut ends what Open began; it returns whether it was shut before.
+func Shut() bool {
+	before := shut
+	shut = true
+	return before
+}
+
+// Restore puts back what Shut found.
+func Restore(before bool) { shut = before }
+
 // A Handle of a resource; 0 when it was given away.
 type Handle struct{ number int32 }
 

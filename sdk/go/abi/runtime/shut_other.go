@@ -1,0 +1,5 @@
+//go:build !wasm
+
+package runtime
+
+var shut bool
