@@ -32,9 +32,9 @@ const GO: &str = "1.25";
 /// that call is made before Go looks how much memory there is, and Go's begins behind it; should memory ever grow
 /// again by somebody else, that is an error and no damage.
 ///
-/// And Go's scheduler and collector ask for the time also while the host passes data in, when a component may call nothing. Then
-/// time stands still: see `Open` in the SDK's `abi/runtime`.
-const PATCHES: [(&str, &str, &str); 3] = [
+/// And Go's scheduler and collector ask for the time and for what is ready also while the host passes data in, when a component may
+/// call nothing. Then time stands still and nothing is ready: see `Open` in the SDK's `abi/runtime`.
+const PATCHES: [(&str, &str, &str); 5] = [
     (
         "src/runtime/os_wasm.go",
         "\tblocMax = uintptr(currentMemory()) * physPageSize // record the initial linear memory size\n",
@@ -47,6 +47,19 @@ const PATCHES: [(&str, &str, &str); 3] = [
         "//go:linkname witgateShut\nvar witgateShut bool\n\nvar witgateTime int64\n\n\
          func nanotime1() int64 {\n\tif !witgateShut {\n\t\twitgateTime = witgateNow()\n\t}\n\treturn witgateTime\n}\n\n\
          func witgateNow() int64 {\n\tvar time timestamp\n",
+    ),
+    (
+        "src/runtime/os_wasip1.go",
+        "func walltime1() (sec int64, nsec int32) {\n\tvar time timestamp\n",
+        "var (\n\twitgateSec int64\n\twitgateNsec int32\n)\n\n\
+         func walltime1() (sec int64, nsec int32) {\n\tif !witgateShut {\n\
+         \t\twitgateSec, witgateNsec = witgateWall()\n\t}\n\treturn witgateSec, witgateNsec\n}\n\n\
+         func witgateWall() (sec int64, nsec int32) {\n\tvar time timestamp\n",
+    ),
+    (
+        "src/runtime/netpoll_wasip1.go",
+        "func netpoll(delay int64) (gList, int32) {\n",
+        "func netpoll(delay int64) (gList, int32) {\n\tif witgateShut {\n\t\treturn gList{}, 0\n\t}\n",
     ),
     (
         "src/runtime/mem_wasm.go",
@@ -188,13 +201,18 @@ fn overlay(root: &Path, to: &Path) -> anyhow::Result<String> {
     let mut replace = BTreeMap::new();
     for (file, from, into) in PATCHES {
         let theirs = root.join(file);
-        let text = fs::read_to_string(&theirs).with_context(|| theirs.display().to_string())?;
+        let ours = to.join(format!("{}.overlay", file.replace('/', "-")));
+        let source = if replace.contains_key(&theirs) {
+            &ours
+        } else {
+            &theirs
+        };
+        let text = fs::read_to_string(source).with_context(|| source.display().to_string())?;
         anyhow::ensure!(
             text.matches(from).count() == 1,
             "{}: this is not the Go that plugins are built with",
             theirs.display()
         );
-        let ours = to.join(format!("{}.overlay", file.replace('/', "-")));
         assets::write_file(&ours, text.replace(from, into).as_bytes())?;
         replace.insert(theirs, ours);
     }
