@@ -150,6 +150,19 @@ impl Recorder {
         (Self(Mode::Replay { recording, done }), played)
     }
 
+    /// Whether calls of this kind are recorded. Those of the others are made of secrets, or nobody wrote it yet.
+    pub(crate) const fn records(kind: Kind) -> bool {
+        matches!(
+            kind,
+            Kind::Guardrail
+                | Kind::LogSink
+                | Kind::Alerter
+                | Kind::Authenticator
+                | Kind::PromptManager
+                | Kind::Provider
+        )
+    }
+
     /// Tells the operator what is about to be written.
     pub(crate) fn warn_of(&self, plugin: &str) {
         if let Mode::Folder(folder) = &self.0 {

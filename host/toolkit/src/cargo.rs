@@ -119,6 +119,8 @@ pub(crate) fn build(
     let mut command = toolchain.cargo(&first.workspace);
     command
         .args(["build", "--release"])
+        // Whatever the profile says: the names are taken out afterwards, for backtraces.
+        .args(["--config", "profile.release.strip=\"debuginfo\""])
         .args(toolchain.build_args());
     for package in packages {
         command.args(["--package", &package.name]);

@@ -36,9 +36,11 @@ async fn guarded(stage: &Stage) -> Answer {
 
 /// Something went wrong with the plugin, by whatever name its kind of failure has.
 fn counted(metrics: &Metrics) -> bool {
-    const FAILURES: [&str; 4] = [
+    const FAILURES: [&str; 6] = [
         "witgate_plugin_traps_total",
         "witgate_plugin_denials_total",
+        "witgate_plugin_log_dropped_total",
+        "outcome=\"error\"",
         "timeout",
         "too_large",
     ];
@@ -116,6 +118,28 @@ async fn a_stack_overflow_is_a_trap() {
 #[tokio::test]
 async fn a_panic_is_a_trap() {
     attack("hostile-panic", json!({})).await;
+}
+
+#[tokio::test]
+async fn a_panic_is_logged_with_its_message_and_the_functions_under_way_and_the_client_sees_neither()
+ {
+    let stage = stage_with("hostile-panic", "closed", json!({})).await;
+    let answer = guarded(&stage).await;
+    for told in ["on purpose", "hostile::", "called by"] {
+        assert!(!answer.text().contains(told), "{}", answer.text());
+    }
+    let line = stage.gateway.wait_for_log("called by").await;
+    for part in ["hostile", "hostile panic, on purpose", "Behaviour::act"] {
+        assert!(line.contains(part), "no {part:?} in {line}");
+    }
+    assert!(!line.contains("function 1"), "without names: {line}");
+    // Its author sees the same line.
+    let folder = tempfile::tempdir().expect("a folder");
+    let component = witgate_testkit::fixture_dir().join("hostile-panic.wasm");
+    let args = ["plugin", "run", component.to_str().expect("a path")];
+    let case = "{input: {body: {messages: []}}}";
+    let (_, stderr, _) = Gateway::run_with_input(folder.path(), &args, case).await;
+    assert!(stderr.contains("Behaviour::act"), "{stderr}");
 }
 
 #[tokio::test]

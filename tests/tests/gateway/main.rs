@@ -37,6 +37,7 @@ mod custom_plugins;
 mod examples;
 mod guardrails;
 mod hostile;
+mod hostile_imports;
 mod languages;
 mod log_sinks;
 mod login;
