@@ -38,6 +38,7 @@ pub(crate) async fn run_these(
     pool: &SqlitePool,
     migrations: &[(i64, &'static str, &'static str)],
 ) -> Result<(), MigrateError> {
+    let mut races = migrations.len();
     let migrations = migrations
         .iter()
         .map(|&(version, description, sql)| {
@@ -53,11 +54,14 @@ pub(crate) async fn run_these(
         .collect();
     let mut migrator = Migrator::with_migrations(migrations);
     migrator.dangerous_set_table_name(HISTORY_TABLE);
-    match migrator.run(pool).await {
-        // Two processes that start at once: the other one was faster, so there is nothing left to do.
-        Err(MigrateError::ExecuteMigration(..) | MigrateError::Execute(_)) => {
-            migrator.run(pool).await
+    loop {
+        match migrator.run(pool).await {
+            // Two processes that start at once: the other one was faster with this migration, and may be so with
+            // each. One that cannot be applied fails the last time, too.
+            Err(MigrateError::ExecuteMigration(..) | MigrateError::Execute(_)) if races > 0 => {
+                races -= 1;
+            }
+            outcome => return outcome,
         }
-        outcome => outcome,
     }
 }
