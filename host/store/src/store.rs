@@ -4,7 +4,7 @@
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
@@ -13,6 +13,11 @@ use sqlx::sqlite::{
 use thiserror::Error;
 
 use crate::migrations;
+
+/// SQLite's code for "another connection holds a lock".
+const BUSY: &str = "5";
+/// Between two tries to open a file that another process opens for the first time.
+const RETRY: Duration = Duration::from_millis(10);
 
 /// An open, migrated database. Clones share its connections.
 #[derive(Debug, Clone)]
@@ -191,10 +196,25 @@ impl Store {
                 Durability::Process => SqliteSynchronous::Normal,
                 Durability::Power => SqliteSynchronous::Full,
             });
-        let writer = pool(1).connect_with(writing).await?;
+        let until = Instant::now() + options.busy_timeout;
+        let writer = loop {
+            match pool(1).connect_with(writing.clone()).await {
+                // Nobody waits for the lock that a new file's switch to the write-ahead log takes: another process
+                // that opens it at the same moment is told "locked" at once.
+                Err(error) if is_busy(&error) && Instant::now() < until => {
+                    tokio::time::sleep(RETRY).await;
+                }
+                opened => break opened?,
+            }
+        };
         let reader = pool(options.readers.max(1)).connect_lazy_with(connect.read_only(true));
         Ok(Self { writer, reader })
     }
+}
+
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.as_deref() == Some(BUSY)
 }
 
 /// Where the data lives.
