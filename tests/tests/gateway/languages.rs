@@ -266,6 +266,8 @@ async fn a_new_plugin_in_javascript_builds_and_passes_its_cases_at_once() {
         "authenticator",
         "prompt-manager",
         "sso",
+        "secret-manager",
+        "key-policy",
     ] {
         let name = format!("my-{kind}");
         ok(

@@ -785,3 +785,37 @@ async fn a_manager_is_not_asked_more_often_than_each_second_and_lines_are_told()
         .await;
     assert!(reads(&metrics) < 100, "{}", metrics.text());
 }
+
+#[tokio::test]
+async fn a_secret_manager_written_for_litellm_works_as_it_is() {
+    let upstream = FakeUpstream::start().await;
+    let keeper = FakeVendor::start(
+        |request| match (request.path(), request.header("x-token")) {
+            ("/UPSTREAM_KEY", Some("tok-of-the-keeper")) => Ok((
+                Reply::json(200, &json!({"value": "sk-of-the-keeper"})),
+                vec![],
+            )),
+            ("/MASTER", Some("tok-of-the-keeper")) => Ok((Reply::status(404, &[], ""), vec![])),
+            (path, _) => Err((400, format!("not expected: {path}"))),
+        },
+    )
+    .await;
+    let config = format!(
+        "model_list:\n  - model_name: gpt-4o\n    litellm_params: {{model: openai/gpt-4o, api_base: '{}', api_key: os.environ/UPSTREAM_KEY}}\n\
+         general_settings:\n  master_key: os.environ/MASTER\n  key_management_system: custom\n  key_management_settings: {{custom_secret_manager: team_keeper.Keeper}}\n\
+         plugins: {{team_keeper: {{grants: {{private_network: [127.0.0.1]}}}}}}\n",
+        upstream.api_base()
+    );
+    let gateway = Gateway::builder(config)
+        .env("KEEPER_URL", keeper.origin())
+        .env("KEEPER_TOKEN", "tok-of-the-keeper")
+        .env("MASTER", MASTER_KEY)
+        .shared_plugin_cache()
+        .start()
+        .await;
+    assert_eq!(
+        sent_to(&upstream, &gateway).await,
+        "Bearer sk-of-the-keeper"
+    );
+    keeper.refused_nothing();
+}
