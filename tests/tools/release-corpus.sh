@@ -14,24 +14,31 @@ plugins=(
     plugins/alerting/slack
     plugins/providers/anthropic
     examples/plugins/custom-auth
+    examples/plugins/custom-hook
+    examples/plugins/custom-key-policy
+    plugins/prompts/langfuse-prompts
+    plugins/secrets/hashicorp_vault
+    plugins/sso/generic-sso
 )
 
 mkdir -p "$out/wit"
 for folder in "${plugins[@]}"; do
     name=$(basename "$folder")
-    if [ -e "$out/$name.wasm" ]; then
-        echo "$out/$name.wasm is kept as it is"
+    # Files of components have `-` where names may have `_`.
+    component=${name//_/-}.wasm
+    if [ -e "$out/$component" ]; then
+        echo "$out/$component is kept as it is"
         continue
     fi
     case $folder in
-        plugins/*) built=plugins/target/components/$name.wasm ;;
-        *) built=plugins/target/fixtures/$name.wasm ;;
+        plugins/*) built=plugins/target/components ;;
+        *) built=plugins/target/fixtures ;;
     esac
     mkdir -p "$out/$name"
     cp "$folder/plugin.toml" "$out/$name/"
     cp -r "$folder/cases" "$out/$name/"
-    cp "$built" "$out/$name.wasm"
-    echo "$out/$name.wasm"
+    cp "$built/$component" "$out/$component"
+    echo "$out/$component"
 done
 for package in wit/*/; do
     name=$(basename "$package")

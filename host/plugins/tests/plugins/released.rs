@@ -40,6 +40,12 @@ fn component(wit: &Path, kind: Kind, change: impl Fn(&str, String) -> String) ->
     if kind == Kind::Provider {
         manifest["provider"] = json!({"call_types": ["chat"]});
     }
+    if kind == Kind::Sso {
+        manifest["roles"] = json!(["provider"]);
+    }
+    if kind == Kind::RequestHook {
+        manifest["hooks"] = json!(["pre_call"]);
+    }
     let manifest: Manifest = serde_json::from_value(manifest).unwrap();
     manifest.embed(component)
 }
@@ -85,13 +91,7 @@ async fn worlds_of_every_released_version_still_link() {
 #[tokio::test]
 async fn every_kind_is_kept_that_a_release_had() {
     let newest = released().into_iter().max().unwrap();
-    for kind in [
-        Kind::Guardrail,
-        Kind::LogSink,
-        Kind::Alerter,
-        Kind::Authenticator,
-        Kind::Provider,
-    ] {
+    for kind in Kind::ALL {
         assert!(newest.join(kind.as_str()).is_dir(), "{kind}");
     }
 }
