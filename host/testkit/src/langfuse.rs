@@ -134,8 +134,9 @@ impl Shared {
         let prompts = self.prompts.lock();
         let found = prompts.iter().find(|prompt| {
             let labels = prompt["labels"].as_array().into_iter().flatten();
+            let own_version = prompt["version"].to_string();
             prompt["name"] == name
-                && version.is_none_or(|version| prompt["version"].to_string() == version)
+                && version.is_none_or(|version| own_version == version)
                 && label.is_none_or(|label| labels.into_iter().any(|own| own == label))
         });
         match found {

@@ -81,7 +81,7 @@ impl Browser {
     }
 
     /// Begins a login and goes to the provider; the URL it sends back to, and where the login was sent.
-    async fn to_provider(&mut self, gateway: &Gateway) -> (String, String) {
+    async fn goes_to_provider(&mut self, gateway: &Gateway) -> (String, String) {
         let begun = self
             .get(&format!("{}/sso/key/generate", gateway.base_url()))
             .await;
@@ -92,7 +92,7 @@ impl Browser {
 
     /// A whole login.
     async fn login(&mut self, gateway: &Gateway) -> Page {
-        let (back, _) = self.to_provider(gateway).await;
+        let (back, _) = self.goes_to_provider(gateway).await;
         self.get(&back).await
     }
 
@@ -143,7 +143,7 @@ fn claims(token: &str) -> Value {
 /// HMAC-SHA256 (RFC 2104) of a key that is shorter than a block.
 fn hmac(key: &str, text: &str) -> Vec<u8> {
     let pad = |with: u8| -> Vec<u8> {
-        let mut block = vec![0; 64];
+        let mut block = [0; 64];
         block[..key.len()].copy_from_slice(key.as_bytes());
         block.iter().map(|byte| byte ^ with).collect()
     };
@@ -300,11 +300,11 @@ async fn another_browser_cannot_finish_a_login_nor_can_it_be_finished_with_anoth
     let idp = FakeIdp::start().await;
     let gateway = gateway(&idp, "", "").start().await;
     let mut ann = Browser::new();
-    let (back, _) = ann.to_provider(&gateway).await;
+    let (back, _) = ann.goes_to_provider(&gateway).await;
     // Without the cookie, with the cookie of another login, with a forged one.
     let mut eve = Browser::new();
     eve.get(&back).await.refused(400, "not begun here");
-    eve.to_provider(&gateway).await;
+    eve.goes_to_provider(&gateway).await;
     eve.get(&back).await.refused(400, "another login");
     eve.cookies
         .insert("litellm_oauth_state".to_owned(), "e30.AAAA".to_owned());
@@ -316,11 +316,11 @@ async fn another_browser_cannot_finish_a_login_nor_can_it_be_finished_with_anoth
         .refused(400, "another login");
     // A failed try ends the login: the cookie is gone.
     ann.get(&back).await.refused(400, "not begun here");
-    let (back, _) = ann.to_provider(&gateway).await;
+    let (back, _) = ann.goes_to_provider(&gateway).await;
     ann.get(&back.replace("code=code", "code=other"))
         .await
         .refused(401, "does not take this code");
-    let (back, _) = ann.to_provider(&gateway).await;
+    let (back, _) = ann.goes_to_provider(&gateway).await;
     ann.get(&back.replace("code=", "none="))
         .await
         .refused(400, "no code");
@@ -381,7 +381,7 @@ async fn litellms_variables_alone_are_enough() {
         .start()
         .await;
     let mut browser = Browser::new();
-    let (back, to) = browser.to_provider(&gateway).await;
+    let (back, to) = browser.goes_to_provider(&gateway).await;
     assert!(to.contains("&state=okta-state&"), "{to}");
     browser.get(&back).await.location();
     let claims = browser.claims();
@@ -412,8 +412,8 @@ async fn litellms_variables_alone_are_enough() {
         assert!(!form.contains(FakeIdp::CLIENT_SECRET), "{form}");
     }
     // With a fixed state, PKCE and the cookie still tie a code to its browser.
-    let (of_eve, _) = Browser::new().to_provider(&gateway).await;
-    browser.to_provider(&gateway).await;
+    let (of_eve, _) = Browser::new().goes_to_provider(&gateway).await;
+    browser.goes_to_provider(&gateway).await;
     browser
         .get(&of_eve)
         .await
@@ -442,7 +442,7 @@ async fn only_allowed_domains_and_verified_addresses_enter() {
             .refused(401, "allowed email domain");
     }
     // For programs it is LiteLLM's error.
-    let (back, _) = Browser::new().to_provider(&gateway).await;
+    let (back, _) = Browser::new().goes_to_provider(&gateway).await;
     Client::of(&gateway)
         .get(back.strip_prefix(gateway.base_url()).expect("the gateway"))
         .await

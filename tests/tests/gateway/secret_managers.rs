@@ -257,7 +257,11 @@ async fn an_approle_logs_in_once_in_its_namespace_and_again_when_its_token_is_go
         logins
     };
     let login = json!({"login": "auth/machines/login", "namespace": "team"});
-    assert_eq!(logins(), [login.clone()], "one login for both secrets");
+    assert_eq!(
+        logins(),
+        std::slice::from_ref(&login),
+        "one login for both secrets"
+    );
     // The token is taken back: the next question logs in again, by itself.
     stage
         .vault

@@ -68,7 +68,7 @@ impl wit::Host for State {
             let ready = match taken.known_exchange() {
                 Some(known) => Next::Known(known),
                 None if index < AT_ONCE_MAX => match self.ready(request, auth)? {
-                    Ok(ready) => Next::Send(ready),
+                    Ok(ready) => Next::Send(Box::new(ready)),
                     Err(error) => Next::Known(Err(error)),
                 },
                 None => {
@@ -169,7 +169,7 @@ impl wit::Host for State {
 
 /// What becomes of one request among several.
 enum Next {
-    Send(Ready),
+    Send(Box<Ready>),
     Known(Result<wit::Response, wit::HttpError>),
 }
 

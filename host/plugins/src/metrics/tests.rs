@@ -189,7 +189,9 @@ fn a_name_is_free_again_when_the_plugin_that_used_it_is_gone() {
     put(&old, &["m"]);
 
     // Renamed: while both are there, they count in the same series.
-    let renamed = metrics.named.book(&"renamed".into(), &[old.clone()]);
+    let renamed = metrics
+        .named
+        .book(&"renamed".into(), std::slice::from_ref(&old));
     renamed.define(&prefixes, calls(&["model"])).unwrap();
     old.define(&prefixes, calls(&["model"])).unwrap();
     assert_eq!((put(&old, &["m"]), put(&renamed, &["m"])), (0, 0));
@@ -198,7 +200,9 @@ fn a_name_is_free_again_when_the_plugin_that_used_it_is_gone() {
     assert!(text(&registry).contains(r#"acme_calls_total{model="m"} 3"#));
 
     // A version with other labels that goes again takes nothing with it.
-    let odd = metrics.named.book(&"renamed".into(), &[renamed.clone()]);
+    let odd = metrics
+        .named
+        .book(&"renamed".into(), std::slice::from_ref(&renamed));
     odd.define(&prefixes, calls(&["team"])).unwrap();
     assert_eq!(put(&odd, &["t"]), 0);
     assert_eq!(put(&renamed, &["m"]), 0, "the old one counts on");

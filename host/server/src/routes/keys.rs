@@ -110,7 +110,7 @@ pub(super) async fn answer(call: KeyCall<'_>, operation: KeyOperation) -> Reply 
     let compat = call.compat;
     let reads = matches!(operation, KeyOperation::Info | KeyOperation::List);
     if !reads && call.only_views() {
-        let refused = Refusal::Failure(info::admin_only(&call.principal, call.route));
+        let refused = Refusal::from(info::admin_only(&call.principal, call.route));
         return refused.reply(compat);
     }
     let result = match operation {
@@ -300,10 +300,7 @@ async fn list(call: KeyCall<'_>) -> Result<Value, Refusal> {
 
 async fn block(mut call: KeyCall<'_>, blocked: bool) -> Result<Value, Refusal> {
     if !call.principal.is_admin() {
-        return Err(Refusal::Failure(info::admin_only(
-            &call.principal,
-            call.route,
-        )));
+        return Err(Refusal::from(info::admin_only(&call.principal, call.route)));
     }
     let body = call.read_body().await?;
     let Some(named) = body.get("key").and_then(Value::as_str) else {
@@ -336,12 +333,12 @@ impl KeyCall<'_> {
                 BodyError::TooLarge { .. } => Case::BodyTooLarge,
                 BodyError::Stalled { .. } | BodyError::Broken => Case::BodyIncomplete,
             };
-            Refusal::Failure(Failure::new(case, error.to_string()))
+            Refusal::from(Failure::new(case, error.to_string()))
         })?;
         if bytes.is_empty() {
             return Ok(Map::new());
         }
-        let invalid = |text: String| Refusal::Failure(Failure::new(Case::InvalidBody, text));
+        let invalid = |text: String| Refusal::from(Failure::new(Case::InvalidBody, text));
         match serde_json::from_slice(&bytes) {
             Ok(Value::Object(members)) => Ok(members),
             Ok(_) => Err(invalid(
@@ -389,7 +386,7 @@ impl KeyCall<'_> {
             Ok(KeyVerdict::Deny(message)) => Err(Refusal::forbidden(message)),
             Err(fault) => {
                 let failure = Failure::internal(fault.text);
-                Err(Refusal::Failure(failure))
+                Err(Refusal::from(failure))
             }
         }
     }
@@ -406,7 +403,7 @@ impl KeyCall<'_> {
     /// The caller's user, whose keys they manage.
     fn user(&self) -> Result<&str, Refusal> {
         let user = self.principal.user_id.as_deref();
-        user.ok_or_else(|| Refusal::Failure(info::admin_only(&self.principal, self.route)))
+        user.ok_or_else(|| Refusal::from(info::admin_only(&self.principal, self.route)))
     }
 
     /// Cuts a new key down to its maker's rights.
@@ -536,7 +533,7 @@ enum Refusal {
     /// In the shape of FastAPI's validation: status 422.
     Invalid(Vec<Value>),
     /// A case of the pipeline's catalogue.
-    Failure(Failure),
+    Failure(Box<Failure>),
 }
 
 impl Refusal {
@@ -572,6 +569,12 @@ impl Refusal {
     }
 }
 
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(Box::new(failure))
+    }
+}
+
 impl From<KeyStoreError> for Refusal {
     fn from(error: KeyStoreError) -> Self {
         match error {
@@ -581,7 +584,7 @@ impl From<KeyStoreError> for Refusal {
             }
             KeyStoreError::Unavailable(why) => {
                 let text = "the database does not answer; nothing was changed";
-                Self::Failure(Failure::new(Case::KeysUnavailable, text).note(why))
+                Failure::new(Case::KeysUnavailable, text).note(why).into()
             }
         }
     }
