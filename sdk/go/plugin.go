@@ -101,6 +101,73 @@ func Pairs(values []any) []abi.Tuple2[string, string] {
 // UTF8 is the text with what is not UTF-8 replaced: the host takes nothing else.
 func UTF8(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
+// Principal is who makes the request; what is unknown is empty.
+type Principal struct {
+	KeyHash, KeyAlias, UserID, TeamID, OrgID, EndUserID, Role string
+}
+
+// PrincipalOf makes one of the contract's. For the exports of the kinds.
+func PrincipalOf(who types.Principal) Principal {
+	return Principal{
+		KeyHash: who.KeyHash.SomeOr(""), KeyAlias: who.KeyAlias.SomeOr(""), UserID: who.UserId.SomeOr(""),
+		TeamID: who.TeamId.SomeOr(""), OrgID: who.OrgId.SomeOr(""), EndUserID: who.EndUserId.SomeOr(""), Role: who.Role.SomeOr(""),
+	}
+}
+
+// Some is a text that is absent when it is empty. For the exports of the kinds.
+func Some(text string) abi.Option[string] {
+	if text == "" {
+		return abi.None[string]()
+	}
+	return abi.Some(UTF8(text))
+}
+
+// Headers are pairs of the contract as Go's. For the exports of the kinds.
+func Headers(list []abi.Tuple2[string, string]) [][2]string {
+	var all [][2]string
+	for _, pair := range list {
+		all = append(all, [2]string{pair.F0, pair.F1})
+	}
+	return all
+}
+
+// Tuples are Go's pairs as those of the contract. For the exports of the kinds.
+func Tuples(list [][2]string) []abi.Tuple2[string, string] {
+	var all []abi.Tuple2[string, string]
+	for _, pair := range list {
+		all = append(all, abi.Tuple2[string, string]{F0: UTF8(pair[0]), F1: UTF8(pair[1])})
+	}
+	return all
+}
+
+// Registered is the plugin of a kind: how it is made, and what was made. For the packages of the kinds.
+type Registered[T any] struct {
+	maker  func() (T, error)
+	Plugin T
+}
+
+// Register says how a plugin is made of its settings. For the packages of the kinds.
+func Register[S, T any](registered *Registered[T], make func(settings S) (T, error)) {
+	registered.maker = func() (plugin T, err error) {
+		var settings S
+		if err := Settings(&settings); err != nil {
+			return plugin, err
+		}
+		return make(settings)
+	}
+}
+
+// Init makes the plugin, once per instance. For the exports of the kinds.
+func (r *Registered[T]) Init(name string) abi.Result[abi.Unit, types.PluginError] {
+	return Guarded(func() (done abi.Unit, err error) {
+		if r.maker == nil {
+			return done, fmt.Errorf("the plugin does not call %s.Register", name)
+		}
+		r.Plugin, err = r.maker()
+		return done, err
+	})
+}
+
 // Failure is an error in the contract's terms. For the exports of the kinds.
 func Failure(err error) types.PluginError {
 	text := UTF8(err.Error())

@@ -175,9 +175,8 @@ mod tests {
     #[test]
     fn every_kind_of_the_sdk_has_bindings_with_short_names() {
         let folder = tempfile::tempdir().expect("a folder");
-        let kinds = Kind::ALL.into_iter().filter(|kind| has_sdk(*kind));
-        let mut seen = 0;
-        for kind in kinds {
+        for kind in Kind::ALL {
+            assert!(has_sdk(kind), "{kind}");
             let to = folder.path().join(kind.as_str());
             write_header(kind, &to).expect("generated");
             let header = std::fs::read_to_string(to.join("sdk/c/generated/wit.h")).expect("wit.h");
@@ -191,9 +190,7 @@ mod tests {
             }
             let http = header.contains("#define WIT_HAS_HTTP\n");
             assert_eq!(http, kind != Kind::Provider, "{kind}");
-            seen += 1;
         }
-        assert!(seen >= 5, "{seen} kinds");
     }
 
     #[test]

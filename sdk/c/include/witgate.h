@@ -45,6 +45,8 @@ char *wg_cstr(wg_str text);
 /* `printf` into new text. */
 wg_str wg_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 wg_str wg_vformat(const char *format, va_list arguments);
+/* A text that is there, for what may be absent. */
+wit_option_string_t wg_some(wg_str text);
 /* A copy that stays for the life of the instance: for what `plugin_init` reads from the settings. */
 wg_str wg_keep(wg_str text);
 
@@ -67,6 +69,8 @@ wg_str wg_slice(wg_str text, size_t from, size_t to);
 wg_str wg_trim(wg_str text);
 /* ASCII letters in lower case. */
 wg_str wg_lower(wg_str text);
+/* Percent-encoded, as one segment of a path or a value of a query. */
+wg_str wg_percent(wg_str text);
 /* At most `max` bytes, cut between characters. Not copied. */
 wg_str wg_cut(wg_str text, size_t max);
 /* The text, with what is not UTF-8 replaced by U+FFFD: for bytes that came from elsewhere. */
@@ -248,6 +252,11 @@ bool wg_append(const char *name, wg_str bytes, wg_error *error);
 #include "witgate/llm.h"
 #endif
 
+/* --- Yours to define, in every kind ------------------------------------------------------------------------------------ */
+
+/* Checks and keeps the settings, once per instance. May be left out. */
+bool plugin_init(wg_error *error);
+
 /* --- For the headers of the kinds --------------------------------------------------------------------------------- */
 
 /* Around each export: what the call allocated is freed when the next one begins. */
@@ -257,5 +266,16 @@ bool wg__leave(bool done, const wg_error *error, bool answered, const char *func
 void *wg__one_more(void *items, size_t count, size_t size);
 /* A tag that no variant has: nothing was filled in. */
 #define WG__UNSET 0xFF
+/* The export `name`: the author's function of that name fills in `answer`, which has a tag, or an error. */
+#define WG__EXPORT(name, parameters, answer, call)                                                                    \
+    bool exports_plugin_##name parameters {                                                                           \
+        wg__enter(error);                                                                                             \
+        (answer)->tag = WG__UNSET;                                                                                    \
+        bool wg__done = plugin_##name call;                                                                           \
+        return wg__leave(wg__done, error, (answer)->tag != WG__UNSET, "plugin_" #name);                               \
+    }
+/* The author's function `name`, when it is not written: an error that says so. */
+#define WG__ABSENT(name, parameters, format, ...)                                                                     \
+    __attribute__((weak)) bool plugin_##name parameters { return wg_failed(error, format, ##__VA_ARGS__); }
 
 #endif

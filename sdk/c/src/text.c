@@ -109,6 +109,19 @@ wg_str wg_trim(wg_str text) {
     return text;
 }
 
+wg_str wg_percent(wg_str text) {
+    static const char digits[] = "0123456789ABCDEF";
+    wg_buf out = {0};
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                     c == '.' || c == '_' || c == '~';
+        char coded[] = {'%', digits[c >> 4], digits[c & 15]};
+        wg_add(&out, plain ? (wg_str){(char *)&c, 1} : (wg_str){coded, 3});
+    }
+    return wg_text(&out);
+}
+
 wg_str wg_lower(wg_str text) {
     char *copy = wg_cstr(text);
     for (size_t i = 0; i < text.len; i++) copy[i] = (char)lower(copy[i]);

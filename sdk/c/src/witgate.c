@@ -119,6 +119,17 @@ bool wg__leave(bool done, const wg_error *error, bool answered, const char *func
     return done;
 }
 
+/* May be left out. */
+__attribute__((weak)) bool plugin_init(wg_error *error) {
+    (void)error;
+    return true;
+}
+
+bool exports_plugin_init(wg_error *error) {
+    wg__enter(error);
+    return wg__leave(plugin_init(error), error, true, "plugin_init");
+}
+
 /* The bindings ask for an object file with the types; the builder adds them to the module instead. */
 void __component_type_object_force_link_wit(void) {}
 
@@ -165,6 +176,8 @@ ERROR(wg_failed, WIT_TYPES_PLUGIN_ERROR_FAILED, failed)
 
 /* Every case holds a text, in the same place. */
 wg_str wg_error_text(const wg_error *error) { return error->val.failed; }
+
+wit_option_string_t wg_some(wg_str text) { return (wit_option_string_t){true, text}; }
 
 /* --- Settings ------------------------------------------------------------------------------------------------------ */
 

@@ -1,7 +1,10 @@
 // Package alerter is for plugins that tell people what is wrong. The host decides what is worth an alert and when, batches and retries.
 package alerter
 
-import "witgate/outcome"
+import (
+	"witgate"
+	"witgate/outcome"
+)
 
 // Alerter sends.
 type Alerter interface {
@@ -43,16 +46,8 @@ type Alert struct {
 	Count uint32
 }
 
-// Maker makes the plugin from its settings. For the exports.
-var Maker func(decode func(any) error) (Alerter, error)
+// Registered is what was registered. For the exports.
+var Registered witgate.Registered[Alerter]
 
 // Register says how the plugin is made of its settings; it runs once per instance.
-func Register[S any](make func(settings S) (Alerter, error)) {
-	Maker = func(decode func(any) error) (Alerter, error) {
-		var settings S
-		if err := decode(&settings); err != nil {
-			return nil, err
-		}
-		return make(settings)
-	}
-}
+func Register[S any](make func(settings S) (Alerter, error)) { witgate.Register(&Registered, make) }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"witgate"
 )
 
 // Authenticator decides.
@@ -65,16 +67,10 @@ func Deny(format string, args ...any) Denial {
 	return Denial{Status: 401, Message: fmt.Sprintf(format, args...)}
 }
 
-// Maker makes the plugin from its settings. For the exports.
-var Maker func(decode func(any) error) (Authenticator, error)
+// Registered is what was registered. For the exports.
+var Registered witgate.Registered[Authenticator]
 
 // Register says how the plugin is made of its settings; it runs once per instance.
 func Register[S any](make func(settings S) (Authenticator, error)) {
-	Maker = func(decode func(any) error) (Authenticator, error) {
-		var settings S
-		if err := decode(&settings); err != nil {
-			return nil, err
-		}
-		return make(settings)
-	}
+	witgate.Register(&Registered, make)
 }

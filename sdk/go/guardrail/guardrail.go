@@ -8,6 +8,9 @@ package guardrail
 import (
 	"encoding/json"
 	"fmt"
+
+	"witgate"
+	"witgate/body"
 )
 
 // Guardrail judges. What also implements Streamer judges streams piece by piece; else the host holds a stream and asks Check about the whole.
@@ -56,30 +59,14 @@ type Call struct {
 }
 
 // Principal is who makes the request; what is unknown is empty.
-type Principal struct {
-	KeyHash, KeyAlias, UserID, TeamID, OrgID, EndUserID, Role string
-}
+type Principal = witgate.Principal
 
-// Body is a body under inspection. Reading is lazy: pay for what you look at.
-type Body interface {
-	// Texts are all texts that a person or model wrote, in order.
-	Texts() []Text
-	// Field is the JSON value at a pointer, nil when there is none.
-	Field(pointer string) json.RawMessage
-	// Raw is the whole body.
-	Raw() string
-	// Size is its length in bytes.
-	Size() uint64
-}
-
-// Text is one text of the body.
-type Text struct {
-	// Pointer is its JSON pointer, the name an edit refers to.
-	Pointer string
-	// Role of the message it belongs to; may be empty.
-	Role string
-	Text string
-}
+// Body is a body under inspection, Text one text of it, Edit a change to one place.
+type (
+	Body = body.Body
+	Text = body.Text
+	Edit = body.Edit
+)
 
 // Findings are counts by kind; never the text that was found.
 type Findings map[string]uint32
@@ -96,14 +83,6 @@ type Verdict struct {
 	IsNoAnswer bool
 }
 
-// Edit is a change to one place of the body.
-type Edit struct {
-	Pointer string
-	// Text replaces a text, Value any value; when both are nil the member is removed.
-	Text  *string
-	Value json.RawMessage
-}
-
 // Block refuses with status 400 and this message for the client.
 func Block(format string, args ...any) *Verdict {
 	return &Verdict{IsBlock: true, Status: 400, Message: fmt.Sprintf(format, args...)}
@@ -117,9 +96,6 @@ func CouldNotJudge(format string, args ...any) *Verdict {
 // Replace makes edits.
 func Replace(edits ...Edit) *Verdict { return &Verdict{Edits: edits} }
 
-// WithText is the edit that puts a text in the place of this one.
-func (t Text) WithText(text string) Edit { return Edit{Pointer: t.Pointer, Text: &text} }
-
 // WithFinding adds a finding.
 func (v *Verdict) WithFinding(kind string, count uint32) *Verdict {
 	if v.Found == nil {
@@ -129,16 +105,8 @@ func (v *Verdict) WithFinding(kind string, count uint32) *Verdict {
 	return v
 }
 
-// Maker makes the plugin from its settings, JSON. For the exports.
-var Maker func(decode func(any) error) (Guardrail, error)
+// Registered is what was registered. For the exports.
+var Registered witgate.Registered[Guardrail]
 
 // Register says how the plugin is made of its settings; it runs once per instance. Return a witgate.SettingsError for what is wrong.
-func Register[S any](make func(settings S) (Guardrail, error)) {
-	Maker = func(decode func(any) error) (Guardrail, error) {
-		var settings S
-		if err := decode(&settings); err != nil {
-			return nil, err
-		}
-		return make(settings)
-	}
-}
+func Register[S any](make func(settings S) (Guardrail, error)) { witgate.Register(&Registered, make) }

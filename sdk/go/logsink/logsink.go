@@ -4,6 +4,7 @@ package logsink
 import (
 	"encoding/json"
 
+	"witgate"
 	"witgate/outcome"
 )
 
@@ -32,16 +33,8 @@ type Event struct {
 // Outcome is what became of a batch; the zero value: everything arrived.
 type Outcome = outcome.Outcome
 
-// Maker makes the plugin from its settings. For the exports.
-var Maker func(decode func(any) error) (LogSink, error)
+// Registered is what was registered. For the exports.
+var Registered witgate.Registered[LogSink]
 
 // Register says how the plugin is made of its settings; it runs once per instance.
-func Register[S any](make func(settings S) (LogSink, error)) {
-	Maker = func(decode func(any) error) (LogSink, error) {
-		var settings S
-		if err := decode(&settings); err != nil {
-			return nil, err
-		}
-		return make(settings)
-	}
-}
+func Register[S any](make func(settings S) (LogSink, error)) { witgate.Register(&Registered, make) }

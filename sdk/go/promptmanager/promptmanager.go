@@ -1,7 +1,11 @@
 // Package promptmanager is for plugins that fill a chat request with a prompt that is kept elsewhere, by its id.
 package promptmanager
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"witgate"
+)
 
 // PromptManager fetches prompts.
 type PromptManager interface {
@@ -36,16 +40,10 @@ type Prompt struct {
 	Params map[string]any
 }
 
-// Maker makes the plugin from its settings. For the exports.
-var Maker func(decode func(any) error) (PromptManager, error)
+// Registered is what was registered. For the exports.
+var Registered witgate.Registered[PromptManager]
 
 // Register says how the plugin is made of its settings; it runs once per instance.
 func Register[S any](make func(settings S) (PromptManager, error)) {
-	Maker = func(decode func(any) error) (PromptManager, error) {
-		var settings S
-		if err := decode(&settings); err != nil {
-			return nil, err
-		}
-		return make(settings)
-	}
+	witgate.Register(&Registered, make)
 }

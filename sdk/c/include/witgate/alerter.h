@@ -17,7 +17,4 @@ typedef exports_plugin_alert_t wg_alert;
 /* Sends a batch: return one of the functions of `witgate/outcome.h`, or false with an error. */
 bool plugin_send(const wg_alert *batch, size_t count, wg_outcome *outcome, wg_error *error);
 
-/* Checks and keeps the settings, once per instance. May be left out. */
-bool plugin_init(wg_error *error);
-
 #endif

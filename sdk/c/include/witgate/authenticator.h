@@ -17,17 +17,12 @@ typedef exports_plugin_identity_t wg_identity;
 /* Decides: return one of the functions below. An error, a trap or a timeout lets nobody in. */
 bool plugin_authenticate(const wg_auth_request *request, wg_decision *decision, wg_error *error);
 
-/* Checks and keeps the settings, once per instance. May be left out. */
-bool plugin_init(wg_error *error);
-
 /* --- Decisions; all return true ----------------------------------------------------------------------------------- */
 
 /* Lets in as this user. For more than the user make a `wg_identity` with `wg_nobody`, fill it in and use `wg_let_in`. */
 bool wg_let_in_user(wg_decision *decision, wg_str user_id);
 wg_identity wg_nobody(void);
 bool wg_let_in(wg_decision *decision, wg_identity identity);
-/* A text that is there, for the members of `wg_identity`. */
-wit_option_string_t wg_some(wg_str text);
 /* Lets the gateway check this key in place of the one that was sent. */
 bool wg_use_key(wg_decision *decision, wg_str key);
 /* Not mine: the gateway's own authentication decides, under `mode: auto`. */

@@ -26,9 +26,6 @@ typedef exports_plugin_list_finding_t wg_findings;
 /* Judges a request or a complete answer: return one of the functions below, or false with an error. */
 bool plugin_check(const wg_call *call, wg_body body, wg_verdict *verdict, wg_error *error);
 
-/* Checks and keeps the settings, once per instance. May be left out. */
-bool plugin_init(wg_error *error);
-
 /* Starts the inspection of a streamed answer: set `*stream` to a state of your own (from `malloc`). NULL, or no such
  * function: the host holds the stream and calls `plugin_check` on the whole answer. */
 bool plugin_open_stream(const wg_call *call, void **stream, wg_error *error);

@@ -17,8 +17,6 @@ typedef exports_plugin_event_t wg_event;
  * try: `wg_unavailable` is tried again, anything else is dropped. */
 bool plugin_deliver(const wg_event *batch, size_t count, wg_outcome *outcome, wg_error *error);
 
-/* Checks and keeps the settings, once per instance. May be left out. */
-bool plugin_init(wg_error *error);
 /* Whether the other side can be reached with these settings. Without it an empty batch is delivered. */
 bool plugin_health_check(wg_error *error);
 

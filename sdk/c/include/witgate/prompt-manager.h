@@ -17,9 +17,6 @@ typedef exports_plugin_answer_t wg_answer_prompt;
  * unless the operator's `fail` is `open`. */
 bool plugin_get_prompt(const wg_call *call, wg_answer_prompt *answer, wg_error *error);
 
-/* Checks and keeps the settings, once per instance. May be left out. */
-bool plugin_init(wg_error *error);
-
 /* --- Answers; all return true ------------------------------------------------------------------------------------- */
 
 /* The prompt: all messages, a JSON array, in place of the client's. */

@@ -27,8 +27,6 @@ bool plugin_build_request(const wg_call *call, wg_built *built, wg_error *error)
 /* Reads a complete answer with a status of success: `wg_answer_is`, `wg_answer_failed` or `wg_ask_again`. */
 bool plugin_parse_response(wg_str context, const wg_response *response, wg_parsed *parsed, wg_error *error);
 
-/* Checks and keeps the settings, once per instance. May be left out. */
-bool plugin_init(wg_error *error);
 /* Reads an answer with a status of failure: fill in the failure and set `*mapped`. Without it the host's general rules decide. */
 bool plugin_map_error(wg_str context, const wg_response *response, bool *mapped, wg_failure *failure, wg_error *error);
 

@@ -1,26 +1,10 @@
 /* The exports of an authenticator, and what its author calls. */
 #include "witgate/authenticator.h"
 
-__attribute__((weak)) bool plugin_init(wg_error *error) {
-    (void)error;
-    return true;
-}
-
-bool exports_plugin_init(wg_error *error) {
-    wg__enter(error);
-    return wg__leave(plugin_init(error), error, true, "plugin_init");
-}
-
-bool exports_plugin_authenticate(wg_auth_request *request, wg_decision *decision, wg_error *error) {
-    wg__enter(error);
-    decision->tag = WG__UNSET;
-    bool done = plugin_authenticate(request, decision, error);
-    return wg__leave(done, error, decision->tag != WG__UNSET, "plugin_authenticate");
-}
+WG__EXPORT(authenticate, (wg_auth_request * request, wg_decision *decision, wg_error *error), decision,
+           (request, decision, error))
 
 wg_identity wg_nobody(void) { return (wg_identity){.metadata = WG_STR("{}"), .extra = WG_STR("{}")}; }
-
-wit_option_string_t wg_some(wg_str text) { return (wit_option_string_t){true, text}; }
 
 bool wg_let_in(wg_decision *decision, wg_identity identity) {
     decision->tag = EXPORTS_PLUGIN_DECISION_IDENTITY;

@@ -6,11 +6,6 @@
 
 /* --- What may be left out ------------------------------------------------------------------------------------------- */
 
-__attribute__((weak)) bool plugin_init(wg_error *error) {
-    (void)error;
-    return true;
-}
-
 __attribute__((weak)) bool plugin_open_stream(const wg_call *call, void **stream, wg_error *error) {
     (void)call, (void)stream, (void)error;
     return true;
@@ -40,11 +35,6 @@ __attribute__((weak)) void plugin_close_stream(void *stream) { free(stream); }
 struct exports_plugin_stream_guard_t {
     void *state;
 };
-
-bool exports_plugin_init(wg_error *error) {
-    wg__enter(error);
-    return wg__leave(plugin_init(error), error, true, "plugin_init");
-}
 
 bool exports_plugin_check(wg_call *call, wg_body body, wg_verdict *verdict, wg_error *error) {
     wg__enter(error);

@@ -3,12 +3,8 @@
 
 #include "../outcome.inc"
 
-bool exports_plugin_deliver(exports_plugin_list_event_t *batch, wg_outcome *outcome, wg_error *error) {
-    wg__enter(error);
-    outcome->tag = WG__UNSET;
-    bool done = plugin_deliver(batch->ptr, batch->len, outcome, error);
-    return wg__leave(done, error, outcome->tag != WG__UNSET, "plugin_deliver");
-}
+WG__EXPORT(deliver, (exports_plugin_list_event_t * batch, wg_outcome *outcome, wg_error *error), outcome,
+           (batch->ptr, batch->len, outcome, error))
 
 __attribute__((weak)) bool plugin_health_check(wg_error *error) {
     wg_outcome outcome = {.tag = WG__UNSET};

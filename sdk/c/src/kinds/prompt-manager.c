@@ -1,16 +1,6 @@
 /* The exports of a prompt manager, and what its author calls. */
 #include "witgate/prompt-manager.h"
 
-__attribute__((weak)) bool plugin_init(wg_error *error) {
-    (void)error;
-    return true;
-}
-
-bool exports_plugin_init(wg_error *error) {
-    wg__enter(error);
-    return wg__leave(plugin_init(error), error, true, "plugin_init");
-}
-
 bool exports_plugin_get_chat_completion_prompt(wg_call *call, wg_answer_prompt *answer, wg_error *error) {
     wg__enter(error);
     answer->tag = WG__UNSET;

@@ -6,11 +6,6 @@
 
 /* --- What may be left out ------------------------------------------------------------------------------------------- */
 
-__attribute__((weak)) bool plugin_init(wg_error *error) {
-    (void)error;
-    return true;
-}
-
 __attribute__((weak)) bool plugin_map_error(wg_str context, const wg_response *response, bool *mapped,
                                             wg_failure *failure, wg_error *error) {
     (void)context, (void)response, (void)mapped, (void)failure, (void)error;
@@ -41,11 +36,6 @@ struct exports_plugin_stream_parser_t {
     void *state;
 };
 
-bool exports_plugin_init(wg_error *error) {
-    wg__enter(error);
-    return wg__leave(plugin_init(error), error, true, "plugin_init");
-}
-
 bool exports_plugin_supported_params(wg_str *call_type, wg_str *model, wit_list_string_t *out, wg_error *error) {
     wg__enter(error);
     const char *const *names = plugin_supported_params(*call_type, *model);
@@ -56,19 +46,10 @@ bool exports_plugin_supported_params(wg_str *call_type, wg_str *model, wit_list_
     return wg__leave(true, error, true, "plugin_supported_params");
 }
 
-bool exports_plugin_build_request(wg_call *call, wg_built *built, wg_error *error) {
-    wg__enter(error);
-    built->tag = WG__UNSET;
-    bool done = plugin_build_request(call, built, error);
-    return wg__leave(done, error, built->tag != WG__UNSET, "plugin_build_request");
-}
+WG__EXPORT(build_request, (wg_call * call, wg_built *built, wg_error *error), built, (call, built, error))
 
-bool exports_plugin_parse_response(wg_str *context, wg_response *response, wg_parsed *parsed, wg_error *error) {
-    wg__enter(error);
-    parsed->tag = WG__UNSET;
-    bool done = plugin_parse_response(*context, response, parsed, error);
-    return wg__leave(done, error, parsed->tag != WG__UNSET, "plugin_parse_response");
-}
+WG__EXPORT(parse_response, (wg_str * context, wg_response *response, wg_parsed *parsed, wg_error *error), parsed,
+           (*context, response, parsed, error))
 
 bool exports_plugin_map_error(wg_str *context, wg_response *response, exports_plugin_option_failure_t *out,
                               wg_error *error) {

@@ -1,7 +1,6 @@
 package export_witgate_alerter_alerter
 
 import (
-	"errors"
 	"sort"
 
 	"witgate"
@@ -11,17 +10,7 @@ import (
 	types "witgate/wit/witgate_types_types"
 )
 
-var plugin sdk.Alerter
-
-func Init() abi.Result[abi.Unit, types.PluginError] {
-	return witgate.Guarded(func() (done abi.Unit, err error) {
-		if sdk.Maker == nil {
-			return done, errors.New("the plugin does not call alerter.Register")
-		}
-		plugin, err = sdk.Maker(witgate.Settings)
-		return done, err
-	})
-}
+func Init() abi.Result[abi.Unit, types.PluginError] { return sdk.Registered.Init("alerter") }
 
 func Send(batch []wit.Alert) abi.Result[wit.Outcome, types.PluginError] {
 	return witgate.Guarded(func() (wit.Outcome, error) {
@@ -29,7 +18,7 @@ func Send(batch []wit.Alert) abi.Result[wit.Outcome, types.PluginError] {
 		for _, alert := range batch {
 			alerts = append(alerts, alertOf(alert))
 		}
-		outcome, err := plugin.Send(alerts)
+		outcome, err := sdk.Registered.Plugin.Send(alerts)
 		if err != nil {
 			return wit.Outcome{}, err
 		}
@@ -41,17 +30,9 @@ func alertOf(alert wit.Alert) sdk.Alert {
 	levels := []sdk.Level{sdk.Low, sdk.Medium, sdk.High}
 	return sdk.Alert{
 		ID: alert.Id, Kind: alert.Kind, Level: levels[alert.Level], AtMs: alert.AtMs, LocalTime: alert.LocalTime,
-		Title: alert.Title, Text: alert.Text, Fields: pairs(alert.Fields), Metadata: pairs(alert.Metadata),
+		Title: alert.Title, Text: alert.Text, Fields: witgate.Headers(alert.Fields), Metadata: witgate.Headers(alert.Metadata),
 		Link: alert.Link.SomeOr(""), ProxyURL: alert.ProxyUrl.SomeOr(""), Count: alert.Count,
 	}
-}
-
-func pairs(list []abi.Tuple2[string, string]) [][2]string {
-	var all [][2]string
-	for _, pair := range list {
-		all = append(all, [2]string{pair.F0, pair.F1})
-	}
-	return all
 }
 
 func outcomeOf(outcome sdk.Outcome) wit.Outcome {

@@ -11,28 +11,15 @@ import (
 	types "witgate/wit/witgate_types_types"
 )
 
-var plugin sdk.Authenticator
-
-func Init() abi.Result[abi.Unit, types.PluginError] {
-	return witgate.Guarded(func() (done abi.Unit, err error) {
-		if sdk.Maker == nil {
-			return done, errors.New("the plugin does not call authenticator.Register")
-		}
-		plugin, err = sdk.Maker(witgate.Settings)
-		return done, err
-	})
-}
+func Init() abi.Result[abi.Unit, types.PluginError] { return sdk.Registered.Init("authenticator") }
 
 func Authenticate(request wit.Request) abi.Result[wit.Decision, types.PluginError] {
 	return witgate.Guarded(func() (wit.Decision, error) {
 		asked := &sdk.Request{
 			APIKey: request.ApiKey, Method: request.Method, Path: request.Path,
-			Query: request.Query.SomeOr(""), ClientIP: request.ClientIp.SomeOr(""),
+			Query: request.Query.SomeOr(""), ClientIP: request.ClientIp.SomeOr(""), Headers: witgate.Headers(request.Headers),
 		}
-		for _, header := range request.Headers {
-			asked.Headers = append(asked.Headers, [2]string{header.F0, header.F1})
-		}
-		decision, err := plugin.Authenticate(asked)
+		decision, err := sdk.Registered.Plugin.Authenticate(asked)
 		if err != nil {
 			return wit.Decision{}, err
 		}
@@ -45,7 +32,7 @@ func Authenticate(request wit.Request) abi.Result[wit.Decision, types.PluginErro
 			return wit.MakeDecisionDecline(), nil
 		case sdk.Denial:
 			return wit.MakeDecisionDeny(wit.Denial{
-				Status: decided.Status, Message: witgate.UTF8(decided.Message), Kind: some(decided.Kind), Param: some(decided.Param),
+				Status: decided.Status, Message: witgate.UTF8(decided.Message), Kind: witgate.Some(decided.Kind), Param: witgate.Some(decided.Param),
 			}), nil
 		}
 		return wit.Decision{}, errors.New("Authenticate returned neither a decision nor an error")
@@ -54,17 +41,10 @@ func Authenticate(request wit.Request) abi.Result[wit.Decision, types.PluginErro
 
 func identity(who sdk.Identity) wit.Identity {
 	return wit.Identity{
-		ApiKey: some(who.APIKey), KeyAlias: some(who.KeyAlias), UserId: some(who.UserID), UserEmail: some(who.UserEmail),
-		Role: some(who.Role), TeamId: some(who.TeamID), TeamAlias: some(who.TeamAlias), OrgId: some(who.OrgID),
-		EndUserId: some(who.EndUserID), Models: who.Models, Metadata: object(who.Metadata), Extra: object(who.Extra),
+		ApiKey: witgate.Some(who.APIKey), KeyAlias: witgate.Some(who.KeyAlias), UserId: witgate.Some(who.UserID), UserEmail: witgate.Some(who.UserEmail),
+		Role: witgate.Some(who.Role), TeamId: witgate.Some(who.TeamID), TeamAlias: witgate.Some(who.TeamAlias), OrgId: witgate.Some(who.OrgID),
+		EndUserId: witgate.Some(who.EndUserID), Models: who.Models, Metadata: object(who.Metadata), Extra: object(who.Extra),
 	}
-}
-
-func some(text string) abi.Option[string] {
-	if text == "" {
-		return abi.None[string]()
-	}
-	return abi.Some(witgate.UTF8(text))
 }
 
 func object(value json.RawMessage) string {

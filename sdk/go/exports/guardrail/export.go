@@ -8,29 +8,20 @@ import (
 
 	"witgate"
 	abi "witgate/abi/types"
+	"witgate/body"
 	sdk "witgate/guardrail"
 	wit "witgate/wit/witgate_guardrail_guardrail"
-	body "witgate/wit/witgate_host_body"
+	host "witgate/wit/witgate_host_body"
 	types "witgate/wit/witgate_types_types"
 )
 
-var plugin sdk.Guardrail
+func Init() abi.Result[abi.Unit, types.PluginError] { return sdk.Registered.Init("guardrail") }
 
-func Init() abi.Result[abi.Unit, types.PluginError] {
-	return witgate.Guarded(func() (done abi.Unit, err error) {
-		if sdk.Maker == nil {
-			return done, errors.New("the plugin does not call guardrail.Register")
-		}
-		plugin, err = sdk.Maker(witgate.Settings)
-		return done, err
-	})
-}
-
-func Check(call wit.Call, view *body.View) abi.Result[wit.Verdict, types.PluginError] {
+func Check(call wit.Call, view *host.View) abi.Result[wit.Verdict, types.PluginError] {
 	// The host lends the view for this call.
 	defer view.Drop()
 	return witgate.Guarded(func() (wit.Verdict, error) {
-		verdict, err := plugin.Check(callOf(call), bodyOf{view})
+		verdict, err := sdk.Registered.Plugin.Check(callOf(call), body.Of(view))
 		if err != nil {
 			return wit.Verdict{}, err
 		}
@@ -40,7 +31,7 @@ func Check(call wit.Call, view *body.View) abi.Result[wit.Verdict, types.PluginE
 
 func OpenStream(call wit.Call) abi.Result[abi.Option[*StreamGuard], types.PluginError] {
 	return witgate.Guarded(func() (none abi.Option[*StreamGuard], err error) {
-		streamer, can := plugin.(sdk.Streamer)
+		streamer, can := sdk.Registered.Plugin.(sdk.Streamer)
 		if !can {
 			return none, nil
 		}
@@ -87,14 +78,10 @@ func piece(release string, verdict *sdk.Verdict, err error) (wit.StreamVerdict, 
 
 func callOf(call wit.Call) *sdk.Call {
 	phases := []sdk.Phase{sdk.PreCall, sdk.DuringCall, sdk.PostCall, sdk.LoggingOnly}
-	who := call.Principal
 	return &sdk.Call{
 		ID: call.Id, Phase: phases[call.Phase], CallType: call.CallType, Model: call.Model,
-		Principal: sdk.Principal{
-			KeyHash: who.KeyHash.SomeOr(""), KeyAlias: who.KeyAlias.SomeOr(""), UserID: who.UserId.SomeOr(""),
-			TeamID: who.TeamId.SomeOr(""), OrgID: who.OrgId.SomeOr(""), EndUserID: who.EndUserId.SomeOr(""), Role: who.Role.SomeOr(""),
-		},
-		Params: json.RawMessage(call.Params),
+		Principal: witgate.PrincipalOf(call.Principal),
+		Params:    json.RawMessage(call.Params),
 	}
 }
 
@@ -107,18 +94,7 @@ func verdictOf(verdict *sdk.Verdict) wit.Verdict {
 	case verdict.IsNoAnswer:
 		return wit.MakeVerdictCouldNotJudge(witgate.UTF8(verdict.Undecided))
 	}
-	edits := make([]body.Edit, 0, len(verdict.Edits))
-	for _, edit := range verdict.Edits {
-		switch {
-		case edit.Text != nil:
-			edits = append(edits, body.MakeEditText(abi.Tuple2[string, string]{F0: edit.Pointer, F1: witgate.UTF8(*edit.Text)}))
-		case edit.Value != nil:
-			edits = append(edits, body.MakeEditValue(abi.Tuple2[string, string]{F0: edit.Pointer, F1: string(edit.Value)}))
-		default:
-			edits = append(edits, body.MakeEditRemove(edit.Pointer))
-		}
-	}
-	return wit.MakeVerdictEdit(wit.Edits{Edits: edits, Findings: findings(verdict.Found)})
+	return wit.MakeVerdictEdit(wit.Edits{Edits: body.EditsOf(verdict.Edits), Findings: findings(verdict.Found)})
 }
 
 func block(verdict *sdk.Verdict) wit.Block {
@@ -135,28 +111,5 @@ func findings(found sdk.Findings) []wit.Finding {
 		all = append(all, wit.Finding{Kind: kind, Count: count})
 	}
 	sort.Slice(all, func(a, b int) bool { return all[a].Kind < all[b].Kind })
-	return all
-}
-
-// bodyOf is the host's view of a body.
-type bodyOf struct{ view *body.View }
-
-func (b bodyOf) Raw() string  { return b.view.Raw() }
-func (b bodyOf) Size() uint64 { return b.view.Size() }
-
-func (b bodyOf) Field(pointer string) json.RawMessage {
-	value := b.view.Field(pointer)
-	if value.Tag() == abi.OptionNone {
-		return nil
-	}
-	return json.RawMessage(value.Some())
-}
-
-func (b bodyOf) Texts() []sdk.Text {
-	texts := b.view.Texts()
-	all := make([]sdk.Text, 0, len(texts))
-	for _, text := range texts {
-		all = append(all, sdk.Text{Pointer: text.Pointer, Role: text.Role.SomeOr(""), Text: text.Text})
-	}
 	return all
 }

@@ -12,17 +12,7 @@ import (
 	types "witgate/wit/witgate_types_types"
 )
 
-var plugin sdk.LogSink
-
-func Init() abi.Result[abi.Unit, types.PluginError] {
-	return witgate.Guarded(func() (done abi.Unit, err error) {
-		if sdk.Maker == nil {
-			return done, errors.New("the plugin does not call logsink.Register")
-		}
-		plugin, err = sdk.Maker(witgate.Settings)
-		return done, err
-	})
-}
+func Init() abi.Result[abi.Unit, types.PluginError] { return sdk.Registered.Init("logsink") }
 
 func Deliver(batch []wit.Event) abi.Result[wit.Outcome, types.PluginError] {
 	return witgate.Guarded(func() (wit.Outcome, error) {
@@ -33,7 +23,7 @@ func Deliver(batch []wit.Event) abi.Result[wit.Outcome, types.PluginError] {
 				Payload: json.RawMessage(event.Payload), Context: json.RawMessage(event.Context),
 			})
 		}
-		outcome, err := plugin.Deliver(events)
+		outcome, err := sdk.Registered.Plugin.Deliver(events)
 		if err != nil {
 			return wit.Outcome{}, err
 		}
@@ -43,10 +33,10 @@ func Deliver(batch []wit.Event) abi.Result[wit.Outcome, types.PluginError] {
 
 func HealthCheck() abi.Result[abi.Unit, types.PluginError] {
 	return witgate.Guarded(func() (done abi.Unit, err error) {
-		if checker, can := plugin.(sdk.HealthChecker); can {
+		if checker, can := sdk.Registered.Plugin.(sdk.HealthChecker); can {
 			return done, checker.HealthCheck()
 		}
-		outcome, err := plugin.Deliver(nil)
+		outcome, err := sdk.Registered.Plugin.Deliver(nil)
 		switch {
 		case err != nil:
 			return done, err

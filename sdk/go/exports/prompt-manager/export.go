@@ -11,17 +11,7 @@ import (
 	types "witgate/wit/witgate_types_types"
 )
 
-var plugin sdk.PromptManager
-
-func Init() abi.Result[abi.Unit, types.PluginError] {
-	return witgate.Guarded(func() (done abi.Unit, err error) {
-		if sdk.Maker == nil {
-			return done, errors.New("the plugin does not call promptmanager.Register")
-		}
-		plugin, err = sdk.Maker(witgate.Settings)
-		return done, err
-	})
-}
+func Init() abi.Result[abi.Unit, types.PluginError] { return sdk.Registered.Init("promptmanager") }
 
 func GetChatCompletionPrompt(call wit.Call) abi.Result[wit.Answer, types.PluginError] {
 	return witgate.Guarded(func() (wit.Answer, error) {
@@ -35,7 +25,7 @@ func GetChatCompletionPrompt(call wit.Call) abi.Result[wit.Answer, types.PluginE
 		); err != nil {
 			return wit.Answer{}, err
 		}
-		prompt, err := plugin.GetPrompt(asked)
+		prompt, err := sdk.Registered.Plugin.GetPrompt(asked)
 		if err != nil {
 			return wit.Answer{}, err
 		}
@@ -52,10 +42,6 @@ func GetChatCompletionPrompt(call wit.Call) abi.Result[wit.Answer, types.PluginE
 				return wit.Answer{}, err
 			}
 		}
-		model := abi.None[string]()
-		if prompt.Model != "" {
-			model = abi.Some(prompt.Model)
-		}
-		return wit.MakeAnswerFound(wit.Prompt{Model: model, Messages: string(messages), Params: string(params)}), nil
+		return wit.MakeAnswerFound(wit.Prompt{Model: witgate.Some(prompt.Model), Messages: string(messages), Params: string(params)}), nil
 	})
 }
