@@ -38,6 +38,8 @@ type HealthChecker interface {
 // Reading is what the manager says about a name.
 type Reading struct {
 	Value string
+	// Unknown: there is no such secret; the same as no reading, and says how long that may be kept.
+	Unknown bool
 	// Keep is how long the answer may be kept, in whole seconds; 0: as long as the gateway's configuration says.
 	Keep time.Duration
 }
@@ -52,6 +54,9 @@ type Secret struct {
 // Value is a reading with this value.
 func Value(value string) *Reading { return &Reading{Value: value} }
 
+// NoValue says that there is no such secret, and how long that may be kept.
+func NoValue(keep time.Duration) *Reading { return &Reading{Unknown: true, Keep: keep} }
+
 // Rotate replaces a secret by the other functions of a manager. For the exports.
 func Rotate(manager SecretManager, current string, secret *Secret, options json.RawMessage) error {
 	if rotator, can := manager.(Rotator); can {
@@ -61,8 +66,8 @@ func Rotate(manager SecretManager, current string, secret *Secret, options json.
 	if err != nil {
 		return err
 	}
-	if before == nil {
-		return fmt.Errorf("the manager has no secret %q", current)
+	if before == nil || before.Unknown {
+		return fmt.Errorf("the manager has no secret `%s`", current)
 	}
 	writer, can := manager.(Writer)
 	if !can {
@@ -75,8 +80,8 @@ func Rotate(manager SecretManager, current string, secret *Secret, options json.
 	if err != nil {
 		return err
 	}
-	if after == nil || after.Value != secret.Value {
-		return fmt.Errorf("%q was written, and another value was read", secret.Name)
+	if after == nil || after.Unknown || after.Value != secret.Value {
+		return fmt.Errorf("`%s` was written, and another value was read", secret.Name)
 	}
 	if current == secret.Name {
 		return nil
@@ -86,7 +91,7 @@ func Rotate(manager SecretManager, current string, secret *Secret, options json.
 
 // OnlyReads is the error of a manager that does not write.
 func OnlyReads(name string) error {
-	return fmt.Errorf("%q is left as it is: this secret manager only reads; set "+
+	return fmt.Errorf("`%s` is left as it is: this secret manager only reads; set "+
 		"general_settings.key_management_settings.access_mode to read_only", name)
 }
 

@@ -145,6 +145,41 @@ async fn an_authenticator_in_go_lets_in_by_signed_token() {
     assert!(!stage.gateway.printed("0123456789abcdef-key"));
 }
 
+/// Plugins that have every function of their kinds, the same in both languages, pass the same cases.
+async fn has_every_function(language: &str, main: &str) {
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/kinds");
+    let folder = tempfile::tempdir().expect("a folder");
+    for kind in ["request-hook", "secret-manager", "sso"] {
+        let new = ["plugin", "new", kind, "--kind", kind, "--lang", language];
+        ok(folder.path(), &new).await;
+        let (from, to) = (fixtures.join(kind), folder.path().join(kind));
+        for file in ["plugin.toml", main] {
+            std::fs::copy(from.join(file), to.join(file)).expect("copied");
+        }
+        std::fs::remove_dir_all(to.join("cases")).expect("removed");
+        let cases = from.join("cases");
+        for case in std::fs::read_dir(&cases).expect("cases").flatten() {
+            let to = to.join("cases").join(case.file_name());
+            std::fs::create_dir_all(&to).expect("a folder");
+            for file in ["case.yaml", "expected.yaml"] {
+                std::fs::copy(case.path().join(file), to.join(file)).expect("copied");
+            }
+        }
+        let report = ok(folder.path(), &["plugin", "test", kind]).await;
+        assert!(report.contains(" 0 failed"), "{kind}: {report}");
+    }
+}
+
+#[tokio::test]
+async fn hooks_secret_managers_and_logins_in_c_do_all_that_their_kinds_can() {
+    has_every_function("c", "plugin.c").await;
+}
+
+#[tokio::test]
+async fn hooks_secret_managers_and_logins_in_go_do_all_that_their_kinds_can() {
+    has_every_function("go", "plugin.go").await;
+}
+
 /// Every kind that there is.
 const KINDS: [&str; 10] = [
     "guardrail",

@@ -57,7 +57,7 @@ struct exports_plugin_stream_hook_t {
 static bool decided(bool done, const wg_decision *decision, exports_plugin_decision_t *out, wg_error *error,
                     const char *function) {
     if (done && decision->tag == RESPOND)
-        done = wg_failed(error, "%s called wg_respond, which is for plugin_pre_call", function);
+        done = wg_failed(error, "`%s` answers with a text, which only `pre_call` may", function + strlen("plugin_"));
     if (decision->tag == REFUSE) {
         out->tag = EXPORTS_PLUGIN_DECISION_REFUSE;
         out->val.refuse = decision->refusal;

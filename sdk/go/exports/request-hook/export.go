@@ -177,7 +177,7 @@ func decide[T any](hook, function string, call func(T) (*sdk.Decision, error)) d
 		case decided == nil:
 			return wit.MakeDecisionProceed(nil), nil
 		case decided.Text != nil:
-			return none, fmt.Errorf("%s responds with a text; only PreCall may", function)
+			return none, fmt.Errorf("`%s` answers with a text, which only `pre_call` may", hook)
 		}
 		return wit.MakeDecisionProceed(body.EditsOf(decided.Edits)), nil
 	})

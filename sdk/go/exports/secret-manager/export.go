@@ -25,7 +25,11 @@ func Read(name string, options string) abi.Result[wit.Reading, types.PluginError
 		if reading.Keep > 0 {
 			keep = abi.Some(uint32(reading.Keep / time.Second))
 		}
-		return wit.Reading{Value: abi.Some(witgate.UTF8(reading.Value)), KeepS: keep}, nil
+		value := abi.Some(witgate.UTF8(reading.Value))
+		if reading.Unknown {
+			value = abi.None[string]()
+		}
+		return wit.Reading{Value: value, KeepS: keep}, nil
 	})
 }
 
