@@ -174,3 +174,24 @@ async fn what_is_no_plugin_is_refused_with_a_reason() {
     assert_eq!(code, Some(1), "{stdout}{stderr}");
     assert!((stdout + &stderr).contains("plugin.toml"));
 }
+
+#[tokio::test]
+async fn every_component_that_we_ship_passes_the_suite_of_its_kind_without_cases() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let shipped = std::fs::read_dir(plugin_dir()).expect("the folder of the plugins");
+    let mut files: Vec<String> = shipped
+        .flatten()
+        .map(|entry| entry.path().display().to_string())
+        .filter(|path| path.ends_with(".wasm"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "no plugins: run `make plugins`");
+    let mut args = vec!["plugin", "check"];
+    args.extend(files.iter().map(String::as_str));
+    let (stdout, stderr, code) = Gateway::run(folder.path(), &args).await;
+    let failed: Vec<&str> = stdout
+        .lines()
+        .filter(|line| !line.starts_with("ok "))
+        .collect();
+    assert_eq!(code, Some(0), "{failed:#?}\n{stderr}");
+}

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use witgate_plugins::{Host, Kind, Manifest};
+use witgate_plugins::{Host, Kind, Manifest, Setting, SettingKind};
 
 use super::case::{self, Case, Exchange, Respond};
 use super::drive::{Played, Scene, play};
@@ -49,7 +49,8 @@ pub async fn conformance(
 ) -> Result<Vec<Check>, TestError> {
     let manifest = manifest(component)?;
     let cases = folder.map(case::read_all).transpose()?.unwrap_or_default();
-    let base = Base::of(&cases, &manifest);
+    let mut base = Base::of(&cases, &manifest);
+    base.heed_refusals(host, component, &manifest).await;
     let secrets = base.secrets(&manifest);
     let loads = "it loads, with its sample settings";
     let mut probes = vec![base.probe(loads, "init", Value::Null, quiet(200), no_fault)];
@@ -203,6 +204,36 @@ impl Base {
         }
     }
 
+    /// Not all optional settings go together, and some want more than a sample: a file, another setting beside it. So when the
+    /// plugin refuses the samples, the optional setting that it names first goes, or comes when it is not there.
+    async fn heed_refusals(&mut self, host: &Arc<Host>, component: &Path, manifest: &Manifest) {
+        let mut heeded: Vec<&str> = Vec::new();
+        while self.folder.is_none() {
+            let init = self.scene("init", Value::Null, quiet(200));
+            let played = play(host, component, manifest, vec![init]).await;
+            let refused = played
+                .first()
+                .and_then(|played| played.result["refused"].as_str());
+            let Some(reason) = refused else {
+                return;
+            };
+            let optional = manifest.settings.iter().filter(|one| !one.required);
+            let named = optional
+                .filter(|one| !heeded.contains(&one.name.as_str()))
+                .filter_map(|one| Some((reason.find(&one.name)?, one)))
+                // The longest: `token` begins where `token_file` does, too.
+                .min_by_key(|(at, one)| (*at, std::cmp::Reverse(one.name.len())));
+            let Some((_, setting)) = named else {
+                return;
+            };
+            heeded.push(&setting.name);
+            if self.settings.remove(&setting.name).is_none() {
+                let value = sample(setting, manifest);
+                self.settings.insert(setting.name.clone(), value);
+            }
+        }
+    }
+
     fn secrets(&self, manifest: &Manifest) -> Vec<String> {
         let secret = manifest.settings.iter().filter(|setting| setting.secret);
         secret
@@ -254,37 +285,38 @@ fn texts(value: &Value) -> Vec<String> {
     }
 }
 
-/// A value for every setting that must have one.
+/// A value for every setting that must have one, and for every secret: none may come out.
 fn sample_settings(manifest: &Manifest) -> Map<String, Value> {
-    let mut settings = Map::new();
-    for setting in &manifest.settings {
-        let names_host = manifest
-            .egress
-            .iter()
-            .any(|rule| *rule == format!("{{{}}}", setting.name));
-        if !(setting.required || setting.secret || names_host && setting.default.is_none()) {
-            continue;
-        }
-        let value = match setting.kind {
-            witgate_plugins::SettingKind::String if setting.secret && names_host => {
-                json!(format!("https://conformance.example.com/{SECRET}"))
-            }
-            witgate_plugins::SettingKind::String if setting.secret => json!(SECRET),
-            witgate_plugins::SettingKind::String if names_host => {
-                json!("https://conformance.example.com")
-            }
-            witgate_plugins::SettingKind::String => json!("conformance"),
-            witgate_plugins::SettingKind::Integer => json!(1),
-            witgate_plugins::SettingKind::Number => json!(0.5),
-            witgate_plugins::SettingKind::Boolean => json!(true),
-            witgate_plugins::SettingKind::Object => json!({}),
-            witgate_plugins::SettingKind::List => json!([]),
-            // Names and values of headers, in either form.
-            _ => json!({}),
-        };
-        settings.insert(setting.name.clone(), value);
+    let wanted = manifest.settings.iter().filter(|setting| {
+        let host_is_missing = setting.default.is_none() && names_host(setting, manifest);
+        setting.required || setting.secret || host_is_missing
+    });
+    wanted
+        .map(|setting| (setting.name.clone(), sample(setting, manifest)))
+        .collect()
+}
+
+/// Whether the setting is an address that the plugin calls.
+fn names_host(setting: &Setting, manifest: &Manifest) -> bool {
+    let rule = format!("{{{}}}", setting.name);
+    manifest.egress.contains(&rule)
+}
+
+fn sample(setting: &Setting, manifest: &Manifest) -> Value {
+    match setting.kind {
+        SettingKind::String if names_host(setting, manifest) => match setting.secret {
+            true => json!(format!("https://conformance.example.com/{SECRET}")),
+            false => json!("https://conformance.example.com"),
+        },
+        SettingKind::String if setting.secret => json!(SECRET),
+        SettingKind::String => json!("conformance"),
+        SettingKind::Integer => json!(1),
+        SettingKind::Number => json!(0.5),
+        SettingKind::Boolean => json!(true),
+        SettingKind::List => json!([]),
+        // An object, or names and values of headers in either form.
+        _ => json!({}),
     }
-    settings
 }
 
 /// Each required setting is missed by its name.
