@@ -150,6 +150,7 @@ pub async fn serve(
     let store = open_store(&loaded, &paths).await?;
     let kept = Kept {
         host,
+        disabled: wiring::Disabled::read(&paths.data_dir)?,
         keys: Arc::new(Keys::new(store.clone())),
         upstreams: Upstreams::default(),
         paths,

@@ -227,13 +227,6 @@ impl Control {
         for problem in &loaded.problems {
             tracing::warn!("{problem}");
         }
-        for plugin in wired.plugins.statuses().iter().filter(|one| !one.enabled) {
-            let plugin = plugin.description.name.as_str();
-            tracing::warn!(
-                plugin,
-                "the plugin stays disabled, as an administrator had it"
-            );
-        }
         self.install(wired);
         self.loaded.store(Arc::new(loaded));
         reloader.kept.secrets = secrets;
@@ -267,8 +260,12 @@ impl Control {
             }
         };
         let loaded = self.loaded.load_full();
+        let enabled = next.is_enabled(plugin.kind, &plugin.name);
         let wired = wiring::assemble(&loaded, &mut reloader.kept, &sources, next, Vec::new());
-        self.install(wired.map_err(Refused::Failed)?);
+        let wired = wired.map_err(Refused::Failed)?;
+        let kept = reloader.kept.disabled.keep(&plugin, enabled).await;
+        kept.map_err(|error| Refused::Failed(vec![format!("{error:#}")]))?;
+        self.install(wired);
         tracing::info!(
             plugin = plugin.name,
             ?change,

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod dialects;
+mod disabled;
 mod hooks;
 mod keys;
 mod login;
@@ -31,6 +32,7 @@ use witgate_events::{AlertSettings, HubConfig};
 use witgate_pipeline::Snapshot;
 use witgate_plugins::{Host, PluginId, Progress, ProgressHook, Registry, Sources};
 
+pub use disabled::Disabled;
 pub use keys::Keys;
 pub use login::StoredUsers;
 pub use paths::Paths;
@@ -84,6 +86,8 @@ pub struct Kept {
     pub shadow_metrics: ShadowMetrics,
     /// What they found so far.
     pub shadows: Reports,
+    /// Which plugins an administrator turned off.
+    pub disabled: Disabled,
     /// `witgate plugin record`: whose calls are recorded.
     pub record: Option<Recorded>,
 }
@@ -101,8 +105,17 @@ pub async fn wire(
     }
     let (plugins, errors) = kept.host.load(specs, &sources, previous).await;
     let errors = login::apart(loaded, errors);
+    let plugins = kept.disabled.apply(plugins);
     let problems = errors.iter().map(ToString::to_string).collect();
-    assemble(loaded, kept, &sources, plugins, problems)
+    let wired = assemble(loaded, kept, &sources, plugins, problems)?;
+    for plugin in wired.plugins.statuses().iter().filter(|one| !one.enabled) {
+        let plugin = plugin.description.name.as_str();
+        tracing::warn!(
+            plugin,
+            "the plugin stays disabled, as an administrator had it"
+        );
+    }
+    Ok(wired)
 }
 
 /// Builds everything around plugins that are loaded already.

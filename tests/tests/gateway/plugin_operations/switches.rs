@@ -39,6 +39,45 @@ async fn disabling_a_guardrail_that_fails_closed_has_to_be_confirmed() {
 }
 
 #[tokio::test]
+async fn a_plugin_that_was_disabled_stays_so_over_a_restart_and_one_that_was_enabled_again_does_not()
+ {
+    let mut stage = stage("", "").await;
+    assert_eq!(answer(&stage).await, by("one"));
+    change(&stage, "disable?force=true").await;
+    stage = restarted(stage).await;
+    stage.gateway.wait_for_log("stays disabled").await;
+    assert_eq!(status(&stage).await["state"], "disabled");
+    assert_eq!(answer(&stage).await, ANSWER);
+
+    let on = change(&stage, "enable").await;
+    assert_eq!(on["state"], "ready", "{on}");
+    stage = restarted(stage).await;
+    assert_eq!(answer(&stage).await, by("one"));
+}
+
+#[tokio::test]
+async fn without_knowing_what_was_disabled_the_gateway_does_not_start() {
+    let config = base_config("http://127.0.0.1:9");
+    let gateway = Gateway::builder(config).file("data/disabled-plugins.json", "[{");
+    let refusal = gateway.expect_refusal().await;
+    for told in ["data/disabled-plugins.json", "remove it to turn all on"] {
+        assert!(refusal.output.contains(told), "{}", refusal.output);
+    }
+}
+
+/// The same gateway in a new process.
+async fn restarted(mut stage: Stage) -> Stage {
+    stage.gateway.stop().await;
+    let gateway = stage.gateway.start_again().await;
+    let client = Client::of(&gateway).key(MASTER_KEY);
+    Stage {
+        gateway,
+        client,
+        ..stage
+    }
+}
+
+#[tokio::test]
 async fn disabling_one_that_fails_open_has_not() {
     let stage = stage(", fail: open", "").await;
     change(&stage, "disable").await;
