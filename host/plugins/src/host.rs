@@ -163,7 +163,7 @@ impl Host {
         let mut registry = Registry::empty();
         let mut errors = Vec::new();
         let components = self.components(&specs, sources).await;
-        let leaving = leaving(&specs, previous);
+        let leaving = leaving(&specs, previous, &self.metrics.named);
         for spec in specs {
             let found = components.get(&Ask::of(&spec)).cloned();
             let loaded = match found.unwrap_or_else(|| Err("it was not looked up".to_owned())) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::kept::{Kept, looked_up};
-use crate::metrics::Book;
+use crate::metrics::{Book, Named};
 use crate::registry::Entry;
 use crate::source::Ask;
 use crate::{Kind, LoadError, PluginSpec, Registry, Source, Trust, component, setting_files};
@@ -105,8 +105,12 @@ impl Plan<'_> {
     }
 }
 
-/// Metrics of the plugins that are not in the new configuration any more.
-pub(super) fn leaving(specs: &[PluginSpec], previous: Option<&Registry>) -> Vec<Arc<Book>> {
+/// Metrics of the plugins that are not in the new configuration any more, and of those that were gone before and still drain.
+pub(super) fn leaving(
+    specs: &[PluginSpec],
+    previous: Option<&Registry>,
+    page: &Named,
+) -> Vec<Arc<Book>> {
     let staying: HashSet<(Kind, &str)> = specs
         .iter()
         .map(|spec| (spec.kind, spec.name.as_str()))
@@ -114,10 +118,14 @@ pub(super) fn leaving(specs: &[PluginSpec], previous: Option<&Registry>) -> Vec<
     let Some(previous) = previous else {
         return Vec::new();
     };
-    let gone = previous.loaded().filter(|id| !staying.contains(id));
-    gone.filter_map(|(kind, name)| previous.entry(kind, name))
-        .map(|entry| entry.pool().context().named.clone())
-        .collect()
+    let stays = previous.loaded().filter(|id| staying.contains(id));
+    let stays: Vec<*const Book> = stays
+        .filter_map(|(kind, name)| previous.entry(kind, name))
+        .map(|entry| Arc::as_ptr(&entry.pool().context().named))
+        .collect();
+    let mut books = page.books();
+    books.retain(|book| !stays.contains(&Arc::as_ptr(book)));
+    books
 }
 
 /// Changes with the component and with everything that shapes the plugin. Hashed, because settings and

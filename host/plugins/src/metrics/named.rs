@@ -92,7 +92,8 @@ impl Named {
         book
     }
 
-    fn books(&self) -> Vec<Arc<Book>> {
+    /// Those of plugins that serve or still drain, in the order of their making.
+    pub(crate) fn books(&self) -> Vec<Arc<Book>> {
         self.books.lock().iter().filter_map(Weak::upgrade).collect()
     }
 }

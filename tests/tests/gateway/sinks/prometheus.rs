@@ -290,4 +290,22 @@ async fn a_renamed_sink_goes_on_with_the_series_of_the_old() {
         total().await.filter(|n| *n >= 2.0)
     })
     .await;
+
+    // Once it is removed its names are free for a sink of another name, also while it still drains.
+    let without = config
+        .replace("callbacks: [prometheus]", "callbacks: []")
+        .replace("prometheus: {", "nobody: {callback_type: prometheus, ");
+    for config in [&without, &config] {
+        stage.gateway.write_config(config);
+        let reload = stage
+            .client
+            .request(reqwest::Method::POST, "/config/reload")
+            .await;
+        assert_eq!(reload.status, 200, "{}", reload.text());
+    }
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    eventually("the call is counted", async || {
+        total().await.filter(|n| *n >= 1.0)
+    })
+    .await;
 }
