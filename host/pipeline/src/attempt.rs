@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use witgate_routing::{ErrorClass, classify, parse_retry_after};
 use witgate_wire::errors::UpstreamError as ErrorText;
 use witgate_wire::sse;
-use witgate_wire::stream::{ChunkView, StreamAssembler};
+use witgate_wire::stream::{ChoiceView, ChunkView, StreamAssembler};
 use witgate_wire::{Forward, RequestView};
 
 use crate::dialect;
@@ -63,11 +63,13 @@ impl Failed {
 
     /// With the answer's headers, and what they say of waiting.
     pub(crate) fn with_head(mut self, gateway: &Gateway, headers: HeaderMap) -> Self {
+        let text = |name: &str| headers.get(name)?.to_str().ok();
+        // OpenAI's own, more exact than the standard one.
+        let ms = text("retry-after-ms").and_then(|v| v.trim().parse::<f64>().ok());
+        let exact = ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1e3).ok());
+        self.retry_after =
+            exact.or_else(|| parse_retry_after(text("retry-after")?, gateway.clock.now().into()));
         if let Some(value) = headers.get(header::RETRY_AFTER) {
-            self.retry_after = value
-                .to_str()
-                .ok()
-                .and_then(|v| parse_retry_after(v, gateway.clock.now().into()));
             self.failure
                 .headers
                 .insert(header::RETRY_AFTER, value.clone());
@@ -111,6 +113,16 @@ pub async fn attempt(
 ) -> Result<Answered, Failed> {
     let target = &x.snapshot.targets[index];
     let stream = x.wants_stream();
+    if mock::wants_timeout(request, target) {
+        let wait = if stream {
+            patience.stream
+        } else {
+            patience.total
+        };
+        tokio::time::sleep(wait).await;
+        let text = "This is a mock timeout error";
+        return Err(Failed::of(target, ErrorClass::Timeout, text));
+    }
     if let Some(mocked) = mock::asked_for(x, request, target) {
         return mock::answer(x, request, &mocked, stream)
             .map_err(|class| Failed::of(target, class, "this is a mock error"));
@@ -268,14 +280,35 @@ pub(crate) fn checked(target: &Target, body: Bytes) -> Result<Bytes, Failed> {
     }
 }
 
-/// Reads a stream up to its first frame with data, so that an error there is still an error.
+/// Most frames held back until one has content.
+const HELD_FRAMES_MAX: usize = 16;
+
+/// Whether the client learns more from this chunk than that an answer begins.
+fn has_content(chunk: &ChunkView) -> bool {
+    chunk.has_output()
+        || chunk.is_usage_only()
+        || chunk.choices().iter().any(ChoiceView::is_finished)
+}
+
+/// Reads a stream up to its first frame with content, so that an error until there is still an
+/// error, and another deployment can answer in its place.
 pub(crate) async fn first_frame(
     target: &Target,
     mut body: UpstreamBody,
-    deadline: Instant,
+    mut deadline: Instant,
     idle: Duration,
 ) -> Result<Answer, Failed> {
     let mut decoder = sse::Decoder::default();
+    let mut ready = VecDeque::new();
+    let begun = |ready, decoder, body| {
+        Answer::Stream(UpstreamStream {
+            ready,
+            decoder,
+            body,
+            idle,
+            is_folded: false,
+        })
+    };
     loop {
         while let Some(frame) = decoder
             .next_frame()
@@ -285,26 +318,20 @@ pub(crate) async fn first_frame(
             let Some(data) = frame.data.clone() else {
                 continue;
             };
-            if let Some(error) = ChunkView::parse(&data)
-                .ok()
-                .as_ref()
-                .and_then(ChunkView::error)
-            {
+            let chunk = ChunkView::parse(&data).ok();
+            if let Some(error) = chunk.as_ref().and_then(ChunkView::error) {
                 return Err(told_inside(target, &ErrorText::from_raw(error), &data));
             }
-            let body = Some(SyncWrapper::new(body));
-            let ready = VecDeque::from([frame]);
-            return Ok(Answer::Stream(UpstreamStream {
-                ready,
-                decoder,
-                body,
-                idle,
-                is_folded: false,
-            }));
+            ready.push_back(frame);
+            if ready.len() == HELD_FRAMES_MAX || chunk.as_ref().is_none_or(has_content) {
+                return Ok(begun(ready, decoder, Some(SyncWrapper::new(body))));
+            }
+            deadline = Instant::now() + idle;
         }
         match timeout_at(deadline, body.next()).await {
             Ok(Some(Ok(bytes))) => decoder.push(bytes),
             Ok(Some(Err(error))) => return Err(unreachable(target, &error)),
+            Ok(None) if !ready.is_empty() => return Ok(begun(ready, decoder, None)),
             Ok(None) => {
                 let text = "the upstream closed the stream before its first frame";
                 return Err(Failed::of(target, ErrorClass::ApiConnection, text));

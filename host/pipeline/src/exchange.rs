@@ -18,8 +18,10 @@ use witgate_wire::usage::Usage;
 use witgate_wire::{Endpoint, RequestView};
 
 use crate::failure::Failure;
+use crate::guard::Judged;
 use crate::ports::{CallMemory, UpstreamBody};
 use crate::snapshot::Snapshot;
+use crate::stages::call::onward::Onward;
 
 /// A request as the server hands it over.
 pub struct Arrival {
@@ -144,6 +146,8 @@ pub struct Exchange {
     pub is_read: bool,
     /// `respond`: the gateway's own time, of a stream until its first frame.
     pub overhead: Option<Duration>,
+    /// A stream: what was used of deployments that broke off.
+    pub earlier: Option<Earlier>,
     /// `settle`: what it cost.
     pub cost: Option<witgate_wire::prices::Cost>,
 }
@@ -179,6 +183,21 @@ pub struct Served {
     pub failed: Vec<FailedTry>,
     /// The timeout that applied to the call.
     pub timeout: Option<Duration>,
+    /// What guardrails said to the bodies that the client's own fallbacks brought, and who they were.
+    pub judged: Vec<(usize, Judged)>,
+    /// What a stream that breaks goes on with.
+    pub onward: Option<Box<Onward>>,
+}
+
+/// What the parts of a stream used that broke before another deployment took it up.
+#[derive(Debug, Default)]
+pub struct Earlier {
+    /// Prompt tokens.
+    pub prompt: u64,
+    /// Completion tokens.
+    pub completion: u64,
+    /// What they cost, as far as it is known.
+    pub cost: Option<witgate_wire::prices::Cost>,
 }
 
 /// A try that failed, and was followed by another.

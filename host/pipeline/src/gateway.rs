@@ -26,6 +26,8 @@ pub struct Gateway {
     pub clock: Arc<dyn Clock>,
     /// What models cost.
     pub prices: witgate_wire::prices::Prices,
+    /// What the health checks in the background found.
+    pub health: crate::health::Health,
     /// Counters.
     pub metrics: Metrics,
     /// Work that outlives its request (counting tokens of an answer that was cut off).
@@ -143,6 +145,7 @@ impl Gateway {
             replied: None,
             is_read: false,
             overhead: None,
+            earlier: None,
             cost: None,
         }
     }

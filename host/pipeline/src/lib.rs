@@ -22,6 +22,7 @@ mod dialect;
 mod guard;
 mod guard_log;
 mod guard_stream;
+mod health;
 mod hook_stream;
 mod hooks;
 mod mock;
@@ -34,6 +35,7 @@ pub use dialect::{Credential, Dialect, ParamRules, origin};
 pub use exchange::{Arrival, BodyFault, MadeBy};
 pub use failure::{Case, Failure};
 pub use gateway::Gateway;
+pub use health::{Checked, Health, HealthSettings, check as check_health, keep_checking};
 pub use metrics::Metrics;
 pub use ports::{
     AuthDecision, AuthDenial, AuthRequest, Authenticator, Block, BodyText, BodyView, Built,
@@ -45,7 +47,6 @@ pub use ports::{
     StreamVerdict, TraceContext, Upstream, UpstreamBody, UpstreamError, UpstreamErrorKind, Verdict,
     VirtualKeys,
 };
-pub use probe::{Probe, probe};
 pub use reply::{BodyStream, Reply, ReplyBody};
 pub use rescue::{detail, rescue};
 pub use snapshot::{

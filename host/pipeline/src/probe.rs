@@ -1,10 +1,12 @@
-//! A small real call to one deployment, for `GET /health`.
+//! A small real call to one deployment: how it is.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use serde_json::{Value, json};
+use witgate_wire::prices::Prices;
 use witgate_wire::{Endpoint, RequestView};
 
 use crate::attempt::{Patience, attempt};
@@ -13,48 +15,122 @@ use crate::gateway::Gateway;
 use crate::snapshot::Snapshot;
 
 /// How a deployment is.
-pub enum Probe {
-    /// It answered.
-    Healthy,
-    /// It did not; the text is for administrators.
-    Unhealthy(String),
+#[derive(Debug, Clone, Default)]
+pub struct Probe {
+    /// Why it did not answer, for administrators; `None`: it did.
+    pub error: Option<String>,
+    /// The status of its failure.
+    pub status: Option<u16>,
+    /// The headers of its answer.
+    pub headers: HeaderMap,
 }
 
-/// LiteLLM's `HEALTH_CHECK_TIMEOUT_SECONDS`.
-const PATIENCE: Duration = Duration::from_secs(60);
+impl Probe {
+    fn failed(error: impl Into<String>) -> Self {
+        Self {
+            error: Some(error.into()),
+            ..Self::default()
+        }
+    }
+}
+
+/// Tokens asked for of a wildcard deployment's model, LiteLLM's number; of others, 1.
+const WILDCARD_MAX_TOKENS: u64 = 10;
+
+/// Models tried for a wildcard deployment that does not say which.
+const WILDCARD_TRIES: usize = 3;
 
 /// Calls a deployment as its `model_info.mode` says. The call is not recorded and costs its upstream only.
 pub async fn probe(gateway: &Arc<Gateway>, snapshot: &Arc<Snapshot>, index: usize) -> Probe {
-    let target = &snapshot.targets[index];
+    let info = &snapshot.targets[index].info.1;
     let deployment = snapshot.routing.deployment(index);
-    if deployment.upstream_model.contains('*') {
-        return Probe::Unhealthy(
-            "a wildcard deployment names no model that could be called".to_owned(),
-        );
-    }
-    let mode = target
-        .info
-        .1
-        .get("mode")
-        .and_then(serde_json::Value::as_str)
-        .unwrap_or("chat");
-    let (endpoint, body) = match mode {
-        "embedding" => (
-            Endpoint::Embeddings,
-            r#"{"model":"probe","input":["test from litellm"]}"#,
-        ),
-        "completion" => (
-            Endpoint::Completions,
-            r#"{"model":"probe","prompt":"test from litellm","max_tokens":1}"#,
-        ),
-        _ => (
-            Endpoint::ChatCompletions,
-            r#"{"model":"probe","messages":[{"role":"user","content":"test from litellm"}],"max_tokens":1}"#,
-        ),
+    let mode = info.get("mode").and_then(Value::as_str).unwrap_or("chat");
+    let endpoint = match mode {
+        "embedding" => Endpoint::Embeddings,
+        "completion" => Endpoint::Completions,
+        "chat" | "responses" => Endpoint::ChatCompletions,
+        other => {
+            return Probe::failed(format!(
+                "this gateway does not call models of mode '{other}'"
+            ));
+        }
     };
-    let body = Bytes::from_static(body.as_bytes());
+    if !deployment.upstream_model.contains('*') {
+        let model = &deployment.upstream_model;
+        return call(gateway, snapshot, index, endpoint, model).await;
+    }
+    let named = info.get("health_check_model").and_then(Value::as_str);
+    let models = match named {
+        Some(name) => vec![bare(&deployment.provider, name).to_owned()],
+        None => cheapest(&deployment.provider),
+    };
+    let mut last = Probe::failed(
+        "a wildcard deployment names no model that could be called; set model_info.health_check_model",
+    );
+    for model in models {
+        last = call(gateway, snapshot, index, endpoint, &model).await;
+        if last.error.is_none() {
+            break;
+        }
+    }
+    last
+}
+
+/// The name without the provider before it.
+fn bare<'a>(provider: &str, name: &'a str) -> &'a str {
+    let behind = name.strip_prefix(provider);
+    behind
+        .and_then(|rest| rest.strip_prefix('/'))
+        .unwrap_or(name)
+}
+
+/// The cheapest chat models of a provider, the cheapest first.
+fn cheapest(provider: &str) -> Vec<String> {
+    let mut models: Vec<_> = Prices::all()
+        .filter(|price| price.provider == provider && price.mode == "chat")
+        .filter_map(|price| {
+            let cost = |name: &str| price.field(name);
+            let sum = cost("input_cost_per_token")? + cost("output_cost_per_token")?;
+            let is_priced = !sum.is_zero();
+            is_priced.then(|| (sum, bare(provider, &price.key).to_owned()))
+        })
+        .collect();
+    models.sort();
+    models.dedup_by(|a, b| a.1 == b.1);
+    let cheap = models.into_iter().take(WILDCARD_TRIES);
+    cheap.map(|(_, model)| model).collect()
+}
+
+async fn call(
+    gateway: &Arc<Gateway>,
+    snapshot: &Arc<Snapshot>,
+    index: usize,
+    endpoint: Endpoint,
+    model: &str,
+) -> Probe {
+    let settings = &snapshot.settings.health;
+    let info = &snapshot.targets[index].info.1;
+    let is_wildcard = snapshot
+        .routing
+        .deployment(index)
+        .upstream_model
+        .contains('*');
+    let tokens = info.get("health_check_max_tokens").and_then(Value::as_u64);
+    let tokens = tokens.unwrap_or(if is_wildcard { WILDCARD_MAX_TOKENS } else { 1 });
+    let body = match endpoint {
+        Endpoint::Embeddings => json!({"model": "probe", "input": [settings.prompt]}),
+        Endpoint::Completions => {
+            json!({"model": "probe", "prompt": settings.prompt, "max_tokens": tokens})
+        }
+        Endpoint::ChatCompletions => json!({
+            "model": "probe",
+            "messages": [{"role": "user", "content": settings.prompt}],
+            "max_tokens": tokens,
+        }),
+    };
+    let body = Bytes::from(body.to_string());
     let Ok(request) = RequestView::parse(endpoint, body.clone()) else {
-        return Probe::Unhealthy("the probe's own request is wrong".to_owned());
+        return Probe::failed("the probe's own request is wrong");
     };
     let mut exchange = gateway.exchange(Arrival {
         endpoint,
@@ -67,13 +143,23 @@ pub async fn probe(gateway: &Arc<Gateway>, snapshot: &Arc<Snapshot>, index: usiz
         body: Ok(body),
     });
     exchange.snapshot = snapshot.clone();
+    let own = info.get("health_check_timeout").and_then(Value::as_f64);
+    let own = own.filter(|s| *s > 0.0);
+    let wait = own.and_then(|s| Duration::try_from_secs_f64(s).ok());
+    let wait = wait.unwrap_or(settings.timeout);
     let patience = Patience {
-        total: PATIENCE,
-        stream: PATIENCE,
+        total: wait,
+        stream: wait,
     };
-    let model = &deployment.upstream_model;
     match attempt(gateway, &exchange, &request, index, model, patience).await {
-        Ok(_) => Probe::Healthy,
-        Err(failed) => Probe::Unhealthy(failed.failure.message.into_owned()),
+        Ok(answered) => Probe {
+            headers: answered.headers,
+            ..Probe::default()
+        },
+        Err(failed) => Probe {
+            status: failed.failure.status.or(Some(failed.class.status())),
+            error: Some(failed.failure.message.into_owned()),
+            headers: failed.headers,
+        },
     }
 }

@@ -12,6 +12,7 @@ use witgate_routing::ErrorClass;
 use witgate_wire::errors::CompatErrors;
 
 use crate::dialect::Dialect;
+use crate::health::HealthSettings;
 use crate::ports::{
     Authenticator, Guardrail, HookPoints, KeyPolicy, Phase, PromptManager, RequestHook, Upstream,
     VirtualKeys,
@@ -211,6 +212,10 @@ pub struct Target {
     pub stream_timeout: Option<Duration>,
     /// `litellm_params.mock_response`, a JSON value: answer without an upstream.
     pub mock: Option<String>,
+    /// `litellm_params.mock_timeout`: wait until the timeout, and fail.
+    pub mock_timeout: bool,
+    /// `litellm_params.mock_tool_calls`, a JSON array: answer with these calls.
+    pub mock_tool_calls: Option<String>,
     /// LiteLLM's name of the provider.
     pub provider: String,
     /// Region as configured; empty when none.
@@ -247,6 +252,12 @@ pub struct Settings {
     pub slots: Option<Arc<Semaphore>>,
     /// Whether the client sees the upstream's model name (`false` restamps the group's).
     pub keep_upstream_model: bool,
+    /// How deployments are checked.
+    pub health: HealthSettings,
+    /// `router_settings.enable_mid_stream_fallback_continuation`
+    pub continue_streams: bool,
+    /// Prompt and completion tokens that a mocked answer says it took.
+    pub mock_tokens: (u64, u64),
     /// Adds `User-Agent: …` tags to events.
     pub user_agent_tags: bool,
 }

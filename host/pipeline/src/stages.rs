@@ -4,7 +4,7 @@
 
 mod admit;
 pub(crate) mod authorize;
-mod call;
+pub(crate) mod call;
 mod guard_in;
 mod guard_out;
 mod hook_in;

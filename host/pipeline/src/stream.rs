@@ -24,6 +24,7 @@ use crate::hooks;
 use crate::ports::UpstreamErrorKind;
 use crate::reply::BodyStream;
 use crate::rescue::error_json;
+use crate::stages::call::onward;
 
 /// How long an upstream may take to end its answer after the last frame.
 const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
@@ -36,6 +37,10 @@ pub struct ClientStream {
     model: Option<String>,
     /// The client asked for the usage of the stream.
     show_usage: bool,
+    /// Another deployment has taken up the stream.
+    is_resumed: bool,
+    /// `id` and `created` of the first chunk, as JSON: what follows shall have them, too.
+    head: Option<(String, String)>,
     ended: bool,
 }
 
@@ -53,6 +58,8 @@ impl ClientStream {
             upstream,
             model,
             show_usage,
+            is_resumed: false,
+            head: None,
             ended: false,
         }
     }
@@ -70,7 +77,7 @@ impl ClientStream {
         let mut out = BytesMut::new();
         loop {
             if let Err(failure) = self.forward_ready(&mut out).await {
-                self.fail(failure, &mut out).await;
+                self.broke(failure, &mut out).await;
             }
             if !out.is_empty() {
                 return Some(out.freeze());
@@ -79,7 +86,7 @@ impl ClientStream {
                 return None;
             }
             if let Err(failure) = self.read(&mut out).await {
-                self.fail(failure, &mut out).await;
+                self.broke(failure, &mut out).await;
             }
         }
     }
@@ -166,15 +173,16 @@ impl ClientStream {
             return Ok(());
         };
         if let Some(error) = chunk.error() {
+            let failure = broken(ErrorClass::Api, &UpstreamError::from_raw(error).message);
+            if onward::may_go_on(x, &failure) {
+                return Err(failure);
+            }
             // The upstream's own error frame reaches the client as it is, but for keys; the call has failed.
             match mask_keys(&String::from_utf8_lossy(&frame.raw)) {
                 Cow::Borrowed(_) => out.extend_from_slice(&frame.raw),
                 Cow::Owned(masked) => out.extend_from_slice(masked.as_bytes()),
             }
-            x.failure = Some(broken(
-                ErrorClass::Api,
-                &UpstreamError::from_raw(error).message,
-            ));
+            x.failure = Some(failure);
             self.report_guards().await;
             self.end();
             return Ok(());
@@ -182,6 +190,15 @@ impl ClientStream {
         if let Some(assembler) = x.assembler.as_mut().filter(|_| !self.upstream.is_folded) {
             assembler.push(&chunk);
         }
+        let (chunk, frame) = match self.is_resumed {
+            false => {
+                if self.head.is_none() && x.served.onward.is_some() {
+                    self.head = head(&chunk);
+                }
+                (chunk, frame)
+            }
+            true => resumed(x, chunk, frame, self.head.as_ref()),
+        };
         if chunk.is_usage_only() && !self.show_usage {
             return Ok(());
         }
@@ -250,6 +267,19 @@ impl ClientStream {
         Ok(())
     }
 
+    /// Goes on at another deployment, or tells the client what went wrong.
+    async fn broke(&mut self, failure: Failure, out: &mut BytesMut) {
+        let gateway = self.finish.gateway();
+        if let Some(x) = self.finish.exchange.as_deref_mut()
+            && let Some(stream) = onward::go_on(&gateway, x, &failure).await
+        {
+            self.upstream = stream;
+            self.is_resumed = true;
+            return;
+        }
+        self.fail(failure, out).await;
+    }
+
     /// Tells the client what went wrong, in the stream, and ends it.
     async fn fail(&mut self, failure: Failure, out: &mut BytesMut) {
         self.report_guards().await;
@@ -297,6 +327,57 @@ impl ClientStream {
         self.upstream.body = None;
         self.upstream.ready.clear();
         self.finish.done();
+    }
+}
+
+/// `id` and `created` of a chunk, as JSON.
+fn head(chunk: &ChunkView) -> Option<(String, String)> {
+    let member = |name: &str| Some(chunk.object().get(name)?.text().to_owned());
+    Some((member("id")?, member("created")?))
+}
+
+/// A chunk of the deployment that took up a stream, as one of the stream that began elsewhere: same
+/// head, no second role, and the usage of all parts.
+fn resumed(
+    x: &Exchange,
+    chunk: ChunkView,
+    frame: Frame,
+    head: Option<&(String, String)>,
+) -> (ChunkView, Frame) {
+    let mut edits = Edits::new();
+    if let Some((id, created)) = head {
+        edits.set("id", id.clone()).set("created", created.clone());
+    }
+    let choices = chunk.object().get("choices").into_iter();
+    for (i, choice) in choices.flat_map(Raw::elements).enumerate() {
+        if choice.get("delta").is_some_and(|d| d.get("role").is_some()) {
+            edits.remove_pointer(&format!("/choices/{i}/delta/role"));
+        }
+    }
+    if let (Some(usage), Some(earlier)) = (chunk.usage(), &x.earlier) {
+        let (prompt, completion) = (
+            usage.prompt_tokens + earlier.prompt,
+            usage.completion_tokens + earlier.completion,
+        );
+        edits.set(
+            "usage",
+            format!(
+                "{{\"prompt_tokens\":{prompt},\"completion_tokens\":{completion},\"total_tokens\":{}}}",
+                prompt + completion
+            ),
+        );
+    }
+    let edited = chunk.object().apply(&edits).ok();
+    match edited.and_then(|bytes| Some((ChunkView::parse(&bytes).ok()?, bytes))) {
+        Some((edited, bytes)) => {
+            let frame = Frame {
+                raw: sse::data_frame(&bytes),
+                data: Some(bytes),
+                ..frame
+            };
+            (edited, frame)
+        }
+        None => (chunk, frame),
     }
 }
 

@@ -98,13 +98,16 @@ impl ErrorClass {
             403 => ErrorClass::PermissionDenied,
             404 => ErrorClass::NotFound,
             408 | 504 | 524 => ErrorClass::Timeout,
-            422 if provider == "replicate" => ErrorClass::UnprocessableEntity,
+            422 if !answers_400_for_422(provider) => ErrorClass::UnprocessableEntity,
             429 => ErrorClass::RateLimit,
             400..=499 => ErrorClass::BadRequest,
             500 if matches!(provider, "bedrock" | "huggingface" | "replicate") => {
                 ErrorClass::ServiceUnavailable
             }
             500 | 529 => ErrorClass::InternalServer,
+            502 if matches!(provider, "vertex_ai" | "vertex_ai_beta" | "gemini") => {
+                ErrorClass::ApiConnection
+            }
             502 => ErrorClass::BadGateway,
             503 => ErrorClass::ServiceUnavailable,
             _ => ErrorClass::Api,
@@ -122,6 +125,21 @@ impl ErrorClass {
         let provider = super::exception_name(provider);
         format!("litellm.{}: {base}{provider} - {text}", self.name())
     }
+}
+
+/// OpenAI's dialect, Azure and Bedrock: LiteLLM makes their 422 a bad request.
+fn answers_400_for_422(provider: &str) -> bool {
+    !matches!(
+        provider,
+        "anthropic"
+            | "cohere"
+            | "cohere_chat"
+            | "gemini"
+            | "huggingface"
+            | "replicate"
+            | "vertex_ai"
+            | "vertex_ai_beta"
+    )
 }
 
 /// True for the statuses that may succeed when asked again: 408, 409, 429 and 5xx.

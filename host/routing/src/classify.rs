@@ -28,10 +28,12 @@ pub fn classify(provider: &str, status: Option<u16>, text: &str) -> Classified {
     if matches!(status, None | Some(429)) && has_word(&text, "429") {
         return classified(RateLimit, status, "429");
     }
+    // OpenAI calls every fault of the caller so, and gives some of them statuses that say more.
+    let says_more = matches!(status, Some(401 | 404 | 408 | 409 | 429 | 500..));
     if is_openai_like(provider)
         && text.contains("invalid_request_error")
         && !text.contains("incorrect api key provided")
-        && status.is_none_or(|s| s < 400)
+        && !says_more
     {
         return classified(BadRequest, status, "invalid_request_error");
     }
@@ -182,6 +184,16 @@ const AZURE: &[Rule] = &[
     rule(&["connection error"], ApiConnection),
 ];
 
+const ANTHROPIC: &[Rule] = &[
+    rule(&["prompt is too long"], ContextWindowExceeded),
+    rule(&["prompt: length"], ContextWindowExceeded),
+    rule(&["overloaded_error"], InternalServer),
+    rule(&["overloaded"], InternalServer),
+    rule(&["invalid api key"], Authentication),
+    rule(&["content filtering policy"], ContentPolicyViolation),
+    rule(&["client error '400 bad request'"], BadRequest),
+];
+
 const BEDROCK: &[Rule] = &[
     rule(&["too many tokens"], ContextWindowExceeded),
     rule(&["expected maxlength:"], ContextWindowExceeded),
@@ -219,6 +231,7 @@ const VERTEX: &[Rule] = &[
         ContentPolicyViolation,
     ),
     rule(&["429 quota exceeded"], RateLimit),
+    rule(&["service is temporarily out of capacity"], RateLimit),
     rule(&["quota exceeded for"], RateLimit),
     rule(&["resource exhausted"], RateLimit),
     rule(&["resource_exhausted"], RateLimit),
@@ -230,6 +243,7 @@ const VERTEX: &[Rule] = &[
 fn family_rules(provider: &str) -> &'static [Rule] {
     match provider {
         "azure" | "azure_text" => AZURE,
+        "anthropic" | "anthropic_text" => ANTHROPIC,
         "bedrock" | "bedrock_converse" | "sagemaker" | "sagemaker_chat" => BEDROCK,
         "vertex_ai" | "vertex_ai_beta" | "gemini" => VERTEX,
         _ => OPENAI,
@@ -331,6 +345,313 @@ mod tests {
                 BadRequest,
                 400,
             ),
+            (
+                "openai",
+                Some(403),
+                "invalid_request_error",
+                BadRequest,
+                400,
+            ),
+            ("openai", Some(429), "invalid_request_error", RateLimit, 429),
+            ("openai", Some(500), "A timeout occurred", Timeout, 408),
+            (
+                "openai",
+                Some(400),
+                "Invalid prompt: your prompt was flagged as potentially violating our usage policy",
+                ContentPolicyViolation,
+                400,
+            ),
+            (
+                "openai",
+                Some(400),
+                "Your request was rejected as a result of the safety system",
+                ContentPolicyViolation,
+                400,
+            ),
+            (
+                "openai",
+                Some(520),
+                "Web server is returning an unknown error",
+                InternalServer,
+                500,
+            ),
+            (
+                "openai",
+                Some(400),
+                "The server had an error processing your request.",
+                InternalServer,
+                500,
+            ),
+            (
+                "openai",
+                None,
+                "The api_key client option must be set either by passing",
+                Authentication,
+                401,
+            ),
+            (
+                "mistral",
+                Some(520),
+                "Mistral API raised a streaming error",
+                Api,
+                520,
+            ),
+            ("openai", Some(402), "pay", PaymentRequired, 402),
+            ("openai", Some(403), "no", PermissionDenied, 403),
+            ("openai", Some(408), "late", Timeout, 408),
+            ("openai", Some(422), "odd", BadRequest, 400),
+            ("azure", Some(422), "odd", BadRequest, 400),
+            ("bedrock", Some(422), "odd", BadRequest, 400),
+            ("cohere", Some(422), "odd", UnprocessableEntity, 422),
+            ("openai", Some(502), "bad", BadGateway, 502),
+            ("gemini", Some(502), "bad", ApiConnection, 500),
+            (
+                "azure",
+                Some(400),
+                "Internal server error",
+                InternalServer,
+                500,
+            ),
+            (
+                "azure",
+                Some(400),
+                "content_filter_policy",
+                ContentPolicyViolation,
+                400,
+            ),
+            (
+                "azure",
+                Some(400),
+                "The response was filtered due to the prompt triggering Azure OpenAI's content management policy",
+                ContentPolicyViolation,
+                400,
+            ),
+            (
+                "azure",
+                Some(400),
+                "Your task failed as a result of our safety system",
+                ContentPolicyViolation,
+                400,
+            ),
+            (
+                "azure",
+                Some(500),
+                "The model produced invalid content",
+                ContentPolicyViolation,
+                400,
+            ),
+            (
+                "azure",
+                Some(400),
+                "Your request was rejected as a result of our safety system",
+                ContentPolicyViolation,
+                400,
+            ),
+            ("azure", None, "Connection error", ApiConnection, 500),
+            ("azure", Some(400), "invalid_request_error", BadRequest, 400),
+            (
+                "anthropic",
+                Some(400),
+                "prompt is too long: 210000 tokens",
+                ContextWindowExceeded,
+                400,
+            ),
+            (
+                "anthropic",
+                Some(400),
+                "prompt: length: 1..2",
+                ContextWindowExceeded,
+                400,
+            ),
+            (
+                "anthropic",
+                Some(529),
+                "overloaded_error",
+                InternalServer,
+                500,
+            ),
+            ("anthropic", Some(200), "Overloaded", InternalServer, 500),
+            (
+                "anthropic",
+                Some(400),
+                "Invalid API Key",
+                Authentication,
+                401,
+            ),
+            (
+                "anthropic",
+                Some(400),
+                "Output blocked by content filtering policy",
+                ContentPolicyViolation,
+                400,
+            ),
+            ("anthropic", Some(413), "big", BadRequest, 400),
+            ("anthropic", Some(529), "x", InternalServer, 500),
+            ("anthropic", Some(403), "x", PermissionDenied, 403),
+            (
+                "bedrock",
+                Some(400),
+                "Too many tokens",
+                ContextWindowExceeded,
+                400,
+            ),
+            (
+                "bedrock",
+                Some(400),
+                "expected maxLength: 2048",
+                ContextWindowExceeded,
+                400,
+            ),
+            (
+                "bedrock",
+                Some(400),
+                "Input is too long",
+                ContextWindowExceeded,
+                400,
+            ),
+            (
+                "bedrock",
+                Some(400),
+                "Too many input tokens",
+                ContextWindowExceeded,
+                400,
+            ),
+            (
+                "bedrock",
+                Some(400),
+                "The provided model identifier is invalid.",
+                NotFound,
+                404,
+            ),
+            (
+                "bedrock",
+                Some(500),
+                "Malformed input request",
+                BadRequest,
+                400,
+            ),
+            (
+                "bedrock",
+                Some(400),
+                "A conversation must start with a user message.",
+                BadRequest,
+                400,
+            ),
+            (
+                "bedrock",
+                None,
+                "Unable to locate credentials",
+                Authentication,
+                401,
+            ),
+            (
+                "bedrock",
+                Some(403),
+                "The security token included in the request is invalid",
+                Authentication,
+                401,
+            ),
+            (
+                "bedrock",
+                Some(400),
+                "AccessDeniedException",
+                PermissionDenied,
+                403,
+            ),
+            (
+                "bedrock",
+                None,
+                "Connect timeout on endpoint URL",
+                Timeout,
+                408,
+            ),
+            ("bedrock", None, "it timed out", Timeout, 408),
+            (
+                "vertex_ai",
+                Some(403),
+                "Vertex AI API has not been used in project x",
+                BadRequest,
+                400,
+            ),
+            (
+                "vertex_ai",
+                Some(404),
+                "Unable to find your project",
+                BadRequest,
+                400,
+            ),
+            (
+                "vertex_ai",
+                Some(400),
+                "400 Request payload size exceeds the limit",
+                ContextWindowExceeded,
+                400,
+            ),
+            (
+                "vertex_ai",
+                None,
+                "None Unknown Error.",
+                InternalServer,
+                500,
+            ),
+            (
+                "vertex_ai",
+                None,
+                "Content has no parts.",
+                InternalServer,
+                500,
+            ),
+            (
+                "vertex_ai",
+                Some(400),
+                "The response was blocked.",
+                ContentPolicyViolation,
+                400,
+            ),
+            (
+                "vertex_ai",
+                Some(400),
+                "Output blocked by content filtering policy",
+                ContentPolicyViolation,
+                400,
+            ),
+            ("vertex_ai", None, "429 Quota exceeded", RateLimit, 429),
+            (
+                "vertex_ai",
+                Some(403),
+                "Quota exceeded for x",
+                RateLimit,
+                429,
+            ),
+            ("vertex_ai", Some(400), "Resource exhausted", RateLimit, 429),
+            (
+                "vertex_ai",
+                None,
+                "IndexError: list index out of range",
+                RateLimit,
+                429,
+            ),
+            (
+                "vertex_ai",
+                None,
+                "500 Internal Server Error",
+                InternalServer,
+                500,
+            ),
+            (
+                "vertex_ai",
+                Some(503),
+                "The model is overloaded.",
+                InternalServer,
+                500,
+            ),
+            (
+                "gemini",
+                Some(400),
+                "429 Unable to submit request because the service is temporarily out of capacity.",
+                RateLimit,
+                429,
+            ),
             ("bedrock", Some(400), "ThrottlingException", RateLimit, 429),
             ("bedrock", Some(500), "x", ServiceUnavailable, 503),
             (
@@ -354,6 +675,74 @@ mod tests {
         }
     }
 
+    /// The texts of every provider, each once.
+    #[test]
+    fn generic_texts() {
+        let rows: &[(&str, ErrorClass)] = &[
+            ("Request Timeout Error", Timeout),
+            ("Request timed out", Timeout),
+            ("Timed out generating response", Timeout),
+            ("The read operation timed out", Timeout),
+            ("Rate Limit", RateLimit),
+            ("rate_limit_exceeded", RateLimit),
+            ("rate-limit", RateLimit),
+            ("RateLimit", RateLimit),
+            ("Service tier capacity exceeded", RateLimit),
+            ("exceed context limit", ContextWindowExceeded),
+            (
+                "This model's maximum context length is 1",
+                ContextWindowExceeded,
+            ),
+            (
+                "Requested token count exceeds the model's maximum context length of 1",
+                ContextWindowExceeded,
+            ),
+            (
+                "string too long. Expected a string with maximum length 1",
+                ContextWindowExceeded,
+            ),
+            ("model's maximum context limit", ContextWindowExceeded),
+            (
+                "is longer than the model's context length",
+                ContextWindowExceeded,
+            ),
+            (
+                "input tokens exceed the configured limit",
+                ContextWindowExceeded,
+            ),
+            (
+                "`inputs` tokens + `max_new_tokens` must be <= 1",
+                ContextWindowExceeded,
+            ),
+            ("exceeds the available context size", ContextWindowExceeded),
+            (
+                "exceeds the maximum number of tokens allowed",
+                ContextWindowExceeded,
+            ),
+            (
+                r#"{"code": "context_length_exceeded"}"#,
+                ContextWindowExceeded,
+            ),
+            (
+                "Current length is 2 while limit is 1",
+                ContextWindowExceeded,
+            ),
+            (
+                "The maximum input length is 1 tokens",
+                ContextWindowExceeded,
+            ),
+            (
+                "Input too long: 2 input tokens, limit is 1",
+                ContextWindowExceeded,
+            ),
+        ];
+        for (text, class) in rows {
+            for provider in ["openai", "anthropic", "groq", "cohere"] {
+                assert_eq!(classify(provider, Some(400), text).class, *class, "{text}");
+            }
+        }
+    }
+
     #[test]
     fn the_reason_is_told() {
         assert_eq!(classify("openai", Some(500), "x").because, "status");
@@ -365,7 +754,7 @@ mod tests {
 
     #[test]
     fn rules_are_lower_case() {
-        for rule in [GENERIC, OPENAI, AZURE, BEDROCK, VERTEX]
+        for rule in [GENERIC, OPENAI, AZURE, ANTHROPIC, BEDROCK, VERTEX]
             .into_iter()
             .flatten()
         {

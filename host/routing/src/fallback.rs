@@ -20,6 +20,8 @@ pub struct FallbackTarget {
     pub model: String,
     /// Body fields that this hop sets besides (`messages`, `temperature` …); usually none.
     pub params: Map<String, Value>,
+    /// Only the group's deployments of this `order`; a rule never says so.
+    pub order: Option<i64>,
 }
 
 /// The `fallbacks` of a request's body.
@@ -78,6 +80,7 @@ impl FallbackTarget {
         FallbackTarget {
             model: model.into(),
             params: Map::new(),
+            order: None,
         }
     }
 
@@ -88,7 +91,11 @@ impl FallbackTarget {
                 let model = map.get("model")?.as_str()?.to_owned();
                 let mut params = map.clone();
                 params.remove("model");
-                Some(FallbackTarget { model, params })
+                Some(FallbackTarget {
+                    model,
+                    params,
+                    order: None,
+                })
             }
             _ => None,
         }

@@ -64,6 +64,19 @@ impl BackoffSettings {
 }
 
 impl RetryPolicy {
+    /// The keys that a policy may have.
+    pub const KEYS: [&str; 9] = [
+        "BadRequestErrorRetries",
+        "AuthenticationErrorRetries",
+        "TimeoutErrorRetries",
+        "RateLimitErrorRetries",
+        "ContentPolicyViolationErrorRetries",
+        "InternalServerErrorRetries",
+        "ServiceUnavailableErrorRetries",
+        "NotFoundErrorRetries",
+        "DefaultRetries",
+    ];
+
     /// Sets one of LiteLLM's keys (`RateLimitErrorRetries`, `DefaultRetries` …); false when the key
     /// is none of them.
     pub fn set(&mut self, key: &str, retries: u32) -> bool {
@@ -114,12 +127,12 @@ fn policy_key(key: &str) -> Option<PolicyKey> {
     Some(PolicyKey::Class(class))
 }
 
-/// Reads a `retry-after` header: whole seconds, or an HTTP date counted from `now`. A date in the
-/// past reads as `None`.
+/// Reads a `retry-after` header: seconds, whole or with a fraction, or an HTTP date counted from
+/// `now`. A date in the past reads as `None`.
 pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
+    if let Ok(seconds) = value.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
     }
     httpdate::parse_http_date(value)
         .ok()?
@@ -176,6 +189,11 @@ mod tests {
         assert_eq!(policy.retries(ErrorClass::RateLimit), None);
         assert!(policy.set("RateLimitErrorRetries", 3) && policy.set("BadRequestErrorRetries", 1));
         assert!(!policy.set("NoSuchRetries", 1));
+        assert!(
+            RetryPolicy::KEYS
+                .iter()
+                .all(|key| RetryPolicy::default().set(key, 1))
+        );
         assert!(policy.set("RateLimitErrorRetries", 0));
         assert_eq!(policy.retries(ErrorClass::RateLimit), Some(0));
         assert_eq!(policy.retries(ErrorClass::ContextWindowExceeded), Some(1));
@@ -193,6 +211,8 @@ mod tests {
             ("Wed, 21 Oct 2015 07:28:30 GMT", Some(30)),
             ("Wed, 21 Oct 2015 07:27:00 GMT", None),
             ("-1", None),
+            ("inf", None),
+            ("NaN", None),
             ("soon", None),
             ("", None),
         ];
@@ -203,5 +223,9 @@ mod tests {
                 "{value}"
             );
         }
+        assert_eq!(
+            parse_retry_after("1.5", now),
+            Some(Duration::from_millis(1500))
+        );
     }
 }

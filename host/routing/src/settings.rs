@@ -28,6 +28,12 @@ pub struct RoutingSettings {
     pub model_group_retry_policy: IndexMap<String, RetryPolicy>,
     /// How long to wait before a retry.
     pub backoff: BackoffSettings,
+    /// `enable_weighted_failover`: when the retries are used up, the deployments of the group that
+    /// have not failed are tried before other groups.
+    pub weighted_failover: bool,
+    /// `fallback_on_unsupported_params`: also a parameter that a provider does not support leads
+    /// to other groups.
+    pub fallback_on_unsupported_params: bool,
 }
 
 /// What an alias stands for.
@@ -52,6 +58,8 @@ impl Default for RoutingSettings {
             retry_policy: RetryPolicy::default(),
             model_group_retry_policy: IndexMap::new(),
             backoff: BackoffSettings::default(),
+            weighted_failover: false,
+            fallback_on_unsupported_params: true,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! serves or the number of hops is used up. No target is visited twice.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng;
@@ -42,6 +43,8 @@ pub struct Failure {
     pub status: u16,
     /// How long the upstream asked to wait.
     pub retry_after: Option<Duration>,
+    /// How many of the group's deployments are not resting now; `None` counts all of them.
+    pub healthy: Option<usize>,
 }
 
 /// What to do after a failure.
@@ -91,12 +94,16 @@ pub struct Walk {
     name: String,
     /// The group behind the name.
     group: String,
-    candidates: usize,
+    candidates: Arc<[usize]>,
     failed: Vec<usize>,
     retries: u32,
     retries_total: u32,
     retries_max: u32,
     hops: u32,
+    /// A fallback group was entered.
+    has_left: bool,
+    /// The last target was the present group's, for one `order` of it.
+    by_order: bool,
     /// Names of groups and, for targets with parameters, those too: nothing is tried twice.
     visited: Vec<FallbackTarget>,
     /// Chains under way, the innermost last.
@@ -110,12 +117,14 @@ impl Walk {
             controls,
             name: resolution.requested.clone(),
             group: resolution.group.clone(),
-            candidates: resolution.candidates.len(),
+            candidates: resolution.candidates.clone(),
             failed: Vec::new(),
             retries: 0,
             retries_total: 0,
             retries_max: 0,
             hops: 0,
+            has_left: false,
+            by_order: false,
             visited: vec![FallbackTarget::to(&resolution.requested)],
             chains: Vec::new(),
         }
@@ -150,7 +159,8 @@ impl Walk {
     pub fn enter(&mut self, resolution: &Resolution) {
         self.name.clone_from(&resolution.requested);
         self.group.clone_from(&resolution.group);
-        self.candidates = resolution.candidates.len();
+        self.candidates = resolution.candidates.clone();
+        self.has_left = true;
         self.failed.clear();
         self.retries = 0;
     }
@@ -167,7 +177,7 @@ impl Walk {
         {
             self.failed.push(index);
         }
-        let policy = self.policy_retries(snapshot, failure.class);
+        let policy = self.policy_retries(snapshot, failure);
         self.retries_max = policy.unwrap_or_else(|| self.num_retries(snapshot, failure));
         let refused = match policy {
             // A policy that names the class has decided that it is worth retrying.
@@ -175,12 +185,12 @@ impl Walk {
             None => self.not_worth_retrying(snapshot, failure),
         };
         if let Some(rule) = refused {
-            return self.fall_back(snapshot, failure.class, rule);
+            return self.fall_back(snapshot, failure, rule);
         }
         if self.retries >= self.retries_max {
-            return self.fall_back(snapshot, failure.class, "retries used up");
+            return self.fall_back(snapshot, failure, "retries used up");
         }
-        let after = if self.candidates > 1 {
+        let after = if self.candidates.len() > 1 && self.healthy(failure) > 0 {
             Duration::ZERO
         } else {
             snapshot
@@ -201,15 +211,82 @@ impl Walk {
         }
     }
 
+    /// Decides after a stream that broke when the client had seen its beginning: it can only go on
+    /// elsewhere, at once.
+    pub fn after_break(&mut self, snapshot: &Snapshot, deployment: usize) -> Decision {
+        if !self.failed.contains(&deployment) {
+            self.failed.push(deployment);
+        }
+        let class = ErrorClass::ServiceUnavailable;
+        let failure = Failure {
+            deployment: Some(deployment),
+            class,
+            status: class.status(),
+            retry_after: None,
+            healthy: None,
+        };
+        self.retries_max = self.num_retries(snapshot, &failure);
+        let has_other = self.candidates.iter().any(|i| !self.failed.contains(i));
+        if !has_other || self.retries >= self.retries_max {
+            return self.fall_back(snapshot, &failure, "the stream broke");
+        }
+        self.retries += 1;
+        self.retries_total += 1;
+        Decision::Retry {
+            after: Duration::ZERO,
+            why: self.why("the stream broke"),
+        }
+    }
+
+    /// Goes on with a target, or with the present group once more.
+    pub fn enter_again(&mut self, resolution: &Resolution) {
+        if self.candidates != resolution.candidates || self.name != resolution.requested {
+            self.enter(resolution);
+        }
+    }
+
+    /// Decides after a failure that the caller asked for, to see the fallbacks at work: the group
+    /// was not asked, and is not asked again.
+    pub fn after_simulated(&mut self, snapshot: &Snapshot, class: ErrorClass) -> Decision {
+        let failure = Failure {
+            deployment: None,
+            class,
+            status: class.status(),
+            retry_after: None,
+            healthy: None,
+        };
+        self.fall_back(snapshot, &failure, "the caller asked for this failure")
+    }
+
+    /// Whether a failure of this class would lead to another group.
+    pub fn has_fallback(&self, snapshot: &Snapshot, class: ErrorClass) -> bool {
+        !self.controls.disable_fallbacks
+            && self.hops < self.max_fallbacks(snapshot)
+            && self
+                .chain_for(snapshot, class)
+                .is_some_and(|targets| targets.iter().any(|t| !self.visited.contains(t)))
+    }
+
+    /// The names of the groups that follow the requested one when it fails so.
+    pub fn fallback_names(&self, snapshot: &Snapshot, class: ErrorClass) -> Option<Vec<String>> {
+        let targets = self.chain_for(snapshot, class)?;
+        Some(targets.into_iter().map(|target| target.model).collect())
+    }
+
     /// Decides after a fallback target that could not be entered.
     pub fn after_unresolved(&mut self, snapshot: &Snapshot) -> Decision {
         self.next_target(snapshot, "fallback target not available")
     }
 
-    fn policy_retries(&self, snapshot: &Snapshot, class: ErrorClass) -> Option<u32> {
-        if self.controls.num_retries == Some(0) {
+    fn policy_retries(&self, snapshot: &Snapshot, failure: &Failure) -> Option<u32> {
+        // Without a deployment there was no error of a provider that a policy could name.
+        if self.controls.num_retries == Some(0) || failure.deployment.is_none() {
             return None;
         }
+        let class = match failure.status {
+            404 => ErrorClass::NotFound,
+            _ => failure.class,
+        };
         let own = &snapshot.settings.model_group_retry_policy;
         let own = own.get(&self.name).or_else(|| own.get(&self.group));
         own.unwrap_or(&snapshot.settings.retry_policy)
@@ -237,21 +314,30 @@ impl Walk {
             {
                 Some("this failure has fallbacks of its own")
             }
-            ErrorClass::Authentication | ErrorClass::PermissionDenied => {
-                (self.candidates <= 1).then_some("no other deployment has other credentials")
+            ErrorClass::Authentication | ErrorClass::PermissionDenied
+                if self.candidates.len() <= 1 =>
+            {
+                Some("no other deployment has other credentials")
             }
             ErrorClass::NotFound => Some("the upstream does not know the model"),
-            _ if failure.deployment.is_none() => Some("no deployment is available"),
+            _ if failure.deployment.is_none() || self.healthy(failure) == 0 => {
+                Some("no deployment is available")
+            }
+            ErrorClass::Authentication | ErrorClass::PermissionDenied => None,
             _ if !is_retryable_status(failure.status) => Some("not a retryable status"),
             _ => None,
         }
+    }
+
+    fn healthy(&self, failure: &Failure) -> usize {
+        failure.healthy.unwrap_or(self.candidates.len())
     }
 
     /// Begins the present group's chain for a failure, or goes on with an outer one.
     fn fall_back(
         &mut self,
         snapshot: &Snapshot,
-        class: ErrorClass,
+        failure: &Failure,
         rule: &'static str,
     ) -> Decision {
         if self.controls.disable_fallbacks {
@@ -259,17 +345,67 @@ impl Walk {
                 why: self.why("fallbacks are disabled"),
             };
         }
-        if let Some(targets) = self.chain_for(snapshot, class) {
-            self.chains.push(targets.into());
+        let class = failure.class;
+        let settings = &snapshot.settings;
+        if class == ErrorClass::UnsupportedParams && !settings.fallback_on_unsupported_params {
+            return self.next_target(snapshot, rule);
+        }
+        if settings.weighted_failover
+            && failure.deployment.is_some()
+            && self.hops < self.max_fallbacks(snapshot)
+            && self.healthy(failure) > 0
+            && self.candidates.iter().any(|i| !self.failed.contains(i))
+        {
+            self.hops += 1;
+            return Decision::Retry {
+                after: Duration::ZERO,
+                why: self.why("weighted failover"),
+            };
+        }
+        // What a prompt or its content caused, another deployment of the group would answer alike.
+        let is_of_prompt = matches!(
+            class,
+            ErrorClass::ContextWindowExceeded | ErrorClass::ContentPolicyViolation
+        );
+        // The group's other targets are under way already when only its `order` changed.
+        if is_of_prompt || !self.by_order {
+            if let Some(targets) = self.chain_for(snapshot, class) {
+                self.chains.push(targets.into());
+            }
+        }
+        if !is_of_prompt && !self.by_order {
+            self.chains.push(self.later_orders(snapshot, failure));
         }
         self.next_target(snapshot, rule)
     }
 
-    fn next_target(&mut self, snapshot: &Snapshot, rule: &'static str) -> Decision {
-        let max = self
-            .controls
+    /// The present group again, once for every `order` behind the one that was tried.
+    fn later_orders(&self, snapshot: &Snapshot, failure: &Failure) -> VecDeque<FallbackTarget> {
+        let order = |index: &usize| snapshot.deployments.get(*index)?.spec.order;
+        let mut orders: Vec<i64> = self.candidates.iter().filter_map(order).collect();
+        orders.sort_unstable();
+        orders.dedup();
+        let tried = self.failed.iter().filter_map(order).max();
+        let tried = tried
+            .or_else(|| failure.deployment.as_ref().and_then(order))
+            .or_else(|| orders.first().copied());
+        let later = orders.into_iter().filter(|order| Some(*order) > tried);
+        later
+            .map(|order| FallbackTarget {
+                order: Some(order),
+                ..FallbackTarget::to(&self.name)
+            })
+            .collect()
+    }
+
+    fn max_fallbacks(&self, snapshot: &Snapshot) -> u32 {
+        self.controls
             .max_fallbacks
-            .unwrap_or(snapshot.settings.max_fallbacks);
+            .unwrap_or(snapshot.settings.max_fallbacks)
+    }
+
+    fn next_target(&mut self, snapshot: &Snapshot, rule: &'static str) -> Decision {
+        let max = self.max_fallbacks(snapshot);
         while let Some(targets) = self.chains.last_mut() {
             let Some(target) = targets.pop_front() else {
                 self.chains.pop();
@@ -285,6 +421,7 @@ impl Walk {
             }
             self.hops += 1;
             self.visited.push(target.clone());
+            self.by_order = target.order.is_some();
             return Decision::Fallback {
                 target,
                 why: self.why(rule),
@@ -300,7 +437,7 @@ impl Walk {
     /// group end the way: the general ones are not tried then.
     fn chain_for(&self, snapshot: &Snapshot, class: ErrorClass) -> Option<Vec<FallbackTarget>> {
         if let Some(ClientFallbacks::Targets(targets)) = &self.controls.fallbacks {
-            return (self.hops == 0).then(|| targets.clone());
+            return (!self.has_left).then(|| targets.clone());
         }
         let rules = match self.special_rules(snapshot, class) {
             Some(rules) if !rules.is_empty() => rules,

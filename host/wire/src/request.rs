@@ -226,6 +226,13 @@ impl RequestView {
             .or_else(|| self.seconds("request_timeout"))
     }
 
+    /// `max_fallbacks`
+    pub fn max_fallbacks(&self) -> Option<u32> {
+        self.field("max_fallbacks")?
+            .as_i64()
+            .and_then(|n| u32::try_from(n).ok())
+    }
+
     /// `stream_timeout` in seconds; zero is unset.
     pub fn stream_timeout_s(&self) -> Option<f64> {
         self.seconds("stream_timeout")

@@ -189,6 +189,11 @@ pub async fn serve(
     let address = bound.local_addr();
     let watcher = control.clone().watch(&tasks, &stop)?;
     tasks.spawn(control.clone().keep_secrets_fresh(stop.clone()));
+    let checked = parts.gateway.clone();
+    tasks.spawn(witgate_pipeline::keep_checking(
+        checked,
+        stop.clone().cancelled_owned(),
+    ));
     let ended = stop.clone();
     tasks.spawn(async move {
         // The threads that loaded plugins have ended by then, and what they held is free.
@@ -372,6 +377,7 @@ async fn start(
             start: Instant::now(),
         }),
         prices: witgate_wire::prices::Prices::new(),
+        health: witgate_pipeline::Health::default(),
         metrics: witgate_pipeline::Metrics::new(registry),
         // Apart from the workers': this work adds records, so it must end before the queues do.
         tasks: TaskTracker::new(),

@@ -24,6 +24,7 @@ mod paths;
 mod plugin_operations;
 mod recordings;
 mod released;
+mod reliability;
 mod reload;
 mod routing;
 mod shutdown;

@@ -134,18 +134,17 @@ async fn each_frame_is_passed_on_as_it_comes() {
     let client = stage.client.clone();
     let opening = tokio::spawn(async move { client.open(&chat_stream("gpt-4o")).await });
     gate.reached(1).await;
+    // The frame that only says who speaks, and the first word.
     gate.release();
-    let mut stream = opening
-        .await
-        .expect("the stream opens after the first frame");
-    stream.next_json().await;
-    // The second frame has not been sent yet: whatever arrives next is what the gate lets out.
-    for word in ["one ", "two ", "three"] {
+    gate.release();
+    let mut stream = opening.await.expect("the stream opens with the first word");
+    let content = |chunk: serde_json::Value| chunk["choices"][0]["delta"]["content"].clone();
+    assert_eq!(content(stream.next_json().await), "");
+    assert_eq!(content(stream.next_json().await), "one ");
+    // The next frame has not been sent yet: whatever arrives next is what the gate lets out.
+    for word in ["two ", "three"] {
         gate.release();
-        assert_eq!(
-            stream.next_json().await["choices"][0]["delta"]["content"],
-            word
-        );
+        assert_eq!(content(stream.next_json().await), word);
     }
     gate.open();
     assert_eq!(

@@ -45,7 +45,11 @@ pub struct ModelParams {
     pub timeout: Option<f64>,
     /// Timeout in seconds to the first and between later chunks of a stream.
     pub stream_timeout: Option<f64>,
-    /// Retries of this deployment alone, beside those of the router.
+    /// Another spelling of `timeout`, which wins over it.
+    pub request_timeout: Option<f64>,
+    /// Retries after a failure of this deployment.
+    pub num_retries: Option<u32>,
+    /// Another spelling of `num_retries`, which wins over it.
     pub max_retries: Option<u32>,
     /// Requests per minute: a weight for `simple-shuffle`.
     pub rpm: Option<u64>,
@@ -60,6 +64,10 @@ pub struct ModelParams {
     pub extra_headers: IndexMap<String, Secret>,
     /// Answers with this text instead of calling the upstream.
     pub mock_response: Option<Value>,
+    /// Waits as long as the timeout allows and fails, instead of calling the upstream.
+    pub mock_timeout: bool,
+    /// Answers with these tool calls instead of calling the upstream.
+    pub mock_tool_calls: Option<Value>,
     /// Drops OpenAI parameters that the provider's plugin does not support.
     pub drop_params: Option<bool>,
     /// Parameters that are dropped in any case.

@@ -39,8 +39,14 @@ pub struct LitellmSettings {
     pub fallbacks: Fallbacks,
     /// Fallback groups of every group without its own, unless `router_settings` says otherwise.
     pub default_fallbacks: Vec<String>,
+    /// Fallbacks for prompts that are too long, unless `router_settings` says otherwise.
+    pub context_window_fallbacks: Fallbacks,
+    /// Fallbacks for refused content, unless `router_settings` says otherwise.
+    pub content_policy_fallbacks: Fallbacks,
     /// Most fallback hops per request, unless `router_settings` says otherwise.
     pub max_fallbacks: Option<u32>,
+    /// Retries where no `num_retries` says otherwise.
+    pub num_retries_per_request: Option<u32>,
     /// Verification of upstream certificates: a boolean, or the path of a CA bundle.
     pub ssl_verify: Option<Value>,
     /// Path of a PEM file with certificate and key for mutual TLS with upstreams.
@@ -81,6 +87,14 @@ pub struct GeneralSettings {
     pub max_request_size_mb: Option<f64>,
     /// Largest non-streamed response body in MB (1048576 bytes).
     pub max_response_size_mb: Option<f64>,
+    /// Deployments are checked in the background.
+    pub background_health_checks: bool,
+    /// Seconds between two rounds of that.
+    pub health_check_interval: Option<f64>,
+    /// `/health` names more than the models.
+    pub health_check_details: Option<bool>,
+    /// Checks at a time.
+    pub health_check_concurrency: Option<u32>,
     /// Database; also from `DATABASE_URL`. None: the SQLite file in the data directory.
     pub database_url: Option<Secret>,
     /// No row per request in the spend log.
@@ -105,8 +119,22 @@ pub struct RouterSettings {
     pub stream_timeout: Option<f64>,
     /// Fallbacks by group.
     pub fallbacks: Fallbacks,
+    /// Fallbacks for prompts that are too long.
+    pub context_window_fallbacks: Fallbacks,
+    /// Fallbacks for refused content.
+    pub content_policy_fallbacks: Fallbacks,
     /// Fallback groups of every group without its own.
     pub default_fallbacks: Vec<String>,
+    /// Retries by kind of error.
+    pub retry_policy: Option<Map<String, Value>>,
+    /// The same by group.
+    pub model_group_retry_policy: IndexMap<String, Map<String, Value>>,
+    /// The rest of a group is tried before other groups.
+    pub enable_weighted_failover: bool,
+    /// A stream that breaks goes on at another deployment.
+    pub enable_mid_stream_fallback_continuation: bool,
+    /// Whether a parameter that is not supported leads to other groups.
+    pub fallback_on_unsupported_params: Option<bool>,
     /// Least pause before a retry in seconds.
     pub retry_after: Option<f64>,
     /// Most fallback hops per request.

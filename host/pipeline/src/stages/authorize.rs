@@ -5,6 +5,7 @@
 //! `allow_client_side_credentials`, `configurable_clientside_auth_params`. Cost: a few look-ups.
 
 use witgate_wire::RequestView;
+use witgate_wire::json::Raw;
 
 use crate::exchange::Exchange;
 use crate::failure::{Case, Failure};
@@ -58,9 +59,21 @@ pub(crate) fn check_credentials(x: &Exchange, request: &RequestView) -> Result<(
     // A list of models of the client's own is never taken, and a plugin's way out is its egress policy.
     let may = x.snapshot.access.client_credentials && x.made_by.is_none();
     let allowed = |name: &str| may && name != "model_list";
+    // The client's own fallbacks bring parameters, too.
+    let fallbacks = request.fallbacks();
+    let in_fallbacks = |name: &str| {
+        let targets = fallbacks.into_iter().flat_map(Raw::elements);
+        targets
+            .flat_map(|target| {
+                // A target, or a rule from a group to targets.
+                let listed = target.entries().flat_map(|(_, list)| list.elements());
+                std::iter::once(target).chain(listed)
+            })
+            .any(|target| target.get(name).is_some())
+    };
     let given = OPERATORS_OWN
         .iter()
-        .find(|name| !allowed(name) && request.field(name).is_some());
+        .find(|name| !allowed(name) && (request.field(name).is_some() || in_fallbacks(name)));
     given.map_or(Ok(()), |name| {
         let message = format!(
             "Authentication Error, Rejected Request: {name} is not allowed in request body. Enable with `general_settings::allow_client_side_credentials` on proxy config.yaml to allow client-side credentials."

@@ -8,6 +8,9 @@
 //! Which deployment, whether to retry, where to fall back to: `witgate_routing` decides. This stage
 //! asks it, waits as it says, and keeps the books.
 
+mod hop;
+pub(crate) mod onward;
+
 use std::time::Duration;
 
 use futures_util::future::try_join;
@@ -15,9 +18,10 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use witgate_events::{Begun, Origin};
 use witgate_routing::{
-    ClientFallbacks, Decision, FallbackTarget, RequestControls, Resolution, Walk,
+    ClientFallbacks, Decision, ErrorClass, FallbackRule, RequestControls, Resolution, Walk,
 };
-use witgate_wire::{Edits, RequestView};
+use witgate_wire::response::ResponseView;
+use witgate_wire::{Endpoint, RequestView};
 
 use crate::attempt::{Failed, Patience, assembler, attempt};
 use crate::exchange::{Answer, Exchange, FailedTry, Served};
@@ -38,6 +42,7 @@ pub(super) async fn call(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, Fa
     let answer = if guards.is_empty() {
         let (served, answer) = reach(gateway, x).await;
         x.served = served;
+        hop::conclude(x);
         answer?
     } else {
         beside(gateway, x, &guards).await?
@@ -93,6 +98,7 @@ async fn beside(gateway: &Gateway, x: &mut Exchange, guards: &[usize]) -> Result
     let both = try_join(judged, upstream).await;
     let answer = reached.map(|(served, answer)| {
         x.served = served;
+        hop::conclude(x);
         answer
     });
     match both {
@@ -134,11 +140,43 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
         resolution: route,
         request: request.clone(),
     };
-    let mut first_failure: Option<Failure> = None;
-    loop {
-        let failed = match once(gateway, x, &here, walk.failed(), &mut rng, &mut served).await {
+    let mut told = Told::default();
+    let mut decision = simulated(request).map(|(field, class)| {
+        told.hear(x, &walk, &simulation(field, class));
+        walk.after_simulated(&x.snapshot.routing, class)
+    });
+    let ended = loop {
+        match decision.take() {
+            None => {}
+            Some(Decision::Retry { after, .. }) => {
+                if !after.is_zero() {
+                    tokio::time::sleep(after).await;
+                }
+            }
+            Some(Decision::Fallback { target, .. }) => {
+                match hop::enter(gateway, x, request, &target, &mut served.judged).await {
+                    Ok(Some(hop)) => {
+                        walk.enter(&hop.resolution);
+                        here = hop;
+                    }
+                    Ok(None) => {
+                        decision = Some(walk.after_unresolved(&x.snapshot.routing));
+                        continue;
+                    }
+                    Err(refused) => {
+                        served.deployment = None;
+                        break refused;
+                    }
+                }
+            }
+            Some(Decision::GiveUp { .. }) => break told.failure(x),
+        }
+        let failed = match once(gateway, x, &here, &walk, &mut rng, &mut served).await {
             Ok(answer) => {
                 finish(&mut served, &walk);
+                if matches!(answer, Answer::Stream(_)) {
+                    served.onward = onward::keep(x, walk, here);
+                }
                 return (served, Ok(answer));
             }
             Err(failed) => failed,
@@ -151,8 +189,8 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
                 .status
                 .unwrap_or_else(|| failed.class.status()),
             retry_after: failed.retry_after,
+            healthy: None,
         };
-        let final_word = failed.is_final;
         if let Some(deployment) = served.deployment {
             served.failed.push(FailedTry {
                 deployment,
@@ -162,42 +200,94 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
                 end: gateway.clock.now(),
             });
         }
-        // While no fallback was entered, the requested group's last failure is the one to answer with.
-        if walk.fallbacks() == 0 {
-            first_failure = Some(failed.failure);
+        told.hear(x, &walk, &failed.failure);
+        if failed.is_final {
+            break told.failure(x);
         }
-        if final_word {
-            break;
-        }
-        let mut decision = walk.after_failure(&x.snapshot.routing, &facts, &mut rng);
-        loop {
-            tracing::debug!(call_id = x.call_id, ?decision, "upstream failed");
-            match decision {
-                Decision::Retry { after, .. } => {
-                    if !after.is_zero() {
-                        tokio::time::sleep(after).await;
-                    }
-                    break;
-                }
-                Decision::Fallback { target, .. } => {
-                    if let Some(hop) = enter(x, request, &target).await {
-                        walk.enter(&hop.resolution);
-                        here = hop;
-                        break;
-                    }
-                    decision = walk.after_unresolved(&x.snapshot.routing);
-                }
-                Decision::GiveUp { .. } => {
-                    finish(&mut served, &walk);
-                    drop_last_try(&mut served);
-                    return (served, Err(enriched(x, first_failure)));
-                }
-            }
-        }
-    }
+        let next = walk.after_failure(&x.snapshot.routing, &facts, &mut rng);
+        tracing::debug!(call_id = x.call_id, decision = ?next, "upstream failed");
+        decision = Some(next);
+    };
     finish(&mut served, &walk);
     drop_last_try(&mut served);
-    (served, Err(enriched(x, first_failure)))
+    (served, Err(ended))
+}
+
+/// What the client is told when nothing served: the last failure of the requested group, in
+/// LiteLLM's words, with which fallbacks there were and how the last of them failed.
+#[derive(Default)]
+struct Told {
+    first: Option<Failure>,
+    fallbacks: Option<Vec<String>>,
+    last: Option<String>,
+}
+
+impl Told {
+    fn hear(&mut self, x: &Exchange, walk: &Walk, failure: &Failure) {
+        // While no fallback was entered, the requested group's last failure is the one to answer with.
+        if walk.fallbacks() > 0 {
+            self.last = Some(failure.message.clone().into_owned());
+            return;
+        }
+        if let Case::Upstream(class) = failure.case {
+            self.fallbacks = walk.fallback_names(&x.snapshot.routing, class);
+        }
+        self.first = Some(failure.clone());
+    }
+
+    fn failure(self, x: &Exchange) -> Failure {
+        let Some(mut failure) = self.first else {
+            return Failure::internal("a call failed without a failure");
+        };
+        if !matches!(failure.case, Case::Upstream(_)) {
+            return failure;
+        }
+        let names = self.fallbacks.map(|names| {
+            let names: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+            format!("[{}]", names.join(", "))
+        });
+        let mut text = format!(
+            "{}. Received Model Group={}\nAvailable Model Group Fallbacks={}",
+            failure.message,
+            x.model,
+            names.as_deref().unwrap_or("None")
+        );
+        if let Some(last) = self.last {
+            text.push_str("\nError doing the fallback: ");
+            text.push_str(&last);
+        }
+        failure.message = text.into();
+        failure
+    }
+}
+
+/// The failure that the caller asks for to see the fallbacks at work (`mock_testing_…`), by the
+/// field that asks.
+fn simulated(request: &RequestView) -> Option<(&'static str, ErrorClass)> {
+    const FIELDS: [(&str, ErrorClass); 4] = [
+        ("mock_testing_fallbacks", ErrorClass::InternalServer),
+        (
+            "mock_testing_context_fallbacks",
+            ErrorClass::ContextWindowExceeded,
+        ),
+        (
+            "mock_testing_context_window_fallbacks",
+            ErrorClass::ContextWindowExceeded,
+        ),
+        (
+            "mock_testing_content_policy_fallbacks",
+            ErrorClass::ContentPolicyViolation,
+        ),
+    ];
+    FIELDS.into_iter().find(|(field, _)| request.flag(field))
+}
+
+fn simulation(field: &str, class: ErrorClass) -> Failure {
+    let message = format!(
+        "litellm.{}: This is a mock exception, made because the request says {field}=true",
+        class.name()
+    );
+    Failure::new(Case::Upstream(class), message)
 }
 
 /// The last try is the call's own failure, not one on the way; unless no deployment could be picked last.
@@ -224,12 +314,12 @@ async fn once(
     gateway: &Gateway,
     x: &Exchange,
     hop: &Hop,
-    failed: &[usize],
+    walk: &Walk,
     rng: &mut SmallRng,
     served: &mut Served,
 ) -> Result<Answer, Failed> {
     let routing = &x.snapshot.routing;
-    let Some(pick) = witgate_routing::pick(routing, &hop.resolution, failed, rng) else {
+    let Some(pick) = witgate_routing::pick(routing, &hop.resolution, walk.failed(), rng) else {
         served.deployment = None;
         return Err(Failed::no_deployment(&hop.resolution.requested));
     };
@@ -247,6 +337,11 @@ async fn once(
     served
         .upstream_start
         .get_or_insert_with(|| gateway.clock.now());
+    if served.failed.is_empty() && hop.request.flag("mock_testing_rate_limit_error") {
+        let target = &x.snapshot.targets[pick.index];
+        let text = "This is a mock exception, made because the request says mock_testing_rate_limit_error=true";
+        return Err(Failed::of(target, ErrorClass::RateLimit, text));
+    }
     let hooked = match x.snapshot.hooks.is_empty() {
         true => None,
         false => Some(hooks::before_try(x, &hop.request, pick.index).await?),
@@ -282,6 +377,11 @@ async fn once(
     match tried {
         Ok(answered) => {
             served.headers = answered.headers;
+            if is_blocked(&x.snapshot.routing, walk, &answered.answer, &hop.request) {
+                let target = &x.snapshot.targets[pick.index];
+                let class = ErrorClass::ContentPolicyViolation;
+                return Err(Failed::of(target, class, "Response output was blocked."));
+            }
             Ok(answered.answer)
         }
         Err(mut failed) => {
@@ -289,39 +389,6 @@ async fn once(
             Err(failed)
         }
     }
-}
-
-/// A fallback target as a hop; `None` when it does not exist, the caller may not use it, a hook refuses it, or its own
-/// parameters cannot be put into the request or were judged by no guardrail.
-async fn enter(x: &Exchange, request: &RequestView, target: &FallbackTarget) -> Option<Hop> {
-    if !x.principal.may_use(&target.model) {
-        return None;
-    }
-    // The client's own list may carry other messages than those that were judged.
-    let is_judged = || {
-        [Phase::PreCall, Phase::DuringCall]
-            .iter()
-            .any(|p| !selected(x, *p).is_empty())
-    };
-    if !target.params.is_empty() && request.fallbacks().is_some() && is_judged() {
-        return None;
-    }
-    let team = x.principal.team_id.as_deref();
-    let resolution = x.snapshot.routing.resolve_for(&target.model, team).ok()?;
-    let mut edits = Edits::new();
-    for (name, value) in &target.params {
-        edits.set(name, value.to_string());
-    }
-    let request = if edits.is_empty() {
-        request.clone()
-    } else {
-        request.with_edits(&edits).ok()?
-    };
-    let resolution = hooks::filtered(x, &request, resolution).await.ok()?;
-    Some(Hop {
-        resolution,
-        request,
-    })
 }
 
 /// What the request says about retries and fallbacks.
@@ -332,12 +399,37 @@ fn controls(x: &Exchange, request: &RequestView) -> RequestControls {
     let fallbacks = request
         .fallbacks()
         .and_then(|raw| ClientFallbacks::parse(raw.text()).ok());
+    let rules = |field: &str| {
+        let list: serde_json::Value = request.field(field)?.parse()?;
+        FallbackRule::parse_list(&list).ok()
+    };
     RequestControls {
         num_retries: header.or_else(|| request.num_retries()),
         fallbacks,
+        context_window_fallbacks: rules("context_window_fallbacks"),
+        content_policy_fallbacks: rules("content_policy_fallbacks"),
         disable_fallbacks: request.disable_fallbacks(),
-        ..RequestControls::default()
+        max_fallbacks: request.max_fallbacks(),
     }
+}
+
+/// Whether the provider's filter has blocked a chat answer, and another group could answer in its
+/// place.
+fn is_blocked(
+    routing: &witgate_routing::Snapshot,
+    walk: &Walk,
+    answer: &Answer,
+    request: &RequestView,
+) -> bool {
+    let Answer::Complete(body) = answer else {
+        return false;
+    };
+    request.endpoint() == Endpoint::ChatCompletions
+        && walk.has_fallback(routing, ErrorClass::ContentPolicyViolation)
+        && ResponseView::parse(body).is_ok_and(|view| {
+            let reasons = view.finish_reasons();
+            reasons.iter().any(|reason| reason == "content_filter")
+        })
 }
 
 /// LiteLLM's order: the request (header, then body), the deployment, the configuration.
@@ -356,33 +448,6 @@ fn patience(x: &Exchange, request: &RequestView, index: usize) -> Patience {
         .or(settings.stream_timeout)
         .unwrap_or(total);
     Patience { total, stream }
-}
-
-/// The failure to answer with, in LiteLLM's words: which group, and which fallbacks there were.
-fn enriched(x: &Exchange, failure: Option<Failure>) -> Failure {
-    let Some(mut failure) = failure else {
-        return Failure::internal("a call failed without a failure");
-    };
-    if matches!(failure.case, Case::Upstream(_)) {
-        let rules = &x.snapshot.routing.settings().fallbacks;
-        let rule = rules.iter().find(|rule| rule.group == x.model);
-        let names = rule.map(|rule| {
-            let names: Vec<String> = rule
-                .targets
-                .iter()
-                .map(|t| format!("'{}'", t.model))
-                .collect();
-            format!("[{}]", names.join(", "))
-        });
-        let text = format!(
-            "{}. Received Model Group={}\nAvailable Model Group Fallbacks={}",
-            failure.message,
-            x.model,
-            names.as_deref().unwrap_or("None")
-        );
-        failure.message = text.into();
-    }
-    failure
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use witgate_wire::prices::{CostContext, PriceQuery, cost};
+use witgate_wire::prices::{Cost, CostContext, PriceQuery, cost};
 use witgate_wire::response::ResponseView;
 use witgate_wire::stream::StreamAssembler;
 use witgate_wire::tokens::Tokenizer;
@@ -48,9 +48,28 @@ pub(super) fn price(gateway: &Gateway, x: &mut Exchange) {
     if x.cost.is_some() {
         return;
     }
-    let (Some(usage), Some(target)) = (&x.usage, x.target()) else {
-        return;
-    };
+    let Some(usage) = x.usage.take() else { return };
+    x.cost = cost_of(gateway, x, &usage);
+    x.usage = Some(usage);
+    if let (Some(earlier), Some(usage)) = (&x.earlier, &mut x.usage) {
+        *usage = Usage::of(
+            usage.prompt_tokens + earlier.prompt,
+            usage.completion_tokens + earlier.completion,
+        );
+        // With a part of unknown price the whole is unknown.
+        x.cost = match (x.cost.take(), &earlier.cost) {
+            (Some(mut cost), Some(part)) => {
+                cost.add(part);
+                Some(cost)
+            }
+            _ => None,
+        };
+    }
+}
+
+/// What this usage costs at the deployment that serves the call; `None` when its price is unknown.
+pub(super) fn cost_of(gateway: &Gateway, x: &Exchange, usage: &Usage) -> Option<Cost> {
+    let target = x.target()?;
     let price = target.custom_price.clone().or_else(|| {
         gateway.prices.resolve(&PriceQuery {
             provider: &target.provider,
@@ -67,8 +86,7 @@ pub(super) fn price(gateway: &Gateway, x: &mut Exchange) {
         duration_ms: u64::try_from(elapsed.as_millis()).ok(),
         ..CostContext::default()
     };
-    let total = price.map(|price| cost(usage, &price, &context));
-    x.cost = total;
+    price.map(|price| cost(usage, &price, &context))
 }
 
 /// Ends the folding of a stream; gives the text it amounts to.
@@ -119,7 +137,9 @@ fn count_tokens(x: &mut Exchange, text: &str) {
             .unwrap_or_default();
         texts.iter().map(|t| tokenizer.count_text(&t.text)).sum()
     } else {
-        tokenizer.count_text(text)
+        // What broke off is counted already.
+        let before = x.earlier.as_ref().map_or(0, |earlier| earlier.completion);
+        tokenizer.count_text(text).saturating_sub(before)
     };
     x.usage = Some(Usage::of(prompt, completion));
 }

@@ -157,6 +157,7 @@ impl Setup {
             trace: Arc::new(NoTrace),
             clock: Arc::new(TokioClock(tokio::time::Instant::now())),
             prices: witgate_wire::prices::Prices::new(),
+            health: crate::health::Health::default(),
             metrics: Metrics::new(&mut prometheus_client::registry::Registry::default()),
             tasks: TaskTracker::new(),
         };
@@ -181,6 +182,9 @@ fn settings() -> Settings {
         max_response_bytes: 1 << 20,
         slots: None,
         keep_upstream_model: false,
+        health: crate::health::HealthSettings::default(),
+        continue_streams: false,
+        mock_tokens: (10, 20),
         user_agent_tags: false,
     }
 }
@@ -207,6 +211,8 @@ fn target(upstream: &Arc<FakeUpstream>, model: &str) -> Target {
         timeout: None,
         stream_timeout: None,
         mock: None,
+        mock_timeout: false,
+        mock_tool_calls: None,
         provider: "openai".to_owned(),
         region: String::new(),
         configured_model: model.to_owned(),

@@ -53,6 +53,7 @@ fn run(
             class,
             status: class.status(),
             retry_after: None,
+            healthy: None,
         };
         let mut decision = walk.after_failure(snapshot, &failure, &mut rng);
         loop {
@@ -165,6 +166,7 @@ fn waiting_is_for_those_who_have_no_other() {
         class: ErrorClass::ServiceUnavailable,
         status: 503,
         retry_after: Some(Duration::from_secs(4)),
+        healthy: None,
     };
     let mut wait = |size| {
         let snapshot = snapshot(&[("a", size)], settings(1, Value::Null));
@@ -302,9 +304,170 @@ fn without_a_deployment_there_is_no_retry() {
         class: ErrorClass::RateLimit,
         status: 429,
         retry_after: None,
+        healthy: None,
     };
     let decision = walk.after_failure(&snapshot, &failure, &mut StdRng::seed_from_u64(0));
     assert!(matches!(decision, Decision::Fallback { target, .. } if target.model == "b"));
+}
+
+/// One row: the deployments of the group, those that are not resting, the class; whether it is
+/// retried, and at once.
+#[test]
+fn resting_deployments_are_not_waited_for() {
+    let rows = [
+        (2, 2, ErrorClass::RateLimit, Some(true)),
+        (2, 1, ErrorClass::RateLimit, Some(true)),
+        (2, 0, ErrorClass::RateLimit, None),
+        (2, 0, ErrorClass::InternalServer, None),
+        (2, 0, ErrorClass::Authentication, None),
+        (2, 1, ErrorClass::Authentication, Some(true)),
+        (1, 1, ErrorClass::InternalServer, Some(false)),
+        (1, 0, ErrorClass::InternalServer, None),
+    ];
+    for (size, healthy, class, retried) in rows {
+        let snapshot = snapshot(&[("a", size)], settings(1, Value::Null));
+        let mut walk = Walk::new(RequestControls::default(), &snapshot.resolve("a").unwrap());
+        let failure = Failure {
+            deployment: Some(0),
+            class,
+            status: class.status(),
+            retry_after: None,
+            healthy: Some(healthy),
+        };
+        let decision = walk.after_failure(&snapshot, &failure, &mut StdRng::seed_from_u64(0));
+        let got = match decision {
+            Decision::Retry { after, .. } => Some(after.is_zero()),
+            _ => None,
+        };
+        assert_eq!(got, retried, "{size} {healthy} {class:?}");
+    }
+}
+
+#[test]
+fn a_404_of_any_class_is_retried_as_the_policy_says() {
+    let mut with = settings(0, Value::Null);
+    with.retry_policy.set("NotFoundErrorRetries", 1);
+    let snapshot = snapshot(&[("a", 2)], with);
+    let mut walk = Walk::new(RequestControls::default(), &snapshot.resolve("a").unwrap());
+    let failure = Failure {
+        deployment: Some(0),
+        class: ErrorClass::BadRequest,
+        status: 404,
+        retry_after: None,
+        healthy: None,
+    };
+    let decision = walk.after_failure(&snapshot, &failure, &mut StdRng::seed_from_u64(0));
+    assert!(matches!(decision, Decision::Retry { .. }), "{decision:?}");
+}
+
+/// Deployments of group `a` by their `order`.
+fn ordered(orders: &[i64], settings: RoutingSettings) -> Snapshot {
+    let specs = orders.iter().enumerate().map(|(i, order)| DeploymentSpec {
+        model_group: "a".to_owned(),
+        model: "openai/m".to_owned(),
+        id: Some(format!("a#{i}")),
+        order: Some(*order),
+        ..DeploymentSpec::default()
+    });
+    let other = DeploymentSpec {
+        model_group: "b".to_owned(),
+        model: "openai/b".to_owned(),
+        id: Some("b#0".to_owned()),
+        ..DeploymentSpec::default()
+    };
+    Snapshot::build(specs.chain([other]).collect(), settings)
+}
+
+/// The hops of a request whose every attempt fails: group and order.
+fn hops(snapshot: &Snapshot, class: ErrorClass) -> Vec<(String, Option<i64>)> {
+    let mut rng = StdRng::seed_from_u64(1);
+    let mut resolution = snapshot.resolve("a").unwrap();
+    let mut walk = Walk::new(RequestControls::default(), &resolution);
+    let mut hops = Vec::new();
+    loop {
+        let picked = crate::pick(snapshot, &resolution, walk.failed(), &mut rng).unwrap();
+        let failure = Failure {
+            deployment: Some(picked.index),
+            class,
+            status: class.status(),
+            retry_after: None,
+            healthy: None,
+        };
+        match walk.after_failure(snapshot, &failure, &mut rng) {
+            Decision::Retry { .. } => hops.push(("retry".to_owned(), None)),
+            Decision::GiveUp { .. } => return hops,
+            Decision::Fallback { target, .. } => {
+                resolution = snapshot.resolve(&target.model).unwrap();
+                if let Some(order) = target.order {
+                    resolution =
+                        resolution.narrowed(|i| snapshot.deployments[i].spec.order == Some(order));
+                }
+                walk.enter(&resolution);
+                hops.push((target.model, target.order));
+            }
+        }
+    }
+}
+
+#[test]
+fn later_orders_come_before_other_groups() {
+    let snapshot = ordered(&[1, 2, 2, 5], settings(0, json!([{"a": ["b"]}])));
+    let hop = |name: &str, order| (name.to_owned(), order);
+    assert_eq!(
+        hops(&snapshot, ErrorClass::InternalServer),
+        [hop("a", Some(2)), hop("a", Some(5)), hop("b", None)]
+    );
+    assert_eq!(
+        hops(&snapshot, ErrorClass::ContextWindowExceeded),
+        [hop("b", None)]
+    );
+}
+
+#[test]
+fn weighted_failover_tries_the_rest_of_the_group_first() {
+    let mut with = settings(0, json!([{"a": ["b"]}]));
+    with.weighted_failover = true;
+    let snapshot = snapshot(&[("a", 3), ("b", 1)], with);
+    let (calls, _, walk) = run(
+        &snapshot,
+        "a",
+        RequestControls::default(),
+        ErrorClass::InternalServer,
+    );
+    assert_eq!(calls, ["a", "a", "a", "b"]);
+    assert_eq!((walk.retries(), walk.fallbacks()), (0, 3));
+}
+
+#[test]
+fn unsupported_parameters_may_stay_where_they_are() {
+    let mut with = settings(0, json!([{"a": ["b"]}]));
+    let both = snapshot(GROUPS, with.clone());
+    assert_eq!(calls(&both, ErrorClass::UnsupportedParams), ["a", "b"]);
+    with.fallback_on_unsupported_params = false;
+    let stays = snapshot(GROUPS, with);
+    assert_eq!(calls(&stays, ErrorClass::UnsupportedParams), ["a"]);
+    assert_eq!(calls(&stays, ErrorClass::BadRequest), ["a", "b"]);
+}
+
+#[test]
+fn a_simulated_failure_goes_straight_to_the_fallbacks() {
+    let mut with = settings(3, json!([{"a": ["b"]}]));
+    with.context_window_fallbacks = rules(json!([{"a": ["c"]}]));
+    with.retry_policy.set("DefaultRetries", 3);
+    let snapshot = snapshot(GROUPS, with);
+    for (class, to) in [
+        (ErrorClass::InternalServer, "b"),
+        (ErrorClass::ContextWindowExceeded, "c"),
+        (ErrorClass::ContentPolicyViolation, "b"),
+    ] {
+        let mut walk = Walk::new(RequestControls::default(), &snapshot.resolve("a").unwrap());
+        assert!(walk.has_fallback(&snapshot, class));
+        let decision = walk.after_simulated(&snapshot, class);
+        assert!(
+            matches!(&decision, Decision::Fallback { target, .. } if target.model == to),
+            "{decision:?}"
+        );
+    }
 }
 
 fn class() -> impl Strategy<Value = ErrorClass> {

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use futures_util::StreamExt;
 use http::StatusCode;
 use serde_json::{Value, json};
-use witgate_pipeline::{Gateway, Probe, Reply, probe};
+use witgate_pipeline::{Checked, Gateway, Reply, check_health};
 
 use super::app::Admin;
 use super::info::json as json_reply;
-
-/// Deployments called at a time by `GET /health`.
-const PROBES_AT_A_TIME: usize = 8;
+use super::table::percent_decode;
 
 /// `GET /health/readiness`
 pub(super) fn readiness(admin: &dyn Admin) -> Reply {
@@ -24,53 +21,52 @@ pub(super) fn readiness(admin: &dyn Admin) -> Reply {
     Reply::json(status, fields.to_string())
 }
 
-/// `GET /health`: makes a small call to every deployment (or those of `?model=`).
+/// `GET /health`: makes a small call to every deployment, or those of `?model=` and `?model_id=`;
+/// with `background_health_checks` it tells what the last round found.
 pub(super) async fn health(gateway: &Arc<Gateway>, query: Option<&str>) -> Reply {
+    let value = |name: &str| {
+        let pairs = query.unwrap_or_default().split('&');
+        let found = pairs
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(key, _)| *key == name);
+        found.and_then(|(_, value)| percent_decode(value))
+    };
+    let (model, id) = (value("model"), value("model_id"));
+    let is_wanted = |own_id: &str, group: &str, own_model: &str| {
+        id.as_deref().is_none_or(|id| id == own_id)
+            && model
+                .as_deref()
+                .is_none_or(|name| name == group || name == own_model)
+    };
     let snapshot = gateway.snapshot.load_full();
-    let wanted = query
-        .and_then(|q| q.split('&').find_map(|pair| pair.strip_prefix("model=")))
-        .map(str::to_owned);
-    let indexes: Vec<usize> = (0..snapshot.targets.len())
-        .filter(|i| {
-            let deployment = snapshot.routing.deployment(*i);
-            // A wildcard names no model that could be called.
-            !deployment.upstream_model.contains('*')
-                && wanted.as_deref().is_none_or(|name| {
-                    name == deployment.model_group || snapshot.targets[*i].configured_model == name
-                })
-        })
-        .collect();
-    let probes: Vec<(usize, Probe)> = futures_util::stream::iter(indexes)
-        .map(|index| {
-            let snapshot = snapshot.clone();
-            async move { (index, probe(gateway, &snapshot, index).await) }
-        })
-        .buffered(PROBES_AT_A_TIME)
-        .collect()
-        .await;
-    let (mut healthy, mut unhealthy) = (Vec::new(), Vec::new());
-    for (index, probe) in probes {
-        let target = &snapshot.targets[index];
-        let deployment = snapshot.routing.deployment(index);
-        let mut entry = json!({
-            "model": target.configured_model,
-            "model_id": deployment.id,
-        });
-        if !target.api_base.is_empty() {
-            entry["api_base"] = target.api_base.as_str().into();
+    let last = gateway
+        .health
+        .last()
+        .filter(|_| snapshot.settings.health.background);
+    let checked = match last {
+        Some(last) => {
+            let wanted = last
+                .iter()
+                .filter(|one| is_wanted(&one.id, &one.group, &one.model));
+            wanted.cloned().collect()
         }
-        match probe {
-            Probe::Healthy => healthy.push(entry),
-            Probe::Unhealthy(error) => {
-                entry["error"] = Value::from(error);
-                unhealthy.push(entry);
-            }
+        None => {
+            check_health(gateway, &snapshot, |snapshot, index| {
+                let deployment = snapshot.routing.deployment(index);
+                let own_model = &snapshot.targets[index].configured_model;
+                is_wanted(&deployment.id, &deployment.model_group, own_model)
+            })
+            .await
         }
-    }
+    };
+    let (healthy, unhealthy): (Vec<Checked>, Vec<Checked>) =
+        checked.into_iter().partition(|one| one.is_healthy);
+    let entries =
+        |list: Vec<Checked>| -> Vec<Value> { list.into_iter().map(|one| one.entry).collect() };
     json_reply(&json!({
         "healthy_count": healthy.len(),
         "unhealthy_count": unhealthy.len(),
-        "healthy_endpoints": healthy,
-        "unhealthy_endpoints": unhealthy,
+        "healthy_endpoints": entries(healthy),
+        "unhealthy_endpoints": entries(unhealthy),
     }))
 }

@@ -367,7 +367,7 @@ fn matches(pattern: &str, path: &str, literal: bool) -> Option<Option<String>> {
 }
 
 /// Undoes percent-encoding; `None` when the result is not UTF-8.
-fn percent_decode(text: &str) -> Option<String> {
+pub(super) fn percent_decode(text: &str) -> Option<String> {
     if !text.contains('%') {
         return Some(text.to_owned());
     }

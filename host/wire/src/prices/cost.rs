@@ -58,6 +58,19 @@ pub struct Cost {
 }
 
 impl Cost {
+    /// Adds another call's.
+    pub fn add(&mut self, other: &Cost) {
+        self.input += other.input;
+        self.output += other.output;
+        self.tools += other.tools;
+        self.total += other.total;
+        self.cache_read += other.cache_read;
+        self.cache_creation += other.cache_creation;
+        self.reasoning += other.reasoning;
+    }
+}
+
+impl Cost {
     /// The total as LiteLLM's rows and headers carry it.
     pub fn total_f64(&self) -> f64 {
         use rust_decimal::prelude::ToPrimitive;

@@ -113,6 +113,27 @@ impl StreamAssembler {
         }
     }
 
+    /// Forgets the usage seen so far: what follows is another upstream's.
+    pub fn forget_usage(&mut self) {
+        self.usage = None;
+    }
+
+    /// The text so far, as long as the stream is one choice of nothing but text that has not ended.
+    pub fn plain_text(&self) -> Option<&str> {
+        let choice = match self.choices.as_slice() {
+            [] => return Some(""),
+            [choice] => choice,
+            _ => return None,
+        };
+        let is_plain = choice.reasoning.as_deref().unwrap_or_default().is_empty()
+            && choice.refusal.as_deref().unwrap_or_default().is_empty()
+            && choice.finish_reason.is_none()
+            && choice.function_call.is_none()
+            && choice.tool_calls.is_empty()
+            && !self.truncated;
+        is_plain.then(|| choice.content.as_deref().unwrap_or_default())
+    }
+
     /// The usage seen so far.
     pub fn usage(&self) -> Option<&Usage> {
         self.usage.as_ref()

@@ -1,6 +1,7 @@
 //! `model_list`: deployments for routing, and how each is reached.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
@@ -10,14 +11,16 @@ use witgate_config::{Config, Env, Loaded, ModelEntry};
 use witgate_outbound::{ClientCertificate, Pem, Roots, TlsOptions};
 use witgate_pipeline::Target;
 use witgate_plugins::{Kind, Provider, Registry};
-use witgate_routing::{Alias, DeploymentSpec, ErrorClass, FallbackRule, RoutingSettings, Snapshot};
+use witgate_routing::{
+    Alias, DeploymentSpec, ErrorClass, FallbackRule, RetryPolicy, RoutingSettings, Snapshot,
+};
 use witgate_wire::Endpoint;
 use witgate_wire::prices::{ModelPrice, Prices};
 
 use super::dialects::{self, Speakers};
 use super::provider_port::Speaker;
 use super::providers;
-use super::settings::seconds;
+use super::settings::set;
 use super::upstream::Upstreams;
 
 /// Builds routing and targets; adds to `problems` whatever cannot be served.
@@ -35,7 +38,7 @@ pub(super) fn models(
         .map(|entry| merged(config, entry))
         .collect();
     let specs = entries.iter().map(|entry| spec(config, entry)).collect();
-    let routing = Snapshot::build(specs, routing_settings(config, problems));
+    let routing = Snapshot::build(specs, routing_settings(loaded, problems));
     let prices = Prices::new();
     let targets = entries
         .iter()
@@ -153,11 +156,7 @@ fn spec(config: &Config, merged: &Merged<'_>) -> DeploymentSpec {
         weight: params.weight,
         rpm: limit(params.rpm, "rpm"),
         tpm: limit(params.tpm, "tpm"),
-        num_retries: params
-            .extra
-            .get("num_retries")
-            .and_then(Value::as_u64)
-            .and_then(|n| n.try_into().ok()),
+        num_retries: params.num_retries.or(params.max_retries),
         team_id: entry
             .model_info
             .get("team_id")
@@ -240,10 +239,16 @@ fn target(
         api_base: shown(&base),
         headers,
         defaults: defaults(&loaded.config, &params.extra),
-        timeout: params.timeout.map(seconds),
-        stream_timeout: params.stream_timeout.map(seconds),
+        timeout: timeout(params),
+        stream_timeout: set(params.stream_timeout),
         mock: params
             .mock_response
+            .as_ref()
+            .filter(|v| !v.is_null())
+            .map(Value::to_string),
+        mock_timeout: params.mock_timeout,
+        mock_tool_calls: params
+            .mock_tool_calls
             .as_ref()
             .filter(|v| !v.is_null())
             .map(Value::to_string),
@@ -258,6 +263,11 @@ fn target(
         custom_price: ModelPrice::custom(id, stated, backend.as_deref()).map(Into::into),
         info: info(merged, provider_name),
     })
+}
+
+/// The deployment's own `timeout`, else its `request_timeout`; zero is unset.
+fn timeout(params: &witgate_config::ModelParams) -> Option<Duration> {
+    set(params.timeout).or_else(|| set(params.request_timeout))
 }
 
 /// Where the deployment runs, as far as the configuration says.
@@ -280,13 +290,9 @@ fn base_url(
     plugin: Option<&Provider>,
     env: &Env,
 ) -> Result<(String, bool), String> {
-    if merged
-        .entry
-        .params
-        .mock_response
-        .as_ref()
-        .is_some_and(|v| !v.is_null())
-    {
+    let params = &merged.entry.params;
+    let is_given = |mock: &Option<Value>| mock.as_ref().is_some_and(|v| !v.is_null());
+    if params.mock_timeout || is_given(&params.mock_response) || is_given(&params.mock_tool_calls) {
         let base = merged.api_base.clone();
         return Ok((base.unwrap_or_else(|| NOWHERE.to_owned()), true));
     }
@@ -517,21 +523,74 @@ fn known_of_model(entry: &ModelEntry, provider_name: &str) -> Map<String, Value>
     model_info
 }
 
-fn routing_settings(config: &Config, problems: &mut Vec<String>) -> RoutingSettings {
+/// The rules of the router, else of the library.
+fn rules(
+    name: &str,
+    [router, litellm]: [&Vec<IndexMap<String, Vec<Value>>>; 2],
+    problems: &mut Vec<String>,
+) -> Vec<FallbackRule> {
+    let (section, list) = match router.is_empty() {
+        true => ("litellm_settings", litellm),
+        false => ("router_settings", router),
+    };
+    let json = serde_json::to_value(list).unwrap_or_default();
+    FallbackRule::parse_list(&json).unwrap_or_else(|error| {
+        problems.push(format!("{section}.{name}: {error}"));
+        Vec::new()
+    })
+}
+
+fn retry_policy(path: &str, map: &Map<String, Value>, problems: &mut Vec<String>) -> RetryPolicy {
+    let mut policy = RetryPolicy::default();
+    for (key, value) in map.iter().filter(|(_, value)| !value.is_null()) {
+        let count = value.as_u64().and_then(|n| u32::try_from(n).ok());
+        match count {
+            None => problems.push(format!(
+                "{path}.{key}: expected a number of retries, not {value}"
+            )),
+            Some(count) if !policy.set(key, count) => problems.push(format!(
+                "{path}.{key}: no such key; there are {}",
+                RetryPolicy::KEYS.join(", ")
+            )),
+            Some(_) => {}
+        }
+    }
+    policy
+}
+
+fn routing_settings(loaded: &Loaded, problems: &mut Vec<String>) -> RoutingSettings {
+    let (config, env) = (&loaded.config, &loaded.environment);
     let (router, litellm) = (&config.router, &config.litellm);
-    let mut rules = |path: &str, value: Value| {
-        FallbackRule::parse_list(&value).unwrap_or_else(|error| {
-            problems.push(format!("{path}: {error}"));
-            Vec::new()
+    let fallbacks = rules(
+        "fallbacks",
+        [&router.fallbacks, &litellm.fallbacks],
+        problems,
+    );
+    let context_window_fallbacks = rules(
+        "context_window_fallbacks",
+        [
+            &router.context_window_fallbacks,
+            &litellm.context_window_fallbacks,
+        ],
+        problems,
+    );
+    let content_policy_fallbacks = rules(
+        "content_policy_fallbacks",
+        [
+            &router.content_policy_fallbacks,
+            &litellm.content_policy_fallbacks,
+        ],
+        problems,
+    );
+    let policy = router.retry_policy.as_ref();
+    let policy = policy.map(|map| retry_policy("router_settings.retry_policy", map, problems));
+    let by_group = router.model_group_retry_policy.iter();
+    let model_group_retry_policy = by_group
+        .map(|(group, map)| {
+            let path = format!("router_settings.model_group_retry_policy.{group}");
+            (group.clone(), retry_policy(&path, map, problems))
         })
-    };
-    let json =
-        |list: &Vec<IndexMap<String, Vec<Value>>>| serde_json::to_value(list).unwrap_or_default();
-    let fallbacks = if router.fallbacks.is_empty() {
-        rules("litellm_settings.fallbacks", json(&litellm.fallbacks))
-    } else {
-        rules("router_settings.fallbacks", json(&router.fallbacks))
-    };
+        .collect();
     let aliases = router
         .model_group_alias
         .iter()
@@ -561,17 +620,36 @@ fn routing_settings(config: &Config, problems: &mut Vec<String>) -> RoutingSetti
     let mut settings = RoutingSettings {
         aliases,
         fallbacks,
+        context_window_fallbacks,
+        content_policy_fallbacks,
         default_fallbacks,
+        retry_policy: policy.unwrap_or_default(),
+        model_group_retry_policy,
+        weighted_failover: router.enable_weighted_failover,
+        fallback_on_unsupported_params: router.fallback_on_unsupported_params.unwrap_or(true),
         ..RoutingSettings::default()
     };
-    if let Some(n) = router.num_retries.or(litellm.num_retries) {
+    let retries = router.num_retries.or(litellm.num_retries);
+    let retries = retries.or(litellm.num_retries_per_request);
+    if let Some(n) = retries.or_else(|| env.parse("DEFAULT_MAX_RETRIES")) {
         settings.num_retries = n;
     }
-    if let Some(n) = router.max_fallbacks.or(litellm.max_fallbacks) {
+    let hops = router.max_fallbacks.or(litellm.max_fallbacks);
+    if let Some(n) = hops {
         settings.max_fallbacks = n;
     }
+    let backoff = &mut settings.backoff;
     if let Some(s) = router.retry_after {
-        settings.backoff.min_s = s;
+        backoff.min_s = s;
+    }
+    for (name, value) in [
+        ("INITIAL_RETRY_DELAY", &mut backoff.initial_s),
+        ("MAX_RETRY_DELAY", &mut backoff.max_s),
+        ("JITTER", &mut backoff.jitter_s),
+    ] {
+        if let Some(s) = env.parse::<f64>(name) {
+            *value = s.max(0.0);
+        }
     }
     settings
 }

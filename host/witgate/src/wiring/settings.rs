@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use tokio::sync::Semaphore;
 use witgate_config::Loaded;
-use witgate_pipeline::Settings;
+use witgate_pipeline::{HealthSettings, Settings};
 use witgate_wire::errors::CompatErrors;
 
 /// The LiteLLM release whose answers are given by default.
@@ -20,7 +20,17 @@ const RESPONSE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 pub(super) fn settings(loaded: &Loaded, concurrency: Option<usize>) -> Settings {
     let config = &loaded.config;
-    let timeout = config.router.timeout.or(config.litellm.request_timeout);
+    // LiteLLM's order; zero is unset wherever a timeout may stand.
+    let default_param = |name: &str| {
+        let params = &config.router.default_litellm_params;
+        set(params.get(name).and_then(serde_json::Value::as_f64))
+    };
+    let timeout = set(config.router.timeout)
+        .or_else(|| set(config.litellm.request_timeout))
+        .or_else(|| default_param("timeout"))
+        .or_else(|| default_param("request_timeout"));
+    let stream_timeout =
+        set(config.router.stream_timeout).or_else(|| default_param("stream_timeout"));
     // `2025` may be written without quotes.
     let raw = |key: &str| {
         let value = config.raw.get("general_settings")?.get(key)?;
@@ -30,6 +40,7 @@ pub(super) fn settings(loaded: &Loaded, concurrency: Option<usize>) -> Settings 
                 .map_or_else(|| value.to_string(), str::to_owned),
         )
     };
+    let tokens = |name: &str, default| loaded.environment.parse(name).unwrap_or(default);
     let version = raw("compat_version").unwrap_or_else(|| COMPAT_VERSION.to_owned());
     Settings {
         compat: match raw("compat_errors").as_deref() {
@@ -40,8 +51,8 @@ pub(super) fn settings(loaded: &Loaded, concurrency: Option<usize>) -> Settings 
             .unwrap_or(HeaderValue::from_static(COMPAT_VERSION)),
         completion_model: config.general.completion_model.clone(),
         embedding_model: config.general.embedding_model.clone(),
-        timeout: seconds(timeout.unwrap_or(REQUEST_TIMEOUT_S)),
-        stream_timeout: config.router.stream_timeout.map(seconds),
+        timeout: timeout.unwrap_or_else(|| seconds(REQUEST_TIMEOUT_S)),
+        stream_timeout,
         max_request_bytes: config.general.max_request_size_mb.map(megabytes),
         max_response_bytes: config
             .general
@@ -49,8 +60,38 @@ pub(super) fn settings(loaded: &Loaded, concurrency: Option<usize>) -> Settings 
             .map_or(RESPONSE_BYTES_MAX, megabytes),
         slots: concurrency.map(|n| Arc::new(Semaphore::new(n))),
         keep_upstream_model: false,
+        health: health(loaded),
+        continue_streams: config.router.enable_mid_stream_fallback_continuation,
+        mock_tokens: (
+            tokens("DEFAULT_MOCK_RESPONSE_PROMPT_TOKEN_COUNT", 10),
+            tokens("DEFAULT_MOCK_RESPONSE_COMPLETION_TOKEN_COUNT", 20),
+        ),
         user_agent_tags: true,
     }
+}
+
+/// How deployments are checked.
+fn health(loaded: &Loaded) -> HealthSettings {
+    let (general, env) = (&loaded.config.general, &loaded.environment);
+    let default = HealthSettings::default();
+    let or = |s: Option<f64>, default| set(s).unwrap_or(default);
+    HealthSettings {
+        background: general.background_health_checks,
+        interval: or(general.health_check_interval, default.interval),
+        details: general.health_check_details.unwrap_or(default.details),
+        concurrency: general
+            .health_check_concurrency
+            .map_or(default.concurrency, |n| n as usize),
+        timeout: or(env.parse("HEALTH_CHECK_TIMEOUT_SECONDS"), default.timeout),
+        prompt: env
+            .non_empty("DEFAULT_HEALTH_CHECK_PROMPT")
+            .map_or(default.prompt, str::to_owned),
+    }
+}
+
+/// A timeout that is set.
+pub(super) fn set(s: Option<f64>) -> Option<Duration> {
+    s.filter(|s| *s > 0.0).map(seconds)
 }
 
 /// Seconds of the configuration, kept within what a timer can hold.

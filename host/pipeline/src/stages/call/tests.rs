@@ -8,7 +8,7 @@ use witgate_identity::Principal;
 use witgate_routing::{FallbackRule, FallbackTarget};
 
 use crate::exchange::Arrival;
-use crate::ports::{AuthDecision, Phase};
+use crate::ports::{AuthDecision, Block, Phase, Verdict};
 use crate::snapshot::{CustomAuth, FailPolicy};
 use crate::testing::{
     Answer, FakeAuth, FakeGuard, Script, Setup, World, chat, chunk, completed, done, with,
@@ -94,11 +94,17 @@ async fn every_failed_try_is_an_event_of_its_own_and_the_last_one_is_the_calls()
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_waits_as_long_as_the_upstream_asks() {
-    for (asked, waited) in [("7", 7_000), ("61", 500), ("soon", 500)] {
+    for (header, asked, waited) in [
+        ("retry-after", "7", 7_000),
+        ("retry-after", "1.25", 1_250),
+        ("retry-after", "61", 500),
+        ("retry-after", "soon", 500),
+        ("retry-after-ms", "750", 750),
+    ] {
         let world = retrying(1).build();
         world
             .upstream
-            .then(Script::error(429, "slow").header("retry-after", asked));
+            .then(Script::error(429, "slow").header(header, asked));
         let begun = Instant::now();
         assert_eq!(world.send(chat(json!({}))).await.status, 200);
         assert_eq!(begun.elapsed(), Duration::from_millis(waited), "{asked}");
@@ -205,7 +211,7 @@ async fn when_all_fallbacks_fail_the_first_groups_failure_is_told() {
     assert_eq!(answer.status, 429);
     assert_eq!(
         answer.message(),
-        "litellm.RateLimitError: OpenAIException - the first. Received Model Group=a\nAvailable Model Group Fallbacks=['b']"
+        "litellm.RateLimitError: OpenAIException - the first. Received Model Group=a\nAvailable Model Group Fallbacks=['b']\nError doing the fallback: litellm.InternalServerError: OpenAIException - the second"
     );
 }
 
@@ -282,7 +288,7 @@ async fn a_fallback_that_the_caller_may_not_use_is_left_out() {
 async fn a_clients_fallback_brings_its_own_parameters() {
     let world = groups().build();
     fail(&world, 1);
-    let fallback = json!([{"model": "b", "temperature": 0, "api_base": "http://evil"}]);
+    let fallback = json!([{"model": "b", "temperature": 0}]);
     assert_eq!(
         world.send(ask(json!({"fallbacks": fallback}))).await.status,
         200
@@ -292,21 +298,236 @@ async fn a_clients_fallback_brings_its_own_parameters() {
         (&body["model"], &body["temperature"]),
         (&json!("B"), &json!(0))
     );
-    assert_eq!(body.get("api_base"), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clients_fallback_cannot_carry_messages_past_a_guardrail() {
+async fn a_clients_fallback_brings_no_credentials() {
+    for fallbacks in [
+        json!(["c", {"model": "b", "api_base": "http://evil"}]),
+        json!([{"a": [{"model": "b", "api_base": "http://evil"}]}]),
+    ] {
+        let world = groups().build();
+        let answer = world.send(ask(json!({"fallbacks": fallbacks}))).await;
+        assert!(
+            answer.message().contains("api_base is not allowed"),
+            "{answer:?}"
+        );
+        assert_eq!(world.upstream.calls(), 0);
+    }
+}
+
+/// What the guardrail does to the messages of the client's own fallback, in which phase; the status,
+/// and what is sent in the end.
+#[tokio::test(start_paused = true)]
+async fn the_messages_of_a_clients_fallback_are_judged_like_the_first() {
+    type Make = fn() -> FakeGuard;
+    let block: Make = || {
+        FakeGuard::new(
+            |body| match body.texts().iter().any(|t| t.text.contains("secret")) {
+                false => Ok(Verdict::Allow),
+                true => Ok(Verdict::Block(Block {
+                    message: "no".to_owned(),
+                    status: 451,
+                    detail: None,
+                    findings: Vec::new(),
+                })),
+            },
+        )
+    };
+    let cases: [(Make, Phase, u16, &[&str]); 3] = [
+        (FakeGuard::mask, Phase::PreCall, 200, &["hi", "the ***"]),
+        (FakeGuard::mask, Phase::DuringCall, 200, &["hi", "the ***"]),
+        (block, Phase::PreCall, 451, &["hi"]),
+    ];
+    for (guard, phase, status, sent) in cases {
+        let world = groups()
+            .guard("g", phase, FailPolicy::Closed, guard())
+            .build();
+        fail(&world, 1);
+        let messages = json!([{"role": "user", "content": "the secret"}]);
+        let fallbacks = json!([{"model": "b", "messages": messages}]);
+        let answer = world.send(ask(json!({"fallbacks": fallbacks}))).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        let texts: Vec<String> = (0..world.upstream.calls())
+            .map(|i| {
+                world.upstream.body(i)["messages"][0]["content"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect();
+        assert_eq!(texts, sent);
+        let record = world.record().await;
+        assert_eq!(record.guardrails.len(), 2, "{:#?}", record.guardrails);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_targets_own_failure_is_told_behind_the_first() {
     let world = groups()
-        .guard("g", Phase::PreCall, FailPolicy::Closed, FakeGuard::mask())
+        .routing(|r| r.fallbacks = vec![rule("a", &["b"])])
+        .build();
+    world
+        .upstream
+        .then(Script::error(503, "the first"))
+        .then(Script::error(400, "the second"));
+    let answer = world.send(ask(json!({}))).await;
+    assert_eq!(
+        answer.message(),
+        "litellm.ServiceUnavailableError: OpenAIException - the first. Received Model Group=a\nAvailable Model Group Fallbacks=['b']\nError doing the fallback: litellm.BadRequestError: OpenAIException - the second"
+    );
+}
+
+/// The body's members, then the models called.
+#[tokio::test(start_paused = true)]
+async fn a_caller_may_ask_for_a_failure_to_see_the_fallbacks() {
+    let cases = [
+        (json!({"mock_testing_fallbacks": true}), "B"),
+        (json!({"mock_testing_context_fallbacks": true}), "C"),
+        (json!({"mock_testing_context_window_fallbacks": true}), "C"),
+        (json!({"mock_testing_content_policy_fallbacks": true}), "B"),
+        (
+            json!({"mock_testing_content_policy_fallbacks": true, "content_policy_fallbacks": [{"a": ["c"]}]}),
+            "C",
+        ),
+        (json!({"mock_testing_rate_limit_error": true}), "A"),
+        (
+            json!({"mock_testing_rate_limit_error": true, "num_retries": 0}),
+            "B",
+        ),
+        (json!({"mock_testing_fallbacks": false}), "A"),
+    ];
+    for (body, models) in cases {
+        let world = groups()
+            .routing(|r| {
+                r.num_retries = 1;
+                r.fallbacks = vec![rule("a", &["b"])];
+                r.context_window_fallbacks = vec![rule("a", &["c"])];
+            })
+            .build();
+        let answer = world.send(ask(body.clone())).await;
+        assert_eq!(answer.status, 200, "{body}");
+        assert_eq!(world.upstream.models().join(" "), models, "{body}");
+        assert!(
+            world
+                .upstream
+                .body(0)
+                .get("mock_testing_fallbacks")
+                .is_none()
+        );
+    }
+    let world = groups().build();
+    let answer = world
+        .send(ask(json!({"mock_testing_fallbacks": true})))
+        .await;
+    assert_eq!((answer.status, world.upstream.calls()), (500, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mocked_timeout_waits_and_the_fallback_answers() {
+    let world = groups()
+        .routing(|r| r.fallbacks = vec![rule("a", &["b"])])
+        .build();
+    let begun = Instant::now();
+    let answer = world
+        .send(ask(json!({"mock_timeout": true, "timeout": 3})))
+        .await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(begun.elapsed(), Duration::from_secs(3));
+    assert_eq!(world.upstream.models(), ["B"]);
+    let world = groups().build();
+    let answer = world
+        .send(ask(json!({"mock_timeout": true, "timeout": 3})))
+        .await;
+    assert_eq!(answer.status, 408);
+    assert!(answer.message().contains("mock timeout"), "{answer:?}");
+}
+
+/// Whether there are fallbacks for it, then the models called.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_a_filter_blocked_leads_to_the_content_policy_fallbacks() {
+    for (rules, models) in [(vec![rule("a", &["c"])], "A C"), (vec![], "A")] {
+        let world = groups()
+            .routing(|r| r.content_policy_fallbacks = rules)
+            .build();
+        let mut blocked = completed("");
+        blocked["choices"][0]["finish_reason"] = json!("content_filter");
+        world.upstream.then(Script::json(200, &blocked));
+        assert_eq!(world.send(ask(json!({}))).await.status, 200);
+        assert_eq!(world.upstream.models().join(" "), models);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_may_be_a_target_for_those_who_may_use_its_group() {
+    for (models, called) in [(vec!["a", "c"], "A C"), (vec!["a"], "A")] {
+        let principal = Principal {
+            models: models.into_iter().map(str::to_owned).collect(),
+            ..Principal::default()
+        };
+        let plugin = Arc::new(FakeAuth::new(Ok(AuthDecision::Identity(Box::new(
+            principal,
+        )))));
+        let world = groups()
+            .access(|access| {
+                access.custom = Some(CustomAuth {
+                    plugin,
+                    auto: false,
+                })
+            })
+            .routing(|r| r.fallbacks = vec![rule("a", &["d2"])])
+            .build();
+        fail(&world, 1);
+        world.send(ask(json!({}))).await;
+        assert_eq!(world.upstream.models().join(" "), called);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_order_is_tried_before_another_group() {
+    let world = Setup::empty()
+        .deployment("a", "openai/A1")
+        .with(|spec, _| spec.order = Some(1))
+        .deployment("a", "openai/A2")
+        .with(|spec, _| spec.order = Some(2))
+        .deployment("b", "openai/B")
+        .routing(|r| r.fallbacks = vec![rule("a", &["b"])])
         .build();
     fail(&world, 2);
-    let messages = json!([{"role": "user", "content": "the secret"}]);
-    let fallbacks = json!([{"model": "b", "messages": messages}, "c"]);
-    world.send(ask(json!({"fallbacks": fallbacks}))).await;
-    assert_eq!(world.upstream.models(), ["A", "C"]);
-    let sent = world.upstream.sent.lock().unwrap();
-    assert!(sent.iter().all(|(_, _, body)| !body.contains("secret")));
+    let answer = world.send(ask(json!({}))).await;
+    assert_eq!(world.upstream.models(), ["A1", "A2", "B"]);
+    assert_eq!(answer.header("x-litellm-attempted-fallbacks"), "2");
+}
+
+/// What the stream begins with before it fails; its status is the retry's.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_fails_before_its_first_text_is_tried_again() {
+    let role = r#"data: {"id":"1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#;
+    let role = format!("{role}\n\n");
+    let error = "data: {\"error\":{\"message\":\"late\",\"code\":500}}\n\n";
+    for script in [
+        Script::stream([role.clone()]).then_break(),
+        Script::stream([role.clone(), error.to_owned()]),
+        Script::stream([role.clone()]).then_stall(),
+    ] {
+        let world = retrying(1).build();
+        world.upstream.then(script);
+        world.upstream.then(Script::stream([
+            role.clone(),
+            chunk("yes"),
+            chunk(""),
+            done(),
+        ]));
+        let answer = world.send(chat(json!({"stream": true}))).await;
+        assert_eq!((answer.status, answer.content().as_str()), (200, "yes"));
+        assert_eq!(
+            answer.text.matches("assistant").count(),
+            1,
+            "{}",
+            answer.text
+        );
+        assert_eq!(answer.header("x-litellm-attempted-retries"), "1");
+    }
 }
 
 /// Headers, body, deployment's and general timeout in seconds; the one that applies.

@@ -1,0 +1,135 @@
+//! A hop to a fallback target: whether it exists, whether the caller may go there, and the request
+//! as it goes there.
+//!
+//! A target of the client's own list may carry other messages than those that were judged before.
+//! Every hook and guardrail that judges requests sees such a body before it goes anywhere, and their
+//! refusal ends the call as it would have ended it in the first place.
+
+use witgate_routing::{FallbackTarget, Resolution, Route};
+use witgate_wire::{Edits, RequestView};
+
+use super::Hop;
+use crate::exchange::Exchange;
+use crate::failure::Failure;
+use crate::gateway::Gateway;
+use crate::guard::{Judged, WireView, judge, selected};
+use crate::hooks;
+use crate::ports::{HookPoints, Phase};
+use crate::stages::authorize;
+
+/// Fields that work on the requested group alone.
+const FIRST_GROUP_ONLY: [&str; 2] = ["mock_timeout", "mock_testing_rate_limit_error"];
+
+/// A fallback target as a hop; `None` when it does not exist, the caller may not use it, or its own
+/// parameters cannot be put into the request. What guardrails say is added to `judged`.
+///
+/// # Errors
+/// When the client's own body is refused: the call ends.
+pub(super) async fn enter(
+    gateway: &Gateway,
+    x: &Exchange,
+    request: &RequestView,
+    target: &FallbackTarget,
+    judged: &mut Vec<(usize, Judged)>,
+) -> Result<Option<Hop>, Failure> {
+    let team = x.principal.team_id.as_deref();
+    let Ok(resolution) = x.snapshot.routing.resolve_for(&target.model, team) else {
+        return Ok(None);
+    };
+    if !may_enter(x, target, &resolution) {
+        return Ok(None);
+    }
+    let resolution = match target.order {
+        Some(order) => {
+            resolution.narrowed(|i| x.snapshot.routing.deployment(i).spec.order == Some(order))
+        }
+        None => resolution,
+    };
+    let mut edits = Edits::new();
+    for field in FIRST_GROUP_ONLY {
+        if target.order.is_none() && request.field(field).is_some() {
+            edits.remove(field);
+        }
+    }
+    if !target.params.is_empty() {
+        edits.set_string("model", &target.model);
+    }
+    for (name, value) in &target.params {
+        edits.set(name, value.to_string());
+    }
+    let mut request = match edits.is_empty() {
+        true => request.clone(),
+        false => match request.with_edits(&edits) {
+            Ok(edited) => edited,
+            Err(_) => return Ok(None),
+        },
+    };
+    // What the operator's rules set is the operator's word; what the client sets is judged.
+    let is_clients = x.request.as_ref().is_some_and(|r| r.fallbacks().is_some());
+    if is_clients && !target.params.is_empty() {
+        authorize::check_credentials(x, &request)?;
+        request = judge_again(gateway, x, request, judged).await?;
+    }
+    match hooks::filtered(x, &request, resolution).await {
+        Ok(resolution) => Ok(Some(Hop {
+            resolution,
+            request,
+        })),
+        Err(_) => Ok(None),
+    }
+}
+
+/// The caller must be allowed to use the target, or the group of a target that is a deployment's id.
+/// The later deployments of a group are no other target.
+fn may_enter(x: &Exchange, target: &FallbackTarget, resolution: &Resolution) -> bool {
+    target.order.is_some()
+        || x.principal.may_use(&target.model)
+        || resolution.route == Route::DeploymentId && x.principal.may_use(&resolution.group)
+}
+
+/// Takes a body through the hooks and guardrails that judge requests.
+async fn judge_again(
+    gateway: &Gateway,
+    x: &Exchange,
+    mut request: RequestView,
+    judged: &mut Vec<(usize, Judged)>,
+) -> Result<RequestView, Failure> {
+    for entry in hooks::having(&x.snapshot, HookPoints::PRE_CALL) {
+        let call = hooks::call_of(x);
+        let asked = entry
+            .plugin
+            .pre_call(call, WireView::request(&request))
+            .await;
+        if let Some(edits) = hooks::edits_of(entry, asked)?
+            && let Some(edited) = hooks::edited_request(x, entry, &request, &edits)?
+        {
+            request = edited;
+        }
+    }
+    for phase in [Phase::PreCall, Phase::DuringCall] {
+        for index in selected(x, phase) {
+            let body = WireView::request(&request);
+            let mut verdict = judge(gateway, x, index, phase, body).await;
+            let edits = verdict.edits.take();
+            match edits.map(|edits| request.with_edits(&edits)) {
+                Some(Ok(edited)) => request = edited,
+                Some(Err(error)) => verdict.cannot_edit(&x.snapshot.guardrails[index], &error),
+                None => {}
+            }
+            let refused = verdict.failure.clone();
+            judged.push((index, verdict));
+            if let Some(failure) = refused {
+                return Err(failure);
+            }
+        }
+    }
+    Ok(request)
+}
+
+/// Puts what guardrails said on the way into the call's record.
+pub(super) fn conclude(x: &mut Exchange) {
+    for (index, judged) in std::mem::take(&mut x.served.judged) {
+        // A refusal has ended the call already.
+        drop(judged.conclude(x, index));
+    }
+}

@@ -1,0 +1,259 @@
+//! What keeps a call going: policies of retries, fallbacks by kind of failure, streams that go on
+//! elsewhere, health checks.
+
+use serde_json::{Value, json};
+use witgate_testkit::{FakeUpstream, Gateway, Reply, openai};
+
+use crate::support::{MASTER_KEY, Stage, chat, chat_stream, eventually};
+
+/// Deployments of the same upstream: group, upstream's name of the model, more `litellm_params`, `model_info`.
+async fn stage(deployments: &[(&str, &str, &str, &str)], more: &str) -> Stage {
+    let upstream = FakeUpstream::start().await;
+    let list: String = deployments
+        .iter()
+        .map(|(group, model, params, info)| {
+            format!(
+                "  - model_name: {group}\n    litellm_params: {{model: openai/{model}, api_base: '{}', api_key: k{params}}}\n    model_info: {{{info}}}\n",
+                upstream.api_base()
+            )
+        })
+        .collect();
+    let config = format!("model_list:\n{list}{more}");
+    Stage::of(upstream, Gateway::builder(config)).await
+}
+
+fn settings(router: &str) -> String {
+    format!("general_settings: {{master_key: {MASTER_KEY}}}\nrouter_settings: {{{router}}}\n")
+}
+
+fn models(stage: &Stage) -> Vec<String> {
+    let requests = stage.upstream.requests().all();
+    let model = |request: &witgate_testkit::Recorded| {
+        request.json()["model"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    requests.iter().map(model).collect()
+}
+
+fn error(status: u16) -> Reply {
+    Reply::error(status, "server_error", None, "no")
+}
+
+/// Settings of the router, the upstream's status, how often it is called.
+#[tokio::test]
+async fn retries_follow_the_policy_of_the_group_and_the_error() {
+    for (router, status, calls) in [
+        (
+            "num_retries: 0, retry_policy: {InternalServerErrorRetries: 2}",
+            500,
+            3,
+        ),
+        (
+            "num_retries: 2, retry_policy: {RateLimitErrorRetries: 0}",
+            429,
+            1,
+        ),
+        ("num_retries: 0, retry_policy: {DefaultRetries: 1}", 400, 2),
+        (
+            "num_retries: 0, retry_policy: {DefaultRetries: 5}, model_group_retry_policy: {a: {InternalServerErrorRetries: 1}}",
+            500,
+            2,
+        ),
+    ] {
+        let upstream = FakeUpstream::start().await;
+        let deployment = format!(
+            "model_list:\n  - model_name: a\n    litellm_params: {{model: openai/m, api_base: '{}', api_key: k}}\n",
+            upstream.api_base()
+        );
+        let gateway = Gateway::builder(deployment + &settings(router))
+            .env("INITIAL_RETRY_DELAY", "0")
+            .env("JITTER", "0");
+        let stage = Stage::of(upstream, gateway).await;
+        // A pause is the bound of the exponential one, and this is set to nothing.
+        stage.upstream.always(error(status));
+        stage.client.chat(&chat("a")).await.error(status);
+        assert_eq!(stage.upstream.requests().len(), calls, "{router}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_policy_is_refused_with_its_place() {
+    let config = "model_list: []\nrouter_settings: {retry_policy: {TeapotErrorRetries: 1}}\n";
+    let refusal = Gateway::builder(config).expect_refusal().await;
+    let told = format!("{refusal:?}");
+    assert!(told.contains("TeapotErrorRetries"), "{told}");
+}
+
+#[tokio::test]
+async fn each_kind_of_failure_has_its_own_fallbacks() {
+    let router = "num_retries: 0, fallbacks: [{a: [b]}], context_window_fallbacks: [{a: [long]}], content_policy_fallbacks: [{a: [lax]}]";
+    let stage = stage(
+        &[
+            ("a", "a", "", ""),
+            ("b", "b", "", ""),
+            ("long", "long", "", ""),
+            ("lax", "lax", "", ""),
+        ],
+        &settings(router),
+    )
+    .await;
+    let refused = |message| Reply::error(400, "invalid_request_error", None, message);
+    for (reply, to) in [
+        (error(500), "b"),
+        (
+            refused("This model's maximum context length is 8 tokens"),
+            "long",
+        ),
+        (
+            refused("Invalid prompt: it is violating our usage policy"),
+            "lax",
+        ),
+    ] {
+        stage.upstream.next(reply);
+        stage.client.chat(&chat("a")).await.ok();
+        assert_eq!(models(&stage).last().map(String::as_str), Some(to));
+    }
+    let mut body = chat("a");
+    body["mock_testing_context_window_fallbacks"] = json!(true);
+    stage.client.chat(&body).await.ok();
+    assert_eq!(models(&stage).len(), 7, "the first group was not asked");
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_goes_on_at_another_deployment() {
+    let router =
+        "num_retries: 0, fallbacks: [{a: [b]}], enable_mid_stream_fallback_continuation: true";
+    let stage = stage(
+        &[
+            ("a", "a", "", "supports_assistant_prefill: true"),
+            ("b", "b", "", "supports_assistant_prefill: true"),
+        ],
+        &settings(router),
+    )
+    .await;
+    let begin = [
+        openai::content_frame("a", "Once "),
+        openai::content_frame("a", "upon "),
+    ];
+    stage.upstream.next(Reply::open_stream(&begin).then_reset());
+    let mut rest = openai::chat_frames("b", "a time.");
+    let done = rest.pop().expect("the last frame");
+    rest.extend([openai::usage_frame("b"), done]);
+    stage.upstream.next(Reply::stream(&rest));
+    let mut body = chat_stream("a");
+    body["max_tokens"] = json!(50);
+    body["stream_options"] = json!({"include_usage": true});
+    let events = stage.client.open(&body).await.rest().await;
+    assert_eq!(events.last().map(String::as_str), Some("[DONE]"));
+    let chunks: Vec<Value> = events[..events.len() - 1]
+        .iter()
+        .map(|event| serde_json::from_str(event).expect("JSON"))
+        .collect();
+    let text: String = chunks
+        .iter()
+        .filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str())
+        .collect();
+    assert_eq!(text, "Once upon a time.");
+    for chunk in &chunks {
+        assert_eq!(
+            (&chunk["id"], &chunk["model"]),
+            (&chunks[0]["id"], &json!("a")),
+            "{chunk}"
+        );
+    }
+    let usage = &chunks.last().expect("the usage")["usage"];
+    let sent = stage.upstream.requests().all();
+    let second = sent[1].json();
+    assert_eq!(
+        second["messages"],
+        json!([
+            {"role": "user", "content": "Hello!"},
+            {"role": "assistant", "content": "Once upon ", "prefix": true},
+        ])
+    );
+    let left = second["max_tokens"].as_u64().expect("max_tokens");
+    assert!((45..50).contains(&left), "{second}");
+    let rows = stage.gateway.wait_for_spend_rows(1).await;
+    assert_eq!(rows.len(), 1, "one call, one row: {rows:#?}");
+    let alone: Value = serde_json::from_str(&openai::usage_frame("b")).expect("JSON");
+    assert!(
+        usage["total_tokens"].as_u64() > alone["usage"]["total_tokens"].as_u64(),
+        "the usage is that of both parts: {usage}"
+    );
+}
+
+/// What stands against going on, and the text of the client's stream until it breaks.
+#[tokio::test]
+async fn a_stream_that_may_not_go_on_ends_with_an_error() {
+    let on = "num_retries: 0, fallbacks: [{a: [b]}], enable_mid_stream_fallback_continuation: true";
+    let off = "num_retries: 0, fallbacks: [{a: [b]}]";
+    let prefill = "supports_assistant_prefill: true";
+    for (router, info, extra) in [
+        (off, prefill, json!({})),
+        (on, "supports_assistant_prefill: false", json!({})),
+        (
+            on,
+            prefill,
+            json!({"tools": [{"type": "function", "function": {"name": "f"}}]}),
+        ),
+        (
+            on,
+            prefill,
+            json!({"response_format": {"type": "json_object"}}),
+        ),
+        (on, prefill, json!({"disable_fallbacks": true})),
+        (on, prefill, json!({"n": 2})),
+    ] {
+        let stage = stage(
+            &[("a", "a", "", prefill), ("b", "b", "", info)],
+            &settings(router),
+        )
+        .await;
+        let begin = [openai::content_frame("a", "Once ")];
+        stage.upstream.next(Reply::open_stream(&begin).then_reset());
+        let mut body = chat_stream("a");
+        for (name, value) in extra.as_object().expect("an object") {
+            body[name] = value.clone();
+        }
+        let events = stage.client.open(&body).await.rest().await;
+        let last: Value = serde_json::from_str(events.last().expect("an event")).expect("JSON");
+        assert!(last["error"].is_object(), "{router} {extra}: {events:?}");
+        assert_eq!(stage.upstream.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn health_is_looked_after_in_the_background() {
+    let more = format!(
+        "general_settings: {{master_key: {MASTER_KEY}, background_health_checks: true, health_check_interval: 3600}}\n"
+    );
+    let stage = stage(
+        &[
+            ("a", "a", "", "id: one"),
+            (
+                "b",
+                "b",
+                "",
+                "id: two, disable_background_health_check: true",
+            ),
+        ],
+        &more,
+    )
+    .await;
+    let health = eventually("a round", async || {
+        let health = stage.client.get("/health").await.ok();
+        // Before the end of the first round the deployments are called at once, all of them.
+        (health["healthy_count"] == 1).then_some(health)
+    })
+    .await;
+    assert_eq!(health["healthy_endpoints"][0]["model_id"], "one");
+    let calls = stage.upstream.requests().len();
+    let none = stage.client.get("/health?model_id=nobody").await.ok();
+    assert_eq!(
+        (&none["healthy_count"], &none["unhealthy_count"]),
+        (&json!(0), &json!(0))
+    );
+    assert_eq!(stage.upstream.requests().len(), calls, "nobody was called");
+}
