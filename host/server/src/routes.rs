@@ -13,7 +13,7 @@ mod login;
 mod plugins;
 mod table;
 
-pub use app::{Admin, App, AppOptions, ReloadProblems};
+pub use app::{Admin, App, AppOptions, HealthApp, ReloadProblems};
 pub use keys::{KeyOperation, KeySearch, KeyStore, KeyStoreError};
 pub use plugins::{Change, Lines, PluginAdmin, PluginRoute, Refused, Which};
 pub use table::{Kind, Matched, ROUTES, Route, find};

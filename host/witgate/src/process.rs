@@ -14,7 +14,7 @@ use witgate_events::{EventMetrics, Hub, HubParts, Jitter, Watch};
 use witgate_login::{Desk, DeskParts};
 use witgate_pipeline::{Clock, Gateway};
 use witgate_plugins::{Host, HostOptions};
-use witgate_server::routes::{App, AppOptions};
+use witgate_server::routes::{App, AppOptions, HealthApp};
 use witgate_server::{Bound, Server, ServerMetrics, ServerOptions, TlsFiles, Workers};
 use witgate_store::{SpendOptions, SpendWriter, Store, StoreMetrics, StoreOptions, WriterParts};
 
@@ -185,6 +185,20 @@ pub async fn serve(
         options: app_options(&control),
     };
 
+    if let Some(bind) = health_address(&control, bind)? {
+        let mut options = ServerOptions::new(bind);
+        options.workers = workers.clone();
+        let bound = Server::bind(options)?;
+        tracing::info!("health routes on http://{}", bound.local_addr());
+        let served = bound.serve(HealthApp(app.clone()), stopping.clone(), tasks.clone());
+        tasks.spawn(async move {
+            let drained = served.await;
+            tracing::info!(
+                cut = drained.cut,
+                "all connections to the health routes are closed"
+            );
+        });
+    }
     let bound = Server::bind(server_options)?;
     let address = bound.local_addr();
     let watcher = control.clone().watch(&tasks, &stop)?;
@@ -209,6 +223,23 @@ pub async fn serve(
     // Until here: calls may have left work behind that runs where they were served.
     drop(workers);
     served
+}
+
+/// Where the health routes have a listener of their own, if they do.
+fn health_address(control: &Control, bind: SocketAddr) -> anyhow::Result<Option<SocketAddr>> {
+    const PORT: u16 = 4001;
+    let loaded = control.loaded();
+    let env = &loaded.environment;
+    if env.flag("SEPARATE_HEALTH_APP") != Some(true) {
+        return Ok(None);
+    }
+    let port = match env.non_empty("SEPARATE_HEALTH_PORT") {
+        None => PORT,
+        Some(text) => text.trim().parse().with_context(|| {
+            format!("SEPARATE_HEALTH_PORT: expected a port from 0 to 65535, not {text:?}")
+        })?,
+    };
+    Ok(Some(SocketAddr::new(bind.ip(), port)))
 }
 
 /// The threads that serve connections: one per processor unless `--num_workers` says otherwise.

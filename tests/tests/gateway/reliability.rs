@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use witgate_testkit::{FakeUpstream, Gateway, Reply, openai};
 
-use crate::support::{MASTER_KEY, Stage, chat, chat_stream, eventually};
+use crate::support::{Client, MASTER_KEY, Stage, chat, chat_stream, eventually, http_client};
 
 /// Deployments of the same upstream: group, upstream's name of the model, more `litellm_params`, `model_info`.
 async fn stage(deployments: &[(&str, &str, &str, &str)], more: &str) -> Stage {
@@ -221,6 +221,45 @@ async fn a_stream_that_may_not_go_on_ends_with_an_error() {
         let last: Value = serde_json::from_str(events.last().expect("an event")).expect("JSON");
         assert!(last["error"].is_object(), "{router} {extra}: {events:?}");
         assert_eq!(stage.upstream.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn health_has_a_listener_of_its_own_when_asked() {
+    let upstream = FakeUpstream::start().await;
+    let config = format!("model_list: []\ngeneral_settings: {{master_key: {MASTER_KEY}}}\n");
+    let gateway = Gateway::builder(config)
+        .env("SEPARATE_HEALTH_APP", "1")
+        .env("SEPARATE_HEALTH_PORT", "0");
+    let stage = Stage::of(upstream, gateway).await;
+    let base = eventually("the second listener", async || {
+        let lines = stage.gateway.logs().all();
+        let base = |line: &String| {
+            let (_, rest) = line.split_once("health routes on ")?;
+            Some(
+                rest.split_whitespace()
+                    .next()?
+                    .trim_end_matches('"')
+                    .to_owned(),
+            )
+        };
+        lines.iter().find_map(base)
+    })
+    .await;
+    let client = Client::at(&base, http_client(|builder| builder));
+    assert_eq!(
+        client.get("/health/liveliness").await.ok(),
+        json!("I'm alive!")
+    );
+    assert_eq!(
+        client.get("/health/readiness").await.ok()["db"],
+        "connected"
+    );
+    client.get("/health").await.error(401);
+    let health = client.clone().key(MASTER_KEY).get("/health").await.ok();
+    assert_eq!(health["healthy_count"], 0);
+    for path in ["/v1/models", "/healthy", "/metrics"] {
+        assert_eq!(client.get(path).await.status, 404, "{path}");
     }
 }
 

@@ -208,6 +208,8 @@ async fn a_stream_in_flight_ends_on_the_config_it_began_with() {
     let gate = witgate_testkit::Gate::new();
     let frames = witgate_testkit::openai::chat_frames("gpt-4o", "one two");
     stage.upstream.next(Reply::gated_stream(&frames, &gate));
+    // Who speaks, and the first word: with it the reply begins.
+    gate.release();
     gate.release();
     let mut stream = stage
         .client

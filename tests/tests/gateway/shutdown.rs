@@ -34,6 +34,8 @@ async fn streams_in_flight_are_finished_before_the_end() {
         &openai::chat_frames("gpt-4o", "one two three"),
         &gate,
     ));
+    // Who speaks, and the first word: with it the reply begins.
+    gate.release();
     gate.release();
     let mut stream = stage.client.open(&chat_stream("gpt-4o")).await;
     stream.next_json().await;

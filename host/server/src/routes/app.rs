@@ -26,6 +26,7 @@ pub trait Admin: Send + Sync {
 }
 
 /// How the routes are served.
+#[derive(Clone)]
 pub struct AppOptions {
     /// `SERVER_ROOT_PATH`: a prefix of every path, without a slash at its end.
     pub root_path: String,
@@ -34,6 +35,7 @@ pub struct AppOptions {
 }
 
 /// The gateway's [`Service`].
+#[derive(Clone)]
 pub struct App {
     /// The pipeline.
     pub gateway: Arc<Gateway>,
@@ -80,6 +82,24 @@ impl Service for App {
             &Failure::internal("a request handler panicked"),
             compat,
         ))
+    }
+}
+
+/// The routes below `/health` alone, for a listener of their own (`SEPARATE_HEALTH_APP`): probes get
+/// through when clients have taken every connection of the other.
+pub struct HealthApp(pub App);
+
+impl Service for HealthApp {
+    async fn call(&self, request: Request) -> Response {
+        let path = self.0.strip_root(request.uri().path());
+        match path.is_some_and(|path| path == "/health" || path.starts_with("/health/")) {
+            true => self.0.call(request).await,
+            false => response(detail(StatusCode::NOT_FOUND, "Not Found")),
+        }
+    }
+
+    fn panicked(&self) -> Response {
+        self.0.panicked()
     }
 }
 

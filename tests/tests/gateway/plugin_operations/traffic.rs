@@ -109,7 +109,8 @@ async fn a_stream_is_judged_to_its_end_by_the_version_it_began_with() {
     let gate = witgate_testkit::Gate::new();
     let frames = witgate_testkit::openai::chat_frames("gpt-4o", ANSWER);
     stage.upstream.next(Reply::gated_stream(&frames, &gate));
-    // The head is sent when the first frame is there, and with it the stream is in a version's hands.
+    // The head is sent when the first text is there, and with it the stream is in a version's hands.
+    gate.release();
     gate.release();
     let mut stream = stage.client.open(&chat_stream("gpt-4o")).await;
     let mut events = Vec::new();

@@ -270,3 +270,6 @@ impl Served {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
