@@ -368,10 +368,10 @@ impl Walk {
             ErrorClass::ContextWindowExceeded | ErrorClass::ContentPolicyViolation
         );
         // The group's other targets are under way already when only its `order` changed.
-        if is_of_prompt || !self.by_order {
-            if let Some(targets) = self.chain_for(snapshot, class) {
-                self.chains.push(targets.into());
-            }
+        if (is_of_prompt || !self.by_order)
+            && let Some(targets) = self.chain_for(snapshot, class)
+        {
+            self.chains.push(targets.into());
         }
         if !is_of_prompt && !self.by_order {
             self.chains.push(self.later_orders(snapshot, failure));

@@ -147,12 +147,10 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
     });
     let ended = loop {
         match decision.take() {
-            None => {}
-            Some(Decision::Retry { after, .. }) => {
-                if !after.is_zero() {
-                    tokio::time::sleep(after).await;
-                }
+            Some(Decision::Retry { after, .. }) if !after.is_zero() => {
+                tokio::time::sleep(after).await;
             }
+            None | Some(Decision::Retry { .. }) => {}
             Some(Decision::Fallback { target, .. }) => {
                 match hop::enter(gateway, x, request, &target, &mut served.judged).await {
                     Ok(Some(hop)) => {
