@@ -595,6 +595,33 @@ export namespace llm {
   /** Calls a model of the configuration with OpenAI's request and waits for the whole answer. */
   function chat(request: { model: string; messages: unknown[]; [param: string]: unknown }, options?: { timeoutMs?: number | null }): Answer;
 }
+/** Mail, handed in by the host over SMTP at a server that the manifest names (`egress = ["smtp://{smtp_host}:{smtp_port}"]`). */
+export namespace mail {
+  interface Server {
+    host: string;
+    /** 587 unless given. */
+    port?: number;
+    /** `starttls` unless given: no mail unless the server agrees. */
+    encryption?: "starttls" | "tls" | "none";
+    user?: string;
+    /** The secret setting that is the user's password. */
+    password?: string;
+  }
+  /** One of `text` and `html` must be given. */
+  interface Message {
+    from: string;
+    to: string[];
+    subject: string;
+    text?: string;
+    html?: string;
+  }
+  /** The server's no for good. */
+  class Refused extends Failed {
+    readonly code: number;
+  }
+  /** Hands in a message and waits until the server has taken it. */
+  function send(server: Server, message: Message, options?: { timeoutMs?: number | null }): void;
+}
 /** The client's request behind the call under way; guardrails and request hooks. */
 export namespace request {
   function headers(): Headers;

@@ -18,6 +18,7 @@ export * as http from "./src/http.js";
 export * as jwt from "./src/jwt.js";
 export * as kv from "./src/kv.js";
 export * as llm from "./src/llm.js";
+export * as mail from "./src/mail.js";
 export * as log from "./src/log.js";
 export * as metrics from "./src/metrics.js";
 export * as random from "./src/random.js";

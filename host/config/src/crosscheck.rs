@@ -213,8 +213,13 @@ fn duplicate_guardrails(config: &Config, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Channels of `alerting` that exist for budget alerts alone, and those are not raised yet.
-const BUDGETS_ONLY: [&str; 2] = ["email", "webhook"];
+/// The channel of `alerting` that exists for budget alerts alone, and those are not raised yet.
+const BUDGETS_ONLY: &str = "webhook";
+/// The one that tells whom it is given; LiteLLM's carries only budget alerts, to the users concerned.
+const MAIL: &str = "email";
+
+/// Who gets mail about alerts, or another component that knows.
+const TELLS_WHOM: [&str; 2] = ["plugins.email.settings.recipients", "plugins.email.source"];
 
 /// Warns about alerts that nobody will get: who lists a channel expects to hear from it.
 fn silent_channels(root: &Node, problems: &mut Vec<Problem>) {
@@ -223,20 +228,24 @@ fn silent_channels(root: &Node, problems: &mut Vec<Problem>) {
     };
     let one = std::slice::from_ref(alerting);
     for channel in alerting.as_list().unwrap_or(one) {
-        if let Some(name) = channel.as_text().filter(|name| BUDGETS_ONLY.contains(name)) {
-            let message = format!(
-                "`{name}` carries only budget alerts, which are not raised yet: nothing will be sent"
-            );
-            problems.push(
-                Problem::warning(
-                    ProblemKind::Unsupported,
-                    &channel.at,
-                    "general_settings.alerting",
-                    message,
-                )
-                .fix("add an alerter that carries the others, such as `slack`"),
-            );
-        }
+        let (message, fix) = match channel.as_text() {
+            Some(name @ BUDGETS_ONLY) => (
+                format!(
+                    "`{name}` carries only budget alerts, which are not raised yet: nothing will be sent"
+                ),
+                "add an alerter that carries the others, such as `slack`",
+            ),
+            Some(name @ MAIL) if TELLS_WHOM.iter().all(|path| root.at_path(path).is_none()) => (
+                format!(
+                    "`{name}` has nobody to write to: budget alerts, which go to the users concerned, are not raised yet"
+                ),
+                "list who gets the others in `plugins.email.settings.recipients`",
+            ),
+            _ => continue,
+        };
+        let path = "general_settings.alerting";
+        problems
+            .push(Problem::warning(ProblemKind::Unsupported, &channel.at, path, message).fix(fix));
     }
 }
 

@@ -43,7 +43,7 @@ impl Connector {
         policy: Option<&Policy>,
     ) -> Result<Io, SendError> {
         let opening = async {
-            let addresses = self.addresses(to, policy).await?;
+            let addresses = addresses(self.resolver.as_ref(), to, policy).await?;
             let mut http = HttpConnector::new_with_resolver(Checked(addresses));
             http.enforce_http(false);
             http.set_nodelay(true);
@@ -59,34 +59,34 @@ impl Connector {
             Err(_) => Err(SendError::new(Kind::ConnectTimeout, &to.to_string())),
         }
     }
+}
 
-    async fn addresses(
-        &self,
-        to: &Destination,
-        policy: Option<&Policy>,
-    ) -> Result<Vec<SocketAddr>, SendError> {
-        let found: Vec<IpAddr> = match &to.host {
-            Host::Address(address) => vec![*address],
-            Host::Name(name) => self
-                .resolver
-                .resolve(name)
-                .await
-                .map_err(|error| SendError::with(Kind::Resolve, name, error))?,
-        };
-        if found.is_empty() {
-            return Err(SendError::new(Kind::Resolve, &to.to_string()));
-        }
-        let checked = match policy {
-            Some(policy) => policy
-                .check_addresses(to, found)
-                .map_err(SendError::denied_by)?,
-            None => found,
-        };
-        Ok(checked
-            .into_iter()
-            .map(|address| SocketAddr::new(address, to.port))
-            .collect())
+/// Where a destination is, as far as the policy lets it be.
+pub(crate) async fn addresses(
+    resolver: &dyn Resolve,
+    to: &Destination,
+    policy: Option<&Policy>,
+) -> Result<Vec<SocketAddr>, SendError> {
+    let found: Vec<IpAddr> = match &to.host {
+        Host::Address(address) => vec![*address],
+        Host::Name(name) => resolver
+            .resolve(name)
+            .await
+            .map_err(|error| SendError::with(Kind::Resolve, name, error))?,
+    };
+    if found.is_empty() {
+        return Err(SendError::new(Kind::Resolve, &to.to_string()));
     }
+    let checked = match policy {
+        Some(policy) => policy
+            .check_addresses(to, found)
+            .map_err(SendError::denied_by)?,
+        None => found,
+    };
+    Ok(checked
+        .into_iter()
+        .map(|address| SocketAddr::new(address, to.port))
+        .collect())
 }
 
 /// Whether the peer chose HTTP/2 by ALPN.

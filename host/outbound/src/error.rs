@@ -215,7 +215,7 @@ pub(crate) fn kind_of(error: &hyper::Error) -> Kind {
 }
 
 /// An error followed by its causes; hyper's and rustls' own texts hold no URL and no header.
-struct Chain<'a>(&'a (dyn std::error::Error + 'static));
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

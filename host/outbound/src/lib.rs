@@ -6,7 +6,8 @@
 //!
 //! Read in this order: [`client`](Client) (what callers use), `egress` (who may be reached),
 //! `connect` (name → checked address → TCP → TLS), `pool` (idle connections), `exchange` (one
-//! HTTP/1.1 request on one connection), `incoming` (the response body), `limits` (bounds on bodies).
+//! HTTP/1.1 request on one connection), `incoming` (the response body), `limits` (bounds on bodies),
+//! `mail` (one message over SMTP, under the same policy).
 
 mod body;
 mod client;
@@ -16,6 +17,7 @@ mod error;
 mod exchange;
 mod incoming;
 mod limits;
+mod mail;
 mod pool;
 mod redirect;
 mod resolve;
@@ -29,6 +31,7 @@ pub use egress::{
 pub use error::{BodyError, ClientError, SendError};
 pub use incoming::Incoming;
 pub use limits::{CollectError, IdleTimeout, StalledError, collect_limited};
+pub use mail::{Mail, MailEncryption, MailError, MailLogin, MailServer, Mailer};
 pub use pool::keep_own_connections;
 pub use resolve::{Resolve, Resolving, SystemResolver};
 pub use tls::{ClientCertificate, Pem, Roots, TlsOptions};

@@ -20,6 +20,7 @@ wasmtime::component::bindgen!({
             import witgate:host/kv@0.1.0;
             import witgate:host/request@0.1.0;
             import witgate:host/llm@0.1.0;
+            import witgate:host/mail@0.1.0;
         }
     ",
     path: ["../../wit/types", "../../wit/host"],
@@ -37,6 +38,7 @@ wasmtime::component::bindgen!({
         "witgate:host/http.send-all": async | trappable,
         "witgate:host/files.append": async | trappable,
         "witgate:host/llm.chat": async | trappable,
+        "witgate:host/mail.send": async | trappable,
         default: trappable,
     },
     with: {

@@ -11,6 +11,7 @@ mod jwt;
 mod kv;
 mod llm;
 mod log;
+mod mail;
 mod outgoing;
 mod request;
 mod secrets;

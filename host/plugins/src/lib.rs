@@ -89,4 +89,5 @@ pub use spec::{
 };
 pub use status::{InForce, Load, Status, Version};
 pub use witgate_bundles::Trust;
+pub use witgate_outbound::{Mail, MailEncryption, MailError, MailServer};
 pub use world::{NoAnswer, ShownCertificate, World};

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use rand::Rng as _;
 use serde_json::Value;
+use witgate_outbound::{Mail, MailError, MailServer};
 
 use crate::record::{Find, Tape};
 
@@ -45,6 +46,12 @@ pub trait World: Send + Sync {
     /// # Errors
     /// Why there is no answer.
     fn chat(&self, request: &str) -> Result<ModelAnswer, NoModelAnswer>;
+
+    /// A message, which the policy has allowed already. Its password is the real one.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    fn mail(&self, server: &MailServer, mail: &Mail) -> Result<(), MailError>;
 
     /// A line of the plugin's log, secrets masked.
     fn log(&self, level: &'static str, line: &str);

@@ -55,9 +55,9 @@ pub enum ComponentError {
     },
 }
 
-const HOST: [&str; 14] = [
+const HOST: [&str; 15] = [
     "settings", "secrets", "http", "sign", "jwt", "clock", "random", "log", "metrics", "files",
-    "body", "kv", "request", "llm",
+    "body", "kv", "request", "llm", "mail",
 ];
 
 /// WASI 0.2 packages that the host links, if only to refuse: the standard libraries of some languages

@@ -16,10 +16,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use witgate_plugins::{
-    Alert, AuthRequest, BodyView, Call, Event, EventKind, Frame, Grants, Host, Kind, ModelAnswer,
-    NoAnswer, NoModelAnswer, PluginSpec, PromptCall, ProviderResponse, RECORDING_FORMAT,
-    RecordedCall, Recorder, Recording, Registry, RequestFacts, RequestMemory, RequestScope,
-    Sources, StreamGuard, StreamParser, Text, World, provider_input,
+    Alert, AuthRequest, BodyView, Call, Event, EventKind, Frame, Grants, Host, Kind, Mail,
+    MailError, MailServer, ModelAnswer, NoAnswer, NoModelAnswer, PluginSpec, PromptCall,
+    ProviderResponse, RECORDING_FORMAT, RecordedCall, Recorder, Recording, Registry, RequestFacts,
+    RequestMemory, RequestScope, Sources, StreamGuard, StreamParser, Text, World, provider_input,
 };
 
 use crate::testing::diff;
@@ -456,6 +456,11 @@ impl World for Beyond {
     fn chat(&self, _request: &str) -> Result<ModelAnswer, NoModelAnswer> {
         let reason = "the recording has no answer for this call of a model".to_owned();
         Err(NoModelAnswer::Unavailable(reason))
+    }
+
+    fn mail(&self, _server: &MailServer, _mail: &Mail) -> Result<(), MailError> {
+        let reason = "the recording has no answer for this message".to_owned();
+        Err(MailError::Connection(reason))
     }
 
     fn log(&self, _level: &'static str, _line: &str) {}

@@ -252,6 +252,10 @@ bool wg_append(const char *name, wg_str bytes, wg_error *error);
 #include "witgate/llm.h"
 #endif
 
+#ifdef WIT_HAS_MAIL
+#include "witgate/mail.h"
+#endif
+
 /* --- Yours to define, in every kind ------------------------------------------------------------------------------------ */
 
 /* Checks and keeps the settings, once per instance. May be left out. */

@@ -4,6 +4,7 @@
 #ifdef WIT_HAS_HTTP
 
 void wg__drop_later(int32_t number, void (*drop)(int32_t));
+bool wg__secret(const char *name, bool *found, wit_secrets_borrow_secret_t *secret, wg_error *error);
 
 static void drop_secret(int32_t number) { wit_secrets_secret_drop_own((wit_secrets_own_secret_t){number}); }
 
@@ -34,7 +35,7 @@ void wg_http_timeout(wg_request *request, uint32_t ms) { request->wit.timeout_ms
 
 /* --- Secrets -------------------------------------------------------------------------------------------------------- */
 
-static bool find_secret(const char *name, bool *found, wit_secrets_borrow_secret_t *secret, wg_error *error) {
+bool wg__secret(const char *name, bool *found, wit_secrets_borrow_secret_t *secret, wg_error *error) {
     wg_str key = wg_str_of(name), why;
     wit_secrets_option_own_secret_t own;
     if (!wit_secrets_get(&key, &own, &why)) return wg_denied(error, "%.*s", WG_ARG(why));
@@ -50,7 +51,7 @@ static bool find_secret(const char *name, bool *found, wit_secrets_borrow_secret
 static bool need_secret(wg_request *request, const char *name, wit_secrets_borrow_secret_t *secret) {
     bool found = false;
     if (request->has_error) return false;
-    if (!find_secret(name, &found, secret, &request->error)) {
+    if (!wg__secret(name, &found, secret, &request->error)) {
         request->has_error = true;
     } else if (!found) {
         wg_invalid_settings(&request->error, "`%s` is not set", name);
@@ -105,14 +106,14 @@ bool wg_has_secret(const char *name) {
     bool found = false;
     wit_secrets_borrow_secret_t secret;
     wg_error error;
-    return find_secret(name, &found, &secret, &error) && found;
+    return wg__secret(name, &found, &secret, &error) && found;
 }
 
 bool wg_reveal(const char *name, wg_str *value, wg_error *error) {
     bool found = false;
     wit_secrets_borrow_secret_t secret;
     wg_str why;
-    if (!find_secret(name, &found, &secret, error)) return false;
+    if (!wg__secret(name, &found, &secret, error)) return false;
     if (!found) return wg_invalid_settings(error, "`%s` is not set", name);
     return wit_secrets_method_secret_reveal(secret, value, &why) || wg_denied(error, "%.*s", WG_ARG(why));
 }

@@ -96,7 +96,7 @@ func (r *Request) SecretHeader(name, secret string) *Request {
 
 // HasSecret tells whether the secret setting has a value.
 func HasSecret(name string) bool {
-	handle, err := secret(name)
+	handle, err := Handle(name)
 	if err != nil {
 		return false
 	}
@@ -106,7 +106,7 @@ func HasSecret(name string) bool {
 
 // Reveal is the value itself; only when the manifest has `reveal = true` for it.
 func Reveal(name string) (string, error) {
-	handle, err := secret(name)
+	handle, err := Handle(name)
 	if err != nil {
 		return "", err
 	}
@@ -118,7 +118,8 @@ func Reveal(name string) (string, error) {
 	return result.Ok(), nil
 }
 
-func secret(name string) (*secrets.Secret, error) {
+// Handle is the secret setting of this name as the host's services take it; it is the caller's to drop.
+func Handle(name string) (*secrets.Secret, error) {
 	result := secrets.Get(name)
 	if result.Tag() == abi.ResultErr {
 		return nil, &witgate.Error{Kind: witgate.KindDenied, Text: result.Err()}
@@ -136,7 +137,7 @@ func (r *Request) Send() (*Response, error) {
 	}
 	auth := abi.None[wit.Auth]()
 	if r.auth != nil {
-		handle, err := secret(r.secret)
+		handle, err := Handle(r.secret)
 		if err != nil {
 			return nil, err
 		}

@@ -5,10 +5,10 @@ A plugin is one class: a subclass of `Guardrail`, `RequestHook`, `LogSink`, `Aut
 runs the file's top level once and keeps the state, so imports and constants cost nothing later, and the
 host's services are not there yet.
 
-The services are modules: `http`, `jwt`, `secrets`, `settings`, `log`, `metrics`, `clock`, `random`, `files`, `kv`, `llm`, `request`.
+The services are modules: `http`, `jwt`, `secrets`, `settings`, `log`, `metrics`, `clock`, `random`, `files`, `kv`, `llm`, `mail`, `request`.
 """
 
-from . import clock, files, http, jwt, kv, llm, log, metrics, random, request, secrets, settings
+from . import clock, files, http, jwt, kv, llm, log, mail, metrics, random, request, secrets, settings
 from .authenticator import Authenticator, Denial, Identity, Key, AuthRequest, decline, deny
 from .errors import DeniedByHost, Failed, PluginError, SettingsError, Unavailable
 from .guardrail import (
@@ -111,6 +111,7 @@ __all__ = [
     "jwt",
     "kv",
     "llm",
+    "mail",
     "log",
     "metrics",
     "partial",

@@ -24,6 +24,7 @@ pub mod host {
                 import witgate:host/kv@0.1.0;
                 import witgate:host/request@0.1.0;
                 import witgate:host/llm@0.1.0;
+                import witgate:host/mail@0.1.0;
             }
         "#,
         path: ["../../wit/types", "../../wit/host"],
@@ -49,6 +50,7 @@ pub mod log_sink {
             "witgate:host/metrics@0.1.0": crate::bindings::host::witgate::host::metrics,
             "witgate:host/kv@0.1.0": crate::bindings::host::witgate::host::kv,
             "witgate:host/llm@0.1.0": crate::bindings::host::witgate::host::llm,
+            "witgate:host/mail@0.1.0": crate::bindings::host::witgate::host::mail,
             "witgate:host/files@0.1.0": crate::bindings::host::witgate::host::files,
         },
         pub_export_macro: true,
@@ -72,6 +74,7 @@ pub mod alerter {
             "witgate:host/metrics@0.1.0": crate::bindings::host::witgate::host::metrics,
             "witgate:host/kv@0.1.0": crate::bindings::host::witgate::host::kv,
             "witgate:host/llm@0.1.0": crate::bindings::host::witgate::host::llm,
+            "witgate:host/mail@0.1.0": crate::bindings::host::witgate::host::mail,
         },
         pub_export_macro: true,
         default_bindings_module: "witgate_plugin::bindings::alerter",
@@ -119,6 +122,7 @@ pub mod request_hook {
             "witgate:host/kv@0.1.0": crate::bindings::host::witgate::host::kv,
             "witgate:host/body@0.1.0": crate::bindings::host::witgate::host::body,
             "witgate:host/llm@0.1.0": crate::bindings::host::witgate::host::llm,
+            "witgate:host/mail@0.1.0": crate::bindings::host::witgate::host::mail,
             "witgate:host/request@0.1.0": crate::bindings::host::witgate::host::request,
         },
         pub_export_macro: true,
@@ -163,6 +167,7 @@ pub mod key_policy {
             "witgate:host/log@0.1.0": crate::bindings::host::witgate::host::log,
             "witgate:host/metrics@0.1.0": crate::bindings::host::witgate::host::metrics,
             "witgate:host/kv@0.1.0": crate::bindings::host::witgate::host::kv,
+            "witgate:host/mail@0.1.0": crate::bindings::host::witgate::host::mail,
         },
         pub_export_macro: true,
         default_bindings_module: "witgate_plugin::bindings::key_policy",

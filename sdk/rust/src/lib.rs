@@ -59,6 +59,7 @@ pub mod jwt;
 pub mod kv;
 pub mod llm;
 pub mod log;
+pub mod mail;
 pub mod metrics;
 pub mod openai;
 pub mod otlp;

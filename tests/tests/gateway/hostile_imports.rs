@@ -191,6 +191,9 @@ async fn an_alerter_that_attacks_is_counted_and_named_and_nothing_else_happens()
         ("allocation-bomb", "kind=\"memory_limit\""),
         ("big-output", "outcome=\"output_too_large\""),
         ("ungranted-host", "kind=\"egress\""),
+        ("ungranted-mail", "kind=\"egress\""),
+        ("mail-through-redirected-name", "kind=\"egress\""),
+        ("mail-of-forged-headers", "outcome=\"error\""),
     ] {
         let upstream = FakeUpstream::start().await;
         let config = base_config(&upstream.api_base()).replace(

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use witgate_testkit::{FakeUpstream, Gateway, Recorder, Reply};
 
+use crate::c_and_go::pass_the_same_cases;
 use crate::support::{Client, Stage, base_config, chat, chat_stream, streamed_text};
 
 async fn words(mode: &str) -> Stage {
@@ -525,4 +526,10 @@ class Asks(CustomGuardrail):
         ("asks/cases/failed/expected.yaml", failed),
     ];
     passes("litellm", "asks.py", &files).await;
+}
+
+#[tokio::test]
+async fn plugins_in_python_and_javascript_send_mail() {
+    pass_the_same_cases("python", "plugin.py", &["log-sink"]).await;
+    pass_the_same_cases("javascript", "plugin.js", &["log-sink"]).await;
 }

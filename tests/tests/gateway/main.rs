@@ -18,6 +18,7 @@ mod bad_upstream;
 mod bytes_forwarded;
 mod errors;
 mod listing;
+mod mail;
 mod main_path;
 mod observability;
 mod paths;

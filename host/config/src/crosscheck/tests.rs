@@ -100,6 +100,10 @@ fn a_channel_that_sends_nothing_is_told() {
         ("[slack, email]", &["email"]),
         ("[email, webhook]", &["email", "webhook"]),
         ("webhook", &["webhook"]),
+        (
+            "[email]\nplugins: {email: {settings: {recipients: [ops@example.com]}}}",
+            &[],
+        ),
     ] {
         let yaml = format!("{MODELS}\ngeneral_settings:\n  alerting: {alerting}\n");
         let warnings = warnings(&yaml);
@@ -107,7 +111,7 @@ fn a_channel_that_sends_nothing_is_told() {
         for (warning, channel) in warnings.iter().zip(told) {
             assert!(warning.contains("general_settings.alerting"), "{warning}");
             assert!(
-                warning.contains(&format!("`{channel}` carries only budget alerts")),
+                warning.contains(&format!("`{channel}` ")) && warning.contains("budget alerts"),
                 "{warning}"
             );
         }

@@ -223,7 +223,7 @@ fn the_documented_sample_is_served_unchanged() {
         problems
             .iter()
             .all(|problem| problem.contains("no model group is called")
-                || problem.contains("`email` carries only budget alerts")),
+                || problem.contains("`email` has nobody to write to")),
         "{}",
         problems.join("\n")
     );

@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use http::Uri;
 
+use crate::MailServer;
+
 pub use address::AddressClass;
 pub use rule::{HostOrCidr, HostRule, RuleError};
 
@@ -61,16 +63,53 @@ pub enum WhyDenied {
         /// What kind of address it is.
         class: AddressClass,
     },
-    /// The host is not a valid name or address, or the scheme is neither `http` nor `https`.
+    /// The host is not a valid name or address, or the scheme of a URL is neither `http` nor `https`.
     Malformed,
 }
 
 /// A destination in canonical form: what rules are compared with and resolvers are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Destination {
-    pub(crate) https: bool,
+    pub(crate) scheme: Scheme,
     pub(crate) host: Host,
     pub(crate) port: u16,
+}
+
+/// What is spoken there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Https,
+    Http,
+    /// Mail, whichever way it is encrypted.
+    Smtp,
+}
+
+impl Scheme {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        match text {
+            "https" => Some(Self::Https),
+            "http" => Some(Self::Http),
+            "smtp" => Some(Self::Smtp),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Https => "https",
+            Self::Http => "http",
+            Self::Smtp => "smtp",
+        }
+    }
+
+    /// Where it is spoken when nothing is said: mail where it is handed in, not where it is relayed.
+    pub(crate) fn default_port(self) -> u16 {
+        match self {
+            Self::Https => 443,
+            Self::Http => 80,
+            Self::Smtp => 587,
+        }
+    }
 }
 
 /// A host in canonical form: a lower-case name without a final dot, or an address.
@@ -90,6 +129,17 @@ impl Policy {
         match Destination::of(uri) {
             Some(to) => self.check_name(&to),
             None => Err(Denied::malformed(uri)),
+        }
+    }
+
+    /// The same for a mail server.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn judge_mail(&self, server: &MailServer) -> Result<(), Denied> {
+        match Destination::mail(&server.host, server.port) {
+            Some(to) => self.check_name(&to),
+            None => Err(Denied::no_mail_host(&server.host)),
         }
     }
 
@@ -151,6 +201,15 @@ impl Policy {
 }
 
 impl Denied {
+    /// The name of a mail server that is none.
+    pub(crate) fn no_mail_host(host: &str) -> Self {
+        Self {
+            host: host.to_owned(),
+            why: WhyDenied::Malformed,
+            fix: "use a host name or address, without scheme and port".to_owned(),
+        }
+    }
+
     /// A URL that leads nowhere.
     pub(crate) fn malformed(uri: &Uri) -> Self {
         Self {
@@ -165,23 +224,29 @@ impl Destination {
     /// Reads where a URI leads. Hosts are read as browsers do, so that `0x7f.1`, `2130706433` and
     /// `127.0.0.1` are one host.
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
-        let https = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return None,
-        };
+        let scheme = Scheme::parse(uri.scheme_str()?).filter(|scheme| *scheme != Scheme::Smtp)?;
         let host = Host::parse(uri.host()?)?;
-        let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
-        Some(Self { https, host, port })
+        let port = uri.port_u16().unwrap_or(scheme.default_port());
+        Some(Self { scheme, host, port })
+    }
+
+    /// A mail server.
+    pub(crate) fn mail(host: &str, port: u16) -> Option<Self> {
+        let host = Host::parse(host)?;
+        Some(Self {
+            scheme: Scheme::Smtp,
+            host,
+            port,
+        })
     }
 
     /// `scheme://host[:port]`, the shape of a rule.
     pub(crate) fn origin(&self) -> String {
-        format!("{}://{self}", if self.https { "https" } else { "http" })
+        format!("{}://{self}", self.scheme.as_str())
     }
 
     fn default_port(&self) -> bool {
-        self.port == if self.https { 443 } else { 80 }
+        self.port == self.scheme.default_port()
     }
 }
 

@@ -7,16 +7,16 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 use super::address::AddressClass;
-use super::{Destination, Host};
+use super::{Destination, Host, Scheme};
 
 /// One allowed destination: scheme, host and ports.
 ///
-/// Written as `[scheme://]host[:ports]`. The scheme is `https` (the default) or `http`; the host a
+/// Written as `[scheme://]host[:ports]`. The scheme is `https` (the default), `http` or, for mail, `smtp`; the host a
 /// name, `*.suffix` (any name below the suffix, not the suffix itself), `*` (any) or an address; the
 /// ports a comma-separated list or `*`, by default the scheme's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostRule {
-    https: bool,
+    scheme: Scheme,
     host: HostPattern,
     ports: Ports,
 }
@@ -59,7 +59,7 @@ enum Inside {
 
 impl HostRule {
     pub(crate) fn matches(&self, to: &Destination) -> bool {
-        self.https == to.https
+        self.scheme == to.scheme
             && self.host.matches(&to.host)
             && match &self.ports {
                 Ports::Any => true,
@@ -121,11 +121,13 @@ impl FromStr for HostRule {
             rule: rule.to_owned(),
             reason,
         };
-        let (https, rest) = match rule.split_once("://") {
-            None => (true, rule),
-            Some(("https", rest)) => (true, rest),
-            Some(("http", rest)) => (false, rest),
-            Some(_) => return Err(fail("the scheme is https or http")),
+        let (scheme, rest) = match rule.split_once("://") {
+            None => (Scheme::Https, rule),
+            Some((scheme, rest)) => (
+                Scheme::parse(scheme)
+                    .ok_or_else(|| fail("the scheme is https or http, or smtp"))?,
+                rest,
+            ),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains(['/', '?', '#', '@']) {
@@ -141,7 +143,7 @@ impl FromStr for HostRule {
             None => (rest, None),
         };
         let ports = match ports {
-            None => Ports::List(vec![if https { 443 } else { 80 }]),
+            None => Ports::List(vec![scheme.default_port()]),
             Some("*") => Ports::Any,
             Some(list) => list
                 .split(',')
@@ -151,7 +153,11 @@ impl FromStr for HostRule {
                 .ok_or_else(|| fail("a port is a number from 1 to 65535"))?,
         };
         let host = HostPattern::parse(host).map_err(fail)?;
-        Ok(Self { https, host, ports })
+        Ok(Self {
+            scheme,
+            host,
+            ports,
+        })
     }
 }
 
@@ -182,12 +188,8 @@ impl FromStr for HostOrCidr {
 
 impl fmt::Display for HostRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, default) = if self.https {
-            ("https", 443)
-        } else {
-            ("http", 80)
-        };
-        write!(f, "{scheme}://{}", self.host)?;
+        let default = self.scheme.default_port();
+        write!(f, "{}://{}", self.scheme.as_str(), self.host)?;
         match &self.ports {
             Ports::Any => f.write_str(":*"),
             Ports::List(ports) if *ports == [default] => Ok(()),

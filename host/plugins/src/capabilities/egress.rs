@@ -172,7 +172,11 @@ impl<'a> Parts<'a> {
             () if covers(other.host, self.host) => self.host,
             () => return None,
         };
-        let own = if self.scheme == "https" { "443" } else { "80" };
+        let own = match self.scheme {
+            "https" => "443",
+            "http" => "80",
+            _ => "587",
+        };
         let list = |ports: &'a str| if ports.is_empty() { own } else { ports };
         let ports = match (list(self.ports), list(other.ports)) {
             ("*", ports) | (ports, "*") => ports.to_owned(),

@@ -7,8 +7,8 @@ use http::{Request, Response};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use witgate_outbound::{
-    Body, Client, ClientCertificate, ClientOptions, Denied, Egress, SendError, TlsOptions,
-    WhyDenied, collect_limited,
+    Body, Client, ClientCertificate, ClientOptions, Denied, Egress, Mail, MailError, MailServer,
+    Mailer, SendError, TlsOptions, WhyDenied, collect_limited,
 };
 
 use super::egress::Hosts;
@@ -136,6 +136,34 @@ impl Outgoing {
         let sent = client.send(request).await;
         sent.map(|response| response.map(Body::stream))
             .map_err(|error| self.no_response(&error))
+    }
+
+    /// Hands in a message. A refusal by the policy is in words, with the configuration line that would allow it.
+    pub(crate) async fn send_mail(
+        &self,
+        server: &MailServer,
+        mail: &Mail,
+        within: Duration,
+    ) -> Result<(), Result<MailError, String>> {
+        let Ok(_slot) = self.at_once.acquire().await else {
+            let reason = "the gateway is shutting down".to_owned();
+            return Err(Ok(MailError::Connection(reason)));
+        };
+        let sent = match &self.world {
+            Some(world) => match self.hosts.policy.judge_mail(server) {
+                Ok(()) => world.mail(server, mail),
+                Err(denied) => Err(MailError::Denied(denied)),
+            },
+            None => {
+                let egress = Egress::Policy(self.hosts.policy.clone());
+                let mailer = Mailer::new(egress, self.tls.clone());
+                mailer.send(server, mail, within).await
+            }
+        };
+        sent.map_err(|error| match error {
+            MailError::Denied(denied) => Err(self.denied(&denied)),
+            other => Ok(other),
+        })
     }
 
     /// The client that shows this certificate. Connections are not shared with those that show another one, or none.

@@ -38,7 +38,7 @@ fn imports_are_those_of_the_host_and_of_wasi_0_2() {
     ];
     check_of(&good, &sink, Kind::LogSink).expect("all known");
     for bad in [
-        "witgate:host/mail@0.1.0",
+        "witgate:host/sockets@0.1.0",
         "witgate:host/http@0.2.0",
         "wasi:http/handler@0.3.0",
         "wasi:gpu/gpu@0.2.0",

@@ -51,6 +51,10 @@ fn case(recording: &Recording) -> Result<Value, String> {
         .filter(|import| import.import == "llm.chat")
         .map(model_turn)
         .collect();
+    let mail: Vec<Value> = imports()
+        .filter(|import| import.import == "mail.send")
+        .map(mail_turn)
+        .collect();
     let now = imports().find(|import| import.import == "clock.now-ms");
     let now = now.map_or(json!(recording.recorded_at_ms), |now| now.answer.clone());
     let about = format!("recorded from {}, {}", recording.plugin, recording.digest);
@@ -61,6 +65,7 @@ fn case(recording: &Recording) -> Result<Value, String> {
         "env": recording.env,
         "http": http,
         "llm": llm,
+        "mail": mail,
         "now_ms": now,
     }));
     case["input"] = input;
@@ -195,6 +200,20 @@ fn model_turn(import: &Import) -> Value {
         Some(failed) => json!({"fail": failed}),
         None if error == "timeout" => json!({"fail": "timeout"}),
         None => json!({"fail": "unavailable"}),
+    }
+}
+
+fn mail_turn(import: &Import) -> Value {
+    let server = &import.args["server"];
+    let host = server["host"].as_str().unwrap_or_default();
+    let place = format!("{host}:{}", server["port"]);
+    match import.answer.get("error") {
+        None => json!({"server": place}),
+        Some(error) => match error.get("refused") {
+            Some(refused) => json!({"server": place, "fail": refused}),
+            None if error == "timeout" => json!({"server": place, "fail": "timeout"}),
+            None => json!({"server": place, "fail": "connection failed"}),
+        },
     }
 }
 

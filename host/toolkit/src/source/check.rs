@@ -240,13 +240,13 @@ fn egress(entry: &str, settings: &[Setting]) -> Result<(), String> {
     let Ok(url) = url::Url::parse(&plain) else {
         return problem("is no URL");
     };
-    if !matches!(url.scheme(), "http" | "https") {
-        return problem("is neither http nor https");
+    if !matches!(url.scheme(), "http" | "https" | "smtp") {
+        return problem("is neither http nor https, nor smtp for mail");
     }
     if plain.contains('*') {
         return problem("`*` may only be the first label of the host");
     }
-    if url.path() != "/"
+    if !matches!(url.path(), "" | "/")
         || url.query().is_some()
         || url.fragment().is_some()
         || !url.username().is_empty()

@@ -41,6 +41,9 @@ pub struct Case {
     /// What models answer, call by call.
     #[serde(default)]
     pub llm: Vec<ModelTurn>,
+    /// What mail servers say, message by message.
+    #[serde(default)]
+    pub mail: Vec<MailTurn>,
     /// The time, in milliseconds since 1970.
     #[serde(default = "now_ms")]
     pub now_ms: u64,
@@ -130,6 +133,32 @@ pub enum ModelFailWord {
     Timeout,
     /// Nobody answers.
     Unavailable,
+}
+
+/// One message handed in: taken, unless it fails.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MailTurn {
+    /// The server that this answers for, `host:port`; any when absent.
+    pub server: Option<String>,
+    /// Not taken.
+    pub fail: Option<MailFail>,
+}
+
+/// Why a message is not taken: `timeout`, how the connection fails, or the server's no.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum MailFail {
+    /// `timeout`, or how the connection fails.
+    Text(String),
+    /// The server's no.
+    Refused {
+        /// SMTP's code.
+        code: u16,
+        /// The server's words.
+        #[serde(default)]
+        text: String,
+    },
 }
 
 /// What is wrong with a case.

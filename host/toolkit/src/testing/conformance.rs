@@ -344,7 +344,7 @@ fn missing_settings(base: &Base, manifest: &Manifest) -> Vec<Probe> {
 }
 
 fn asked(played: &Played) -> bool {
-    !played.requests.is_empty() || !played.llm.is_empty()
+    !(played.requests.is_empty() && played.llm.is_empty() && played.mail.is_empty())
 }
 
 fn outcome(played: &Played) -> &str {

@@ -37,6 +37,7 @@ pub(crate) struct Played {
     pub(crate) result: Value,
     pub(crate) requests: Vec<Value>,
     pub(crate) llm: Vec<Value>,
+    pub(crate) mail: Vec<Value>,
     pub(crate) files: BTreeMap<String, Vec<u8>>,
     pub(crate) metrics: Vec<String>,
     pub(crate) log: Vec<String>,
@@ -55,7 +56,8 @@ impl Scene {
             folder: Some(case.folder.clone()),
             world: Arc::new(
                 Script::new(case.http.clone(), case.now_ms, case.seed)
-                    .with_models(case.llm.clone()),
+                    .with_models(case.llm.clone())
+                    .with_mail(case.mail.clone()),
             ),
             real: false,
         }
@@ -119,6 +121,9 @@ impl Played {
         if !self.llm.is_empty() {
             value.insert("llm".to_owned(), self.llm.clone().into());
         }
+        if !self.mail.is_empty() {
+            value.insert("mail".to_owned(), self.mail.clone().into());
+        }
         if !self.files.is_empty() {
             let files = self.files.iter().map(|(name, bytes)| {
                 let content = match std::str::from_utf8(bytes) {
@@ -174,6 +179,7 @@ pub(crate) async fn play(
             result: renamed(result, name, &manifest.name),
             requests: seen.requests,
             llm: seen.llm,
+            mail: seen.mail,
             files: seen.files,
             metrics: seen.metrics,
             log: seen.log,

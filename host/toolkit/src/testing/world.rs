@@ -11,10 +11,13 @@ use flate2::read::GzDecoder;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use witgate_plugins::{
-    ModelAnswer, ModelFailure, NoAnswer, NoModelAnswer, ShownCertificate, World,
+    Mail, MailEncryption, MailError, MailServer, ModelAnswer, ModelFailure, NoAnswer,
+    NoModelAnswer, ShownCertificate, World,
 };
 
-use super::case::{Exchange, ModelFail, ModelFailWord, ModelTurn, Respond, Wanted};
+use super::case::{
+    Exchange, MailFail, MailTurn, ModelFail, ModelFailWord, ModelTurn, Respond, Wanted,
+};
 
 /// Bytes of a compressed body that are shown.
 const UNPACKED_MAX: u64 = 64 << 20;
@@ -23,6 +26,7 @@ const UNPACKED_MAX: u64 = 64 << 20;
 pub(crate) struct Script {
     answers: Mutex<VecDeque<Exchange>>,
     turns: Mutex<VecDeque<ModelTurn>>,
+    mail: Mutex<VecDeque<MailTurn>>,
     /// Answers everything that `answers` has nothing for.
     always: Option<Exchange>,
     now_ms: u64,
@@ -38,6 +42,8 @@ pub(crate) struct Seen {
     pub(crate) requests: Vec<Value>,
     /// Calls of models, as the gateway would have got them.
     pub(crate) llm: Vec<Value>,
+    /// Messages, as they would have been handed in.
+    pub(crate) mail: Vec<Value>,
     /// Appended bytes by file.
     pub(crate) files: BTreeMap<String, Vec<u8>>,
     /// Changes of metrics, as they would stand on a page: `name{label="value"} 1`.
@@ -53,6 +59,7 @@ impl Script {
         Self {
             answers: Mutex::new(answers.into()),
             turns: Mutex::default(),
+            mail: Mutex::default(),
             always: None,
             now_ms,
             ticks: AtomicU64::new(0),
@@ -65,6 +72,14 @@ impl Script {
     pub(crate) fn with_models(self, turns: Vec<ModelTurn>) -> Self {
         Self {
             turns: Mutex::new(turns.into()),
+            ..self
+        }
+    }
+
+    /// With what mail servers say.
+    pub(crate) fn with_mail(self, turns: Vec<MailTurn>) -> Self {
+        Self {
+            mail: Mutex::new(turns.into()),
             ..self
         }
     }
@@ -82,7 +97,9 @@ impl Script {
         let left = |what: &str, count: usize| {
             (count > 0).then(|| format!("{count} of the exchanges in `{what}` did not take place"))
         };
-        left("http", self.answers.lock().len()).or_else(|| left("llm", self.turns.lock().len()))
+        left("http", self.answers.lock().len())
+            .or_else(|| left("llm", self.turns.lock().len()))
+            .or_else(|| left("mail", self.mail.lock().len()))
     }
 
     fn answer(&self, request: &http::Request<Bytes>) -> Result<Exchange, String> {
@@ -190,6 +207,30 @@ impl World for Script {
         turn.map_or(Err(NoModelAnswer::Timeout), |turn| said(turn, &model))
     }
 
+    fn mail(&self, server: &MailServer, mail: &Mail) -> Result<(), MailError> {
+        let place = format!("{}:{}", server.host, server.port);
+        let mut seen = self.seen.lock();
+        seen.mail.push(describe_mail(&place, server, mail));
+        let turn = self.mail.lock().pop_front();
+        let problem = match &turn {
+            None if self.always.is_some() => return self.always.as_ref().map_or(Ok(()), by_mail),
+            None => Some(format!("`mail` has no answer for {place}")),
+            Some(turn) => turn.server.as_ref().filter(|wanted| **wanted != place).map(|wanted| {
+                format!("the plugin handed mail in at {place}, the next answer in `mail` is for {wanted}")
+            }),
+        };
+        if let Some(problem) = problem {
+            seen.problems.push(problem.clone());
+            return Err(MailError::Connection(problem));
+        }
+        match turn.and_then(|turn| turn.fail) {
+            None => Ok(()),
+            Some(MailFail::Text(word)) if word == "timeout" => Err(MailError::Timeout),
+            Some(MailFail::Text(reason)) => Err(MailError::Connection(reason)),
+            Some(MailFail::Refused { code, text }) => Err(MailError::Refused { code, text }),
+        }
+    }
+
     fn sample(&self, name: &str, labels: &[(String, String)], value: f64) {
         let labels: Vec<String> = labels
             .iter()
@@ -201,6 +242,23 @@ impl World for Script {
 
     fn log(&self, level: &'static str, line: &str) {
         self.seen.lock().log.push(format!("{level}: {line}"));
+    }
+}
+
+/// What a probe's answer to every request is in the words of a mail server.
+fn by_mail(always: &Exchange) -> Result<(), MailError> {
+    let refused = |code| {
+        let text = "as every request".to_owned();
+        Err(MailError::Refused { code, text })
+    };
+    match (&always.fail, &always.respond) {
+        (Some(reason), _) if reason != "timeout" => Err(MailError::Connection(reason.clone())),
+        (None, Some(respond)) => match respond.status {
+            ..400 => Ok(()),
+            408 | 429 | 500.. => refused(451),
+            _ => refused(550),
+        },
+        _ => Err(MailError::Timeout),
     }
 }
 
@@ -240,6 +298,33 @@ fn said(turn: ModelTurn, model: &str) -> Result<ModelAnswer, NoModelAnswer> {
         cost_usd: turn.cost_usd,
         call_id: "00000000-0000-4000-8000-000000000002".to_owned(),
     })
+}
+
+/// A message as a value that is readable and compares well.
+fn describe_mail(place: &str, server: &MailServer, mail: &Mail) -> Value {
+    let mut described = json!({
+        "server": place,
+        "encryption": match server.encryption {
+            MailEncryption::StartTls => "starttls",
+            MailEncryption::Tls => "tls",
+            MailEncryption::Off => "none",
+        },
+        "from": mail.from,
+        "to": mail.to,
+        "subject": mail.subject,
+    });
+    let login = server.login.as_ref();
+    let login = login.map(|login| json!({"user": login.user, "password": login.password.as_str()}));
+    for (name, value) in [
+        ("login", login),
+        ("text", mail.text.clone().map(Value::from)),
+        ("html", mail.html.clone().map(Value::from)),
+    ] {
+        if let Some(value) = value {
+            described[name] = value;
+        }
+    }
+    described
 }
 
 fn response(respond: Respond) -> Result<http::Response<Bytes>, String> {

@@ -13,13 +13,17 @@ use witgate_plugins as host;
 use super::plugins::failed;
 use super::settings::seconds;
 
-/// Channels of `alerting` that carry nothing but budget alerts, which are not raised yet.
-const BUDGETS_ONLY: [&str; 2] = ["email", "webhook"];
-
-/// The alerters that the configuration names.
+/// The alerters that the configuration names, but for the channels that would stay silent: `witgate check` tells of them.
+/// `webhook` carries nothing but budget alerts, which are not raised yet, and `email` nothing else unless it is told whom.
 pub(super) fn names(config: &Config) -> Vec<String> {
     let mut names = texts(config, "alerting").unwrap_or_default();
-    names.retain(|name| !BUDGETS_ONLY.contains(&name.as_str()));
+    names.retain(|name| match name.as_str() {
+        "webhook" => false,
+        "email" => config.plugins.get("email").is_some_and(|entry| {
+            entry.source.is_some() || entry.settings.contains_key("recipients")
+        }),
+        _ => true,
+    });
     names
 }
 

@@ -1,0 +1,103 @@
+//! Tells people by mail that something is wrong.
+
+pub mod format;
+
+use serde::Deserialize;
+use witgate_plugin::alerter::{Alert, Alerter, Outcome, Partial, Rejection};
+use witgate_plugin::mail::{Encryption, Mail, Server};
+use witgate_plugin::secrets::{self, Secret};
+use witgate_plugin::{Error, kv};
+
+/// The port that is for TLS from the first byte.
+const SMTPS: u16 = 465;
+
+/// How long it is remembered that an alert was taken, milliseconds.
+const REMEMBER_MS: u64 = 600_000;
+
+/// The settings, LiteLLM's variables in lower case, and who gets the mail.
+#[derive(Deserialize)]
+pub struct Settings {
+    recipients: Vec<String>,
+    smtp_host: String,
+    smtp_port: u16,
+    smtp_username: String,
+    smtp_sender_email: String,
+    smtp_tls: String,
+    smtp_use_ssl: String,
+}
+
+/// The alerter.
+pub struct Email {
+    settings: Settings,
+    password: Option<Secret>,
+}
+
+impl Alerter for Email {
+    type Settings = Settings;
+
+    fn new(settings: Settings) -> Result<Self, Error> {
+        let password = secrets::get("smtp_password")?;
+        Ok(Self { settings, password })
+    }
+
+    fn send(&self, batch: &[Alert]) -> Result<Outcome, Error> {
+        if self.settings.recipients.is_empty() {
+            let reason = "nobody to write to: list addresses in plugins.email.settings.recipients";
+            return Ok(Outcome::Rejected(reason.to_owned()));
+        }
+        let mut partial = Partial {
+            retry: Vec::new(),
+            rejected: Vec::new(),
+            retry_after_ms: None,
+        };
+        for (index, alert) in (0..).zip(batch) {
+            // What comes again was not all taken the last time.
+            let mark = format!("sent/{}", alert.id);
+            if kv::PLUGIN.get(&mark).is_some() {
+                continue;
+            }
+            match self.mail(alert).send(&self.server()).map_err(Error::from) {
+                Ok(()) => kv::PLUGIN.set(&mark, b"", Some(REMEMBER_MS))?,
+                // The server is in trouble: the rest would be, too.
+                Err(error @ Error::Unavailable(_)) if index == 0 => return Err(error),
+                Err(Error::Unavailable(_)) => partial.retry.push(index),
+                Err(Error::Failed(reason)) => partial.rejected.push(Rejection { index, reason }),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(
+            match partial.retry.is_empty() && partial.rejected.is_empty() {
+                true => Outcome::Delivered,
+                false => Outcome::Partial(partial),
+            },
+        )
+    }
+}
+
+impl Email {
+    fn server(&self) -> Server<'_> {
+        let own = &self.settings;
+        let encryption = match (own.smtp_port, own.smtp_use_ssl.as_str()) {
+            (SMTPS, _) | (_, "True" | "true") => Encryption::Tls,
+            _ if own.smtp_tls.eq_ignore_ascii_case("false") => Encryption::None,
+            _ => Encryption::Starttls,
+        };
+        let server = Server::new(&own.smtp_host, own.smtp_port, encryption);
+        match &self.password {
+            Some(password) if !own.smtp_username.is_empty() => {
+                server.login(&own.smtp_username, password)
+            }
+            _ => server,
+        }
+    }
+
+    fn mail(&self, alert: &Alert) -> Mail {
+        let own = &self.settings;
+        let mail = Mail::new(&own.smtp_sender_email, &format::subject(alert))
+            .text(format::text(alert))
+            .html(format::html(alert));
+        own.recipients.iter().fold(mail, |mail, to| mail.to(to))
+    }
+}
+
+witgate_plugin::export_alerter!(Email);

@@ -1,0 +1,168 @@
+//! Alerts by mail: the `email` component and the host's SMTP against a real mail server.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use witgate_testkit::{FakeUpstream, Gateway, Reply, workspace_root};
+
+use crate::support::{MASTER_KEY, Stage, UPSTREAM_KEY, chat, venv};
+
+const PASSWORD: &str = "mail-password-0123456789";
+
+/// A mail server with a certificate for `localhost`.
+struct MailServer {
+    _process: Child,
+    _input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+    port: u64,
+    folder: TempDir,
+}
+
+impl MailServer {
+    async fn start(mode: &str, with_login: bool) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        certify(folder.path());
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        let mut command = Command::new(venv("python"));
+        command
+            .arg(workspace_root().join("tests/vendors/mail.py"))
+            .args([mode, &file("mail.pem"), &file("mail.key")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        if with_login {
+            command.args(["gateway", PASSWORD]);
+        }
+        let mut process = command.spawn().expect("run the mail server");
+        let input = process.stdin.take().expect("a pipe");
+        let output = BufReader::new(process.stdout.take().expect("a pipe")).lines();
+        let mut server = Self {
+            _process: process,
+            _input: input,
+            output,
+            port: 0,
+            folder,
+        };
+        server.port = server.next().await["port"].as_u64().expect("a port");
+        server
+    }
+
+    /// The next thing that happened there.
+    async fn next(&mut self) -> Value {
+        let line = self.output.next_line().await.expect("a line");
+        serde_json::from_str(&line.expect("the mail server lives")).expect("JSON")
+    }
+
+    /// A gateway that tells of failing calls by mail; `settings` are further ones of the component.
+    async fn stage(&self, settings: &str, trusted: bool) -> Stage {
+        let upstream = FakeUpstream::start().await;
+        let config = format!(
+            "model_list:\n  - model_name: gpt-4o\n    litellm_params: {{model: openai/gpt-4o, api_base: '{}', api_key: {UPSTREAM_KEY}}}\n\
+             router_settings: {{num_retries: 0}}\n\
+             callback_settings: {{email: {{flush_interval: 0.01}}}}\n\
+             general_settings: {{master_key: {MASTER_KEY}, alerting: [email]}}\n\
+             plugins: {{email: {{settings: {{recipients: [ops@example.com, 'On call <night@example.com>']{settings}}}}}}}\n",
+            upstream.api_base()
+        );
+        let mut builder = Gateway::builder(config)
+            .env("SMTP_HOST", "localhost")
+            .env("SMTP_PORT", self.port.to_string())
+            .env("SMTP_SENDER_EMAIL", "Gateway <gateway@example.com>")
+            .env("SMTP_USERNAME", "gateway")
+            .env("SMTP_PASSWORD", PASSWORD);
+        if trusted {
+            builder = builder.env("SSL_CERT_FILE", self.folder.path().join("mail.pem"));
+        }
+        Stage::of(upstream, builder).await
+    }
+}
+
+/// `mail.pem` and `mail.key`, for `localhost`.
+fn certify(folder: &Path) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("signed");
+    let write = |name: &str, text: String| {
+        std::fs::write(folder.join(name), text).expect("written");
+    };
+    write("mail.pem", made.cert.pem());
+    write("mail.key", made.signing_key.serialize_pem());
+}
+
+/// A call that fails, which is worth an alert.
+async fn fail(stage: &Stage) {
+    stage.upstream.next(Reply::error(
+        500,
+        "server_error",
+        None,
+        "the model is on fire <b>",
+    ));
+    assert_eq!(stage.client.chat(&chat("gpt-4o")).await.status, 500);
+}
+
+#[tokio::test]
+async fn a_failing_upstream_is_told_by_mail() {
+    for (mode, settings) in [
+        ("starttls", ""),
+        ("tls", ", smtp_use_ssl: 'True'"),
+        ("plain", ", smtp_tls: 'False'"),
+    ] {
+        let mut server = MailServer::start(mode, true).await;
+        let stage = server.stage(settings, true).await;
+        fail(&stage).await;
+        assert_eq!(server.next().await["login"], true, "{mode}");
+        let mail = server.next().await;
+        assert_eq!(mail["encrypted"], mode != "plain", "{mail}");
+        assert_eq!(mail["from"], "gateway@example.com", "{mail}");
+        assert_eq!(mail["sender"], "Gateway <gateway@example.com>", "{mail}");
+        assert_eq!(mail["to"][0], "ops@example.com", "{mail}");
+        assert_eq!(mail["to"][1], "night@example.com", "{mail}");
+        let text = |name: &str| mail[name].as_str().unwrap_or_default();
+        assert!(text("subject").starts_with("LiteLLM: "), "{mail}");
+        assert!(text("text").contains("the model is on fire <b>"), "{mail}");
+        assert!(text("text").contains("Request Model: gpt-4o"), "{mail}");
+        assert!(text("html").contains("on fire &lt;b&gt;"), "{mail}");
+        assert!(!stage.gateway.printed(PASSWORD), "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn no_password_goes_to_a_server_that_is_not_the_one_it_claims_to_be() {
+    // (what the server does, whether its certificate is trusted, what the log says)
+    for (mode, trusted, said) in [
+        ("starttls", false, "certificate"),
+        ("plain", true, "STARTTLS is not supported"),
+    ] {
+        let mut server = MailServer::start(mode, true).await;
+        let stage = server.stage("", trusted).await;
+        fail(&stage).await;
+        let line = stage.gateway.wait_for_log("delivery failed").await;
+        assert!(line.contains(said), "{line}");
+        assert!(!stage.gateway.printed(PASSWORD), "{mode}");
+        drop(stage);
+        // Nothing happened there but connections.
+        server._process.start_kill().expect("killed");
+        let next = server.output.next_line().await.expect("a line");
+        assert_eq!(next, None, "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_a_refused_recipient_are_told_in_the_log() {
+    let mut server = MailServer::start("starttls", true).await;
+    let stage = server.stage(", smtp_username: somebody", true).await;
+    fail(&stage).await;
+    assert_eq!(server.next().await["login"], false);
+    let line = stage.gateway.wait_for_log("the mail server refused").await;
+    assert!(line.contains("535"), "{line}");
+
+    let server = MailServer::start("starttls", true).await;
+    let stage = server
+        .stage(", recipients: [nobody@example.com]", true)
+        .await;
+    fail(&stage).await;
+    let line = stage.gateway.wait_for_log("the mail server refused").await;
+    assert!(line.contains("550 no such user"), "{line}");
+}
