@@ -594,6 +594,10 @@ export namespace llm {
   }
   /** Calls a model of the configuration with OpenAI's request and waits for the whole answer. */
   function chat(request: { model: string; messages: unknown[]; [param: string]: unknown }, options?: { timeoutMs?: number | null }): Answer;
+  /** The same, OpenAI's chunks as they come. It ends with the call in which it was opened. */
+  function stream(request: { model: string; messages: unknown[]; [param: string]: unknown }, options?: { timeoutMs?: number | null }): Iterable<any>;
+  /** The text that a chunk adds to the first choice. */
+  function textOf(chunk: any): string;
 }
 /** Mail, handed in by the host over SMTP at a server that the manifest names (`egress = ["smtp://{smtp_host}:{smtp_port}"]`). */
 export namespace mail {

@@ -38,11 +38,14 @@ wasmtime::component::bindgen!({
         "witgate:host/http.send-all": async | trappable,
         "witgate:host/files.append": async | trappable,
         "witgate:host/llm.chat": async | trappable,
+        "witgate:host/llm.stream": async | trappable,
+        "witgate:host/llm.[method]answer-stream.next": async | trappable,
         "witgate:host/mail.send": async | trappable,
         default: trappable,
     },
     with: {
         "witgate:host/body.view": crate::capabilities::View,
         "witgate:host/secrets.secret": crate::capabilities::SecretHandle,
+        "witgate:host/llm.answer-stream": crate::capabilities::AnswerStream,
     },
 });

@@ -33,6 +33,8 @@ use witgate_outbound::TlsOptions;
 pub use body::{BodyView, Text, View};
 pub use kv::RequestMemory;
 pub(crate) use kv::{Limits as KvLimits, Values};
+pub(crate) use llm::stream::Streams;
+pub use llm::stream::{AnswerStream, ModelChunk, ModelStream};
 pub(crate) use llm::{Door, Limits as LlmLimits};
 pub use llm::{ModelAnswer, ModelCall, ModelFailure, Models, NoModelAnswer};
 pub(crate) use log::{Level, Ring};

@@ -45,8 +45,8 @@ mod metrics;
 
 pub use ask::FetchedAll;
 pub use capabilities::{
-    BodyView, LogLine, LogSource, ModelAnswer, ModelCall, ModelFailure, Models, NoModelAnswer,
-    NoResponse, RequestFacts, RequestMemory, RequestScope, Text,
+    BodyView, LogLine, LogSource, ModelAnswer, ModelCall, ModelChunk, ModelFailure, ModelStream,
+    Models, NoModelAnswer, NoResponse, RequestFacts, RequestMemory, RequestScope, Text,
 };
 pub use error::{CallError, Fault, HostError, LoadError, PluginError, TrapKind};
 pub use host::{Host, HostOptions, Progress, ProgressHook, RestHook};

@@ -47,19 +47,64 @@ func Chat(request any) (*Answer, error) {
 		answer := result.Ok()
 		return &Answer{json.RawMessage(answer.Body), answer.CostUsd.SomeOr(""), answer.CallId}, nil
 	}
-	failed := result.Err()
+	return nil, failure(result.Err())
+}
+
+// Stream is an answer as it is being made. It ends with the call of the plugin in which it was opened.
+type Stream struct{ open *wit.AnswerStream }
+
+// ChatStream calls a model as Chat does, and returns with the first chunk.
+func ChatStream(request any) (*Stream, error) {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return nil, err
+	}
+	result := wit.Stream(string(body), abi.None[uint32]())
+	if result.Tag() == abi.ResultErr {
+		return nil, failure(result.Err())
+	}
+	return &Stream{result.Ok()}, nil
+}
+
+// Next is the next chunk, OpenAI's `chat.completion.chunk`; nil when the answer is complete.
+func (s *Stream) Next() (json.RawMessage, error) {
+	result := s.open.Next()
+	if result.Tag() == abi.ResultErr {
+		return nil, failure(result.Err())
+	}
+	if result.Ok().Tag() == abi.OptionNone {
+		return nil, nil
+	}
+	return json.RawMessage(result.Ok().Some()), nil
+}
+
+// Close ends it, also before its end.
+func (s *Stream) Close() { s.open.Drop() }
+
+// TextOf is the text that a chunk adds to the first choice.
+func TextOf(chunk json.RawMessage) string {
+	var body struct {
+		Choices []struct{ Delta Message }
+	}
+	if json.Unmarshal(chunk, &body) != nil || len(body.Choices) == 0 {
+		return ""
+	}
+	return body.Choices[0].Delta.Content
+}
+
+func failure(failed wit.LlmError) error {
 	switch failed.Tag() {
 	case wit.LlmErrorDenied:
-		return nil, &witgate.Error{Kind: witgate.KindDenied, Text: failed.Denied()}
+		return &witgate.Error{Kind: witgate.KindDenied, Text: failed.Denied()}
 	case wit.LlmErrorTimeout:
-		return nil, witgate.Unavailable("the model gave no answer in time")
+		return witgate.Unavailable("the model gave no answer in time")
 	case wit.LlmErrorUnavailable:
-		return nil, witgate.Unavailable("%s", failed.Unavailable())
+		return witgate.Unavailable("%s", failed.Unavailable())
 	case wit.LlmErrorFailed:
 		why := failed.Failed()
-		return nil, &CallFailed{int(why.Status), why.Kind, why.Message}
+		return &CallFailed{int(why.Status), why.Kind, why.Message}
 	default:
-		return nil, fmt.Errorf("%s", failed.Invalid())
+		return fmt.Errorf("%s", failed.Invalid())
 	}
 }
 

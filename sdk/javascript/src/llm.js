@@ -17,6 +17,20 @@ export function chat(request, { timeoutMs = null } = {}) {
   return { body, text, costUsd: answer.costUsd ?? null, callId: answer.callId };
 }
 
+export function stream(request, { timeoutMs = null } = {}) {
+  return chunks(unwrap(() => llm.stream(JSON.stringify(request), timeoutMs), exception));
+}
+
+function* chunks(opened) {
+  for (;;) {
+    const chunk = unwrap(() => opened.next() ?? null, exception);
+    if (chunk === null) return;
+    yield JSON.parse(chunk);
+  }
+}
+
+export const textOf = (chunk) => chunk.choices?.[0]?.delta?.content ?? "";
+
 function exception(error) {
   switch (error?.tag) {
     case "denied":

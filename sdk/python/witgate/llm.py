@@ -56,6 +56,38 @@ def chat(model, messages, *, timeout_ms=None, **params):
     return Answer(_json.loads(answer.body), answer.cost_usd, answer.call_id)
 
 
+def stream(model, messages, *, timeout_ms=None, **params):
+    """The same, chunk by chunk: an iterator over OpenAI's chunks, as dicts. It ends with the call in which it was opened.
+
+        for chunk in llm.stream("judge", messages):
+            text += llm.text_of(chunk)
+    """
+    request = {"model": model, "messages": messages, **params}
+    try:
+        opened = _llm.stream(_json.dumps(request, ensure_ascii=False), timeout_ms)
+    except Err as error:
+        raise _exception(error.value) from None
+    return _chunks(opened)
+
+
+def _chunks(opened):
+    with opened:
+        while True:
+            try:
+                chunk = opened.next()
+            except Err as error:
+                raise _exception(error.value) from None
+            if chunk is None:
+                return
+            yield _json.loads(chunk)
+
+
+def text_of(chunk):
+    """The text that a chunk adds to the first choice."""
+    choices = chunk.get("choices") or [{}]
+    return (choices[0].get("delta") or {}).get("content") or ""
+
+
 def _exception(error):
     if isinstance(error, _llm.LlmError_Denied):
         return DeniedByHost(error.value)

@@ -82,11 +82,9 @@ impl Chat {
     }
 
     /// Calls the model and waits for the whole answer.
-    pub fn send(mut self) -> Result<Answer, LlmError> {
-        self.request
-            .insert("messages".to_owned(), self.messages.into());
-        let request = Value::Object(self.request).to_string();
-        let answer = llm::chat(&request, self.timeout_ms)?;
+    pub fn send(self) -> Result<Answer, LlmError> {
+        let timeout_ms = self.timeout_ms;
+        let answer = llm::chat(&self.request(), timeout_ms)?;
         let body = serde_json::from_str(&answer.body)
             .map_err(|error| LlmError::Invalid(format!("the answer is not JSON: {error}")))?;
         Ok(Answer {
@@ -95,6 +93,49 @@ impl Chat {
             call_id: answer.call_id,
         })
     }
+
+    /// Calls the model and returns with its first chunk; [`text_of`] is the text in one.
+    pub fn stream(self) -> Result<Stream, LlmError> {
+        let timeout_ms = self.timeout_ms;
+        let open = llm::stream(&self.request(), timeout_ms)?;
+        Ok(Stream { open: Some(open) })
+    }
+
+    fn request(mut self) -> String {
+        self.request
+            .insert("messages".to_owned(), self.messages.into());
+        Value::Object(self.request).to_string()
+    }
+}
+
+/// An answer as it is being made: an iterator over its chunks, each OpenAI's `chat.completion.chunk`. It ends with the call of
+/// the plugin in which it was opened.
+#[derive(Debug)]
+pub struct Stream {
+    open: Option<llm::AnswerStream>,
+}
+
+impl Iterator for Stream {
+    type Item = Result<Value, LlmError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.open.as_ref()?.next();
+        let chunk = next.transpose().map(|chunk| {
+            let json = chunk?;
+            serde_json::from_str(&json)
+                .map_err(|error| LlmError::Invalid(format!("a chunk is not JSON: {error}")))
+        });
+        if !matches!(chunk, Some(Ok(_))) {
+            self.open = None;
+        }
+        chunk
+    }
+}
+
+/// The text that a chunk adds to the first choice.
+pub fn text_of(chunk: &Value) -> &str {
+    let text = chunk.pointer("/choices/0/delta/content");
+    text.and_then(Value::as_str).unwrap_or_default()
 }
 
 impl Answer {

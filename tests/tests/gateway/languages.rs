@@ -449,6 +449,12 @@ const REFUSED: &str = "result: {verdict: block, message: 'no, for 0.001', status
 const FAILED: &str = "settings: {}\ninput: {body: {model: m, messages: [{role: user, content: Hello!}]}}\n\
     llm: [{fail: {status: 400, message: too long}}]\n";
 
+const ASKED_FOR_PIECES: &str = "settings: {}\ninput: {body: {model: m, messages: [{role: user, content: In pieces}]}}\n\
+    llm: [{model: judge, say: 'one by one'}]\n";
+
+const PIECES: &str = "result: {verdict: block, message: '|one |by |one|', status: 400}\n\
+    llm: [{model: judge, messages: [{role: user, content: In pieces}], temperature: 0}]\n";
+
 const NOT_ASKED: &str = "result: {error: failed, text: 'status 400: too long'}\n\
     llm: [{model: judge, messages: [{role: user, content: Hello!}], temperature: 0}]\n";
 
@@ -458,7 +464,9 @@ async fn a_plugin_in_javascript_calls_a_model() {
 export default guardrail({
   check(call, body) {
     const content = body.texts()[0]?.text ?? "";
-    const answer = llm.chat({ model: "judge", messages: [{ role: "user", content }], temperature: 0 });
+    const request = { model: "judge", messages: [{ role: "user", content }], temperature: 0 };
+    if (content === "In pieces") return block([...llm.stream(request)].map(llm.textOf).join("|"));
+    const answer = llm.chat(request);
     return answer.text === "no" ? block(`no, for ${answer.costUsd}`) : null;
   },
 });
@@ -470,6 +478,8 @@ export default guardrail({
         ("asks/cases/no/expected.yaml", REFUSED),
         ("asks/cases/failed/case.yaml", FAILED),
         ("asks/cases/failed/expected.yaml", NOT_ASKED),
+        ("asks/cases/pieces/case.yaml", ASKED_FOR_PIECES),
+        ("asks/cases/pieces/expected.yaml", PIECES),
     ];
     passes("javascript", "asks", &files).await;
 }
@@ -482,7 +492,11 @@ async fn a_plugin_in_python_calls_a_model() {
 class Asks(Guardrail):
     def check(self, call, body):
         content = "".join(text.text for text in body.texts()[:1])
-        answer = llm.chat("judge", [{"role": "user", "content": content}], temperature=0)
+        messages = [{"role": "user", "content": content}]
+        if content == "In pieces":
+            chunks = llm.stream("judge", messages, temperature=0)
+            return block("|".join(llm.text_of(chunk) for chunk in chunks))
+        answer = llm.chat("judge", messages, temperature=0)
         return block(f"no, for {answer.cost_usd}") if answer.text == "no" else None
 "#;
     let files = [
@@ -492,6 +506,8 @@ class Asks(Guardrail):
         ("asks/cases/no/expected.yaml", REFUSED),
         ("asks/cases/failed/case.yaml", FAILED),
         ("asks/cases/failed/expected.yaml", NOT_ASKED),
+        ("asks/cases/pieces/case.yaml", ASKED_FOR_PIECES),
+        ("asks/cases/pieces/expected.yaml", PIECES),
     ];
     passes("python", "asks", &files).await;
 }

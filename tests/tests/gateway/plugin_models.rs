@@ -1,7 +1,7 @@
 //! Plugins that call models through the gateway: what such a call is to routing, logs and limits, and what is refused.
 
 use serde_json::{Value, json};
-use witgate_testkit::openai::chat_completion;
+use witgate_testkit::openai::{chat_completion, content_frame};
 use witgate_testkit::{FakeUpstream, Gateway, Recorder, Reply};
 
 use crate::support::{Stage, base_config, chat};
@@ -242,4 +242,75 @@ async fn a_models_call_is_no_way_around_the_egress_policy() {
     stage.client.chat(&chat("gpt-4o")).await.error(500);
     assert_eq!(elsewhere.connections(), 0);
     assert!(stage.upstream.requests().is_empty());
+}
+
+/// The text of the guard's stream, which it refuses the call with.
+async fn streamed(stage: &Stage) -> String {
+    let error = stage.client.chat(&chat("gpt-4o")).await.error(418);
+    let message = error["message"].as_str().unwrap_or_default();
+    message.trim_start_matches("hostile: ").to_owned()
+}
+
+#[tokio::test]
+async fn an_answer_can_be_read_as_it_is_made() {
+    let settings = json!({"behaviour": "chat-stream"});
+    let stage = hostile(&settings, "grants: {llm: [gpt-4o]}").await;
+    stage.upstream.next(Reply::says("All in pieces."));
+    assert_eq!(streamed(&stage).await, "All in pieces.");
+    let sent = stage.upstream.requests().last().json();
+    assert_eq!(sent["stream"], true, "{sent}");
+    // What it used is known although the plugin did not ask for it.
+    let rows = stage.gateway.wait_for_spend_rows(2).await;
+    let own = rows.iter().find(|row| row["user"] == "plugin:hostile");
+    let own = own.unwrap_or_else(|| panic!("no row of the plugin's: {rows:?}"));
+    assert_eq!(own["total_tokens"], 18, "{own}");
+    let metrics = stage.gateway.metrics().await;
+    let calls = [("plugin", "hostile"), ("outcome", "ok")];
+    assert_eq!(
+        metrics.value("witgate_plugin_llm_calls_total", &calls),
+        Some(1.0)
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_is_left_open_ends_with_the_plugins_call() {
+    let settings = json!({"behaviour": "chat-stream", "chunks": 1});
+    let stage = hostile(&settings, "grants: {llm: [gpt-4o]}").await;
+    let first = content_frame("gpt-4o", "first");
+    stage
+        .upstream
+        .next(Reply::open_stream(&[first]).then_stall());
+    assert_eq!(streamed(&stage).await, "first");
+    // The upstream sees it leave.
+    stage.upstream.departures().wait_for(1).await;
+}
+
+#[tokio::test]
+async fn streams_fail_before_and_after_they_began() {
+    let settings = json!({"behaviour": "chat-stream"});
+    let stage = hostile(&settings, "grants: {llm: [gpt-4o]}").await;
+    stage.upstream.next(Reply::error(
+        400,
+        "invalid_request_error",
+        None,
+        "no such thing",
+    ));
+    stage.client.chat(&chat("gpt-4o")).await.error(500);
+    stage.gateway.wait_for_log("no such thing").await;
+    let first = content_frame("gpt-4o", "first");
+    stage
+        .upstream
+        .next(Reply::open_stream(&[first]).then_reset());
+    stage.client.chat(&chat("gpt-4o")).await.error(500);
+}
+
+#[tokio::test]
+async fn streams_count_towards_the_limits() {
+    // 18 tokens each: the call that goes over the limit is the last one.
+    let settings = json!({"behaviour": "chat-stream", "times": 1000});
+    let more = "grants: {llm: ['*']}\n    limits: {llm_tokens: 20}";
+    let stage = hostile(&settings, more).await;
+    stage.upstream.always(Reply::says("All in pieces."));
+    stage.client.chat(&chat("gpt-4o")).await.error(500);
+    assert_eq!(stage.upstream.requests().all().len(), 2);
 }

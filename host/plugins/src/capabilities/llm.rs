@@ -3,6 +3,8 @@
 //! A call that a plugin makes is served like a client's, and other plugins may be called for it. [`Lineage`] goes with it: who
 //! called whom, so that nobody is called for a call of its own, and what has been used of models for the client's request.
 
+pub(crate) mod stream;
+
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -10,7 +12,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
+use wasmtime::component::Resource;
 
+use self::stream::{AnswerStream, ModelStream};
 use super::settings::Settings;
 use super::state::State;
 use super::{Context, RequestMemory};
@@ -30,6 +34,12 @@ pub trait Models: Send + Sync {
     /// # Errors
     /// Why there is no answer.
     async fn chat(&self, call: ModelCall) -> Result<ModelAnswer, NoModelAnswer>;
+
+    /// Serves a call whose answer comes chunk by chunk. Dropping the stream cancels it.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    async fn stream(&self, call: ModelCall) -> Result<ModelStream, NoModelAnswer>;
 }
 
 /// The way to models, which opens when there is somebody to answer.
@@ -231,6 +241,14 @@ impl wit::Host for State {
         taken.end(|| shown(&answer));
         Ok(answer)
     }
+
+    async fn stream(
+        &mut self,
+        request: String,
+        timeout_ms: Option<u32>,
+    ) -> wasmtime::Result<Result<Resource<AnswerStream>, wit::LlmError>> {
+        self.stream_of(request, timeout_ms).await
+    }
 }
 
 impl State {
@@ -239,28 +257,10 @@ impl State {
         request: String,
         timeout_ms: Option<u32>,
     ) -> Result<wit::Answer, wit::LlmError> {
-        let model = match model_of(&request) {
-            Ok(model) => model,
-            Err(problem) => return Err(wit::LlmError::Invalid(problem)),
-        };
-        let (lineage, next) = match self.may_call(&model) {
-            Ok(allowed) => allowed,
-            Err(reason) => {
-                let context = &self.context;
-                context.metrics.denied("llm");
-                tracing::warn!(
-                    plugin = context.name.as_ref(),
-                    "the plugin was refused a call of a model: {reason}"
-                );
-                return Err(wit::LlmError::Denied(reason));
-            }
-        };
-        let left = self.call.deadline.saturating_duration_since(Instant::now());
-        let scope = self.call.request.as_ref();
-        let for_call = scope.and_then(|scope| scope.facts.call_id());
+        let (lineage, next) = self.allowed(&request, false)?;
+        let timeout = self.time_for_model(timeout_ms);
         let context = self.context.clone();
-        let asked = context.ask(request, for_call, next);
-        let timeout = timeout_ms.map_or(left, |ms| left.min(Duration::from_millis(ms.into())));
+        let asked = context.ask(self.model_call(request, next));
         let answered = tokio::time::timeout(timeout, asked).await;
         let answered = answered.unwrap_or(Err(NoModelAnswer::Timeout));
         if let Ok(answer) = &answered {
@@ -272,6 +272,42 @@ impl State {
             .and_then(|a| a.cost_usd.as_deref()?.parse().ok());
         context.metrics.called_model(outcome(&answered), cost);
         answered.map(Into::into).map_err(Into::into)
+    }
+
+    /// How long a call may take: what it asks for, but no longer than the plugin's own call has left.
+    fn time_for_model(&self, timeout_ms: Option<u32>) -> Duration {
+        let left = self.call.deadline.saturating_duration_since(Instant::now());
+        timeout_ms.map_or(left, |ms| left.min(Duration::from_millis(ms.into())))
+    }
+
+    /// The call as the gateway gets it.
+    fn model_call(&self, request: String, next: Lineage) -> ModelCall {
+        let scope = self.call.request.as_ref();
+        ModelCall {
+            plugins: next.plugins.clone(),
+            models: self.context.models.granted.clone(),
+            request,
+            for_call: scope.and_then(|scope| scope.facts.call_id()),
+            memory: Arc::new(RequestMemory::of(next)),
+        }
+    }
+
+    /// The lineage of the call under way and of the new one, for a request that is one and may be made.
+    fn allowed(
+        &mut self,
+        request: &str,
+        streamed: bool,
+    ) -> Result<(Lineage, Lineage), wit::LlmError> {
+        let model = model_of(request, streamed).map_err(wit::LlmError::Invalid)?;
+        self.may_call(&model).map_err(|reason| {
+            let context = &self.context;
+            context.metrics.denied("llm");
+            tracing::warn!(
+                plugin = context.name.as_ref(),
+                "the plugin was refused a call of a model: {reason}"
+            );
+            wit::LlmError::Denied(reason)
+        })
     }
 
     /// The lineage of the call under way and of the new one; why there is none.
@@ -293,27 +329,25 @@ impl State {
 }
 
 impl Context {
-    async fn ask(
-        &self,
-        request: String,
-        for_call: Option<String>,
-        next: Lineage,
-    ) -> Result<ModelAnswer, NoModelAnswer> {
-        if let Some(world) = &self.world {
-            return world.chat(&request);
+    async fn ask(&self, call: ModelCall) -> Result<ModelAnswer, NoModelAnswer> {
+        match &self.world {
+            Some(world) => world.chat(&call.request),
+            None => self.door()?.chat(call).await,
         }
-        let Some(models) = self.models.door.get() else {
-            let reason = "the gateway does not serve calls yet".to_owned();
-            return Err(NoModelAnswer::Unavailable(reason));
-        };
-        let call = ModelCall {
-            plugins: next.plugins.clone(),
-            models: self.models.granted.clone(),
-            request,
-            for_call,
-            memory: Arc::new(RequestMemory::of(next)),
-        };
-        models.chat(call).await
+    }
+
+    /// The same for an answer that comes chunk by chunk.
+    async fn ask_for_stream(&self, call: ModelCall) -> Result<ModelStream, NoModelAnswer> {
+        match &self.world {
+            Some(world) => world.chat(&call.request).map(ModelStream::of),
+            None => self.door()?.stream(call).await,
+        }
+    }
+
+    fn door(&self) -> Result<&Arc<dyn Models>, NoModelAnswer> {
+        let reason = || "the gateway does not serve calls yet".to_owned();
+        let models = self.models.door.get();
+        models.ok_or_else(|| NoModelAnswer::Unavailable(reason()))
     }
 }
 
@@ -323,7 +357,12 @@ fn shown(answer: &Result<wit::Answer, wit::LlmError>) -> Value {
         Ok(answer) => json!({
             "body": answer.body, "cost_usd": answer.cost_usd, "call_id": answer.call_id,
         }),
-        Err(error) => json!({"error": match error {
+        Err(error) => shown_error(error),
+    }
+}
+
+fn shown_error(error: &wit::LlmError) -> Value {
+    json!({"error": match error {
             wit::LlmError::Denied(text) => json!({"denied": text}),
             wit::LlmError::Invalid(text) => json!({"invalid": text}),
             wit::LlmError::Timeout => json!("timeout"),
@@ -331,8 +370,7 @@ fn shown(answer: &Result<wit::Answer, wit::LlmError>) -> Value {
             wit::LlmError::Failed(why) => json!({"failed": {
                 "status": why.status, "kind": why.kind, "message": why.message,
             }}),
-        }}),
-    }
+    }})
 }
 
 /// The way back; `None` for what [`shown`] never makes.
@@ -345,11 +383,16 @@ fn answered(value: &Value) -> Option<Result<wit::Answer, wit::LlmError>> {
             call_id: text(value.get("call_id")?)?,
         }));
     };
+    answered_error(error).map(Err)
+}
+
+fn answered_error(error: &Value) -> Option<wit::LlmError> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
     if error == "timeout" {
-        return Some(Err(wit::LlmError::Timeout));
+        return Some(wit::LlmError::Timeout);
     }
     let (kind, what) = error.as_object()?.iter().next()?;
-    Some(Err(match kind.as_str() {
+    Some(match kind.as_str() {
         "denied" => wit::LlmError::Denied(text(what)?),
         "invalid" => wit::LlmError::Invalid(text(what)?),
         "unavailable" => wit::LlmError::Unavailable(text(what)?),
@@ -359,15 +402,21 @@ fn answered(value: &Value) -> Option<Result<wit::Answer, wit::LlmError>> {
             message: text(what.get("message")?)?,
         }),
         _ => return None,
-    }))
+    })
 }
 
 /// The model of a request; what is wrong with it.
-fn model_of(request: &str) -> Result<String, String> {
+fn model_of(request: &str, streamed: bool) -> Result<String, String> {
     let request: Map<String, Value> = serde_json::from_str(request)
         .map_err(|error| format!("the request is no JSON object: {error}"))?;
-    if request.get("stream").and_then(Value::as_bool) == Some(true) {
-        return Err("`stream: true`: plugins get whole answers; leave it out".to_owned());
+    match (streamed, request.get("stream").and_then(Value::as_bool)) {
+        (false, Some(true)) => {
+            return Err("`stream: true`: call `stream` for an answer in chunks".to_owned());
+        }
+        (true, Some(false)) => {
+            return Err("`stream: false`: call `chat` for a whole answer".to_owned());
+        }
+        _ => {}
     }
     match request.get("model").and_then(Value::as_str) {
         Some(model) if !model.is_empty() => Ok(model.to_owned()),
@@ -376,7 +425,7 @@ fn model_of(request: &str) -> Result<String, String> {
 }
 
 /// The word for metrics.
-fn outcome(answered: &Result<ModelAnswer, NoModelAnswer>) -> &'static str {
+fn outcome<T>(answered: &Result<T, NoModelAnswer>) -> &'static str {
     match answered {
         Ok(_) => "ok",
         Err(NoModelAnswer::Timeout) => "timeout",
@@ -453,9 +502,12 @@ mod tests {
     #[test]
     fn only_whole_requests_with_a_model_are_calls() {
         assert_eq!(
-            model_of(r#"{"model":"m","stream":false}"#).as_deref(),
+            model_of(r#"{"model":"m","stream":false}"#, false).as_deref(),
             Ok("m")
         );
+        let streamed = r#"{"model":"m","stream":true}"#;
+        assert_eq!(model_of(streamed, true).as_deref(), Ok("m"));
+        assert!(model_of(r#"{"model":"m","stream":false}"#, true).is_err());
         for bad in [
             "",
             "[]",
@@ -463,7 +515,7 @@ mod tests {
             r#"{"model":""}"#,
             r#"{"model":"m","stream":true}"#,
         ] {
-            assert!(model_of(bad).is_err(), "{bad}");
+            assert!(model_of(bad, false).is_err(), "{bad}");
         }
     }
 }

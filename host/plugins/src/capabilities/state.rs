@@ -10,6 +10,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use super::Context;
+use super::Streams;
 use super::llm::Lineage;
 use super::request::RequestScope;
 use super::taped;
@@ -25,6 +26,8 @@ pub(crate) struct State {
     pub(crate) memory: Memory,
     pub(crate) call: Call,
     pub(crate) senses: Senses,
+    /// The answers of models that are being made.
+    pub(super) streams: Streams,
     /// Made when a WASI import is first used; our own plugins use none.
     pub(super) wasi: Option<Box<Wasi>>,
 }
@@ -76,8 +79,14 @@ impl State {
                 request: None,
                 own_use: None,
             },
+            streams: Streams::default(),
             wasi: None,
         }
+    }
+
+    /// The call returned: what it left open ends with it.
+    pub(crate) fn end(&mut self) {
+        self.close_streams();
     }
 
     /// Begins a call with this much processor time.

@@ -63,6 +63,7 @@ impl<B: Bindings> Lease<B> {
         let fault = match called {
             Ok(Ok(answer)) => {
                 warm.calls += 1;
+                warm.store.data_mut().end();
                 self.pool.context.metrics.memory_used(warm.memory_used());
                 self.warm = Some(warm);
                 return answer.map_err(|error: types::PluginError| Fault::Plugin(error.into()));
