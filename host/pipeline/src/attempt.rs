@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use http::{HeaderMap, Method, StatusCode, header};
 use sync_wrapper::SyncWrapper;
 use tokio::time::{Instant, timeout_at};
-use witgate_routing::{ErrorClass, classify, parse_retry_after};
+use witgate_routing::{ErrorClass, Refusal, classify, parse_retry_after};
 use witgate_wire::errors::UpstreamError as ErrorText;
 use witgate_wire::sse;
 use witgate_wire::stream::{ChoiceView, ChunkView, StreamAssembler};
@@ -78,15 +78,20 @@ impl Failed {
         self
     }
 
-    /// Every deployment of the group is paused.
+    /// There was no deployment to ask.
     #[must_use]
-    pub fn no_deployment(group: &str) -> Self {
-        let class = ErrorClass::RateLimit;
-        let message = format!("No deployments available for selected model. Passed model={group}.");
+    pub fn no_deployment(refusal: Refusal) -> Self {
+        let mut failure = Failure::new(Case::Upstream(refusal.class), refusal.message);
+        failure.kind = refusal.kind.map(str::to_owned);
+        if let Some(after) = refusal.retry_after {
+            // Whoever waits the whole seconds told must find somebody.
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            failure.headers.insert(header::RETRY_AFTER, seconds.into());
+        }
         Self {
-            class,
-            retry_after: None,
-            failure: Failure::new(Case::Upstream(class), message),
+            class: refusal.class,
+            retry_after: refusal.retry_after,
+            failure,
             headers: HeaderMap::new(),
             is_final: false,
         }

@@ -185,6 +185,8 @@ pub struct Served {
     pub timeout: Option<Duration>,
     /// What guardrails said to the bodies that the client's own fallbacks brought, and who they were.
     pub judged: Vec<(usize, Judged)>,
+    /// The try that answers; the deployment counts it as under way until the call ends.
+    pub tried: Option<witgate_routing::Try>,
     /// What a stream that breaks goes on with.
     pub onward: Option<Box<Onward>>,
 }

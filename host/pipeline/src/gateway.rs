@@ -49,6 +49,15 @@ impl Gateway {
         self.serve(exchange).await
     }
 
+    /// The present moment, for routing.
+    #[must_use]
+    pub fn moment(&self) -> witgate_routing::Now {
+        witgate_routing::Now {
+            monotonic: self.clock.monotonic(),
+            unix_s: u64::try_from(self.clock.now().as_second()).unwrap_or(0),
+        }
+    }
+
     async fn serve(self: &Arc<Self>, exchange: Exchange) -> Reply {
         self.metrics.in_flight.inc();
         self.trace.adopt(&exchange.span, &exchange.arrival.headers);

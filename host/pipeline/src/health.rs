@@ -167,6 +167,7 @@ pub async fn keep_checking(gateway: Arc<Gateway>, stop: impl Future<Output = ()>
                     info.get("disable_background_health_check") != Some(&Value::Bool(true))
                 })
                 .await;
+                tell_routing(&gateway, &found, settings.interval);
                 gateway.health.0.store(Some(Arc::new(found)));
                 sleep(settings.interval.max(Duration::from_secs(1))).await;
             } else {
@@ -178,6 +179,15 @@ pub async fn keep_checking(gateway: Arc<Gateway>, stop: impl Future<Output = ()>
     tokio::select! {
         () = rounds => {}
         () = stop => {}
+    }
+}
+
+/// What a round found counts for two rounds; a deployment that is not checked any more is forgotten so.
+fn tell_routing(gateway: &Gateway, found: &[Checked], interval: Duration) {
+    let (serving, now) = (gateway.snapshot.load(), gateway.moment());
+    for checked in found {
+        let (id, is_healthy) = (&checked.id, checked.is_healthy);
+        serving.state.checked(id, is_healthy, interval * 2, now);
     }
 }
 

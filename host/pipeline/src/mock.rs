@@ -53,6 +53,16 @@ pub fn wants_timeout(request: &RequestView, target: &Target) -> bool {
     target.mock_timeout || request.flag("mock_timeout")
 }
 
+/// Whether it is the client that wants no upstream's answer, and not the deployment.
+pub fn is_of_client(x: &Exchange, request: &RequestView, target: &Target) -> bool {
+    let timeout = request.flag("mock_timeout") && !target.mock_timeout;
+    let answer = client_may(x)
+        && target.mock.is_none()
+        && target.mock_tool_calls.is_none()
+        && (request.mock_response().is_some() || request.field("mock_tool_calls").is_some());
+    timeout || answer
+}
+
 fn client_may(x: &Exchange) -> bool {
     x.snapshot.settings.compat != CompatErrors::Latest
 }

@@ -22,6 +22,8 @@ use crate::ports::{
 pub struct Snapshot {
     /// Deployments, groups, aliases, fallbacks.
     pub routing: witgate_routing::Snapshot,
+    /// What is known of the deployments from call to call; it outlives the configuration.
+    pub state: witgate_routing::State,
     /// How to reach each deployment, by its index in `routing`.
     pub targets: Vec<Target>,
     /// Who may come in.

@@ -2,6 +2,9 @@
 
 use serde_json::Value;
 
+use crate::budget::Budget;
+use crate::cooldown::OwnCooldown;
+use crate::region;
 use crate::{id, provider};
 
 /// What the config says of a deployment, as far as routing needs it.
@@ -32,6 +35,51 @@ pub struct DeploymentSpec {
     pub team_id: Option<String>,
     /// `model_info.blocked`: paused by the operator.
     pub is_blocked: bool,
+    /// Calls per minute: the first of the entry's own, `litellm_params`' and `model_info`'s `rpm`.
+    pub rpm_limit: Option<u64>,
+    /// Tokens per minute, found alike.
+    pub tpm_limit: Option<u64>,
+    /// `litellm_params.max_parallel_requests`
+    pub max_parallel_requests: Option<u32>,
+    /// When it rests, where it says so itself.
+    pub cooldown: OwnCooldown,
+    /// `litellm_params.tags`
+    pub tags: Vec<String>,
+    /// `litellm_params.region_name`, else the region that the provider's own setting names.
+    pub region: Option<String>,
+    /// Tokens of the longest prompt it takes.
+    pub max_input_tokens: Option<u64>,
+    /// US dollars of a prompt token and a completion token together.
+    pub cost_per_token_pair: f64,
+    /// `model_info.access_groups`
+    pub access_groups: Vec<String>,
+    /// `model_info.supports_web_search`
+    pub supports_web_search: Option<bool>,
+    /// `litellm_params.max_budget` per `budget_duration`
+    pub budget: Option<Budget>,
+}
+
+impl DeploymentSpec {
+    /// Whether it stands in this region; a deployment whose region is not known stands in none.
+    pub(crate) fn is_in(&self, region: &str) -> bool {
+        self.region
+            .as_deref()
+            .is_some_and(|own| region::is_in(own, region))
+    }
+
+    /// How many calls may be under way at once.
+    fn parallel_max(&self, default: Option<u32>) -> Option<u32> {
+        let of_rpm = self
+            .rpm_limit
+            .map(|rpm| u32::try_from(rpm).unwrap_or(u32::MAX));
+        // LiteLLM's: six calls at a time for each thousand tokens of a minute.
+        let of_tpm = self.tpm_limit.map(|tpm| {
+            u32::try_from(tpm.saturating_mul(6) / 1000)
+                .unwrap_or(u32::MAX)
+                .max(1)
+        });
+        self.max_parallel_requests.or(of_rpm).or(of_tpm).or(default)
+    }
 }
 
 /// A deployment that routing can choose.
@@ -46,12 +94,21 @@ pub struct Deployment {
     /// The upstream's model name without the provider's prefix. May have `*`s: then the request
     /// fills them, see [`Resolution::upstream`](crate::Resolution::upstream).
     pub upstream_model: String,
+    /// How many calls may be under way at once.
+    pub parallel_max: Option<u32>,
+    /// Deployments of its group, itself included.
+    pub group_size: usize,
     /// What the config says.
     pub spec: DeploymentSpec,
 }
 
 impl Deployment {
-    pub(crate) fn new(spec: DeploymentSpec, prices: &witgate_wire::prices::Prices) -> Deployment {
+    /// Of a group that has no other, for all it knows.
+    pub(crate) fn new(
+        spec: DeploymentSpec,
+        prices: &witgate_wire::prices::Prices,
+        parallel_max_default: Option<u32>,
+    ) -> Deployment {
         let params = spec
             .id_params
             .iter()
@@ -77,7 +134,41 @@ impl Deployment {
             model_group: spec.model_group.clone(),
             provider,
             upstream_model,
+            parallel_max: spec.parallel_max(parallel_max_default),
+            group_size: 1,
             spec,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The deployment's own, rpm, tpm, the default; how many calls at once.
+    #[test]
+    fn parallel_calls_by_the_first_limit_that_is_known() {
+        let rows = [
+            (Some(3), Some(10), Some(10_000), Some(9), Some(3)),
+            (None, Some(10), Some(10_000), Some(9), Some(10)),
+            (None, None, Some(10_000), Some(9), Some(60)),
+            (None, None, Some(5_000), None, Some(30)),
+            (None, None, Some(100), Some(9), Some(1)),
+            (None, None, None, Some(9), Some(9)),
+            (None, None, None, None, None),
+        ];
+        for (own, rpm, tpm, default, expected) in rows {
+            let spec = DeploymentSpec {
+                max_parallel_requests: own,
+                rpm_limit: rpm,
+                tpm_limit: tpm,
+                ..DeploymentSpec::default()
+            };
+            assert_eq!(
+                spec.parallel_max(default),
+                expected,
+                "{own:?} {rpm:?} {tpm:?} {default:?}"
+            );
         }
     }
 }

@@ -1,36 +1,53 @@
-//! Which deployment serves a request, and what happens when it fails: pure functions.
+//! Which deployment serves a request, and what happens when it fails: functions of what is passed in.
 //!
 //! A [`Snapshot`] is built once from the model list and swapped whole. A request is [resolved]
-//! against it to candidates, one of them is [picked](pick), and after a failure the request's
-//! [`Walk`] decides: wait and retry, go on with a fallback group, or give up. Nothing here knows
-//! the time, does IO or keeps state between requests; randomness is passed in. Every decision
-//! carries the reason for it.
+//! against it to candidates, one of them is [selected](select), and after a failure the request's
+//! [`Walk`] decides: wait and retry, go on with a fallback group, or give up. What is known of
+//! deployments from one request to the next is in [`State`], which outlives a snapshot. Nothing here
+//! reads a clock or does IO; time and randomness are passed in. Every decision carries the reason
+//! for it.
 //!
 //! [resolved]: Snapshot::resolve
 
+mod affinity;
+mod budget;
 mod class;
 mod classify;
+mod cooldown;
 mod deployment;
 mod fallback;
 mod id;
 mod pattern;
-mod pick;
 mod provider;
+mod refusal;
+mod region;
 mod resolve;
 mod retry;
+mod select;
 mod settings;
 mod snapshot;
+mod state;
+mod strategy;
+mod tags;
+mod time;
 mod walk;
 
+pub use affinity::{PrefixDigest, prefix_digests};
+pub use budget::{Budget, BudgetScope, BudgetStatus};
 pub use class::{ErrorClass, is_retryable_status};
 pub use classify::{Classified, classify};
+pub use cooldown::{AllowedFailsPolicy, Blame, CooldownSettings, Fault, OwnCooldown};
 pub use deployment::{Deployment, DeploymentSpec};
 pub use fallback::{ClientFallbacks, FallbackRule, FallbackTarget, InvalidFallbacks};
 pub use id::deployment_id;
-pub use pick::{Metric, Pick, pick};
 pub use provider::{PROVIDERS, exception_name, infer_provider, split_provider};
+pub use refusal::Refusal;
 pub use resolve::{NoSuchModel, Resolution, Route, Upstream};
 pub use retry::{BackoffSettings, RetryPolicy, parse_retry_after};
-pub use settings::{Alias, RoutingSettings};
-pub use snapshot::Snapshot;
+pub use select::{Facts, Filter, Selection, select};
+pub use settings::{Alias, LatencySettings, RoutingSettings, Strategy};
+pub use snapshot::{Snapshot, Uses};
+pub use state::{Counts, Full, GroupUsage, Measured, Rest, State, Totals, Try};
+pub use strategy::{Metric, Reason};
+pub use time::Now;
 pub use walk::{Decision, Failure, RequestControls, Walk, Why};

@@ -90,13 +90,7 @@ impl RetryPolicy {
 
     /// The retries for a class: its own, its parent's, the default's.
     pub fn retries(&self, class: ErrorClass) -> Option<u32> {
-        let parent = match class {
-            ErrorClass::ContentPolicyViolation
-            | ErrorClass::ContextWindowExceeded
-            | ErrorClass::UnsupportedParams
-            | ErrorClass::PaymentRequired => Some(PolicyKey::Class(ErrorClass::BadRequest)),
-            _ => None,
-        };
+        let parent = parent(class).map(PolicyKey::Class);
         let of = |key| {
             self.retries
                 .iter()
@@ -110,21 +104,37 @@ impl RetryPolicy {
 }
 
 fn policy_key(key: &str) -> Option<PolicyKey> {
-    if key == "DefaultRetries" {
-        return Some(PolicyKey::Default);
+    let name = key.strip_suffix("Retries")?;
+    match name {
+        "Default" => Some(PolicyKey::Default),
+        _ => class_of_key(name).map(PolicyKey::Class),
     }
-    let class = match key {
-        "BadRequestErrorRetries" => ErrorClass::BadRequest,
-        "AuthenticationErrorRetries" => ErrorClass::Authentication,
-        "TimeoutErrorRetries" => ErrorClass::Timeout,
-        "RateLimitErrorRetries" => ErrorClass::RateLimit,
-        "ContentPolicyViolationErrorRetries" => ErrorClass::ContentPolicyViolation,
-        "InternalServerErrorRetries" => ErrorClass::InternalServer,
-        "ServiceUnavailableErrorRetries" => ErrorClass::ServiceUnavailable,
-        "NotFoundErrorRetries" => ErrorClass::NotFound,
+}
+
+/// The class that the key of a policy names, without what is counted (`Retries`, `AllowedFails`).
+pub(crate) fn class_of_key(name: &str) -> Option<ErrorClass> {
+    Some(match name {
+        "BadRequestError" => ErrorClass::BadRequest,
+        "AuthenticationError" => ErrorClass::Authentication,
+        "TimeoutError" => ErrorClass::Timeout,
+        "RateLimitError" => ErrorClass::RateLimit,
+        "ContentPolicyViolationError" => ErrorClass::ContentPolicyViolation,
+        "InternalServerError" => ErrorClass::InternalServer,
+        "ServiceUnavailableError" => ErrorClass::ServiceUnavailable,
+        "NotFoundError" => ErrorClass::NotFound,
         _ => return None,
-    };
-    Some(PolicyKey::Class(class))
+    })
+}
+
+/// The class whose rule holds where a class has none of its own.
+pub(crate) fn parent(class: ErrorClass) -> Option<ErrorClass> {
+    match class {
+        ErrorClass::ContentPolicyViolation
+        | ErrorClass::ContextWindowExceeded
+        | ErrorClass::UnsupportedParams
+        | ErrorClass::PaymentRequired => Some(ErrorClass::BadRequest),
+        _ => None,
+    }
 }
 
 /// Reads a `retry-after` header: seconds, whole or with a fraction, or an HTTP date counted from

@@ -1,7 +1,11 @@
 //! What the config says of routing as a whole.
 
+use std::time::Duration;
+
 use indexmap::IndexMap;
 
+use crate::budget::Budget;
+use crate::cooldown::CooldownSettings;
 use crate::fallback::FallbackRule;
 use crate::retry::{BackoffSettings, RetryPolicy};
 
@@ -34,6 +38,108 @@ pub struct RoutingSettings {
     /// `fallback_on_unsupported_params`: also a parameter that a provider does not support leads
     /// to other groups.
     pub fallback_on_unsupported_params: bool,
+    /// `routing_strategy`
+    pub strategy: Strategy,
+    /// `routing_strategy_args`, as far as latencies are kept by them.
+    pub latency: LatencySettings,
+    /// When a failing deployment rests.
+    pub cooldown: CooldownSettings,
+    /// `enable_pre_call_checks`: context windows, regions and rpm are looked at.
+    pub pre_call_checks: bool,
+    /// `enforce_model_rate_limits` of `optional_pre_call_checks`: rpm and tpm are kept to.
+    pub enforce_rate_limits: bool,
+    /// `prompt_caching` of `optional_pre_call_checks`: a prompt stays with the deployment whose
+    /// provider has its beginning in the cache.
+    pub prompt_caching: bool,
+    /// `enable_tag_filtering`
+    pub tag_filtering: bool,
+    /// `tag_filtering_match_any`: one shared tag is enough.
+    pub tag_match_any: bool,
+    /// `enable_health_check_routing`: deployments whose health check failed are passed over.
+    pub health_routing: bool,
+    /// `default_max_parallel_requests`: of deployments that do not say it.
+    pub parallel_max_default: Option<u32>,
+    /// `provider_budget_config`
+    pub provider_budgets: IndexMap<String, Budget>,
+    /// `tag_budget_config`
+    pub tag_budgets: IndexMap<String, Budget>,
+}
+
+/// `routing_strategy`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// `simple-shuffle`: at random, by weight.
+    #[default]
+    SimpleShuffle,
+    /// `least-busy`: the one with the fewest calls under way.
+    LeastBusy,
+    /// `usage-based-routing`: the one with the fewest tokens this minute.
+    UsageBased,
+    /// `usage-based-routing-v2`: the same, and no deployment is called more often than its rpm.
+    UsageBasedV2,
+    /// `latency-based-routing`: the fastest.
+    LatencyBased,
+    /// `cost-based-routing`: the cheapest.
+    CostBased,
+    /// `provider-budget-routing`: as `simple-shuffle`.
+    ProviderBudget,
+}
+
+impl Strategy {
+    /// LiteLLM's name of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Strategy::SimpleShuffle => "simple-shuffle",
+            Strategy::LeastBusy => "least-busy",
+            Strategy::UsageBased => "usage-based-routing",
+            Strategy::UsageBasedV2 => "usage-based-routing-v2",
+            Strategy::LatencyBased => "latency-based-routing",
+            Strategy::CostBased => "cost-based-routing",
+            Strategy::ProviderBudget => "provider-budget-routing",
+        }
+    }
+
+    /// Whether it compares the prompt's tokens with limits per minute.
+    pub fn counts_tokens(self) -> bool {
+        matches!(
+            self,
+            Strategy::UsageBased
+                | Strategy::UsageBasedV2
+                | Strategy::LatencyBased
+                | Strategy::CostBased
+        )
+    }
+}
+
+/// How latencies are kept.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LatencySettings {
+    /// `ttl`: how long a measurement counts.
+    pub ttl: Duration,
+    /// `lowest_latency_buffer`: the share above the best that still counts as best.
+    pub buffer: f64,
+    /// `max_latency_list_size`: measurements kept.
+    pub keep: usize,
+    /// `ttft_percentile`: of times to the first token, this percentile in place of the mean.
+    pub first_token_percentile: Option<f64>,
+}
+
+impl Default for LatencySettings {
+    fn default() -> Self {
+        LatencySettings {
+            ttl: Duration::from_secs(3600),
+            buffer: 0.0,
+            keep: 10,
+            first_token_percentile: None,
+        }
+    }
+}
+
+impl RoutingSettings {
+    /// Whether no deployment may be called more often in a minute than its rpm.
+    pub(crate) fn enforces_rpm(&self) -> bool {
+        self.pre_call_checks || self.enforce_rate_limits || self.strategy == Strategy::UsageBasedV2
+    }
 }
 
 /// What an alias stands for.
@@ -60,6 +166,18 @@ impl Default for RoutingSettings {
             backoff: BackoffSettings::default(),
             weighted_failover: false,
             fallback_on_unsupported_params: true,
+            strategy: Strategy::default(),
+            latency: LatencySettings::default(),
+            cooldown: CooldownSettings::default(),
+            pre_call_checks: false,
+            enforce_rate_limits: false,
+            prompt_caching: false,
+            tag_filtering: false,
+            tag_match_any: true,
+            health_routing: false,
+            parallel_max_default: None,
+            provider_budgets: IndexMap::new(),
+            tag_budgets: IndexMap::new(),
         }
     }
 }

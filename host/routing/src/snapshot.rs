@@ -25,13 +25,29 @@ pub struct Snapshot {
     pub(crate) prices: Prices,
 }
 
+/// What of a request has to be found out, because a choice looks at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uses {
+    /// Tokens of the prompt.
+    pub tokens: bool,
+    /// Tags of the request and of its key.
+    pub tags: bool,
+    /// The region that it must stay in.
+    pub region: bool,
+    /// Whether it wants to search the web.
+    pub web_search: bool,
+    /// The digests of a prompt that a provider may have in its cache.
+    pub prefixes: bool,
+}
+
 impl Snapshot {
     /// Builds a snapshot. A deployment's index is its position in `specs`.
     pub fn build(specs: Vec<DeploymentSpec>, mut settings: RoutingSettings) -> Snapshot {
         let prices = Prices::new();
-        let deployments: Vec<Deployment> = specs
+        let parallel_max = settings.parallel_max_default;
+        let mut deployments: Vec<Deployment> = specs
             .into_iter()
-            .map(|spec| Deployment::new(spec, &prices))
+            .map(|spec| Deployment::new(spec, &prices, parallel_max))
             .collect();
         let mut names: IndexMap<String, Vec<usize>> = IndexMap::new();
         let mut by_id = HashMap::new();
@@ -41,6 +57,10 @@ impl Snapshot {
                 .or_default()
                 .push(index);
             by_id.entry(deployment.id.clone()).or_insert(index);
+        }
+        for list in names.values() {
+            list.iter()
+                .for_each(|index| deployments[*index].group_size = list.len());
         }
         let mut patterns: Vec<(Pattern, Arc<[usize]>)> = names
             .iter()
@@ -110,6 +130,23 @@ impl Snapshot {
         self.patterns
             .iter()
             .map(|(_, list)| self.deployments[list[0]].model_group.as_str())
+    }
+
+    /// What of a request bears on a choice among these deployments.
+    pub fn uses(&self, candidates: &[usize]) -> Uses {
+        let settings = &self.settings;
+        let any = |test: fn(&DeploymentSpec) -> bool| {
+            candidates.iter().any(|i| test(&self.deployments[*i].spec))
+        };
+        let by_limit = settings.strategy.counts_tokens() || settings.enforce_rate_limits;
+        Uses {
+            tokens: settings.pre_call_checks && any(|spec| spec.max_input_tokens.is_some())
+                || by_limit && any(|spec| spec.tpm_limit.is_some()),
+            tags: settings.tag_filtering || !settings.tag_budgets.is_empty(),
+            region: settings.pre_call_checks,
+            web_search: any(|spec| spec.supports_web_search == Some(false)),
+            prefixes: settings.prompt_caching && candidates.len() > 1,
+        }
     }
 
     /// The deployments of an exact group.

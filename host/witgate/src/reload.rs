@@ -311,8 +311,9 @@ impl Control {
     fn install(&self, wired: Wired) {
         let mut snapshot = wired.snapshot;
         // Slots taken by calls under way must count for the calls to come.
-        let slots = &self.gateway.snapshot.load().settings.slots;
-        snapshot.settings.slots.clone_from(slots);
+        let serving = self.gateway.snapshot.load();
+        snapshot.settings.slots.clone_from(&serving.settings.slots);
+        snapshot.state = serving.state.continued(&snapshot.routing);
         self.gateway.snapshot.store(Arc::new(snapshot));
         self.fanout.hub.replace(wired.hub);
         self.fanout.watch.configure(wired.alerts);

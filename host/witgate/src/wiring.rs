@@ -14,6 +14,7 @@ mod prompts;
 mod provider_port;
 mod providers;
 mod recorder;
+mod routing;
 mod secrets;
 mod settings;
 mod shades;
@@ -147,6 +148,7 @@ pub fn assemble(
     kept.shadows.clone_from(&shadows);
     Ok(Wired {
         snapshot: Snapshot {
+            state: witgate_routing::State::new(&routing),
             routing,
             targets,
             access,

@@ -59,5 +59,6 @@ mod alerts;
 mod sdk;
 
 mod command_line;
+mod cooldown;
 mod crate_graph;
 mod documents;

@@ -57,6 +57,20 @@ pub struct ModelParams {
     pub tpm: Option<u64>,
     /// Explicit weight for `simple-shuffle`; wins over `rpm` and `tpm`.
     pub weight: Option<f64>,
+    /// Concurrent calls.
+    pub max_parallel_requests: Option<u32>,
+    /// Only the deployments with the lowest order are used while one of them is healthy.
+    pub order: Option<i64>,
+    /// How long it rests after failing, in seconds.
+    pub cooldown_time: Option<f64>,
+    /// Failures before it rests.
+    pub allowed_fails: Option<u32>,
+    /// Where it stands.
+    pub region_name: Option<String>,
+    /// US dollars it may cost per `budget_duration`.
+    pub max_budget: Option<f64>,
+    /// The window of `max_budget`.
+    pub budget_duration: Option<String>,
     /// Tags of the deployment.
     pub tags: Vec<String>,
     /// Headers added to every upstream request, `headers` and `extra_headers` merged (the latter

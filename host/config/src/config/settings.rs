@@ -51,6 +51,12 @@ pub struct LitellmSettings {
     pub ssl_verify: Option<Value>,
     /// Path of a PEM file with certificate and key for mutual TLS with upstreams.
     pub ssl_certificate: Option<String>,
+    /// Failures before a deployment rests, unless `router_settings` says otherwise.
+    pub allowed_fails: Option<u32>,
+    /// How long it rests then, in seconds, unless `router_settings` says otherwise.
+    pub cooldown_time: Option<f64>,
+    /// Budgets of request tags.
+    pub tag_budget_config: Option<Map<String, Value>>,
     /// Names clients may use for a model: alias to model group.
     pub model_alias_map: IndexMap<String, String>,
 }
@@ -97,6 +103,8 @@ pub struct GeneralSettings {
     pub health_check_concurrency: Option<u32>,
     /// Database; also from `DATABASE_URL`. None: the SQLite file in the data directory.
     pub database_url: Option<Secret>,
+    /// Concurrent calls of a deployment that has no limit of its own.
+    pub max_parallel_requests: Option<u32>,
     /// No row per request in the spend log.
     pub disable_spend_logs: bool,
     /// No rows for failed requests.
@@ -141,10 +149,33 @@ pub struct RouterSettings {
     pub max_fallbacks: Option<u32>,
     /// Parameters added to every call that lacks them.
     pub default_litellm_params: Map<String, Value>,
+    /// Options of the strategy.
+    pub routing_strategy_args: Map<String, Value>,
+    /// How long a failing deployment rests, in seconds.
+    pub cooldown_time: Option<f64>,
+    /// Failing deployments never rest.
+    pub disable_cooldowns: bool,
+    /// Failures before a deployment rests.
+    pub allowed_fails: Option<u32>,
+    /// The same by kind of error.
+    pub allowed_fails_policy: Option<Map<String, Value>>,
+    /// Concurrent calls of a deployment that has no limit of its own.
+    pub default_max_parallel_requests: Option<u32>,
+    /// Deployments that cannot take the prompt are passed over.
+    pub enable_pre_call_checks: bool,
+    /// Further checks of deployments, by name.
+    pub optional_pre_call_checks: Vec<String>,
+    /// Tags lead to deployments.
+    pub enable_tag_filtering: bool,
+    /// One shared tag is enough.
+    pub tag_filtering_match_any: Option<bool>,
+    /// Deployments whose health check failed get no traffic.
+    pub enable_health_check_routing: bool,
+    /// Budgets of providers.
+    pub provider_budget_config: Option<Map<String, Value>>,
 }
 
-/// `router_settings.routing_strategy`. Until the others are built they choose as the first does;
-/// [`crate::Config::planned_in_use`] says so.
+/// `router_settings.routing_strategy`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RoutingStrategy {

@@ -10,6 +10,8 @@
 
 mod hop;
 pub(crate) mod onward;
+pub(crate) mod outcome;
+mod wants;
 
 use std::time::Duration;
 
@@ -18,7 +20,8 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use witgate_events::{Begun, Origin};
 use witgate_routing::{
-    ClientFallbacks, Decision, ErrorClass, FallbackRule, RequestControls, Resolution, Walk,
+    Blame, ClientFallbacks, Decision, ErrorClass, Facts, FallbackRule, RequestControls, Resolution,
+    Try, Walk,
 };
 use witgate_wire::response::ResponseView;
 use witgate_wire::{Endpoint, RequestView};
@@ -30,9 +33,11 @@ use crate::gateway::Gateway;
 use crate::guard::{Judged, WireView, judge, selected};
 use crate::hooks;
 use crate::metrics::UpstreamLabels;
+use crate::mock;
 use crate::ports::Phase;
 use crate::stages::Flow;
 use crate::stages::record::{caller, origin};
+use wants::Wants;
 
 pub(super) async fn call(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     let guards = selected(x, Phase::DuringCall);
@@ -136,10 +141,7 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
     };
     let mut walk = Walk::new(controls(x, request), &route);
     let mut rng = SmallRng::seed_from_u64(gateway.clock.random());
-    let mut here = Hop {
-        resolution: route,
-        request: request.clone(),
-    };
+    let mut here = Hop::new(gateway, x, request.clone(), route).await;
     let mut told = Told::default();
     let mut decision = simulated(request).map(|(field, class)| {
         told.hear(x, &walk, &simulation(field, class));
@@ -187,7 +189,11 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
                 .status
                 .unwrap_or_else(|| failed.class.status()),
             retry_after: failed.retry_after,
-            healthy: None,
+            healthy: Some(x.snapshot.state.healthy(
+                &x.snapshot.routing,
+                &here.resolution.candidates,
+                gateway.moment(),
+            )),
         };
         if let Some(deployment) = served.deployment {
             served.failed.push(FailedTry {
@@ -299,6 +305,23 @@ fn drop_last_try(served: &mut Served) {
 struct Hop {
     resolution: Resolution,
     request: RequestView,
+    wants: Wants,
+}
+
+impl Hop {
+    async fn new(
+        gateway: &Gateway,
+        x: &Exchange,
+        request: RequestView,
+        resolution: Resolution,
+    ) -> Hop {
+        let wants = Wants::of(gateway, x, &request, &resolution).await;
+        Hop {
+            resolution,
+            request,
+            wants,
+        }
+    }
 }
 
 fn finish(served: &mut Served, walk: &Walk) {
@@ -317,14 +340,13 @@ async fn once(
     served: &mut Served,
 ) -> Result<Answer, Failed> {
     let routing = &x.snapshot.routing;
-    let Some(pick) = witgate_routing::pick(routing, &hop.resolution, walk.failed(), rng) else {
-        served.deployment = None;
-        return Err(Failed::no_deployment(&hop.resolution.requested));
-    };
-    let deployment = routing.deployment(pick.index);
+    served.deployment = None;
+    let begun = begin(gateway, x, hop, walk, rng)?;
+    let index = begun.index;
+    let deployment = routing.deployment(index);
     let upstream = hop.resolution.upstream(deployment);
-    let patience = patience(x, &hop.request, pick.index);
-    served.deployment = Some(pick.index);
+    let patience = patience(x, &hop.request, index);
+    served.deployment = Some(index);
     served.group.clone_from(&hop.resolution.requested);
     served.upstream_model.clone_from(&upstream.model);
     served.timeout = Some(if x.wants_stream() {
@@ -336,13 +358,13 @@ async fn once(
         .upstream_start
         .get_or_insert_with(|| gateway.clock.now());
     if served.failed.is_empty() && hop.request.flag("mock_testing_rate_limit_error") {
-        let target = &x.snapshot.targets[pick.index];
+        let target = &x.snapshot.targets[index];
         let text = "This is a mock exception, made because the request says mock_testing_rate_limit_error=true";
         return Err(Failed::of(target, ErrorClass::RateLimit, text));
     }
     let hooked = match x.snapshot.hooks.is_empty() {
         true => None,
-        false => Some(hooks::before_try(x, &hop.request, pick.index).await?),
+        false => Some(hooks::before_try(x, &hop.request, index).await?),
     };
     let (request, model) = match &hooked {
         Some((request, model)) => (request, model.as_deref()),
@@ -351,17 +373,17 @@ async fn once(
     if let Some(model) = model {
         model.clone_into(&mut served.upstream_model);
     }
-    let begun = gateway.clock.monotonic();
+    let started = gateway.clock.monotonic();
     let tried = attempt(
         gateway,
         x,
         request,
-        pick.index,
+        index,
         model.unwrap_or(&upstream.model),
         patience,
     )
     .await;
-    served.upstream_time += gateway.clock.monotonic().saturating_sub(begun);
+    served.upstream_time += gateway.clock.monotonic().saturating_sub(started);
     let outcome = match &tried {
         Ok(_) => "ok",
         Err(failed) => failed.class.name(),
@@ -376,16 +398,73 @@ async fn once(
         Ok(answered) => {
             served.headers = answered.headers;
             if is_blocked(&x.snapshot.routing, walk, &answered.answer, &hop.request) {
-                let target = &x.snapshot.targets[pick.index];
+                let target = &x.snapshot.targets[index];
                 let class = ErrorClass::ContentPolicyViolation;
                 return Err(Failed::of(target, class, "Response output was blocked."));
             }
+            served.tried = Some(begun);
             Ok(answered.answer)
         }
         Err(mut failed) => {
+            let blame = blame(x, request, index, &failed);
+            outcome::failed(
+                gateway,
+                x,
+                index,
+                &failed.failure,
+                failed.retry_after,
+                blame,
+            );
             served.headers = std::mem::take(&mut failed.headers);
             Err(failed)
         }
+    }
+}
+
+/// Selects a deployment and takes a place in it. Whoever's limits refuse the place is left out, and
+/// another one is selected.
+fn begin(
+    gateway: &Gateway,
+    x: &Exchange,
+    hop: &Hop,
+    walk: &Walk,
+    rng: &mut SmallRng,
+) -> Result<Try, Failed> {
+    let (routing, state) = (&x.snapshot.routing, &x.snapshot.state);
+    let mut full = Vec::new();
+    loop {
+        let facts = Facts {
+            now: gateway.moment(),
+            failed: walk.failed(),
+            full: &full,
+            ..hop.wants.facts()
+        };
+        let selection = witgate_routing::select(routing, state, &hop.resolution, &facts, rng);
+        let Some((index, _)) = selection.picked else {
+            let refusal = selection.refusal(routing, state, &hop.resolution, &facts);
+            return Err(Failed::no_deployment(refusal));
+        };
+        match state.begin(routing, index, facts.now) {
+            Ok(begun) => return Ok(begun),
+            Err(_) => full.push(index),
+        }
+    }
+}
+
+/// Whose fault a failed try was. A timeout that the caller has set says nothing of the deployment,
+/// and neither does a failure that the caller asked for.
+fn blame(x: &Exchange, request: &RequestView, index: usize, failed: &Failed) -> Blame {
+    let target = &x.snapshot.targets[index];
+    let is_asked_for = mock::is_of_client(x, request, target);
+    let has_own_timeout = || {
+        x.header("x-litellm-timeout").is_some()
+            || x.header("x-litellm-stream-timeout").is_some()
+            || request.timeout_s().is_some()
+            || request.stream_timeout_s().is_some()
+    };
+    match is_asked_for || failed.class == ErrorClass::Timeout && has_own_timeout() {
+        true => Blame::Other,
+        false => Blame::Deployment,
     }
 }
 

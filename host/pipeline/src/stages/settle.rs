@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use witgate_routing::Now;
 use witgate_wire::prices::{Cost, CostContext, PriceQuery, cost};
 use witgate_wire::response::ResponseView;
 use witgate_wire::stream::StreamAssembler;
@@ -16,6 +17,7 @@ use witgate_wire::usage::Usage;
 
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
+use crate::stages::call::outcome;
 
 /// Settles a call, then goes on with `next`.
 pub(super) fn settle_then(
@@ -25,6 +27,10 @@ pub(super) fn settle_then(
 ) {
     // What the call held is free from here on: counting may take a while.
     x.slot = None;
+    if let Some(tried) = &mut x.served.tried {
+        tried.release();
+    }
+    let ended = gateway.moment();
     x.answer = None;
     if let Some(view) = x
         .withheld
@@ -36,9 +42,10 @@ pub(super) fn settle_then(
     let streamed = assemble(&mut x);
     let answered = streamed.is_some() || x.withheld.is_some() || x.failure.is_none();
     if x.usage.is_none() && answered && x.served.deployment.is_some() {
-        later(gateway, x, streamed.unwrap_or_default(), next);
+        later(gateway, x, streamed.unwrap_or_default(), ended, next);
     } else {
         price(gateway, &mut x);
+        outcome::settled(gateway, &mut x, ended);
         next(gateway, x);
     }
 }
@@ -111,12 +118,14 @@ fn later(
     gateway: &Arc<Gateway>,
     mut x: Box<Exchange>,
     text: String,
+    ended: Now,
     next: fn(&Arc<Gateway>, Box<Exchange>),
 ) {
     let gateway_then = gateway.clone();
     let count = move || {
         count_tokens(&mut x, &text);
         price(&gateway_then, &mut x);
+        outcome::settled(&gateway_then, &mut x, ended);
         next(&gateway_then, x);
     };
     if tokio::runtime::Handle::try_current().is_ok() {

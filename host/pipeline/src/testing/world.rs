@@ -141,8 +141,10 @@ impl Setup {
             .slots
             .clone()
             .map(|slots| (slots.available_permits(), slots));
+        let routing = witgate_routing::Snapshot::build(self.specs, self.routing);
         let snapshot = Snapshot {
-            routing: witgate_routing::Snapshot::build(self.specs, self.routing),
+            state: witgate_routing::State::new(&routing),
+            routing,
             targets: self.targets,
             access: self.access,
             guardrails: self.guardrails,

@@ -32,6 +32,24 @@ fn settings(num_retries: u32, fallbacks: Value) -> RoutingSettings {
     }
 }
 
+/// A deployment of the resolution, of a group that nothing is known of.
+fn picked(
+    snapshot: &Snapshot,
+    resolution: &Resolution,
+    failed: &[usize],
+    rng: &mut StdRng,
+) -> usize {
+    let facts = crate::Facts {
+        failed,
+        ..crate::Facts::default()
+    };
+    let state = crate::State::new(snapshot);
+    crate::select(snapshot, &state, resolution, &facts, rng)
+        .picked
+        .unwrap()
+        .0
+}
+
 /// Runs a request whose every attempt fails the same way. Gives the groups called, in order, and
 /// the rule that ended it.
 fn run(
@@ -45,11 +63,11 @@ fn run(
     let mut walk = Walk::new(controls, &resolution);
     let mut calls = Vec::new();
     loop {
-        let picked = crate::pick(snapshot, &resolution, walk.failed(), &mut rng).unwrap();
+        let picked = picked(snapshot, &resolution, walk.failed(), &mut rng);
         calls.push(resolution.group.clone());
         assert!(calls.len() < 1000, "endless");
         let failure = Failure {
-            deployment: Some(picked.index),
+            deployment: Some(picked),
             class,
             status: class.status(),
             retry_after: None,
@@ -385,9 +403,9 @@ fn hops(snapshot: &Snapshot, class: ErrorClass) -> Vec<(String, Option<i64>)> {
     let mut walk = Walk::new(RequestControls::default(), &resolution);
     let mut hops = Vec::new();
     loop {
-        let picked = crate::pick(snapshot, &resolution, walk.failed(), &mut rng).unwrap();
+        let picked = picked(snapshot, &resolution, walk.failed(), &mut rng);
         let failure = Failure {
-            deployment: Some(picked.index),
+            deployment: Some(picked),
             class,
             status: class.status(),
             retry_after: None,

@@ -11,15 +11,14 @@ use witgate_config::{Config, Env, Loaded, ModelEntry};
 use witgate_outbound::{ClientCertificate, Pem, Roots, TlsOptions};
 use witgate_pipeline::Target;
 use witgate_plugins::{Kind, Provider, Registry};
-use witgate_routing::{
-    Alias, DeploymentSpec, ErrorClass, FallbackRule, RetryPolicy, RoutingSettings, Snapshot,
-};
+use witgate_routing::{ErrorClass, Snapshot};
 use witgate_wire::Endpoint;
 use witgate_wire::prices::{ModelPrice, Prices};
 
 use super::dialects::{self, Speakers};
 use super::provider_port::Speaker;
 use super::providers;
+use super::routing;
 use super::settings::set;
 use super::upstream::Upstreams;
 
@@ -37,9 +36,12 @@ pub(super) fn models(
         .iter()
         .map(|entry| merged(config, entry))
         .collect();
-    let specs = entries.iter().map(|entry| spec(config, entry)).collect();
-    let routing = Snapshot::build(specs, routing_settings(loaded, problems));
     let prices = Prices::new();
+    let specs = entries
+        .iter()
+        .map(|entry| routing::spec(config, &prices, entry, problems))
+        .collect();
+    let routing = Snapshot::build(specs, routing::settings(loaded, problems));
     let targets = entries
         .iter()
         .enumerate()
@@ -102,7 +104,7 @@ impl Merged<'_> {
         values.map(|(name, value)| (name.as_str(), value))
     }
 
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         let at = &self.entry.position;
         let file = at.file().unwrap_or("config");
         format!(
@@ -140,34 +142,8 @@ fn merged<'a>(config: &Config, entry: &'a ModelEntry) -> Merged<'a> {
     }
 }
 
-fn spec(config: &Config, merged: &Merged<'_>) -> DeploymentSpec {
-    let entry = merged.entry;
-    let params = &entry.params;
-    let limit = |own: Option<u64>, name: &str| {
-        own.map(|n| n as f64)
-            .or_else(|| entry.model_info.get(name).and_then(Value::as_f64))
-    };
-    DeploymentSpec {
-        model_group: entry.model_name.clone(),
-        model: params.model.clone(),
-        provider: dialects::provider_name(config, &params.custom_llm_provider, &params.model),
-        id: entry.id().map(str::to_owned),
-        id_params: id_params(merged),
-        weight: params.weight,
-        rpm: limit(params.rpm, "rpm"),
-        tpm: limit(params.tpm, "tpm"),
-        num_retries: params.num_retries.or(params.max_retries),
-        team_id: entry
-            .model_info
-            .get("team_id")
-            .and_then(Value::as_str)
-            .map(str::to_owned),
-        ..DeploymentSpec::default()
-    }
-}
-
 /// What tells two deployments of a group apart when neither has an id. Keys are hashed, not shown.
-fn id_params(merged: &Merged<'_>) -> Vec<(String, Value)> {
+pub(super) fn id_params(merged: &Merged<'_>) -> Vec<(String, Value)> {
     let params = &merged.entry.params;
     let mut named = vec![("model".to_owned(), Value::from(params.model.as_str()))];
     if let Some(base) = &merged.api_base {
@@ -510,7 +486,7 @@ fn info(merged: &Merged<'_>, provider_name: &str) -> (Value, Value) {
 }
 
 /// What the price map knows of the model, under what the operator says of it.
-fn known_of_model(entry: &ModelEntry, provider_name: &str) -> Map<String, Value> {
+pub(super) fn known_of_model(entry: &ModelEntry, provider_name: &str) -> Map<String, Value> {
     let (params, own) = (&entry.params, &entry.model_info);
     let base_model = own.get("base_model").and_then(Value::as_str);
     let known = Prices::entry(provider_name, base_model.unwrap_or(&params.model));
@@ -521,137 +497,6 @@ fn known_of_model(entry: &ModelEntry, provider_name: &str) -> Map<String, Value>
     model_info.extend(pricing.map(|(name, value)| (name.clone(), value.clone())));
     model_info.extend(own.clone());
     model_info
-}
-
-/// The rules of the router, else of the library.
-fn rules(
-    name: &str,
-    [router, litellm]: [&Vec<IndexMap<String, Vec<Value>>>; 2],
-    problems: &mut Vec<String>,
-) -> Vec<FallbackRule> {
-    let (section, list) = match router.is_empty() {
-        true => ("litellm_settings", litellm),
-        false => ("router_settings", router),
-    };
-    let json = serde_json::to_value(list).unwrap_or_default();
-    FallbackRule::parse_list(&json).unwrap_or_else(|error| {
-        problems.push(format!("{section}.{name}: {error}"));
-        Vec::new()
-    })
-}
-
-fn retry_policy(path: &str, map: &Map<String, Value>, problems: &mut Vec<String>) -> RetryPolicy {
-    let mut policy = RetryPolicy::default();
-    for (key, value) in map.iter().filter(|(_, value)| !value.is_null()) {
-        let count = value.as_u64().and_then(|n| u32::try_from(n).ok());
-        match count {
-            None => problems.push(format!(
-                "{path}.{key}: expected a number of retries, not {value}"
-            )),
-            Some(count) if !policy.set(key, count) => problems.push(format!(
-                "{path}.{key}: no such key; there are {}",
-                RetryPolicy::KEYS.join(", ")
-            )),
-            Some(_) => {}
-        }
-    }
-    policy
-}
-
-fn routing_settings(loaded: &Loaded, problems: &mut Vec<String>) -> RoutingSettings {
-    let (config, env) = (&loaded.config, &loaded.environment);
-    let (router, litellm) = (&config.router, &config.litellm);
-    let fallbacks = rules(
-        "fallbacks",
-        [&router.fallbacks, &litellm.fallbacks],
-        problems,
-    );
-    let context_window_fallbacks = rules(
-        "context_window_fallbacks",
-        [
-            &router.context_window_fallbacks,
-            &litellm.context_window_fallbacks,
-        ],
-        problems,
-    );
-    let content_policy_fallbacks = rules(
-        "content_policy_fallbacks",
-        [
-            &router.content_policy_fallbacks,
-            &litellm.content_policy_fallbacks,
-        ],
-        problems,
-    );
-    let policy = router.retry_policy.as_ref();
-    let policy = policy.map(|map| retry_policy("router_settings.retry_policy", map, problems));
-    let by_group = router.model_group_retry_policy.iter();
-    let model_group_retry_policy = by_group
-        .map(|(group, map)| {
-            let path = format!("router_settings.model_group_retry_policy.{group}");
-            (group.clone(), retry_policy(&path, map, problems))
-        })
-        .collect();
-    let aliases = router
-        .model_group_alias
-        .iter()
-        .map(|(name, alias)| {
-            (
-                name.clone(),
-                Alias {
-                    model: alias.model.clone(),
-                    is_hidden: alias.hidden,
-                },
-            )
-        })
-        .chain(litellm.model_alias_map.iter().map(|(name, model)| {
-            (
-                name.clone(),
-                Alias {
-                    model: model.clone(),
-                    is_hidden: false,
-                },
-            )
-        }))
-        .collect();
-    let default_fallbacks = match router.default_fallbacks.is_empty() {
-        true => litellm.default_fallbacks.clone(),
-        false => router.default_fallbacks.clone(),
-    };
-    let mut settings = RoutingSettings {
-        aliases,
-        fallbacks,
-        context_window_fallbacks,
-        content_policy_fallbacks,
-        default_fallbacks,
-        retry_policy: policy.unwrap_or_default(),
-        model_group_retry_policy,
-        weighted_failover: router.enable_weighted_failover,
-        fallback_on_unsupported_params: router.fallback_on_unsupported_params.unwrap_or(true),
-        ..RoutingSettings::default()
-    };
-    let retries = router.num_retries.or(litellm.num_retries);
-    let retries = retries.or(litellm.num_retries_per_request);
-    if let Some(n) = retries.or_else(|| env.parse("DEFAULT_MAX_RETRIES")) {
-        settings.num_retries = n;
-    }
-    let hops = router.max_fallbacks.or(litellm.max_fallbacks);
-    if let Some(n) = hops {
-        settings.max_fallbacks = n;
-    }
-    let backoff = &mut settings.backoff;
-    if let Some(s) = router.retry_after {
-        backoff.min_s = s;
-    }
-    for (name, value) in [
-        ("INITIAL_RETRY_DELAY", &mut backoff.initial_s),
-        ("MAX_RETRY_DELAY", &mut backoff.max_s),
-        ("JITTER", &mut backoff.jitter_s),
-    ] {
-        if let Some(s) = env.parse::<f64>(name) {
-            *value = s.max(0.0);
-        }
-    }
-    settings
 }
 
 #[cfg(test)]

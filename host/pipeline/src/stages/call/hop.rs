@@ -71,10 +71,7 @@ pub(super) async fn enter(
         request = judge_again(gateway, x, request, judged).await?;
     }
     match hooks::filtered(x, &request, resolution).await {
-        Ok(resolution) => Ok(Some(Hop {
-            resolution,
-            request,
-        })),
+        Ok(resolution) => Ok(Some(Hop::new(gateway, x, request, resolution).await)),
         Err(_) => Ok(None),
     }
 }

@@ -14,7 +14,7 @@ use witgate_wire::tokens::Tokenizer;
 use witgate_wire::usage::Usage;
 use witgate_wire::{Edits, Endpoint, RequestView};
 
-use super::{Hop, finish, hop, once};
+use super::{Hop, finish, hop, once, outcome};
 use crate::exchange::{Answer, Earlier, Exchange, FailedTry, Served, UpstreamStream};
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
@@ -91,6 +91,15 @@ pub async fn go_on(
         assembler.forget_usage();
     }
     let emitted = earlier.completion;
+    x.served.tried = None;
+    outcome::failed(
+        gateway,
+        x,
+        broken,
+        failure,
+        None,
+        outcome::blame_of_break(failure),
+    );
     x.served.failed.push(FailedTry {
         deployment: broken,
         group: x.served.group.clone(),
@@ -199,6 +208,7 @@ fn continued(
         return Some(Hop {
             resolution,
             request: hop.request.clone(),
+            wants: hop.wants.clone(),
         });
     }
     let mut edits = Edits::new();
@@ -227,6 +237,7 @@ fn continued(
     Some(Hop {
         resolution,
         request,
+        wants: hop.wants.clone(),
     })
 }
 
@@ -235,6 +246,7 @@ impl Hop {
         Hop {
             resolution: self.resolution.clone(),
             request: self.request.clone(),
+            wants: self.wants.clone(),
         }
     }
 }

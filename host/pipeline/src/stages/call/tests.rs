@@ -14,6 +14,8 @@ use crate::testing::{
     Answer, FakeAuth, FakeGuard, Script, Setup, World, chat, chunk, completed, done, with,
 };
 
+mod choice;
+
 fn retrying(times: u32) -> Setup {
     Setup::new().routing(|r| r.num_retries = times)
 }
@@ -615,11 +617,9 @@ async fn a_paused_groups_calls_end_with_429() {
     let world = Setup::new().with(|spec, _| spec.is_blocked = true).build();
     let answer = world.send(chat(json!({}))).await;
     assert_eq!(answer.status, 429);
-    assert!(
-        answer
-            .message()
-            .starts_with("No deployments available for selected model. Passed model=gpt-4o.")
-    );
+    assert!(answer.message().starts_with(
+        "No deployments available for selected model, Try again in 5 seconds. Passed model=gpt-4o."
+    ));
     assert_eq!(world.upstream.calls(), 0);
 }
 

@@ -1,0 +1,93 @@
+//! Tells routing how a try ended: what it measured, or why it failed.
+
+use std::time::Duration;
+
+use witgate_routing::{Blame, ErrorClass, Fault, Measured, Now};
+
+use crate::exchange::Exchange;
+use crate::failure::{Case, Failure};
+use crate::gateway::Gateway;
+
+/// A try failed.
+pub(super) fn failed(
+    gateway: &Gateway,
+    x: &Exchange,
+    index: usize,
+    failure: &Failure,
+    retry_after: Option<Duration>,
+    blame: Blame,
+) {
+    let Case::Upstream(class) = failure.case else {
+        return;
+    };
+    let fault = Fault {
+        class,
+        status: failure.status.unwrap_or_else(|| class.status()),
+        retry_after,
+        message: &failure.message,
+        blame,
+    };
+    let routing = &x.snapshot.routing;
+    let rest = x
+        .snapshot
+        .state
+        .failed(routing, index, &fault, gateway.moment());
+    if let Some(rest) = rest {
+        let deployment = routing.deployment(index);
+        tracing::warn!(
+            call_id = x.call_id,
+            deployment = deployment.id,
+            model_group = deployment.model_group,
+            seconds = rest.as_secs_f64(),
+            status = fault.status,
+            "a deployment rests after a failure"
+        );
+    }
+}
+
+/// Whose fault it is that a stream broke which had begun: silence is nobody's.
+pub(super) fn blame_of_break(failure: &Failure) -> Blame {
+    match failure.case {
+        Case::Upstream(ErrorClass::Timeout) => Blame::Other,
+        _ => Blame::Deployment,
+    }
+}
+
+/// The try that answered has ended, with the call or before it. `ended` is when; what the call used is
+/// settled by now.
+pub fn settled(gateway: &Gateway, x: &mut Exchange, ended: Now) {
+    let Some(tried) = x.served.tried.take() else {
+        return;
+    };
+    let (state, index) = (&x.snapshot.state, tried.index);
+    let usage = x.usage.as_ref();
+    let total_tokens = usage.map_or(0, |usage| usage.prompt_tokens + usage.completion_tokens);
+    match x.failure.as_ref().map(|failure| failure.case) {
+        Some(Case::Upstream(_)) => {
+            if let Some(failure) = &x.failure {
+                failed(gateway, x, index, failure, None, blame_of_break(failure));
+            }
+        }
+        Some(Case::ClientLeft) => state.used(index, total_tokens, ended),
+        // What guardrails or hooks made of the answer is no matter of the deployment's.
+        _ => {
+            let first = x.served.first_token.and_then(|at| {
+                let since = at.duration_since(x.started);
+                let before = tried.begun.monotonic.saturating_sub(x.started_at);
+                Some(Duration::try_from(since).ok()?.saturating_sub(before))
+            });
+            let measured = Measured {
+                duration: ended.monotonic.saturating_sub(tried.begun.monotonic),
+                first_token: first,
+                completion_tokens: usage.map_or(0, |usage| usage.completion_tokens),
+                total_tokens,
+            };
+            state.succeeded(&x.snapshot.routing, index, &measured, ended);
+        }
+    }
+    if let Some(cost) = &x.cost {
+        use rust_decimal::prelude::ToPrimitive;
+        let dollars = cost.total.to_f64().unwrap_or(0.0);
+        state.spent(index, &x.tags, dollars, ended);
+    }
+}

@@ -1,0 +1,303 @@
+//! Budgets of providers, deployments and tags: money per window.
+//!
+//! A window begins with the first cost and is over when more than its length has passed; the next
+//! cost begins another one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::snapshot::Snapshot;
+use crate::time::Now;
+
+/// `{budget_limit, time_period}`
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Budget {
+    /// US dollars.
+    pub max: f64,
+    /// Length of the window.
+    pub window: Duration,
+}
+
+/// What a budget is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BudgetScope {
+    /// All deployments of a provider.
+    Provider,
+    /// One deployment.
+    Deployment,
+    /// Requests with a tag.
+    Tag,
+}
+
+/// Where a budget stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BudgetStatus {
+    /// What it is for.
+    pub scope: BudgetScope,
+    /// The provider, the deployment's id, the tag.
+    pub name: String,
+    /// The budget.
+    pub budget: Budget,
+    /// US dollars spent in the present window.
+    pub spend: f64,
+    /// When the present window is over, seconds since 1970; `None` when none has begun.
+    pub reset_unix_s: Option<u64>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Window {
+    start_unix_s: Option<u64>,
+    spend: f64,
+}
+
+#[derive(Debug)]
+struct Account {
+    scope: BudgetScope,
+    name: String,
+    budget: Budget,
+    /// Shared with the account of the same name in other snapshots.
+    window: Arc<Mutex<Window>>,
+}
+
+/// The accounts of a snapshot.
+#[derive(Debug, Default)]
+pub(crate) struct Budgets {
+    accounts: Vec<Account>,
+    /// By deployment: its provider's account and its own.
+    of_deployment: Vec<Vec<usize>>,
+    of_tag: HashMap<String, usize>,
+}
+
+impl Budgets {
+    /// Accounts for another snapshot; what was spent stays spent.
+    pub(crate) fn continued(&self, snapshot: &Snapshot) -> Budgets {
+        let mut new = Budgets::default();
+        let settings = &snapshot.settings;
+        for (provider, budget) in &settings.provider_budgets {
+            self.open(&mut new, BudgetScope::Provider, provider, *budget);
+        }
+        let providers = new.accounts.len();
+        for deployment in snapshot.deployments() {
+            let of = new.accounts[..providers].iter();
+            let of_provider = of.clone().position(|a| a.name == deployment.provider);
+            let own = deployment.spec.budget;
+            let own = own
+                .map(|budget| self.open(&mut new, BudgetScope::Deployment, &deployment.id, budget));
+            new.of_deployment
+                .push(of_provider.into_iter().chain(own).collect());
+        }
+        for (tag, budget) in &settings.tag_budgets {
+            let at = self.open(&mut new, BudgetScope::Tag, tag, *budget);
+            new.of_tag.insert(tag.clone(), at);
+        }
+        new
+    }
+
+    fn open(&self, new: &mut Budgets, scope: BudgetScope, name: &str, budget: Budget) -> usize {
+        let same =
+            |a: &&Account| a.scope == scope && a.name == name && a.budget.window == budget.window;
+        let known = self.accounts.iter().find(same);
+        new.accounts.push(Account {
+            scope,
+            name: name.to_owned(),
+            budget,
+            window: known.map(|a| a.window.clone()).unwrap_or_default(),
+        });
+        new.accounts.len() - 1
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.accounts.is_empty()
+    }
+
+    fn bearing<'a>(
+        &'a self,
+        index: usize,
+        tags: &'a [String],
+    ) -> impl Iterator<Item = &'a Account> {
+        let own = self.of_deployment.get(index).into_iter().flatten();
+        let of_tags = tags.iter().filter_map(|tag| self.of_tag.get(tag));
+        own.chain(of_tags).map(|at| &self.accounts[*at])
+    }
+
+    /// Whether a budget that bears on this deployment and these tags is used up.
+    pub(crate) fn is_spent(&self, index: usize, tags: &[String], now: Now) -> bool {
+        self.bearing(index, tags)
+            .any(|account| account.is_spent(now))
+    }
+
+    /// The budgets that are used up, in words.
+    pub(crate) fn reasons(&self, index: usize, tags: &[String], now: Now) -> Vec<String> {
+        let spent = self
+            .bearing(index, tags)
+            .filter(|account| account.is_spent(now));
+        let words = |account: &Account| {
+            let what = match account.scope {
+                BudgetScope::Provider => "provider",
+                BudgetScope::Deployment => "deployment",
+                BudgetScope::Tag => "tag",
+            };
+            let (spend, max) = (account.spend(now), account.budget.max);
+            format!(
+                "Exceeded budget for {what} {}: {spend} >= {max}",
+                account.name
+            )
+        };
+        spent.map(words).collect()
+    }
+
+    /// Adds the cost of a call that succeeded.
+    pub(crate) fn spend(&self, index: usize, tags: &[String], cost: f64, now: Now) {
+        for account in self.bearing(index, tags) {
+            account.add(cost, now);
+        }
+    }
+
+    pub(crate) fn statuses(&self, now: Now) -> impl Iterator<Item = BudgetStatus> {
+        self.accounts.iter().map(move |account| {
+            let (start, length) = (account.window.lock().start_unix_s, account.budget.window);
+            let end = start.map(|start| start.saturating_add(length.as_secs()));
+            BudgetStatus {
+                scope: account.scope,
+                name: account.name.clone(),
+                budget: account.budget,
+                spend: account.spend(now),
+                reset_unix_s: end.filter(|end| *end >= now.unix_s),
+            }
+        })
+    }
+}
+
+impl Account {
+    fn is_over(&self, window: &Window, now: Now) -> bool {
+        let length = self.budget.window.as_secs();
+        window
+            .start_unix_s
+            .is_none_or(|start| now.unix_s.saturating_sub(start) > length)
+    }
+
+    fn spend(&self, now: Now) -> f64 {
+        let window = *self.window.lock();
+        if self.is_over(&window, now) {
+            0.0
+        } else {
+            window.spend
+        }
+    }
+
+    fn is_spent(&self, now: Now) -> bool {
+        self.spend(now) >= self.budget.max
+    }
+
+    fn add(&self, cost: f64, now: Now) {
+        let mut window = self.window.lock();
+        if self.is_over(&window, now) {
+            *window = Window {
+                start_unix_s: Some(now.unix_s),
+                spend: 0.0,
+            };
+        }
+        window.spend += cost;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DeploymentSpec, RoutingSettings, Snapshot};
+
+    fn at(unix_s: u64) -> Now {
+        Now {
+            unix_s,
+            ..Now::default()
+        }
+    }
+
+    fn budget(max: f64, window_s: u64) -> Budget {
+        Budget {
+            max,
+            window: Duration::from_secs(window_s),
+        }
+    }
+
+    fn snapshot(settings: RoutingSettings, own: Option<Budget>) -> Snapshot {
+        let spec = |model: &str, budget| DeploymentSpec {
+            model_group: "g".into(),
+            model: model.into(),
+            id: Some(model.into()),
+            budget,
+            ..DeploymentSpec::default()
+        };
+        let specs = vec![
+            spec("openai/a", own),
+            spec("openai/b", None),
+            spec("azure/c", None),
+        ];
+        Snapshot::build(specs, settings)
+    }
+
+    #[test]
+    fn a_provider_a_deployment_and_a_tag_have_their_budgets() {
+        let mut settings = RoutingSettings::default();
+        settings
+            .provider_budgets
+            .insert("openai".into(), budget(3.0, 3600));
+        settings.tag_budgets.insert("x".into(), budget(1.0, 3600));
+        let snapshot = snapshot(settings, Some(budget(2.0, 3600)));
+        let budgets = Budgets::default().continued(&snapshot);
+        let none: &[String] = &[];
+        let x = &["x".to_owned()][..];
+        let spent = |tags: &[String]| {
+            (0..3)
+                .filter(|i| budgets.is_spent(*i, tags, at(10)))
+                .collect::<Vec<_>>()
+        };
+        budgets.spend(0, none, 1.999, at(0));
+        assert_eq!(spent(none), Vec::<usize>::new());
+        budgets.spend(0, none, 0.001, at(0));
+        assert_eq!(spent(none), [0]);
+        budgets.spend(1, none, 1.0, at(1));
+        assert_eq!(spent(none), [0, 1], "3.0 >= 3.0");
+        budgets.spend(2, x, 1.0, at(1));
+        assert_eq!(spent(none), [0, 1]);
+        assert_eq!(spent(x), [0, 1, 2]);
+        let reasons = budgets.reasons(0, x, at(10));
+        assert_eq!(reasons.len(), 3, "{reasons:?}");
+        let statuses: Vec<f64> = budgets.statuses(at(10)).map(|s| s.spend).collect();
+        assert_eq!(statuses, [3.0, 2.0, 1.0]);
+    }
+
+    /// A window of an hour that begins at 0.
+    #[test]
+    fn a_window_ends_when_more_than_its_length_has_passed() {
+        let snapshot = snapshot(RoutingSettings::default(), Some(budget(2.0, 3600)));
+        let spend = |second: u64| {
+            let budgets = Budgets::default().continued(&snapshot);
+            budgets.spend(0, &[], 1.5, at(0));
+            budgets.spend(0, &[], 0.5, at(second));
+            budgets.statuses(at(second)).next().unwrap().spend
+        };
+        assert_eq!(spend(3600), 2.0);
+        assert_eq!(spend(3601), 0.5);
+    }
+
+    #[test]
+    fn what_was_spent_outlives_a_configuration() {
+        let first = snapshot(RoutingSettings::default(), Some(budget(2.0, 3600)));
+        let budgets = Budgets::default().continued(&first);
+        budgets.spend(0, &[], 2.0, at(0));
+        let raised = snapshot(RoutingSettings::default(), Some(budget(3.0, 3600)));
+        let raised = budgets.continued(&raised);
+        assert!(!raised.is_spent(0, &[], at(1)));
+        raised.spend(0, &[], 1.0, at(1));
+        assert!(raised.is_spent(0, &[], at(1)));
+        assert_eq!(
+            budgets.statuses(at(1)).next().unwrap().spend,
+            3.0,
+            "one account"
+        );
+    }
+}

@@ -1,0 +1,315 @@
+use super::*;
+use crate::{
+    Blame, CooldownSettings, DeploymentSpec, ErrorClass, OwnCooldown, RoutingSettings, Snapshot,
+};
+
+const NOW: Now = Now {
+    monotonic: Duration::from_secs(1000),
+    unix_s: 1_700_000_000,
+};
+
+fn seconds(s: u64) -> Duration {
+    Duration::from_secs(s)
+}
+
+fn specs(count: usize) -> Vec<DeploymentSpec> {
+    let spec = |at| DeploymentSpec {
+        model_group: "g".into(),
+        model: "openai/m".into(),
+        id: Some(format!("d{at}")),
+        ..DeploymentSpec::default()
+    };
+    (0..count).map(spec).collect()
+}
+
+fn world(count: usize, cooldown: CooldownSettings) -> (Snapshot, State) {
+    let settings = RoutingSettings {
+        cooldown,
+        ..RoutingSettings::default()
+    };
+    let snapshot = Snapshot::build(specs(count), settings);
+    let state = State::new(&snapshot);
+    (snapshot, state)
+}
+
+fn fault(status: u16) -> Fault<'static> {
+    Fault {
+        class: ErrorClass::of_status("openai", Some(status)),
+        status,
+        retry_after: None,
+        message: "litellm.RateLimitError: too many of them, and then some more text",
+        blame: Blame::Deployment,
+    }
+}
+
+fn succeed(snapshot: &Snapshot, state: &State, index: usize, count: usize, now: Now) {
+    (0..count).for_each(|_| state.succeeded(snapshot, index, &Measured::default(), now));
+}
+
+#[test]
+fn a_deployment_rests_and_comes_back() {
+    let (snapshot, state) = world(2, CooldownSettings::default());
+    assert_eq!(state.healthy(&snapshot, &[0, 1], NOW), 2);
+    let rest = state.failed(&snapshot, 0, &fault(429), NOW);
+    assert_eq!(rest, Some(seconds(5)));
+    assert_eq!(state.healthy(&snapshot, &[0, 1], NOW), 1);
+    let (rest, left) = state.rest(0, NOW.later(seconds(2))).unwrap();
+    assert_eq!(left, seconds(3));
+    assert_eq!(
+        (rest.status, rest.since_unix_s, rest.time),
+        (429, NOW.unix_s, seconds(5))
+    );
+    assert_eq!(rest.exception.chars().count(), 50);
+    assert_eq!(state.rest(0, NOW.later(seconds(5))), None);
+    assert_eq!(state.healthy(&snapshot, &[0, 1], NOW.later(seconds(5))), 2);
+    assert_eq!(state.rest(1, NOW), None);
+}
+
+#[test]
+fn the_share_of_failures_is_that_of_a_minute() {
+    let (snapshot, state) = world(2, CooldownSettings::default());
+    succeed(&snapshot, &state, 0, 3, NOW);
+    for _ in 0..3 {
+        assert_eq!(
+            state.failed(&snapshot, 0, &fault(500), NOW),
+            None,
+            "3 of 6 is no more than half"
+        );
+    }
+    assert_eq!(
+        state.failed(&snapshot, 0, &fault(500), NOW),
+        Some(seconds(5))
+    );
+    // A minute later nothing of that counts.
+    let later = NOW.later(seconds(60));
+    for _ in 0..4 {
+        assert_eq!(state.failed(&snapshot, 0, &fault(500), later), None);
+    }
+    assert_eq!(
+        state.failed(&snapshot, 0, &fault(500), later),
+        Some(seconds(5))
+    );
+}
+
+#[test]
+fn the_only_deployment_rests_for_what_another_call_would_not_cure() {
+    let (snapshot, state) = world(1, CooldownSettings::default());
+    for status in [429, 500, 503, 408] {
+        for _ in 0..20 {
+            assert_eq!(
+                state.failed(&snapshot, 0, &fault(status), NOW),
+                None,
+                "{status}"
+            );
+        }
+    }
+    assert_eq!(
+        state.failed(&snapshot, 0, &fault(401), NOW),
+        Some(seconds(5))
+    );
+}
+
+#[test]
+fn more_failures_than_allowed() {
+    let settings = |allowed_fails| CooldownSettings {
+        allowed_fails: Some(allowed_fails),
+        time: seconds(10),
+        ..CooldownSettings::default()
+    };
+    let (snapshot, state) = world(2, settings(0));
+    assert_eq!(
+        state.failed(&snapshot, 0, &fault(500), NOW),
+        Some(seconds(10))
+    );
+    let (snapshot, state) = world(2, settings(2));
+    let fail = |after: u64| state.failed(&snapshot, 0, &fault(500), NOW.later(seconds(after)));
+    assert_eq!(fail(0), None);
+    assert_eq!(fail(9), None);
+    assert_eq!(
+        fail(18),
+        Some(seconds(10)),
+        "each failure begins the time anew"
+    );
+    assert_eq!(fail(40), None, "they are forgotten");
+    assert_eq!(fail(41), None);
+    assert_eq!(fail(42), Some(seconds(10)));
+    // A success does not forgive, and other deployments do not bear it.
+    succeed(&snapshot, &state, 1, 9, NOW);
+    assert_eq!(state.failed(&snapshot, 1, &fault(500), NOW), None);
+}
+
+#[test]
+fn classes_of_a_policy_are_counted_apart() {
+    let mut cooldown = CooldownSettings::default();
+    cooldown.policy.set("RateLimitErrorAllowedFails", 1);
+    cooldown.policy.set("BadRequestErrorAllowedFails", 0);
+    let (snapshot, state) = world(2, cooldown);
+    assert_eq!(state.failed(&snapshot, 0, &fault(429), NOW), None);
+    for _ in 0..3 {
+        assert_eq!(
+            state.failed(&snapshot, 0, &fault(500), NOW),
+            None,
+            "3 are allowed by default"
+        );
+    }
+    assert!(state.failed(&snapshot, 0, &fault(429), NOW).is_some());
+    assert!(
+        state.failed(&snapshot, 1, &fault(400), NOW).is_some(),
+        "the policy names it"
+    );
+}
+
+#[test]
+fn a_deployments_own_word_on_resting() {
+    let mut list = specs(2);
+    list[0].cooldown = OwnCooldown {
+        time: Some(seconds(99)),
+        allowed_fails: Some(0),
+        ..OwnCooldown::default()
+    };
+    let snapshot = Snapshot::build(list, RoutingSettings::default());
+    let state = State::new(&snapshot);
+    assert_eq!(
+        state.failed(&snapshot, 0, &fault(500), NOW),
+        Some(seconds(99))
+    );
+    assert_eq!(state.failed(&snapshot, 1, &fault(500), NOW), None);
+}
+
+#[test]
+fn a_reload_keeps_what_is_known_of_those_that_stay() {
+    let (snapshot, state) = world(3, CooldownSettings::default());
+    state.failed(&snapshot, 1, &fault(429), NOW);
+    let under_way = state.begin(&snapshot, 1, NOW).unwrap();
+    let mut list = specs(3);
+    list.remove(0);
+    list.push(DeploymentSpec {
+        id: Some("new".into()),
+        ..list[0].clone()
+    });
+    let reloaded = Snapshot::build(list, RoutingSettings::default());
+    let after = state.continued(&reloaded);
+    assert!(after.rest(0, NOW).is_some(), "d1 is the first now");
+    assert_eq!(after.slot(0).in_flight(), 1);
+    assert_eq!(after.healthy(&reloaded, &[0, 1, 2], NOW), 2);
+    drop(under_way);
+    assert_eq!(
+        after.slot(0).in_flight(),
+        0,
+        "a try that began before ends in both"
+    );
+}
+
+#[test]
+fn a_try_holds_its_place_until_it_is_dropped() {
+    let mut list = specs(1);
+    list[0].max_parallel_requests = Some(2);
+    let snapshot = Snapshot::build(list, RoutingSettings::default());
+    let state = State::new(&snapshot);
+    let first = state.begin(&snapshot, 0, NOW).unwrap();
+    let second = state.begin(&snapshot, 0, NOW).unwrap();
+    assert_eq!(state.begin(&snapshot, 0, NOW).unwrap_err(), Full::Parallel);
+    drop(first);
+    let third = state.begin(&snapshot, 0, NOW).unwrap();
+    assert_eq!(state.begin(&snapshot, 0, NOW).unwrap_err(), Full::Parallel);
+    drop((second, third));
+    assert_eq!(state.slot(0).in_flight(), 0);
+}
+
+#[test]
+fn a_rate_is_kept_to_the_call_where_it_is_enforced() {
+    let mut list = specs(1);
+    list[0].rpm_limit = Some(3);
+    list[0].max_parallel_requests = Some(100);
+    for (enforced, served) in [(true, 3), (false, 10)] {
+        let settings = RoutingSettings {
+            enforce_rate_limits: enforced,
+            ..RoutingSettings::default()
+        };
+        let snapshot = Snapshot::build(list.clone(), settings);
+        let state = State::new(&snapshot);
+        let begun = |now| {
+            (0..10)
+                .filter(|_| state.begin(&snapshot, 0, now).is_ok())
+                .count()
+        };
+        assert_eq!(begun(NOW), served);
+        assert_eq!(state.slot(0).in_flight(), 0, "a refused try holds nothing");
+        assert_eq!(begun(NOW.later(seconds(60))), served, "a new minute");
+    }
+}
+
+#[test]
+fn health_checks_count_for_a_while() {
+    let (snapshot, state) = world(2, CooldownSettings::default());
+    state.checked("d0", false, seconds(600), NOW);
+    state.checked("nobody", false, seconds(600), NOW);
+    assert!(state.slot(0).is_unhealthy(NOW.later(seconds(599))));
+    assert!(!state.slot(0).is_unhealthy(NOW.later(seconds(600))));
+    state.checked("d0", true, seconds(600), NOW);
+    assert!(!state.slot(0).is_unhealthy(NOW));
+    assert_eq!(state.healthy(&snapshot, &[0, 1], NOW), 2);
+}
+
+#[test]
+fn a_groups_use_and_limits() {
+    let mut list = specs(3);
+    list[0].rpm_limit = Some(10);
+    list[1].rpm_limit = Some(5);
+    list[2].tpm_limit = Some(700);
+    let snapshot = Snapshot::build(list, RoutingSettings::default());
+    let state = State::new(&snapshot);
+    let measured = Measured {
+        total_tokens: 40,
+        ..Measured::default()
+    };
+    state.succeeded(&snapshot, 0, &measured, NOW);
+    state.failed(&snapshot, 1, &fault(500), NOW);
+    state.used(2, 2, NOW);
+    let usage = state.group_usage(&snapshot, &[0, 1, 2], NOW);
+    assert_eq!((usage.requests, usage.tokens), (2, 42));
+    assert_eq!(
+        (usage.requests_max, usage.tokens_max),
+        (Some(15), Some(700))
+    );
+    let later = state.group_usage(&snapshot, &[0], NOW.later(seconds(60)));
+    assert_eq!(
+        (later.requests, later.tokens, later.tokens_max),
+        (0, 0, None)
+    );
+}
+
+/// Two gateways that exchange what they counted see the same.
+#[test]
+fn gateways_exchange_their_counts() {
+    let (snapshot, here) = world(2, CooldownSettings::default());
+    let there = State::new(&snapshot);
+    let under_way = here.begin(&snapshot, 0, NOW).unwrap();
+    let measured = Measured {
+        total_tokens: 7,
+        ..Measured::default()
+    };
+    here.succeeded(&snapshot, 0, &measured, NOW);
+    here.failed(&snapshot, 1, &fault(429), NOW);
+    there.succeeded(&snapshot, 0, &measured, NOW);
+    let exchange = || {
+        for (from, to) in [(&here, &there), (&there, &here)] {
+            from.export(NOW)
+                .iter()
+                .for_each(|totals| to.import(totals, NOW));
+        }
+    };
+    exchange();
+    exchange();
+    let minute = NOW.minute();
+    for state in [&here, &there] {
+        assert_eq!(state.slot(0).tokens(minute), 14);
+        assert_eq!(state.slot(0).succeeded(minute), 2);
+        assert_eq!(state.slot(0).started(minute), 1);
+        assert_eq!(state.slot(0).in_flight(), 1);
+        assert_eq!(state.rest(1, NOW).unwrap().1, seconds(5));
+        assert_eq!(state.slot(0).tokens(minute + 1), 0);
+    }
+    assert_eq!(there.slot(0).in_flight_here(), 0);
+    drop(under_way);
+}

@@ -1,0 +1,208 @@
+//! The strategies: which of the candidates that are left.
+
+use std::fmt;
+
+use rand::{Rng, RngExt};
+
+use crate::deployment::DeploymentSpec;
+use crate::select::Facts;
+use crate::settings::Strategy;
+use crate::snapshot::Snapshot;
+use crate::state::State;
+
+/// Why a deployment was taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Reason {
+    /// The request names it.
+    Requested,
+    /// A draw, weighted by this.
+    Drawn(Metric),
+    /// It has the fewest calls under way.
+    LeastBusy {
+        /// How many.
+        in_flight: u32,
+    },
+    /// It has used the fewest tokens of this minute.
+    LeastUsed {
+        /// How many.
+        tokens: u64,
+    },
+    /// It is among the fastest.
+    Fastest {
+        /// Seconds, of a token or to the first token; 0 when it was not measured lately.
+        seconds: f64,
+    },
+    /// It is the cheapest.
+    Cheapest {
+        /// US dollars of a prompt token and a completion token together.
+        cost: f64,
+    },
+}
+
+/// What a draw is weighted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metric {
+    /// `weight`
+    Weight,
+    /// `rpm`
+    Rpm,
+    /// `tpm`
+    Tpm,
+    /// Nothing: all alike.
+    Uniform,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Requested => write!(f, "the request names it"),
+            Reason::Drawn(Metric::Uniform) => write!(f, "drawn, all alike"),
+            Reason::Drawn(Metric::Weight) => write!(f, "drawn by weight"),
+            Reason::Drawn(Metric::Rpm) => write!(f, "drawn by rpm"),
+            Reason::Drawn(Metric::Tpm) => write!(f, "drawn by tpm"),
+            Reason::LeastBusy { in_flight } => write!(f, "fewest calls under way: {in_flight}"),
+            Reason::LeastUsed { tokens } => write!(f, "fewest tokens this minute: {tokens}"),
+            Reason::Fastest { seconds } => write!(f, "among the fastest: {seconds:.6} s"),
+            Reason::Cheapest { cost } => write!(f, "cheapest: {cost:e} USD for a token in and out"),
+        }
+    }
+}
+
+/// Whether the strategy sees a deployment's limits per minute passed by this request.
+pub(crate) fn is_over_limit(
+    snapshot: &Snapshot,
+    state: &State,
+    facts: &Facts<'_>,
+    index: usize,
+) -> bool {
+    let minute = facts.now.minute();
+    let tokens = facts.tokens.unwrap_or(0);
+    let (slot, spec) = (state.slot(index), &snapshot.deployments[index].spec);
+    let over_tpm = || {
+        let limit = spec.tpm_limit;
+        limit.is_some_and(|limit| slot.tokens(minute) + tokens > limit)
+    };
+    // LiteLLM's usage strategies leave the last call of a limit unused, once there was one.
+    let spares_last = |used: u64| {
+        let limit = spec.rpm_limit;
+        limit.is_some_and(|limit| used > 0 && used + 1 >= limit)
+    };
+    let over_rpm = || {
+        spec.rpm_limit
+            .is_some_and(|limit| slot.succeeded(minute) >= limit)
+    };
+    match snapshot.settings.strategy {
+        Strategy::SimpleShuffle | Strategy::LeastBusy | Strategy::ProviderBudget => false,
+        Strategy::UsageBased => over_tpm() || spares_last(slot.succeeded(minute)),
+        Strategy::UsageBasedV2 => over_tpm() || spares_last(slot.started(minute)),
+        Strategy::LatencyBased | Strategy::CostBased => over_tpm() || over_rpm(),
+    }
+}
+
+/// Takes one of `left`; `None` when it is empty.
+pub(crate) fn pick(
+    snapshot: &Snapshot,
+    state: &State,
+    facts: &Facts<'_>,
+    left: &[usize],
+    rng: &mut impl Rng,
+) -> Option<(usize, Reason)> {
+    let minute = facts.now.minute();
+    match snapshot.settings.strategy {
+        Strategy::SimpleShuffle | Strategy::ProviderBudget => shuffle(snapshot, left, rng),
+        Strategy::LeastBusy => {
+            let busy = left.iter().map(|i| (*i, state.slot(*i).in_flight()));
+            let (index, in_flight) = busy.min_by_key(|(_, n)| *n)?;
+            Some((index, Reason::LeastBusy { in_flight }))
+        }
+        Strategy::UsageBased => {
+            let used = left.iter().map(|i| (*i, state.slot(*i).tokens(minute)));
+            let (index, tokens) = used.min_by_key(|(_, tokens)| *tokens)?;
+            Some((index, Reason::LeastUsed { tokens }))
+        }
+        Strategy::UsageBasedV2 => {
+            let used = |i: &usize| state.slot(*i).tokens(minute);
+            let tokens = left.iter().map(used).min()?;
+            let index = any_of(left, |i| used(i) == tokens, rng)?;
+            Some((index, Reason::LeastUsed { tokens }))
+        }
+        Strategy::LatencyBased => {
+            // Whoever was not measured is tried first.
+            let seconds = |i: &usize| {
+                let slot = state.slot(*i);
+                let first = facts
+                    .is_stream
+                    .then(|| slot.first_token(facts.now))
+                    .flatten();
+                first.or_else(|| slot.latency(facts.now)).unwrap_or(0.0)
+            };
+            let best = left.iter().map(seconds).reduce(f64::min)?;
+            let bound = best + snapshot.settings.latency.buffer * best;
+            let index = any_of(left, |i| seconds(i) <= bound, rng)?;
+            let seconds = seconds(&index);
+            Some((index, Reason::Fastest { seconds }))
+        }
+        Strategy::CostBased => {
+            let cost = |i: &usize| snapshot.deployments[*i].spec.cost_per_token_pair;
+            let costs = left.iter().map(|i| (*i, cost(i)));
+            let (index, cost) = costs.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
+            Some((index, Reason::Cheapest { cost }))
+        }
+    }
+}
+
+/// One of those that the test finds, all alike.
+fn any_of(list: &[usize], test: impl Fn(&usize) -> bool, rng: &mut impl Rng) -> Option<usize> {
+    let count = list.iter().filter(|i| test(i)).count();
+    if count == 0 {
+        return None;
+    }
+    let at = rng.random_range(0..count);
+    list.iter().filter(|i| test(i)).nth(at).copied()
+}
+
+/// A draw weighted by the first of `weight`, `rpm`, `tpm` that any of them has; one that lacks it
+/// then has no share.
+fn shuffle(snapshot: &Snapshot, list: &[usize], rng: &mut impl Rng) -> Option<(usize, Reason)> {
+    type ValueOf = fn(&DeploymentSpec) -> Option<f64>;
+    let metrics: [(Metric, ValueOf); 3] = [
+        (Metric::Weight, |spec| spec.weight),
+        (Metric::Rpm, |spec| spec.rpm),
+        (Metric::Tpm, |spec| spec.tpm),
+    ];
+    let weighted = metrics.into_iter().find_map(|(metric, value)| {
+        let share = |at: usize| share(value(&snapshot.deployments[list[at]].spec));
+        Some((metric, draw(list.len(), share, rng)?))
+    });
+    let (metric, at) = match weighted {
+        Some(drawn) => drawn,
+        None if list.is_empty() => return None,
+        None => (Metric::Uniform, rng.random_range(0..list.len())),
+    };
+    Some((list[at], Reason::Drawn(metric)))
+}
+
+/// A weight that can be added up; anything else has no share.
+fn share(value: Option<f64>) -> f64 {
+    value.filter(|v| v.is_finite() && *v > 0.0).unwrap_or(0.0)
+}
+
+/// One weighted draw among `count`; `None` when no weight is above zero.
+fn draw(count: usize, share: impl Fn(usize) -> f64, rng: &mut impl Rng) -> Option<usize> {
+    let largest = (0..count).map(&share).fold(0.0, f64::max);
+    if largest <= 0.0 {
+        return None;
+    }
+    // Divided by the largest first, so that no sum overflows.
+    let sum: f64 = (0..count).map(|at| share(at) / largest).sum();
+    let mut left = sum * rng.random::<f64>();
+    let drawn = (0..count).find(|at| {
+        left -= share(*at) / largest;
+        left < 0.0
+    });
+    // Rounding may leave a little behind the last weight.
+    drawn.or_else(|| (0..count).rev().find(|at| share(*at) > 0.0))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! Tag routing: which deployments a request's tags lead to.
+//!
+//! A tag of the request may begin with `!` (deployments that have it are out) or `&` (deployments
+//! must have it); the others are matched as the setting says, any of them or all.
+
+use crate::snapshot::Snapshot;
+
+/// The tag of deployments for requests whose tags lead nowhere.
+const DEFAULT: &str = "default";
+
+/// Those of `list` that the tags allow; empty when none may serve the request.
+pub(crate) fn matching(
+    snapshot: &Snapshot,
+    list: &[usize],
+    tags: &[String],
+    match_any: bool,
+) -> Vec<usize> {
+    let of = |i: &usize| &snapshot.deployments[*i].spec.tags;
+    let has = |i: &usize, tag: &str| of(i).iter().any(|own| own == tag);
+    let (mut plain, mut wanted, mut banned) = (Vec::new(), Vec::new(), Vec::new());
+    for tag in tags {
+        match (tag.strip_prefix('&'), tag.strip_prefix('!')) {
+            (Some(tag), _) => wanted.push(tag),
+            (_, Some(tag)) => banned.push(tag),
+            _ => plain.push(tag.as_str()),
+        }
+    }
+    let allowed =
+        |i: &&usize| wanted.iter().all(|tag| has(i, tag)) && !banned.iter().any(|tag| has(i, tag));
+    let allowed: Vec<usize> = list.iter().filter(allowed).copied().collect();
+    let defaults = || -> Vec<usize> {
+        let own = allowed.iter().copied();
+        own.filter(|i| has(i, DEFAULT)).collect()
+    };
+    if plain.is_empty() {
+        // Who says what a deployment must have, has chosen already.
+        let own = if wanted.is_empty() {
+            defaults()
+        } else {
+            Vec::new()
+        };
+        return if own.is_empty() { allowed } else { own };
+    }
+    let matches = |i: &&usize| match match_any {
+        true => plain.iter().any(|tag| has(i, tag)),
+        false => plain.iter().all(|tag| has(i, tag)),
+    };
+    let matched: Vec<usize> = allowed.iter().filter(matches).copied().collect();
+    if matched.is_empty() {
+        defaults()
+    } else {
+        matched
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DeploymentSpec, RoutingSettings};
+
+    /// Tags of the deployments, tags of the request, what any and all lead to.
+    #[test]
+    fn tag_table() {
+        let three: &[&[&str]] = &[&["free"], &["paid", "eu"], &["default"]];
+        let two: &[&[&str]] = &[&["free"], &["paid"]];
+        type Row = (
+            &'static [&'static [&'static str]],
+            &'static [&'static str],
+            &'static [usize],
+            &'static [usize],
+        );
+        let rows: &[Row] = &[
+            (three, &["free"], &[0], &[0]),
+            (three, &["paid", "us"], &[1], &[2]),
+            (three, &["paid", "eu"], &[1], &[1]),
+            (three, &["zzz"], &[2], &[2]),
+            (three, &[], &[2], &[2]),
+            (two, &["zzz"], &[], &[]),
+            (two, &[], &[0, 1], &[0, 1]),
+            (three, &["&paid"], &[1], &[1]),
+            (three, &["!free", "!default"], &[1], &[1]),
+            (three, &["!default"], &[0, 1], &[0, 1]),
+            (three, &["free", "paid", "!eu"], &[0], &[2]),
+            (two, &["!free", "!paid"], &[], &[]),
+        ];
+        for (deployments, tags, any, all) in rows {
+            let specs = deployments.iter().map(|tags| DeploymentSpec {
+                model_group: "g".into(),
+                model: "openai/m".into(),
+                tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+                ..DeploymentSpec::default()
+            });
+            let snapshot = Snapshot::build(specs.collect(), RoutingSettings::default());
+            let list: Vec<usize> = (0..deployments.len()).collect();
+            let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
+            assert_eq!(
+                matching(&snapshot, &list, &tags, true),
+                *any,
+                "any {deployments:?} {tags:?}"
+            );
+            assert_eq!(
+                matching(&snapshot, &list, &tags, false),
+                *all,
+                "all {deployments:?} {tags:?}"
+            );
+        }
+    }
+}
