@@ -87,7 +87,9 @@ async fn a_reload_does_not_wake_a_deployment() {
     let (stage, _second) = pair("num_retries: 0, cooldown_time: 3600").await;
     stage.upstream.always(error(429));
     stage.client.chat(&chat("a")).await.ok();
-    let reload = stage.client.request(reqwest::Method::POST, "/config/reload");
+    let reload = stage
+        .client
+        .request(reqwest::Method::POST, "/config/reload");
     reload.await.ok();
     stage.client.chat(&chat("a")).await.ok();
     assert_eq!(stage.upstream.requests().len(), 1);
