@@ -73,6 +73,10 @@ bench-plugins: setup ## measure what plugins cost: by language, and many of them
 	cargo build --release --locked -p witgate-testkit --bin fake-upstream
 	python3 tests/bench/plugins.py --target $(TARGET)
 
+.PHONY: differ
+differ: $(WITGATE) $(TARGET)/venv-litellm/ready ## play scenarios of routing against LiteLLM and Witgate; tell where they differ
+	$(TARGET)/venv-litellm/bin/python tests/differ/differ.py --witgate $(WITGATE) --litellm $(TARGET)/venv-litellm
+
 .PHONY: docs
 docs: $(WITGATE) ## generate docs/config.md and docs/config.schema.json from the definitions
 	@mkdir -p docs
