@@ -35,8 +35,8 @@ use crate::pool::{AnyPool, Bindings, Parts, Pool};
 use crate::registry::{Description, Entry, Loaded};
 use crate::source::{Ask, Pins};
 use crate::{
-    HostError, Isolation, Kind, LoadError, Metrics, PluginError, PluginSpec, Recorder, Registry,
-    Source, Sources, engine,
+    HostError, Isolation, Kind, LoadError, Metrics, PluginError, PluginSpec, Registry, Source,
+    Sources, engine,
 };
 
 use plan::{Plan, PoolPlan, leaving};
@@ -391,10 +391,6 @@ impl Host {
         };
         let context = Context::new(&loaded.manifest, spec, around)?;
         if let Some(recorder) = &spec.record {
-            if !Recorder::records(spec.kind) {
-                let reason = format!("calls of a {} are not recorded; remove `record`", spec.kind);
-                return Err(LoadError::new(&spec.name, reason));
-            }
             recorder.warn_of(&spec.name);
         }
         let parts = Parts {

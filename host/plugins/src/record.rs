@@ -5,9 +5,11 @@
 //! What its imports answered is on a [`tape`]; a replay answers from there, with the recording's
 //! settings and without network, and makes a recording of its own to compare with. Secrets never
 //! reach the file: imports take them as handles, which are written by name, and wherever a value
-//! itself turns up a placeholder takes its place ([`mask`]). A replay runs on the placeholders.
+//! itself turns up a placeholder takes its place ([`mask`]); so it is with those that a call brings ([`hush`]): codes and tokens
+//! of a login, what a secret manager reads. A replay runs on the placeholders.
 
 mod folder;
+mod hush;
 mod mask;
 pub(crate) mod tape;
 mod value;
@@ -150,19 +152,6 @@ impl Recorder {
         (Self(Mode::Replay { recording, done }), played)
     }
 
-    /// Whether calls of this kind are recorded. Those of the others are made of secrets, or nobody wrote it yet.
-    pub(crate) const fn records(kind: Kind) -> bool {
-        matches!(
-            kind,
-            Kind::Guardrail
-                | Kind::LogSink
-                | Kind::Alerter
-                | Kind::Authenticator
-                | Kind::PromptManager
-                | Kind::Provider
-        )
-    }
-
     /// Tells the operator what is about to be written.
     pub(crate) fn warn_of(&self, plugin: &str) {
         if let Mode::Folder(folder) = &self.0 {
@@ -172,7 +161,7 @@ impl Recorder {
                 dir = %dir.display(),
                 count,
                 bytes,
-                "RECORDING: calls of this plugin are written to files with all that goes in and out: prompts, answers, clients' headers, and for an authenticator their credentials; the plugin's own secrets are left out. Remove `record` when you have what you need"
+                "RECORDING: calls of this plugin are written to files with all that goes in and out: prompts, answers, clients' headers, who signs in, and for an authenticator their credentials; the plugin's own secrets, codes and tokens of logins and the values of a secret manager are left out. Remove `record` when you have what you need"
             );
         }
     }
@@ -284,6 +273,12 @@ impl Session {
                 self.masks.apply(&mut import.answer);
             }
         }
+        let known = serde_json::to_string(&(&recording.settings, &recording.env));
+        hush::hush(
+            recording.kind,
+            &mut recording.calls,
+            &known.unwrap_or_default(),
+        );
         self.recorder.take_in(recording);
     }
 }

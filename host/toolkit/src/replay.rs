@@ -4,7 +4,9 @@
 //! result, and what went out (requests, files, kept values, log lines, metrics), bit for bit. How often it
 //! looked at the clock or read its input is its own affair.
 
+mod access;
 mod as_case;
+mod hook;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,9 +19,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use witgate_plugins::{
     Alert, AuthRequest, BodyView, Call, Event, EventKind, Frame, Grants, Host, Kind, Mail,
-    MailError, MailServer, ModelAnswer, NoAnswer, NoModelAnswer, PluginSpec, PromptCall,
+    MailError, MailServer, ModelAnswer, NoAnswer, NoModelAnswer, Phase, PluginSpec, PromptCall,
     ProviderResponse, RECORDING_FORMAT, RecordedCall, Recorder, Recording, Registry, RequestFacts,
-    RequestMemory, RequestScope, Sources, StreamGuard, StreamParser, Text, World, provider_input,
+    RequestMemory, RequestScope, Sources, StreamGuard, StreamHook, StreamParser, Text, World,
+    provider_input,
 };
 
 use crate::testing::diff;
@@ -180,6 +183,7 @@ async fn play(
     let gone = || format!("{name} is not loaded");
     let mut stream: Option<StreamGuard> = None;
     let mut parser: Option<StreamParser> = None;
+    let mut hooked: Option<StreamHook> = None;
     for call in calls {
         let unknown = || format!("calls of {} cannot be played", call.function);
         match (recording.kind, call.function.as_str()) {
@@ -264,7 +268,30 @@ async fn play(
                     _ => return Err(unknown()),
                 }
             }
-            _ => return Err(unknown()),
+            (kind, _) => {
+                let known = match kind {
+                    Kind::RequestHook => {
+                        let hook = registry.request_hook(name).ok_or_else(gone)?;
+                        hook::play(&hook, call, &mut hooked).await?
+                    }
+                    Kind::KeyPolicy => {
+                        let policy = registry.key_policy(name).ok_or_else(gone)?;
+                        access::key_policy(&policy, call).await?
+                    }
+                    Kind::Sso => {
+                        let plugin = registry.sso(name).ok_or_else(gone)?;
+                        access::sso(&plugin, call).await?
+                    }
+                    Kind::SecretManager => {
+                        let manager = registry.secret_manager(name).ok_or_else(gone)?;
+                        access::secret_manager(&manager, call).await?
+                    }
+                    _ => false,
+                };
+                if !known {
+                    return Err(unknown());
+                }
+            }
         }
     }
     Ok(())
@@ -380,10 +407,14 @@ struct Recorded {
 
 impl Recorded {
     fn of(input: &Guarded) -> Self {
-        let value = serde_json::from_str(&input.body).unwrap_or_default();
+        Self::body(&input.body, input.call.phase, &input.call.call_type)
+    }
+
+    fn body(text: &str, phase: Phase, call_type: &str) -> Self {
+        let value = serde_json::from_str(text).unwrap_or_default();
         Self {
-            view: Body::new(value, input.call.phase, &input.call.call_type),
-            raw: input.body.clone(),
+            view: Body::new(value, phase, call_type),
+            raw: text.to_owned(),
         }
     }
 }

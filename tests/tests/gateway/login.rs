@@ -9,20 +9,20 @@ use witgate_testkit::{FakeIdp, FakeUpstream, Gateway, GatewayBuilder, Token};
 use crate::support::{Client, MASTER_KEY, base_config, chat, http_client};
 
 /// A browser: it keeps cookies, shows pages, and follows redirects one by one.
-struct Browser {
+pub(crate) struct Browser {
     http: reqwest::Client,
     cookies: BTreeMap<String, String>,
 }
 
 /// What it was sent.
-struct Page {
+pub(crate) struct Page {
     status: u16,
     headers: http::HeaderMap,
     text: String,
 }
 
 impl Browser {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             http: http_client(|builder| builder.redirect(reqwest::redirect::Policy::none())),
             cookies: BTreeMap::new(),
@@ -91,7 +91,7 @@ impl Browser {
     }
 
     /// A whole login.
-    async fn login(&mut self, gateway: &Gateway) -> Page {
+    pub(crate) async fn login(&mut self, gateway: &Gateway) -> Page {
         let (back, _) = self.goes_to_provider(gateway).await;
         self.get(&back).await
     }
@@ -103,7 +103,7 @@ impl Browser {
 
 impl Page {
     #[track_caller]
-    fn location(&self) -> String {
+    pub(crate) fn location(&self) -> String {
         assert!(
             matches!(self.status, 302 | 303),
             "{} {}",
@@ -170,7 +170,7 @@ fn base64url(text: &str) -> Vec<u8> {
 }
 
 /// A gateway without models, with a master key and these general settings, which signs in with an OpenID issuer.
-fn gateway(idp: &FakeIdp, general: &str, more: &str) -> GatewayBuilder {
+pub(crate) fn gateway(idp: &FakeIdp, general: &str, more: &str) -> GatewayBuilder {
     let config = format!("general_settings:\n  master_key: {MASTER_KEY}\n{general}{more}");
     Gateway::builder(config)
         .env("OPENID_BASE_URL", idp.issuer())

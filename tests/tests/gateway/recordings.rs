@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use witgate_testkit::{FakeUpstream, Gateway, Recorder, Reply, fixture_dir};
+use witgate_testkit::{FakeIdp, FakeUpstream, FakeVault, Gateway, Recorder, Reply, fixture_dir};
 
+use crate::login;
 use crate::support::{Client, Stage, base_config, chat, chat_stream, eventually};
 
 /// Looks like a key of AWS's, and is the one of their documentation.
@@ -228,6 +229,127 @@ async fn a_plugin_in_python_is_recorded_with_its_clocks_and_chance() {
         .await
         .ok();
     assert_same(&one(&dir).await).await;
+}
+
+/// Every recording in the folder comes out the same and has none of the secrets; their texts together.
+async fn all_same_without(files: &[PathBuf], secrets: &[&str]) -> String {
+    let mut all = String::new();
+    for file in files {
+        assert_same(file).await;
+        all += &std::fs::read_to_string(file).expect("a recording");
+    }
+    for secret in secrets {
+        assert!(!all.contains(secret), "{secret} is in a file:\n{all}");
+    }
+    all
+}
+
+fn functions(files: &[PathBuf]) -> Vec<String> {
+    let of = |file: &PathBuf| {
+        let recording = read(file);
+        let calls = recording["calls"].as_array().cloned().unwrap_or_default();
+        let names = calls.into_iter().skip(1);
+        names
+            .map(|call| call["function"].as_str().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let mut all: Vec<String> = files.iter().flat_map(of).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+#[tokio::test]
+async fn a_request_hooks_calls_and_its_stream_are_played_again() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let upstream = FakeUpstream::start().await;
+    let edits = json!({"pre_call": [["/user", "one"]]});
+    let config = base_config(&upstream.api_base())
+        + &format!(
+            "litellm_settings:\n  callbacks: [hook1]\ncallback_settings:\n  hook1: {}\nplugins:\n  scripted-hook: {{{}}}\n",
+            json!({"callback_type": "scripted-hook", "edits": edits, "chunks": {"start": ["first "]}}),
+            recorded(&dir)
+        );
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    stage.gateway.wait_for_log("RECORDING").await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    stage.upstream.always(Reply::echo());
+    stage.client.open(&chat_stream("gpt-4o")).await.rest().await;
+    stage.upstream.always(Reply::status(500, &[], "broken"));
+    stage.client.chat(&chat("gpt-4o")).await.error(500);
+    let wanted = [
+        "finish",
+        "open-stream",
+        "post-call-failure",
+        "post-call-success",
+        "pre-call",
+        "push",
+    ];
+    let files = eventually("a recording of each hook", async || {
+        let files = files(dir.path(), 1).await;
+        let known = functions(&files);
+        let all = wanted.iter().all(|one| known.iter().any(|own| own == one));
+        all.then_some(files)
+    })
+    .await;
+    let all = all_same_without(&files, &[]).await;
+    assert!(all.contains("\"/user\""), "the edit is in it: {all}");
+}
+
+#[tokio::test]
+async fn a_key_policys_verdict_is_played_again_without_the_key() {
+    const KEY: &str = "sk-brought-along-0123456789";
+    let dir = tempfile::tempdir().expect("a folder");
+    let upstream = FakeUpstream::start().await;
+    let config = base_config(&upstream.api_base()).replace(
+        "general_settings:\n",
+        "general_settings:\n  custom_key_generate: custom-key-policy\n",
+    ) + &format!("plugins:\n  custom-key-policy: {{{}}}\n", recorded(&dir));
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    let body = json!({"key": KEY, "key_alias": "brought", "duration": "1d"});
+    stage.client.post("/key/generate", &body).await;
+    let file = one(&dir).await;
+    let all = all_same_without(&[file], &[KEY]).await;
+    assert!(all.contains("brought"), "{all}");
+}
+
+#[tokio::test]
+async fn a_login_is_played_again_without_codes_and_tokens() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let idp = FakeIdp::start().await;
+    let plugins = format!("plugins:\n  generic-sso: {{{}}}\n", recorded(&dir));
+    let gateway = login::gateway(&idp, "", &plugins).start().await;
+    login::Browser::new().login(&gateway).await.location();
+    idp.refused_nothing();
+    let files = files(dir.path(), 2).await;
+    assert_eq!(functions(&files), ["authorize", "exchange"]);
+    drop(idp);
+    let secrets = [FakeIdp::CLIENT_SECRET, "access-token-1", "code-1"];
+    let all = all_same_without(&files, &secrets).await;
+    assert!(all.contains("ann@example.com"), "{all}");
+}
+
+#[tokio::test]
+async fn a_secret_managers_reading_is_played_again_without_the_secret() {
+    const TOKEN: &str = "hvs.operators-token-1234";
+    const VALUE: &str = "sk-of-the-vault-77";
+    let dir = tempfile::tempdir().expect("a folder");
+    let (upstream, vault) = (FakeUpstream::start().await, FakeVault::start(TOKEN).await);
+    vault.put("secret/data/UPSTREAM_KEY", VALUE);
+    let config = base_config(&upstream.api_base()).replace(
+        "general_settings:\n",
+        "general_settings:\n  key_management_system: hashicorp_vault\n",
+    ) + "environment_variables: {SEEN: os.environ/UPSTREAM_KEY}\n"
+        + &format!("plugins:\n  hashicorp_vault: {{{}}}\n", recorded(&dir));
+    let builder = Gateway::builder(config)
+        .env("HCP_VAULT_ADDR", vault.address())
+        .env("HCP_VAULT_TOKEN", TOKEN);
+    let stage = Stage::of(upstream, builder).await;
+    assert!(vault.reads().contains_key("secret/data/UPSTREAM_KEY"));
+    let file = one(&dir).await;
+    assert_eq!(functions(&[file.clone()]), ["read"]);
+    drop((stage, vault));
+    all_same_without(&[file], &[TOKEN, VALUE]).await;
 }
 
 #[tokio::test]

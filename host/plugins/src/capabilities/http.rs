@@ -96,18 +96,20 @@ impl wit::Host for State {
         auth: wit::Auth,
         headers: Vec<(String, Resource<SecretHandle>)>,
     ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
-        let mut ready = match self.ready(request, Some(auth))? {
-            Ok(ready) => ready,
-            Err(error) => return Ok(Err(error)),
-        };
-        for (name, secret) in headers {
-            let secret = self.secret(&secret)?;
-            if let Err(reason) = add_secret(&mut ready.request, &name, secret) {
-                return Ok(Err(wit::HttpError::Invalid(reason)));
-            }
+        let taken = self.asked("http.send-with-all", Find::Exchange, || {
+            let mut with = self.shown_auth(Some(&auth));
+            with.extend(self.shown_headers(&headers));
+            taped::request(&request, with)
+        });
+        if let Some(known) = taken.known_exchange() {
+            return Ok(known);
         }
-        ready.follow = false;
-        Ok(ready.run(&self.context, &AtomicUsize::new(0)).await)
+        let answer = match self.ready_with_all(request, auth, headers)? {
+            Ok(ready) => ready.run(&self.context, &AtomicUsize::new(0)).await,
+            Err(error) => Err(error),
+        };
+        taken.end(|| taped::answer(&answer));
+        Ok(answer)
     }
 
     async fn send_with_secrets(
@@ -140,30 +142,18 @@ impl wit::Host for State {
         auth: Option<wit::Auth>,
         identity: wit::ClientIdentity,
     ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
-        let own = ClientCertificate {
-            certificate: Pem::Text(self.table.get(&identity.certificate)?.shared()),
-            key: Pem::Text(self.table.get(&identity.key)?.shared()),
-        };
-        let timeout = self.time_for(&request);
-        let request = match self.http_request(request, auth)? {
-            Ok((request, _)) => request,
-            Err(reason) => return Ok(Err(wit::HttpError::Invalid(reason))),
-        };
-        // Before the exchange, so that what is wrong with the PEM is told as such.
-        let outgoing = &self.context.outgoing;
-        if !outgoing.is_scripted()
-            && let Err(reason) = outgoing.client_as(own.clone())
-        {
-            return Ok(Err(wit::HttpError::Invalid(reason)));
+        let taken = self.asked("http.send-as-client", Find::Exchange, || {
+            let mut with = self.shown_auth(auth.as_ref());
+            let shown = [&identity.certificate, &identity.key].map(|pem| self.named(pem));
+            with.insert("identity".to_owned(), serde_json::json!(shown));
+            taped::request(&request, with)
+        });
+        if let Some(known) = taken.known_exchange() {
+            return Ok(known);
         }
-        let context = &self.context;
-        let exchange = async {
-            let _slot = context.outgoing.slot().await.map_err(http_error)?;
-            let sent = context.outgoing.send_as(own, request).await;
-            answer(context, sent.map_err(http_error)?, &AtomicUsize::new(0)).await
-        };
-        let exchange = tokio::time::timeout(timeout, exchange);
-        Ok(exchange.await.unwrap_or(Err(wit::HttpError::Timeout)))
+        let answer = self.exchange_as_client(request, auth, identity).await?;
+        taken.end(|| taped::answer(&answer));
+        Ok(answer)
     }
 }
 
@@ -207,6 +197,58 @@ fn add_secret(request: &mut Request<Body>, name: &str, secret: &str) -> Result<(
 }
 
 impl State {
+    fn ready_with_all(
+        &self,
+        request: wit::Request,
+        auth: wit::Auth,
+        headers: Vec<(String, Resource<SecretHandle>)>,
+    ) -> wasmtime::Result<Result<Ready, wit::HttpError>> {
+        let mut ready = match self.ready(request, Some(auth))? {
+            Ok(ready) => ready,
+            Err(error) => return Ok(Err(error)),
+        };
+        for (name, secret) in headers {
+            let secret = self.secret(&secret)?;
+            if let Err(reason) = add_secret(&mut ready.request, &name, secret) {
+                return Ok(Err(wit::HttpError::Invalid(reason)));
+            }
+        }
+        ready.follow = false;
+        Ok(Ok(ready))
+    }
+
+    async fn exchange_as_client(
+        &mut self,
+        request: wit::Request,
+        auth: Option<wit::Auth>,
+        identity: wit::ClientIdentity,
+    ) -> wasmtime::Result<Result<wit::Response, wit::HttpError>> {
+        let own = ClientCertificate {
+            certificate: Pem::Text(self.table.get(&identity.certificate)?.shared()),
+            key: Pem::Text(self.table.get(&identity.key)?.shared()),
+        };
+        let timeout = self.time_for(&request);
+        let request = match self.http_request(request, auth)? {
+            Ok((request, _)) => request,
+            Err(reason) => return Ok(Err(wit::HttpError::Invalid(reason))),
+        };
+        // Before the exchange, so that what is wrong with the PEM is told as such.
+        let outgoing = &self.context.outgoing;
+        if !outgoing.is_scripted()
+            && let Err(reason) = outgoing.client_as(own.clone())
+        {
+            return Ok(Err(wit::HttpError::Invalid(reason)));
+        }
+        let context = &self.context;
+        let exchange = async {
+            let _slot = context.outgoing.slot().await.map_err(http_error)?;
+            let sent = context.outgoing.send_as(own, request).await;
+            answer(context, sent.map_err(http_error)?, &AtomicUsize::new(0)).await
+        };
+        let exchange = tokio::time::timeout(timeout, exchange);
+        Ok(exchange.await.unwrap_or(Err(wit::HttpError::Timeout)))
+    }
+
     /// How long the request may take: what it asks for, but no longer than the call has left.
     pub(super) fn time_for(&self, request: &wit::Request) -> Duration {
         let left = self.call.deadline.saturating_duration_since(Instant::now());

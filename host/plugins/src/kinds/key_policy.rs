@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
 
@@ -13,6 +14,7 @@ use crate::bindings::witgate::types::types;
 use crate::capabilities::State;
 use crate::error::Fault;
 use crate::pool::{Bindings, Pool};
+use crate::record::tape::shown;
 
 mod wit {
     #![allow(missing_docs, clippy::all, reason = "generated from documented WIT")]
@@ -36,7 +38,8 @@ pub struct KeyPolicy {
 }
 
 /// What is about to be done with a virtual key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum KeyAction {
     /// A new one.
     Generate,
@@ -45,7 +48,7 @@ pub enum KeyAction {
 }
 
 /// A request for a virtual key. May hold the text of one, and shows none in Debug output.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct KeyRequest {
     /// What is about to be done.
     pub action: KeyAction,
@@ -56,7 +59,8 @@ pub struct KeyRequest {
 }
 
 /// What the policy says.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum KeyVerdict {
     /// Go on.
     Allow,
@@ -76,6 +80,11 @@ impl KeyPolicy {
     /// # Errors
     /// When there is no verdict: the request is refused.
     pub async fn judge(&self, request: KeyRequest) -> Result<KeyVerdict, CallError> {
+        let take = self.pool.context.take("judge", || &request);
+        take.run(self.judged(request), shown).await
+    }
+
+    async fn judged(&self, request: KeyRequest) -> Result<KeyVerdict, CallError> {
         let bytes = request.body.len() as u64;
         let request = generated::Request::from(request);
         let verdict = self

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
 use zeroize::Zeroizing;
@@ -12,6 +13,7 @@ use super::handle_methods;
 use crate::bindings::witgate::types::types;
 use crate::capabilities::State;
 use crate::pool::{Bindings, Pool};
+use crate::record::tape::shown;
 use crate::{CallError, Fault, PluginError};
 
 mod wit {
@@ -93,6 +95,14 @@ impl SecretManager {
     /// When the manager does not know whether it has the secret, or answers something that cannot be one.
     pub async fn read(&self, name: &str, options: &str) -> Result<Reading, CallError> {
         self.check("read", name)?;
+        let take = self
+            .pool
+            .context
+            .take("read", || json!({"name": name, "options": options}));
+        take.run(self.reading(name, options), shown_reading).await
+    }
+
+    async fn reading(&self, name: &str, options: &str) -> Result<Reading, CallError> {
         let (name, options) = (name.to_owned(), options.to_owned());
         let bytes = (name.len() + options.len()) as u64;
         let reading = self
@@ -131,16 +141,19 @@ impl SecretManager {
     /// When it was not stored, or nobody knows.
     pub async fn write(&self, secret: NewSecret, options: &str) -> Result<(), CallError> {
         self.check("write", &secret.name)?;
+        let take = self.pool.context.take(
+            "write",
+            || json!({"secret": secret.shown(), "options": options}),
+        );
         let bytes = secret.size();
         let (secret, options) = (generated::Secret::from(secret), options.to_owned());
-        self.pool
-            .call(WRITE, bytes, move |store, plugin| {
-                Box::pin(async move {
-                    let manager = plugin.witgate_secret_manager_secret_manager();
-                    manager.call_write(store, &secret, &options).await
-                })
+        let written = self.pool.call(WRITE, bytes, move |store, plugin| {
+            Box::pin(async move {
+                let manager = plugin.witgate_secret_manager_secret_manager();
+                manager.call_write(store, &secret, &options).await
             })
-            .await
+        });
+        take.run(written, shown).await
     }
 
     /// Deletes a secret.
@@ -154,18 +167,21 @@ impl SecretManager {
         options: &str,
     ) -> Result<(), CallError> {
         self.check("delete", name)?;
+        let take = self.pool.context.take(
+            "delete",
+            || json!({"name": name, "recovery_days": recovery_days, "options": options}),
+        );
         let (name, options) = (name.to_owned(), options.to_owned());
         let bytes = (name.len() + options.len()) as u64;
-        self.pool
-            .call(DELETE, bytes, move |store, plugin| {
-                Box::pin(async move {
-                    let manager = plugin.witgate_secret_manager_secret_manager();
-                    manager
-                        .call_delete(store, &name, recovery_days, &options)
-                        .await
-                })
+        let deleted = self.pool.call(DELETE, bytes, move |store, plugin| {
+            Box::pin(async move {
+                let manager = plugin.witgate_secret_manager_secret_manager();
+                manager
+                    .call_delete(store, &name, recovery_days, &options)
+                    .await
             })
-            .await
+        });
+        take.run(deleted, shown).await
     }
 
     /// Puts `new` in the place of `current`.
@@ -180,17 +196,20 @@ impl SecretManager {
     ) -> Result<(), CallError> {
         self.check("rotate", current)?;
         self.check("rotate", &new.name)?;
+        let take = self.pool.context.take(
+            "rotate",
+            || json!({"current": current, "secret": new.shown(), "options": options}),
+        );
         let bytes = new.size() + current.len() as u64;
         let (current, options) = (current.to_owned(), options.to_owned());
         let new = generated::Secret::from(new);
-        self.pool
-            .call(ROTATE, bytes, move |store, plugin| {
-                Box::pin(async move {
-                    let manager = plugin.witgate_secret_manager_secret_manager();
-                    manager.call_rotate(store, &current, &new, &options).await
-                })
+        let rotated = self.pool.call(ROTATE, bytes, move |store, plugin| {
+            Box::pin(async move {
+                let manager = plugin.witgate_secret_manager_secret_manager();
+                manager.call_rotate(store, &current, &new, &options).await
             })
-            .await
+        });
+        take.run(rotated, shown).await
     }
 
     /// Whether the manager answers.
@@ -198,14 +217,14 @@ impl SecretManager {
     /// # Errors
     /// When it does not.
     pub async fn health(&self) -> Result<(), CallError> {
-        self.pool
-            .call(HEALTH, 0, move |store, plugin| {
-                Box::pin(async move {
-                    let manager = plugin.witgate_secret_manager_secret_manager();
-                    manager.call_health(store).await
-                })
+        let take = self.pool.context.take("health", || Value::Null);
+        let healthy = self.pool.call(HEALTH, 0, move |store, plugin| {
+            Box::pin(async move {
+                let manager = plugin.witgate_secret_manager_secret_manager();
+                manager.call_health(store).await
             })
-            .await
+        });
+        take.run(healthy, shown).await
     }
 
     fn check(&self, function: &'static str, name: &str) -> Result<(), CallError> {
@@ -227,7 +246,23 @@ impl SecretManager {
     }
 }
 
+/// A reading as a recording has it, before the value's placeholder takes its place.
+fn shown_reading(reading: &Reading) -> Value {
+    json!({
+        "value": reading.value.as_ref().map(|value| value.as_str()),
+        "keep_s": reading.keep.map(|keep| keep.as_secs()),
+    })
+}
+
 impl NewSecret {
+    /// As a recording has it, before the value's placeholder takes its place.
+    fn shown(&self) -> Value {
+        json!({
+            "name": self.name, "value": self.value.as_str(),
+            "description": self.description, "tags": self.tags,
+        })
+    }
+
     fn size(&self) -> u64 {
         let tags = self.tags.iter();
         let tags: usize = tags.map(|(name, value)| name.len() + value.len()).sum();

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+use serde_json::json as value;
 use url::Url;
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
@@ -14,6 +16,7 @@ use super::{handle_methods, json};
 use crate::bindings::witgate::types::types;
 use crate::capabilities::State;
 use crate::pool::{Bindings, Pool};
+use crate::record::tape::shown;
 use crate::{CallError, Fault, PluginError};
 
 mod wit {
@@ -38,7 +41,7 @@ pub struct Sso {
 }
 
 /// A login that begins. Its Debug output shows none of its secrets.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Login {
     /// Where the provider must send the browser back to.
     pub redirect_uri: String,
@@ -51,7 +54,7 @@ pub struct Login {
 }
 
 /// Where to send the browser.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Authorization {
     /// Absolute URL.
     pub url: String,
@@ -60,7 +63,7 @@ pub struct Authorization {
 }
 
 /// What the browser came back with. Its Debug output shows none of its secrets.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Callback {
     /// The authorization code.
     pub code: String,
@@ -73,7 +76,7 @@ pub struct Callback {
 }
 
 /// Who it is, as the identity provider says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenId {
     /// Never empty.
     pub id: String,
@@ -98,7 +101,8 @@ pub struct OpenId {
 }
 
 /// Who it is, or why nobody.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Who {
     /// This one.
     User(Box<OpenId>),
@@ -107,7 +111,7 @@ pub enum Who {
 }
 
 /// A refusal, shown to the user.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refusal {
     /// HTTP status.
     pub status: u16,
@@ -116,7 +120,7 @@ pub struct Refusal {
 }
 
 /// What a signed-in user is to the gateway.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct UserValues {
     /// Never empty.
     pub user_id: String,
@@ -133,7 +137,8 @@ pub struct UserValues {
 }
 
 /// What the user is, or why nobody.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Mapped {
     /// This.
     Values(UserValues),
@@ -142,7 +147,7 @@ pub enum Mapped {
 }
 
 /// A request that a proxy in front has authenticated. Its Debug output shows no header.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct SignInRequest {
     /// HTTP method.
     pub method: String,
@@ -169,6 +174,11 @@ impl Sso {
     /// # Errors
     /// When the plugin does not say, or says something else.
     pub async fn authorize(&self, login: Login) -> Result<Authorization, CallError> {
+        let take = self.pool.context.take("authorize", || &login);
+        take.run(self.authorized(login), shown).await
+    }
+
+    async fn authorized(&self, login: Login) -> Result<Authorization, CallError> {
         let redirect_uri = login.redirect_uri.clone();
         let state = login.state.clone();
         let bytes = login.redirect_uri.len() as u64;
@@ -201,6 +211,11 @@ impl Sso {
     /// # Errors
     /// When the plugin could not do that: nobody is let in.
     pub async fn exchange(&self, callback: Callback) -> Result<Who, CallError> {
+        let take = self.pool.context.take("exchange", || &callback);
+        take.run(self.exchanged(callback), shown).await
+    }
+
+    async fn exchanged(&self, callback: Callback) -> Result<Who, CallError> {
         let bytes = (callback.code.len() + callback.redirect_uri.len()) as u64;
         let callback = generated::Callback {
             code: callback.code,
@@ -226,6 +241,14 @@ impl Sso {
     /// # Errors
     /// When there is no decision: nobody is let in.
     pub async fn map_user(&self, user: OpenId, known: Option<String>) -> Result<Mapped, CallError> {
+        let take = self
+            .pool
+            .context
+            .take("map-user", || value!({"user": user, "known": known}));
+        take.run(self.mapped(user, known), shown).await
+    }
+
+    async fn mapped(&self, user: OpenId, known: Option<String>) -> Result<Mapped, CallError> {
         let bytes = user.extra_fields.len() + known.as_ref().map_or(0, String::len);
         let user = generated::Openid::from(user);
         let mapped = self
@@ -247,6 +270,11 @@ impl Sso {
     /// # Errors
     /// When the plugin could not say: nobody is let in.
     pub async fn sign_in(&self, request: SignInRequest) -> Result<Who, CallError> {
+        let take = self.pool.context.take("sign-in", || &request);
+        take.run(self.signed_in(request), shown).await
+    }
+
+    async fn signed_in(&self, request: SignInRequest) -> Result<Who, CallError> {
         let header = |(name, value): &(String, String)| name.len() + value.len();
         let bytes: usize = request.headers.iter().map(header).sum();
         let request = generated::Request {

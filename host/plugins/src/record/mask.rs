@@ -78,8 +78,26 @@ impl Masks {
         }
     }
 
+    /// A secret that a call itself brought. Its placeholder is the same in a URL: plugins put such ones there.
+    pub(super) fn found(&mut self, name: &str, text: &str) -> String {
+        self.replace(text, Self::stand_in(name, text))
+    }
+
+    /// The placeholder of [`Self::found`].
+    pub(super) fn stand_in(name: &str, text: &str) -> String {
+        let plain = |c: char| match c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.') {
+            true => c,
+            false => '_',
+        };
+        let name: String = name.chars().map(plain).collect();
+        format!("{}secret.{name}", kind_of_key(text))
+    }
+
     fn secret(&mut self, name: &str, text: &str) -> String {
-        let placeholder = placeholder(name, text);
+        self.replace(text, placeholder(name, text))
+    }
+
+    fn replace(&mut self, text: &str, placeholder: String) -> String {
         if text.len() < SECRET_MIN {
             return placeholder;
         }
@@ -152,7 +170,7 @@ fn kind_of_key(text: &str) -> &str {
     }
 }
 
-fn sounds_secret(name: &str) -> bool {
+pub(super) fn sounds_secret(name: &str) -> bool {
     let last = name.rsplit(['_', '-', '.']).next().unwrap_or_default();
     SECRET_WORDS.contains(&last.to_ascii_lowercase().as_str())
 }

@@ -41,10 +41,6 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         let component = component_name(config, name);
         let mut spec = spec(config, name, component, Kind::RequestHook, &lookups);
         spec.settings.extend(own_settings(config, name));
-        // Of a hook that is a log sink, too, the deliveries are recorded.
-        if spec.record.take().is_some() && !callbacks.sinks.contains(name) {
-            bail!("plugins.{name}.record: calls of request hooks are not recorded; remove the key");
-        }
         add(config, component, spec, &mut specs)?;
     }
     let sinks = sinks(config, &callbacks.sinks);
@@ -116,11 +112,6 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         if spec.fail == Some(host::FailPolicy::Open) {
             bail!("plugins.{component}.fail: whoever signs in must be known; remove the key");
         }
-        if spec.record.is_some() {
-            bail!(
-                "plugins.{component}.record: what signs people in is not recorded, their codes and tokens would be; remove the key"
-            );
-        }
         if name == login::PROVIDER
             && let Some(teams) = login::team_ids_attribute(config)
         {
@@ -184,9 +175,6 @@ pub(super) fn secret_manager(
         bail!(
             "plugins.{name}.fail: without its secret manager the gateway uses the environment; remove the key"
         );
-    }
-    if spec.record.is_some() {
-        bail!("plugins.{name}.record: what a secret manager says is not recorded; remove the key");
     }
     shades::spec(entry(config, name, name), name, &spec)?;
     Ok(spec)
@@ -308,24 +296,15 @@ pub(super) fn record(specs: &mut [PluginSpec], wanted: &Recorded) -> anyhow::Res
     let plain = |text: &str| text.replace('-', "_");
     let named = |spec: &&mut PluginSpec| {
         let names = [&spec.name, &spec.component];
-        spec.kind != Kind::RequestHook
-            && names.iter().any(|name| plain(name) == plain(&wanted.name))
+        names.iter().any(|name| plain(name) == plain(&wanted.name))
     };
     let mut found = false;
     for spec in specs.iter_mut().filter(named) {
-        if spec.kind == Kind::Sso {
-            bail!(
-                "{:?} signs people in, which is not recorded: their codes and tokens would be",
-                wanted.name
-            );
-        }
         spec.record = Some(recorder(&wanted.out, Some(wanted.count), Some(wanted.mb)));
         found = true;
     }
     if !found {
-        // Calls of request hooks are not recorded.
-        let can = specs.iter().filter(|spec| spec.kind != Kind::RequestHook);
-        let names: Vec<&str> = can.map(|spec| spec.name.as_str()).collect();
+        let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
         let names = if names.is_empty() {
             "none".to_owned()
         } else {
