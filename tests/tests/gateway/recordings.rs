@@ -347,7 +347,7 @@ async fn a_secret_managers_reading_is_played_again_without_the_secret() {
     let stage = Stage::of(upstream, builder).await;
     assert!(vault.reads().contains_key("secret/data/UPSTREAM_KEY"));
     let file = one(&dir).await;
-    assert_eq!(functions(&[file.clone()]), ["read"]);
+    assert_eq!(functions(std::slice::from_ref(&file)), ["read"]);
     drop((stage, vault));
     all_same_without(&[file], &[TOKEN, VALUE]).await;
 }

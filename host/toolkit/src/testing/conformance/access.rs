@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use witgate_plugins::Manifest;
 
+use super::super::case::Exchange;
 use super::super::drive::Played;
 use super::base::{Base, Probe};
 use super::rules::{asked, error, fails, later, no_fault, quiet};

@@ -1,11 +1,12 @@
 //! Kinds that have a part in a client's call.
 
 use serde_json::{Value, json};
-use witgate_plugins::Manifest;
+use witgate_plugins::{Kind, Manifest};
 
 use super::super::drive::Played;
 use super::base::{Base, Probe};
-use super::rules::{asked, error, fails, later, no_fault, quiet};
+use super::events::{log_sink, sample_event};
+use super::rules::{asked, error, fails, no_fault, quiet};
 
 pub(super) fn guardrail(base: &Base, manifest: &Manifest) -> Vec<Probe> {
     let request = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello!"}]});

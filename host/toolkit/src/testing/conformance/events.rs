@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::drive::Played;
 use super::base::{Base, Probe};
-use super::rules::{error, fails, given_up, no_fault, quiet, tried_again};
+use super::rules::{fails, given_up, no_fault, quiet, tried_again};
 use crate::assets;
 
 pub(super) fn alerter(base: &Base) -> Vec<Probe> {
@@ -145,7 +145,7 @@ pub(super) fn log_sink(base: &Base) -> Vec<Probe> {
     ]
 }
 
-fn sample_event() -> Value {
+pub(super) fn sample_event() -> Value {
     let text = assets::file("host/toolkit/assets/event.json").unwrap_or_default();
     serde_json::from_slice(text).unwrap_or_default()
 }
