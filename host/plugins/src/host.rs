@@ -36,7 +36,7 @@ use crate::registry::{Description, Entry, Loaded};
 use crate::source::{Ask, Pins};
 use crate::{
     HostError, Isolation, Kind, LoadError, Metrics, PluginError, PluginSpec, Registry, Source,
-    Sources, engine,
+    Sources, embedded, engine,
 };
 
 use plan::{Plan, PoolPlan, leaving};
@@ -265,6 +265,7 @@ impl Host {
         sources.fetch(components).await;
         self.watch_tags(&sources);
         let load = move || {
+            let _reading = embedded::reading();
             // Two plugins share a component unless something else is asked of it.
             let mut known: HashMap<(Source, Pins), Result<Arc<component::Loaded>, String>> =
                 HashMap::new();
