@@ -56,6 +56,12 @@ impl Idle {
                 let doc = "Only simple-shuffle chooses deployments yet; it is used instead.";
                 self.planned.insert(definition.path.clone(), doc.to_owned());
             }
+            if definition.path == "litellm_settings.cache_params.type"
+                && node.as_text() != Some("local")
+            {
+                let doc = "Only local keeps answers yet; nothing is cached.";
+                self.planned.insert(definition.path.clone(), doc.to_owned());
+            }
             if definition.status != Status::Supported {
                 return;
             }

@@ -113,6 +113,8 @@ pub struct Exchange {
     pub memory: CallMemory,
     /// `route`: where the call may go.
     pub route: Option<witgate_routing::Resolution>,
+    /// `cache`, `keep`: the part of the cache of answers in this call.
+    pub cached: Cached,
     /// `call`: tells whoever watches over calls that this one is under way, until the exchange is gone.
     pub in_flight: Option<InFlight>,
     /// `call`: who answered, after how many tries.
@@ -150,6 +152,35 @@ pub struct Exchange {
     pub earlier: Option<Earlier>,
     /// `settle`: what it cost.
     pub cost: Option<witgate_wire::prices::Cost>,
+}
+
+/// The part of the cache of answers in a call.
+#[derive(Default)]
+pub struct Cached {
+    /// The key of the request; `None` when it is not for the cache.
+    pub key: Option<String>,
+    /// Whether the answer was kept; `None` when that was not looked up.
+    pub hit: Option<bool>,
+    /// The answer shall be kept, for this long or for as long as the place keeps what says nothing.
+    pub keep: Option<Option<Duration>>,
+    /// Equal calls wait for this one.
+    pub lead: Option<witgate_caching::Lead>,
+    /// What a hit would have cost.
+    pub saved: Option<rust_decimal::Decimal>,
+}
+
+impl Cached {
+    /// Whether the answer came from the cache.
+    #[must_use]
+    pub fn is_hit(&self) -> bool {
+        self.hit == Some(true)
+    }
+
+    /// The answer is not to be kept after all; nobody waits for it any longer.
+    pub fn give_up(&mut self) {
+        self.keep = None;
+        self.lead = None;
+    }
 }
 
 /// Who served a call.

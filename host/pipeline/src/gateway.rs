@@ -138,6 +138,7 @@ impl Gateway {
             applied_guardrails: Vec::new(),
             memory: CallMemory::default(),
             route: None,
+            cached: crate::exchange::Cached::default(),
             in_flight: None,
             served: crate::exchange::Served::default(),
             answer: None,

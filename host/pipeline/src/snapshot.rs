@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub prompts: Prompts,
     /// Request hooks in the order of the config.
     pub hooks: Vec<HookEntry>,
+    /// Answers that are kept, when the configuration wants that.
+    pub cache: Option<witgate_caching::AnswerCache>,
     /// Names and numbers that apply to every call.
     pub settings: Settings,
 }

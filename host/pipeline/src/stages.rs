@@ -4,6 +4,7 @@
 
 mod admit;
 pub(crate) mod authorize;
+mod cache;
 pub(crate) mod call;
 mod guard_in;
 mod guard_out;
@@ -11,6 +12,7 @@ mod hook_in;
 mod hook_out;
 mod hook_route;
 mod identify;
+mod keep;
 mod parse;
 mod prompt;
 mod record;
@@ -54,6 +56,8 @@ enum Run {
     Waits(for<'a> fn(&'a Gateway, &'a mut Exchange) -> BoxFuture<'a, Result<Flow, Failure>>),
     /// Asks request hooks; skipped when there are none.
     Hooks(for<'a> fn(&'a Gateway, &'a mut Exchange) -> BoxFuture<'a, Result<Flow, Failure>>),
+    /// Looks into the cache of answers; skipped when there is none.
+    Cache(for<'a> fn(&'a Gateway, &'a mut Exchange) -> BoxFuture<'a, Result<Flow, Failure>>),
     /// Driven from outside: `accept` and `respond` touch the client's connection, `settle` and `record` run
     /// when the last byte has left.
     Outside,
@@ -122,10 +126,22 @@ pub const STAGES: &[Stage] = &[
         run: Run::Now(route::route),
     },
     Stage {
+        name: "cache",
+        what: "answers with what was kept of an equal call, or waits for one that is under way",
+        why_here: "after everything that decides whether the caller may ask, and what; before an upstream is paid for it",
+        run: Run::Cache(|g, x| Box::pin(cache::cache(g, x))),
+    },
+    Stage {
         name: "call",
-        what: "calls an upstream, with during_call guardrails beside it; retries, fallbacks and the hooks of a try live here and nowhere else",
+        what: "calls an upstream unless there is an answer, with during_call guardrails beside it; retries, fallbacks and the hooks of a try live here and nowhere else",
         why_here: "the first frame of a stream is read here, so that an error still has its own status",
         run: Run::Waits(|g, x| Box::pin(call::call(g, x))),
+    },
+    Stage {
+        name: "keep",
+        what: "keeps the answer for equal calls; of a stream, when it is complete",
+        why_here: "as the upstream gave it: what guardrails and hooks make of it is worked out anew for each caller",
+        run: Run::Now(keep::keep),
     },
     Stage {
         name: "guard out",
@@ -166,7 +182,8 @@ pub(crate) async fn run(gateway: &Gateway, x: &mut Exchange) -> Result<(), Failu
             Run::Now(run) => run(gateway, x)?,
             Run::Waits(run) => run(gateway, x).await?,
             Run::Hooks(run) if !x.snapshot.hooks.is_empty() => run(gateway, x).await?,
-            Run::Hooks(_) | Run::Outside => Flow::Continue,
+            Run::Cache(run) if x.snapshot.cache.is_some() => run(gateway, x).await?,
+            Run::Hooks(_) | Run::Cache(_) | Run::Outside => Flow::Continue,
         };
         if flow == Flow::Respond {
             break;

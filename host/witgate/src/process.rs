@@ -149,6 +149,7 @@ pub async fn serve(
     let stop = CancellationToken::new();
     let store = open_store(&loaded, &paths).await?;
     let kept = Kept {
+        answers: None,
         host,
         disabled: wiring::Disabled::read(&paths.data_dir)?,
         keys: Arc::new(Keys::new(store.clone())),

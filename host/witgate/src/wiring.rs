@@ -1,6 +1,7 @@
 //! From a loaded configuration to the parts that serve it. Only this room knows both sides.
 
 mod alerts;
+mod caching;
 mod dialects;
 mod disabled;
 mod hooks;
@@ -73,6 +74,8 @@ pub struct Kept {
     pub host: Arc<Host>,
     /// The virtual keys.
     pub keys: Arc<Keys>,
+    /// The answers that are kept in memory.
+    pub answers: Option<Arc<witgate_caching::Memory>>,
     /// The upstream clients.
     pub upstreams: Upstreams,
     /// Where plugins are found.
@@ -155,6 +158,7 @@ pub fn assemble(
             guardrails,
             prompts,
             hooks,
+            cache: caching::cache(loaded, &mut kept.answers),
             settings: settings::settings(loaded, kept.concurrency),
         },
         hub,

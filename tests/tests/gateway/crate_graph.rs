@@ -8,13 +8,14 @@ use serde_json::Value;
 use witgate_testkit::workspace_root;
 
 /// Each crate of the host with all the crates of ours it may use. What is not here may not be.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("witgate-config", &[]),
     ("witgate-wire", &[]),
     ("witgate-identity", &[]),
     ("witgate-outbound", &[]),
     ("witgate-store", &[]),
     ("witgate-state", &[]),
+    ("witgate-caching", &["witgate-wire"]),
     ("witgate-routing", &["witgate-wire"]),
     ("witgate-login", &["witgate-identity"]),
     ("witgate-events", &["witgate-wire"]),
@@ -27,6 +28,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
             "witgate-routing",
             "witgate-identity",
             "witgate-events",
+            "witgate-caching",
         ],
     ),
     (
@@ -48,6 +50,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
         "witgate",
         &[
             "witgate-bundles",
+            "witgate-caching",
             "witgate-config",
             "witgate-wire",
             "witgate-identity",

@@ -16,6 +16,7 @@ mod access;
 mod bad_input;
 mod bad_upstream;
 mod bytes_forwarded;
+mod caching;
 mod errors;
 mod listing;
 mod mail;

@@ -693,7 +693,7 @@ model_list:
 
 #[test]
 fn planned_keys_in_use_are_listed_unless_they_say_what_holds_anyway() {
-    let yaml = "litellm_settings: {cache: true, drop_params: false, force_ipv4: false}\ngeneral_settings: {allowed_ips: [10.0.0.1]}\n";
+    let yaml = "litellm_settings: {enable_preview_features: true, drop_params: false, force_ipv4: false}\ngeneral_settings: {allowed_ips: [10.0.0.1]}\n";
     let listed: Vec<String> = loaded(
         yaml,
         &[
@@ -710,7 +710,7 @@ fn planned_keys_in_use_are_listed_unless_they_say_what_holds_anyway() {
     assert_eq!(
         listed,
         [
-            "litellm_settings.cache",
+            "litellm_settings.enable_preview_features",
             "general_settings.allowed_ips",
             "STORE_MODEL_IN_DB"
         ]

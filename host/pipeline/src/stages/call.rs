@@ -41,6 +41,9 @@ use wants::Wants;
 
 pub(super) async fn call(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     let guards = selected(x, Phase::DuringCall);
+    if x.cached.is_hit() {
+        return beside_hit(gateway, x, &guards).await;
+    }
     if origin(x) != Origin::Plugin {
         x.in_flight = gateway.recorder.begin(&|| begun(x));
     }
@@ -75,6 +78,52 @@ fn begun(x: &Exchange) -> Begun {
     }
 }
 
+/// An answer from the cache is there; the guardrails of this phase judge the request all the same.
+async fn beside_hit(
+    gateway: &Gateway,
+    x: &mut Exchange,
+    guards: &[usize],
+) -> Result<Flow, Failure> {
+    if !guards.is_empty() {
+        match during(gateway, x, guards).await {
+            Ok(judged) => {
+                for (judged, &index) in judged.into_iter().zip(guards) {
+                    judged.conclude(x, index)?;
+                }
+            }
+            Err((judged, failure)) => {
+                x.guardrails.push(judged.run);
+                return Err(failure);
+            }
+        }
+    }
+    if matches!(x.answer, Some(Answer::Stream(_))) {
+        x.served.first_token = Some(gateway.clock.now());
+        x.assembler = Some(assembler());
+    }
+    Ok(Flow::Continue)
+}
+
+/// The verdicts of the guardrails on the request, or the first refusal.
+async fn during(
+    gateway: &Gateway,
+    x: &Exchange,
+    guards: &[usize],
+) -> Result<Vec<Judged>, (Judged, Failure)> {
+    let Some(request) = &x.request else {
+        return Ok(Vec::new());
+    };
+    let checks = guards.iter().map(|&index| async move {
+        let body = WireView::request(request);
+        let mut judged = judge(gateway, x, index, Phase::DuringCall, body).await;
+        match judged.failure.take() {
+            None => Ok(judged),
+            Some(failure) => Err((judged, failure)),
+        }
+    });
+    futures_util::future::try_join_all(checks).await
+}
+
 type Reached = (Served, Result<Answer, Failure>);
 
 /// Calls upstream and during_call guardrails together. The answer waits for every verdict; a refusal
@@ -82,20 +131,7 @@ type Reached = (Served, Result<Answer, Failure>);
 async fn beside(gateway: &Gateway, x: &mut Exchange, guards: &[usize]) -> Result<Answer, Failure> {
     let this = &*x;
     let mut reached: Option<Reached> = None;
-    let judged = async {
-        let Some(request) = &this.request else {
-            return Ok(Vec::new());
-        };
-        let checks = guards.iter().map(|&index| async move {
-            let body = WireView::request(request);
-            let mut judged = judge(gateway, this, index, Phase::DuringCall, body).await;
-            match judged.failure.take() {
-                None => Ok(judged),
-                Some(failure) => Err((judged, failure)),
-            }
-        });
-        futures_util::future::try_join_all(checks).await
-    };
+    let judged = during(gateway, this, guards);
     let upstream = async {
         reached = Some(reach(gateway, this).await);
         Ok::<_, (Judged, Failure)>(())

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use witgate_events::{
-    Audience, Caller, Completed, Cost, Dynamic, Failure as FailureEvent, Headers, Origin, Outcome,
-    Request, RequestRedaction, Served, Times, Usage,
+    Audience, Cache, Caller, Completed, Cost, Dynamic, Failure as FailureEvent, Headers, Origin,
+    Outcome, Request, RequestRedaction, Served, Times, Usage,
 };
 
 use witgate_routing::{Resolution, Route};
@@ -196,6 +196,10 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
         outcome: outcome(&x),
         served: served(&x),
         cost: cost(&x),
+        cache: Cache {
+            hit: x.cached.hit,
+            key: x.cached.key.clone(),
+        },
         call_type: Cow::Borrowed(x.arrival.endpoint.call_type()),
         route: Cow::Borrowed(x.arrival.route),
         stream: x.wants_stream(),
@@ -358,7 +362,7 @@ fn cost(x: &Exchange) -> Cost {
         tools: Some(cost.tools),
         cache_read: Some(cost.cache_read),
         cache_creation: Some(cost.cache_creation),
-        saved_by_cache: None,
+        saved_by_cache: x.cached.saved,
         failure: None,
     })
 }

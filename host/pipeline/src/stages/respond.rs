@@ -38,6 +38,7 @@ const NOT_RELAYED: [&str; 12] = [
 const APPLIED_GUARDRAILS: HeaderName = HeaderName::from_static("x-litellm-applied-guardrails");
 const ATTEMPTED_FALLBACKS: HeaderName = HeaderName::from_static("x-litellm-attempted-fallbacks");
 const ATTEMPTED_RETRIES: HeaderName = HeaderName::from_static("x-litellm-attempted-retries");
+const CACHE_KEY: HeaderName = HeaderName::from_static("x-litellm-cache-key");
 const CALL_ID: HeaderName = HeaderName::from_static("x-litellm-call-id");
 const MAX_RETRIES: HeaderName = HeaderName::from_static("x-litellm-max-retries");
 const MODEL_API_BASE: HeaderName = HeaderName::from_static("x-litellm-model-api-base");
@@ -149,6 +150,9 @@ fn call_headers(gateway: &Gateway, x: &Exchange, headers: &mut HeaderMap, comple
     }
     if let Some(target) = x.target() {
         text(headers, MODEL_API_BASE, &target.api_base);
+    }
+    if let Some(key) = x.cached.key.as_deref().filter(|_| x.cached.is_hit()) {
+        text(headers, CACHE_KEY, key);
     }
     number(headers, ATTEMPTED_RETRIES, x.served.retries);
     number(headers, MAX_RETRIES, x.served.retries_max);

@@ -18,6 +18,7 @@ use witgate_wire::usage::Usage;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::stages::call::outcome;
+use crate::stages::keep;
 
 /// Settles a call, then goes on with `next`.
 pub(super) fn settle_then(
@@ -31,6 +32,7 @@ pub(super) fn settle_then(
         tried.release();
     }
     let ended = gateway.moment();
+    x.cached.lead = None;
     x.answer = None;
     if let Some(view) = x
         .withheld
@@ -39,7 +41,7 @@ pub(super) fn settle_then(
     {
         x.read_answer(&view);
     }
-    let streamed = assemble(&mut x);
+    let streamed = assemble(gateway, &mut x);
     let answered = streamed.is_some() || x.withheld.is_some() || x.failure.is_none();
     if x.usage.is_none() && answered && x.served.deployment.is_some() {
         later(gateway, x, streamed.unwrap_or_default(), ended, next);
@@ -58,6 +60,10 @@ pub(super) fn price(gateway: &Gateway, x: &mut Exchange) {
     let Some(usage) = x.usage.take() else { return };
     x.cost = cost_of(gateway, x, &usage);
     x.usage = Some(usage);
+    if x.cached.is_hit() {
+        x.cached.saved = x.cost.replace(Cost::default()).map(|cost| cost.total);
+        return;
+    }
     if let (Some(earlier), Some(usage)) = (&x.earlier, &mut x.usage) {
         *usage = Usage::of(
             usage.prompt_tokens + earlier.prompt,
@@ -97,8 +103,9 @@ pub(super) fn cost_of(gateway: &Gateway, x: &Exchange, usage: &Usage) -> Option<
 }
 
 /// Ends the folding of a stream; gives the text it amounts to.
-fn assemble(x: &mut Exchange) -> Option<String> {
+fn assemble(gateway: &Gateway, x: &mut Exchange) -> Option<String> {
     let assembled = x.assembler.take()?.finish();
+    keep::keep_stream(gateway, x, &assembled);
     x.usage = assembled.usage;
     x.response_id = assembled.id;
     x.served.response_model = assembled.model;

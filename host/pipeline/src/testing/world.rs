@@ -29,6 +29,7 @@ pub struct Setup {
     pub access: Access,
     pub settings: Settings,
     pub prompts: Prompts,
+    pub cache: Option<witgate_caching::AnswerCache>,
     guardrails: Vec<GuardrailEntry>,
     upstream: Arc<FakeUpstream>,
 }
@@ -55,6 +56,7 @@ impl Setup {
             access: Access::default(),
             settings: settings(),
             prompts: Prompts::default(),
+            cache: None,
             guardrails: Vec::new(),
             upstream: Arc::default(),
         }
@@ -150,6 +152,7 @@ impl Setup {
             guardrails: self.guardrails,
             prompts: self.prompts,
             hooks: Vec::new(),
+            cache: self.cache,
             settings: self.settings,
         };
         let recorder = Arc::new(Records::default());

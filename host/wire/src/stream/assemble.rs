@@ -1,6 +1,6 @@
 //! All chunks of a stream folded into one response.
 
-use crate::json::quote_into;
+use crate::json::{Raw, quote_into};
 use crate::usage::Usage;
 
 use super::chunk::{ChoiceView, ChunkView, TextKind, ToolCallView};
@@ -26,6 +26,8 @@ pub struct StreamAssembler {
     created: Option<i64>,
     usage: Option<Usage>,
     is_text_completion: bool,
+    notes_losses: bool,
+    lost: bool,
     choices: Vec<Choice>,
 }
 
@@ -71,6 +73,8 @@ pub struct Assembled {
     pub chunks: u64,
     /// Text beyond the bound was left out of `response` and `text`.
     pub truncated: bool,
+    /// A choice said something that `response` does not have. Noticed only with [`StreamAssembler::note_losses`].
+    pub lost: bool,
 }
 
 impl Default for StreamAssembler {
@@ -94,8 +98,15 @@ impl StreamAssembler {
             created: None,
             usage: None,
             is_text_completion: false,
+            notes_losses: false,
+            lost: false,
             choices: Vec::new(),
         }
+    }
+
+    /// From here on it is noticed when a choice says what the response will not have.
+    pub fn note_losses(&mut self) {
+        self.notes_losses = true;
     }
 
     /// Adds one chunk. A later usage replaces an earlier one: upstreams that report it in every
@@ -107,6 +118,9 @@ impl StreamAssembler {
         }
         if let Some(usage) = chunk.usage() {
             self.usage = Some(usage);
+        }
+        if self.notes_losses && !self.lost {
+            self.lost = says_more(chunk);
         }
         for choice in chunk.choices() {
             self.push_choice(chunk, choice);
@@ -166,6 +180,7 @@ impl StreamAssembler {
             service_tier: self.service_tier,
             chunks: self.chunks,
             truncated: self.truncated,
+            lost: self.lost,
         }
     }
 
@@ -367,6 +382,31 @@ impl Call {
         member(out, "arguments", &self.arguments);
         out.push(b'}');
     }
+}
+
+/// Whether a choice has members that are not folded, such as log probabilities or signatures of a provider.
+fn says_more(chunk: &ChunkView) -> bool {
+    const OF_CHOICE: [&str; 4] = ["index", "delta", "text", "finish_reason"];
+    const OF_DELTA: [&str; 6] = [
+        "role",
+        "content",
+        "reasoning_content",
+        "refusal",
+        "function_call",
+        "tool_calls",
+    ];
+    let says = |value: Raw<'_>| !value.is_null() && !["{}", "[]"].contains(&value.text());
+    let more = |of: Raw<'_>, known: &[&str]| {
+        of.entries()
+            .any(|(name, value)| !known.contains(&&*name) && says(value))
+    };
+    let choices = chunk.object().get("choices").into_iter();
+    choices.flat_map(Raw::elements).any(|choice| {
+        more(choice, &OF_CHOICE)
+            || choice
+                .get("delta")
+                .is_some_and(|delta| more(delta, &OF_DELTA))
+    })
 }
 
 /// Appends what the budget allows, cut at a character; false when something was left out.

@@ -1,0 +1,192 @@
+//! The key of a request: a digest of all that the answer depends on.
+//!
+//! Members are sorted by name and values are compact, so that the same question has the same key however it was written. Whatever
+//! the gateway does not know goes in: a miss too many is better than another question's answer.
+
+use sha2::{Digest, Sha256};
+use witgate_wire::RequestView;
+use witgate_wire::json::{Raw, quote};
+use witgate_wire::request::is_control_field;
+
+/// Control fields that change what the upstream is asked.
+const ASKS: [&str; 7] = [
+    "additional_drop_params",
+    "allowed_openai_params",
+    "drop_params",
+    "ensure_alternating_roles",
+    "extra_body",
+    "extra_headers",
+    "merge_reasoning_content_in_choices",
+];
+
+/// Control fields whose answers are not those of the model group: mocks, and the client's own upstream or credentials.
+const ELSEWHERE: [&str; 10] = [
+    "api_base",
+    "api_key",
+    "api_version",
+    "base_url",
+    "client_id",
+    "client_secret",
+    "custom_llm_provider",
+    "model_list",
+    "user_config",
+    "vector_store_ids",
+];
+
+/// The same by how their names begin.
+const ELSEWHERE_PREFIXES: [&str; 5] = ["aws_", "azure_", "mock_", "vertex_", "watsonx_"];
+
+/// Whether the answer to a request is one for all who ask the same.
+#[must_use]
+pub fn is_cacheable(request: &RequestView) -> bool {
+    request.object().iter().all(|(name, value)| {
+        value.is_null()
+            || !ELSEWHERE.contains(&name) && !ELSEWHERE_PREFIXES.iter().any(|p| name.starts_with(p))
+    })
+}
+
+/// The key of a request for a model, among those who share answers. A namespace stands before it.
+#[must_use]
+pub fn key(request: &RequestView, model: &str, scope: &str, namespace: Option<&str>) -> String {
+    let object = request.object();
+    let mut members: Vec<(&str, Raw<'_>)> = object
+        .iter()
+        .filter(|(name, value)| goes_in(name, *value))
+        .collect();
+    // Stable: of equal names the order tells which one counts.
+    members.sort_by_key(|(name, _)| *name);
+    let mut material = String::with_capacity(request.bytes().len() + 128);
+    material.push_str(&quote(scope));
+    material.push_str(&quote(request.endpoint().call_type()));
+    material.push_str(&quote(model));
+    for (name, value) in members {
+        material.push_str(&quote(name));
+        material.push(':');
+        canonical(value, &mut material);
+    }
+    let digest = hex::encode(Sha256::digest(material.as_bytes()));
+    match namespace {
+        Some(namespace) => format!("{namespace}:{digest}"),
+        None => digest,
+    }
+}
+
+fn goes_in(name: &str, value: Raw<'_>) -> bool {
+    let is_asked = ASKS.contains(&name) || !is_control_field(name) && name != "model";
+    // Not to stream is what happens anyway.
+    let is_default = value.is_null() || name == "stream" && value.as_bool() == Some(false);
+    is_asked && !is_default
+}
+
+/// A value without white space, its members sorted. The depth is bounded: the document was scanned.
+fn canonical(value: Raw<'_>, out: &mut String) {
+    match value.kind() {
+        "object" => {
+            let mut members: Vec<_> = value.entries().collect();
+            members.sort_by(|(a, _), (b, _)| a.cmp(b));
+            out.push('{');
+            for (name, value) in members {
+                out.push_str(&quote(&name));
+                out.push(':');
+                canonical(value, out);
+                out.push(',');
+            }
+            out.push('}');
+        }
+        "array" => {
+            out.push('[');
+            for element in value.elements() {
+                canonical(element, out);
+                out.push(',');
+            }
+            out.push(']');
+        }
+        "string" => match value.as_str() {
+            Some(text) => out.push_str(&quote(&text)),
+            None => out.push_str(value.text()),
+        },
+        _ => out.push_str(value.text()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use witgate_wire::Endpoint;
+
+    use super::*;
+
+    fn request(body: &str) -> RequestView {
+        RequestView::parse(Endpoint::ChatCompletions, Bytes::from(body.to_owned())).unwrap()
+    }
+
+    fn of(body: &str) -> String {
+        key(&request(body), "m", "team:a", None)
+    }
+
+    const PLAIN: &str = r#"{"model":"m","messages":[{"role":"user","content":"hé"}],"n":1}"#;
+
+    #[test]
+    fn the_same_question_has_the_same_key_however_it_is_written() {
+        for other in [
+            r#"{"n":1, "messages":[ {"content":"h\u00e9","role":"user"} ],"model":"alias"}"#,
+            r#"{"model":"m","messages":[{"role":"user","content":"hé"}],"n":1,"stream":false,"seed":null}"#,
+            r#"{"model":"m","messages":[{"role":"user","content":"hé"}],"n":1,"cache":{"ttl":1},"metadata":{"a":1},"timeout":3,"litellm_trace_id":"x"}"#,
+        ] {
+            assert_eq!(of(PLAIN), of(other), "{other}");
+        }
+        assert_eq!(of(PLAIN).len(), 64);
+    }
+
+    #[test]
+    fn whatever_changes_the_answer_changes_the_key() {
+        let others = [
+            r#"{"messages":[{"role":"system","content":"hé"}],"n":1}"#,
+            r#"{"messages":[{"role":"user","content":"hé"}],"n":2}"#,
+            r#"{"messages":[{"role":"user","content":"hé"}],"n":1,"stream":true}"#,
+            r#"{"messages":[{"role":"user","content":"hé"}],"n":1,"user":"u"}"#,
+            r#"{"messages":[{"role":"user","content":"hé"}],"n":1,"top_k":5}"#,
+            r#"{"messages":[{"role":"user","content":"hé"}],"n":1,"extra_headers":{"a":"b"}}"#,
+            r#"{"messages":[{"role":"user","content":"hé","role":"system"}],"n":1}"#,
+        ];
+        let mut keys: Vec<String> = others.iter().map(|body| of(body)).collect();
+        keys.push(of(PLAIN));
+        keys.push(key(&request(PLAIN), "m", "team:b", None));
+        keys.push(key(&request(PLAIN), "m2", "team:a", None));
+        let text = RequestView::parse(Endpoint::Completions, Bytes::from(PLAIN)).unwrap();
+        keys.push(key(&text, "m", "team:a", None));
+        let count = keys.len();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), count);
+    }
+
+    #[test]
+    fn members_cannot_be_moved_between_strings() {
+        // Unquoted concatenation would make these one.
+        assert_ne!(
+            of(r#"{"messages":[],"a":"x\"","b":"y"}"#),
+            of(r#"{"messages":[],"a":"x","b":"\"y"}"#)
+        );
+    }
+
+    #[test]
+    fn a_namespace_stands_before_the_key() {
+        let key = key(&request(PLAIN), "m", "team:a", Some("ns"));
+        assert_eq!(key, format!("ns:{}", of(PLAIN)));
+    }
+
+    #[test]
+    fn mocks_and_other_upstreams_are_nobodys_answer() {
+        assert!(is_cacheable(&request(PLAIN)));
+        assert!(is_cacheable(&request(r#"{"api_key":null}"#)));
+        for body in [
+            r#"{"mock_response":"x"}"#,
+            r#"{"api_key":"k"}"#,
+            r#"{"api_base":"http://x"}"#,
+            r#"{"vertex_project":"p"}"#,
+        ] {
+            assert!(!is_cacheable(&request(body)), "{body}");
+        }
+    }
+}
