@@ -45,6 +45,10 @@ const MODEL_API_BASE: HeaderName = HeaderName::from_static("x-litellm-model-api-
 const MODEL_GROUP: HeaderName = HeaderName::from_static("x-litellm-model-group");
 const MODEL_ID: HeaderName = HeaderName::from_static("x-litellm-model-id");
 const OVERHEAD_DURATION_MS: HeaderName = HeaderName::from_static("x-litellm-overhead-duration-ms");
+const LIMIT_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
+const LIMIT_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-limit-tokens");
+const REMAINING_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
+const REMAINING_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
 const RESPONSE_COST: HeaderName = HeaderName::from_static("x-litellm-response-cost");
 const RESPONSE_DURATION_MS: HeaderName = HeaderName::from_static("x-litellm-response-duration-ms");
 const TIMEOUT: HeaderName = HeaderName::from_static("x-litellm-timeout");
@@ -173,8 +177,46 @@ fn call_headers(gateway: &Gateway, x: &Exchange, headers: &mut HeaderMap, comple
         text(headers, APPLIED_GUARDRAILS, &x.applied_guardrails.join(","));
     }
     upstream_headers(&x.served.headers, headers);
+    group_limits(gateway, x, headers);
     for (name, value) in &x.added_headers {
         headers.insert(name.clone(), value.clone());
+    }
+}
+
+/// What is left of the group's limits of this minute, unless the upstream has told its own.
+fn group_limits(gateway: &Gateway, x: &Exchange, headers: &mut HeaderMap) {
+    let routing = &x.snapshot.routing;
+    let told = headers.contains_key(REMAINING_REQUESTS) || headers.contains_key(REMAINING_TOKENS);
+    let Some(index) = x.served.deployment.filter(|_| !told) else {
+        return;
+    };
+    let group = routing.group(&routing.deployment(index).model_group);
+    let Some(group) = group else { return };
+    let usage = x
+        .snapshot
+        .state
+        .group_usage(routing, group, gateway.moment());
+    for (limit, used, limit_name, remaining_name) in [
+        (
+            usage.requests_max,
+            usage.requests,
+            LIMIT_REQUESTS,
+            REMAINING_REQUESTS,
+        ),
+        (
+            usage.tokens_max,
+            usage.tokens,
+            LIMIT_TOKENS,
+            REMAINING_TOKENS,
+        ),
+    ] {
+        if let Some(limit) = limit {
+            headers.insert(limit_name, HeaderValue::from(limit));
+            headers.insert(
+                remaining_name,
+                HeaderValue::from(limit.saturating_sub(used)),
+            );
+        }
     }
 }
 

@@ -211,3 +211,38 @@ async fn tags_of_the_request_lead_to_their_deployments() {
     world.send(by_header).await;
     assert_eq!(world.upstream.models(), ["free", "paid", "paid"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_groups_limits_is_told() {
+    let limited = |setup: Setup, model: &str| {
+        setup.deployment("a", model).with(|spec, _| {
+            spec.rpm_limit = Some(10);
+            spec.tpm_limit = Some(100);
+        })
+    };
+    let world = limited(limited(Setup::empty(), "openai/m0"), "openai/m1").build();
+    let names = [
+        "limit-requests",
+        "remaining-requests",
+        "limit-tokens",
+        "remaining-tokens",
+    ];
+    let told =
+        |answer: &Answer| names.map(|n| answer.header(&format!("x-ratelimit-{n}")).to_owned());
+    let first = world.send(ask(json!({}))).await;
+    assert_eq!(told(&first), ["20", "20", "200", "200"]);
+    world.records().await;
+    let second = world.send(ask(json!({}))).await;
+    assert_eq!(told(&second), ["20", "19", "200", "185"]);
+    world.upstream.then(
+        Script::json(200, &crate::testing::completed("x"))
+            .header("x-ratelimit-remaining-requests", "7"),
+    );
+    let third = world.send(ask(json!({}))).await;
+    assert_eq!(
+        third.header("x-ratelimit-remaining-requests"),
+        "7",
+        "the upstream's own word"
+    );
+    assert_eq!(third.header("x-ratelimit-limit-tokens"), "");
+}
