@@ -103,7 +103,8 @@ const UPSTREAM_ERRORS: [(u16, &str, Option<&str>, u16, &str); 9] = [
 
 #[tokio::test]
 async fn an_upstream_error_keeps_its_status_its_text_and_gets_litellms_class() {
-    let stage = Stage::plain().await;
+    // The first of the errors would rest the only deployment.
+    let stage = Stage::with("  disable_cooldowns: true\n").await;
     for (upstream_status, kind, code, status, class) in UPSTREAM_ERRORS {
         let text = format!("the upstream says {upstream_status}");
         stage

@@ -392,7 +392,9 @@ async fn an_altered_bundle_is_refused_by_every_command_and_by_the_gateway() {
         .to_owned();
     let told = refused(&builder, &by_name).await;
     assert!(
-        told.contains("installed") && told.contains("altered"),
+        // What is noticed first depends on where the byte lies.
+        told.contains("installed")
+            && (told.contains("altered") || told.contains("no intact bundle")),
         "{told}"
     );
 }

@@ -558,10 +558,6 @@ model_list:
         config.planned_in_use(),
         [
             (
-                "model_list[].litellm_params.max_parallel_requests".to_owned(),
-                "Concurrent calls of this deployment; more get 429.".to_owned()
-            ),
-            (
                 "model_list[].litellm_params.aws_region_name".to_owned(),
                 "AWS region.".to_owned()
             ),

@@ -229,7 +229,6 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
         dynamic: dynamic.into(),
         redaction,
         audience,
-        ..Completed::default()
     }
 }
 
