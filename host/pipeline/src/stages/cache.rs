@@ -40,7 +40,16 @@ pub(super) async fn cache(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, F
         .namespace
         .as_deref()
         .or(settings.namespace.as_deref());
-    let key = key(request, &x.model, &scope(x, settings.scope), namespace);
+    let mut sharers = scope(x, settings.scope);
+    if snapshot.routing.settings().tag_filtering {
+        // Tags lead to other deployments, and so to other answers.
+        let mut tags: Vec<&str> = x.tags.iter().map(String::as_str).collect();
+        tags.sort_unstable();
+        for tag in tags {
+            sharers.push_str(&format!(" tag:{tag:?}"));
+        }
+    }
+    let key = key(request, &x.model, &sharers, namespace);
     let is_stream = x.wants_stream();
     let mut found = None;
     if plan.read {

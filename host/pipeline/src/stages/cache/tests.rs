@@ -195,3 +195,17 @@ async fn guardrails_judge_hits_as_they_judge_calls() {
         assert_eq!(calls(&world), 1, "{phase:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_tags_choose_the_deployment_they_are_a_part_of_the_question() {
+    for (filters, asked) in [(true, 2), (false, 1)] {
+        let setup = Setup::new()
+            .with(|spec, _| spec.tags = vec!["one".to_owned(), "two".to_owned()])
+            .routing(|r| r.tag_filtering = filters);
+        let world = cached(setup, Settings::default());
+        for tag in ["one", "two", "one"] {
+            world.send(ask(json!({"metadata": {"tags": [tag]}}))).await;
+        }
+        assert_eq!(calls(&world), asked, "tag filtering: {filters}");
+    }
+}
