@@ -20,6 +20,7 @@ import time
 
 from contenders import Direct, LiteLLM, Nginx, Upstream, Witgate
 from load import CONNECTIONS, body, first_frame_times, wrk
+from selection import selection
 from table import render
 
 ROUNDS = 3
@@ -77,6 +78,8 @@ def measure(options, scratch):
                 contender.stop()
         report["guardrail_us"]["call"] = fresh_instances(release, upstream, scratch, options.seconds)
         report["start_ms"] = starts(release, upstream, scratch)
+    progress("choices of a deployment")
+    report["selection"] = selection(release)
     return report
 
 

@@ -1,5 +1,7 @@
 """The report as one page of Markdown: the table, then the goals and what was reached."""
 
+from selection import GOAL_GROWTH, GOAL_US
+
 
 def render(report):
     machine, rows = report["machine"], report["rows"]
@@ -30,6 +32,7 @@ def render(report):
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     lines += ["", "| Goal | To reach | Reached |", "|---|---:|---:|"]
     lines += [f"| {goal} | {wanted} | {reached} |" for goal, wanted, reached in goals(report)]
+    lines += ["", "The choice of a deployment, by how many there are:", "", *report["selection"]["table"]]
     return "\n".join(lines) + "\n"
 
 
@@ -45,6 +48,8 @@ def goals(report):
     yield "guardrail call on 2 KB, warm, µs", "≤ 15", number(guardrail["warm"])
     yield "guardrail call on 2 KB, isolation: call, µs", "≤ 70", number(guardrail["call"])
     yield "start to first answer, warm cache, ms", "≤ 300", number(report["start_ms"])
+    yield "choice among 100 deployments, the dearest, µs", f"≤ {GOAL_US}", number(report["selection"]["hundred_us"])
+    yield "choice, 1000 ÷ 100 deployments", f"≤ {GOAL_GROWTH:.1f}", number(report["selection"]["growth"])
 
 
 def ratio(ours, theirs):

@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -47,10 +49,37 @@ pub struct BudgetStatus {
     pub reset_unix_s: Option<u64>,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
+/// Read without a lock: every choice looks at every deployment's.
+#[derive(Debug)]
 struct Window {
-    start_unix_s: Option<u64>,
-    spend: f64,
+    /// [`NEVER`] until the first cost.
+    start_unix_s: AtomicU64,
+    /// The bits of US dollars.
+    spend: AtomicU64,
+    /// Held by whoever adds.
+    adding: Mutex<()>,
+}
+
+const NEVER: u64 = u64::MAX;
+
+impl Default for Window {
+    fn default() -> Self {
+        Window {
+            start_unix_s: AtomicU64::new(NEVER),
+            spend: AtomicU64::new(0),
+            adding: Mutex::new(()),
+        }
+    }
+}
+
+impl Window {
+    fn start(&self) -> Option<u64> {
+        Some(self.start_unix_s.load(Acquire)).filter(|start| *start != NEVER)
+    }
+
+    fn spend(&self) -> f64 {
+        f64::from_bits(self.spend.load(Relaxed))
+    }
 }
 
 #[derive(Debug)]
@@ -59,13 +88,15 @@ struct Account {
     name: String,
     budget: Budget,
     /// Shared with the account of the same name in other snapshots.
-    window: Arc<Mutex<Window>>,
+    window: Arc<Window>,
 }
 
 /// The accounts of a snapshot.
 #[derive(Debug, Default)]
 pub(crate) struct Budgets {
+    /// Those of providers first.
     accounts: Vec<Account>,
+    providers: usize,
     /// By deployment: its provider's account and its own.
     of_deployment: Vec<Vec<usize>>,
     of_tag: HashMap<String, usize>,
@@ -80,6 +111,7 @@ impl Budgets {
             self.open(&mut new, BudgetScope::Provider, provider, *budget);
         }
         let providers = new.accounts.len();
+        new.providers = providers;
         for deployment in snapshot.deployments() {
             let of = new.accounts[..providers].iter();
             let of_provider = of.clone().position(|a| a.name == deployment.provider);
@@ -123,10 +155,20 @@ impl Budgets {
         own.chain(of_tags).map(|at| &self.accounts[*at])
     }
 
-    /// Whether a budget that bears on this deployment and these tags is used up.
-    pub(crate) fn is_spent(&self, index: usize, tags: &[String], now: Now) -> bool {
-        self.bearing(index, tags)
-            .any(|account| account.is_spent(now))
+    /// Whether a budget that bears on a deployment, or on these tags, is used up. Tags and providers
+    /// are looked at once, not once for each deployment.
+    pub(crate) fn spent(&self, tags: &[String], now: Now) -> impl FnMut(usize) -> bool {
+        let mut of_tags = tags.iter().filter_map(|tag| self.of_tag.get(tag));
+        let all_are = of_tags.any(|at| self.accounts[*at].is_spent(now));
+        let providers = self.accounts[..self.providers].iter();
+        let providers: Vec<bool> = providers.map(|account| account.is_spent(now)).collect();
+        move |index| {
+            let is_spent = |at: &usize| match providers.get(*at) {
+                Some(is_spent) => *is_spent,
+                None => self.accounts[*at].is_spent(now),
+            };
+            all_are || self.of_deployment[index].iter().any(is_spent)
+        }
     }
 
     /// The budgets that are used up, in words.
@@ -158,7 +200,7 @@ impl Budgets {
 
     pub(crate) fn statuses(&self, now: Now) -> impl Iterator<Item = BudgetStatus> {
         self.accounts.iter().map(move |account| {
-            let (start, length) = (account.window.lock().start_unix_s, account.budget.window);
+            let (start, length) = (account.window.start(), account.budget.window);
             let end = start.map(|start| start.saturating_add(length.as_secs()));
             BudgetStatus {
                 scope: account.scope,
@@ -172,19 +214,17 @@ impl Budgets {
 }
 
 impl Account {
-    fn is_over(&self, window: &Window, now: Now) -> bool {
+    fn is_over(&self, now: Now) -> bool {
         let length = self.budget.window.as_secs();
-        window
-            .start_unix_s
-            .is_none_or(|start| now.unix_s.saturating_sub(start) > length)
+        let start = self.window.start();
+        start.is_none_or(|start| now.unix_s.saturating_sub(start) > length)
     }
 
     fn spend(&self, now: Now) -> f64 {
-        let window = *self.window.lock();
-        if self.is_over(&window, now) {
+        if self.is_over(now) {
             0.0
         } else {
-            window.spend
+            self.window.spend()
         }
     }
 
@@ -193,14 +233,15 @@ impl Account {
     }
 
     fn add(&self, cost: f64, now: Now) {
-        let mut window = self.window.lock();
-        if self.is_over(&window, now) {
-            *window = Window {
-                start_unix_s: Some(now.unix_s),
-                spend: 0.0,
-            };
+        let window = &self.window;
+        let _adding = window.adding.lock();
+        let is_over = self.is_over(now);
+        let before = if is_over { 0.0 } else { window.spend() };
+        window.spend.store((before + cost).to_bits(), Relaxed);
+        if is_over {
+            // Whoever sees the new window sees its spend, too.
+            window.start_unix_s.store(now.unix_s, Release);
         }
-        window.spend += cost;
     }
 }
 
@@ -252,7 +293,7 @@ mod tests {
         let x = &["x".to_owned()][..];
         let spent = |tags: &[String]| {
             (0..3)
-                .filter(|i| budgets.is_spent(*i, tags, at(10)))
+                .filter(|i| budgets.spent(tags, at(10))(*i))
                 .collect::<Vec<_>>()
         };
         budgets.spend(0, none, 1.999, at(0));
@@ -291,9 +332,9 @@ mod tests {
         budgets.spend(0, &[], 2.0, at(0));
         let raised = snapshot(RoutingSettings::default(), Some(budget(3.0, 3600)));
         let raised = budgets.continued(&raised);
-        assert!(!raised.is_spent(0, &[], at(1)));
+        assert!(!raised.spent(&[], at(1))(0));
         raised.spend(0, &[], 1.0, at(1));
-        assert!(raised.is_spent(0, &[], at(1)));
+        assert!(raised.spent(&[], at(1))(0));
         assert_eq!(
             budgets.statuses(at(1)).next().unwrap().spend,
             3.0,

@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use crate::budget::Budget;
 use crate::cooldown::OwnCooldown;
-use crate::region;
 use crate::{id, provider};
 
 /// What the config says of a deployment, as far as routing needs it.
@@ -60,13 +59,6 @@ pub struct DeploymentSpec {
 }
 
 impl DeploymentSpec {
-    /// Whether it stands in this region; a deployment whose region is not known stands in none.
-    pub(crate) fn is_in(&self, region: &str) -> bool {
-        self.region
-            .as_deref()
-            .is_some_and(|own| region::is_in(own, region))
-    }
-
     /// How many calls may be under way at once.
     fn parallel_max(&self, default: Option<u32>) -> Option<u32> {
         let of_rpm = self

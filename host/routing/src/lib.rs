@@ -17,6 +17,7 @@ mod cooldown;
 mod deployment;
 mod fallback;
 mod id;
+mod labels;
 mod pattern;
 mod provider;
 mod refusal;

@@ -1,10 +1,28 @@
 //! Regions of deployments, as `allowed_model_region` compares them.
 
-/// Whether a deployment's region is the wanted one: the same name, or one of the European or American
-/// regions of the clouds where `eu` or `us` is wanted.
-pub(crate) fn is_in(own: &str, wanted: &str) -> bool {
-    own.eq_ignore_ascii_case(wanted)
-        || area(own).is_some_and(|area| area.eq_ignore_ascii_case(wanted))
+/// Where a deployment stands. Its part of the world is found out once: that takes a while.
+#[derive(Debug, Clone)]
+pub(crate) struct Region {
+    pub(crate) name: String,
+    area: Option<&'static str>,
+}
+
+impl Region {
+    pub(crate) fn new(name: &str) -> Region {
+        Region {
+            name: name.to_owned(),
+            area: area(name),
+        }
+    }
+
+    /// Whether it is the wanted one: the same name, or one of the European or American regions of
+    /// the clouds where `eu` or `us` is wanted.
+    pub(crate) fn is_in(&self, wanted: &str) -> bool {
+        self.name.eq_ignore_ascii_case(wanted)
+            || self
+                .area
+                .is_some_and(|area| area.eq_ignore_ascii_case(wanted))
+    }
 }
 
 /// Parts of the names of regions that stand in Europe; Azure's have no common beginning.
@@ -67,7 +85,8 @@ mod tests {
             ("ap-south-1", "ap-south-1", true),
             ("", "eu", false),
         ] {
-            assert_eq!(is_in(own, wanted), expected, "{own} {wanted}");
+            let own = Region::new(own);
+            assert_eq!(own.is_in(wanted), expected, "{own:?} {wanted}");
         }
     }
 }

@@ -10,6 +10,7 @@ use std::fmt;
 use rand::Rng;
 
 use crate::affinity::PrefixDigest;
+use crate::labels::Label;
 use crate::resolve::{Resolution, Route};
 use crate::settings::Strategy;
 use crate::snapshot::Snapshot;
@@ -147,40 +148,44 @@ pub fn select(
     who_may(snapshot, state, facts, &mut sieve);
     who_can(snapshot, state, facts, &mut sieve);
     who_comes_first(snapshot, state, facts, &mut sieve);
-    sieve.drop(Filter::Usage, |i| {
-        strategy::is_over_limit(snapshot, state, facts, i)
-    });
+    if settings.strategy.looks_at_limits() {
+        sieve.drop(Filter::Usage, |i| {
+            strategy::is_over_limit(snapshot, state, facts, i)
+        });
+    }
     let picked = strategy::pick(snapshot, state, facts, &sieve.left, rng);
     sieve.ended(picked, settings.strategy)
 }
 
 /// Filters 1 to 8: what the caller may use, and what is in service.
 fn who_may(snapshot: &Snapshot, state: &State, facts: &Facts<'_>, sieve: &mut Sieve) {
-    let spec = |i: usize| &snapshot.deployments[i].spec;
     let (settings, now) = (&snapshot.settings, facts.now);
     if !facts.access_groups.is_empty() {
+        let labels = &snapshot.labels;
+        let wanted: Vec<Label> = facts
+            .access_groups
+            .iter()
+            .map(|g| labels.number(g))
+            .collect();
         let is_of = |i: usize| {
-            let groups = &spec(i).access_groups;
-            groups
-                .iter()
-                .any(|group| facts.access_groups.contains(group))
+            let own = labels.of(snapshot.essentials[i].access_groups);
+            own.iter().any(|group| wanted.contains(group))
         };
         sieve.drop(Filter::AccessGroup, |i| !is_of(i));
     }
     if facts.wants_web_search {
         sieve.drop(Filter::WebSearch, |i| {
-            spec(i).supports_web_search == Some(false)
+            snapshot.essentials[i].lacks_web_search
         });
     }
     if settings.health_routing {
         sieve.prefer(Filter::Unhealthy, |i| !state.slot(i).is_unhealthy(now));
     }
     sieve.drop(Filter::Cooldown, |i| state.slot(i).is_resting(now));
-    sieve.drop(Filter::Paused, |i| spec(i).is_blocked);
+    sieve.drop(Filter::Paused, |i| snapshot.essentials[i].is_blocked);
     if !state.budgets.is_empty() {
-        sieve.drop(Filter::Budget, |i| {
-            state.budgets.is_spent(i, facts.tags, now)
-        });
+        let is_spent = state.budgets.spent(facts.tags, now);
+        sieve.drop(Filter::Budget, is_spent);
     }
     if let Some(id) = state.pins.find(facts.prefixes, now) {
         sieve.prefer(Filter::PromptCache, |i| *snapshot.deployments[i].id == *id);
@@ -189,22 +194,24 @@ fn who_may(snapshot: &Snapshot, state: &State, facts: &Facts<'_>, sieve: &mut Si
 
 /// Filters 9 and 10: who can serve this request.
 fn who_can(snapshot: &Snapshot, state: &State, facts: &Facts<'_>, sieve: &mut Sieve) {
-    let spec = |i: usize| &snapshot.deployments[i].spec;
+    let of = |i: usize| &snapshot.essentials[i];
     let (settings, minute) = (&snapshot.settings, facts.now.minute());
     let (before, dropped_before) = (sieve.left.len(), sieve.dropped.len());
     if settings.pre_call_checks {
         if let Some(tokens) = facts.tokens {
             sieve.drop(Filter::ContextWindow, |i| {
-                spec(i).max_input_tokens.is_some_and(|max| tokens > max)
+                of(i).max_input_tokens.is_some_and(|max| tokens > max)
             });
         }
         if let Some(region) = facts.region {
-            sieve.drop(Filter::Region, |i| !spec(i).is_in(region));
+            let regions = snapshot.regions.iter();
+            let fits: Vec<bool> = regions.map(|known| known.is_in(region)).collect();
+            sieve.drop(Filter::Region, |i| !of(i).region.is_some_and(|at| fits[at]));
         }
     }
     if settings.enforces_rpm() {
         sieve.drop(Filter::RateLimit, |i| {
-            spec(i)
+            of(i)
                 .rpm_limit
                 .is_some_and(|max| state.slot(i).started(minute) >= max)
         });
@@ -212,7 +219,7 @@ fn who_can(snapshot: &Snapshot, state: &State, facts: &Facts<'_>, sieve: &mut Si
     if settings.enforce_rate_limits {
         let tokens = facts.tokens.unwrap_or(0);
         sieve.drop(Filter::RateLimit, |i| {
-            spec(i)
+            of(i)
                 .tpm_limit
                 .is_some_and(|max| state.slot(i).tokens(minute) + tokens > max)
         });
@@ -235,14 +242,18 @@ fn who_can(snapshot: &Snapshot, state: &State, facts: &Facts<'_>, sieve: &mut Si
 
 /// Filters 11 and 12: who is to be asked before others.
 fn who_comes_first(snapshot: &Snapshot, state: &State, facts: &Facts<'_>, sieve: &mut Sieve) {
-    let order = |i: usize| snapshot.deployments[i].spec.order;
+    let order = |i: usize| snapshot.essentials[i].order;
     if let Some(lowest) = sieve.left.iter().filter_map(|i| order(*i)).min() {
         sieve.drop(Filter::Order, |i| order(i) != Some(lowest));
     }
-    sieve.prefer(Filter::Failed, |i| !facts.failed.contains(&i));
-    sieve.drop(Filter::Full, |i| facts.full.contains(&i));
+    if !facts.failed.is_empty() {
+        sieve.prefer(Filter::Failed, |i| !facts.failed.contains(&i));
+    }
+    if !facts.full.is_empty() {
+        sieve.drop(Filter::Full, |i| facts.full.contains(&i));
+    }
     sieve.prefer(Filter::Full, |i| {
-        let most = snapshot.deployments[i].parallel_max;
+        let most = snapshot.essentials[i].parallel_max;
         most.is_none_or(|most| state.slot(i).in_flight_here() < most)
     });
 }

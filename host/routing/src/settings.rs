@@ -101,6 +101,11 @@ impl Strategy {
 
     /// Whether it compares the prompt's tokens with limits per minute.
     pub fn counts_tokens(self) -> bool {
+        self.looks_at_limits()
+    }
+
+    /// Whether it passes over deployments by their limits per minute.
+    pub(crate) fn looks_at_limits(self) -> bool {
         matches!(
             self,
             Strategy::UsageBased

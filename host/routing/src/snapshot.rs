@@ -8,13 +8,21 @@ use witgate_wire::prices::Prices;
 
 use crate::deployment::{Deployment, DeploymentSpec};
 use crate::fallback::{FallbackRule, FallbackTarget};
+use crate::labels::{LabelList, Labels};
 use crate::pattern::Pattern;
+use crate::region::Region;
 use crate::settings::RoutingSettings;
 
 /// Deployments, groups, patterns, aliases and settings of one configuration.
 #[derive(Debug)]
 pub struct Snapshot {
     pub(crate) deployments: Vec<Deployment>,
+    /// What every choice reads of each deployment, close together: a whole entry is many cache lines.
+    pub(crate) essentials: Vec<Essentials>,
+    /// The tags and access groups of all of them.
+    pub(crate) labels: Labels,
+    /// Where they stand, each place once.
+    pub(crate) regions: Vec<Region>,
     /// Exact groups, each with its deployments in the list's order.
     pub(crate) groups: IndexMap<String, Arc<[usize]>>,
     /// Most specific first.
@@ -23,6 +31,55 @@ pub struct Snapshot {
     pub(crate) settings: RoutingSettings,
     /// For inferring a provider from a bare name.
     pub(crate) prices: Prices,
+}
+
+/// See [`Snapshot::essentials`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Essentials {
+    pub(crate) order: Option<i64>,
+    /// Shares in a draw by `weight`, by `rpm` and by `tpm`; zero for what is no share.
+    pub(crate) shares: [f64; 3],
+    pub(crate) parallel_max: Option<u32>,
+    pub(crate) rpm_limit: Option<u64>,
+    pub(crate) tpm_limit: Option<u64>,
+    pub(crate) max_input_tokens: Option<u64>,
+    pub(crate) cost: f64,
+    pub(crate) tags: LabelList,
+    pub(crate) access_groups: LabelList,
+    /// Index in [`Snapshot::regions`]; a deployment whose region is not known stands in none.
+    pub(crate) region: Option<usize>,
+    pub(crate) lacks_web_search: bool,
+    pub(crate) is_blocked: bool,
+}
+
+impl Essentials {
+    fn of(deployment: &Deployment, labels: &mut Labels, regions: &mut Vec<Region>) -> Essentials {
+        let spec = &deployment.spec;
+        let share = |value: Option<f64>| {
+            let value = value.filter(|v| v.is_finite() && *v > 0.0);
+            value.unwrap_or(0.0)
+        };
+        Essentials {
+            order: spec.order,
+            shares: [spec.weight, spec.rpm, spec.tpm].map(share),
+            parallel_max: deployment.parallel_max,
+            rpm_limit: spec.rpm_limit,
+            tpm_limit: spec.tpm_limit,
+            max_input_tokens: spec.max_input_tokens,
+            cost: spec.cost_per_token_pair,
+            tags: labels.add(&spec.tags),
+            access_groups: labels.add(&spec.access_groups),
+            region: spec.region.as_deref().map(|name| {
+                let known = regions.iter().position(|region| region.name == name);
+                known.unwrap_or_else(|| {
+                    regions.push(Region::new(name));
+                    regions.len() - 1
+                })
+            }),
+            lacks_web_search: spec.supports_web_search == Some(false),
+            is_blocked: spec.is_blocked,
+        }
+    }
 }
 
 /// What of a request has to be found out, because a choice looks at it.
@@ -83,8 +140,16 @@ impl Snapshot {
                 targets,
             });
         }
+        let (mut labels, mut regions) = (Labels::default(), Vec::new());
+        let essentials = deployments.iter();
+        let essentials = essentials
+            .map(|deployment| Essentials::of(deployment, &mut labels, &mut regions))
+            .collect();
         Snapshot {
             deployments,
+            essentials,
+            labels,
+            regions,
             groups,
             patterns,
             by_id,

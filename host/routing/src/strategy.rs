@@ -4,7 +4,6 @@ use std::fmt;
 
 use rand::{Rng, RngExt};
 
-use crate::deployment::DeploymentSpec;
 use crate::select::Facts;
 use crate::settings::Strategy;
 use crate::snapshot::Snapshot;
@@ -77,19 +76,19 @@ pub(crate) fn is_over_limit(
 ) -> bool {
     let minute = facts.now.minute();
     let tokens = facts.tokens.unwrap_or(0);
-    let (slot, spec) = (state.slot(index), &snapshot.deployments[index].spec);
+    let (slot, limits) = (state.slot(index), &snapshot.essentials[index]);
     let over_tpm = || {
-        let limit = spec.tpm_limit;
+        let limit = limits.tpm_limit;
         limit.is_some_and(|limit| slot.tokens(minute) + tokens > limit)
     };
     // LiteLLM's usage strategies leave the last call of a limit unused, once there was one.
     let spares_last = |used: u64| {
-        let limit = spec.rpm_limit;
+        let limit = limits.rpm_limit;
         limit.is_some_and(|limit| used > 0 && used + 1 >= limit)
     };
     let over_rpm = || {
-        spec.rpm_limit
-            .is_some_and(|limit| slot.succeeded(minute) >= limit)
+        let limit = limits.rpm_limit;
+        limit.is_some_and(|limit| slot.succeeded(minute) >= limit)
     };
     match snapshot.settings.strategy {
         Strategy::SimpleShuffle | Strategy::LeastBusy | Strategy::ProviderBudget => false,
@@ -143,7 +142,7 @@ pub(crate) fn pick(
             Some((index, Reason::Fastest { seconds }))
         }
         Strategy::CostBased => {
-            let cost = |i: &usize| snapshot.deployments[*i].spec.cost_per_token_pair;
+            let cost = |i: &usize| snapshot.essentials[*i].cost;
             let costs = left.iter().map(|i| (*i, cost(i)));
             let (index, cost) = costs.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
             Some((index, Reason::Cheapest { cost }))
@@ -164,44 +163,34 @@ fn any_of(list: &[usize], test: impl Fn(&usize) -> bool, rng: &mut impl Rng) -> 
 /// A draw weighted by the first of `weight`, `rpm`, `tpm` that any of them has; one that lacks it
 /// then has no share.
 fn shuffle(snapshot: &Snapshot, list: &[usize], rng: &mut impl Rng) -> Option<(usize, Reason)> {
-    type ValueOf = fn(&DeploymentSpec) -> Option<f64>;
-    let metrics: [(Metric, ValueOf); 3] = [
-        (Metric::Weight, |spec| spec.weight),
-        (Metric::Rpm, |spec| spec.rpm),
-        (Metric::Tpm, |spec| spec.tpm),
-    ];
-    let weighted = metrics.into_iter().find_map(|(metric, value)| {
-        let share = |at: usize| share(value(&snapshot.deployments[list[at]].spec));
-        Some((metric, draw(list.len(), share, rng)?))
-    });
-    let (metric, at) = match weighted {
-        Some(drawn) => drawn,
-        None if list.is_empty() => return None,
-        None => (Metric::Uniform, rng.random_range(0..list.len())),
-    };
-    Some((list[at], Reason::Drawn(metric)))
-}
-
-/// A weight that can be added up; anything else has no share.
-fn share(value: Option<f64>) -> f64 {
-    value.filter(|v| v.is_finite() && *v > 0.0).unwrap_or(0.0)
-}
-
-/// One weighted draw among `count`; `None` when no weight is above zero.
-fn draw(count: usize, share: impl Fn(usize) -> f64, rng: &mut impl Rng) -> Option<usize> {
-    let largest = (0..count).map(&share).fold(0.0, f64::max);
-    if largest <= 0.0 {
-        return None;
+    let shares = |at: &usize| snapshot.essentials[*at].shares;
+    let mut largest = [0.0, 0.0, 0.0];
+    for one in list.iter().map(shares) {
+        largest = std::array::from_fn(|of| f64::max(largest[of], one[of]));
     }
-    // Divided by the largest first, so that no sum overflows.
-    let sum: f64 = (0..count).map(|at| share(at) / largest).sum();
+    let metrics = [Metric::Weight, Metric::Rpm, Metric::Tpm];
+    let Some(of) = largest.iter().position(|largest| *largest > 0.0) else {
+        let at = (!list.is_empty()).then(|| rng.random_range(0..list.len()))?;
+        return Some((list[at], Reason::Drawn(Metric::Uniform)));
+    };
+    // Divided by the largest, so that no sum overflows.
+    let share = |index: &usize| shares(index)[of] / largest[of];
+    let index = draw(list, share, rng)?;
+    Some((index, Reason::Drawn(metrics[of])))
+}
+
+/// One weighted draw; `None` when no weight is above zero.
+fn draw(list: &[usize], share: impl Fn(&usize) -> f64, rng: &mut impl Rng) -> Option<usize> {
+    let sum: f64 = list.iter().map(&share).sum();
     let mut left = sum * rng.random::<f64>();
-    let drawn = (0..count).find(|at| {
-        left -= share(*at) / largest;
+    let drawn = list.iter().find(|index| {
+        left -= share(index);
         left < 0.0
     });
     // Rounding may leave a little behind the last weight.
-    drawn.or_else(|| (0..count).rev().find(|at| share(*at) > 0.0))
+    drawn
+        .or_else(|| list.iter().rev().find(|index| share(index) > 0.0))
+        .copied()
 }
 
 #[cfg(test)]

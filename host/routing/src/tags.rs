@@ -3,6 +3,7 @@
 //! A tag of the request may begin with `!` (deployments that have it are out) or `&` (deployments
 //! must have it); the others are matched as the setting says, any of them or all.
 
+use crate::labels::Label;
 use crate::snapshot::Snapshot;
 
 /// The tag of deployments for requests whose tags lead nowhere.
@@ -15,14 +16,17 @@ pub(crate) fn matching(
     tags: &[String],
     match_any: bool,
 ) -> Vec<usize> {
-    let of = |i: &usize| &snapshot.deployments[*i].spec.tags;
-    let has = |i: &usize, tag: &str| of(i).iter().any(|own| own == tag);
+    let labels = &snapshot.labels;
+    let has = |i: &usize, tag: &Label| {
+        let own = labels.of(snapshot.essentials[*i].tags);
+        own.contains(tag)
+    };
     let (mut plain, mut wanted, mut banned) = (Vec::new(), Vec::new(), Vec::new());
     for tag in tags {
         match (tag.strip_prefix('&'), tag.strip_prefix('!')) {
-            (Some(tag), _) => wanted.push(tag),
-            (_, Some(tag)) => banned.push(tag),
-            _ => plain.push(tag.as_str()),
+            (Some(tag), _) => wanted.push(labels.number(tag)),
+            (_, Some(tag)) => banned.push(labels.number(tag)),
+            _ => plain.push(labels.number(tag)),
         }
     }
     let allowed =
@@ -30,7 +34,8 @@ pub(crate) fn matching(
     let allowed: Vec<usize> = list.iter().filter(allowed).copied().collect();
     let defaults = || -> Vec<usize> {
         let own = allowed.iter().copied();
-        own.filter(|i| has(i, DEFAULT)).collect()
+        let default = labels.number(DEFAULT);
+        own.filter(|i| has(i, &default)).collect()
     };
     if plain.is_empty() {
         // Who says what a deployment must have, has chosen already.

@@ -5,7 +5,7 @@ use rand::rngs::StdRng;
 
 use super::*;
 use crate::state::Measured;
-use crate::{Now, RoutingSettings};
+use crate::{DeploymentSpec, Now, RoutingSettings};
 
 /// A group of deployments and what was done with them.
 struct Group {
