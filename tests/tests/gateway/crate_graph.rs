@@ -8,12 +8,13 @@ use serde_json::Value;
 use witgate_testkit::workspace_root;
 
 /// Each crate of the host with all the crates of ours it may use. What is not here may not be.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("witgate-config", &[]),
     ("witgate-wire", &[]),
     ("witgate-identity", &[]),
     ("witgate-outbound", &[]),
     ("witgate-store", &[]),
+    ("witgate-state", &[]),
     ("witgate-caching", &["witgate-wire"]),
     ("witgate-routing", &["witgate-wire"]),
     ("witgate-login", &["witgate-identity"]),
@@ -55,6 +56,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
             "witgate-identity",
             "witgate-login",
             "witgate-outbound",
+            "witgate-state",
             "witgate-store",
             "witgate-routing",
             "witgate-events",
@@ -67,10 +69,11 @@ const ROOMS: [(&str, &[&str]); 17] = [
 ];
 
 /// Outside crates that only these of ours may use directly, beside `witgate` which wires all.
-const KEPT_IN: [(&str, &[&str]); 6] = [
+const KEPT_IN: [(&str, &[&str]); 7] = [
     ("wasmtime", &["witgate-plugins", "witgate-toolkit"]),
     ("wasmtime-wasi", &["witgate-plugins"]),
     ("sqlx", &["witgate-store", "witgate-testkit"]),
+    ("redis", &["witgate-state"]),
     ("lettre", &["witgate-outbound"]),
     ("hyper", &["witgate-server", "witgate-outbound"]),
     ("hyper-util", &["witgate-server", "witgate-outbound"]),

@@ -1,0 +1,22 @@
+//! Keys, counters and times to live that calls share: in the memory of the process, or in Redis.
+//!
+//! A [`Store`] knows bytes, numbers and times, never what they mean. In Redis every operation ends within
+//! [`RedisSettings::socket_timeout`], and a [`Breaker`] answers at once while Redis does not.
+
+mod breaker;
+mod error;
+mod memory;
+mod metrics;
+mod redis;
+mod reply;
+mod settings;
+mod store;
+
+pub use breaker::Breaker;
+pub use error::StateError;
+pub use memory::{Clock, MEMORY_KEYS, Memory};
+pub use metrics::StateMetrics;
+pub use redis::{Redis, RedisParts};
+pub use reply::Reply;
+pub use settings::{Place, RedisSettings, Secret, Tls};
+pub use store::{Info, Level, Store, Take, Taken};

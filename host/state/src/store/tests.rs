@@ -1,0 +1,557 @@
+//! One suite over memory and Redis, and the two against each other.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use witgate_testkit::{RedisCluster, RedisSentinel, RedisServer};
+
+use super::*;
+use crate::memory::Clock;
+use crate::{Place, RedisParts, RedisSettings, Secret, StateMetrics, Tls};
+
+const LONG: Option<Duration> = Some(Duration::from_secs(1000));
+
+fn seconds(s: u64) -> Duration {
+    Duration::from_secs(s)
+}
+
+fn real_clock() -> Clock {
+    let start = Instant::now();
+    Arc::new(move || start.elapsed())
+}
+
+/// A clock that stands still until it is moved.
+fn hand_clock() -> (Clock, Arc<AtomicU64>) {
+    let millis = Arc::new(AtomicU64::new(0));
+    let read = millis.clone();
+    (
+        Arc::new(move || Duration::from_millis(read.load(Relaxed))),
+        millis,
+    )
+}
+
+fn parts(clock: Clock) -> RedisParts {
+    RedisParts {
+        tracker: TaskTracker::new(),
+        stop: CancellationToken::new(),
+        clock,
+        metrics: StateMetrics::default(),
+    }
+}
+
+fn open(mut settings: RedisSettings) -> Store {
+    // What is tested is never how fast a busy machine is.
+    settings.socket_timeout = seconds(20);
+    Store::redis(Redis::start(settings, parts(real_clock())).unwrap())
+}
+
+fn single(server: &RedisServer) -> RedisSettings {
+    RedisSettings::from_url(&server.url()).unwrap()
+}
+
+fn text(value: &str) -> Option<Bytes> {
+    Some(Bytes::copy_from_slice(value.as_bytes()))
+}
+
+/// What every store does.
+async fn contract(store: Store) {
+    let store = store.with_namespace(Some("ns"));
+    assert_eq!(store.get("a").await, Ok(None));
+    store.set("a", "1", None).await.unwrap();
+    store.set("{t}b", "two", LONG).await.unwrap();
+    assert_eq!(store.get("a").await, Ok(text("1")));
+    assert_eq!(
+        store.get("ns:a").await,
+        Ok(text("1")),
+        "it has the namespace"
+    );
+    let many = store.get_many(&["a", "none", "{t}b"]).await;
+    assert_eq!(many, Ok(vec![text("1"), None, text("two")]));
+    assert_eq!(store.set_if_absent("a", "x", None).await, Ok(false));
+    assert_eq!(store.set_if_absent("lock", "me", LONG).await, Ok(true));
+    assert_eq!(store.delete_if("lock", b"you").await, Ok(false));
+    assert_eq!(store.delete_if("lock", b"me").await, Ok(true));
+    assert_eq!(store.delete(&["a", "none"]).await, Ok(1));
+
+    assert_eq!(store.increase("n", 3, LONG).await, Ok(3));
+    assert_eq!(store.increase("n", -5, LONG).await, Ok(-2));
+    assert_eq!(store.add("f", 0.25, LONG).await, Ok(0.25));
+    assert_eq!(store.add("f", 1.5, LONG).await, Ok(1.75));
+    let refused = store.increase("{t}b", 1, None).await;
+    assert!(
+        matches!(refused, Err(StateError::Refused(_))),
+        "{refused:?}"
+    );
+
+    let take = |amount, limit| Take {
+        key: "{k}:requests",
+        amount,
+        limit,
+        ttl: seconds(60),
+    };
+    let other = Take {
+        key: "{k}:tokens",
+        amount: 50,
+        limit: 60,
+        ttl: seconds(60),
+    };
+    let Taken::All(levels) = store.take(&[take(2, 3), other]).await.unwrap() else {
+        panic!("there was room");
+    };
+    assert_eq!([levels[0].count, levels[1].count], [2, 50]);
+    assert!(levels[0].left <= seconds(60) && levels[0].left > seconds(10));
+    let Taken::Refused { at, level } = store.take(&[take(1, 3), other]).await.unwrap() else {
+        panic!("the second is full");
+    };
+    assert_eq!((at, level.count), (1, 50));
+    let counts = store.get_many(&["{k}:requests", "{k}:tokens"]).await;
+    assert_eq!(counts, Ok(vec![text("2"), text("50")]), "all or nothing");
+    store.give_back("{k}:tokens", 90).await.unwrap();
+    store.give_back("{k}:none", 1).await.unwrap();
+    let counts = store.get_many(&["{k}:tokens", "{k}:none"]).await;
+    assert_eq!(counts, Ok(vec![text("0"), None]));
+
+    let put = |member, value: &'static str| store.exchange("board", member, value, seconds(60));
+    assert_eq!(put("g1", "one").await, Ok(vec![]));
+    assert_eq!(put("g2", "two:2").await, Ok(vec!["one".into()]));
+    assert_eq!(put("g1", "uno").await, Ok(vec!["two:2".into()]));
+
+    for (member, score) in [("b", 1.0), ("c", 0.0), ("a", 1.0)] {
+        store
+            .enqueue("q", member, score, seconds(60))
+            .await
+            .unwrap();
+    }
+    let mut order = Vec::new();
+    while let Some(head) = store.head("q").await.unwrap() {
+        assert_eq!(store.dequeue("q", &head).await, Ok(true));
+        order.push(head);
+    }
+    assert_eq!(order, ["c", "a", "b"]);
+    assert_eq!(store.dequeue("q", "a").await, Ok(false));
+
+    // What is not below the prefix stays, also what a pattern would match.
+    let elsewhere = store.clone().with_namespace(None);
+    elsewhere.set("other", "1", None).await.unwrap();
+    for n in 0..50 {
+        store.set(&format!("p[*]{n}"), "1", None).await.unwrap();
+    }
+    store.set("pxx", "1", None).await.unwrap();
+    assert_eq!(store.delete_by_prefix("p[*]").await, Ok(50));
+    assert_eq!(store.get("pxx").await, Ok(text("1")));
+    assert!(store.delete_by_prefix("").await.unwrap() >= 5);
+    assert_eq!(store.get("pxx").await, Ok(None));
+    assert_eq!(elsewhere.get("other").await, Ok(text("1")));
+    let all = elsewhere.delete_by_prefix("").await;
+    assert!(matches!(all, Err(StateError::Invalid(_))), "{all:?}");
+    let never = store.set("a", "1", Some(Duration::ZERO)).await;
+    assert!(matches!(never, Err(StateError::Invalid(_))), "{never:?}");
+}
+
+/// Keys end, and with them what they held.
+async fn ends(store: Store, later: impl AsyncFn()) {
+    let short = Duration::from_millis(200);
+    store.set("a", "1", Some(short)).await.unwrap();
+    store.increase("n", 1, Some(short)).await.unwrap();
+    // A counter keeps its end.
+    store.increase("n", 1, LONG).await.unwrap();
+    let take = [Take {
+        key: "t",
+        amount: 1,
+        limit: 1,
+        ttl: short,
+    }];
+    store.take(&take).await.unwrap();
+    store.exchange("board", "dead", "x", short).await.unwrap();
+    store
+        .exchange("board", "alive", "y", seconds(60))
+        .await
+        .unwrap();
+    later().await;
+    assert_eq!(store.get_many(&["a", "n", "t"]).await, Ok(vec![None; 3]));
+    let board = store.exchange("board", "me", "z", seconds(60)).await;
+    assert_eq!(board, Ok(vec!["y".into()]));
+    assert!(matches!(store.take(&take).await, Ok(Taken::All(_))));
+}
+
+#[tokio::test]
+async fn memory_keeps_the_contract() {
+    contract(Store::memory(Memory::new(real_clock()))).await;
+}
+
+#[tokio::test]
+async fn redis_keeps_the_contract() {
+    let server = RedisServer::start().await;
+    contract(open(single(&server))).await;
+}
+
+#[tokio::test]
+async fn keys_end_in_memory() {
+    let (clock, millis) = hand_clock();
+    let store = Store::memory(Memory::new(clock));
+    ends(store, async || millis.store(200, Relaxed)).await;
+}
+
+#[tokio::test]
+async fn keys_end_in_redis() {
+    let server = RedisServer::start().await;
+    let gone = async || {
+        for key in ["a", "n", "t"] {
+            server.cli_until(&["EXISTS", key], |text| text == "0").await;
+        }
+        server
+            .cli_until(&["EVAL", "local t = redis.call('TIME'); local v = redis.call('HGET', 'board', 'dead'); return (t[1] * 1000 + math.floor(t[2] / 1000) >= tonumber(string.match(v, '^%d+'))) and 1 or 0", "0"], |text| text == "1")
+            .await;
+    };
+    ends(open(single(&server)), gone).await;
+}
+
+#[tokio::test]
+async fn memory_is_bounded() {
+    let store = Store::memory(Memory::bounded(real_clock(), 3));
+    store.set("forever", "1", None).await.unwrap();
+    for n in 1..=5 {
+        let ttl = Some(seconds(1000 + n));
+        store.set(&format!("k{n}"), "1", ttl).await.unwrap();
+    }
+    let left = store
+        .get_many(&["forever", "k1", "k2", "k3", "k4", "k5"])
+        .await;
+    let one = text("1");
+    assert_eq!(
+        left,
+        Ok(vec![one.clone(), None, None, None, one.clone(), one]),
+        "who would end first makes room"
+    );
+    let info = store.info().await;
+    assert_eq!(info, Err(StateError::NeedsRedis("INFO")));
+}
+
+/// An operation of a random history.
+#[derive(Debug, Clone)]
+enum Op {
+    Get(u8),
+    Many(Vec<u8>),
+    Set(u8, String),
+    SetIfAbsent(u8, String),
+    Delete(Vec<u8>),
+    DeleteIf(u8, String),
+    Increase(u8, i64),
+    Add(u8, i16),
+    Take(Vec<(u8, u64, u64)>),
+    GiveBack(u8, u64),
+    Exchange(u8, u8, String),
+    Enqueue(u8, u8, i8),
+    Head(u8),
+    Dequeue(u8, u8),
+    DeleteByPrefix(u8),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let key = 0..6_u8;
+    let value = || prop_oneof!["[a-z]{0,4}", "-?[0-9]{1,3}"];
+    let takes = prop::collection::vec((key.clone(), 0..5_u64, 0..8_u64), 1..3);
+    prop_oneof![
+        key.clone().prop_map(Op::Get),
+        prop::collection::vec(key.clone(), 1..4).prop_map(Op::Many),
+        (key.clone(), value()).prop_map(|(k, v)| Op::Set(k, v)),
+        (key.clone(), value()).prop_map(|(k, v)| Op::SetIfAbsent(k, v)),
+        prop::collection::vec(key.clone(), 1..3).prop_map(Op::Delete),
+        (key.clone(), value()).prop_map(|(k, v)| Op::DeleteIf(k, v)),
+        (key.clone(), -9..9_i64).prop_map(|(k, n)| Op::Increase(k, n)),
+        (key.clone(), -9..9_i16).prop_map(|(k, n)| Op::Add(k, n)),
+        takes.prop_map(Op::Take),
+        (key.clone(), 0..5_u64).prop_map(|(k, n)| Op::GiveBack(k, n)),
+        (key.clone(), 0..3_u8, value()).prop_map(|(k, m, v)| Op::Exchange(k, m, v)),
+        (key.clone(), 0..3_u8, -3..3_i8).prop_map(|(k, m, s)| Op::Enqueue(k, m, s)),
+        key.clone().prop_map(Op::Head),
+        (key.clone(), 0..3_u8).prop_map(|(k, m)| Op::Dequeue(k, m)),
+        key.prop_map(Op::DeleteByPrefix),
+    ]
+}
+
+/// What an operation gave, without what two stores need not agree on: the words of an error, and the
+/// milliseconds that are left.
+async fn result(store: &Store, op: &Op) -> String {
+    fn shown<T: std::fmt::Debug>(result: Result<T, StateError>) -> String {
+        match result {
+            Ok(value) => format!("{value:?}"),
+            Err(StateError::Refused(_)) => "refused".to_owned(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let k = |key: &u8| format!("k{key}");
+    let list = |keys: &[u8]| keys.iter().map(k).collect::<Vec<_>>();
+    match op {
+        Op::Get(key) => shown(store.get(&k(key)).await),
+        Op::Many(keys) => shown(store.get_many(&list(keys)).await),
+        Op::Set(key, v) => shown(store.set(&k(key), v.clone(), LONG).await),
+        Op::SetIfAbsent(key, v) => shown(store.set_if_absent(&k(key), v.clone(), LONG).await),
+        Op::Delete(keys) => shown(store.delete(&list(keys)).await),
+        Op::DeleteIf(key, v) => shown(store.delete_if(&k(key), v.as_bytes()).await),
+        Op::Increase(key, by) => shown(store.increase(&k(key), *by, LONG).await),
+        Op::Add(key, by) => shown(store.add(&k(key), f64::from(*by) / 4.0, LONG).await),
+        Op::GiveBack(key, n) => shown(store.give_back(&k(key), *n).await),
+        Op::Exchange(key, m, v) => {
+            let others = store
+                .exchange(&k(key), &k(m), v.clone(), seconds(1000))
+                .await;
+            shown(others.map(|mut others| {
+                others.sort();
+                others
+            }))
+        }
+        Op::Enqueue(key, m, score) => {
+            let score = f64::from(*score);
+            shown(store.enqueue(&k(key), &k(m), score, seconds(1000)).await)
+        }
+        Op::Head(key) => shown(store.head(&k(key)).await),
+        Op::Dequeue(key, m) => shown(store.dequeue(&k(key), &k(m)).await),
+        Op::DeleteByPrefix(key) => shown(store.delete_by_prefix(&k(key)).await),
+        Op::Take(takes) => {
+            let named: Vec<_> = takes.iter().map(|(key, ..)| k(key)).collect();
+            let takes = takes.iter().zip(&named);
+            let takes: Vec<Take<'_>> = takes
+                .map(|((_, amount, limit), key)| Take {
+                    key,
+                    amount: *amount,
+                    limit: *limit,
+                    ttl: seconds(1000),
+                })
+                .collect();
+            let taken = store.take(&takes).await;
+            shown(taken.map(|taken| match taken {
+                Taken::All(levels) => levels.iter().map(|level| level.count).collect(),
+                Taken::Refused { at, level } => vec![-1, at as i64, level.count],
+            }))
+        }
+    }
+}
+
+#[tokio::test]
+async fn memory_and_redis_agree_on_every_history() {
+    let server = RedisServer::start().await;
+    let redis = open(single(&server));
+    let mut runner = TestRunner::deterministic();
+    for case in 0..150 {
+        let history = prop::collection::vec(op(), 1..40);
+        let mut history = history.new_tree(&mut runner).unwrap();
+        let namespace = format!("case{case}");
+        let differs = async |ops: &[Op], name: &str| {
+            let memory = Store::memory(Memory::new(real_clock())).with_namespace(Some(name));
+            let redis = redis.clone().with_namespace(Some(name));
+            for (at, op) in ops.iter().enumerate() {
+                let (one, other) = (result(&memory, op).await, result(&redis, op).await);
+                if one != other {
+                    return Some(format!("step {at} {op:?}: memory {one}, Redis {other}"));
+                }
+            }
+            None
+        };
+        let mut difference = differs(&history.current(), &namespace).await;
+        // Shrinks a history on which they differ to a short one.
+        let mut steps = 0;
+        while difference.is_some() && steps < 200 && history.simplify() {
+            steps += 1;
+            let name = format!("{namespace}.{steps}");
+            match differs(&history.current(), &name).await {
+                Some(other) => difference = Some(other),
+                None => drop(history.complicate()),
+            }
+        }
+        assert_eq!(difference, None, "{:?}", history.current());
+    }
+}
+
+/// However many take at a time, no limit is passed.
+#[tokio::test]
+async fn a_limit_holds_for_all_who_take() {
+    let server = RedisServer::start().await;
+    for store in [
+        Store::memory(Memory::new(real_clock())),
+        open(single(&server)),
+    ] {
+        let one = || async {
+            let take = Take {
+                key: "k",
+                amount: 1,
+                limit: 25,
+                ttl: seconds(60),
+            };
+            matches!(store.take(&[take]).await.unwrap(), Taken::All(_))
+        };
+        let taken = futures_util::future::join_all((0..80).map(|_| one())).await;
+        assert_eq!(taken.into_iter().filter(|taken| *taken).count(), 25);
+    }
+}
+
+#[tokio::test]
+async fn what_redis_tells_of_itself() {
+    let server = RedisServer::start().await;
+    let store = open(single(&server));
+    store.ping().await.unwrap();
+    let info = store.info().await.unwrap();
+    assert!(info.info.contains_key("redis_version"), "{info:?}");
+    assert!(info.clients.unwrap()[0].contains_key("addr"));
+    let words = ["HSET", &store.key("h"), "a", "1"].map(|w| Bytes::copy_from_slice(w.as_bytes()));
+    assert_eq!(store.command(&words).await, Ok(Reply::Int(1)));
+    let unknown = store.command(&["NONSENSE".into()]).await;
+    assert!(
+        matches!(unknown, Err(StateError::Refused(_))),
+        "{unknown:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_password_and_a_database() {
+    let server = RedisServer::start_with(&["--requirepass", "hunter2"]).await;
+    let mut settings = single(&server);
+    settings.password = Some(Secret::new("hunter2"));
+    settings.db = 3;
+    let store = open(settings.clone());
+    store.set("a", "1", None).await.unwrap();
+    let there = server.cli(&["-a", "hunter2", "-n", "3", "GET", "a"]).await;
+    assert_eq!(there, "1");
+    settings.password = Some(Secret::new("hunter3"));
+    let refused = open(settings).get("a").await.unwrap_err();
+    assert!(matches!(refused, StateError::Unreachable(_)), "{refused:?}");
+    assert!(!refused.to_string().contains("hunter"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_the_contract() {
+    let cluster = RedisCluster::start().await;
+    let nodes = vec![("127.0.0.1".to_owned(), cluster.nodes[1].port)];
+    contract(open(RedisSettings::at(Place::Cluster(nodes)))).await;
+}
+
+#[tokio::test]
+async fn sentinels_name_the_next_master() {
+    let mut three = RedisSentinel::start().await;
+    let store = open(RedisSettings::at(Place::Sentinel {
+        nodes: vec![("127.0.0.1".to_owned(), three.sentinel.port)],
+        service: "mymaster".to_owned(),
+        username: None,
+        password: None,
+    }));
+    store.set("a", "1", None).await.unwrap();
+    let copied = |text: &str| text == "1";
+    three.replica.cli_until(&["GET", "a"], copied).await;
+    three.master.kill().await;
+    let deadline = Instant::now() + witgate_testkit::PATIENCE;
+    // The store finds the next master by itself; until then it says at once that there is none.
+    while store.set("b", "2", None).await.is_err() {
+        assert!(Instant::now() < deadline, "no master is found");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(three.replica.cli(&["GET", "b"]).await, "2");
+    assert_eq!(store.get("a").await, Ok(text("1")));
+}
+
+#[tokio::test]
+async fn tls_with_an_authority_of_ones_own() {
+    // As the process does.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+    let (cert, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let path = |p: &std::path::Path| p.display().to_string();
+    let server = RedisServer::start_with(&[
+        "--tls-port",
+        "{port2}",
+        "--tls-cert-file",
+        &path(&cert),
+        "--tls-key-file",
+        &path(&key),
+        "--tls-auth-clients",
+        "no",
+    ])
+    .await;
+    let port = server.other_port;
+    let with = |tls| RedisSettings {
+        tls: Some(tls),
+        ..RedisSettings::from_url(&format!("rediss://localhost:{port}")).unwrap()
+    };
+    let trusted = Tls {
+        roots: Some(made.cert.pem().into_bytes()),
+        ..Tls::default()
+    };
+    open(with(trusted)).ping().await.unwrap();
+    let anybody = Tls {
+        unverified: true,
+        ..Tls::default()
+    };
+    open(with(anybody)).ping().await.unwrap();
+    let stranger = open(with(Tls::default())).ping().await;
+    assert!(
+        matches!(stranger, Err(StateError::Unreachable(_))),
+        "{stranger:?}"
+    );
+}
+
+/// A Redis that is gone is told at once, left alone after five failures, and found again.
+#[tokio::test]
+async fn a_dead_redis_is_left_alone_until_it_is_back() {
+    let mut server = RedisServer::start().await;
+    let (clock, _) = hand_clock();
+    let mut settings = single(&server);
+    settings.socket_timeout = seconds(20);
+    let redis = Redis::start(settings, parts(clock)).unwrap();
+    let store = Store::redis(redis.clone());
+    store.set("a", "1", None).await.unwrap();
+    server.kill().await;
+    for _ in 0..5 {
+        let error = store.get("a").await.unwrap_err();
+        assert!(matches!(error, StateError::Unreachable(_)), "{error:?}");
+    }
+    assert_eq!(store.get("a").await, Err(StateError::Resting));
+    assert!(redis.is_resting());
+    server.start_again().await;
+    let deadline = Instant::now() + witgate_testkit::PATIENCE;
+    while redis.is_resting() {
+        assert!(Instant::now() < deadline, "it is not found again");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.get("a").await, Ok(None));
+}
+
+/// A Redis that hangs costs each operation its timeout, until the breaker opens.
+#[tokio::test]
+async fn a_paused_redis_costs_the_timeout_and_is_then_left_alone() {
+    let server = RedisServer::start().await;
+    let (clock, millis) = hand_clock();
+    let mut settings = single(&server);
+    settings.socket_timeout = seconds(20);
+    // So that it is connected before the timeout is a short one.
+    Store::redis(Redis::start(settings.clone(), parts(clock.clone())).unwrap())
+        .ping()
+        .await
+        .unwrap();
+    settings.socket_timeout = Duration::from_millis(20);
+    let redis = Redis::start(settings, parts(clock)).unwrap();
+    let store = Store::redis(redis.clone());
+    while store.set("a", "1", None).await.is_err() {}
+    server.pause().await;
+    let timeout = Err(StateError::Timeout(Duration::from_millis(20)));
+    for second in 0..5 {
+        millis.store(second * 1000, Relaxed);
+        assert_eq!(store.get("a").await, timeout);
+    }
+    assert!(!redis.is_resting(), "they span four seconds");
+    millis.store(5000, Relaxed);
+    assert_eq!(store.get("a").await, timeout);
+    assert_eq!(store.get("a").await, Err(StateError::Resting));
+    server.resume().await;
+    let deadline = Instant::now() + witgate_testkit::PATIENCE;
+    while redis.is_resting() {
+        assert!(Instant::now() < deadline, "it is not found again");
+        tokio::task::yield_now().await;
+    }
+}
