@@ -7,8 +7,8 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 use crate::HostError;
 use crate::cache::compatibility;
 
-/// Length of an epoch: the unit in which processor time is measured, and the longest time that a
-/// plugin keeps a worker thread to itself.
+/// Length of an epoch: how often the processor time of a call is looked at, and the longest time that
+/// a plugin keeps a worker thread to itself.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 /// Instances of all plugins together. Costs address space and a few hundred bytes each, until used.

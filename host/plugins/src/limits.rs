@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::capabilities::{KvLimits, LlmLimits};
-use crate::engine::TICK;
 use crate::{Manifest, PluginSpec};
 
 /// Every bound, in the units that the host works with.
@@ -11,8 +10,8 @@ use crate::{Manifest, PluginSpec};
 pub(crate) struct Bounds {
     /// Bytes of linear memory of an instance.
     pub(crate) memory: usize,
-    /// Epochs a call may see.
-    pub(crate) ticks: u32,
+    /// Processor time of a call.
+    pub(crate) cpu: Duration,
     /// Wall time of a call.
     pub(crate) timeout: Duration,
     /// Calls at once.
@@ -103,7 +102,7 @@ impl Bounds {
             .min(100);
         Self {
             memory,
-            ticks: u32::try_from(cpu.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u32::MAX),
+            cpu,
             timeout: timeout.unwrap_or(spec.kind.default_timeout()),
             instances: instances.max(1),
             streams: count(limits.max_streams.unwrap_or(STREAMS)).max(1),

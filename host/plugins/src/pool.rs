@@ -4,7 +4,7 @@
 //! returned, the instance goes back unless it is due to be replaced. After a trap, a timeout or a
 //! cancelled call it is thrown away: dropping the lease does that, so no path can forget it.
 
-mod cpu;
+pub(crate) mod cpu;
 mod instance;
 mod lease;
 mod pinned;

@@ -86,7 +86,7 @@ impl InForce {
         let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Self {
             memory_mb: bounds.memory >> 20,
-            cpu_ms: ms(crate::engine::TICK).saturating_mul(bounds.ticks.into()),
+            cpu_ms: ms(bounds.cpu),
             timeout_ms: ms(bounds.timeout),
             max_instances: bounds.instances,
             max_streams: bounds.streams,

@@ -402,7 +402,7 @@ async fn what_a_plugin_does_wrong_costs_its_own_call_in_every_language() {
         ("go", "loop", "stopped at its cpu limit"),
         ("go", "recursion", "it overflowed its stack"),
         ("go", "memory", "stopped at its memory limit"),
-        ("go", "garbage", "made 1000 MiB of garbage"),
+        ("go", "garbage", "made 300 MiB of garbage"),
         (
             "go",
             "panic",

@@ -1,7 +1,7 @@
 //! What a store holds: the plugin's capabilities, the instance's limits, the call under way.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +15,7 @@ use super::llm::Lineage;
 use super::request::RequestScope;
 use super::taped;
 use super::wasi::Wasi;
+use crate::pool::cpu;
 use crate::record::tape::{At, shown};
 use crate::record::{Find, Tape};
 use crate::world::Senses;
@@ -36,8 +37,8 @@ pub(crate) struct State {
 pub(crate) struct Call {
     /// When the caller stops waiting.
     pub(crate) deadline: Instant,
-    /// Epochs it may still see.
-    pub(crate) ticks_left: u32,
+    /// Processor time it may take.
+    pub(crate) cpu: Duration,
     /// The plugin's last words.
     pub(crate) panic: Option<String>,
     /// Bytes of log lines so far.
@@ -73,7 +74,7 @@ impl State {
             },
             call: Call {
                 deadline: Instant::now(),
-                ticks_left: 0,
+                cpu: Duration::ZERO,
                 panic: None,
                 log_bytes: 0,
                 request: None,
@@ -90,10 +91,10 @@ impl State {
     }
 
     /// Begins a call with this much processor time.
-    pub(crate) fn begin(&mut self, deadline: Instant, ticks: u32) {
+    pub(crate) fn begin(&mut self, deadline: Instant, cpu: Duration) {
         self.call = Call {
             deadline,
-            ticks_left: ticks,
+            cpu,
             panic: None,
             log_bytes: 0,
             request: None,
@@ -124,12 +125,10 @@ impl State {
 
     /// An epoch passed while the plugin ran: others get their turn, until its time is used up.
     pub(crate) fn tick(&mut self) -> UpdateDeadline {
-        match self.call.ticks_left.checked_sub(1) {
-            Some(left) => {
-                self.call.ticks_left = left;
-                UpdateDeadline::Yield(1)
-            }
-            None => UpdateDeadline::Interrupt,
+        if cpu::of_this_call() < self.call.cpu {
+            UpdateDeadline::Yield(1)
+        } else {
+            UpdateDeadline::Interrupt
         }
     }
 }

@@ -79,7 +79,7 @@ impl<B: Bindings> Pool<B> {
     async fn make(&self, start: Instant) -> Result<Warm<B>, Fault> {
         let timeout = self.bounds.timeout;
         let mut store = self.store();
-        store.data_mut().begin(start + timeout, self.bounds.ticks);
+        store.data_mut().begin(start + timeout, self.bounds.cpu);
         let tape = store.data().senses.tape.clone();
         if let Some(tape) = &tape {
             tape.begin_call("init", Value::Null);

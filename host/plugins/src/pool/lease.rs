@@ -52,7 +52,7 @@ impl<B: Bindings> Lease<B> {
         let timeout: Duration = bounds.timeout;
         warm.store
             .data_mut()
-            .begin(Instant::now() + timeout, bounds.ticks);
+            .begin(Instant::now() + timeout, bounds.cpu);
         warm.store.set_epoch_deadline(1);
         if let Some(tape) = &warm.store.data().senses.tape {
             record::tape::attach(tape);
