@@ -1,11 +1,14 @@
 //! `witgate plugin record` and `replay`: live calls of real plugins, written down and played again without a network.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use witgate_testkit::{FakeIdp, FakeUpstream, FakeVault, Gateway, Recorder, Reply, fixture_dir};
+use witgate_testkit::{
+    FakeIdp, FakeUpstream, FakeVault, Gateway, Recorder, Reply, fixture_dir, plugin_dir,
+};
 
 use crate::login;
 use crate::support::{Client, Stage, base_config, chat, chat_stream, eventually};
@@ -259,6 +262,29 @@ fn functions(files: &[PathBuf]) -> Vec<String> {
     all
 }
 
+/// Each recording as a case, played by the component: what came of it, by function.
+async fn cases_of(files: &[PathBuf], component: PathBuf) -> BTreeMap<String, Value> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let component = component.display().to_string();
+    let mut results = BTreeMap::new();
+    for (number, file) in files.iter().enumerate() {
+        let case = folder.path().join(format!("case-{number}"));
+        let (told, code) = replay(file, &["--as-case", &case.display().to_string()]).await;
+        assert_eq!(code, Some(0), "{told}");
+        let case = std::fs::read_to_string(case.join("case.yaml")).expect("a case");
+        let args = ["plugin", "run", &component];
+        let (stdout, stderr, _) = Gateway::run_with_input(folder.path(), &args, &case).await;
+        let played: Value =
+            serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{case}\n{stdout}{stderr}"));
+        let function = read(file)["calls"][1]["function"]
+            .as_str()
+            .expect("a name")
+            .to_owned();
+        results.insert(function, played["result"].clone());
+    }
+    results
+}
+
 #[tokio::test]
 async fn a_request_hooks_calls_and_its_stream_are_played_again() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -294,6 +320,15 @@ async fn a_request_hooks_calls_and_its_stream_are_played_again() {
     .await;
     let all = all_same_without(&files, &[]).await;
     assert!(all.contains("\"/user\""), "the edit is in it: {all}");
+    let cases = cases_of(&files, fixture_dir().join("scripted-hook.wasm")).await;
+    assert_eq!(
+        cases["pre-call"]["edits"][0]["value"], "/user",
+        "{cases:#?}"
+    );
+    let chunks = cases["open-stream"]["chunks"].as_array().expect("chunks");
+    assert!(chunks.len() > 1, "{cases:#?}");
+    assert_eq!(cases["post-call-failure"]["decision"], "keep");
+    assert_eq!(cases["post-call-success"]["decision"], "proceed");
 }
 
 #[tokio::test]
@@ -309,8 +344,12 @@ async fn a_key_policys_verdict_is_played_again_without_the_key() {
     let body = json!({"key": KEY, "key_alias": "brought", "duration": "1d"});
     stage.client.post("/key/generate", &body).await;
     let file = one(&dir).await;
-    let all = all_same_without(&[file], &[KEY]).await;
+    let files = [file];
+    let all = all_same_without(&files, &[KEY]).await;
     assert!(all.contains("brought"), "{all}");
+    let cases = cases_of(&files, fixture_dir().join("custom-key-policy.wasm")).await;
+    let recorded = &read(&files[0])["calls"][1]["result"];
+    assert_eq!(cases["judge"]["verdict"], "deny", "{recorded} {cases:#?}");
 }
 
 #[tokio::test]
@@ -327,6 +366,9 @@ async fn a_login_is_played_again_without_codes_and_tokens() {
     let secrets = [FakeIdp::CLIENT_SECRET, "access-token-1", "code-1"];
     let all = all_same_without(&files, &secrets).await;
     assert!(all.contains("ann@example.com"), "{all}");
+    let cases = cases_of(&files, plugin_dir().join("generic-sso.wasm")).await;
+    assert!(cases["authorize"]["url"].is_string(), "{cases:#?}");
+    assert!(cases.contains_key("exchange"), "{cases:#?}");
 }
 
 #[tokio::test]
@@ -349,7 +391,10 @@ async fn a_secret_managers_reading_is_played_again_without_the_secret() {
     let file = one(&dir).await;
     assert_eq!(functions(std::slice::from_ref(&file)), ["read"]);
     drop((stage, vault));
-    all_same_without(&[file], &[TOKEN, VALUE]).await;
+    let files = [file];
+    all_same_without(&files, &[TOKEN, VALUE]).await;
+    let cases = cases_of(&files, plugin_dir().join("hashicorp-vault.wasm")).await;
+    assert!(cases["read"]["value"].is_string(), "{cases:#?}");
 }
 
 #[tokio::test]

@@ -1,10 +1,14 @@
-//! Calls of plugins that decide about keys, users and secrets, made again. Their own secrets are placeholders.
+//! Calls of plugins that decide about keys, users and secrets, made again, or made a case of. Their own secrets are placeholders.
 
 use serde::Deserialize;
-use witgate_plugins::{KeyPolicy, NewSecret, OpenId, RecordedCall, SecretManager, Sso};
+use serde_json::{Value, json};
+use witgate_plugins::{
+    KeyPolicy, NewSecret, OpenId, RecordedCall, SecretManager, SignInRequest, Sso,
+};
 use zeroize::Zeroizing;
 
-use super::input;
+use super::{input, object_of, parsed};
+use crate::testing::drive::plain;
 
 #[derive(Deserialize)]
 struct Mapping {
@@ -86,4 +90,80 @@ pub(super) async fn secret_manager(
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// The case's call and input. So for all of these.
+pub(super) fn key_policy_case(call: &RecordedCall) -> Result<(&'static str, Value), String> {
+    let asked = &call.input;
+    let mut case =
+        plain(json!({"action": asked["action"], "caller": plain(asked["caller"].clone())}));
+    case["body"] = parsed(asked["body"].as_str().unwrap_or_default());
+    match call.function.as_str() {
+        "judge" => Ok(("judge", case)),
+        function => Err(no_cases(function)),
+    }
+}
+
+pub(super) fn sso_case(call: &RecordedCall) -> Result<(&'static str, Value), String> {
+    Ok(match call.function.as_str() {
+        "authorize" => ("authorize", call.input.clone()),
+        "exchange" => ("exchange", call.input.clone()),
+        "map-user" => {
+            let text = |value: &Value| value.as_str().map_or(Value::Null, parsed);
+            let mut user = call.input["user"].clone();
+            user["extra_fields"] = text(&user["extra_fields"]);
+            let known = text(&call.input["known"]);
+            (
+                "map_user",
+                plain(json!({"user": plain(user), "known": known})),
+            )
+        }
+        "sign-in" => {
+            let SignInRequest {
+                method,
+                path,
+                query,
+                headers,
+                client_ip,
+            } = input(call)?;
+            let headers = object_of(&headers);
+            let case = json!({
+                "method": method, "path": path, "query": query, "headers": headers, "client_ip": client_ip,
+            });
+            ("sign_in", plain(case))
+        }
+        function => return Err(no_cases(function)),
+    })
+}
+
+pub(super) fn secret_manager_case(call: &RecordedCall) -> Result<(&'static str, Value), String> {
+    let asked: Asked = input(call)?;
+    let options = parsed(&asked.options);
+    let secret = || {
+        let new = &asked.secret;
+        plain(json!({
+            "name": new.name, "value": new.value, "description": new.description,
+            "tags": object_of(&new.tags),
+        }))
+    };
+    let (function, case) = match call.function.as_str() {
+        "read" => ("read", json!({"name": asked.name, "options": options})),
+        "write" => ("write", json!({"secret": secret(), "options": options})),
+        "delete" => {
+            let days = asked.recovery_days;
+            let case = json!({"name": asked.name, "recovery_days": days, "options": options});
+            ("delete", case)
+        }
+        "rotate" => {
+            let case = json!({"current": asked.current, "secret": secret(), "options": options});
+            ("rotate", case)
+        }
+        "health" => ("health", json!({})),
+        function => return Err(no_cases(function)),
+    };
+    Ok((function, plain(case)))
+}
+
+fn no_cases(function: &str) -> String {
+    format!("there are no cases of {function}")
 }

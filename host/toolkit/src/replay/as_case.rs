@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 use witgate_plugins::{Frame, Import, Kind, RecordedCall, Recording, provider_input};
 
-use super::{Guarded, ReplayError, answer, input, object_of, parsed};
+use super::{Guarded, ReplayError, access, answer, hook, input, object_of, parsed};
 use crate::testing::drive::plain;
 
 /// Where the case was written.
@@ -152,6 +152,10 @@ fn call_and_input(
             case["frames"] = frames.into();
             ("stream", case)
         }
+        (Kind::RequestHook, _) => hook::case(first, calls)?,
+        (Kind::KeyPolicy, _) => access::key_policy_case(first)?,
+        (Kind::Sso, _) => access::sso_case(first)?,
+        (Kind::SecretManager, _) => access::secret_manager_case(first)?,
         (_, function) => return Err(format!("there are no cases of {function}")),
     })
 }

@@ -1,14 +1,16 @@
-//! Calls of a request hook, made again.
+//! Calls of a request hook, made again, or made a case of.
 
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 use witgate_plugins::{
     BodyView, HookCall, HookDeployment, HookFailure, HookReply, Phase, RecordedCall, RequestHook,
     StreamHook,
 };
 
-use super::{Asker, Recorded, input};
+use super::{Asker, Recorded, input, object_of, parsed};
+use crate::testing::drive::plain;
 
 /// What any of the functions got.
 #[derive(Deserialize)]
@@ -101,4 +103,67 @@ pub(super) async fn play(
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// The case's call and input: of the first call, and of the chunks that came after it.
+pub(super) fn case(
+    first: &RecordedCall,
+    calls: &[&RecordedCall],
+) -> Result<(&'static str, Value), String> {
+    let given: Hooked = input(first)?;
+    let principal = serde_json::to_value(&given.call.principal).unwrap_or_default();
+    let mut case = plain(json!({
+        "call_type": given.call.call_type,
+        "model": given.call.model,
+        "principal": plain(principal),
+        "headers": object_of(given.asker.headers.as_deref().unwrap_or_default()),
+    }));
+    case["request"] = parsed(&given.body);
+    if !given.asker.caller.is_empty() {
+        case["caller"] = parsed(&given.asker.caller);
+    }
+    if let Some(response) = &given.response {
+        case["response"] = parsed(response);
+    }
+    let deployment = |from: &HookDeployment| {
+        json!({
+            "id": from.id, "model_name": from.model_name, "params": parsed(&from.params),
+            "info": parsed(&from.info),
+        })
+    };
+    let name = match first.function.as_str() {
+        "pre-call" => "pre_call",
+        "pre-routing" => "pre_routing",
+        "filter-deployments" => {
+            case["deployments"] = given.deployments.iter().map(deployment).collect();
+            "filter_deployments"
+        }
+        "pre-call-deployment" => {
+            case["deployment"] = deployment(&given.deployment);
+            "pre_call_deployment"
+        }
+        "post-call-success" => "post_call_success",
+        "open-stream" => {
+            let pushed = calls.iter().filter(|call| call.function == "push");
+            let chunks =
+                pushed.map(|call| parsed(call.input["chunk"].as_str().unwrap_or_default()));
+            case["chunks"] = chunks.collect();
+            "stream"
+        }
+        "post-call-failure" => {
+            let told = &given.failure;
+            case["failure"] =
+                json!({"class": told.class, "status": told.status, "message": told.message});
+            "post_call_failure"
+        }
+        "response-headers" => {
+            case["status"] = given.reply.status.into();
+            if let Some(chosen) = &given.reply.deployment {
+                case["deployment"] = deployment(chosen);
+            }
+            "response_headers"
+        }
+        function => return Err(format!("there are no cases of {function}")),
+    };
+    Ok((name, case))
 }
