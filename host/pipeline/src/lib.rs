@@ -41,7 +41,7 @@ pub use ports::{
     AuthDecision, AuthDenial, AuthRequest, Authenticator, Block, BodyText, BodyView, Built,
     CallMemory, Clock, Edit, Finding, GuardCall, Guardrail, HookCall, HookDecision, HookDeployment,
     HookError, HookFailure, HookPiece, HookPoints, HookReply, HookStream, KeyAction, KeyPolicy,
-    KeyVerdict, LookupFault, Parsed, Phase, PluginFault, Progress, Prompt, PromptCall,
+    KeyVerdict, LookupFault, Parsed, Peers, Phase, PluginFault, Progress, Prompt, PromptCall,
     PromptManager, Provider, ProviderCall, ProviderFailure, ProviderFrame, ProviderRequest,
     ProviderResponse, Recorder, RequestHook, Selection, StreamEnd, StreamGuard, StreamParser,
     StreamVerdict, TraceContext, Upstream, UpstreamBody, UpstreamError, UpstreamErrorKind, Verdict,

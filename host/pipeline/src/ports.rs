@@ -41,6 +41,21 @@ pub trait Upstream: Send + Sync {
     ) -> Result<http::Response<UpstreamBody>, UpstreamError>;
 }
 
+/// What this gateway keeps together with others.
+#[async_trait]
+pub trait Peers: Send + Sync {
+    /// Counts a call of a deployment in a minute of the calendar, unless all gateways together have reached
+    /// the limit: false then. `None` when nobody can tell, so that each counts for itself.
+    async fn count(
+        &self,
+        deployment: &witgate_routing::Deployment,
+        minute: u64,
+        limit: u64,
+    ) -> Option<bool>;
+    /// Something has changed that the others should know soon. Never waits.
+    fn news(&self);
+}
+
 /// Why there is no (complete) answer. The text names the host, never a credential or a query.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]

@@ -14,8 +14,8 @@ use witgate_wire::errors::CompatErrors;
 use crate::dialect::Dialect;
 use crate::health::HealthSettings;
 use crate::ports::{
-    Authenticator, Guardrail, HookPoints, KeyPolicy, Phase, PromptManager, RequestHook, Upstream,
-    VirtualKeys,
+    Authenticator, Guardrail, HookPoints, KeyPolicy, Peers, Phase, PromptManager, RequestHook,
+    Upstream, VirtualKeys,
 };
 
 /// A configuration, ready to serve.
@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub routing: witgate_routing::Snapshot,
     /// What is known of the deployments from call to call; it outlives the configuration.
     pub state: witgate_routing::State,
+    /// The gateways that the state is shared with, if it is.
+    pub peers: Option<Arc<dyn Peers>>,
     /// How to reach each deployment, by its index in `routing`.
     pub targets: Vec<Target>,
     /// Who may come in.

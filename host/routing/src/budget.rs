@@ -49,6 +49,21 @@ pub struct BudgetStatus {
     pub reset_unix_s: Option<u64>,
 }
 
+/// A budget as gateways share it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BudgetShare {
+    /// What it is for.
+    pub scope: BudgetScope,
+    /// The provider, the deployment's id, the tag.
+    pub name: String,
+    /// Length of its window.
+    pub window: Duration,
+    /// When the present window began here; `None` when none has.
+    pub start_unix_s: Option<u64>,
+    /// US dollars that the others have not been told of.
+    pub untold: f64,
+}
+
 /// Read without a lock: every choice looks at every deployment's.
 #[derive(Debug)]
 struct Window {
@@ -56,8 +71,8 @@ struct Window {
     start_unix_s: AtomicU64,
     /// The bits of US dollars.
     spend: AtomicU64,
-    /// Held by whoever adds.
-    adding: Mutex<()>,
+    /// The part of it that other gateways have not been told of. Held by whoever changes the others.
+    untold: Mutex<f64>,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -67,7 +82,7 @@ impl Default for Window {
         Window {
             start_unix_s: AtomicU64::new(NEVER),
             spend: AtomicU64::new(0),
-            adding: Mutex::new(()),
+            untold: Mutex::new(0.0),
         }
     }
 }
@@ -198,6 +213,43 @@ impl Budgets {
         }
     }
 
+    pub(crate) fn to_tell(&self, now: Now) -> Vec<BudgetShare> {
+        let tell = |account: &Account| {
+            let mut untold = account.window.untold.lock();
+            // What a window that is over still owes is of no use to anybody.
+            let is_over = account.is_over(now);
+            let owed = std::mem::take(&mut *untold);
+            BudgetShare {
+                scope: account.scope,
+                name: account.name.clone(),
+                window: account.budget.window,
+                start_unix_s: account.window.start().filter(|_| !is_over),
+                untold: if is_over { 0.0 } else { owed },
+            }
+        };
+        self.accounts.iter().map(tell).collect()
+    }
+
+    pub(crate) fn untold(&self, share: &BudgetShare) {
+        if let Some(account) = self.accounts.iter().find(|account| account.is_of(share)) {
+            let mut untold = account.window.untold.lock();
+            // A window that began meanwhile owes nothing of the one before.
+            if account.window.start() == share.start_unix_s {
+                *untold += share.untold;
+            }
+        }
+    }
+
+    pub(crate) fn of_all(&self, share: &BudgetShare, start_unix_s: u64, spend: f64) {
+        if let Some(account) = self.accounts.iter().find(|account| account.is_of(share)) {
+            let window = &account.window;
+            let untold = window.untold.lock();
+            window.spend.store((spend + *untold).to_bits(), Relaxed);
+            // Whoever sees the window sees its spend, too.
+            window.start_unix_s.store(start_unix_s, Release);
+        }
+    }
+
     pub(crate) fn statuses(&self, now: Now) -> impl Iterator<Item = BudgetStatus> {
         self.accounts.iter().map(move |account| {
             let (start, length) = (account.window.start(), account.budget.window);
@@ -214,6 +266,10 @@ impl Budgets {
 }
 
 impl Account {
+    fn is_of(&self, share: &BudgetShare) -> bool {
+        self.scope == share.scope && self.name == share.name && self.budget.window == share.window
+    }
+
     fn is_over(&self, now: Now) -> bool {
         let length = self.budget.window.as_secs();
         let start = self.window.start();
@@ -234,9 +290,14 @@ impl Account {
 
     fn add(&self, cost: f64, now: Now) {
         let window = &self.window;
-        let _adding = window.adding.lock();
+        let mut untold = window.untold.lock();
         let is_over = self.is_over(now);
-        let before = if is_over { 0.0 } else { window.spend() };
+        let (before, owed) = if is_over {
+            (0.0, 0.0)
+        } else {
+            (window.spend(), *untold)
+        };
+        *untold = owed + cost;
         window.spend.store((before + cost).to_bits(), Relaxed);
         if is_over {
             // Whoever sees the new window sees its spend, too.
@@ -340,5 +401,35 @@ mod tests {
             3.0,
             "one account"
         );
+    }
+
+    /// Two gateways add to one account.
+    #[test]
+    fn gateways_share_what_they_spend() {
+        let snapshot = snapshot(RoutingSettings::default(), Some(budget(2.0, 3600)));
+        let here = Budgets::default().continued(&snapshot);
+        let there = Budgets::default().continued(&snapshot);
+        here.spend(0, &[], 1.5, at(10));
+        there.spend(0, &[], 0.25, at(20));
+        // A store that all share, and who began its window.
+        let (mut total, start) = (0.0, 10);
+        let shares = here.to_tell(at(30));
+        assert_eq!((shares[0].untold, shares[0].start_unix_s), (1.5, Some(10)));
+        total += shares[0].untold;
+        let share = there.to_tell(at(30)).remove(0);
+        // It cannot be told, and something is spent meanwhile.
+        there.untold(&share);
+        there.spend(0, &[], 0.25, at(31));
+        there.of_all(&share, start, total);
+        let spend = |budgets: &Budgets| budgets.statuses(at(32)).next().unwrap().spend;
+        assert_eq!(spend(&there), 2.0);
+        assert!(there.spent(&[], at(32))(0) && !here.spent(&[], at(32))(0));
+        let share = there.to_tell(at(33)).remove(0);
+        assert_eq!(share.untold, 0.5);
+        total += share.untold;
+        here.of_all(&share, start, total);
+        assert_eq!(spend(&here), 2.0);
+        let over = here.to_tell(at(3611)).remove(0);
+        assert_eq!((over.start_unix_s, over.untold), (None, 0.0));
     }
 }

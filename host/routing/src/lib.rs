@@ -34,7 +34,7 @@ mod time;
 mod walk;
 
 pub use affinity::{PrefixDigest, prefix_digests};
-pub use budget::{Budget, BudgetScope, BudgetStatus};
+pub use budget::{Budget, BudgetScope, BudgetShare, BudgetStatus};
 pub use class::{ErrorClass, is_retryable_status};
 pub use classify::{Classified, classify};
 pub use cooldown::{AllowedFailsPolicy, Blame, CooldownSettings, Fault, OwnCooldown};

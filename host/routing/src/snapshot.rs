@@ -163,6 +163,12 @@ impl Snapshot {
         &self.deployments
     }
 
+    /// The calls per minute that a deployment may have, where the settings keep it to them.
+    pub fn rpm_enforced(&self, index: usize) -> Option<u64> {
+        let limit = self.deployment(index).spec.rpm_limit;
+        limit.filter(|_| self.settings.enforces_rpm())
+    }
+
     /// The deployment at an index that this snapshot gave out.
     pub fn deployment(&self, index: usize) -> &Deployment {
         &self.deployments[index]

@@ -205,11 +205,7 @@ impl State {
             begun: now,
         };
         let minute = now.minute();
-        match deployment
-            .spec
-            .rpm_limit
-            .filter(|_| snapshot.settings.enforces_rpm())
-        {
+        match snapshot.rpm_enforced(index) {
             Some(limit) => {
                 let limit = limit.saturating_sub(slot.others.started.get(minute));
                 if !slot.started.add_below(minute, limit) {

@@ -150,6 +150,17 @@ pub async fn serve(
     let store = open_store(&loaded, &paths).await?;
     let kept = Kept {
         answers: None,
+        redis: None,
+        redis_parts: witgate_state::RedisParts {
+            tracker: tasks.clone(),
+            stop: stop.clone(),
+            clock: {
+                let start = Instant::now();
+                Arc::new(move || start.elapsed())
+            },
+            metrics: witgate_state::StateMetrics::register(&mut registry),
+        },
+        peers: wiring::SharedPeers::default(),
         host,
         disabled: wiring::Disabled::read(&paths.data_dir)?,
         keys: Arc::new(Keys::new(store.clone())),
@@ -378,6 +389,7 @@ async fn start(
         },
     );
     let (host, keys) = (kept.host.clone(), kept.keys.clone());
+    let peers = kept.peers.clone();
     let wired = wiring::wire(&loaded, &mut kept, None)
         .await
         .map_err(|problems| {
@@ -414,6 +426,7 @@ async fn start(
         // Apart from the workers': this work adds records, so it must end before the queues do.
         tasks: TaskTracker::new(),
     });
+    tasks.spawn(wiring::synchronise(gateway.clone(), peers, stop.clone()));
     host.serve_models(Arc::new(Models(Arc::downgrade(&gateway))));
     let desk = Arc::new(Desk::new(
         DeskParts {

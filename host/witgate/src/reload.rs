@@ -31,7 +31,7 @@ use witgate_plugins::{Kind, LoadError, NotMeant, PluginId, Registry as Plugins};
 use witgate_server::routes::{Admin, Change, Refused, ReloadProblems, Which};
 
 use crate::commands::strict;
-use crate::wiring::{self, Fanout, Kept, Read, Reports, ShadowReport, Wired};
+use crate::wiring::{self, Fanout, Kept, Read, Reports, ShadowReport, SharedPeers, Wired};
 
 /// Editors and ConfigMaps change a file in several steps; the reload waits until they are through.
 const SETTLE: Duration = Duration::from_millis(250);
@@ -62,6 +62,7 @@ pub struct Control {
     gateway: Arc<Gateway>,
     fanout: Arc<Fanout>,
     desk: Arc<Desk>,
+    peers: SharedPeers,
     reloads: Family<ReloadLabels, Counter>,
     /// Told after each reload: other secrets may be due.
     reloaded: Notify,
@@ -85,6 +86,7 @@ impl Control {
         );
         Self {
             shadows: ArcSwap::from_pointee(reloader.kept.shadows.clone()),
+            peers: reloader.kept.peers.clone(),
             reloader: Mutex::new(reloader),
             loaded: ArcSwap::from_pointee(loaded),
             plugins: ArcSwap::from_pointee(plugins),
@@ -334,6 +336,16 @@ impl Control {
     }
 }
 
+/// `cache_params.type`, or what it is without; null when no answers are kept.
+fn cache_type(loaded: &Loaded) -> Option<String> {
+    let litellm = loaded.config.raw.get("litellm_settings")?;
+    let is_on = litellm.get("cache").and_then(serde_json::Value::as_bool) == Some(true);
+    let params = litellm.get("cache_params").filter(|p| !p.is_null());
+    let named = params.and_then(|params| params.get("type")?.as_str());
+    let unnamed = || if params.is_some() { "local" } else { "redis" };
+    is_on.then(|| named.unwrap_or_else(unnamed).to_owned())
+}
+
 /// The plugin that a request names.
 pub fn meant(plugins: &Plugins, which: &Which) -> Result<PluginId, Refused> {
     let kind = which.kind.as_deref().map(|name| {
@@ -392,7 +404,8 @@ impl Admin for Administration {
         let fields = serde_json::json!({
             "status": "connected",
             "db": "connected",
-            "cache": null,
+            "cache": cache_type(&control.loaded()),
+            "redis": control.peers.load().as_ref().map(|peers| peers.standing()),
             "litellm_version": control.gateway.snapshot.load().settings.version.to_str().unwrap_or_default(),
             "witgate_version": env!("CARGO_PKG_VERSION"),
             "success_callbacks": sinks,

@@ -9,12 +9,14 @@ mod keys;
 mod login;
 mod models;
 mod paths;
+mod peers;
 mod plugin_models;
 mod plugins;
 mod prompts;
 mod provider_port;
 mod providers;
 mod recorder;
+mod redis;
 mod routing;
 mod secrets;
 mod settings;
@@ -38,6 +40,7 @@ pub use disabled::Disabled;
 pub use keys::Keys;
 pub use login::StoredUsers;
 pub use paths::Paths;
+pub use peers::{SharedPeers, synchronise};
 pub use plugin_models::Models;
 pub use recorder::{Fanout, Ledger};
 pub use secrets::{Read, Secrets, needs_reading};
@@ -76,6 +79,12 @@ pub struct Kept {
     pub keys: Arc<Keys>,
     /// The answers that are kept in memory.
     pub answers: Option<Arc<witgate_caching::Memory>>,
+    /// The Redis that is shared with other gateways.
+    pub redis: Option<Arc<witgate_state::Redis>>,
+    /// What a Redis is given.
+    pub redis_parts: witgate_state::RedisParts,
+    /// The gateways it is shared with.
+    pub peers: SharedPeers,
     /// The upstream clients.
     pub upstreams: Upstreams,
     /// Where plugins are found.
@@ -143,15 +152,18 @@ pub fn assemble(
     let hooks = hooks::entries(loaded, &plugins);
     let hub = specs::hub(loaded, &plugins, &mut problems);
     let login = login::rules(loaded, &plugins, &mut problems);
+    let store = redis::store(loaded, &mut kept.redis, &kept.redis_parts, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
     kept.keys.configure(loaded);
+    let peers = peers::serving(store, loaded, &kept.peers);
     let (routing, targets) = models;
     kept.shadows.clone_from(&shadows);
     Ok(Wired {
         snapshot: Snapshot {
             state: witgate_routing::State::new(&routing),
+            peers: peers.map(|peers| peers as Arc<dyn witgate_pipeline::Peers>),
             routing,
             targets,
             access,

@@ -377,7 +377,7 @@ async fn once(
 ) -> Result<Answer, Failed> {
     let routing = &x.snapshot.routing;
     served.deployment = None;
-    let begun = begin(gateway, x, hop, walk, rng)?;
+    let begun = begin(gateway, x, hop, walk, rng).await?;
     let index = begun.index;
     let deployment = routing.deployment(index);
     let upstream = hop.resolution.upstream(deployment);
@@ -458,8 +458,9 @@ async fn once(
 }
 
 /// Selects a deployment and takes a place in it. Whoever's limits refuse the place is left out, and
-/// another one is selected.
-fn begin(
+/// another one is selected. Where a deployment's calls per minute are kept to, and gateways share what they
+/// count, the call is counted there: the one thing that a call waits for their store for.
+async fn begin(
     gateway: &Gateway,
     x: &Exchange,
     hop: &Hop,
@@ -480,10 +481,20 @@ fn begin(
             let refusal = selection.refusal(routing, state, &hop.resolution, &facts);
             return Err(Failed::no_deployment(refusal));
         };
-        match state.begin(routing, index, facts.now) {
-            Ok(begun) => return Ok(begun),
-            Err(_) => full.push(index),
+        let Ok(begun) = state.begin(routing, index, facts.now) else {
+            full.push(index);
+            continue;
+        };
+        if let (Some(peers), Some(limit)) = (&x.snapshot.peers, routing.rpm_enforced(index)) {
+            let deployment = routing.deployment(index);
+            let minute = facts.now.minute();
+            if peers.count(deployment, minute, limit).await == Some(false) {
+                state.take_back(begun);
+                full.push(index);
+                continue;
+            }
         }
+        return Ok(begun);
     }
 }
 

@@ -146,6 +146,7 @@ impl Setup {
         let routing = witgate_routing::Snapshot::build(self.specs, self.routing);
         let snapshot = Snapshot {
             state: witgate_routing::State::new(&routing),
+            peers: None,
             routing,
             targets: self.targets,
             access: self.access,

@@ -25,6 +25,14 @@ impl PerMinute {
         self.0.store(word_of(minute, n), Relaxed);
     }
 
+    /// Takes back what was added in that minute, if it is still the present one.
+    pub(crate) fn take_back(&self, minute: u64, n: u64) {
+        let _ = self.0.fetch_update(Relaxed, Relaxed, |word| {
+            let count = count_in(word, minute);
+            (count > 0).then(|| word_of(minute, count.saturating_sub(n)))
+        });
+    }
+
     /// Adds one unless `limit` is reached; false then.
     pub(crate) fn add_below(&self, minute: u64, limit: u64) -> bool {
         let added = self.0.fetch_update(Relaxed, Relaxed, |word| {
@@ -62,6 +70,10 @@ mod tests {
         count.add(minute + 1, 1);
         assert_eq!(count.get(minute + 1), 1);
         assert_eq!(count.get(minute), 0);
+        count.take_back(minute, 1);
+        assert_eq!(count.get(minute + 1), 1, "that minute is over");
+        count.take_back(minute + 1, 1);
+        assert_eq!(count.get(minute + 1), 0);
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! The seam to other gateways: what this one counted, and what they did.
 //!
-//! Whoever synchronises reads [`State::export`], adds the differences to a store that all share, and
-//! brings back what the others have with [`State::import`]. A choice reads the sum and never waits.
+//! Whoever synchronises puts [`State::export`] where all gateways look, and brings back what the others
+//! have with [`State::import`]; money goes through one account that all add to. A choice reads the sum and
+//! never waits.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::minute::PerMinute;
-use super::{Rest, State};
+use super::{Rest, State, Try};
+use crate::budget::BudgetShare;
 use crate::time::{Now, micros};
 
 /// What other gateways counted of a deployment.
@@ -86,5 +88,45 @@ impl State {
                 slot.books.lock().rest = Some(rest.clone());
             }
         }
+    }
+
+    /// Takes over that no other gateway is known any more.
+    pub fn forget_others(&self, now: Now) {
+        for (id, slot) in &self.by_id {
+            let has_some = slot.others.in_flight.load(Relaxed) > 0
+                || slot.others.started.get(now.minute()) > 0;
+            if has_some {
+                let none = Totals {
+                    id: id.clone(),
+                    minute: now.minute(),
+                    counts: Counts::default(),
+                    rest: None,
+                };
+                self.import(&none, now);
+            }
+        }
+    }
+
+    /// Undoes the begin of a try that a limit of all gateways together refuses.
+    pub fn take_back(&self, tried: Try) {
+        if let Some(slot) = &tried.slot {
+            slot.started.take_back(tried.begun.minute(), 1);
+        }
+    }
+
+    /// What this gateway has spent since it was asked last, of each budget. Whoever cannot tell it to the
+    /// others gives it back with [`State::spends_untold`].
+    pub fn spends_to_tell(&self, now: Now) -> Vec<BudgetShare> {
+        self.budgets.to_tell(now)
+    }
+
+    /// What could not be told to the others is told the next time.
+    pub fn spends_untold(&self, share: &BudgetShare) {
+        self.budgets.untold(share);
+    }
+
+    /// Takes over what all gateways together have spent of a budget in the window that began at `start`.
+    pub fn spends_of_all(&self, share: &BudgetShare, start_unix_s: u64, spend: f64) {
+        self.budgets.of_all(share, start_unix_s, spend);
     }
 }

@@ -313,3 +313,38 @@ fn gateways_exchange_their_counts() {
     assert_eq!(there.slot(0).in_flight_here(), 0);
     drop(under_way);
 }
+
+/// A limit that gateways keep together may refuse a try that began here.
+#[test]
+fn a_try_that_others_refuse_has_not_begun() {
+    let mut list = specs(1);
+    list[0].rpm_limit = Some(1);
+    list[0].max_parallel_requests = Some(100);
+    let settings = RoutingSettings {
+        enforce_rate_limits: true,
+        ..RoutingSettings::default()
+    };
+    let snapshot = Snapshot::build(list, settings);
+    assert_eq!(snapshot.rpm_enforced(0), Some(1));
+    let state = State::new(&snapshot);
+    let tried = state.begin(&snapshot, 0, NOW).unwrap();
+    assert_eq!(state.begin(&snapshot, 0, NOW).unwrap_err(), Full::Rate);
+    state.take_back(tried);
+    assert_eq!(state.slot(0).in_flight(), 0);
+    assert!(state.begin(&snapshot, 0, NOW).is_ok());
+}
+
+#[test]
+fn gateways_that_are_gone_count_no_more() {
+    let (snapshot, here) = world(1, CooldownSettings::default());
+    let there = State::new(&snapshot);
+    let _under_way = there.begin(&snapshot, 0, NOW).unwrap();
+    there.export(NOW).iter().for_each(|t| here.import(t, NOW));
+    assert_eq!(here.slot(0).in_flight(), 1);
+    here.forget_others(NOW);
+    let minute = NOW.minute();
+    assert_eq!(
+        (here.slot(0).in_flight(), here.slot(0).started(minute)),
+        (0, 0)
+    );
+}

@@ -33,6 +33,9 @@ pub(super) fn failed(
         .state
         .failed(routing, index, &fault, gateway.moment());
     if let Some(rest) = rest {
+        if let Some(peers) = &x.snapshot.peers {
+            peers.news();
+        }
         let deployment = routing.deployment(index);
         tracing::warn!(
             call_id = x.call_id,
