@@ -25,6 +25,7 @@ mod observability;
 mod paths;
 mod plugin_operations;
 mod recordings;
+mod redis;
 mod released;
 mod reliability;
 mod reload;
