@@ -18,10 +18,11 @@ import statistics
 import tempfile
 import time
 
+from caching import caching
 from contenders import Direct, LiteLLM, Nginx, Upstream, Witgate
 from load import CONNECTIONS, body, first_frame_times, wrk
 from selection import selection
-from table import render
+from table import render, throughput_table
 
 ROUNDS = 3
 STARTS = 5
@@ -34,14 +35,29 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--target", type=pathlib.Path, required=True, help="cargo's target folder")
     arguments.add_argument("--without-litellm", action="store_true", help="leave LiteLLM out")
+    arguments.add_argument("--only", choices=["caching", "selection"], help="this part alone; prints, and writes no report")
     arguments.add_argument("--seconds", type=int, default=4, help="length of one measurement")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="witgate-bench-") as scratch:
+        if options.only:
+            print("\n".join(part(options, pathlib.Path(scratch))))
+            return
         report = measure(options, pathlib.Path(scratch))
     text = render(report)
     print(text)
     (options.target / "bench.md").write_text(text)
     (options.target / "bench.json").write_text(json.dumps(report, indent=1))
+
+
+def part(options, scratch):
+    """One part of the report, for whoever works on what it measures."""
+    release = options.target / "release"
+    if options.only == "selection":
+        return selection(release)["table"]
+    (scratch / "body.json").write_text(json.dumps(body(stream=False)))
+    with Upstream(release / "fake-upstream") as upstream:
+        measured = caching(release, upstream, scratch, lambda contenders: throughput(contenders, options.seconds, scratch))
+    return [*throughput_table(measured["rows"]), f"hits for one file, 32 connections: {measured['ratio']:.2f}"]
 
 
 def measure(options, scratch):
@@ -78,6 +94,9 @@ def measure(options, scratch):
                 contender.stop()
         report["guardrail_us"]["call"] = fresh_instances(release, upstream, scratch, options.seconds)
         report["start_ms"] = starts(release, upstream, scratch)
+        report["caching"] = caching(
+            release, upstream, scratch, lambda contenders: throughput(contenders, options.seconds, scratch)
+        )
     progress("choices of a deployment")
     report["selection"] = selection(release)
     return report

@@ -1,5 +1,6 @@
 """The report as one page of Markdown: the table, then the goals and what was reached."""
 
+from caching import GOAL
 from selection import GOAL_GROWTH, GOAL_US
 
 
@@ -32,8 +33,24 @@ def render(report):
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     lines += ["", "| Goal | To reach | Reached |", "|---|---:|---:|"]
     lines += [f"| {goal} | {wanted} | {reached} |" for goal, wanted, reached in goals(report)]
+    lines += ["", "An answer from the cache in memory, and nginx with a file of the same size:", ""]
+    lines += throughput_table(report["caching"]["rows"])
     lines += ["", "The choice of a deployment, by how many there are:", "", *report["selection"]["table"]]
     return "\n".join(lines) + "\n"
+
+
+def throughput_table(rows):
+    lines = [
+        "| | req/s, 1 conn. | p50 µs | req/s, 32 conn. | p50 µs | p99 µs | CPU µs/req |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, row in rows.items():
+        one, many = row["at_1"], row["at_32"]
+        failed = one["failed"] + many["failed"]
+        label = f"{name} ({failed} failed)" if failed else name
+        cells = [one["per_second"], one["p50_us"], many["per_second"], many["p50_us"], many["p99_us"], many["cpu_us"]]
+        lines.append(f"| {label} | " + " | ".join(number(cell) for cell in cells) + " |")
+    return lines
 
 
 def goals(report):
@@ -48,6 +65,7 @@ def goals(report):
     yield "guardrail call on 2 KB, warm, µs", "≤ 15", number(guardrail["warm"])
     yield "guardrail call on 2 KB, isolation: call, µs", "≤ 70", number(guardrail["call"])
     yield "start to first answer, warm cache, ms", "≤ 300", number(report["start_ms"])
+    yield "hit of the cache in memory ÷ nginx with a file, 32 connections", f"≥ {GOAL}", number(report["caching"]["ratio"])
     yield "choice among 100 deployments, the dearest, µs", f"≤ {GOAL_US}", number(report["selection"]["hundred_us"])
     yield "choice, 1000 ÷ 100 deployments", f"≤ {GOAL_GROWTH:.1f}", number(report["selection"]["growth"])
 

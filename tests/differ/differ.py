@@ -119,7 +119,7 @@ def text_of(frame):
 
 
 def observe(proxy, upstream, call):
-    """What of one call is compared."""
+    """What of one call is compared; texts of errors only where the call says so."""
     body = {"model": call["model"], "messages": [{"role": "user", "content": call.get("say", "Hello")}]} | call.get("body", {})
     for name in [name for name, value in body.items() if value is None]:
         del body[name]
@@ -133,7 +133,7 @@ def observe(proxy, upstream, call):
         answers = [{"text": data.decode(errors="replace")}]
     seen["text"] = "".join(text_of(answer) for answer in answers)
     errors = [answer["error"] for answer in answers if answer.get("error")]
-    for member in ("type", "code"):
+    for member in ("type", "code", *(name.removeprefix("error.") for name in call.get("compare", []))):
         seen[f"error.{member}"] = errors[0].get(member) if errors else None
     return seen
 
