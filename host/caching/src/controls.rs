@@ -24,9 +24,12 @@ pub struct Controls {
 }
 
 impl Controls {
-    /// Reads them. What has no sense is as good as absent, as with LiteLLM.
+    /// Reads them. What has no sense is as good as absent, as with LiteLLM. `allowed` are the controls that the key may
+    /// set (empty: all); the body was refused for others already, and the header, which programs set on their own, is not
+    /// heard there.
     #[must_use]
-    pub fn of(request: &RequestView, cache_control: Option<&str>) -> Self {
+    pub fn of(request: &RequestView, cache_control: Option<&str>, allowed: &[String]) -> Self {
+        let may = |name: &str| allowed.is_empty() || allowed.iter().any(|one| one == name);
         let cache = request.field("cache");
         let given = |name: &str| cache.and_then(|c| c.get(name)).filter(|raw| !raw.is_null());
         let flag = |name: &str| given(name).and_then(Raw::as_bool) == Some(true);
@@ -47,9 +50,13 @@ impl Controls {
         };
         for directive in cache_control.unwrap_or_default().split(',').map(str::trim) {
             match directive.split_once('=') {
-                None if directive.eq_ignore_ascii_case("no-cache") => this.no_cache = true,
-                None if directive.eq_ignore_ascii_case("no-store") => this.no_store = true,
-                Some((name, value)) if name.eq_ignore_ascii_case("s-maxage") => {
+                None if directive.eq_ignore_ascii_case("no-cache") => {
+                    this.no_cache |= may("no-cache");
+                }
+                None if directive.eq_ignore_ascii_case("no-store") => {
+                    this.no_store |= may("no-store");
+                }
+                Some((name, value)) if name.eq_ignore_ascii_case("s-maxage") && may("ttl") => {
                     this.header_ttl = value.parse().ok().and_then(seconds);
                 }
                 _ => {}
@@ -76,6 +83,7 @@ mod tests {
         Controls::of(
             &RequestView::parse(Endpoint::ChatCompletions, body).unwrap(),
             header,
+            &[],
         )
     }
 
@@ -112,5 +120,13 @@ mod tests {
             (Some(Duration::from_secs(7)), None)
         );
         assert_eq!(of("{}", Some("s-maxage=x, ,=")), Controls::default());
+    }
+
+    #[test]
+    fn a_key_that_may_not_set_a_control_is_not_heard_by_header_either() {
+        let request = RequestView::parse(Endpoint::ChatCompletions, Bytes::from_static(b"{}"));
+        let header = Some("no-cache, no-store, s-maxage=7");
+        let said = Controls::of(&request.unwrap(), header, &["no-store".to_owned()]);
+        assert!(said.no_store && !said.no_cache && said.header_ttl.is_none());
     }
 }

@@ -48,27 +48,73 @@ pub fn is_cacheable(request: &RequestView) -> bool {
 /// The key of a request for a model, among those who share answers. A namespace stands before it.
 #[must_use]
 pub fn key(request: &RequestView, model: &str, scope: &str, namespace: Option<&str>) -> String {
-    let object = request.object();
-    let mut members: Vec<(&str, Raw<'_>)> = object
-        .iter()
-        .filter(|(name, value)| goes_in(name, *value))
-        .collect();
-    // Stable: of equal names the order tells which one counts.
-    members.sort_by_key(|(name, _)| *name);
-    let mut material = String::with_capacity(request.bytes().len() + 128);
-    material.push_str(&quote(scope));
-    material.push_str(&quote(request.endpoint().call_type()));
-    material.push_str(&quote(model));
-    for (name, value) in members {
-        material.push_str(&quote(name));
-        material.push(':');
-        canonical(value, &mut material);
+    let kind = request.endpoint().call_type();
+    Material::of(request, model, scope, kind, &[]).key(namespace)
+}
+
+/// What a key is a digest of, as far as it has been read.
+#[derive(Clone)]
+pub(crate) struct Material {
+    digest: Sha256,
+}
+
+impl Material {
+    /// Everything that a request of this kind asks, but these members.
+    pub(crate) fn of(
+        request: &RequestView,
+        model: &str,
+        scope: &str,
+        kind: &str,
+        except: &[&str],
+    ) -> Self {
+        let mut members: Vec<(&str, Raw<'_>)> = request
+            .object()
+            .iter()
+            .filter(|(name, value)| goes_in(name, *value) && !except.contains(name))
+            .collect();
+        // Stable: of equal names the order tells which one counts.
+        members.sort_by_key(|(name, _)| *name);
+        let mut text = String::with_capacity(request.bytes().len() + 128);
+        for part in [scope, kind, model] {
+            text.push_str(&quote(part));
+        }
+        for (name, value) in members {
+            text.push_str(&quote(name));
+            text.push(':');
+            canonical(value, &mut text);
+        }
+        let digest = Sha256::new_with_prefix(text.as_bytes());
+        Self { digest }
     }
-    let digest = hex::encode(Sha256::digest(material.as_bytes()));
-    match namespace {
-        Some(namespace) => format!("{namespace}:{digest}"),
-        None => digest,
+
+    /// With one more member.
+    pub(crate) fn with(&self, name: &str, value: Raw<'_>) -> Self {
+        let mut text = format!("{}:", quote(name));
+        canonical(value, &mut text);
+        self.with_text(&text)
     }
+
+    /// With more text, which must be told apart from every other by itself.
+    pub(crate) fn with_text(&self, text: &str) -> Self {
+        let mut digest = self.digest.clone();
+        digest.update(text.as_bytes());
+        Self { digest }
+    }
+
+    /// The key.
+    pub(crate) fn key(self, namespace: Option<&str>) -> String {
+        let digest = hex::encode(self.digest.finalize());
+        match namespace {
+            Some(namespace) => format!("{namespace}:{digest}"),
+            None => digest,
+        }
+    }
+}
+
+/// Whether a key is one of this namespace.
+pub(crate) fn is_in(key: &str, namespace: &str) -> bool {
+    key.strip_prefix(namespace)
+        .is_some_and(|rest| rest.starts_with(':'))
 }
 
 fn goes_in(name: &str, value: Raw<'_>) -> bool {
@@ -79,7 +125,7 @@ fn goes_in(name: &str, value: Raw<'_>) -> bool {
 }
 
 /// A value without white space, its members sorted. The depth is bounded: the document was scanned.
-fn canonical(value: Raw<'_>, out: &mut String) {
+pub(crate) fn canonical(value: Raw<'_>, out: &mut String) {
     match value.kind() {
         "object" => {
             let mut members: Vec<_> = value.entries().collect();

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use crate::{Backend, Entry};
+use crate::key::is_in;
+use crate::{Backend, Entry, Trouble, Write};
 
 /// What an entry takes besides its bytes.
 const OVERHEAD: usize = 160;
@@ -74,13 +75,16 @@ impl Memory {
     }
 
     /// Forgets an entry.
-    pub fn remove(&self, key: &str) {
+    pub fn forget(&self, key: &str) {
         self.entries.remove(key);
     }
 
-    /// Forgets everything.
-    pub fn clear(&self) {
-        self.entries.clear();
+    /// Forgets everything, or what is in a namespace.
+    pub fn forget_all(&self, namespace: Option<&str>) {
+        match namespace {
+            None => self.entries.clear(),
+            Some(namespace) => self.entries.retain(|key, _| !is_in(key, namespace)),
+        }
     }
 
     /// The entry under a key.
@@ -98,25 +102,49 @@ impl Memory {
 
     /// Keeps an entry.
     pub fn keep(&self, key: &str, entry: Entry, ttl: Option<Duration>) {
-        if entry.response.len() > self.limits.item_bytes {
-            return;
-        }
         let ttl = ttl.unwrap_or(self.limits.ttl).as_millis();
         let until_ms = entry
             .stored_ms
             .saturating_add(i64::try_from(ttl).unwrap_or(i64::MAX));
-        self.entries.insert(key.into(), Kept { until_ms, entry });
+        self.keep_until(key, entry, until_ms);
+    }
+
+    /// Keeps an entry until a moment.
+    pub fn keep_until(&self, key: &str, entry: Entry, until_ms: i64) {
+        if entry.response.len() <= self.limits.item_bytes {
+            self.entries.insert(key.into(), Kept { until_ms, entry });
+        }
     }
 }
 
 #[async_trait]
 impl Backend for Memory {
-    async fn get(&self, key: &str, now_ms: i64) -> Option<Entry> {
-        self.find(key, now_ms)
+    fn name(&self) -> &'static str {
+        "local"
     }
 
-    fn put(&self, key: &str, entry: Entry, ttl: Option<Duration>) {
-        self.keep(key, entry, ttl);
+    async fn get(&self, key: &str, now_ms: i64) -> Result<Option<Entry>, Trouble> {
+        Ok(self.find(key, now_ms))
+    }
+
+    fn put(&self, write: Write) {
+        self.keep(&write.key, write.entry, write.ttl);
+    }
+
+    async fn remove(&self, keys: &[String]) -> Result<(), Trouble> {
+        for key in keys {
+            self.forget(key);
+        }
+        Ok(())
+    }
+
+    async fn clear(&self, namespace: Option<&str>) -> Result<(), Trouble> {
+        self.forget_all(namespace);
+        Ok(())
+    }
+
+    async fn ping(&self, _: i64) -> Result<(), Trouble> {
+        Ok(())
     }
 }
 
@@ -169,7 +197,20 @@ mod tests {
         memory.keep("a", entry(0, 10), None);
         memory.keep("b", entry(0, 11), None);
         assert!(memory.find("a", 0).is_some() && memory.find("b", 0).is_none());
-        memory.remove("a");
+        memory.forget("a");
+        assert!(memory.find("a", 0).is_none());
+    }
+
+    #[test]
+    fn a_namespace_is_forgotten_alone() {
+        let memory = Memory::new(MemoryLimits::default());
+        for key in ["n:a", "nn:a", "a"] {
+            memory.keep(key, entry(0, 1), None);
+        }
+        memory.forget_all(Some("n"));
+        let kept = ["n:a", "nn:a", "a"].map(|key| memory.find(key, 0).is_some());
+        assert_eq!(kept, [false, true, true]);
+        memory.forget_all(None);
         assert!(memory.find("a", 0).is_none());
     }
 }

@@ -1,5 +1,6 @@
 //! The configuration's word on what is kept, and what it makes of a request.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use witgate_wire::Endpoint;
@@ -45,6 +46,12 @@ pub struct Settings {
     pub scope: Scope,
     /// Whether a call waits for an equal one that is under way.
     pub single_flight: bool,
+    /// `router_settings.caching_groups`: model groups that have each other's answers.
+    pub groups: Vec<Vec<String>>,
+    /// `similarity_threshold`: questions are compared by meaning, and this likeness is enough.
+    pub threshold: Option<f64>,
+    /// `semantic_cache_scope: end_user`: end users do not share either.
+    pub by_end_user: bool,
 }
 
 impl Default for Settings {
@@ -57,6 +64,9 @@ impl Default for Settings {
             max_messages: None,
             scope: Scope::default(),
             single_flight: true,
+            groups: Vec::new(),
+            threshold: None,
+            by_end_user: false,
         }
     }
 }
@@ -83,6 +93,20 @@ impl Settings {
             read: on && !controls.no_cache,
             write: on && !controls.no_store,
         }
+    }
+
+    /// The name under which answers of a model group are kept: LiteLLM's text of the groups that share, else its own.
+    #[must_use]
+    pub fn model<'a>(&self, group: &'a str) -> Cow<'a, str> {
+        let shared = self
+            .groups
+            .iter()
+            .find(|groups| groups.iter().any(|one| one == group));
+        let Some(groups) = shared else {
+            return Cow::Borrowed(group);
+        };
+        let names: Vec<String> = groups.iter().map(|name| format!("'{name}'")).collect();
+        Cow::Owned(format!("({})", names.join(", ")))
     }
 
     /// How long a new entry lives: the request's word, the configuration's, the header's.
@@ -161,6 +185,17 @@ mod tests {
         assert_eq!(plan(Endpoint::ChatCompletions, 1), NEITHER);
         assert_eq!(plan(Endpoint::Embeddings, 4), BOTH);
         assert_eq!(plan(Endpoint::Embeddings, 5), NEITHER);
+    }
+
+    #[test]
+    fn groups_that_share_have_one_name() {
+        let settings = Settings {
+            groups: vec![vec!["a".to_owned(), "b".to_owned()]],
+            ..Settings::default()
+        };
+        assert_eq!(settings.model("a"), "('a', 'b')");
+        assert_eq!(settings.model("b"), "('a', 'b')");
+        assert_eq!(settings.model("c"), "c");
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct KeyRecord {
     pub blocked: Option<bool>,
     /// Routes and groups of routes that may be called; empty allows all.
     pub allowed_routes: Vec<String>,
+    /// The cache's controls that may be set with it; empty allows all.
+    pub allowed_cache_controls: Vec<String>,
     /// When it was made.
     pub created_at: Timestamp,
     /// User who made it.
@@ -57,6 +59,10 @@ impl KeyRecord {
         set(&mut self.team_id, request.team_id);
         set(&mut self.metadata, request.metadata);
         set(&mut self.allowed_routes, request.allowed_routes);
+        set(
+            &mut self.allowed_cache_controls,
+            request.allowed_cache_controls,
+        );
         set(&mut self.blocked, request.blocked.map(Some));
         self.updated_at = now;
         self.updated_by = by.map(str::to_owned);
@@ -74,6 +80,7 @@ impl KeyRecord {
                 role: Some(Role::InternalUser),
                 models: self.models.clone(),
                 allowed_routes: self.allowed_routes.clone(),
+                allowed_cache_controls: self.allowed_cache_controls.clone(),
                 metadata: self.metadata.clone(),
                 ..Principal::default()
             }),
@@ -104,7 +111,7 @@ impl KeyRecord {
             "max_budget": null,
             "budget_duration": null,
             "budget_reset_at": null,
-            "allowed_cache_controls": [],
+            "allowed_cache_controls": self.allowed_cache_controls,
             "allowed_routes": self.allowed_routes,
             "model_spend": {},
             "model_max_budget": {},

@@ -15,7 +15,7 @@ use crate::routes;
 pub const KEY_BYTES: usize = 16;
 
 /// Members that LiteLLM knows and this release does not act on.
-const NOT_YET: [&str; 24] = [
+const NOT_YET: [&str; 23] = [
     "max_budget",
     "soft_budget",
     "budget_duration",
@@ -37,7 +37,6 @@ const NOT_YET: [&str; 24] = [
     "enforced_params",
     "object_permission",
     "allowed_passthrough_routes",
-    "allowed_cache_controls",
     "auto_rotate",
     "organization_id",
 ];
@@ -84,6 +83,8 @@ pub struct KeyRequest {
     pub metadata: Option<Map<String, Value>>,
     /// `allowed_routes`, or what `key_type` stands for.
     pub allowed_routes: Option<Vec<String>>,
+    /// `allowed_cache_controls`
+    pub allowed_cache_controls: Option<Vec<String>>,
     /// `blocked`
     pub blocked: Option<bool>,
 }
@@ -149,6 +150,7 @@ impl Reader<'_> {
             team_id: self.text("team_id"),
             metadata: self.object("metadata"),
             allowed_routes: self.allowed_routes(),
+            allowed_cache_controls: self.texts("allowed_cache_controls"),
             blocked: self.flag("blocked"),
         }
     }
@@ -328,7 +330,7 @@ mod tests {
     fn a_request_is_read() {
         let request = read(json!({
             "key_alias": "ci", "duration": "1mo", "models": ["gpt"], "user_id": null,
-            "metadata": {"a": 1}, "key_type": "llm_api", "max_budget": null, "tags": [], "unknown": 7,
+            "metadata": {"a": 1}, "key_type": "llm_api", "allowed_cache_controls": ["ttl"], "max_budget": null, "tags": [], "unknown": 7,
         }))
         .unwrap();
         assert_eq!(request.key_alias, Some(Some("ci".to_owned())));
@@ -341,6 +343,7 @@ mod tests {
             request.allowed_routes,
             Some(vec!["llm_api_routes".to_owned()])
         );
+        assert_eq!(request.allowed_cache_controls, Some(vec!["ttl".to_owned()]));
         assert_eq!(read(json!({"duration": "-1"})).unwrap().expires, Some(None));
         assert_eq!(read(json!({})).unwrap(), KeyRequest::default());
     }

@@ -78,6 +78,8 @@ pub struct Principal {
     pub models: Vec<String>,
     /// Routes and groups of routes that may be called (LiteLLM's `allowed_routes`); empty allows all.
     pub allowed_routes: Vec<String>,
+    /// The cache's controls that the key may set (LiteLLM's `allowed_cache_controls`); empty allows all.
+    pub allowed_cache_controls: Vec<String>,
     /// The key's `metadata`.
     pub metadata: Map<String, Value>,
     /// A session of the UI: it looks and manages, and calls no model.

@@ -165,6 +165,16 @@ pub struct Cached {
     pub keep: Option<Option<Duration>>,
     /// Equal calls wait for this one.
     pub lead: Option<witgate_caching::Lead>,
+    /// Of a list of inputs, what was found of each; the call asks for the rest.
+    pub items: Option<witgate_caching::Items>,
+    /// The request for the rest.
+    pub rest: Option<RequestView>,
+    /// The question as a semantic cache compares it.
+    pub meant: Option<witgate_caching::Meant>,
+    /// How like it is to the one most like it; `None` when that was not looked up.
+    pub similarity: Option<f64>,
+    /// A part of the answer was kept, the rest was paid for.
+    pub is_partial: bool,
     /// What a hit would have cost.
     pub saved: Option<rust_decimal::Decimal>,
 }
@@ -276,6 +286,12 @@ impl Exchange {
     pub fn wants_stream(&self) -> bool {
         self.arrival.endpoint != Endpoint::Embeddings
             && self.request.as_ref().is_some_and(RequestView::stream)
+    }
+
+    /// What an upstream is asked: the caller's request, or what the cache leaves of it.
+    #[must_use]
+    pub fn asked(&self) -> Option<&RequestView> {
+        self.cached.rest.as_ref().or(self.request.as_ref())
     }
 
     /// A request header as text.

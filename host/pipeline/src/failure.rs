@@ -38,6 +38,8 @@ pub enum Case {
     ModelAccessDenied,
     /// The body carries parameters that only the operator may set.
     ClientCredentials,
+    /// The body sets a control of the cache that the key may not set.
+    CacheControlDenied,
     /// The body is not JSON, or not an object.
     InvalidBody,
     /// The body is larger than allowed.
@@ -178,7 +180,7 @@ impl Failure {
             Case::GuardrailBlocked { .. } => "GuardrailRaisedException",
             Case::GuardrailUnavailable => "GuardrailUnavailable",
             Case::PromptUnavailable => "PromptUnavailable",
-            Case::HookRefused { .. } => "HTTPException",
+            Case::CacheControlDenied | Case::HookRefused { .. } => "HTTPException",
             Case::HookAnswered => "RejectedRequestError",
             Case::HookUnavailable => "RequestHookUnavailable",
             Case::ClientLeft => "ClientDisconnected",

@@ -39,13 +39,13 @@ pub use health::{Checked, Health, HealthSettings, check as check_health, keep_ch
 pub use metrics::Metrics;
 pub use ports::{
     AuthDecision, AuthDenial, AuthRequest, Authenticator, Block, BodyText, BodyView, Built,
-    CallMemory, Clock, Edit, Finding, GuardCall, Guardrail, HookCall, HookDecision, HookDeployment,
-    HookError, HookFailure, HookPiece, HookPoints, HookReply, HookStream, KeyAction, KeyPolicy,
-    KeyVerdict, LookupFault, Parsed, Peers, Phase, PluginFault, Progress, Prompt, PromptCall,
-    PromptManager, Provider, ProviderCall, ProviderFailure, ProviderFrame, ProviderRequest,
-    ProviderResponse, Recorder, RequestHook, Selection, StreamEnd, StreamGuard, StreamParser,
-    StreamVerdict, TraceContext, Upstream, UpstreamBody, UpstreamError, UpstreamErrorKind, Verdict,
-    VirtualKeys,
+    CallMemory, Clock, Edit, Embedder, Finding, GuardCall, Guardrail, HookCall, HookDecision,
+    HookDeployment, HookError, HookFailure, HookPiece, HookPoints, HookReply, HookStream,
+    KeyAction, KeyPolicy, KeyVerdict, LookupFault, Parsed, Peers, Phase, PluginFault, Progress,
+    Prompt, PromptCall, PromptManager, Provider, ProviderCall, ProviderFailure, ProviderFrame,
+    ProviderRequest, ProviderResponse, Recorder, RequestHook, Selection, StreamEnd, StreamGuard,
+    StreamParser, StreamVerdict, TraceContext, Upstream, UpstreamBody, UpstreamError,
+    UpstreamErrorKind, Verdict, VirtualKeys,
 };
 pub use reply::{BodyStream, Reply, ReplyBody};
 pub use rescue::{detail, rescue};
@@ -54,4 +54,5 @@ pub use snapshot::{
     Prompts, Settings, Snapshot, Target,
 };
 pub use stages::{AuthInput, STAGES, explain, principal};
+pub use witgate_caching::AnswerCache;
 pub use witgate_identity::Principal;

@@ -412,6 +412,18 @@ pub trait Authenticator: Send + Sync {
     async fn authenticate(&self, request: AuthRequest) -> Result<AuthDecision, PluginFault>;
 }
 
+/// Embeds the questions of a semantic cache.
+#[async_trait]
+pub trait Embedder: Send + Sync {
+    /// The embedding of a text, on behalf of a caller and for one of their calls; or why there is none.
+    async fn embed(
+        &self,
+        text: &str,
+        caller: &Arc<Principal>,
+        for_call: &str,
+    ) -> Result<Vec<f32>, String>;
+}
+
 /// Where finished calls go: log sinks and the spend ledger. Never waits.
 pub trait Recorder: Send + Sync {
     /// One finished call.

@@ -14,8 +14,8 @@ use witgate_wire::errors::CompatErrors;
 use crate::dialect::Dialect;
 use crate::health::HealthSettings;
 use crate::ports::{
-    Authenticator, Guardrail, HookPoints, KeyPolicy, Peers, Phase, PromptManager, RequestHook,
-    Upstream, VirtualKeys,
+    Authenticator, Embedder, Guardrail, HookPoints, KeyPolicy, Peers, Phase, PromptManager,
+    RequestHook, Upstream, VirtualKeys,
 };
 
 /// A configuration, ready to serve.
@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub hooks: Vec<HookEntry>,
     /// Answers that are kept, when the configuration wants that.
     pub cache: Option<witgate_caching::AnswerCache>,
+    /// Embeds questions, for a cache that compares meanings.
+    pub embedder: Option<Arc<dyn Embedder>>,
     /// Names and numbers that apply to every call.
     pub settings: Settings,
 }

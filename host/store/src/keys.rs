@@ -46,6 +46,8 @@ pub struct KeyRow {
     pub blocked: Option<bool>,
     /// Routes and groups of routes, a JSON array; empty allows all.
     pub allowed_routes: String,
+    /// Controls of the cache, a JSON array; empty allows all.
+    pub allowed_cache_controls: String,
     /// When it was made.
     pub created_at: Timestamp,
     /// User who made it.
@@ -83,13 +85,13 @@ pub struct KeyFilter {
     pub token: Option<String>,
 }
 
-const COLUMNS: &str = r#""token","key_name","key_alias","spend","expires","models","aliases","config","user_id","team_id","permissions","metadata","blocked","allowed_routes","created_at","created_by","updated_at","updated_by""#;
+const COLUMNS: &str = r#""token","key_name","key_alias","spend","expires","models","aliases","config","user_id","team_id","permissions","metadata","blocked","allowed_routes","allowed_cache_controls","created_at","created_by","updated_at","updated_by""#;
 
-const INSERT: &str = r#"INSERT INTO "LiteLLM_VerificationToken" ("token","key_name","key_alias","spend","expires","models","aliases","config","user_id","team_id","permissions","metadata","blocked","allowed_routes","created_at","created_by","updated_at","updated_by") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"#;
+const INSERT: &str = r#"INSERT INTO "LiteLLM_VerificationToken" ("token","key_name","key_alias","spend","expires","models","aliases","config","user_id","team_id","permissions","metadata","blocked","allowed_routes","allowed_cache_controls","created_at","created_by","updated_at","updated_by") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"#;
 
 /// Never writes `token`, `spend` and how the key came to be: an update made from a row read earlier must not
 /// undo what was spent meanwhile.
-const UPDATE: &str = r#"UPDATE "LiteLLM_VerificationToken" SET "key_alias"=?,"expires"=?,"models"=?,"aliases"=?,"config"=?,"user_id"=?,"team_id"=?,"permissions"=?,"metadata"=?,"blocked"=?,"allowed_routes"=?,"updated_at"=?,"updated_by"=? WHERE "token"=?"#;
+const UPDATE: &str = r#"UPDATE "LiteLLM_VerificationToken" SET "key_alias"=?,"expires"=?,"models"=?,"aliases"=?,"config"=?,"user_id"=?,"team_id"=?,"permissions"=?,"metadata"=?,"blocked"=?,"allowed_routes"=?,"allowed_cache_controls"=?,"updated_at"=?,"updated_by"=? WHERE "token"=?"#;
 
 impl Store {
     /// The key with this hash.
@@ -217,6 +219,7 @@ impl KeyRow {
             metadata: row.try_get("metadata")?,
             blocked: row.try_get("blocked")?,
             allowed_routes: row.try_get("allowed_routes")?,
+            allowed_cache_controls: row.try_get("allowed_cache_controls")?,
             created_at: time("created_at")?.unwrap_or_default(),
             created_by: row.try_get("created_by")?,
             updated_at: time("updated_at")?.unwrap_or_default(),
@@ -227,7 +230,7 @@ impl KeyRow {
 
 type Bound<'q> = Query<'q, Sqlite, SqliteArguments>;
 
-/// The columns that an insert and an update have in common, from `models` to `allowed_routes`.
+/// The columns that an insert and an update have in common, from `models` to `allowed_cache_controls`.
 fn bind_settings<'q>(query: Bound<'q>, key: &'q KeyRow) -> Bound<'q> {
     query
         .bind(&key.models)
@@ -239,6 +242,7 @@ fn bind_settings<'q>(query: Bound<'q>, key: &'q KeyRow) -> Bound<'q> {
         .bind(&key.metadata)
         .bind(key.blocked)
         .bind(&key.allowed_routes)
+        .bind(&key.allowed_cache_controls)
 }
 
 /// A violated index, by the column in SQLite's message.

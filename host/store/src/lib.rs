@@ -8,7 +8,8 @@
 //! the death of the process; what was recorded is committed within
 //! [`SpendOptions::commit_interval`](writer::SpendOptions::commit_interval).
 
-pub mod keys;
+pub mod answers;
+mod keys;
 pub mod metrics;
 mod migrations;
 pub mod spend;
@@ -16,6 +17,7 @@ pub mod store;
 pub mod users;
 pub mod writer;
 
+pub use answers::{AnswerError, AnswerFile, AnswerRow};
 pub use keys::{KeyError, KeyFilter, KeyRow};
 pub use metrics::StoreMetrics;
 pub use spend::{SpendFilter, SpendRow};

@@ -17,6 +17,12 @@ const EMAIL: &str = "writer@project.iam.gserviceaccount.com";
 /// The token that every token service here gives.
 const TOKEN: &str = "issued-token-31337";
 
+/// What the service account may ask for.
+const SCOPES: [&str; 2] = [
+    "https://www.googleapis.com/auth/cloud-platform",
+    "https://www.googleapis.com/auth/devstorage.read_write",
+];
+
 /// Clouds with a token service each, and objects that need a token or an account's key.
 pub async fn fake_clouds() -> FakeVendor {
     FakeVendor::start(judge).await
@@ -36,7 +42,8 @@ pub const AZURE_SECRET: &str = "app secret+1";
 /// Name and key of the storage account.
 pub const AZURE_ACCOUNT: (&str, &str) = ("account1", "c3RvcmFnZS1hY2NvdW50LWtleQ==");
 
-fn judge(request: &Recorded) -> Judgement {
+/// Whether a request may come in, and the token services.
+pub(crate) fn judge(request: &Recorded) -> Judgement {
     let token = || {
         let answer = json!({"access_token": TOKEN, "expires_in": 3599, "token_type": "Bearer"});
         Ok((
@@ -106,7 +113,7 @@ fn verify(assertion: &str, audience: &str) -> Result<(), String> {
         && claims["iss"] == EMAIL
         && claims["sub"] == EMAIL
         && claims["aud"] == audience
-        && claims["scope"] == "https://www.googleapis.com/auth/cloud-platform"
+        && SCOPES.iter().any(|scope| claims["scope"] == *scope)
         && life == Some(3600);
     good.then_some(()).ok_or(format!("{header} {claims}"))
 }

@@ -21,6 +21,7 @@ pub mod openai;
 
 mod anthropic;
 mod bench_upstream;
+mod buckets;
 mod clouds;
 mod collector;
 mod datadog;
@@ -36,10 +37,12 @@ mod vendor;
 
 mod gateway;
 mod metrics;
+mod qdrant;
 mod raw;
 
 pub use anthropic::FakeAnthropic;
 pub use bench_upstream::BenchUpstream;
+pub use buckets::{BUCKET, fake_buckets};
 pub use clouds::{AZURE_ACCOUNT, AZURE_SECRET, fake_clouds, service_account};
 pub use collector::fake_collector;
 pub use datadog::fake_datadog;
@@ -53,6 +56,7 @@ pub use idp::{FakeIdp, Token};
 pub use journal::{Journal, PATIENCE};
 pub use langfuse::FakeLangfuse;
 pub use metrics::Metrics;
+pub use qdrant::{COLLECTION, QDRANT_KEY, fake_qdrant};
 pub use raw::{RawConnection, RawResponse};
 pub use recorder::{FakeOtlp, Recorder};
 pub use redis::{RedisCluster, RedisSentinel, RedisServer};

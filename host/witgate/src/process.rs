@@ -22,7 +22,7 @@ use crate::cli::Serve;
 use crate::plugin_admin::PluginAdministration;
 use crate::reload::{Administration, Control, Reloader};
 use crate::wiring::{
-    self, Background, Fanout, Kept, Keys, Models, Paths, Reports, Secrets, ShadowMetrics,
+    self, Answers, Background, Fanout, Kept, Keys, Models, Paths, Reports, Secrets, ShadowMetrics,
     StoredUsers, Upstreams, W3c,
 };
 
@@ -148,8 +148,17 @@ pub async fn serve(
     let tasks = TaskTracker::new();
     let stop = CancellationToken::new();
     let store = open_store(&loaded, &paths).await?;
+    let background = Background {
+        runtime: tokio::runtime::Handle::current(),
+        tasks: tasks.clone(),
+    };
     let kept = Kept {
-        answers: None,
+        answers: Answers::new(
+            witgate_caching::CacheMetrics::register(&mut registry),
+            background.clone(),
+            stop.clone(),
+            paths.data_dir.clone(),
+        ),
         redis: None,
         redis_parts: witgate_state::RedisParts {
             tracker: tasks.clone(),
@@ -168,10 +177,7 @@ pub async fn serve(
         paths,
         secrets,
         concurrency: options.limit_concurrency,
-        background: Background {
-            runtime: tokio::runtime::Handle::current(),
-            tasks: tasks.clone(),
-        },
+        background,
         shadow_metrics: ShadowMetrics::register(&mut registry),
         shadows: Reports::new(),
         record: options.record.clone(),
@@ -390,6 +396,7 @@ async fn start(
     );
     let (host, keys) = (kept.host.clone(), kept.keys.clone());
     let peers = kept.peers.clone();
+    let embedding = kept.answers.gateway.clone();
     let wired = wiring::wire(&loaded, &mut kept, None)
         .await
         .map_err(|problems| {
@@ -427,6 +434,8 @@ async fn start(
         tasks: TaskTracker::new(),
     });
     tasks.spawn(wiring::synchronise(gateway.clone(), peers, stop.clone()));
+    // Set once per process.
+    let _ = embedding.set(Arc::downgrade(&gateway));
     host.serve_models(Arc::new(Models(Arc::downgrade(&gateway))));
     let desk = Arc::new(Desk::new(
         DeskParts {

@@ -36,6 +36,7 @@ use witgate_events::{AlertSettings, HubConfig};
 use witgate_pipeline::Snapshot;
 use witgate_plugins::{Host, PluginId, Progress, ProgressHook, Registry, Sources};
 
+pub use caching::Answers;
 pub use disabled::Disabled;
 pub use keys::Keys;
 pub use login::StoredUsers;
@@ -77,8 +78,8 @@ pub struct Kept {
     pub host: Arc<Host>,
     /// The virtual keys.
     pub keys: Arc<Keys>,
-    /// The answers that are kept in memory.
-    pub answers: Option<Arc<witgate_caching::Memory>>,
+    /// Where answers are kept.
+    pub answers: Answers,
     /// The Redis that is shared with other gateways.
     pub redis: Option<Arc<witgate_state::Redis>>,
     /// What a Redis is given.
@@ -153,6 +154,7 @@ pub fn assemble(
     let hub = specs::hub(loaded, &plugins, &mut problems);
     let login = login::rules(loaded, &plugins, &mut problems);
     let store = redis::store(loaded, &mut kept.redis, &kept.redis_parts, &mut problems);
+    let (cache, embedder) = caching::cache(loaded, &mut kept.answers, &mut problems).unzip();
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -170,7 +172,8 @@ pub fn assemble(
             guardrails,
             prompts,
             hooks,
-            cache: caching::cache(loaded, &mut kept.answers),
+            cache,
+            embedder: embedder.flatten(),
             settings: settings::settings(loaded, kept.concurrency),
         },
         hub,

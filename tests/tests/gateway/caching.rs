@@ -1,9 +1,9 @@
 //! `litellm_settings.cache`: what is kept is not asked for again.
 
 use serde_json::{Value, json};
-use witgate_testkit::{Reply, openai};
+use witgate_testkit::{FakeUpstream, Gateway, Reply, openai};
 
-use crate::support::{Client, Stage, chat, chat_stream, eventually};
+use crate::support::{Client, Stage, base_config, chat, chat_stream, eventually};
 
 fn local(params: &str) -> String {
     format!("litellm_settings: {{cache: true, cache_params: {{type: local{params}}}}}\n")
@@ -109,6 +109,164 @@ async fn a_failure_is_asked_again() {
 }
 
 #[tokio::test]
+async fn a_key_sets_only_the_controls_it_may() {
+    let stage = Stage::with(&local("")).await;
+    let client = made(
+        &stage,
+        json!({"allowed_cache_controls": ["ttl", "no-store"]}),
+    )
+    .await;
+    let asking = |cache: Value| {
+        let mut body = chat("gpt-4o");
+        body["cache"] = cache;
+        body
+    };
+    client.chat(&asking(json!({"ttl": 60}))).await.ok();
+    let refused = client.chat(&asking(json!({"no-cache": true}))).await;
+    assert_eq!(
+        refused.error(403)["message"],
+        "Not allowed to set no-cache as a cache control. Contact admin to change permissions."
+    );
+    // By header it is not heard, as programs send it on their own.
+    let by_header = client.clone().header("cache-control", "no-cache");
+    by_header.chat(&chat("gpt-4o")).await.ok();
+    assert_eq!(stage.upstream.requests().len(), 1);
+    let shown = client.get("/key/info").await.ok();
+    assert_eq!(
+        shown["info"]["allowed_cache_controls"],
+        json!(["ttl", "no-store"])
+    );
+}
+
+#[tokio::test]
+async fn the_routers_switch_turns_it_on_and_off() {
+    for (more, asked) in [
+        (
+            "router_settings: {num_retries: 0, cache_responses: true}\n",
+            1,
+        ),
+        (
+            "router_settings: {num_retries: 0, cache_responses: false}\nlitellm_settings: {cache: true, cache_params: {type: local}}\n",
+            2,
+        ),
+    ] {
+        let upstream = FakeUpstream::start().await;
+        let config =
+            base_config(&upstream.api_base()).replace("router_settings:\n  num_retries: 0\n", more);
+        let stage = Stage::of(upstream, Gateway::builder(config)).await;
+        for _ in 0..2 {
+            stage.client.chat(&chat("gpt-4o")).await.ok();
+        }
+        assert_eq!(stage.upstream.requests().len(), asked, "{more}");
+    }
+}
+
+#[tokio::test]
+async fn administrators_look_after_the_cache() {
+    let stage = Stage::with(&local(", namespace: ours")).await;
+    let ping = stage.client.get("/cache/ping").await.ok();
+    assert_eq!(ping["status"], "healthy");
+    assert_eq!(ping["cache_type"], "local");
+    let params: Value =
+        serde_json::from_str(ping["litellm_cache_params"].as_str().expect("text")).expect("JSON");
+    assert_eq!(params["namespace"], "ours");
+    let key_of = async |body: &Value| {
+        let answer = stage.client.chat(body).await;
+        answer
+            .header("x-litellm-cache-key")
+            .unwrap_or_default()
+            .to_owned()
+    };
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    let key = key_of(&chat("gpt-4o")).await;
+    assert!(key.starts_with("ours:"), "{key}");
+    let body = json!({ "keys": [key] });
+    stage.client.post("/cache/delete", &body).await.ok();
+    assert_eq!(key_of(&chat("gpt-4o")).await, "");
+    assert_ne!(key_of(&chat("gpt-4o")).await, "");
+    // Another namespace is not the configured one's to flush.
+    let mut elsewhere = chat("gpt-4o");
+    elsewhere["cache"] = json!({"namespace": "theirs"});
+    key_of(&elsewhere).await;
+    stage.client.post("/cache/flushall", &json!({})).await.ok();
+    assert_eq!(key_of(&chat("gpt-4o")).await, "");
+    assert_ne!(key_of(&elsewhere).await, "");
+    let info = stage.client.get("/cache/redis/info").await;
+    assert_eq!(info.status, 500, "{}", info.text());
+    let wrong = stage
+        .client
+        .post("/cache/delete", &json!({"keys": 1}))
+        .await;
+    assert_eq!(wrong.status, 400, "{}", wrong.text());
+    // Everybody else is refused.
+    let client = made(&stage, json!({"user_id": "ann"})).await;
+    client.get("/cache/ping").await.error(401);
+    client.post("/cache/flushall", &json!({})).await.error(401);
+    let metrics = stage.client.get("/metrics").await.text();
+    for (result, count) in [("hit", 3), ("miss", 4)] {
+        let line =
+            format!("witgate_cache_lookups_total{{backend=\"local\",result=\"{result}\"}} {count}");
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_cache_the_routes_say_so() {
+    let stage = Stage::plain().await;
+    let error = stage.client.get("/cache/ping").await.error(503);
+    assert_eq!(error["type"], "cache_ping_error");
+    let message: Value =
+        serde_json::from_str(error["message"].as_str().expect("text")).expect("JSON");
+    assert!(
+        message["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("Cache not initialized")),
+        "{message}"
+    );
+    let flushed = stage.client.post("/cache/flushall", &json!({})).await;
+    assert_eq!(flushed.status, 503, "{}", flushed.text());
+}
+
+#[tokio::test]
+async fn what_is_on_disk_is_there_after_a_restart_and_can_be_forgotten() {
+    let upstream = FakeUpstream::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = base_config(&upstream.api_base())
+        + &format!(
+            "litellm_settings: {{cache: true, cache_params: {{type: disk, disk_cache_dir: '{}', ttl: 600}}}}\n",
+            folder.path().display()
+        );
+    // A file that is none is told and made anew.
+    std::fs::write(
+        folder.path().join("answers.db"),
+        "no database ".repeat(1000),
+    )
+    .expect("write");
+    let Stage {
+        upstream,
+        mut gateway,
+        client,
+    } = Stage::of(upstream, Gateway::builder(&config)).await;
+    client.chat(&chat("gpt-4o")).await.ok();
+    gateway.stop().await;
+    assert!(gateway.printed("is broken, and is made anew"));
+    let Stage {
+        upstream,
+        gateway: _gateway,
+        client,
+    } = Stage::of(upstream, Gateway::builder(&config)).await;
+    let ping = client.get("/cache/ping").await.ok();
+    assert_eq!(ping["cache_type"], "disk");
+    let again = client.chat(&chat("gpt-4o")).await;
+    assert_eq!(upstream.requests().len(), 1);
+    let key = again.header("x-litellm-cache-key").unwrap_or_default();
+    let body = json!({ "keys": [key] });
+    client.post("/cache/delete", &body).await.ok();
+    client.chat(&chat("gpt-4o")).await.ok();
+    assert_eq!(upstream.requests().len(), 2);
+}
+
+#[tokio::test]
 async fn what_was_kept_survives_a_reload() {
     let stage = Stage::with(&local("")).await;
     stage.client.chat(&chat("gpt-4o")).await.ok();
@@ -119,13 +277,18 @@ async fn what_was_kept_survives_a_reload() {
 
 #[tokio::test]
 async fn a_cache_that_is_not_built_is_told() {
-    let stage = Stage::with("litellm_settings: {cache: true, cache_params: {type: s3}}\n").await;
+    let stage =
+        Stage::with("litellm_settings: {cache: true, cache_params: {type: redis-semantic, host: 127.0.0.1, port: 9}}\n")
+            .await;
     for _ in 0..2 {
         stage.client.chat(&chat("gpt-4o")).await.ok();
     }
     assert_eq!(stage.upstream.requests().len(), 2);
     eventually("the warning", async || {
-        stage.gateway.printed("`s3` is not built yet").then_some(())
+        stage
+            .gateway
+            .printed("`redis-semantic` is not built yet")
+            .then_some(())
     })
     .await;
 }

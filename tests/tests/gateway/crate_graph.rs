@@ -8,19 +8,26 @@ use serde_json::Value;
 use witgate_testkit::workspace_root;
 
 /// Each crate of the host with all the crates of ours it may use. What is not here may not be.
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("witgate-config", &[]),
     ("witgate-wire", &[]),
     ("witgate-identity", &[]),
     ("witgate-outbound", &[]),
     ("witgate-store", &[]),
     ("witgate-state", &[]),
-    ("witgate-caching", &["witgate-wire"]),
+    ("witgate-signing", &[]),
+    (
+        "witgate-caching",
+        &["witgate-outbound", "witgate-signing", "witgate-wire"],
+    ),
     ("witgate-routing", &["witgate-wire"]),
     ("witgate-login", &["witgate-identity"]),
     ("witgate-events", &["witgate-wire"]),
     ("witgate-bundles", &["witgate-outbound"]),
-    ("witgate-plugins", &["witgate-outbound", "witgate-bundles"]),
+    (
+        "witgate-plugins",
+        &["witgate-outbound", "witgate-bundles", "witgate-signing"],
+    ),
     (
         "witgate-pipeline",
         &[
@@ -57,6 +64,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
             "witgate-login",
             "witgate-outbound",
             "witgate-state",
+            "witgate-signing",
             "witgate-store",
             "witgate-routing",
             "witgate-events",

@@ -1,5 +1,7 @@
 //! What every scenario needs: a gateway in front of a fake upstream, and a client of it.
 
+pub mod moto;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -62,7 +62,7 @@ fn what_must_not_be_served_is_refused_and_says_why() {
         ),
         (
             "litellm_settings: {cache: true, cache_params: {type: memcached}}\n",
-            "c.yaml:1:54 litellm_settings.cache_params.type: expected `local`, `redis`, `redis-semantic`, `qdrant-semantic`, `s3`, `disk`, `azure-blob`, `gcs` or `valkey-semantic`, found a text `memcached`",
+            "c.yaml:1:54 litellm_settings.cache_params.type: expected `local`, `semantic`, `redis`, `redis-semantic`, `qdrant-semantic`, `s3`, `disk`, `azure-blob`, `gcs` or `valkey-semantic`, found a text `memcached`",
         ),
         (
             "router_settings: {fallbacks: [{a: b}]}\n",

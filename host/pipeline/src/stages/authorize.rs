@@ -1,7 +1,7 @@
 //! `authorize`: whether the caller may make this call.
 //!
 //! Position: after `identify`, before any plugin sees the body. Reads: `principal`, `model`,
-//! `request`. Writes: nothing. Errors: `Denied` (a session), `ModelAccessDenied`, `ClientCredentials`. Config:
+//! `request`. Writes: nothing. Errors: `Denied` (a session), `ModelAccessDenied`, `ClientCredentials`, `CacheControlDenied`. Config:
 //! `allow_client_side_credentials`, `configurable_clientside_auth_params`. Cost: a few look-ups.
 
 use witgate_wire::RequestView;
@@ -41,6 +41,7 @@ pub(super) fn authorize(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> 
     }
     if let Some(request) = &x.request {
         check_credentials(x, request)?;
+        check_cache_controls(x, request)?;
     }
     check_model(x)?;
     Ok(Flow::Continue)
@@ -80,6 +81,27 @@ pub(crate) fn check_credentials(x: &Exchange, request: &RequestView) -> Result<(
         );
         Err(Failure::new(Case::ClientCredentials, message))
     })
+}
+
+/// Refuses a member of `cache` that the key may not set, in LiteLLM's words.
+fn check_cache_controls(x: &Exchange, request: &RequestView) -> Result<(), Failure> {
+    let allowed = &x.principal.allowed_cache_controls;
+    if allowed.is_empty() {
+        return Ok(());
+    }
+    let set = request.field("cache").into_iter().flat_map(Raw::entries);
+    match set
+        .map(|(name, _)| name)
+        .find(|name| !allowed.iter().any(|one| one == name))
+    {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!(
+                "Not allowed to set {name} as a cache control. Contact admin to change permissions."
+            );
+            Err(Failure::new(Case::CacheControlDenied, message))
+        }
+    }
 }
 
 /// LiteLLM's words; the list is the caller's own.

@@ -8,15 +8,23 @@
 //! Calls of plugins pass by: whom they ask for is not known. So do mocks and calls with the client's own credentials.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
 
-use witgate_caching::{Controls, Entry, Join, Scope, frames, is_cacheable, key};
-use witgate_wire::json::Raw;
+use witgate_caching::{
+    AnswerCache, Controls, Entry, Items, Join, Meaning, Meant, Plan, Question, Scope, frames,
+    inputs, is_cacheable, item_keys, key, question,
+};
+use witgate_wire::json::{Edits, Raw};
 use witgate_wire::sse::{DONE, Decoder, Frame, data_frame};
 
 use crate::exchange::{Answer, Exchange, UpstreamStream};
 use crate::failure::Failure;
 use crate::gateway::Gateway;
 use crate::stages::Flow;
+
+/// How long a question's embedding may take.
+const EMBEDDING: Duration = Duration::from_secs(5);
 
 pub(super) async fn cache(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     let snapshot = x.snapshot.clone();
@@ -27,7 +35,11 @@ pub(super) async fn cache(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, F
         return Ok(Flow::Continue);
     }
     let settings = &cache.settings;
-    let controls = Controls::of(request, x.header("cache-control"));
+    let controls = Controls::of(
+        request,
+        x.header("cache-control"),
+        &x.principal.allowed_cache_controls,
+    );
     let messages = request
         .field("messages")
         .into_iter()
@@ -41,6 +53,11 @@ pub(super) async fn cache(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, F
         .as_deref()
         .or(settings.namespace.as_deref());
     let mut sharers = scope(x, settings.scope);
+    if settings.by_end_user {
+        let named = x.principal.end_user_id.clone();
+        let named = named.or_else(|| request.user().map(std::borrow::Cow::into_owned));
+        sharers.push_str(&format!(" end_user:{named:?}"));
+    }
     if snapshot.routing.settings().tag_filtering {
         // Tags lead to other deployments, and so to other answers.
         let mut tags: Vec<&str> = x.tags.iter().map(String::as_str).collect();
@@ -49,27 +66,147 @@ pub(super) async fn cache(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, F
             sharers.push_str(&format!(" tag:{tag:?}"));
         }
     }
-    let key = key(request, &x.model, &sharers, namespace);
-    let is_stream = x.wants_stream();
-    let mut found = None;
-    if plan.read {
+    let model = settings.model(&x.model);
+    let is_semantic = settings.threshold.is_some();
+    let question = match is_semantic {
+        true => question(request, &model, &sharers, namespace),
+        false => None,
+    };
+    if is_semantic && question.is_none() {
+        // There is no text that could be compared.
+        return Ok(Flow::Continue);
+    }
+    let found = Looked {
+        key: key(request, &model, &sharers, namespace),
+        question,
+        item_keys: match inputs(request).filter(|_| cache.has_items()) {
+            Some(inputs) => item_keys(request, &inputs, &model, &sharers, namespace),
+            None => Vec::new(),
+        },
+        max_age: controls.max_age,
+        plan,
+    };
+    let found = found.look(gateway, cache, x).await;
+    let is_hit = found.is_some_and(|entry| answer(x, &entry, x.wants_stream()));
+    x.cached.hit = Some(is_hit);
+    if !is_hit && plan.write && (!is_semantic || x.cached.meant.is_some()) {
+        x.cached.keep = Some(settings.ttl(&controls));
+    }
+    Ok(Flow::Continue)
+}
+
+/// What is looked for.
+struct Looked {
+    key: String,
+    /// What is compared by its meaning.
+    question: Option<Question>,
+    /// Keys of single inputs, when the request is a list of them.
+    item_keys: Vec<String>,
+    max_age: Option<f64>,
+    plan: Plan,
+}
+
+impl Looked {
+    /// The answer, when it was kept or an equal call has got it; else the call takes note of what it is to keep.
+    async fn look(self, gateway: &Gateway, cache: &AnswerCache, x: &mut Exchange) -> Option<Entry> {
         let now = gateway.clock.now().as_millisecond();
-        found = cache.get(&key, controls.max_age, now).await;
+        let mut found = None;
+        if let Some(question) = &self.question {
+            found = self.look_by_meaning(cache, question, x, now).await;
+            if x.cached.meant.is_none() {
+                return None;
+            }
+        } else if !self.item_keys.is_empty() {
+            found = self.look_for_items(cache, x, now).await;
+        } else if self.plan.read {
+            found = cache.get(&self.key, self.max_age, now).await;
+        }
         // A stream is not waited for: it would arrive all at once, and late.
-        if found.is_none() && plan.write && settings.single_flight && !is_stream {
-            match cache.join(&key) {
+        let may_wait = self.plan.read
+            && self.plan.write
+            && cache.settings.single_flight
+            && x.cached.rest.is_none()
+            && !x.wants_stream();
+        if found.is_none() && may_wait {
+            match cache.join(&self.key) {
                 Join::Lead(lead) => x.cached.lead = Some(lead),
                 Join::Follow(first) => found = first.answer().await,
             }
         }
+        x.cached.key = Some(match self.question {
+            Some(question) => question.key,
+            None => self.key,
+        });
+        found
     }
-    x.cached.key = Some(key);
-    let is_hit = found.is_some_and(|entry| answer(x, &entry, is_stream));
-    x.cached.hit = Some(is_hit);
-    if !is_hit && plan.write {
-        x.cached.keep = Some(settings.ttl(&controls));
+
+    /// The answer to the question that means most nearly the same, when that is near enough. Without an embedding the call
+    /// goes on as if there were no cache.
+    async fn look_by_meaning(
+        &self,
+        cache: &AnswerCache,
+        question: &Question,
+        x: &mut Exchange,
+        now: i64,
+    ) -> Option<Entry> {
+        let embedder = x.snapshot.embedder.as_ref()?;
+        let embedding = embedder.embed(&question.text, &x.principal, &x.call_id);
+        let vector = match tokio::time::timeout(EMBEDDING, embedding).await {
+            Ok(Ok(vector)) => vector,
+            Ok(Err(why)) => {
+                cache.not_embedded(why);
+                return None;
+            }
+            Err(_) => {
+                cache.not_embedded(format!("no answer within {} s", EMBEDDING.as_secs()));
+                return None;
+            }
+        };
+        let meant = Meant {
+            key: question.key.clone(),
+            meaning: Arc::new(Meaning {
+                text: question.text.clone(),
+                vector,
+            }),
+        };
+        let mut found = None;
+        if self.plan.read {
+            let (similarity, entry) = cache.nearest(&meant, self.max_age, now).await;
+            x.cached.similarity = Some(similarity);
+            found = entry;
+        }
+        x.cached.meant = Some(meant);
+        found
     }
-    Ok(Flow::Continue)
+
+    /// Each input on its own: the answer when all are there, a request for the rest when some are.
+    async fn look_for_items(
+        &self,
+        cache: &AnswerCache,
+        x: &mut Exchange,
+        now: i64,
+    ) -> Option<Entry> {
+        let found = match self.plan.read {
+            true => cache.get_all(&self.item_keys, self.max_age, now).await,
+            false => vec![None; self.item_keys.len()],
+        };
+        let items = Items::new(self.item_keys.clone(), found);
+        if let Some(response) = items.whole() {
+            return Some(Entry {
+                stored_ms: now,
+                response,
+            });
+        }
+        let request = x.request.as_ref()?;
+        if items.missing().len() < self.item_keys.len() {
+            let rest = items.rest(&inputs(request)?);
+            let mut edits = Edits::new();
+            edits.set("input", rest);
+            x.cached.rest = Some(request.with_edits(&edits).ok()?);
+        }
+        x.cached.items = Some(items);
+        None
+    }
 }
 
 /// Who shares answers with this caller.

@@ -165,7 +165,7 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
         group: x.model.clone(),
         ..Served::default()
     };
-    let (Some(request), Some(route)) = (&x.request, &x.route) else {
+    let (Some(request), Some(route)) = (x.asked(), &x.route) else {
         return (
             served,
             Err(Failure::internal("a call without a request or a route")),
@@ -175,6 +175,8 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
         Ok(route) => route,
         Err(failure) => return (served, Err(failure)),
     };
+    // Another group gets all of it: its embeddings are not of one space with those that were kept.
+    let whole = x.request.as_ref().unwrap_or(request);
     let mut walk = Walk::new(controls(x, request), &route);
     let mut rng = SmallRng::seed_from_u64(gateway.clock.random());
     let mut here = Hop::new(gateway, x, request.clone(), route).await;
@@ -190,7 +192,7 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
             }
             None | Some(Decision::Retry { .. }) => {}
             Some(Decision::Fallback { target, .. }) => {
-                match hop::enter(gateway, x, request, &target, &mut served.judged).await {
+                match hop::enter(gateway, x, whole, &target, &mut served.judged).await {
                     Ok(Some(hop)) => {
                         walk.enter(&hop.resolution);
                         here = hop;

@@ -197,7 +197,7 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
         served: served(&x),
         cost: cost(&x),
         cache: Cache {
-            hit: x.cached.hit,
+            hit: x.cached.hit.map(|hit| hit || x.cached.is_partial),
             key: x.cached.key.clone(),
         },
         call_type: Cow::Borrowed(x.arrival.endpoint.call_type()),

@@ -51,6 +51,7 @@ const REMAINING_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-rema
 const REMAINING_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
 const RESPONSE_COST: HeaderName = HeaderName::from_static("x-litellm-response-cost");
 const RESPONSE_DURATION_MS: HeaderName = HeaderName::from_static("x-litellm-response-duration-ms");
+const SEMANTIC_SIMILARITY: HeaderName = HeaderName::from_static("x-litellm-semantic-similarity");
 const TIMEOUT: HeaderName = HeaderName::from_static("x-litellm-timeout");
 const VERSION: HeaderName = HeaderName::from_static("x-litellm-version");
 
@@ -155,8 +156,16 @@ fn call_headers(gateway: &Gateway, x: &Exchange, headers: &mut HeaderMap, comple
     if let Some(target) = x.target() {
         text(headers, MODEL_API_BASE, &target.api_base);
     }
-    if let Some(key) = x.cached.key.as_deref().filter(|_| x.cached.is_hit()) {
+    if let Some(key) = x
+        .cached
+        .key
+        .as_deref()
+        .filter(|_| x.cached.is_hit() || x.cached.is_partial)
+    {
         text(headers, CACHE_KEY, key);
+    }
+    if let Some(similarity) = x.cached.similarity {
+        text(headers, SEMANTIC_SIMILARITY, &similarity.to_string());
     }
     number(headers, ATTEMPTED_RETRIES, x.served.retries);
     number(headers, MAX_RETRIES, x.served.retries_max);

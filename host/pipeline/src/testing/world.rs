@@ -30,6 +30,7 @@ pub struct Setup {
     pub settings: Settings,
     pub prompts: Prompts,
     pub cache: Option<witgate_caching::AnswerCache>,
+    pub embedder: Option<Arc<dyn crate::ports::Embedder>>,
     guardrails: Vec<GuardrailEntry>,
     upstream: Arc<FakeUpstream>,
 }
@@ -57,6 +58,7 @@ impl Setup {
             settings: settings(),
             prompts: Prompts::default(),
             cache: None,
+            embedder: None,
             guardrails: Vec::new(),
             upstream: Arc::default(),
         }
@@ -154,6 +156,7 @@ impl Setup {
             prompts: self.prompts,
             hooks: Vec::new(),
             cache: self.cache,
+            embedder: self.embedder,
             settings: self.settings,
         };
         let recorder = Arc::new(Records::default());

@@ -6,16 +6,17 @@
 mod azure;
 mod gcp;
 mod role;
-mod sigv4;
 mod tokens;
 
-use std::sync::Arc;
-
-use http::{HeaderName, HeaderValue, Request};
+use http::Request;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use witgate_outbound::Body;
+use witgate_signing::SigningError;
+use witgate_signing::aws::{Credentials, Scope};
+use witgate_signing::azure::shared_key;
+use witgate_signing::gcp::Account;
 use zeroize::Zeroizing;
 
 use super::Context;
@@ -28,14 +29,6 @@ use crate::record::Find;
 
 pub(crate) use role::Roles;
 pub(crate) use tokens::Tokens;
-
-/// What a request is signed with.
-#[derive(Clone)]
-struct Credentials {
-    access_key_id: String,
-    secret_access_key: Arc<Zeroizing<String>>,
-    session_token: Option<Arc<Zeroizing<String>>>,
-}
 
 impl wit::Host for State {
     async fn send_aws(
@@ -65,7 +58,7 @@ impl wit::Host for State {
             };
             let payload = hex::encode(Sha256::digest(&request.body));
             let mut request = build(request).map_err(wit_http::HttpError::Invalid)?;
-            let scope = sigv4::Scope::at(now(&context), &signer.region, &signer.service);
+            let scope = Scope::at(now(&context), &signer.region, &signer.service);
             sign(&mut request, &payload, &credentials, &scope)?;
             exchange(&context, request, false).await
         };
@@ -90,8 +83,8 @@ impl wit::Host for State {
         let credentials = self.table.get(&account.credentials)?.shared();
         let context = self.context.clone();
         let sending = async move {
-            let key = gcp::Account::read(&credentials)?;
-            let token = key.token(&context, &account.scope).await?;
+            let key = Account::read(&credentials).map_err(invalid)?;
+            let token = gcp::token(&context, &key, &account.scope).await?;
             send_with_token(&context, request, &token).await
         };
         let sent = tokio::time::timeout(timeout, sending).await;
@@ -143,7 +136,8 @@ impl wit::Host for State {
             let mut request = build(request).map_err(wit_http::HttpError::Invalid)?;
             let now = now(&context).strftime("%a, %d %b %Y %H:%M:%S GMT");
             put(&mut request, "x-ms-date", &now.to_string())?;
-            let authorization = azure::shared_key(&request, body_bytes, &account.name, &key)?;
+            let authorization = shared_key(&request, body_bytes, &account.name, &key);
+            let authorization = authorization.map_err(invalid)?;
             put(&mut request, "authorization", &authorization)?;
             exchange(&context, request, false).await
         };
@@ -209,21 +203,9 @@ fn sign(
     request: &mut Request<Body>,
     payload_sha256: &str,
     credentials: &Credentials,
-    scope: &sigv4::Scope<'_>,
+    scope: &Scope<'_>,
 ) -> Result<(), wit_http::HttpError> {
-    put(request, "x-amz-date", &scope.at)?;
-    put(request, "x-amz-content-sha256", payload_sha256)?;
-    if let Some(token) = &credentials.session_token {
-        put(request, "x-amz-security-token", token)?;
-    }
-    let authorization = sigv4::authorization(
-        request,
-        payload_sha256,
-        &credentials.access_key_id,
-        &credentials.secret_access_key,
-        scope,
-    );
-    put(request, "authorization", &authorization)
+    witgate_signing::aws::sign(request, payload_sha256, credentials, scope).map_err(invalid)
 }
 
 fn put(
@@ -231,24 +213,9 @@ fn put(
     name: &'static str,
     value: &str,
 ) -> Result<(), wit_http::HttpError> {
-    let mut value = HeaderValue::try_from(value).map_err(|_| {
-        wit_http::HttpError::Invalid(format!(
-            "the credentials have characters that the header {name} cannot carry"
-        ))
-    })?;
-    value.set_sensitive(matches!(name, "authorization" | "x-amz-security-token"));
-    request
-        .headers_mut()
-        .insert(HeaderName::from_static(name), value);
-    Ok(())
+    witgate_signing::put(request, name, value).map_err(invalid)
 }
 
-impl<'a> sigv4::Scope<'a> {
-    fn at(time: Timestamp, region: &'a str, service: &'a str) -> Self {
-        Self {
-            at: time.strftime("%Y%m%dT%H%M%SZ").to_string(),
-            region,
-            service,
-        }
-    }
+fn invalid(error: SigningError) -> wit_http::HttpError {
+    wit_http::HttpError::Invalid(error.0)
 }

@@ -10,7 +10,7 @@ use witgate_pipeline::{AuthInput, Failure, Gateway, Principal, Reply, ReplyBody,
 
 use super::plugins::PluginAdmin;
 use super::table::{Found, Kind, Matched, find};
-use super::{KeyOperation, KeyStore, calls, health, info, keys, login, plugins};
+use super::{KeyOperation, KeyStore, cache, calls, health, info, keys, login, plugins};
 use crate::{METRICS_CONTENT_TYPE, Request, RespBody, Response, Service, encode_metrics};
 
 /// What is wrong with a configuration that was refused, one line per problem.
@@ -139,6 +139,13 @@ impl App {
                     self.manage_keys(request, principal, matched.route.name, operation)
                         .await
                 }
+                Ok(principal)
+                    if let Kind::Cache(route) = kind
+                        && principal.is_admin() =>
+                {
+                    let snapshot = self.gateway.snapshot.load_full();
+                    cache::answer(&self.gateway, &snapshot, route, request).await
+                }
                 Ok(principal) => self.answer(matched, &request, &principal).await,
                 Err(failure) => rescue(&failure, self.gateway.snapshot.load().settings.compat),
             },
@@ -178,6 +185,7 @@ impl App {
             | Kind::Readiness
             | Kind::Routes
             | Kind::Keys(_)
+            | Kind::Cache(_)
             | Kind::Login(_) => detail(StatusCode::NOT_FOUND, "Not Found"),
         }
     }

@@ -5,6 +5,7 @@ use witgate_login::Step;
 use witgate_wire::Endpoint;
 
 use super::KeyOperation;
+use super::cache::CacheRoute;
 use super::plugins::PluginRoute;
 
 /// What a route does.
@@ -40,12 +41,17 @@ pub enum Kind {
     Plugin(PluginRoute),
     /// `/key/…`
     Keys(KeyOperation),
+    /// `/cache/…`
+    Cache(CacheRoute),
 }
 
 impl Kind {
     /// Whether only a proxy admin may ask for it.
     pub(super) const fn is_for_admins(self) -> bool {
-        matches!(self, Self::Reload | Self::Plugins | Self::Plugin(_))
+        matches!(
+            self,
+            Self::Reload | Self::Plugins | Self::Plugin(_) | Self::Cache(_)
+        )
     }
 }
 
@@ -240,6 +246,30 @@ pub const ROUTES: &[Route] = &[
         method: Method::POST,
         name: "/key/unblock",
         paths: &["/key/unblock"],
+    },
+    Route {
+        kind: Kind::Cache(CacheRoute::Ping),
+        method: Method::GET,
+        name: "/cache/ping",
+        paths: &["/cache/ping"],
+    },
+    Route {
+        kind: Kind::Cache(CacheRoute::Delete),
+        method: Method::POST,
+        name: "/cache/delete",
+        paths: &["/cache/delete"],
+    },
+    Route {
+        kind: Kind::Cache(CacheRoute::FlushAll),
+        method: Method::POST,
+        name: "/cache/flushall",
+        paths: &["/cache/flushall"],
+    },
+    Route {
+        kind: Kind::Cache(CacheRoute::RedisInfo),
+        method: Method::GET,
+        name: "/cache/redis/info",
+        paths: &["/cache/redis/info"],
     },
     Route {
         kind: Kind::Login(Step::Begin),

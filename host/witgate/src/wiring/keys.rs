@@ -169,6 +169,7 @@ fn record(row: KeyRow) -> KeyRecord {
     KeyRecord {
         models: restriction(&row.models),
         allowed_routes: restriction(&row.allowed_routes),
+        allowed_cache_controls: restriction(&row.allowed_cache_controls),
         metadata: serde_json::from_str(&row.metadata).unwrap_or_default(),
         token: row.token,
         key_name: row.key_name,
@@ -202,6 +203,7 @@ fn row(key: &KeyRecord) -> KeyRow {
         metadata: Value::Object(key.metadata.clone()).to_string(),
         blocked: key.blocked,
         allowed_routes: list(&key.allowed_routes),
+        allowed_cache_controls: list(&key.allowed_cache_controls),
         created_at: key.created_at,
         created_by: key.created_by.clone(),
         updated_at: key.updated_at,

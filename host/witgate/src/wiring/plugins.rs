@@ -329,6 +329,7 @@ fn principal(plugin: &str, identity: host::Identity) -> Result<Principal, Plugin
         role: Some(role),
         models: identity.models,
         allowed_routes: Vec::new(),
+        allowed_cache_controls: Vec::new(),
         metadata: object("metadata", &identity.metadata)?,
         session: false,
     })

@@ -1,70 +1,11 @@
 //! `s3` and `s3_v2`: objects in a real S3 server that checks signatures, and in a fake that fails.
 
-use std::process::Stdio;
-
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use witgate_testkit::{FakeVendor, Reply, S3Key, fake_s3, workspace_root};
+use witgate_testkit::{FakeVendor, Reply, S3Key, fake_s3};
 
 use super::{dropped, stage, taken};
-use crate::support::{MASTER_KEY, Stage, UPSTREAM_KEY, chat, eventually, venv};
-
-/// A real S3 server: moto, with signatures and rights checked.
-struct Moto {
-    _process: Child,
-    input: ChildStdin,
-    output: Lines<BufReader<ChildStdout>>,
-    own: Value,
-}
-
-impl Moto {
-    async fn start() -> Self {
-        let mut process = Command::new(venv("python"))
-            .arg(workspace_root().join("tests/vendors/s3.py"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("run the S3 server");
-        let input = process.stdin.take().expect("a pipe");
-        let output = BufReader::new(process.stdout.take().expect("a pipe")).lines();
-        let mut moto = Self {
-            _process: process,
-            input,
-            output,
-            own: Value::Null,
-        };
-        moto.own = moto.line().await;
-        moto
-    }
-
-    async fn line(&mut self) -> Value {
-        let line = self.output.next_line().await.expect("a line");
-        serde_json::from_str(&line.expect("the S3 server lives")).expect("JSON")
-    }
-
-    async fn objects(&mut self) -> Vec<Value> {
-        self.input
-            .write_all(b"\n")
-            .await
-            .expect("the S3 server lives");
-        self.line().await.as_array().cloned().unwrap_or_default()
-    }
-
-    /// Waits until there are so many objects.
-    async fn wait_for(&mut self, count: usize) -> Vec<Value> {
-        eventually("objects in the bucket", async || {
-            let objects = self.objects().await;
-            (objects.len() >= count).then_some(objects)
-        })
-        .await
-    }
-
-    fn own(&self, name: &str) -> String {
-        self.own[name].as_str().expect("text").to_owned()
-    }
-}
+use crate::support::moto::Moto;
+use crate::support::{MASTER_KEY, Stage, UPSTREAM_KEY, chat};
 
 /// The YAML of a sink with these parameters.
 fn config(name: &str, params: &Value) -> String {

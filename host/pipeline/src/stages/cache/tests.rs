@@ -8,7 +8,7 @@ use witgate_caching::{AnswerCache, Memory, MemoryLimits, Settings};
 use crate::ports::{Block, Phase, Verdict};
 use crate::snapshot::FailPolicy;
 use crate::testing::{
-    FakeGuard, Script, Setup, World, chat, chunk, completed, done, usage_chunk, with,
+    FakeGuard, Script, Setup, World, chat, chunk, completed, done, embedding, usage_chunk, with,
 };
 
 fn cached(mut setup: Setup, settings: Settings) -> World {
@@ -193,6 +193,124 @@ async fn guardrails_judge_hits_as_they_judge_calls() {
         assert_eq!(world.send(ask(json!({}))).await.status, 200, "{phase:?}");
         assert_eq!(world.send(ask(json!({}))).await.status, 400, "{phase:?}");
         assert_eq!(calls(&world), 1, "{phase:?}");
+    }
+}
+
+fn embed(input: &[&str]) -> crate::exchange::Arrival {
+    embedding(json!({"model": "gpt-4o", "input": input}))
+}
+
+fn embedded(values: &[f64], tokens: u64) -> Value {
+    let data: Vec<Value> = values
+        .iter()
+        .enumerate()
+        .map(|(index, value)| json!({"object": "embedding", "index": index, "embedding": [value]}))
+        .collect();
+    json!({"object": "list", "model": "up", "data": data, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
+}
+
+fn vectors(answer: &Value) -> Vec<f64> {
+    let data = answer["data"].as_array().unwrap();
+    data.iter()
+        .map(|one| one["embedding"][0].as_f64().unwrap())
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_list_of_inputs_only_the_new_ones_are_asked_for() {
+    let world = world();
+    world
+        .upstream
+        .then(Script::json(200, &embedded(&[1.0, 2.0], 5)))
+        .then(Script::json(200, &embedded(&[3.0], 4)));
+    world.send(embed(&["a", "b"])).await;
+    let mixed = world.send(embed(&["c", "b"])).await;
+    assert_eq!(vectors(&mixed.json()), [3.0, 2.0]);
+    assert_eq!(mixed.json()["usage"]["prompt_tokens"], 4 + 2);
+    assert_eq!(mixed.json()["model"], "gpt-4o");
+    assert_eq!(mixed.header("x-litellm-cache-key").len(), 64);
+    let all = world.send(embed(&["a", "b", "c", "a"])).await;
+    assert_eq!(vectors(&all.json()), [1.0, 2.0, 3.0, 1.0]);
+    assert_eq!(all.header("x-litellm-response-cost"), "0");
+    let sent: Vec<Value> = (0..calls(&world))
+        .map(|call| world.upstream.body(call)["input"].clone())
+        .collect();
+    assert_eq!(sent, [json!(["a", "b"]), json!(["c"])]);
+    let records = world.records().await;
+    let hits: Vec<_> = records.iter().map(|record| record.cache.hit).collect();
+    assert_eq!(hits, [Some(false), Some(true), Some(true)]);
+    // The whole is logged, the new part is paid for.
+    assert_eq!(records[1].usage.prompt_tokens, 6);
+    let (first, second) = (
+        records[0].cost.total.unwrap(),
+        records[1].cost.total.unwrap(),
+    );
+    assert_eq!(
+        second / rust_decimal::Decimal::from(4),
+        first / rust_decimal::Decimal::from(5)
+    );
+    assert_eq!(records[2].cost.total, Some(0.into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_group_embeds_all_of_the_list_again() {
+    use witgate_routing::{FallbackRule, FallbackTarget};
+    let setup = Setup::new()
+        .deployment("other", "openai/other")
+        .routing(|r| {
+            r.fallbacks = vec![FallbackRule {
+                group: "gpt-4o".to_owned(),
+                targets: vec![FallbackTarget::to("other")],
+            }];
+        });
+    let world = cached(setup, Settings::default());
+    world
+        .upstream
+        .then(Script::json(200, &embedded(&[1.0], 1)))
+        .then(Script::error(500, "oops"))
+        .then(Script::json(200, &embedded(&[8.0, 9.0], 2)));
+    world.send(embed(&["a"])).await;
+    let answer = world.send(embed(&["a", "b"])).await;
+    assert_eq!(vectors(&answer.json()), [8.0, 9.0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_leaves_inputs_out_of_the_rest_is_told() {
+    let world = world();
+    world
+        .upstream
+        .then(Script::json(200, &embedded(&[1.0], 1)))
+        .then(Script::json(200, &embedded(&[2.0], 1)));
+    world.send(embed(&["a"])).await;
+    let answer = world.send(embed(&["a", "b", "c"])).await;
+    assert_eq!(answer.status, 500);
+    assert!(
+        answer.text.contains("asked for 2 embeddings"),
+        "{}",
+        answer.text
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn groups_that_share_have_each_others_answers() {
+    let setup = || {
+        Setup::new()
+            .deployment("other", "openai/other")
+            .deployment("third", "openai/third")
+    };
+    let groups = vec![vec!["gpt-4o".to_owned(), "other".to_owned()]];
+    let settings = Settings {
+        groups,
+        ..Settings::default()
+    };
+    for (settings, asked) in [(settings, 2), (Settings::default(), 3)] {
+        let world = cached(setup(), settings);
+        for model in ["gpt-4o", "other", "third"] {
+            let answer = world.send(ask(json!({"model": model}))).await;
+            // Named as what was asked for, whoever answered first.
+            assert_eq!(answer.json()["model"], model);
+        }
+        assert_eq!(calls(&world), asked);
     }
 }
 

@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use witgate_outbound::Body;
+use witgate_signing::escape;
 use zeroize::Zeroizing;
 
-use super::sigv4::{self, escape};
-use super::{Credentials, now, put, sign};
+use super::{Credentials, Scope, now, put, sign};
 use crate::bindings::witgate::host::http::HttpError;
 use crate::bindings::witgate::host::sign::AwsRole;
 use crate::capabilities::Context;
@@ -82,7 +82,7 @@ async fn ask(
         "content-type",
         "application/x-www-form-urlencoded; charset=utf-8",
     )?;
-    let scope = sigv4::Scope::at(now(context), region, "sts");
+    let scope = Scope::at(now(context), region, "sts");
     sign(&mut request, &payload, own, &scope)?;
     let response = exchange(context, request, false).await?;
     let text = Zeroizing::new(String::from_utf8_lossy(&response.body).into_owned());

@@ -47,7 +47,7 @@ struct Answer {
 }
 
 /// Reads a text that is wiped when it is dropped.
-pub(super) fn hidden<'de, D: Deserializer<'de>>(from: D) -> Result<Zeroizing<String>, D::Error> {
+fn hidden<'de, D: Deserializer<'de>>(from: D) -> Result<Zeroizing<String>, D::Error> {
     String::deserialize(from).map(Zeroizing::new)
 }
 

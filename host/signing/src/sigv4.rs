@@ -3,27 +3,83 @@
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use hmac::{Hmac, KeyInit, Mac};
 use http::Request;
 use http::header::HeaderMap;
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
+
+use crate::{SigningError, put};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// Headers that something on the way may change, so that they are not signed.
 const UNSIGNED: [&str; 4] = ["authorization", "connection", "user-agent", "expect"];
 
+/// What a request is signed with.
+#[derive(Clone)]
+pub struct Credentials {
+    /// `AKIA…` or `ASIA…`
+    pub access_key_id: String,
+    /// The secret.
+    pub secret_access_key: Arc<Zeroizing<String>>,
+    /// Of temporary credentials.
+    pub session_token: Option<Arc<Zeroizing<String>>>,
+}
+
 /// When, where and for what a signature is good.
-pub(super) struct Scope<'a> {
+pub struct Scope<'a> {
     /// `YYYYMMDDTHHMMSSZ`.
-    pub(super) at: String,
-    pub(super) region: &'a str,
-    pub(super) service: &'a str,
+    pub at: String,
+    /// Such as `eu-central-1`.
+    pub region: &'a str,
+    /// Such as `s3`.
+    pub service: &'a str,
+}
+
+impl<'a> Scope<'a> {
+    /// At this moment.
+    #[must_use]
+    pub fn at(time: Timestamp, region: &'a str, service: &'a str) -> Self {
+        Self {
+            at: time.strftime("%Y%m%dT%H%M%SZ").to_string(),
+            region,
+            service,
+        }
+    }
+}
+
+/// Adds AWS's headers and the signature over everything.
+///
+/// # Errors
+/// When the credentials have characters that no header can carry.
+pub fn sign<B>(
+    request: &mut Request<B>,
+    payload_sha256: &str,
+    credentials: &Credentials,
+    scope: &Scope<'_>,
+) -> Result<(), SigningError> {
+    put(request, "x-amz-date", &scope.at)?;
+    put(request, "x-amz-content-sha256", payload_sha256)?;
+    if let Some(token) = &credentials.session_token {
+        put(request, "x-amz-security-token", token)?;
+    }
+    let authorization = authorization(
+        request,
+        payload_sha256,
+        &credentials.access_key_id,
+        &credentials.secret_access_key,
+        scope,
+    );
+    put(request, "authorization", &authorization)
 }
 
 /// The value of `authorization`.
-pub(super) fn authorization<B>(
+#[must_use]
+pub fn authorization<B>(
     request: &Request<B>,
     payload_sha256: &str,
     access_key_id: &str,
@@ -142,7 +198,8 @@ fn hmac(key: &[u8], data: &[u8]) -> Zeroizing<Vec<u8>> {
 }
 
 /// Everything but RFC 3986's unreserved characters as `%XX`.
-pub(super) fn escape(bytes: &[u8]) -> String {
+#[must_use]
+pub fn escape(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for byte in bytes {
         match byte {
@@ -156,7 +213,8 @@ pub(super) fn escape(bytes: &[u8]) -> String {
 }
 
 /// With `%XX` as the bytes they stand for.
-pub(super) fn unescape(text: &str) -> Vec<u8> {
+#[must_use]
+pub fn unescape(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
