@@ -8,9 +8,10 @@ use crate::node::{Data, Node, Position};
 use crate::tree::{self, Tree};
 
 /// The kinds of caches that are built.
-const CACHES: [&str; 7] = [
+const CACHES: [&str; 8] = [
     "local",
     "disk",
+    "redis",
     "s3",
     "gcs",
     "azure-blob",

@@ -154,7 +154,8 @@ pub fn assemble(
     let hub = specs::hub(loaded, &plugins, &mut problems);
     let login = login::rules(loaded, &plugins, &mut problems);
     let store = redis::store(loaded, &mut kept.redis, &kept.redis_parts, &mut problems);
-    let (cache, embedder) = caching::cache(loaded, &mut kept.answers, &mut problems).unzip();
+    let (cache, embedder) =
+        caching::cache(loaded, &mut kept.answers, store.as_ref(), &mut problems).unzip();
     if !problems.is_empty() {
         return Err(problems);
     }

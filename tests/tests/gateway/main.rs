@@ -17,6 +17,7 @@ mod bad_input;
 mod bad_upstream;
 mod bytes_forwarded;
 mod caching;
+mod caching_redis;
 mod caching_semantic;
 mod caching_stores;
 mod errors;

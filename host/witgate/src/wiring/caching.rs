@@ -1,6 +1,7 @@
 //! `litellm_settings.cache`: which answers are kept, and where.
 
 mod disk;
+mod redis;
 mod semantic;
 mod stores;
 
@@ -16,11 +17,15 @@ use witgate_caching::{
 };
 use witgate_config::Loaded;
 use witgate_pipeline::Embedder;
+use witgate_state::Store;
 use witgate_store::AnswerFile;
 
 use self::semantic::{Embeddings, Later};
 use self::stores::Wanted;
 use super::Background;
+
+/// How long the memory in front of a Redis holds an answer: short, because others may delete it there.
+const NEAR: Duration = Duration::from_secs(5);
 
 /// Bytes of answers on disk, unless `max_disk_mb` says otherwise.
 const DISK_BYTES: u64 = 1024 * 1024 * 1024;
@@ -82,6 +87,36 @@ impl Answers {
         index
     }
 
+    /// The Redis that gateways share, with memory in front of it.
+    fn shared(
+        &mut self,
+        loaded: &Loaded,
+        params: &Value,
+        store: &Store,
+        near: Arc<Memory>,
+    ) -> Result<Arc<dyn Backend>, String> {
+        let own = number(params, "default_in_memory_ttl")
+            .or_else(|| litellm(loaded, "default_in_memory_ttl"));
+        let variable = || loaded.environment.parse("DEFAULT_IN_MEMORY_TTL");
+        let hold = own.or_else(|| variable().filter(|s: &f64| *s > 0.0 && *s < 3e10));
+        let batch = params.get("redis_flush_size").and_then(Value::as_u64);
+        let manners = Manners {
+            batch: batch.and_then(|n| usize::try_from(n).ok()).unwrap_or(100),
+            near: Some((near, hold.map_or(NEAR, Duration::from_secs_f64))),
+            ..Manners::default()
+        };
+        // Another connection, or other rules, are another place.
+        let identity = serde_json::json!({
+            "params": params,
+            "redis": store.as_redis().map(|redis| Arc::as_ptr(redis) as usize),
+            "hold": hold,
+        });
+        let place = redis::Shared(store.clone());
+        self.outside(&identity, || {
+            Ok((Arc::new(place) as Arc<dyn Place>, manners))
+        })
+    }
+
     /// The place with these parameters, which are the same as before or make a new one.
     fn outside(
         &mut self,
@@ -117,6 +152,7 @@ fn now_ms() -> i64 {
 pub(super) fn cache(
     loaded: &Loaded,
     kept: &mut Answers,
+    shared: Option<&Store>,
     problems: &mut Vec<String>,
 ) -> Option<(AnswerCache, Option<Arc<dyn Embedder>>)> {
     let (kind, params) = params(loaded)?;
@@ -149,6 +185,13 @@ pub(super) fn cache(
         "semantic" | "qdrant-semantic" => {
             Ok(kept.embedded(limits(loaded, params), wanted.embedding_model(kind)))
         }
+        "redis" => match shared {
+            Some(store) => {
+                let near = kept.memory(limits(loaded, params));
+                kept.shared(loaded, params, store, near)
+            }
+            None => Err("type redis names no Redis; say host and port, a URL, redis_startup_nodes or sentinel_nodes, or set REDIS_HOST or REDIS_URL".to_owned()),
+        },
         kind => {
             tracing::warn!(
                 "litellm_settings.cache_params.type: `{kind}` is not built yet, so no answer is cached; `local` is"
@@ -252,7 +295,9 @@ fn settings(loaded: &Loaded, kind: &str, params: &Value) -> Settings {
     let text = |name: &str| params.get(name).and_then(Value::as_str);
     let tier = match kind {
         "local" => number(params, "default_in_memory_ttl"),
-        "redis" => number(params, "default_in_redis_ttl"),
+        "redis" => number(params, "default_in_redis_ttl")
+            .or_else(|| number(params, "ttl"))
+            .or_else(|| litellm(loaded, "default_redis_ttl")),
         _ => None,
     };
     let ttl = tier.or_else(|| number(params, "ttl"));
@@ -284,6 +329,11 @@ fn settings(loaded: &Loaded, kind: &str, params: &Value) -> Settings {
         threshold: None,
         by_end_user: text("semantic_cache_scope") == Some("end_user"),
     }
+}
+
+/// A number of `litellm_settings`.
+fn litellm(loaded: &Loaded, name: &str) -> Option<f64> {
+    number(loaded.config.raw.get("litellm_settings")?, name)
 }
 
 /// A size in units of 1048576 bytes.

@@ -1,0 +1,96 @@
+//! Answers in a Redis that gateways share, and what becomes of calls when it is gone.
+
+use serde_json::{Value, json};
+use witgate_testkit::{FakeUpstream, Gateway, RedisServer, openai};
+
+use crate::support::{Client, MASTER_KEY, Stage, base_config, chat, eventually};
+
+fn config(upstream: &FakeUpstream, redis: &RedisServer, more: &str) -> String {
+    base_config(&upstream.api_base())
+        + &format!(
+            "litellm_settings: {{cache: true, cache_params: {{type: redis, host: 127.0.0.1, port: {}{more}}}}}\n",
+            redis.port
+        )
+}
+
+/// The keys in a Redis, when there are so many.
+async fn keys(redis: &RedisServer, pattern: &str, count: usize) -> Vec<String> {
+    let listed = redis
+        .cli_until(&["KEYS", pattern], |keys| keys.lines().count() == count)
+        .await;
+    listed.lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn what_one_gateway_kept_answers_at_another() {
+    let redis = RedisServer::start().await;
+    let upstream = FakeUpstream::start().await;
+    let config = config(&upstream, &redis, ", namespace: ours, ttl: 600");
+    let stage = Stage::of(upstream, Gateway::builder(&config)).await;
+    let other = Gateway::start(&config).await;
+    let other_client = Client::of(&other).key(MASTER_KEY);
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    let kept = keys(&redis, "ours:*", 1).await;
+    let hit = other_client.chat(&chat("gpt-4o")).await;
+    assert_eq!(stage.upstream.requests().len(), 1);
+    // The namespace stands before it once.
+    assert_eq!(hit.header("x-litellm-cache-key"), Some(kept[0].as_str()));
+    let entry: Value =
+        serde_json::from_str(redis.cli(&["GET", &kept[0]]).await.trim()).expect("JSON");
+    let response: Value =
+        serde_json::from_str(entry["response"].as_str().expect("text")).expect("JSON");
+    assert_eq!(
+        response["choices"][0]["message"]["content"],
+        openai::DEFAULT_TEXT
+    );
+    let ttl: i64 = redis
+        .cli(&["TTL", &kept[0]])
+        .await
+        .trim()
+        .parse()
+        .expect("a number");
+    assert!((1..=600).contains(&ttl), "{ttl}");
+    // The administrator's routes.
+    let ping = stage.client.get("/cache/ping").await.ok();
+    assert_eq!(
+        (&ping["cache_type"], &ping["ping_response"]),
+        (&json!("redis"), &json!(true))
+    );
+    assert_eq!(ping["set_cache_response"], "success");
+    let info = stage.client.get("/cache/redis/info").await.ok();
+    assert!(info["info"]["redis_version"].is_string(), "{info}");
+    assert!(info["num_clients"].as_i64() >= Some(1), "{info}");
+    redis.cli(&["SET", "theirs", "1"]).await;
+    let flushed = stage.client.post("/cache/flushall", &json!({})).await;
+    flushed.ok();
+    assert_eq!(keys(&redis, "*", 1).await, ["theirs"]);
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    assert_eq!(stage.upstream.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_redis_that_is_paused_or_dead_costs_nobody_an_answer() {
+    let mut redis = RedisServer::start().await;
+    let upstream = FakeUpstream::start().await;
+    // Nothing is held in front of it, so that each call has to look.
+    let config = config(&upstream, &redis, ", default_in_memory_ttl: 0.001");
+    let stage = Stage::of(upstream, Gateway::builder(&config)).await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    keys(&redis, "*", 1).await;
+    redis.pause().await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    assert_eq!(stage.upstream.requests().len(), 2);
+    redis.resume().await;
+    redis.kill().await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    assert_eq!(stage.upstream.requests().len(), 3);
+    let error = stage.client.get("/cache/ping").await.error(503);
+    assert_eq!(error["type"], "cache_ping_error");
+    redis.start_again().await;
+    eventually("a hit again", async || {
+        let answer = stage.client.chat(&chat("gpt-4o")).await;
+        answer.ok();
+        answer.header("x-litellm-cache-key").map(|_| ())
+    })
+    .await;
+}
