@@ -5,7 +5,7 @@
 
 use sha2::{Digest, Sha256};
 use witgate_wire::RequestView;
-use witgate_wire::json::{Raw, quote};
+use witgate_wire::json::{Raw, canonical, quote};
 use witgate_wire::request::is_control_field;
 
 /// Control fields that change what the upstream is asked.
@@ -122,37 +122,6 @@ fn goes_in(name: &str, value: Raw<'_>) -> bool {
     // Not to stream is what happens anyway.
     let is_default = value.is_null() || name == "stream" && value.as_bool() == Some(false);
     is_asked && !is_default
-}
-
-/// A value without white space, its members sorted. The depth is bounded: the document was scanned.
-pub(crate) fn canonical(value: Raw<'_>, out: &mut String) {
-    match value.kind() {
-        "object" => {
-            let mut members: Vec<_> = value.entries().collect();
-            members.sort_by(|(a, _), (b, _)| a.cmp(b));
-            out.push('{');
-            for (name, value) in members {
-                out.push_str(&quote(&name));
-                out.push(':');
-                canonical(value, out);
-                out.push(',');
-            }
-            out.push('}');
-        }
-        "array" => {
-            out.push('[');
-            for element in value.elements() {
-                canonical(element, out);
-                out.push(',');
-            }
-            out.push(']');
-        }
-        "string" => match value.as_str() {
-            Some(text) => out.push_str(&quote(&text)),
-            None => out.push_str(value.text()),
-        },
-        _ => out.push_str(value.text()),
-    }
 }
 
 #[cfg(test)]

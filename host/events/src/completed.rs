@@ -41,6 +41,8 @@ pub struct Completed {
     pub times: Times,
     /// Which deployment served (or refused) it.
     pub served: Served,
+    /// How that deployment was chosen; `None` when no choice was made.
+    pub routing: Option<Routing>,
     /// Tokens.
     pub usage: Usage,
     /// Money, in US dollars.
@@ -136,6 +138,39 @@ pub struct Served {
     pub price_key: String,
     /// That entry, as a JSON object.
     pub price_entry: Option<Arc<RawValue>>,
+}
+
+/// How a deployment was chosen.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Routing {
+    /// `routing_strategy`
+    pub routing_strategy: Cow<'static, str>,
+    /// Id of the deployment picked.
+    pub picked: Option<String>,
+    /// Why it was picked.
+    pub reason: Option<String>,
+    /// The filter that left nobody.
+    pub emptied_by: Option<Cow<'static, str>>,
+    /// How many there were to choose from.
+    pub candidates_total: usize,
+    /// Those, in the model list's order; none where there was only one, and at most
+    /// [`Routing::CANDIDATES_MAX`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<RoutingCandidate>,
+}
+
+impl Routing {
+    /// Candidates that an event names: a group of a thousand must not make every event a long one.
+    pub const CANDIDATES_MAX: usize = 32;
+}
+
+/// A deployment that could have been picked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct RoutingCandidate {
+    /// Its id.
+    pub model_id: String,
+    /// The filter that dropped it; `None` when it was considered.
+    pub dropped_by: Option<Cow<'static, str>>,
 }
 
 /// Tokens of a call.

@@ -19,7 +19,7 @@ use rust_decimal::Decimal;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::completed::{Completed, GuardrailRun, GuardrailStatus, ProxyFailure};
+use crate::completed::{Completed, GuardrailRun, GuardrailStatus, ProxyFailure, Routing};
 use crate::redact::{self, RedactionPolicy};
 use crate::spend::{self, SpendMetadata};
 
@@ -200,6 +200,9 @@ pub struct Metadata<'a> {
     pub cold_storage_object_key: Option<&'a str>,
     pub team_id: Option<&'a str>,
     pub team_alias: Option<&'a str>,
+    /// How the deployment was chosen: ours, not LiteLLM's. Left out when no choice was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routing: Option<&'a Routing>,
 }
 
 /// What is known of the key and its owner.

@@ -226,8 +226,16 @@ pub struct Served {
     pub timeout: Option<Duration>,
     /// What guardrails said to the bodies that the client's own fallbacks brought, and who they were.
     pub judged: Vec<(usize, Judged)>,
+    /// How the deployment of the last try was chosen, also when none was.
+    pub choice: Option<Choice>,
     /// The try that answers; the deployment counts it as under way until the call ends.
-    pub tried: Option<witgate_routing::Try>,
+    pub tried: Option<crate::queue::Tried>,
+    /// The request has a priority and would have waited, or has.
+    pub prioritized: bool,
+    /// The request's priority.
+    pub priority: Option<i64>,
+    /// Whom success keeps with the deployment that answers, and for how long.
+    pub pins: Vec<(witgate_routing::PrefixDigest, Duration)>,
     /// What a stream that breaks goes on with.
     pub onward: Option<Box<Onward>>,
 }
@@ -256,6 +264,17 @@ pub struct FailedTry {
     pub failure: Failure,
     /// When, wall clock.
     pub end: jiff::Timestamp,
+    /// How it was chosen.
+    pub choice: Option<Choice>,
+}
+
+/// A choice of a deployment, and whom it was made from.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// The choice.
+    pub selection: witgate_routing::Selection,
+    /// Indexes of those there were.
+    pub candidates: Arc<[usize]>,
 }
 
 /// An upstream's answer.

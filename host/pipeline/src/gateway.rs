@@ -28,6 +28,8 @@ pub struct Gateway {
     pub prices: witgate_wire::prices::Prices,
     /// What the health checks in the background found.
     pub health: crate::health::Health,
+    /// Requests with a priority that wait for a deployment.
+    pub queue: Arc<crate::queue::Queue>,
     /// Counters.
     pub metrics: Metrics,
     /// Work that outlives its request (counting tokens of an answer that was cut off).

@@ -17,8 +17,10 @@ pub mod rescue;
 pub mod snapshot;
 pub mod stages;
 
+mod access;
 mod attempt;
 mod dialect;
+mod explain;
 mod guard;
 mod guard_log;
 mod guard_stream;
@@ -27,12 +29,15 @@ mod hook_stream;
 mod hooks;
 mod mock;
 mod probe;
+mod queue;
 mod stream;
 #[cfg(test)]
 mod testing;
 
+pub use access::{MayUse, may_use};
 pub use dialect::{Credential, Dialect, ParamRules, origin};
 pub use exchange::{Arrival, BodyFault, MadeBy};
+pub use explain::{Asked, explain_call};
 pub use failure::{Case, Failure};
 pub use gateway::Gateway;
 pub use health::{Checked, Health, HealthSettings, check as check_health, keep_checking};
@@ -47,6 +52,7 @@ pub use ports::{
     StreamParser, StreamVerdict, TraceContext, Upstream, UpstreamBody, UpstreamError,
     UpstreamErrorKind, Verdict, VirtualKeys,
 };
+pub use queue::Queue;
 pub use reply::{BodyStream, Reply, ReplyBody};
 pub use rescue::{detail, rescue};
 pub use snapshot::{
@@ -56,3 +62,4 @@ pub use snapshot::{
 pub use stages::{AuthInput, STAGES, explain, principal};
 pub use witgate_caching::AnswerCache;
 pub use witgate_identity::Principal;
+pub use witgate_routing::{Deployment, Explanation};

@@ -264,6 +264,10 @@ pub struct Settings {
     pub health: HealthSettings,
     /// `router_settings.enable_mid_stream_fallback_continuation`
     pub continue_streams: bool,
+    /// `router_settings.default_priority`: of requests that set none; `None`: those do not wait.
+    pub default_priority: Option<i64>,
+    /// `router_settings.polling_interval`: how long the first who waits does not look again, at most.
+    pub polling_interval: Duration,
     /// Prompt and completion tokens that a mocked answer says it took.
     pub mock_tokens: (u64, u64),
     /// Adds `User-Agent: …` tags to events.

@@ -11,13 +11,13 @@ mod guard_out;
 mod hook_in;
 mod hook_out;
 mod hook_route;
-mod identify;
+pub(crate) mod identify;
 mod keep;
-mod parse;
+pub(crate) mod parse;
 mod prompt;
 mod record;
 mod respond;
-mod route;
+pub(crate) mod route;
 mod settle;
 
 use futures_util::future::BoxFuture;

@@ -1,4 +1,5 @@
-//! Which deployment has a prompt's beginning in its provider's cache.
+//! Who stays with which deployment: prompts, for the beginning that its provider has in the cache;
+//! sessions and callers, because the operator wants it.
 //!
 //! A prompt's marked beginning is known by a chain of digests, one per block, so that a longer prompt
 //! finds the deployment that served its beginning. Pins are of one process and bounded in number.
@@ -16,8 +17,41 @@ const PINS_MAX: usize = 10_000;
 /// Blocks looked back from the last marked one.
 const LOOK_BACK: usize = 20;
 
-/// The digest of a prompt's beginning.
+/// The digest of a prompt's beginning, or of a session or caller in a group.
 pub type PrefixDigest = [u8; 32];
+
+/// Who stays with a deployment, besides prompts (`optional_pre_call_checks`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Affinity {
+    /// `session_affinity`: a session of a client.
+    pub session: bool,
+    /// `deployment_affinity`: a key.
+    pub caller: bool,
+}
+
+/// What stays with a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stays<'a> {
+    /// A session, by its id, and whose it is.
+    Session(&'a str, &'a str),
+    /// A caller, by the hash of the key.
+    Caller(&'a str),
+}
+
+/// The digest of a session or caller in a group.
+pub fn affinity_digest(group: &str, who: Stays<'_>) -> PrefixDigest {
+    let parts = match who {
+        Stays::Session(caller, id) => ["session", caller, id],
+        Stays::Caller(key) => ["caller", key, ""],
+    };
+    let mut digest = Sha256::new();
+    for part in [group].into_iter().chain(parts) {
+        // With its length, so that no two lists run into the same bytes.
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    }
+    digest.finalize().into()
+}
 
 /// The digests of a cacheable prompt, the longest beginning first.
 ///
@@ -101,6 +135,22 @@ mod tests {
             "the longest wins"
         );
         assert_eq!(pins.find(&short, now).as_deref(), Some("d1"));
+    }
+
+    #[test]
+    fn whoever_stays_has_a_digest_of_his_own() {
+        let all = [
+            affinity_digest("g", Stays::Caller("k")),
+            affinity_digest("h", Stays::Caller("k")),
+            affinity_digest("g", Stays::Caller("l")),
+            affinity_digest("g", Stays::Session("k", "")),
+            affinity_digest("g", Stays::Session("k", "s")),
+            affinity_digest("g", Stays::Session("", "ks")),
+        ];
+        for (at, digest) in all.iter().enumerate() {
+            assert!(!all[..at].contains(digest), "{at}");
+        }
+        assert_eq!(all[0], affinity_digest("g", Stays::Caller("k")));
     }
 
     #[test]

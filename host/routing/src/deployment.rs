@@ -32,6 +32,8 @@ pub struct DeploymentSpec {
     pub num_retries: Option<u32>,
     /// `model_info.team_id`: offered to this team only.
     pub team_id: Option<String>,
+    /// `model_info.team_public_model_name`: what that team calls it.
+    pub team_public_model_name: Option<String>,
     /// `model_info.blocked`: paused by the operator.
     pub is_blocked: bool,
     /// Calls per minute: the first of the entry's own, `litellm_params`' and `model_info`'s `rpm`.
@@ -52,6 +54,10 @@ pub struct DeploymentSpec {
     pub cost_per_token_pair: f64,
     /// `model_info.access_groups`
     pub access_groups: Vec<String>,
+    /// Parameters of a request that it does not take.
+    pub unsupported_params: Vec<String>,
+    /// `litellm_params.tag_regex`: patterns of `User-Agent: …`.
+    pub tag_regex: Vec<regex::Regex>,
     /// `model_info.supports_web_search`
     pub supports_web_search: Option<bool>,
     /// `litellm_params.max_budget` per `budget_duration`

@@ -38,6 +38,10 @@ impl Labels {
         self.numbers.get(name).copied().unwrap_or(UNKNOWN)
     }
 
+    pub(crate) fn is_known(&self, name: &str) -> bool {
+        self.numbers.contains_key(name)
+    }
+
     pub(crate) fn of(&self, list: LabelList) -> &[Label] {
         &self.lists[list.start as usize..list.end as usize]
     }

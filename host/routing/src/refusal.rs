@@ -59,6 +59,10 @@ impl Selection {
                 ErrorClass::ContextWindowExceeded,
                 self.too_long(snapshot, model, facts),
             ),
+            Some(Filter::Params) => told(
+                ErrorClass::UnsupportedParams,
+                ErrorClass::UnsupportedParams.message("", &self.not_taken(snapshot, model, facts)),
+            ),
             Some(Filter::Tags) => told(
                 ErrorClass::Authentication,
                 format!(
@@ -145,6 +149,24 @@ impl Selection {
             facts.tokens.unwrap_or(0)
         );
         ErrorClass::ContextWindowExceeded.message("", &text)
+    }
+
+    fn not_taken(&self, snapshot: &Snapshot, model: &str, facts: &Facts<'_>) -> String {
+        let taken = |name: &&String| {
+            let mut dropped = self.dropped_by(Filter::Params);
+            dropped.any(|index| {
+                snapshot
+                    .deployment(index)
+                    .spec
+                    .unsupported_params
+                    .contains(name)
+            })
+        };
+        let params = facts.params.iter().filter(taken).map(String::as_str);
+        format!(
+            "No deployment of {model} takes these parameters: {}. Leave them out, or set litellm_settings.drop_params: true to have them left out.",
+            list(params)
+        )
     }
 
     fn used_up(

@@ -27,6 +27,8 @@ pub struct Resolution {
 pub enum Route {
     /// It is a deployment's id: that deployment and no other.
     DeploymentId,
+    /// It is what the caller's team calls deployments of its own.
+    Team,
     /// It is a group.
     Group,
     /// It matched this pattern.
@@ -67,7 +69,8 @@ impl Resolution {
 
     /// True when an alias stands between the name and its group.
     pub fn is_alias(&self) -> bool {
-        matches!(self.route, Route::Group | Route::Pattern(_)) && self.requested != self.group
+        matches!(self.route, Route::Team | Route::Group | Route::Pattern(_))
+            && self.requested != self.group
     }
 
     /// What to ask a candidate for, a pattern's captures filled in.
@@ -106,7 +109,7 @@ impl Snapshot {
         self.resolve_for(name, None)
     }
 
-    /// Resolves a requested name for a caller of this team: ids, aliases, groups, patterns,
+    /// Resolves a requested name for a caller of this team: ids, aliases, the team's own names, groups, patterns,
     /// upstream names, then the first default fallback. Deployments of other teams do not exist
     /// for the caller.
     pub fn resolve_for(&self, name: &str, team: Option<&str>) -> Result<Resolution, NoSuchModel> {
@@ -148,6 +151,10 @@ impl Snapshot {
             .aliases
             .get(name)
             .map_or(name, |alias| &alias.model);
+        let own = team.and_then(|team| self.team_names.get(team)?.get(target));
+        if let Some(list) = own {
+            return resolution(target, Some(list.clone()), Route::Team, Vec::new());
+        }
         if let Some(list) = self
             .groups
             .get(target)

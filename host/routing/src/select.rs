@@ -38,11 +38,17 @@ pub struct Facts<'a> {
     pub region: Option<&'a str>,
     /// The request has a tool that searches the web.
     pub wants_web_search: bool,
+    /// `User-Agent` of the request.
+    pub user_agent: Option<&'a str>,
+    /// The names of its parameters.
+    pub params: &'a [String],
     /// The access groups through which alone the caller may use the model; empty when it may use it
     /// in another way.
     pub access_groups: &'a [String],
     /// Of a prompt that a provider may have in its cache, the longest beginning first.
     pub prefixes: &'a [PrefixDigest],
+    /// Of the session, then of the caller, where they stay with a deployment.
+    pub stays: &'a [PrefixDigest],
 }
 
 /// Why a candidate was left out.
@@ -62,8 +68,12 @@ pub enum Filter {
     Budget,
     /// Another deployment has the prompt's beginning in its cache.
     PromptCache,
+    /// The session or the caller stays with another one.
+    Affinity,
     /// The prompt is longer than its context window.
     ContextWindow,
+    /// It does not take a parameter of the request.
+    Params,
     /// It has had its calls of this minute.
     RateLimit,
     /// It is elsewhere.
@@ -91,7 +101,9 @@ impl Filter {
             Filter::Paused => "paused",
             Filter::Budget => "budget",
             Filter::PromptCache => "prompt_caching",
+            Filter::Affinity => "affinity",
             Filter::ContextWindow => "context_window",
+            Filter::Params => "unsupported_params",
             Filter::RateLimit => "rate_limit",
             Filter::Region => "region",
             Filter::Tags => "tags",
@@ -122,6 +134,19 @@ pub struct Selection {
     pub considered: usize,
     /// The filter that left nothing.
     pub emptied_by: Option<Filter>,
+}
+
+impl Selection {
+    /// Whether time alone, or a call that ends, may bring somebody where nobody was left.
+    pub fn may_heal(&self) -> bool {
+        let heals = |filter: Filter| {
+            matches!(
+                filter,
+                Filter::Cooldown | Filter::RateLimit | Filter::Full | Filter::Usage
+            )
+        };
+        self.picked.is_none() && self.dropped.iter().any(|(_, filter)| heals(*filter))
+    }
 }
 
 /// Chooses one of the resolution's candidates.
@@ -187,8 +212,18 @@ fn who_may(snapshot: &Snapshot, state: &State, facts: &Facts<'_>, sieve: &mut Si
         let is_spent = state.budgets.spent(facts.tags, now);
         sieve.drop(Filter::Budget, is_spent);
     }
-    if let Some(id) = state.pins.find(facts.prefixes, now) {
-        sieve.prefer(Filter::PromptCache, |i| *snapshot.deployments[i].id == *id);
+    for (filter, digests) in [
+        (Filter::PromptCache, facts.prefixes),
+        (Filter::Affinity, facts.stays),
+    ] {
+        if let Some(id) = state.pins.find(digests, now) {
+            // Who failed just now, or has no place, is not to be stayed with.
+            sieve.prefer(filter, |i| {
+                *snapshot.deployments[i].id == *id
+                    && !facts.failed.contains(&i)
+                    && !facts.full.contains(&i)
+            });
+        }
     }
 }
 
@@ -207,6 +242,18 @@ fn who_can(snapshot: &Snapshot, state: &State, facts: &Facts<'_>, sieve: &mut Si
             let regions = snapshot.regions.iter();
             let fits: Vec<bool> = regions.map(|known| known.is_in(region)).collect();
             sieve.drop(Filter::Region, |i| !of(i).region.is_some_and(|at| fits[at]));
+        }
+        if !facts.params.is_empty() {
+            let labels = &snapshot.labels;
+            let given: Vec<Label> = facts
+                .params
+                .iter()
+                .map(|name| labels.number(name))
+                .collect();
+            sieve.drop(Filter::Params, |i| {
+                let lacking = labels.of(of(i).unsupported);
+                lacking.iter().any(|name| given.contains(name))
+            });
         }
     }
     if settings.enforces_rpm() {
@@ -227,13 +274,18 @@ fn who_can(snapshot: &Snapshot, state: &State, facts: &Facts<'_>, sieve: &mut Si
     // Of several reasons the one that time heals is told; a prompt that is too long leads elsewhere.
     if before > 0 && sieve.left.is_empty() {
         let here = &sieve.dropped[dropped_before..];
-        let reasons = [Filter::RateLimit, Filter::ContextWindow, Filter::Region];
+        let reasons = [
+            Filter::RateLimit,
+            Filter::ContextWindow,
+            Filter::Params,
+            Filter::Region,
+        ];
         sieve.emptied_by = reasons
             .into_iter()
             .find(|reason| here.iter().any(|(_, filter)| filter == reason));
     }
     if settings.tag_filtering && !sieve.left.is_empty() {
-        let kept = tags::matching(snapshot, &sieve.left, facts.tags, settings.tag_match_any);
+        let kept = tags::matching(snapshot, &sieve.left, facts);
         // Both lists have the same order.
         let mut kept = kept.into_iter().peekable();
         sieve.drop(Filter::Tags, |i| kept.next_if_eq(&i).is_none());

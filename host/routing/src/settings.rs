@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
+use crate::affinity::Affinity;
 use crate::budget::Budget;
 use crate::cooldown::CooldownSettings;
 use crate::fallback::FallbackRule;
@@ -51,6 +52,14 @@ pub struct RoutingSettings {
     /// `prompt_caching` of `optional_pre_call_checks`: a prompt stays with the deployment whose
     /// provider has its beginning in the cache.
     pub prompt_caching: bool,
+    /// `MINIMUM_PROMPT_CACHE_TOKEN_COUNT`: shorter prompts are in no provider's cache.
+    pub prompt_cache_min_tokens: u64,
+    /// `deployment_affinity` and `session_affinity` of `optional_pre_call_checks`.
+    pub affinity: Affinity,
+    /// `model_group_affinity_config`: those of groups that have their own.
+    pub model_group_affinity: IndexMap<String, Affinity>,
+    /// `deployment_affinity_ttl_seconds`: how long somebody stays who does not call.
+    pub affinity_ttl: Duration,
     /// `enable_tag_filtering`
     pub tag_filtering: bool,
     /// `tag_filtering_match_any`: one shared tag is enough.
@@ -141,6 +150,12 @@ impl Default for LatencySettings {
 }
 
 impl RoutingSettings {
+    /// Who stays with a deployment of a group.
+    pub(crate) fn affinity_of(&self, group: &str) -> Affinity {
+        let own = self.model_group_affinity.get(group).copied();
+        own.unwrap_or(self.affinity)
+    }
+
     /// Whether no deployment may be called more often in a minute than its rpm.
     pub(crate) fn enforces_rpm(&self) -> bool {
         self.pre_call_checks || self.enforce_rate_limits || self.strategy == Strategy::UsageBasedV2
@@ -177,6 +192,10 @@ impl Default for RoutingSettings {
             pre_call_checks: false,
             enforce_rate_limits: false,
             prompt_caching: false,
+            prompt_cache_min_tokens: 1024,
+            affinity: Affinity::default(),
+            model_group_affinity: IndexMap::new(),
+            affinity_ttl: Duration::from_secs(3600),
             tag_filtering: false,
             tag_match_any: true,
             health_routing: false,

@@ -1,11 +1,12 @@
 //! The model list as routing reads it: built once, immutable.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use witgate_wire::prices::Prices;
 
+use crate::affinity::Affinity;
 use crate::deployment::{Deployment, DeploymentSpec};
 use crate::fallback::{FallbackRule, FallbackTarget};
 use crate::labels::{LabelList, Labels};
@@ -27,6 +28,8 @@ pub struct Snapshot {
     pub(crate) groups: IndexMap<String, Arc<[usize]>>,
     /// Most specific first.
     pub(crate) patterns: Vec<(Pattern, Arc<[usize]>)>,
+    /// What teams call their own deployments: by team, then by name.
+    pub(crate) team_names: HashMap<String, IndexMap<String, Arc<[usize]>>>,
     pub(crate) by_id: HashMap<String, usize>,
     pub(crate) settings: RoutingSettings,
     /// For inferring a provider from a bare name.
@@ -46,6 +49,7 @@ pub(crate) struct Essentials {
     pub(crate) cost: f64,
     pub(crate) tags: LabelList,
     pub(crate) access_groups: LabelList,
+    pub(crate) unsupported: LabelList,
     /// Index in [`Snapshot::regions`]; a deployment whose region is not known stands in none.
     pub(crate) region: Option<usize>,
     pub(crate) lacks_web_search: bool,
@@ -69,6 +73,7 @@ impl Essentials {
             cost: spec.cost_per_token_pair,
             tags: labels.add(&spec.tags),
             access_groups: labels.add(&spec.access_groups),
+            unsupported: labels.add(&spec.unsupported_params),
             region: spec.region.as_deref().map(|name| {
                 let known = regions.iter().position(|region| region.name == name);
                 known.unwrap_or_else(|| {
@@ -93,8 +98,12 @@ pub struct Uses {
     pub region: bool,
     /// Whether it wants to search the web.
     pub web_search: bool,
+    /// The parameters that it has.
+    pub params: bool,
     /// The digests of a prompt that a provider may have in its cache.
     pub prefixes: bool,
+    /// Who stays with a deployment.
+    pub stays: Affinity,
 }
 
 impl Snapshot {
@@ -140,6 +149,7 @@ impl Snapshot {
                 targets,
             });
         }
+        let team_names = team_names(&deployments);
         let (mut labels, mut regions) = (Labels::default(), Vec::new());
         let essentials = deployments.iter();
         let essentials = essentials
@@ -152,6 +162,7 @@ impl Snapshot {
             regions,
             groups,
             patterns,
+            team_names,
             by_id,
             settings,
             prices,
@@ -182,6 +193,62 @@ impl Snapshot {
     /// The routing settings; `fallbacks` has the rule of `default_fallbacks` appended.
     pub fn settings(&self) -> &RoutingSettings {
         &self.settings
+    }
+
+    /// The names that a caller of this team may see: what the team calls its own, groups in the
+    /// list's order, then aliases that are not hidden. Patterns are left out, see
+    /// [`Snapshot::patterns`].
+    pub fn names_for(&self, team: Option<&str>) -> impl Iterator<Item = &str> {
+        let own = team.and_then(|team| self.team_names.get(team));
+        let own = own.into_iter().flat_map(IndexMap::keys);
+        let is_shown = move |name: &str| match self.groups.get(name) {
+            Some(list) => list.iter().any(|index| {
+                let spec = &self.deployments[*index].spec;
+                let is_own = spec.team_public_model_name.is_some() && spec.team_id.is_some();
+                !is_own && (spec.team_id.is_none() || spec.team_id.as_deref() == team)
+            }),
+            None => true,
+        };
+        let is_own = move |name: &str| team.is_some_and(|team| self.has_own(team, name));
+        let names = self
+            .model_names()
+            .filter(move |name| is_shown(name) && !is_own(name));
+        own.map(String::as_str).chain(names)
+    }
+
+    fn has_own(&self, team: &str, name: &str) -> bool {
+        let own = self.team_names.get(team);
+        own.is_some_and(|own| own.contains_key(name))
+    }
+
+    /// The names of the access groups, in the list's order.
+    pub fn access_groups(&self) -> impl Iterator<Item = &str> {
+        let mut seen = HashSet::new();
+        let all = self.deployments.iter();
+        let names = all.flat_map(|deployment| &deployment.spec.access_groups);
+        names
+            .map(String::as_str)
+            .filter(move |name| seen.insert(*name))
+    }
+
+    /// Those of `granted` that are access groups with a deployment of this name.
+    pub fn granted_by(&self, name: &str, team: Option<&str>, granted: &[String]) -> Vec<String> {
+        // No name of a group is looked for where there is none.
+        let is_group = |name: &&String| self.labels.is_known(name);
+        if !granted.iter().any(|name| is_group(&name)) {
+            return Vec::new();
+        }
+        let Ok(resolution) = self.resolve_for(name, team) else {
+            return Vec::new();
+        };
+        let has = |group: &&String| {
+            let mut candidates = resolution.candidates.iter();
+            candidates.any(|index| {
+                let own = &self.deployments[*index].spec.access_groups;
+                own.contains(group)
+            })
+        };
+        granted.iter().filter(has).cloned().collect()
     }
 
     /// The names that a listing shows: groups in the list's order, then aliases that are not
@@ -216,7 +283,12 @@ impl Snapshot {
             tags: settings.tag_filtering || !settings.tag_budgets.is_empty(),
             region: settings.pre_call_checks,
             web_search: any(|spec| spec.supports_web_search == Some(false)),
+            params: settings.pre_call_checks && any(|spec| !spec.unsupported_params.is_empty()),
             prefixes: settings.prompt_caching && candidates.len() > 1,
+            stays: match candidates {
+                [] | [_] => Affinity::default(),
+                [first, ..] => settings.affinity_of(&self.deployments[*first].model_group),
+            },
         }
     }
 
@@ -224,4 +296,25 @@ impl Snapshot {
     pub fn group(&self, name: &str) -> Option<&[usize]> {
         self.groups.get(name).map(|list| &list[..])
     }
+}
+
+/// What teams call the deployments that are theirs alone.
+fn team_names(deployments: &[Deployment]) -> HashMap<String, IndexMap<String, Arc<[usize]>>> {
+    let mut names: HashMap<String, IndexMap<String, Vec<usize>>> = HashMap::new();
+    for (index, deployment) in deployments.iter().enumerate() {
+        let spec = &deployment.spec;
+        if let (Some(team), Some(name)) = (&spec.team_id, &spec.team_public_model_name) {
+            let own = names.entry(team.clone()).or_default();
+            own.entry(name.clone()).or_default().push(index);
+        }
+    }
+    let shared = |own: IndexMap<String, Vec<usize>>| {
+        own.into_iter()
+            .map(|(name, list)| (name, list.into()))
+            .collect()
+    };
+    names
+        .into_iter()
+        .map(|(team, own)| (team, shared(own)))
+        .collect()
 }

@@ -364,6 +364,15 @@ impl State {
         candidates.iter().filter(is_healthy).count()
     }
 
+    /// When the first of these deployments that rest has rested.
+    pub fn soonest(&self, candidates: &[usize], now: Now) -> Option<Duration> {
+        let left = candidates.iter().filter_map(|index| {
+            let until = self.slot(*index).rests_until.load(Relaxed);
+            until.checked_sub(now.micros()).filter(|left| *left > 0)
+        });
+        left.min().map(Duration::from_micros)
+    }
+
     /// Why a deployment rests now, and how much longer.
     pub fn rest(&self, index: usize, now: Now) -> Option<(Rest, Duration)> {
         self.slots.get(index)?.rest(now)

@@ -1,21 +1,19 @@
 //! Tag routing: which deployments a request's tags lead to.
 //!
 //! A tag of the request may begin with `!` (deployments that have it are out) or `&` (deployments
-//! must have it); the others are matched as the setting says, any of them or all.
+//! must have it); the others are matched as the setting says, any of them or all. A deployment's
+//! `tag_regex` is matched against the caller's `User-Agent`, where not all tags have to match.
 
 use crate::labels::Label;
+use crate::select::Facts;
 use crate::snapshot::Snapshot;
 
 /// The tag of deployments for requests whose tags lead nowhere.
 const DEFAULT: &str = "default";
 
 /// Those of `list` that the tags allow; empty when none may serve the request.
-pub(crate) fn matching(
-    snapshot: &Snapshot,
-    list: &[usize],
-    tags: &[String],
-    match_any: bool,
-) -> Vec<usize> {
+pub(crate) fn matching(snapshot: &Snapshot, list: &[usize], facts: &Facts<'_>) -> Vec<usize> {
+    let (tags, match_any) = (facts.tags, snapshot.settings.tag_match_any);
     let labels = &snapshot.labels;
     let has = |i: &usize, tag: &Label| {
         let own = labels.of(snapshot.essentials[*i].tags);
@@ -37,7 +35,17 @@ pub(crate) fn matching(
         let default = labels.number(DEFAULT);
         own.filter(|i| has(i, &default)).collect()
     };
+    let agent = facts.user_agent.map(|agent| format!("User-Agent: {agent}"));
+    let by_pattern = |i: &usize| {
+        let patterns = &snapshot.deployments[*i].spec.tag_regex;
+        let agent = agent.as_deref();
+        agent.is_some_and(|agent| patterns.iter().any(|pattern| pattern.is_match(agent)))
+    };
     if plain.is_empty() {
+        let matched: Vec<usize> = allowed.iter().copied().filter(by_pattern).collect();
+        if !matched.is_empty() {
+            return matched;
+        }
         // Who says what a deployment must have, has chosen already.
         let own = if wanted.is_empty() {
             defaults()
@@ -47,7 +55,7 @@ pub(crate) fn matching(
         return if own.is_empty() { allowed } else { own };
     }
     let matches = |i: &&usize| match match_any {
-        true => plain.iter().any(|tag| has(i, tag)),
+        true => plain.iter().any(|tag| has(i, tag)) || by_pattern(i),
         false => plain.iter().all(|tag| has(i, tag)),
     };
     let matched: Vec<usize> = allowed.iter().filter(matches).copied().collect();
@@ -95,19 +103,78 @@ mod tests {
                 tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
                 ..DeploymentSpec::default()
             });
-            let snapshot = Snapshot::build(specs.collect(), RoutingSettings::default());
+            let specs: Vec<DeploymentSpec> = specs.collect();
             let list: Vec<usize> = (0..deployments.len()).collect();
             let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
-            assert_eq!(
-                matching(&snapshot, &list, &tags, true),
-                *any,
-                "any {deployments:?} {tags:?}"
-            );
-            assert_eq!(
-                matching(&snapshot, &list, &tags, false),
-                *all,
-                "all {deployments:?} {tags:?}"
-            );
+            for (tag_match_any, expected) in [(true, any), (false, all)] {
+                let settings = RoutingSettings {
+                    tag_match_any,
+                    ..RoutingSettings::default()
+                };
+                let snapshot = Snapshot::build(specs.clone(), settings);
+                let facts = Facts {
+                    tags: &tags,
+                    ..Facts::default()
+                };
+                assert_eq!(
+                    matching(&snapshot, &list, &facts),
+                    *expected,
+                    "any: {tag_match_any} {deployments:?} {tags:?}"
+                );
+            }
+        }
+    }
+
+    /// `User-Agent`, tags of the request, what any and all lead to.
+    #[test]
+    fn patterns_match_the_user_agent() {
+        let spec = |tags: &[&str], pattern: Option<&str>| DeploymentSpec {
+            model_group: "g".into(),
+            model: "openai/m".into(),
+            tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            tag_regex: pattern
+                .map(|pattern| regex::Regex::new(pattern).unwrap())
+                .into_iter()
+                .collect(),
+            ..DeploymentSpec::default()
+        };
+        let specs = vec![
+            spec(&[], Some("^User-Agent: claude-code/")),
+            spec(&["default"], None),
+            spec(&["paid"], None),
+        ];
+        type Row = (
+            Option<&'static str>,
+            &'static [&'static str],
+            &'static [usize],
+            &'static [usize],
+        );
+        let rows: &[Row] = &[
+            (Some("claude-code/1.2"), &[], &[0], &[0]),
+            (Some("curl/8"), &[], &[1], &[1]),
+            (None, &[], &[1], &[1]),
+            (Some("claude-code/1.2"), &["paid"], &[0, 2], &[2]),
+            (Some("claude-code/1.2"), &["zzz"], &[0], &[1]),
+        ];
+        for (user_agent, tags, any, all) in rows {
+            let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
+            for (tag_match_any, expected) in [(true, any), (false, all)] {
+                let settings = RoutingSettings {
+                    tag_match_any,
+                    ..RoutingSettings::default()
+                };
+                let snapshot = Snapshot::build(specs.clone(), settings);
+                let facts = Facts {
+                    tags: &tags,
+                    user_agent: *user_agent,
+                    ..Facts::default()
+                };
+                let found = matching(&snapshot, &[0, 1, 2], &facts);
+                assert_eq!(
+                    found, *expected,
+                    "{user_agent:?} {tags:?} any: {tag_match_any}"
+                );
+            }
         }
     }
 }

@@ -1,12 +1,13 @@
 //! What each path means: one table for the matcher, `GET /routes` and the answers 404 and 405.
 //!
 //! [`App`] is the [`Service`](crate::Service) of the gateway. A call to a model goes to the pipeline;
-//! the other routes are answered in [`mod@info`], [`mod@health`], [`mod@keys`], [`mod@cache`] and [`mod@plugins`], or by the desk where
-//! people sign in ([`mod@login`]).
+//! the other routes are answered in [`mod@info`], [`mod@explain`], [`mod@health`], [`mod@keys`], [`mod@cache`] and [`mod@plugins`], or by
+//! the desk where people sign in ([`mod@login`]).
 
 mod app;
 mod cache;
 mod calls;
+mod explain;
 mod health;
 mod info;
 mod keys;

@@ -14,6 +14,7 @@
 //! assert_eq!(edited, &br#"{ "model":"b", "big":12345678901234567890 }"#[..]);
 //! ```
 
+mod canonical;
 mod edits;
 mod object;
 mod raw;
@@ -22,6 +23,7 @@ mod scanner;
 mod tests;
 mod text;
 
+pub use canonical::{canonical, canonical_but};
 pub use edits::{EditError, Edits};
 pub use object::{Object, ScanError};
 pub use raw::Raw;

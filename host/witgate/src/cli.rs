@@ -20,12 +20,8 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Check a configuration: one line per problem, exit 1 when it cannot be served.
     Check(Check),
-    /// Explain how the gateway works.
-    Explain {
-        /// What to explain.
-        #[command(subcommand)]
-        what: Explain,
-    },
+    /// Explain whom a call would reach (`--model`), or how the gateway works.
+    Explain(Explain),
     /// Make, build, test, list, inspect, sign and ship plugins.
     Plugin {
         /// What to do with plugins.
@@ -199,8 +195,46 @@ pub struct Check {
 }
 
 /// `witgate explain`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+pub struct Explain {
+    /// What else to explain.
+    #[command(subcommand)]
+    pub what: Option<Explained>,
+    /// The call to explain.
+    #[command(flatten)]
+    pub call: ExplainCall,
+}
+
+/// `witgate explain --model`
+#[derive(Debug, Args)]
+pub struct ExplainCall {
+    /// The model that the call names.
+    #[arg(long)]
+    pub model: Option<String>,
+    /// The key it comes with: the master key, or a virtual key of the database (its text or its hash).
+    #[arg(long)]
+    pub key: Option<String>,
+    /// A tag of it; may be given several times.
+    #[arg(long)]
+    pub tag: Vec<String>,
+    /// It wants a stream.
+    #[arg(long)]
+    pub stream: bool,
+    /// Configuration file; `CONFIG_FILE_PATH` when absent.
+    #[arg(long, short)]
+    pub config: Option<PathBuf>,
+    /// Data directory, where the virtual keys are.
+    #[arg(long, alias = "data_dir", env = "WITGATE_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// As JSON, as `POST /utils/explain` answers.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `witgate explain NAME`
 #[derive(Debug, Subcommand)]
-pub enum Explain {
+pub enum Explained {
     /// The stages of a call, in order, and why each stands where it does.
     Pipeline,
 }

@@ -6,12 +6,13 @@
 )]
 
 mod check;
+mod explain;
 mod plugin;
 mod serve;
 
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command, Config, Explain};
+use crate::cli::{Cli, Command, Config, Explained};
 
 pub use check::strict;
 
@@ -20,12 +21,13 @@ pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Serve(options) => serve::serve(*options),
         Command::Check(options) => check::check(&options),
-        Command::Explain {
-            what: Explain::Pipeline,
-        } => {
-            print!("{}", witgate_pipeline::explain());
-            ExitCode::SUCCESS
-        }
+        Command::Explain(options) => match options.what {
+            None => explain::explain(&options.call),
+            Some(Explained::Pipeline) => {
+                print!("{}", witgate_pipeline::explain());
+                ExitCode::SUCCESS
+            }
+        },
         Command::Plugin { what } => plugin::plugin(what),
         Command::Config { what } => {
             match what {
@@ -45,4 +47,22 @@ pub fn run(cli: Cli) -> ExitCode {
 fn fail(error: &anyhow::Error) -> ExitCode {
     eprintln!("witgate: {error:#}");
     ExitCode::FAILURE
+}
+
+/// Rows in columns as wide as their widest cell.
+fn print_rows<const N: usize>(table: &[[String; N]]) {
+    let width = |column: usize| {
+        table
+            .iter()
+            .map(move |row| row[column].chars().count())
+            .max()
+    };
+    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
+    for row in table {
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
+        println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
 }

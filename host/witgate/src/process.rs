@@ -367,7 +367,8 @@ fn app_options(control: &Control) -> AppOptions {
     }
 }
 
-async fn open_store(loaded: &Loaded, paths: &Paths) -> anyhow::Result<Store> {
+/// The database of a configuration.
+pub async fn open_store(loaded: &Loaded, paths: &Paths) -> anyhow::Result<Store> {
     let url = loaded.config.general.database_url.as_ref();
     let url = url.map(|url| url.reveal().to_owned()).unwrap_or_else(|| {
         let file = paths.data_dir.join("witgate.db");
@@ -421,6 +422,7 @@ async fn start(
         ledger: ArcSwap::from_pointee(wired.ledger),
     });
     let gateway = Arc::new(Gateway {
+        queue: Arc::default(),
         snapshot: ArcSwap::from_pointee(wired.snapshot),
         recorder: fanout.clone(),
         trace: Arc::new(W3c::default()),

@@ -189,6 +189,16 @@ pub fn assemble(
     })
 }
 
+/// The model list as routing reads it, without anything that serves it.
+pub fn routing_of(loaded: &Loaded) -> Result<witgate_routing::Snapshot, Vec<String>> {
+    let mut problems = Vec::new();
+    let snapshot = models::routing(loaded, &mut problems);
+    match problems.is_empty() {
+        true => Ok(snapshot),
+        false => Err(problems),
+    }
+}
+
 /// Tells of long compilations on standard error.
 pub fn progress_on_stderr() -> ProgressHook {
     Arc::new(|step| match step {

@@ -73,6 +73,8 @@ pub struct ModelParams {
     pub budget_duration: Option<String>,
     /// Tags of the deployment.
     pub tags: Vec<String>,
+    /// Tags as patterns of the caller's `User-Agent`.
+    pub tag_regex: Vec<String>,
     /// Headers added to every upstream request, `headers` and `extra_headers` merged (the latter
     /// wins). Values may be credentials.
     pub extra_headers: IndexMap<String, Secret>,

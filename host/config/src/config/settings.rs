@@ -161,16 +161,32 @@ pub struct RouterSettings {
     pub allowed_fails_policy: Option<Map<String, Value>>,
     /// Concurrent calls of a deployment that has no limit of its own.
     pub default_max_parallel_requests: Option<u32>,
+    /// Priority of requests that set none.
+    pub default_priority: Option<i64>,
+    /// How often who waits first looks again, in seconds.
+    pub polling_interval: Option<f64>,
     /// Deployments that cannot take the prompt are passed over.
     pub enable_pre_call_checks: bool,
     /// Further checks of deployments, by name.
     pub optional_pre_call_checks: Vec<String>,
+    /// How long somebody stays with a deployment, in seconds.
+    pub deployment_affinity_ttl_seconds: Option<f64>,
+    /// Who stays with a deployment, by group.
+    pub model_group_affinity_config: IndexMap<String, Vec<String>>,
     /// Tags lead to deployments.
     pub enable_tag_filtering: bool,
     /// One shared tag is enough.
     pub tag_filtering_match_any: Option<bool>,
     /// Deployments whose health check failed get no traffic.
     pub enable_health_check_routing: bool,
+    /// Whether a deployment that cannot be used is left out; when false it is an error.
+    pub ignore_invalid_deployments: Option<bool>,
+    /// Further choices of the router.
+    pub router_general_settings: Map<String, Value>,
+    /// The router tells in the log what it does.
+    pub set_verbose: bool,
+    /// Log level of the router.
+    pub debug_level: Option<String>,
     /// Budgets of providers.
     pub provider_budget_config: Option<Map<String, Value>>,
 }

@@ -240,6 +240,7 @@ fn metadata<'a>(call: &'a Completed, body: &Body<'a>) -> Metadata<'a> {
         cold_storage_object_key: None,
         team_id: call.caller.team_id.as_deref(),
         team_alias: call.caller.team_alias.as_deref(),
+        routing: call.routing.as_ref(),
     }
 }
 

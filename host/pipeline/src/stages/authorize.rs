@@ -7,6 +7,7 @@
 use witgate_wire::RequestView;
 use witgate_wire::json::Raw;
 
+use crate::access::{MayUse, may_use};
 use crate::exchange::Exchange;
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
@@ -33,7 +34,7 @@ const OPERATORS_OWN: [&str; 16] = [
     "gcs_path_service_account",
 ];
 
-pub(super) fn authorize(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
+pub(crate) fn authorize(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     if x.principal.session {
         let message =
             "A session of the UI cannot call models: there is no budget for it yet. Use a key.";
@@ -49,10 +50,9 @@ pub(super) fn authorize(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> 
 
 /// Refuses a model that the caller may not use.
 pub(super) fn check_model(x: &Exchange) -> Result<(), Failure> {
-    if x.principal.may_use(&x.model) {
-        Ok(())
-    } else {
-        Err(model_denied(x))
+    match may_use(&x.snapshot.routing, &x.principal, &x.model) {
+        MayUse::No => Err(model_denied(x)),
+        MayUse::Whole | MayUse::Groups(_) => Ok(()),
     }
 }
 

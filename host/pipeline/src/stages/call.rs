@@ -3,7 +3,7 @@
 //! Position: after `route`. Reads: `request`, `route`. Writes: `served`, `answer`, `assembler`,
 //! `guardrails` (during_call), `applied_guardrails`. Errors: `Upstream`, `ResponseTooLarge`,
 //! `GuardrailBlocked`, `GuardrailUnavailable`, `HookRefused`, `HookUnavailable`. Config: `num_retries`, `fallbacks`, `timeout`,
-//! `stream_timeout`, `drop_params` and its kin (provider plugins). Cost: the upstream's.
+//! `stream_timeout`, `optional_pre_call_checks`, `drop_params` and its kin (provider plugins). Cost: the upstream's.
 //!
 //! Which deployment, whether to retry, where to fall back to: `witgate_routing` decides. This stage
 //! asks it, waits as it says, and keeps the books.
@@ -11,7 +11,9 @@
 mod hop;
 pub(crate) mod onward;
 pub(crate) mod outcome;
-mod wants;
+mod prefix;
+mod wait;
+pub(crate) mod wants;
 
 use std::time::Duration;
 
@@ -20,14 +22,14 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use witgate_events::{Begun, Origin};
 use witgate_routing::{
-    Blame, ClientFallbacks, Decision, ErrorClass, Facts, FallbackRule, RequestControls, Resolution,
-    Try, Walk,
+    Blame, ClientFallbacks, Decision, ErrorClass, FallbackRule, RequestControls, Resolution,
+    Selection, Walk,
 };
 use witgate_wire::response::ResponseView;
 use witgate_wire::{Endpoint, RequestView};
 
 use crate::attempt::{Failed, Patience, assembler, attempt};
-use crate::exchange::{Answer, Exchange, FailedTry, Served};
+use crate::exchange::{Answer, Choice, Exchange, FailedTry, Served};
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
 use crate::guard::{Judged, WireView, judge, selected};
@@ -35,6 +37,7 @@ use crate::hooks;
 use crate::metrics::UpstreamLabels;
 use crate::mock;
 use crate::ports::Phase;
+use crate::queue;
 use crate::stages::Flow;
 use crate::stages::record::{caller, origin};
 use wants::Wants;
@@ -171,6 +174,11 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
             Err(Failure::internal("a call without a request or a route")),
         );
     };
+    served.priority = match queue::priority(x, request) {
+        Ok(priority) => priority,
+        Err(failure) => return (served, Err(failure)),
+    };
+    served.prioritized = served.priority.is_some();
     let route = match hooks::filtered(x, request, route.clone()).await {
         Ok(route) => route,
         Err(failure) => return (served, Err(failure)),
@@ -240,6 +248,7 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
                 upstream_model: served.upstream_model.clone(),
                 failure: failed.failure.clone(),
                 end: gateway.clock.now(),
+                choice: served.choice.take(),
             });
         }
         told.hear(x, &walk, &failed.failure);
@@ -334,8 +343,10 @@ fn simulation(field: &str, class: ErrorClass) -> Failure {
 
 /// The last try is the call's own failure, not one on the way; unless no deployment could be picked last.
 fn drop_last_try(served: &mut Served) {
-    if served.deployment.is_some() {
-        served.failed.pop();
+    if served.deployment.is_some()
+        && let Some(last) = served.failed.pop()
+    {
+        served.choice = last.choice;
     }
 }
 
@@ -360,6 +371,14 @@ impl Hop {
             wants,
         }
     }
+
+    /// A selection among its deployments, for the record.
+    fn choice(&self, selection: Selection) -> Choice {
+        Choice {
+            selection,
+            candidates: self.resolution.candidates.clone(),
+        }
+    }
 }
 
 fn finish(served: &mut Served, walk: &Walk) {
@@ -379,7 +398,7 @@ async fn once(
 ) -> Result<Answer, Failed> {
     let routing = &x.snapshot.routing;
     served.deployment = None;
-    let begun = begin(gateway, x, hop, walk, rng).await?;
+    let begun = wait::place(gateway, x, hop, walk, rng, served).await?;
     let index = begun.index;
     let deployment = routing.deployment(index);
     let upstream = hop.resolution.upstream(deployment);
@@ -441,6 +460,7 @@ async fn once(
                 return Err(Failed::of(target, class, "Response output was blocked."));
             }
             served.tried = Some(begun);
+            served.pins.clone_from(&hop.wants.pins);
             Ok(answered.answer)
         }
         Err(mut failed) => {
@@ -456,47 +476,6 @@ async fn once(
             served.headers = std::mem::take(&mut failed.headers);
             Err(failed)
         }
-    }
-}
-
-/// Selects a deployment and takes a place in it. Whoever's limits refuse the place is left out, and
-/// another one is selected. Where a deployment's calls per minute are kept to, and gateways share what they
-/// count, the call is counted there: the one thing that a call waits for their store for.
-async fn begin(
-    gateway: &Gateway,
-    x: &Exchange,
-    hop: &Hop,
-    walk: &Walk,
-    rng: &mut SmallRng,
-) -> Result<Try, Failed> {
-    let (routing, state) = (&x.snapshot.routing, &x.snapshot.state);
-    let mut full = Vec::new();
-    loop {
-        let facts = Facts {
-            now: gateway.moment(),
-            failed: walk.failed(),
-            full: &full,
-            ..hop.wants.facts()
-        };
-        let selection = witgate_routing::select(routing, state, &hop.resolution, &facts, rng);
-        let Some((index, _)) = selection.picked else {
-            let refusal = selection.refusal(routing, state, &hop.resolution, &facts);
-            return Err(Failed::no_deployment(refusal));
-        };
-        let Ok(begun) = state.begin(routing, index, facts.now) else {
-            full.push(index);
-            continue;
-        };
-        if let (Some(peers), Some(limit)) = (&x.snapshot.peers, routing.rpm_enforced(index)) {
-            let deployment = routing.deployment(index);
-            let minute = facts.now.minute();
-            if peers.count(deployment, minute, limit).await == Some(false) {
-                state.take_back(begun);
-                full.push(index);
-                continue;
-            }
-        }
-        return Ok(begun);
     }
 }
 
@@ -518,7 +497,7 @@ fn blame(x: &Exchange, request: &RequestView, index: usize, failed: &Failed) -> 
 }
 
 /// What the request says about retries and fallbacks.
-fn controls(x: &Exchange, request: &RequestView) -> RequestControls {
+pub(crate) fn controls(x: &Exchange, request: &RequestView) -> RequestControls {
     let header = x
         .header("x-litellm-num-retries")
         .and_then(|v| v.trim().parse().ok());

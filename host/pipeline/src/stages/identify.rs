@@ -108,8 +108,9 @@ pub async fn principal(access: &Access, input: &AuthInput<'_>) -> Result<Arc<Pri
                 let text = "the key cannot be looked up: the database does not answer.";
                 refuse(Case::KeysUnavailable, text).note(fault.0)
             })?;
+            let path = input.url.split('?').next().unwrap_or(input.url);
             match found {
-                Some(found) => check(&found, input, key),
+                Some(found) => check(&found, input.now, &[input.route, path], &mask_key(key)),
                 None => Err(unknown_key(key)),
             }
         }
@@ -118,9 +119,15 @@ pub async fn principal(access: &Access, input: &AuthInput<'_>) -> Result<Arc<Pri
 }
 
 /// Whether a known key lets the request in, in LiteLLM's words where it does not.
-fn check(found: &VirtualKey, input: &AuthInput<'_>, key: &str) -> Result<Arc<Principal>, Failure> {
-    let path = input.url.split('?').next().unwrap_or(input.url);
-    match found.check(input.now, &[input.route, path]) {
+/// `names` are those of the route, the path last; `shown` is the key as it may be told.
+pub(crate) fn check(
+    found: &VirtualKey,
+    now: Timestamp,
+    names: &[&str],
+    shown: &str,
+) -> Result<Arc<Principal>, Failure> {
+    let path = names.last().copied().unwrap_or_default();
+    match found.check(now, names) {
         Ok(principal) => Ok(principal.clone()),
         Err(KeyProblem::Blocked) => {
             let text = "Key is blocked. Update via `/key/unblock` if you're an admin.";
@@ -128,10 +135,9 @@ fn check(found: &VirtualKey, input: &AuthInput<'_>, key: &str) -> Result<Arc<Pri
         }
         Err(KeyProblem::Expired { at }) => {
             let message = format!(
-                "Authentication Error - Expired Key. Key Expiry time {at} and current time {}",
-                input.now
+                "Authentication Error - Expired Key. Key Expiry time {at} and current time {now}"
             );
-            Err(Failure::new(Case::KeyExpired, message).param(mask_key(key)))
+            Err(Failure::new(Case::KeyExpired, message).param(shown))
         }
         Err(KeyProblem::Route) => {
             let message = format!(

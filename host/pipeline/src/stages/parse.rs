@@ -49,7 +49,7 @@ pub(super) fn required(x: &Exchange) -> Result<(), Failure> {
 }
 
 /// First that is set: the operator's forced model, the path, the body.
-pub(super) fn model(x: &Exchange, request: &RequestView) -> String {
+pub(crate) fn model(x: &Exchange, request: &RequestView) -> String {
     let settings = &x.snapshot.settings;
     let forced = match x.arrival.endpoint {
         Endpoint::Embeddings => &settings.embedding_model,
@@ -63,7 +63,7 @@ pub(super) fn model(x: &Exchange, request: &RequestView) -> String {
 }
 
 /// Tags of the header `x-litellm-tags`, then of the body, each once.
-pub(super) fn tags(x: &Exchange, request: &RequestView) -> Vec<String> {
+pub(crate) fn tags(x: &Exchange, request: &RequestView) -> Vec<String> {
     let mut tags: Vec<String> = Vec::new();
     let header = x.header("x-litellm-tags").unwrap_or_default();
     let given = header
@@ -115,7 +115,7 @@ fn invalid(x: &Exchange, error: &ScanError) -> Failure {
 }
 
 /// LiteLLM's words for a model that is not there.
-pub(super) fn unknown_model(route: &str, model: &str) -> Failure {
+pub(crate) fn unknown_model(route: &str, model: &str) -> Failure {
     let message = format!(
         "{route}: Invalid model name passed in model={model}. Call `/v1/models` to view available models for your key."
     );

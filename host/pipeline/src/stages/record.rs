@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use witgate_events::{
     Audience, Cache, Caller, Completed, Cost, Dynamic, Failure as FailureEvent, Headers, Origin,
-    Outcome, Request, RequestRedaction, Served, Times, Usage,
+    Outcome, Request, RequestRedaction, Routing, RoutingCandidate, Served, Times, Usage,
 };
 
 use witgate_routing::{Resolution, Route};
 
-use crate::exchange::{Exchange, FailedTry};
+use crate::exchange::{Choice, Exchange, FailedTry};
 use crate::failure::Case;
 use crate::gateway::Gateway;
 use crate::guard_log::LogGuards;
@@ -53,10 +53,17 @@ pub(super) fn record(gateway: &Arc<Gateway>, x: Box<Exchange>) {
 }
 
 /// One event per try that failed on the way, then the call's own.
-fn deliver(gateway: &Gateway, call: Completed, tries: Vec<(Served, Outcome, jiff::Timestamp)>) {
-    for (number, (served, outcome, end)) in tries.into_iter().enumerate() {
+fn deliver(gateway: &Gateway, call: Completed, tries: Vec<Attempt>) {
+    for (number, attempt) in tries.into_iter().enumerate() {
+        let Attempt {
+            served,
+            routing,
+            outcome,
+            end,
+        } = attempt;
         gateway.recorder.record_attempt(Completed {
             served,
+            routing,
             outcome,
             response_id: Some(format!("{}-{}", call.call_id, number + 1)),
             attempted_retries: number as u32,
@@ -131,7 +138,9 @@ fn count(
 fn configured_name(resolution: &Resolution) -> String {
     match &resolution.route {
         Route::Pattern(name) | Route::DefaultFallback(name) => name.clone(),
-        Route::DeploymentId | Route::Group | Route::UpstreamName => resolution.requested.clone(),
+        Route::DeploymentId | Route::Team | Route::Group | Route::UpstreamName => {
+            resolution.requested.clone()
+        }
     }
 }
 
@@ -195,6 +204,7 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
     Completed {
         outcome: outcome(&x),
         served: served(&x),
+        routing: x.served.choice.as_ref().map(|choice| routing(&x, choice)),
         cost: cost(&x),
         cache: Cache {
             hit: x.cached.hit.map(|hit| hit || x.cached.is_partial),
@@ -318,8 +328,43 @@ fn served(x: &Exchange) -> Served {
     }
 }
 
+/// How a deployment was chosen, as events tell it.
+fn routing(x: &Exchange, choice: &Choice) -> Routing {
+    let (selection, candidates) = (&choice.selection, &choice.candidates);
+    let id = |index: usize| x.snapshot.routing.deployment(index).id.clone();
+    let named = match candidates.len() {
+        0 | 1 => 0,
+        _ => Routing::CANDIDATES_MAX,
+    };
+    Routing {
+        routing_strategy: selection.strategy.name().into(),
+        picked: selection.picked.map(|(index, _)| id(index)),
+        reason: selection.picked.map(|(_, reason)| reason.to_string()),
+        emptied_by: selection.emptied_by.map(|filter| filter.name().into()),
+        candidates_total: candidates.len(),
+        candidates: candidates
+            .iter()
+            .take(named)
+            .map(|&index| RoutingCandidate {
+                model_id: id(index),
+                dropped_by: selection
+                    .dropped_by_filter(index)
+                    .map(|filter| filter.name().into()),
+            })
+            .collect(),
+    }
+}
+
+/// A try that failed before the last one.
+struct Attempt {
+    served: Served,
+    routing: Option<Routing>,
+    outcome: Outcome,
+    end: jiff::Timestamp,
+}
+
 /// The tries that failed before the last one: each is an event of its own.
-fn attempts(x: &Exchange) -> Vec<(Served, Outcome, jiff::Timestamp)> {
+fn attempts(x: &Exchange) -> Vec<Attempt> {
     let compat = x.snapshot.settings.compat;
     let attempt = |failed: &FailedTry| {
         let target = &x.snapshot.targets[failed.deployment];
@@ -339,7 +384,12 @@ fn attempts(x: &Exchange) -> Vec<(Served, Outcome, jiff::Timestamp)> {
             message: failed.failure.message.clone().into_owned(),
             trace: String::new(),
         });
-        (served, outcome, failed.end)
+        Attempt {
+            served,
+            routing: failed.choice.as_ref().map(|choice| routing(x, choice)),
+            outcome,
+            end: failed.end,
+        }
     };
     x.served.failed.iter().map(attempt).collect()
 }

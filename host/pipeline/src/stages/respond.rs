@@ -47,6 +47,8 @@ const MODEL_ID: HeaderName = HeaderName::from_static("x-litellm-model-id");
 const OVERHEAD_DURATION_MS: HeaderName = HeaderName::from_static("x-litellm-overhead-duration-ms");
 const LIMIT_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
 const LIMIT_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-limit-tokens");
+const PRIORITIZATION_USED: HeaderName =
+    HeaderName::from_static("x-litellm-request-prioritization-used");
 const REMAINING_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
 const REMAINING_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
 const RESPONSE_COST: HeaderName = HeaderName::from_static("x-litellm-response-cost");
@@ -181,6 +183,9 @@ fn call_headers(gateway: &Gateway, x: &Exchange, headers: &mut HeaderMap, comple
             None if x.response.is_none() => text(headers, RESPONSE_COST, "0"),
             None => {}
         }
+    }
+    if x.served.prioritized {
+        headers.insert(PRIORITIZATION_USED, HeaderValue::from_static("True"));
     }
     if !x.applied_guardrails.is_empty() {
         text(headers, APPLIED_GUARDRAILS, &x.applied_guardrails.join(","));

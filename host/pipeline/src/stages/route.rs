@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::gateway::Gateway;
 use crate::stages::{Flow, parse};
 
-pub(super) fn route(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
+pub(crate) fn route(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     let team = x.principal.team_id.as_deref();
     match x.snapshot.routing.resolve_for(&x.model, team) {
         Ok(resolution) => {

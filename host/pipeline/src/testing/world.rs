@@ -167,6 +167,7 @@ impl Setup {
             clock: Arc::new(TokioClock(tokio::time::Instant::now())),
             prices: witgate_wire::prices::Prices::new(),
             health: crate::health::Health::default(),
+            queue: Arc::default(),
             metrics: Metrics::new(&mut prometheus_client::registry::Registry::default()),
             tasks: TaskTracker::new(),
         };
@@ -193,6 +194,8 @@ fn settings() -> Settings {
         keep_upstream_model: false,
         health: crate::health::HealthSettings::default(),
         continue_streams: false,
+        default_priority: None,
+        polling_interval: Duration::from_secs(3600),
         mock_tokens: (10, 20),
         user_agent_tags: false,
     }

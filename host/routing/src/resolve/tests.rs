@@ -99,6 +99,61 @@ fn aliases_are_one_hop() {
 }
 
 #[test]
+fn a_team_has_names_of_its_own_for_what_is_its_own() {
+    let own = |team: &str, internal: &str| DeploymentSpec {
+        team_id: Some(team.into()),
+        team_public_model_name: Some("fast".into()),
+        ..spec(internal, "openai/own")
+    };
+    let specs = vec![
+        spec("fast", "openai/gpt-4o"),
+        own("t1", "model_name_t1_x"),
+        own("t1", "model_name_t1_y"),
+        own("t2", "model_name_t2_x"),
+    ];
+    let snapshot = Snapshot::build(specs, RoutingSettings::default());
+    for (team, candidates, route) in [
+        (None, &[0][..], Route::Group),
+        (Some("t1"), &[1, 2][..], Route::Team),
+        (Some("t2"), &[3][..], Route::Team),
+        (Some("t3"), &[0][..], Route::Group),
+    ] {
+        let found = snapshot.resolve_for("fast", team).unwrap();
+        assert_eq!(
+            (&*found.candidates, &found.route),
+            (candidates, &route),
+            "{team:?}"
+        );
+        assert_eq!(found.group, "fast");
+        let names: Vec<&str> = snapshot.names_for(team).collect();
+        assert_eq!(names, ["fast"], "{team:?}");
+    }
+}
+
+#[test]
+fn access_groups_open_the_names_of_their_deployments() {
+    let of = |group: &str, groups: &[&str]| DeploymentSpec {
+        access_groups: groups.iter().map(|name| (*name).to_owned()).collect(),
+        ..spec(group, "openai/m")
+    };
+    let specs = vec![
+        of("a", &["beta", "eu"]),
+        of("a", &[]),
+        of("b", &["eu"]),
+        of("c/*", &["all"]),
+    ];
+    let snapshot = Snapshot::build(specs, RoutingSettings::default());
+    let granted: Vec<String> = ["beta", "zzz", "all"].map(str::to_owned).into();
+    let by = |name: &str| snapshot.granted_by(name, None, &granted);
+    assert_eq!(by("a"), ["beta"]);
+    assert!(by("b").is_empty());
+    assert_eq!(by("c/x"), ["all"]);
+    assert!(by("nothing").is_empty());
+    let all: Vec<&str> = snapshot.access_groups().collect();
+    assert_eq!(all, ["beta", "eu", "all"]);
+}
+
+#[test]
 fn a_teams_deployments_do_not_exist_for_others() {
     let snapshot = snapshot();
     assert!(snapshot.resolve("team-only").is_err());

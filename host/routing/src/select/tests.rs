@@ -5,7 +5,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::*;
-use crate::affinity::prefix_digests;
+use crate::affinity::{Stays, affinity_digest, prefix_digests};
 use crate::budget::Budget;
 use crate::{
     Blame, CooldownSettings, DeploymentSpec, ErrorClass, Fault, RoutingSettings, Snapshot,
@@ -365,6 +365,69 @@ fn a_prompt_stays_with_who_has_its_beginning() {
         [0, 1],
         "a stale pin is ignored"
     );
+}
+
+#[test]
+fn a_parameter_that_is_not_taken_leads_elsewhere() {
+    let settings = RoutingSettings {
+        pre_call_checks: true,
+        ..RoutingSettings::default()
+    };
+    let lacks = |at: usize, spec: &mut DeploymentSpec| {
+        spec.unsupported_params = tags([&["tools"][..], &["response_format"], &[]][at]);
+    };
+    let (snapshot, state) = group(3, lacks, settings.clone());
+    for (given, expected) in [
+        (&["model", "messages"][..], &[0, 1, 2][..]),
+        (&["model", "tools"], &[1, 2]),
+        (&["tools", "response_format"], &[2]),
+    ] {
+        let params = tags(given);
+        let facts = Facts {
+            params: &params,
+            ..Facts::default()
+        };
+        assert_eq!(left(&snapshot, &state, &facts), expected, "{given:?}");
+    }
+    let (snapshot, state) = group(2, lacks, settings);
+    let params = tags(&["tools", "response_format"]);
+    let facts = Facts {
+        params: &params,
+        ..Facts::default()
+    };
+    let refusal = refusal(&snapshot, &state, "g", &facts);
+    assert_eq!(refusal.class, ErrorClass::UnsupportedParams);
+    assert!(
+        refusal
+            .message
+            .contains("takes these parameters: ['tools', 'response_format']"),
+        "{}",
+        refusal.message
+    );
+}
+
+#[test]
+fn nobody_stays_with_who_failed_just_now() {
+    let (snapshot, state) = group(3, |_, _| {}, RoutingSettings::default());
+    let digests = [affinity_digest("g", Stays::Caller("k"))];
+    state.pin(digests[0], "d2", Duration::from_secs(300), NOW);
+    let stays = Facts {
+        stays: &digests,
+        ..Facts::default()
+    };
+    assert_eq!(left(&snapshot, &state, &stays), [2]);
+    let selection = chosen(&snapshot, &state, "g", &stays);
+    assert_eq!(selection.dropped_by_filter(0), Some(Filter::Affinity));
+    let failed = Facts {
+        failed: &[2],
+        ..stays
+    };
+    assert_eq!(left(&snapshot, &state, &failed), [0, 1]);
+    let full = Facts {
+        full: &[2],
+        ..stays
+    };
+    assert_eq!(left(&snapshot, &state, &full), [0, 1]);
 }
 
 #[test]

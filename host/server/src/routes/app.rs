@@ -10,7 +10,7 @@ use witgate_pipeline::{AuthInput, Failure, Gateway, Principal, Reply, ReplyBody,
 
 use super::plugins::PluginAdmin;
 use super::table::{Found, Kind, Matched, find};
-use super::{KeyOperation, KeyStore, cache, calls, health, info, keys, login, plugins};
+use super::{KeyOperation, KeyStore, cache, calls, explain, health, info, keys, login, plugins};
 use crate::{METRICS_CONTENT_TYPE, Request, RespBody, Response, Service, encode_metrics};
 
 /// What is wrong with a configuration that was refused, one line per problem.
@@ -146,6 +146,7 @@ impl App {
                     let snapshot = self.gateway.snapshot.load_full();
                     cache::answer(&self.gateway, &snapshot, route, request).await
                 }
+                Ok(principal) if kind == Kind::Explain => self.explain(request, principal).await,
                 Ok(principal) => self.answer(matched, &request, &principal).await,
                 Err(failure) => rescue(&failure, self.gateway.snapshot.load().settings.compat),
             },
@@ -184,10 +185,20 @@ impl App {
             | Kind::Liveness
             | Kind::Readiness
             | Kind::Routes
+            | Kind::Explain
             | Kind::Keys(_)
             | Kind::Cache(_)
             | Kind::Login(_) => detail(StatusCode::NOT_FOUND, "Not Found"),
         }
+    }
+
+    async fn explain(&self, request: Request, principal: Arc<Principal>) -> Reply {
+        let compat = self.gateway.snapshot.load().settings.compat;
+        if Kind::Explain.is_for_admins() && !principal.is_admin() {
+            return rescue(&info::admin_only(&principal, "/utils/explain"), compat);
+        }
+        let told = explain::explain(&self.gateway, request, principal).await;
+        told.unwrap_or_else(|failure| rescue(&failure, compat))
     }
 
     async fn manage_keys(

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
-use witgate_pipeline::{Case, Failure, Principal, Reply, Snapshot};
+use witgate_pipeline::{Case, Deployment, Failure, MayUse, Principal, Reply, Snapshot, may_use};
 
 use super::table::ROUTES;
 
@@ -27,12 +27,17 @@ pub(super) fn param<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
 pub(super) fn models(snapshot: &Snapshot, principal: &Principal, query: Option<&str>) -> Reply {
     let wildcards =
         param(query, "return_wildcard_routes").is_some_and(|v| v.eq_ignore_ascii_case("true"));
-    let patterns = snapshot.routing.patterns().filter(|_| wildcards);
-    let data: Vec<Value> = snapshot
-        .routing
-        .model_names()
-        .chain(patterns)
-        .filter(|name| principal.may_use(name))
+    let flag = |name: &str| param(query, name).is_some_and(|v| v.eq_ignore_ascii_case("true"));
+    let only_groups = flag("only_model_access_groups");
+    let groups = flag("include_model_access_groups") || only_groups;
+    let routing = &snapshot.routing;
+    let patterns = routing.patterns().filter(|_| wildcards);
+    let names = routing.names_for(principal.team_id.as_deref());
+    let names = names.chain(patterns).filter(|_| !only_groups);
+    let groups = routing.access_groups().filter(|_| groups);
+    let data: Vec<Value> = names
+        .filter(|name| may_use(routing, principal, name) != MayUse::No)
+        .chain(groups.filter(|name| principal.may_use(name)))
         .map(entry)
         .collect();
     json(&json!({"data": data, "object": "list"}))
@@ -40,7 +45,8 @@ pub(super) fn models(snapshot: &Snapshot, principal: &Principal, query: Option<&
 
 /// `GET /models/{model}`
 pub(super) fn model(snapshot: &Snapshot, principal: &Principal, name: &str) -> Reply {
-    if principal.may_use(name) && snapshot.routing.resolve(name).is_ok() {
+    let (routing, team) = (&snapshot.routing, principal.team_id.as_deref());
+    if may_use(routing, principal, name) != MayUse::No && routing.resolve_for(name, team).is_ok() {
         return json(&entry(name));
     }
     let error = json!({"error": {
@@ -62,9 +68,7 @@ pub(super) fn model_info(snapshot: &Snapshot, principal: &Principal, query: Opti
     let mut data = Vec::new();
     for (index, target) in snapshot.targets.iter().enumerate() {
         let deployment = snapshot.routing.deployment(index);
-        if !principal.may_use(&deployment.model_group)
-            || wanted.is_some_and(|id| id != deployment.id)
-        {
+        if !sees(snapshot, principal, deployment) || wanted.is_some_and(|id| id != deployment.id) {
             continue;
         }
         let (params, info) = &target.info;
@@ -88,6 +92,26 @@ pub(super) fn model_info(snapshot: &Snapshot, principal: &Principal, query: Opti
         );
     }
     json(&json!({ "data": data }))
+}
+
+/// Whether a deployment is one that this caller may use. An administrator sees those of all teams.
+fn sees(snapshot: &Snapshot, principal: &Principal, deployment: &Deployment) -> bool {
+    let spec = &deployment.spec;
+    let is_others = spec.team_id.is_some() && spec.team_id != principal.team_id;
+    if is_others && !principal.is_admin() {
+        return false;
+    }
+    let is_own = spec.team_id.is_some() && spec.team_id == principal.team_id;
+    let public = spec.team_public_model_name.as_ref().filter(|_| is_own);
+    let name = public.unwrap_or(&deployment.model_group);
+    match may_use(&snapshot.routing, principal, name) {
+        MayUse::Whole => true,
+        MayUse::Groups(groups) => spec
+            .access_groups
+            .iter()
+            .any(|group| groups.contains(group)),
+        MayUse::No => false,
+    }
 }
 
 /// `GET /routes`

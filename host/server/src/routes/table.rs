@@ -39,6 +39,8 @@ pub enum Kind {
     Plugins,
     /// `/plugins/{name}…`
     Plugin(PluginRoute),
+    /// `POST /utils/explain`: whom a call would reach.
+    Explain,
     /// `/key/…`
     Keys(KeyOperation),
     /// `/cache/…`
@@ -50,7 +52,7 @@ impl Kind {
     pub(super) const fn is_for_admins(self) -> bool {
         matches!(
             self,
-            Self::Reload | Self::Plugins | Self::Plugin(_) | Self::Cache(_)
+            Self::Reload | Self::Plugins | Self::Plugin(_) | Self::Cache(_) | Self::Explain
         )
     }
 }
@@ -156,6 +158,12 @@ pub const ROUTES: &[Route] = &[
         method: Method::POST,
         name: "/config/reload",
         paths: &["/config/reload"],
+    },
+    Route {
+        kind: Kind::Explain,
+        method: Method::POST,
+        name: "/utils/explain",
+        paths: &["/utils/explain"],
     },
     Route {
         kind: Kind::Plugins,

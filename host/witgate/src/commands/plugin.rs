@@ -17,7 +17,7 @@ use witgate_config::{Draft, Env, Loaded, Source};
 use witgate_plugins::{Description, Host, HostOptions, Kind, Metrics, Sources};
 use witgate_toolkit::{BuildRequest, NewPlugin, TemplateLanguage, Tools};
 
-use super::fail;
+use super::{fail, print_rows};
 use crate::cli::Plugin;
 use crate::wiring::{self, Paths, Read, Secrets};
 
@@ -326,24 +326,6 @@ fn print_table(rows: &[Description]) {
         ]);
     }
     print_rows(&table);
-}
-
-/// Rows in columns as wide as their widest cell.
-fn print_rows<const N: usize>(table: &[[String; N]]) {
-    let width = |column: usize| {
-        table
-            .iter()
-            .map(move |row| row[column].chars().count())
-            .max()
-    };
-    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
-    for row in table {
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}"));
-        println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
-    }
 }
 
 /// A list of the text, or of nothing when it is empty.

@@ -98,7 +98,11 @@ fn log_options(options: &Serve, loaded: &Loaded) -> LogOptions {
             .is_some_and(|v| ["true", "1", "yes", "on"].contains(&v.to_lowercase().as_str()))
     };
     let settings = &loaded.config.litellm;
-    let level = if options.detailed_debug || on("DETAILED_DEBUG") || settings.set_verbose {
+    let router = &loaded.config.router;
+    let is_verbose = settings.set_verbose
+        || router.set_verbose
+        || router.debug_level.as_deref() == Some("DEBUG");
+    let level = if options.detailed_debug || on("DETAILED_DEBUG") || is_verbose {
         "debug"
     } else if options.debug || on("DEBUG") {
         "info"

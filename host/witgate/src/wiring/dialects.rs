@@ -274,7 +274,8 @@ fn rules(loaded: &Loaded, merged: &Merged<'_>) -> ParamRules {
 }
 
 /// A flag of `litellm_settings`, else of the environment.
-fn flag(loaded: &Loaded, key: &str, variable: &str) -> bool {
+/// A switch of `litellm_settings`, else of the environment.
+pub(super) fn flag(loaded: &Loaded, key: &str, variable: &str) -> bool {
     let settings = loaded.config.raw.get("litellm_settings");
     let own = settings.and_then(|settings| settings.get(key));
     own.and_then(Value::as_bool)

@@ -7,7 +7,7 @@ use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
-use witgate_config::{Config, Env, Loaded, ModelEntry};
+use witgate_config::{Config, Env, Loaded, ModelEntry, ModelParams};
 use witgate_outbound::{ClientCertificate, Pem, Roots, TlsOptions};
 use witgate_pipeline::Target;
 use witgate_plugins::{Kind, Provider, Registry};
@@ -29,23 +29,48 @@ pub(super) fn models(
     plugins: &Registry,
     problems: &mut Vec<String>,
 ) -> (Snapshot, Vec<Target>) {
-    let config = &loaded.config;
-    let mut speakers = Speakers::default();
-    let entries: Vec<Merged> = config
-        .model_list
-        .iter()
-        .map(|entry| merged(config, entry))
-        .collect();
+    let passed = passed_through(loaded);
+    let mut entries = entries(loaded, &passed, problems);
     let prices = Prices::new();
-    let specs = entries
-        .iter()
-        .map(|entry| routing::spec(config, &prices, entry, problems))
-        .collect();
-    let routing = Snapshot::build(specs, routing::settings(loaded, problems));
-    let targets = entries
+    loop {
+        let mut found = Vec::new();
+        let routing = build(loaded, &prices, &entries, &mut found);
+        let made = targets(loaded, upstreams, plugins, (&routing, &entries), &prices);
+        let invalid = made.iter().any(Result::is_err);
+        if invalid && loaded.config.router.ignore_invalid_deployments != Some(false) {
+            let mut made = made.iter();
+            entries.retain(|entry| match made.next() {
+                Some(Err(why)) => {
+                    tracing::error!("{}: {why}; the deployment is left out", entry.place());
+                    false
+                }
+                _ => true,
+            });
+            continue;
+        }
+        problems.append(&mut found);
+        let named = made.into_iter().zip(&entries);
+        let targets = named.filter_map(|(made, entry)| {
+            made.map_err(|why| problems.push(format!("{}: {why}", entry.place())))
+                .ok()
+        });
+        return (routing, targets.collect());
+    }
+}
+
+/// How each deployment is reached, or why it cannot be.
+fn targets(
+    loaded: &Loaded,
+    upstreams: &mut Upstreams,
+    plugins: &Registry,
+    (routing, entries): (&Snapshot, &[Merged<'_>]),
+    prices: &Prices,
+) -> Vec<Result<Target, String>> {
+    let mut speakers = Speakers::default();
+    entries
         .iter()
         .enumerate()
-        .filter_map(|(index, entry)| {
+        .map(|(index, entry)| {
             let deployment = routing.deployment(index);
             let plugin = plugins.provider(&deployment.provider);
             let speaker = plugin.map(|plugin| (speakers.of(&plugin), plugin));
@@ -55,7 +80,7 @@ pub(super) fn models(
                 entry,
                 (&deployment.provider, speaker),
                 &deployment.id,
-                &prices,
+                prices,
             );
             made.map(|mut target| {
                 if !plugins.is_enabled(Kind::Provider, &deployment.provider) {
@@ -64,11 +89,102 @@ pub(super) fn models(
                 }
                 target
             })
-            .map_err(|why| problems.push(format!("{}: {why}", entry.place())))
-            .ok()
         })
+        .collect()
+}
+
+/// Routing alone; adds to `problems` what it cannot use.
+pub(super) fn routing(loaded: &Loaded, problems: &mut Vec<String>) -> Snapshot {
+    let passed = passed_through(loaded);
+    let entries = entries(loaded, &passed, problems);
+    build(loaded, &Prices::new(), &entries, problems)
+}
+
+/// The entries of the model list that are for this environment, then those that are passed through.
+fn entries<'a>(
+    loaded: &'a Loaded,
+    passed: &'a [ModelEntry],
+    problems: &mut Vec<String>,
+) -> Vec<Merged<'a>> {
+    const ENVIRONMENTS: [&str; 3] = ["development", "staging", "production"];
+    let (config, env) = (&loaded.config, &loaded.environment);
+    let here = env.non_empty("LITELLM_ENVIRONMENT").unwrap_or_default();
+    let is_known = ENVIRONMENTS.contains(&here);
+    let mut kept = Vec::with_capacity(config.model_list.len() + passed.len());
+    for entry in config.model_list.iter().chain(passed) {
+        let merged = merged(config, entry);
+        let wanted = entry.model_info.get("supported_environments");
+        let wanted = wanted
+            .and_then(Value::as_array)
+            .filter(|list| !list.is_empty());
+        let Some(wanted) = wanted else {
+            kept.push(merged);
+            continue;
+        };
+        if is_known && wanted.iter().any(|name| name == here) {
+            kept.push(merged);
+        } else if is_known {
+            tracing::info!(
+                "{}: not for {here}; the deployment is left out",
+                merged.place()
+            );
+        } else {
+            let why = format!(
+                "{}: supported_environments: LITELLM_ENVIRONMENT is {here:?}; set it to one of {}",
+                merged.place(),
+                ENVIRONMENTS.join(", ")
+            );
+            match config.router.ignore_invalid_deployments {
+                Some(false) => problems.push(why),
+                _ => tracing::error!("{why}; the deployment is left out"),
+            }
+        }
+    }
+    kept
+}
+
+/// `router_general_settings.pass_through_all_models`: models that nobody lists go to the provider that
+/// their name tells, where the environment has its key.
+fn passed_through(loaded: &Loaded) -> Vec<ModelEntry> {
+    let settings = &loaded.config.router.router_general_settings;
+    let wanted = settings.get("pass_through_all_models");
+    if wanted.and_then(Value::as_bool) != Some(true) {
+        return Vec::new();
+    }
+    let env = &loaded.environment;
+    let has_key = |provider: &&providers::Provider| {
+        let mut variables = provider.key_env.iter();
+        variables.any(|name| env.non_empty(name).is_some()) && provider.base(env).is_some()
+    };
+    let listed = |name: &str| {
+        let list = &loaded.config.model_list;
+        list.iter().any(|entry| entry.model_name == name)
+    };
+    let all = providers::all().filter(has_key);
+    all.map(|provider| format!("{}/*", provider.name))
+        .filter(|name| !listed(name))
+        .map(|name| ModelEntry {
+            model_name: name.clone(),
+            params: ModelParams {
+                model: name,
+                ..ModelParams::default()
+            },
+            ..ModelEntry::default()
+        })
+        .collect()
+}
+
+fn build(
+    loaded: &Loaded,
+    prices: &Prices,
+    entries: &[Merged<'_>],
+    problems: &mut Vec<String>,
+) -> Snapshot {
+    let specs = entries
+        .iter()
+        .map(|entry| routing::spec(loaded, prices, entry, problems))
         .collect();
-    (routing, targets)
+    Snapshot::build(specs, routing::settings(loaded, problems))
 }
 
 /// A deployment with its credential's values filled in where it says nothing itself.
@@ -171,6 +287,9 @@ fn target(
     let plugin = speaker.as_ref().map(|(_, plugin)| plugin.as_ref());
     let ((base, is_own), unavailable) = match base_url(merged, provider_name, plugin, env) {
         Ok(base) => (base, None),
+        Err(why) if loaded.config.router.ignore_invalid_deployments == Some(false) => {
+            return Err(why);
+        }
         // The rest of the configuration is served; calls to this deployment are told why not.
         Err(why) => {
             tracing::warn!("{}: {why}", merged.place());

@@ -43,6 +43,11 @@ fn row(line: &'static str) -> Option<Provider> {
     })
 }
 
+/// Every OpenAI-compatible provider.
+pub fn all() -> impl Iterator<Item = &'static Provider> {
+    TABLE.iter()
+}
+
 /// The OpenAI-compatible provider of this name; `None` for one with a dialect of its own.
 pub fn find(name: &str) -> Option<&'static Provider> {
     TABLE.iter().find(|provider| provider.name == name)

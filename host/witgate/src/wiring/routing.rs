@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
-use witgate_config::{Config, Loaded, ModelEntry, RoutingStrategy, Span, parse_duration};
+use witgate_config::{Loaded, ModelEntry, RoutingStrategy, Span, parse_duration};
 use witgate_routing::{
-    Alias, AllowedFailsPolicy, Budget, CooldownSettings, DeploymentSpec, FallbackRule,
+    Affinity, Alias, AllowedFailsPolicy, Budget, CooldownSettings, DeploymentSpec, FallbackRule,
     LatencySettings, OwnCooldown, RetryPolicy, RoutingSettings, Strategy, infer_provider,
     split_provider,
 };
@@ -21,12 +21,12 @@ const UNKNOWN_PRICE: f64 = 5.0;
 
 /// A deployment as routing sees it.
 pub(super) fn spec(
-    config: &Config,
+    loaded: &Loaded,
     prices: &Prices,
     merged: &Merged<'_>,
     problems: &mut Vec<String>,
 ) -> DeploymentSpec {
-    let entry = merged.entry;
+    let (config, entry) = (&loaded.config, merged.entry);
     let (params, info) = (&entry.params, &entry.model_info);
     let provider = dialects::provider_name(config, &params.custom_llm_provider, &params.model);
     let limit = |own: Option<u64>, name: &str| own.or_else(|| info.get(name)?.as_u64());
@@ -59,6 +59,10 @@ pub(super) fn spec(
             .get("team_id")
             .and_then(Value::as_str)
             .map(str::to_owned),
+        team_public_model_name: info
+            .get("team_public_model_name")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
         is_blocked: info.get("blocked").and_then(Value::as_bool) == Some(true),
         max_parallel_requests: params.max_parallel_requests,
         cooldown: own_cooldown(merged, problems),
@@ -67,10 +71,63 @@ pub(super) fn spec(
         max_input_tokens: max_input_tokens(&known),
         cost_per_token_pair: cost_per_token_pair(&known),
         access_groups: texts("access_groups"),
+        unsupported_params: unsupported_params(loaded, merged, &known),
+        tag_regex: tag_regex(merged, problems),
         supports_web_search: known.get("supports_web_search").and_then(Value::as_bool),
         budget: own_budget(merged, problems),
         provider,
     }
+}
+
+/// What turns which parameters off, in the price map and in `model_info`.
+const ABILITIES: [(&str, &[&str]); 5] = [
+    (
+        "supports_function_calling",
+        &[
+            "tools",
+            "tool_choice",
+            "functions",
+            "function_call",
+            "parallel_tool_calls",
+        ],
+    ),
+    (
+        "supports_parallel_function_calling",
+        &["parallel_tool_calls"],
+    ),
+    ("supports_tool_choice", &["tool_choice"]),
+    ("supports_response_schema", &["response_format"]),
+    ("supports_reasoning", &["reasoning_effort"]),
+];
+
+/// The parameters that a model is said not to take; none where such are left out of calls.
+fn unsupported_params(
+    loaded: &Loaded,
+    merged: &Merged<'_>,
+    known: &Map<String, Value>,
+) -> Vec<String> {
+    let general = || dialects::flag(loaded, "drop_params", "LITELLM_DROP_PARAMS");
+    if merged.entry.params.drop_params.unwrap_or_else(general) {
+        return Vec::new();
+    }
+    let lacks = |ability: &str| known.get(ability).and_then(Value::as_bool) == Some(false);
+    let lacking = ABILITIES.iter().filter(|(ability, _)| lacks(ability));
+    lacking
+        .flat_map(|(_, params)| params.iter().map(|name| (*name).to_owned()))
+        .collect()
+}
+
+fn tag_regex(merged: &Merged<'_>, problems: &mut Vec<String>) -> Vec<regex::Regex> {
+    let patterns = merged.entry.params.tag_regex.iter();
+    patterns
+        .filter_map(|pattern| match regex::Regex::new(pattern) {
+            Ok(pattern) => Some(pattern),
+            Err(error) => {
+                problems.push(format!("{}: tag_regex: {error}", merged.place()));
+                None
+            }
+        })
+        .collect()
 }
 
 /// `model_info` goes before `litellm_params`.
@@ -175,6 +232,14 @@ fn strategy(configured: RoutingStrategy) -> Strategy {
         RoutingStrategy::LatencyBasedRouting => Strategy::LatencyBased,
         RoutingStrategy::CostBasedRouting => Strategy::CostBased,
         RoutingStrategy::ProviderBudgetRouting => Strategy::ProviderBudget,
+    }
+}
+
+fn affinity(checks: &[String]) -> Affinity {
+    let has = |name: &str| checks.iter().any(|check| check == name);
+    Affinity {
+        session: has("session_affinity"),
+        caller: has("deployment_affinity"),
     }
 }
 
@@ -382,16 +447,21 @@ pub(super) fn settings(loaded: &Loaded, problems: &mut Vec<String>) -> RoutingSe
         ),
         ..RoutingSettings::default()
     };
-    for check in &router.optional_pre_call_checks {
-        match check.as_str() {
-            "prompt_caching" => settings.prompt_caching = true,
-            "enforce_model_rate_limits" => settings.enforce_rate_limits = true,
-            // Budgets are kept wherever there are any.
-            "router_budget_limiting" => {}
-            other => tracing::warn!(
-                "router_settings.optional_pre_call_checks: there is no check {other:?} here; known are prompt_caching, enforce_model_rate_limits, router_budget_limiting"
-            ),
-        }
+    // Budgets are kept wherever there are any. Names that nobody knows were told when the file was read.
+    let checks = &router.optional_pre_call_checks;
+    let has = |name: &str| checks.iter().any(|check| check == name);
+    settings.prompt_caching = has("prompt_caching");
+    settings.enforce_rate_limits = has("enforce_model_rate_limits");
+    settings.affinity = affinity(checks);
+    let by_group = router.model_group_affinity_config.iter();
+    settings.model_group_affinity = by_group
+        .map(|(group, checks)| (group.clone(), affinity(checks)))
+        .collect();
+    if let Some(ttl) = router.deployment_affinity_ttl_seconds {
+        settings.affinity_ttl = Duration::try_from_secs_f64(ttl).unwrap_or_default();
+    }
+    if let Some(tokens) = env.parse("MINIMUM_PROMPT_CACHE_TOKEN_COUNT") {
+        settings.prompt_cache_min_tokens = tokens;
     }
     let retries = router.num_retries.or(litellm.num_retries);
     let retries = retries.or(litellm.num_retries_per_request);

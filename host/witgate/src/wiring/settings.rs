@@ -62,6 +62,10 @@ pub(super) fn settings(loaded: &Loaded, concurrency: Option<usize>) -> Settings 
         keep_upstream_model: false,
         health: health(loaded),
         continue_streams: config.router.enable_mid_stream_fallback_continuation,
+        default_priority: config.router.default_priority,
+        polling_interval: set(config.router.polling_interval)
+            .or_else(|| set(loaded.environment.parse("DEFAULT_POLLING_INTERVAL")))
+            .unwrap_or(Duration::from_millis(30)),
         mock_tokens: (
             tokens("DEFAULT_MOCK_RESPONSE_PROMPT_TOKEN_COUNT", 10),
             tokens("DEFAULT_MOCK_RESPONSE_COMPLETION_TOKEN_COUNT", 20),

@@ -9,6 +9,7 @@ use witgate_routing::{FallbackTarget, Resolution, Route};
 use witgate_wire::{Edits, RequestView};
 
 use super::Hop;
+use crate::access::{MayUse, may_use};
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::gateway::Gateway;
@@ -79,9 +80,10 @@ pub(super) async fn enter(
 /// The caller must be allowed to use the target, or the group of a target that is a deployment's id.
 /// The later deployments of a group are no other target.
 fn may_enter(x: &Exchange, target: &FallbackTarget, resolution: &Resolution) -> bool {
+    let may = |model: &str| may_use(&x.snapshot.routing, &x.principal, model) != MayUse::No;
     target.order.is_some()
-        || x.principal.may_use(&target.model)
-        || resolution.route == Route::DeploymentId && x.principal.may_use(&resolution.group)
+        || may(&target.model)
+        || resolution.route == Route::DeploymentId && may(&resolution.group)
 }
 
 /// Takes a body through the hooks and guardrails that judge requests.

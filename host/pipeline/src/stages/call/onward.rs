@@ -106,6 +106,7 @@ pub async fn go_on(
         upstream_model: x.served.upstream_model.clone(),
         failure: failure.clone(),
         end: gateway.clock.now(),
+        choice: x.served.choice.take(),
     });
     let routing = &x.snapshot.routing;
     let mut decision = onward.walk.after_break(routing, broken);
@@ -154,6 +155,7 @@ pub async fn go_on(
                     upstream_model: served.upstream_model.clone(),
                     failure: failed.failure,
                     end: gateway.clock.now(),
+                    choice: served.choice.take(),
                 });
                 decision = onward.walk.after_break(&x.snapshot.routing, deployment);
             }

@@ -86,6 +86,10 @@ pub fn settled(gateway: &Gateway, x: &mut Exchange, ended: Now) {
                 total_tokens,
             };
             state.succeeded(&x.snapshot.routing, index, &measured, ended);
+            let id = &x.snapshot.routing.deployment(index).id;
+            for (digest, ttl) in std::mem::take(&mut x.served.pins) {
+                state.pin(digest, id, ttl, ended);
+            }
         }
     }
     if let Some(cost) = &x.cost {

@@ -14,7 +14,9 @@ use crate::testing::{
     Answer, FakeAuth, FakeGuard, Script, Setup, World, chat, chunk, completed, done, with,
 };
 
+mod affinity;
 mod choice;
+mod queue;
 
 fn retrying(times: u32) -> Setup {
     Setup::new().routing(|r| r.num_retries = times)

@@ -2,6 +2,7 @@
 
 use super::*;
 use witgate_routing::Strategy;
+use witgate_wire::errors::CompatErrors;
 
 /// Two deployments of the group `a`, called `m0` and `m1` upstream; always the first unless something
 /// speaks against it.
@@ -28,6 +29,28 @@ async fn a_deployment_that_is_at_its_limit_rests_and_comes_back() {
     tokio::time::advance(Duration::from_secs(2)).await;
     world.send(ask(json!({}))).await;
     assert_eq!(world.upstream.models().last().unwrap(), "m0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_the_caller_asked_for_rests_nobody() {
+    for asked in [
+        json!({"mock_timeout": true}),
+        json!({"mock_response": "litellm.RateLimitError"}),
+    ] {
+        let world = pair()
+            .routing(|r| r.cooldown.allowed_fails = Some(0))
+            .settings(|s| s.compat = CompatErrors::V2025)
+            .build();
+        let failed = world.send(ask(asked.clone())).await;
+        assert_ne!(failed.status, 200, "{asked}");
+        world.send(ask(json!({}))).await;
+        assert_eq!(world.upstream.models(), ["m0"], "{asked}: it does not rest");
+        // The same from the upstream would have rested it.
+        world.upstream.then(Script::error(429, "slow"));
+        world.send(ask(json!({}))).await;
+        world.send(ask(json!({}))).await;
+        assert_eq!(world.upstream.models(), ["m0", "m0", "m1"], "{asked}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,130 @@
+//! What a call would meet if it were made now: `POST /utils/explain`.
+//!
+//! The call is read, its caller checked and its model resolved by the functions that serve real calls;
+//! then a deployment is chosen as the stage `call` chooses the first. No plugin is asked, nothing is
+//! called and nothing counted: hooks and prompts that would change the model are not seen here.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use witgate_identity::{KeyHash, Principal};
+use witgate_routing::Explanation;
+use witgate_wire::json::ScanError;
+use witgate_wire::{Endpoint, RequestView};
+
+use crate::exchange::Arrival;
+use crate::failure::{Case, Failure};
+use crate::gateway::Gateway;
+use crate::stages::{self, authorize, call, identify, parse};
+
+/// A call to be explained.
+pub struct Asked {
+    /// Its body, with `key` beside the call's own members.
+    pub body: Bytes,
+    /// Headers of the request; those of a call have their meaning here.
+    pub headers: Arc<HeaderMap>,
+    /// Who asks; the call is his unless the body names a key.
+    pub principal: Arc<Principal>,
+}
+
+/// Explains a call.
+///
+/// # Errors
+/// Where the call itself would be refused before a deployment is chosen, in the same words.
+pub async fn explain_call(gateway: &Gateway, asked: Asked) -> Result<Explanation, Failure> {
+    let invalid = |error: ScanError| {
+        let text = format!("Invalid JSON payload: {error}");
+        Failure::new(Case::InvalidBody, text)
+    };
+    let read = |endpoint| RequestView::parse(endpoint, asked.body.clone()).map_err(invalid);
+    let mut request = read(Endpoint::ChatCompletions)?;
+    let others = [Endpoint::Embeddings, Endpoint::Completions];
+    let has = |other: &Endpoint| request.field(other.required_field()).is_some();
+    if let Some(other) = others.into_iter().find(has) {
+        request = read(other)?;
+    }
+    let endpoint = request.endpoint();
+    let mut x = gateway.exchange(Arrival {
+        endpoint,
+        method: Method::POST,
+        route: endpoint.path(),
+        url: endpoint.path().to_owned(),
+        path_model: None,
+        headers: asked.headers,
+        peer: None,
+        body: Ok(Bytes::new()),
+    });
+    x.principal = match request.field("key") {
+        Some(key) => match key.as_str().filter(|key| !key.is_empty()) {
+            Some(key) => caller(gateway, &x.snapshot.access, &key, endpoint).await?,
+            None => {
+                let text = "key: expected a virtual key or its hash (64 hex digits), as a text";
+                return Err(Failure::new(Case::InvalidBody, text).param("key"));
+            }
+        },
+        None => asked.principal,
+    };
+    x.tags = parse::tags(&x, &request);
+    x.model = parse::model(&x, &request);
+    if x.model.is_empty() {
+        return Err(parse::unknown_model(endpoint.path(), "None"));
+    }
+    x.request = Some(request.clone());
+    authorize::authorize(gateway, &mut x)?;
+    stages::route::route(gateway, &mut x)?;
+    let Some(resolution) = x.route.take() else {
+        return Err(Failure::internal("a call without a route"));
+    };
+    let wants = call::wants::Wants::of(gateway, &x, &request, &resolution).await;
+    let facts = witgate_routing::Facts {
+        now: gateway.moment(),
+        ..wants.facts()
+    };
+    let mut rng = SmallRng::seed_from_u64(gateway.clock.random());
+    let controls = call::controls(&x, &request);
+    let (routing, state) = (&x.snapshot.routing, &x.snapshot.state);
+    Ok(witgate_routing::explain(
+        routing,
+        state,
+        &resolution,
+        &facts,
+        controls,
+        &mut rng,
+    ))
+}
+
+/// Whose call it is: the master key's, or a virtual key's that is named by its text or its hash. What
+/// was given is never told again.
+async fn caller(
+    gateway: &Gateway,
+    access: &crate::snapshot::Access,
+    key: &str,
+    endpoint: Endpoint,
+) -> Result<Arc<Principal>, Failure> {
+    if let Some(admin) = access
+        .master_key
+        .as_ref()
+        .and_then(|master| master.check(key))
+    {
+        return Ok(Arc::new(admin.clone()));
+    }
+    let unknown = || {
+        let text = "key: there is no such virtual key; give its text (sk-…) or its hash";
+        Failure::new(Case::UnknownKey, text).param("key")
+    };
+    let keys = access.keys.as_ref().ok_or_else(unknown)?;
+    let hash = KeyHash::parse(key).unwrap_or_else(|| KeyHash::of(key));
+    let found = keys.find(&hash).await.map_err(|fault| {
+        let text = "the key cannot be looked up: the database does not answer.";
+        Failure::new(Case::KeysUnavailable, text).note(fault.0)
+    })?;
+    let found = found.ok_or_else(unknown)?;
+    let names = [endpoint.path()];
+    identify::check(&found, gateway.clock.now(), &names, "sk-...")
+}
+
+#[cfg(test)]
+mod tests;

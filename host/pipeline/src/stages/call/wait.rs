@@ -1,0 +1,154 @@
+//! A place at a deployment: taken now, or waited for by a request that has a priority.
+
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use tokio::time::Instant;
+use witgate_routing::{ErrorClass, Facts, Walk};
+
+use super::{Hop, patience};
+use crate::attempt::Failed;
+use crate::exchange::{Choice, Exchange, Served};
+use crate::failure::{Case, Failure};
+use crate::gateway::Gateway;
+use crate::queue::{Place, Tried};
+
+/// Why there is no place.
+struct NoPlace {
+    told: Failed,
+    /// Time, or a call that ends, may bring one.
+    may_heal: bool,
+}
+
+/// Takes a place at one of the hop's deployments. A request with a priority waits where time may bring
+/// a place, unless another group could serve it meanwhile.
+pub(super) async fn place(
+    gateway: &Gateway,
+    x: &Exchange,
+    hop: &Hop,
+    walk: &Walk,
+    rng: &mut SmallRng,
+    served: &mut Served,
+) -> Result<Tried, Failed> {
+    let (group, choice) = (&hop.resolution.group, &mut served.choice);
+    let goes_on = || walk.has_fallback(&x.snapshot.routing, ErrorClass::RateLimit);
+    let priority = served.priority.filter(|_| !goes_on());
+    let mut refused = None;
+    if priority.is_none_or(|priority| !gateway.queue.is_behind(group, priority)) {
+        match begin(gateway, x, hop, walk, rng, choice).await {
+            Ok(begun) => return Ok(begun),
+            Err(none) if none.may_heal && priority.is_some() => refused = Some(none.told),
+            Err(none) => return Err(none.told),
+        }
+    }
+    let entered = priority.and_then(|priority| gateway.queue.enter(group, priority));
+    let Some(place) = entered else {
+        return match refused {
+            Some(told) => Err(told),
+            None => {
+                let begun = begin(gateway, x, hop, walk, rng, choice).await;
+                begun.map_err(|none| none.told)
+            }
+        };
+    };
+    let deadline = Instant::now() + longest(x, hop);
+    loop {
+        if place.is_first() {
+            match begin(gateway, x, hop, walk, rng, choice).await {
+                Ok(begun) => return Ok(begun),
+                Err(none) if none.may_heal => {}
+                Err(none) => return Err(none.told),
+            }
+        }
+        if Instant::now() >= deadline {
+            return Err(timed_out());
+        }
+        look_again(gateway, x, hop, &place, deadline).await;
+    }
+}
+
+/// Waits until there is reason to look again: a call has ended, a deployment has rested, the interval
+/// is over; or until the deadline.
+async fn look_again(gateway: &Gateway, x: &Exchange, hop: &Hop, place: &Place, deadline: Instant) {
+    let mut wait = deadline.saturating_duration_since(Instant::now());
+    if place.is_first() {
+        let state = &x.snapshot.state;
+        let rested = state.soonest(&hop.resolution.candidates, gateway.moment());
+        // A timer may end a little before the clock has moved so far.
+        let rested = rested.map(|left| left + Duration::from_millis(1));
+        let polled = x.snapshot.settings.polling_interval;
+        wait = wait.min(rested.map_or(polled, |rested| rested.min(polled)));
+    }
+    tokio::select! {
+        () = place.called() => {}
+        () = tokio::time::sleep(wait) => {}
+    }
+}
+
+/// How long a place is waited for: as long as a call may take.
+fn longest(x: &Exchange, hop: &Hop) -> Duration {
+    match hop.resolution.candidates.first() {
+        Some(&index) => patience(x, &hop.request, index).total,
+        None => x.snapshot.settings.timeout,
+    }
+}
+
+fn timed_out() -> Failed {
+    let class = ErrorClass::Timeout;
+    let message = class.message("", "Request timed out while polling queue");
+    Failed {
+        class,
+        retry_after: None,
+        failure: Failure::new(Case::Upstream(class), message),
+        headers: http::HeaderMap::new(),
+        is_final: true,
+    }
+}
+
+/// Selects a deployment and takes a place in it. Whoever's limits refuse the place is left out, and
+/// another one is selected. Where a deployment's calls per minute are kept to, and gateways share what they
+/// count, the call is counted there: the one thing that a call waits for their store for.
+async fn begin(
+    gateway: &Gateway,
+    x: &Exchange,
+    hop: &Hop,
+    walk: &Walk,
+    rng: &mut SmallRng,
+    choice: &mut Option<Choice>,
+) -> Result<Tried, NoPlace> {
+    let (routing, state) = (&x.snapshot.routing, &x.snapshot.state);
+    let mut full = Vec::new();
+    loop {
+        let facts = Facts {
+            now: gateway.moment(),
+            failed: walk.failed(),
+            full: &full,
+            ..hop.wants.facts()
+        };
+        let selection = witgate_routing::select(routing, state, &hop.resolution, &facts, rng);
+        let Some((index, _)) = selection.picked else {
+            let refusal = selection.refusal(routing, state, &hop.resolution, &facts);
+            let may_heal = selection.may_heal();
+            *choice = Some(hop.choice(selection));
+            return Err(NoPlace {
+                told: Failed::no_deployment(refusal),
+                may_heal,
+            });
+        };
+        let Ok(begun) = state.begin(routing, index, facts.now) else {
+            full.push(index);
+            continue;
+        };
+        if let (Some(peers), Some(limit)) = (&x.snapshot.peers, routing.rpm_enforced(index)) {
+            let deployment = routing.deployment(index);
+            let minute = facts.now.minute();
+            if peers.count(deployment, minute, limit).await == Some(false) {
+                state.take_back(begun);
+                full.push(index);
+                continue;
+            }
+        }
+        *choice = Some(hop.choice(selection));
+        return Ok(Tried::new(begun, gateway.queue.clone()));
+    }
+}
