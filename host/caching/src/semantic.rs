@@ -1,9 +1,9 @@
 //! Questions that mean the same: what is compared by meaning, and what must be equal.
 
-use witgate_wire::json::{Raw, quote};
+use witgate_wire::json::{Raw, canonical, quote};
 use witgate_wire::{Endpoint, RequestView};
 
-use crate::key::{Material, canonical};
+use crate::key::Material;
 
 /// A request as a semantic cache sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]

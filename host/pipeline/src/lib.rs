@@ -48,16 +48,16 @@ pub use ports::{
     HookDeployment, HookError, HookFailure, HookPiece, HookPoints, HookReply, HookStream,
     KeyAction, KeyPolicy, KeyVerdict, LookupFault, Parsed, Peers, Phase, PluginFault, Progress,
     Prompt, PromptCall, PromptManager, Provider, ProviderCall, ProviderFailure, ProviderFrame,
-    ProviderRequest, ProviderResponse, Recorder, RequestHook, Selection, StreamEnd, StreamGuard,
-    StreamParser, StreamVerdict, TraceContext, Upstream, UpstreamBody, UpstreamError,
-    UpstreamErrorKind, Verdict, VirtualKeys,
+    ProviderRequest, ProviderResponse, Recorder, RequestHook, Router, RouterCall, Selection,
+    StreamEnd, StreamGuard, StreamParser, StreamVerdict, TraceContext, Upstream, UpstreamBody,
+    UpstreamError, UpstreamErrorKind, Verdict, VirtualKeys,
 };
 pub use queue::Queue;
 pub use reply::{BodyStream, Reply, ReplyBody};
 pub use rescue::{detail, rescue};
 pub use snapshot::{
     Access, CustomAuth, FailPolicy, GuardrailEntry, HookEntry, Modes, PromptEntry, PromptRef,
-    Prompts, Settings, Snapshot, Target,
+    Prompts, RouterEntry, Settings, Snapshot, Target,
 };
 pub use stages::{AuthInput, STAGES, explain, principal};
 pub use witgate_caching::AnswerCache;

@@ -11,6 +11,7 @@
 mod hop;
 pub(crate) mod onward;
 pub(crate) mod outcome;
+mod pick;
 mod prefix;
 mod wait;
 pub(crate) mod wants;
@@ -290,7 +291,9 @@ impl Told {
         let Some(mut failure) = self.first else {
             return Failure::internal("a call failed without a failure");
         };
-        if !matches!(failure.case, Case::Upstream(_)) {
+        // LiteLLM says nothing of fallbacks to who wants none.
+        let wants_none = x.request.as_ref().is_some_and(|r| r.disable_fallbacks());
+        if wants_none || !matches!(failure.case, Case::Upstream(_)) {
             return failure;
         }
         let names = self.fallbacks.map(|names| {

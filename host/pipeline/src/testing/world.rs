@@ -155,6 +155,7 @@ impl Setup {
             guardrails: self.guardrails,
             prompts: self.prompts,
             hooks: Vec::new(),
+            router: None,
             cache: self.cache,
             embedder: self.embedder,
             settings: self.settings,

@@ -6,7 +6,7 @@ use rand::rngs::SmallRng;
 use tokio::time::Instant;
 use witgate_routing::{ErrorClass, Facts, Walk};
 
-use super::{Hop, patience};
+use super::{Hop, patience, pick};
 use crate::attempt::Failed;
 use crate::exchange::{Choice, Exchange, Served};
 use crate::failure::{Case, Failure};
@@ -125,7 +125,11 @@ async fn begin(
             full: &full,
             ..hop.wants.facts()
         };
-        let selection = witgate_routing::select(routing, state, &hop.resolution, &facts, rng);
+        let mut selection = witgate_routing::select(routing, state, &hop.resolution, &facts, rng);
+        if let Some(router) = &x.snapshot.router {
+            let asked = (&hop.request, &hop.resolution);
+            pick::by_router(gateway, x, router, asked, &facts, &mut selection).await;
+        }
         let Some((index, _)) = selection.picked else {
             let refusal = selection.refusal(routing, state, &hop.resolution, &facts);
             let may_heal = selection.may_heal();
