@@ -35,7 +35,7 @@ pub struct Explanation {
     /// The filter that left nobody.
     pub emptied_by: Option<&'static str>,
     /// Everyone who could have been picked, in the model list's order.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Vec<ToldCandidate>,
     /// What the client is told when nobody was picked.
     pub error: Option<ToldError>,
     /// The groups that are tried when this one fails, in order.
@@ -64,7 +64,7 @@ pub enum ResolvedBy {
 
 /// A deployment that could have been picked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Candidate {
+pub struct ToldCandidate {
     /// Its id.
     pub model_id: String,
     /// The model's name as its provider gets it.
@@ -112,7 +112,7 @@ pub fn explain(
     let candidates = resolution.candidates.iter().map(|&index| {
         let deployment = snapshot.deployment(index);
         let dropped_by = selection.dropped_by_filter(index);
-        Candidate {
+        ToldCandidate {
             model_id: deployment.id.clone(),
             model: resolution.upstream(deployment).model,
             provider: deployment.provider.clone(),

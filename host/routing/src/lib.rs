@@ -40,7 +40,7 @@ pub use class::{ErrorClass, is_retryable_status};
 pub use classify::{Classified, classify};
 pub use cooldown::{AllowedFailsPolicy, Blame, CooldownSettings, Fault, OwnCooldown};
 pub use deployment::{Deployment, DeploymentSpec};
-pub use explain::{Candidate, Explanation, ResolvedBy, ToldError, explain};
+pub use explain::{Explanation, ResolvedBy, ToldCandidate, ToldError, explain};
 pub use fallback::{ClientFallbacks, FallbackRule, FallbackTarget, InvalidFallbacks};
 pub use id::deployment_id;
 pub use provider::{PROVIDERS, exception_name, infer_provider, split_provider};
