@@ -265,6 +265,57 @@ export function editKey(body: Record<string, Json>): KeyVerdict;
 /** Refuses with status 403. */
 export function denyKey(message: string): KeyVerdict;
 
+// --- Routers
+
+/** A call that needs a deployment. */
+export interface RouteRequest {
+  id: string;
+  /** LiteLLM's `call_type`: `acompletion`, … */
+  callType: string;
+  /** The model group that is tried. */
+  model: string;
+  streaming: boolean;
+  /** Of the request and of its key. */
+  tags: string[];
+  /** Tokens of the prompt; null when they cannot be counted. */
+  promptTokens: number | null;
+  /** Tries of this call that have failed so far. */
+  failedTries: number;
+  principal: Principal;
+  /** The request's `metadata`. */
+  metadata: Record<string, Json>;
+}
+/** A deployment that can serve the call. Counts are of this minute; what is not known is null. */
+export interface RouteCandidate {
+  id: string;
+  /** `litellm_params.model` */
+  model: string;
+  tags: string[];
+  weight: number | null;
+  order: number | null;
+  region: string | null;
+  /** Calls under way, and how many may be. */
+  inFlight: number;
+  inFlightMax: number | null;
+  /** Calls begun, and its `rpm`. */
+  requests: number;
+  requestsMax: number | null;
+  /** Tokens used, and its `tpm`. */
+  tokens: number;
+  tokensMax: number | null;
+  promptTokensMax: number | null;
+  /** Seconds per token, and to a stream's first. */
+  latency: number | null;
+  firstToken: number | null;
+  /** US dollars of a prompt token and a completion token together. */
+  cost: number;
+}
+export interface Router {
+  /** One of the candidates or its id; null leaves this choice to `simple-shuffle`, and so does an exception. */
+  pick(candidates: RouteCandidate[], request: RouteRequest): RouteCandidate | string | null;
+}
+export function router(definition: Definition<Router>): Plugin<"router">;
+
 // --- Signing in
 
 /** A login that begins; all four belong into the URL, `codeChallenge` as PKCE's of the method S256. */

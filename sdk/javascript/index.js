@@ -1,6 +1,6 @@
 // What a Witgate plugin written in JavaScript or TypeScript imports. `index.d.ts` documents every item.
 //
-// A plugin is one default export: `guardrail(…)`, `requestHook(…)`, `logSink(…)`, `authenticator(…)`, `keyPolicy(…)`, `promptManager(…)`, `sso(…)` or `secretManager(…)`. `witgate plugin build`
+// A plugin is one default export: `guardrail(…)`, `requestHook(…)`, `logSink(…)`, `authenticator(…)`, `keyPolicy(…)`, `router(…)`, `promptManager(…)`, `sso(…)` or `secretManager(…)`. `witgate plugin build`
 // bundles the file with what it imports and makes a component of it; the top level runs at build time.
 
 export { authenticator, decline, deny, identity, useKey } from "./src/authenticator.js";
@@ -10,6 +10,7 @@ export { allowKey, denyKey, editKey, keyPolicy } from "./src/key-policy.js";
 export { delivered, fromResponse, logSink, partial, rejected, retry } from "./src/log-sink.js";
 export { promptManager } from "./src/prompt-manager.js";
 export { end, refuse, replaceBody, requestHook, respond } from "./src/request-hook.js";
+export { router } from "./src/router.js";
 export { secretManager } from "./src/secret-manager.js";
 export { sso, turnAway } from "./src/sso.js";
 export * as clock from "./src/clock.js";

@@ -50,12 +50,6 @@ impl Idle {
                     &node.at,
                 );
             }
-            if definition.path == "router_settings.routing_strategy"
-                && node.as_text() != Some("simple-shuffle")
-            {
-                let doc = "Only simple-shuffle chooses deployments yet; it is used instead.";
-                self.planned.insert(definition.path.clone(), doc.to_owned());
-            }
             if definition.path == "litellm_settings.cache_params.type"
                 && node.as_text() != Some("local")
             {

@@ -43,15 +43,15 @@ pub use ports::{
     HookError, HookFailure, HookPiece, HookPoints, HookReply, HookStream, KeyAction, KeyPolicy,
     KeyVerdict, LookupFault, Parsed, Peers, Phase, PluginFault, Progress, Prompt, PromptCall,
     PromptManager, Provider, ProviderCall, ProviderFailure, ProviderFrame, ProviderRequest,
-    ProviderResponse, Recorder, RequestHook, Selection, StreamEnd, StreamGuard, StreamParser,
-    StreamVerdict, TraceContext, Upstream, UpstreamBody, UpstreamError, UpstreamErrorKind, Verdict,
-    VirtualKeys,
+    ProviderResponse, Recorder, RequestHook, Router, RouterCall, Selection, StreamEnd, StreamGuard,
+    StreamParser, StreamVerdict, TraceContext, Upstream, UpstreamBody, UpstreamError,
+    UpstreamErrorKind, Verdict, VirtualKeys,
 };
 pub use reply::{BodyStream, Reply, ReplyBody};
 pub use rescue::{detail, rescue};
 pub use snapshot::{
     Access, CustomAuth, FailPolicy, GuardrailEntry, HookEntry, Modes, PromptEntry, PromptRef,
-    Prompts, Settings, Snapshot, Target,
+    Prompts, RouterEntry, Settings, Snapshot, Target,
 };
 pub use stages::{AuthInput, STAGES, explain, principal};
 pub use witgate_identity::Principal;

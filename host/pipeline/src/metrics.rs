@@ -39,6 +39,15 @@ pub struct TokenLabels {
     pub direction: &'static str,
 }
 
+/// Labels of choices that a router plugin was asked for and did not make.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RouterLabels {
+    /// Its name in the configuration.
+    pub router: String,
+    /// `failed` or `not_a_candidate`.
+    pub reason: &'static str,
+}
+
 /// The pipeline's metric families.
 #[derive(Clone)]
 pub struct Metrics {
@@ -54,6 +63,8 @@ pub struct Metrics {
     pub tokens: Family<TokenLabels, Counter>,
     /// Calls under way.
     pub in_flight: Gauge,
+    /// Choices that fell from a router plugin to `simple-shuffle`.
+    pub router_fallbacks: Family<RouterLabels, Counter>,
 }
 
 /// Labels of a route.
@@ -80,6 +91,7 @@ impl Metrics {
             upstream: Family::default(),
             tokens: Family::default(),
             in_flight: Gauge::default(),
+            router_fallbacks: Family::default(),
         };
         registry.register("witgate_requests", "Finished calls", metrics.calls.clone());
         registry.register_with_unit(
@@ -104,6 +116,11 @@ impl Metrics {
             "witgate_requests_in_flight",
             "Calls under way",
             metrics.in_flight.clone(),
+        );
+        registry.register(
+            "witgate_router_fallbacks",
+            "Choices of a deployment that a router plugin did not make",
+            metrics.router_fallbacks.clone(),
         );
         metrics
     }

@@ -3,6 +3,7 @@
 mod hook;
 mod prompt;
 mod provider;
+mod router;
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -27,6 +28,7 @@ pub use provider::{
     Built, Parsed, Progress, Provider, ProviderCall, ProviderFailure, ProviderFrame,
     ProviderRequest, ProviderResponse, StreamEnd, StreamParser,
 };
+pub use router::{Router, RouterCall};
 
 /// Bytes of an upstream's answer, as they arrive. Dropping it cancels the upstream.
 pub type UpstreamBody = Pin<Box<dyn Stream<Item = Result<Bytes, UpstreamError>> + Send>>;

@@ -15,7 +15,7 @@ use crate::dialect::Dialect;
 use crate::health::HealthSettings;
 use crate::ports::{
     Authenticator, Guardrail, HookPoints, KeyPolicy, Peers, Phase, PromptManager, RequestHook,
-    Upstream, VirtualKeys,
+    Router, Upstream, VirtualKeys,
 };
 
 /// A configuration, ready to serve.
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub prompts: Prompts,
     /// Request hooks in the order of the config.
     pub hooks: Vec<HookEntry>,
+    /// Who picks deployments, when the routing strategy is a plugin.
+    pub router: Option<RouterEntry>,
     /// Answers that are kept, when the configuration wants that.
     pub cache: Option<witgate_caching::AnswerCache>,
     /// Names and numbers that apply to every call.
@@ -160,6 +162,14 @@ pub struct HookEntry {
     pub fail: FailPolicy,
     /// The plugin.
     pub plugin: Arc<dyn RequestHook>,
+}
+
+/// The router of `router_settings.routing_strategy`.
+pub struct RouterEntry {
+    /// Its name in the config.
+    pub name: String,
+    /// The plugin.
+    pub plugin: Arc<dyn Router>,
 }
 
 /// `litellm_params.mode` in all its forms.

@@ -28,6 +28,7 @@ use crate::kinds::log_sink::LogSink;
 use crate::kinds::prompt_manager::PromptManager;
 use crate::kinds::provider::Provider;
 use crate::kinds::request_hook::RequestHook;
+use crate::kinds::router::Router;
 use crate::kinds::secret_manager::SecretManager;
 use crate::kinds::sso::Sso;
 use crate::limits::Bounds;
@@ -341,6 +342,9 @@ impl Host {
                 pool: self.pool(pool).await?,
             })),
             Kind::PromptManager => Loaded::PromptManager(Arc::new(PromptManager {
+                pool: self.pool(pool).await?,
+            })),
+            Kind::Router => Loaded::Router(Arc::new(Router {
                 pool: self.pool(pool).await?,
             })),
             Kind::KeyPolicy => Loaded::KeyPolicy(Arc::new(KeyPolicy {

@@ -11,6 +11,7 @@ pub mod log_sink;
 pub mod prompt_manager;
 pub mod provider;
 pub mod request_hook;
+pub mod router;
 pub mod secret_manager;
 pub mod sso;
 

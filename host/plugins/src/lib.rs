@@ -2,7 +2,7 @@
 //!
 //! The only crate on the serving path that knows wasmtime, and none of its types leave it. A [`Host`]
 //! exists once per process; [`Host::load`] turns the plugins of a configuration into a [`Registry`] of
-//! [`Guardrail`]s, [`RequestHook`]s, [`LogSink`]s, [`Alerter`]s, [`Authenticator`]s, [`KeyPolicy`]s, [`PromptManager`]s, [`Provider`]s, [`Sso`]s and [`SecretManager`]s, whose calls are bounded in every direction: memory,
+//! [`Guardrail`]s, [`RequestHook`]s, [`LogSink`]s, [`Alerter`]s, [`Authenticator`]s, [`KeyPolicy`]s, [`Router`]s, [`PromptManager`]s, [`Provider`]s, [`Sso`]s and [`SecretManager`]s, whose calls are bounded in every direction: memory,
 //! processor time, wall time, data, concurrency. A plugin that misbehaves costs its own call.
 //!
 //! Read in this order: `spec` (what the operator says), `manifest` (what the component says), `source`
@@ -68,6 +68,7 @@ pub use kinds::request_hook::{
     HOOKS, HookCall, HookDecision, HookDeployment, HookError, HookFailure, HookReply, Piece,
     RequestHook, Selection, StreamHook,
 };
+pub use kinds::router::{RouteCandidate, RouteRequest, Router};
 pub use kinds::secret_manager::{NewSecret, Reading, SecretManager};
 pub use kinds::sso::{
     Authorization, Callback, Login, Mapped, OpenId, Refusal, SignInRequest, Sso, UserValues, Who,

@@ -78,7 +78,8 @@ impl Bounds {
             | crate::Kind::PromptManager
             | crate::Kind::Sso
             | crate::Kind::SecretManager
-            | crate::Kind::RequestHook => CPU_MS,
+            | crate::Kind::RequestHook
+            | crate::Kind::Router => CPU_MS,
         };
         let (default_memory, payload) = match spec.kind {
             crate::Kind::Provider => (MEMORY_MB_PROVIDER, PAYLOAD_MB_PROVIDER),

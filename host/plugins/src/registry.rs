@@ -17,6 +17,7 @@ use crate::kinds::log_sink::LogSink;
 use crate::kinds::prompt_manager::PromptManager;
 use crate::kinds::provider::Provider;
 use crate::kinds::request_hook::RequestHook;
+use crate::kinds::router::Router;
 use crate::kinds::secret_manager::SecretManager;
 use crate::kinds::sso::Sso;
 use crate::pool::AnyPool;
@@ -136,6 +137,7 @@ pub(crate) enum Loaded {
     Alerter(Arc<Alerter>),
     Authenticator(Arc<Authenticator>),
     KeyPolicy(Arc<KeyPolicy>),
+    Router(Arc<Router>),
     Provider(Arc<Provider>),
     PromptManager(Arc<PromptManager>),
     Sso(Arc<Sso>),
@@ -206,6 +208,15 @@ impl Registry {
     pub fn provider(&self, name: &str) -> Option<Arc<Provider>> {
         match &self.entry(Kind::Provider, name)?.plugin {
             Loaded::Provider(plugin) => Some(plugin.clone()),
+            _ => None,
+        }
+    }
+
+    /// A router by its name in the configuration.
+    #[must_use]
+    pub fn router(&self, name: &str) -> Option<Arc<Router>> {
+        match &self.entry(Kind::Router, name)?.plugin {
+            Loaded::Router(plugin) => Some(plugin.clone()),
             _ => None,
         }
     }
@@ -374,6 +385,7 @@ impl Entry {
             Loaded::Alerter(plugin) => plugin.pool.as_ref(),
             Loaded::Authenticator(plugin) => plugin.pool.as_ref(),
             Loaded::KeyPolicy(plugin) => plugin.pool.as_ref(),
+            Loaded::Router(plugin) => plugin.pool.as_ref(),
             Loaded::Provider(plugin) => plugin.pool.as_ref(),
             Loaded::PromptManager(plugin) => plugin.pool.as_ref(),
             Loaded::Sso(plugin) => plugin.pool.as_ref(),

@@ -34,6 +34,8 @@ pub enum Kind {
     Authenticator,
     /// Decides who gets virtual keys.
     KeyPolicy,
+    /// Picks the deployment that gets a call.
+    Router,
     /// Speaks the dialect of a model provider.
     Provider,
     /// Fills requests with prompts that are kept elsewhere.
@@ -192,7 +194,7 @@ pub enum FailPolicy {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::LogSink,
         Self::Alerter,
         Self::Guardrail,
@@ -203,10 +205,11 @@ impl Kind {
         Self::Sso,
         Self::SecretManager,
         Self::RequestHook,
+        Self::Router,
     ];
 
     /// The name in manifests and metrics: `log-sink`, `alerter`, `guardrail`, `authenticator`, `key-policy`, `provider`, `prompt-manager`,
-    /// `sso`, `secret-manager`, `request-hook`.
+    /// `sso`, `secret-manager`, `request-hook`, `router`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -220,6 +223,7 @@ impl Kind {
             Self::Sso => "sso",
             Self::SecretManager => "secret-manager",
             Self::RequestHook => "request-hook",
+            Self::Router => "router",
         }
     }
 
@@ -236,8 +240,8 @@ impl Kind {
             | Self::PromptManager
             | Self::Sso
             | Self::RequestHook => FailPolicy::Closed,
-            // The environment has the value, or nothing has.
-            Self::SecretManager => FailPolicy::Open,
+            // The environment has the value, or nothing has; a deployment can always be drawn.
+            Self::SecretManager | Self::Router => FailPolicy::Open,
         }
     }
 
@@ -253,6 +257,8 @@ impl Kind {
             // A login and a read, each of which may be slow.
             Self::SecretManager => Duration::from_secs(10),
             Self::Authenticator => Duration::from_secs(2),
+            // Drawing one is nearly as good, and costs no time.
+            Self::Router => Duration::from_millis(500),
             // Discovery, tokens, keys, user: four exchanges one after another, while a person waits.
             Self::Sso => Duration::from_secs(20),
         }

@@ -48,7 +48,7 @@ pub use retry::{BackoffSettings, RetryPolicy, parse_retry_after};
 pub use select::{Facts, Filter, Selection, select};
 pub use settings::{Alias, LatencySettings, RoutingSettings, Strategy};
 pub use snapshot::{Snapshot, Uses};
-pub use state::{Counts, Full, GroupUsage, Measured, Rest, State, Totals, Try};
+pub use state::{Candidate, Counts, Full, GroupUsage, Measured, Rest, State, Totals, Try};
 pub use strategy::{Metric, Reason};
 pub use time::Now;
 pub use walk::{Decision, Failure, RequestControls, Walk, Why};

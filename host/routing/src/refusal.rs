@@ -104,16 +104,17 @@ impl Selection {
             true => "True",
             false => "False",
         };
-        let mut message = format!(
-            "No deployments available for selected model, Try again in {} seconds. Passed model={}. pre-call-checks={checks}, cooldown_list={}",
+        let all = !resting.is_empty() && resting.len() == resolution.candidates.len();
+        let all_rest = match all {
+            true => " All deployments for selected model are in cooldown.",
+            false => "",
+        };
+        let message = format!(
+            "No deployments available for selected model, Try again in {} seconds.{all_rest} Passed model={}. pre-call-checks={checks}, cooldown_list={}",
             time.unwrap_or(default).as_secs_f64(),
             resolution.requested,
             list(ids),
         );
-        let all = !resting.is_empty() && resting.len() == resolution.candidates.len();
-        if all {
-            message.push_str(" All deployments for selected model are in cooldown.");
-        }
         Refusal {
             class: ErrorClass::RateLimit,
             message,

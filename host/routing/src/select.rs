@@ -120,6 +120,8 @@ pub struct Selection {
     pub dropped: Vec<(usize, Filter)>,
     /// Candidates that the strategy chose from.
     pub considered: usize,
+    /// Their indexes, in the list's order.
+    pub left: Vec<usize>,
     /// The filter that left nothing.
     pub emptied_by: Option<Filter>,
 }
@@ -293,6 +295,7 @@ impl Sieve {
             picked,
             strategy,
             considered: self.left.len(),
+            left: self.left,
             dropped: self.dropped,
             emptied_by: self.emptied_by,
         }

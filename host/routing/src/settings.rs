@@ -83,6 +83,9 @@ pub enum Strategy {
     CostBased,
     /// `provider-budget-routing`: as `simple-shuffle`.
     ProviderBudget,
+    /// Whoever selects asks a router plugin to pick from those [left](crate::Selection::left); what is
+    /// selected here, as `simple-shuffle` would, is what holds when it has no answer.
+    Plugin,
 }
 
 impl Strategy {
@@ -96,6 +99,7 @@ impl Strategy {
             Strategy::LatencyBased => "latency-based-routing",
             Strategy::CostBased => "cost-based-routing",
             Strategy::ProviderBudget => "provider-budget-routing",
+            Strategy::Plugin => "plugin",
         }
     }
 

@@ -11,7 +11,7 @@ use crate::fallback::{FallbackRule, FallbackTarget};
 use crate::labels::{LabelList, Labels};
 use crate::pattern::Pattern;
 use crate::region::Region;
-use crate::settings::RoutingSettings;
+use crate::settings::{RoutingSettings, Strategy};
 
 /// Deployments, groups, patterns, aliases and settings of one configuration.
 #[derive(Debug)]
@@ -209,11 +209,13 @@ impl Snapshot {
         let any = |test: fn(&DeploymentSpec) -> bool| {
             candidates.iter().any(|i| test(&self.deployments[*i].spec))
         };
+        let is_plugin = settings.strategy == Strategy::Plugin;
         let by_limit = settings.strategy.counts_tokens() || settings.enforce_rate_limits;
         Uses {
             tokens: settings.pre_call_checks && any(|spec| spec.max_input_tokens.is_some())
-                || by_limit && any(|spec| spec.tpm_limit.is_some()),
-            tags: settings.tag_filtering || !settings.tag_budgets.is_empty(),
+                || by_limit && any(|spec| spec.tpm_limit.is_some())
+                || is_plugin,
+            tags: is_plugin || settings.tag_filtering || !settings.tag_budgets.is_empty(),
             region: settings.pre_call_checks,
             web_search: any(|spec| spec.supports_web_search == Some(false)),
             prefixes: settings.prompt_caching && candidates.len() > 1,

@@ -4,6 +4,7 @@
 //! deployments that it keeps. Choosing reads atomics only; a lock over one deployment's small books
 //! is taken when a try ends. Time is passed in.
 
+mod candidate;
 mod minute;
 mod samples;
 mod shared;
@@ -25,6 +26,7 @@ use crate::time::{Now, micros};
 use minute::PerMinute;
 use samples::{Samples, Score};
 
+pub use candidate::Candidate;
 pub use shared::{Counts, Totals};
 
 /// What the gateway knows of a snapshot's deployments, by their index.

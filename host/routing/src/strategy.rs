@@ -31,6 +31,8 @@ pub enum Reason {
         /// Seconds, of a token or to the first token; 0 when it was not measured lately.
         seconds: f64,
     },
+    /// A router plugin picked it.
+    Picked,
     /// It is the cheapest.
     Cheapest {
         /// US dollars of a prompt token and a completion token together.
@@ -55,6 +57,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::Requested => write!(f, "the request names it"),
+            Reason::Picked => write!(f, "a router plugin picked it"),
             Reason::Drawn(Metric::Uniform) => write!(f, "drawn, all alike"),
             Reason::Drawn(Metric::Weight) => write!(f, "drawn by weight"),
             Reason::Drawn(Metric::Rpm) => write!(f, "drawn by rpm"),
@@ -91,7 +94,10 @@ pub(crate) fn is_over_limit(
         limit.is_some_and(|limit| slot.succeeded(minute) >= limit)
     };
     match snapshot.settings.strategy {
-        Strategy::SimpleShuffle | Strategy::LeastBusy | Strategy::ProviderBudget => false,
+        Strategy::SimpleShuffle
+        | Strategy::LeastBusy
+        | Strategy::ProviderBudget
+        | Strategy::Plugin => false,
         Strategy::UsageBased => over_tpm() || spares_last(slot.succeeded(minute)),
         Strategy::UsageBasedV2 => over_tpm() || spares_last(slot.started(minute)),
         Strategy::LatencyBased | Strategy::CostBased => over_tpm() || over_rpm(),
@@ -108,7 +114,9 @@ pub(crate) fn pick(
 ) -> Option<(usize, Reason)> {
     let minute = facts.now.minute();
     match snapshot.settings.strategy {
-        Strategy::SimpleShuffle | Strategy::ProviderBudget => shuffle(snapshot, left, rng),
+        Strategy::SimpleShuffle | Strategy::ProviderBudget | Strategy::Plugin => {
+            shuffle(snapshot, left, rng)
+        }
         Strategy::LeastBusy => {
             let busy = left.iter().map(|i| (*i, state.slot(*i).in_flight()));
             let (index, in_flight) = busy.min_by_key(|(_, n)| *n)?;

@@ -21,8 +21,8 @@ use witgate_plugins::{
     Alert, AuthRequest, BodyView, Call, Event, EventKind, Frame, Grants, Host, Kind, Mail,
     MailError, MailServer, ModelAnswer, NoAnswer, NoModelAnswer, Phase, PluginSpec, PromptCall,
     ProviderResponse, RECORDING_FORMAT, RecordedCall, Recorder, Recording, Registry, RequestFacts,
-    RequestMemory, RequestScope, Sources, StreamGuard, StreamHook, StreamParser, Text, World,
-    provider_input,
+    RequestMemory, RequestScope, RouteCandidate, RouteRequest, Sources, StreamGuard, StreamHook,
+    StreamParser, Text, World, provider_input,
 };
 
 use crate::testing::diff;
@@ -228,6 +228,11 @@ async fn play(
                 let request: AuthRequest = input(call)?;
                 let _ = authenticator.authenticate(request).await;
             }
+            (Kind::Router, "pick") => {
+                let router = registry.router(name).ok_or_else(gone)?;
+                let picking: Picking = input(call)?;
+                let _ = router.pick(picking.candidates, picking.request).await;
+            }
             (Kind::PromptManager, "get-chat-completion-prompt") => {
                 let manager = registry.prompt_manager(name).ok_or_else(gone)?;
                 let mut prompt: PromptCall = input(call)?;
@@ -346,6 +351,12 @@ impl Asker {
 struct Piece {
     channel: u32,
     text: String,
+}
+
+#[derive(Deserialize)]
+struct Picking {
+    candidates: Vec<RouteCandidate>,
+    request: RouteRequest,
 }
 
 #[derive(Default, Deserialize)]

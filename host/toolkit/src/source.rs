@@ -73,7 +73,7 @@ pub enum SourceError {
     /// There is no `plugin.toml`, or it cannot be read.
     #[error(
         "{path}: cannot read it ({error}); a plugin folder needs a `plugin.toml` with at least `kind = \"guardrail\"`, \
-         \"request-hook\", \"log-sink\", \"authenticator\", \"key-policy\", \"prompt-manager\", \"provider\", \"sso\" or \"secret-manager\""
+         \"request-hook\", \"log-sink\", \"authenticator\", \"key-policy\", \"router\", \"prompt-manager\", \"provider\", \"sso\" or \"secret-manager\""
     )]
     Unreadable {
         /// The file.

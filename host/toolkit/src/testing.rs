@@ -13,6 +13,7 @@ mod hook;
 mod key_policy;
 mod prompt;
 mod provider;
+mod router;
 mod secret_manager;
 mod sso;
 pub(crate) mod view;
@@ -201,6 +202,7 @@ fn default_call(manifest: &Manifest) -> &'static str {
         Kind::Authenticator => "authenticate",
         Kind::PromptManager => "get_chat_completion_prompt",
         Kind::KeyPolicy => "judge",
+        Kind::Router => "pick",
         Kind::Sso => match manifest.roles.first().map(String::as_str) {
             Some("mapping") => "map_user",
             Some("sign-in") => "sign_in",

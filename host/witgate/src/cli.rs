@@ -212,7 +212,7 @@ pub enum Plugin {
     New {
         /// The folder; its name is the plugin's.
         name: PathBuf,
-        /// What it is to do: log-sink, guardrail, request-hook, authenticator, key-policy, prompt-manager, sso,
+        /// What it is to do: log-sink, guardrail, request-hook, authenticator, key-policy, router, prompt-manager, sso,
         /// secret-manager, alerter or provider. Not every language has a template of each.
         #[arg(long, value_parser = kind)]
         kind: witgate_plugins::Kind,

@@ -296,7 +296,7 @@ impl Control {
             Kind::Guardrail => "it fails closed, and calls pass without its judgement then",
             Kind::RequestHook => "it fails closed, and calls pass without its edits then",
             Kind::KeyPolicy => "virtual keys are made without its judgement then",
-            Kind::LogSink | Kind::Alerter | Kind::SecretManager => return Ok(()),
+            Kind::LogSink | Kind::Alerter | Kind::SecretManager | Kind::Router => return Ok(()),
         };
         let status = serving.status(plugin);
         let is_open = status.is_some_and(|status| status.description.fail != "closed");

@@ -17,6 +17,7 @@ mod provider_port;
 mod providers;
 mod recorder;
 mod redis;
+mod router;
 mod routing;
 mod secrets;
 mod settings;
@@ -117,7 +118,7 @@ pub async fn wire(
         specs::record(&mut specs, wanted).map_err(|error| vec![error.to_string()])?;
     }
     let (plugins, errors) = kept.host.load(specs, &sources, previous).await;
-    let errors = login::apart(loaded, errors);
+    let errors = router::explained(&loaded.config, login::apart(loaded, errors));
     let plugins = kept.disabled.apply(plugins);
     let problems = errors.iter().map(ToString::to_string).collect();
     let wired = assemble(loaded, kept, &sources, plugins, problems)?;
@@ -150,6 +151,7 @@ pub fn assemble(
     let access = specs::access(loaded, &plugins, &keys, &mut shades, &mut problems);
     let shadows = shades.reports;
     let hooks = hooks::entries(loaded, &plugins);
+    let router = router::entry(&loaded.config, &plugins);
     let hub = specs::hub(loaded, &plugins, &mut problems);
     let login = login::rules(loaded, &plugins, &mut problems);
     let store = redis::store(loaded, &mut kept.redis, &kept.redis_parts, &mut problems);
@@ -170,6 +172,7 @@ pub fn assemble(
             guardrails,
             prompts,
             hooks,
+            router,
             cache: caching::cache(loaded, &mut kept.answers),
             settings: settings::settings(loaded, kept.concurrency),
         },

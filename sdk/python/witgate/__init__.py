@@ -1,6 +1,6 @@
 """What a Witgate plugin written in Python imports.
 
-A plugin is one class: a subclass of `Guardrail`, `RequestHook`, `LogSink`, `Authenticator`, `KeyPolicy`, `PromptManager`, `Sso` or `SecretManager`, in the file that
+A plugin is one class: a subclass of `Guardrail`, `RequestHook`, `LogSink`, `Authenticator`, `KeyPolicy`, `Router`, `PromptManager`, `Sso` or `SecretManager`, in the file that
 `plugin.toml` names (`plugin.py` without it). `witgate plugin build` makes a component of it; the build
 runs the file's top level once and keeps the state, so imports and constants cost nothing later, and the
 host's services are not there yet.
@@ -43,6 +43,7 @@ from .request_hook import (
     replace_body,
     respond,
 )
+from .router import Router, RouteRequest
 from .secret_manager import Reading, Secret, SecretManager
 from .sso import Authorization, Callback, Login, OpenID, SignInRequest, Sso, UserValues, turn_away
 
@@ -85,6 +86,8 @@ __all__ = [
     "Refusal",
     "Reply",
     "RequestHook",
+    "RouteRequest",
+    "Router",
     "SettingsError",
     "SignInRequest",
     "Sso",

@@ -174,6 +174,28 @@ pub mod key_policy {
     });
 }
 
+/// Exports of a router.
+pub mod router {
+    wit_bindgen::generate!({
+        world: "witgate:router/router-plugin",
+        path: ["../../wit/types", "../../wit/host", "../../wit/router"],
+        with: {
+            "witgate:types/types@0.1.0": crate::bindings::host::witgate::types::types,
+            "witgate:host/settings@0.1.0": crate::bindings::host::witgate::host::settings,
+            "witgate:host/secrets@0.1.0": crate::bindings::host::witgate::host::secrets,
+            "witgate:host/http@0.1.0": crate::bindings::host::witgate::host::http,
+            "witgate:host/clock@0.1.0": crate::bindings::host::witgate::host::clock,
+            "witgate:host/random@0.1.0": crate::bindings::host::witgate::host::random,
+            "witgate:host/log@0.1.0": crate::bindings::host::witgate::host::log,
+            "witgate:host/metrics@0.1.0": crate::bindings::host::witgate::host::metrics,
+            "witgate:host/kv@0.1.0": crate::bindings::host::witgate::host::kv,
+            "witgate:host/mail@0.1.0": crate::bindings::host::witgate::host::mail,
+        },
+        pub_export_macro: true,
+        default_bindings_module: "witgate_plugin::bindings::router",
+    });
+}
+
 /// Exports of a prompt manager.
 pub mod prompt_manager {
     wit_bindgen::generate!({

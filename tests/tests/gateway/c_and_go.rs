@@ -184,7 +184,7 @@ async fn hooks_secret_managers_and_logins_in_go_do_all_that_their_kinds_can() {
 }
 
 /// Every kind that there is.
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 11] = [
     "guardrail",
     "log-sink",
     "authenticator",
@@ -195,6 +195,7 @@ const KINDS: [&str; 10] = [
     "secret-manager",
     "sso",
     "key-policy",
+    "router",
 ];
 
 #[tokio::test]

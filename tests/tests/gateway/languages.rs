@@ -269,6 +269,7 @@ async fn a_new_plugin_in_javascript_builds_and_passes_its_cases_at_once() {
         "sso",
         "secret-manager",
         "key-policy",
+        "router",
     ] {
         let name = format!("my-{kind}");
         ok(

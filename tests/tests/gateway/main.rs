@@ -50,6 +50,7 @@ mod prompts;
 mod provider_plugins;
 mod registry;
 mod request_hooks;
+mod router_plugin;
 mod secret_managers;
 mod shipping;
 mod sinks;

@@ -176,8 +176,8 @@ pub struct RouterSettings {
 }
 
 /// `router_settings.routing_strategy`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
 pub enum RoutingStrategy {
     /// At random, by weight.
     #[default]
@@ -187,7 +187,6 @@ pub enum RoutingStrategy {
     /// The one with the lowest use this minute.
     UsageBasedRouting,
     /// The same with shared counters.
-    #[serde(rename = "usage-based-routing-v2")]
     UsageBasedRoutingV2,
     /// The fastest.
     LatencyBasedRouting,
@@ -195,6 +194,36 @@ pub enum RoutingStrategy {
     CostBasedRouting,
     /// The ones whose provider has budget left.
     ProviderBudgetRouting,
+    /// Whichever a router plugin of this name picks.
+    Plugin(String),
+}
+
+impl RoutingStrategy {
+    /// The names of those that need no plugin.
+    pub const NAMES: [&str; 7] = [
+        "simple-shuffle",
+        "least-busy",
+        "usage-based-routing",
+        "usage-based-routing-v2",
+        "latency-based-routing",
+        "cost-based-routing",
+        "provider-budget-routing",
+    ];
+}
+
+impl From<String> for RoutingStrategy {
+    fn from(name: String) -> Self {
+        match name.as_str() {
+            "simple-shuffle" => Self::SimpleShuffle,
+            "least-busy" => Self::LeastBusy,
+            "usage-based-routing" => Self::UsageBasedRouting,
+            "usage-based-routing-v2" => Self::UsageBasedRoutingV2,
+            "latency-based-routing" => Self::LatencyBasedRouting,
+            "cost-based-routing" => Self::CostBasedRouting,
+            "provider-budget-routing" => Self::ProviderBudgetRouting,
+            _ => Self::Plugin(name),
+        }
+    }
 }
 
 /// The target of a model alias.

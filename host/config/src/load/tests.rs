@@ -77,10 +77,6 @@ fn what_must_not_be_served_is_refused_and_says_why() {
             "c.yaml:1:39 litellm_settings.default_fallbacks: expected a list of texts, found a text `b`; write it in brackets",
         ),
         (
-            "router_settings: {routing_strategy: simple-shufle}\n",
-            "c.yaml:1:37 router_settings.routing_strategy: expected `simple-shuffle`, `least-busy`, `usage-based-routing`, `usage-based-routing-v2`, `latency-based-routing`, `cost-based-routing` or `provider-budget-routing`, found a text `simple-shufle`; did you mean `simple-shuffle`?",
-        ),
-        (
             "model_list: [{model_name: a, litellm_params: {api_base: 'http://x'}}]\n",
             "c.yaml:1:14 model_list[0].litellm_params.model: is missing: `provider/name` of the upstream model; a `*` takes what the pattern in `model_name` matched",
         ),
@@ -678,13 +674,7 @@ model_list:
         ),
         (["*.example.com".to_owned()].as_slice(), Some(-1))
     );
-    assert_eq!(
-        config.planned_in_use(),
-        [(
-            "router_settings.routing_strategy".to_owned(),
-            "Only simple-shuffle chooses deployments yet; it is used instead.".to_owned()
-        )]
-    );
+    assert_eq!(config.planned_in_use(), []);
 }
 
 #[test]

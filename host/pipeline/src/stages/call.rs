@@ -11,6 +11,7 @@
 mod hop;
 pub(crate) mod onward;
 pub(crate) mod outcome;
+mod pick;
 mod wants;
 
 use std::time::Duration;
@@ -279,7 +280,9 @@ impl Told {
         let Some(mut failure) = self.first else {
             return Failure::internal("a call failed without a failure");
         };
-        if !matches!(failure.case, Case::Upstream(_)) {
+        // LiteLLM says nothing of fallbacks to who wants none.
+        let wants_none = x.request.as_ref().is_some_and(|r| r.disable_fallbacks());
+        if wants_none || !matches!(failure.case, Case::Upstream(_)) {
             return failure;
         }
         let names = self.fallbacks.map(|names| {
@@ -476,7 +479,11 @@ async fn begin(
             full: &full,
             ..hop.wants.facts()
         };
-        let selection = witgate_routing::select(routing, state, &hop.resolution, &facts, rng);
+        let mut selection = witgate_routing::select(routing, state, &hop.resolution, &facts, rng);
+        if let Some(router) = &x.snapshot.router {
+            let asked = (&hop.request, &hop.resolution);
+            pick::by_router(gateway, x, router, asked, &facts, &mut selection).await;
+        }
         let Some((index, _)) = selection.picked else {
             let refusal = selection.refusal(routing, state, &hop.resolution, &facts);
             return Err(Failed::no_deployment(refusal));

@@ -153,6 +153,7 @@ impl Setup {
             guardrails: self.guardrails,
             prompts: self.prompts,
             hooks: Vec::new(),
+            router: None,
             cache: self.cache,
             settings: self.settings,
         };

@@ -157,7 +157,7 @@ fn all_rest() {
     assert_eq!(refusal.kind, Some("all_deployments_in_cooldown"));
     assert_eq!(
         refusal.message,
-        "No deployments available for selected model, Try again in 7 seconds. Passed model=g. pre-call-checks=True, cooldown_list=['d0', 'd1'] All deployments for selected model are in cooldown."
+        "No deployments available for selected model, Try again in 7 seconds. All deployments for selected model are in cooldown. Passed model=g. pre-call-checks=True, cooldown_list=['d0', 'd1']"
     );
     assert_eq!(
         state.healthy(&snapshot, &[0, 1], NOW.later(Duration::from_secs(7))),

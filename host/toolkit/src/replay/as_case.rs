@@ -122,6 +122,12 @@ fn call_and_input(
             case["body"] = body;
             ("get_chat_completion_prompt", case)
         }
+        (Kind::Router, "pick") => {
+            let mut case = plain(first.input["request"].clone());
+            case["metadata"] = parsed(case["metadata"].as_str().unwrap_or_default());
+            case["candidates"] = first.input["candidates"].clone();
+            ("pick", case)
+        }
         (Kind::Provider, "build-request") => {
             let call = &first.input;
             let text = |name: &str| parsed(call[name].as_str().unwrap_or_default());

@@ -55,6 +55,7 @@ pub async fn conformance(
         Kind::Authenticator => access::authenticator(&base),
         Kind::PromptManager => calls::prompt_manager(&base),
         Kind::KeyPolicy => access::key_policy(&base),
+        Kind::Router => calls::router(&base),
         Kind::Sso => access::sso(&base, &manifest),
         Kind::SecretManager => access::secret_manager(&base),
         Kind::RequestHook => calls::request_hook(&base, &manifest),

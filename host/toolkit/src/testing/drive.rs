@@ -238,6 +238,10 @@ async fn call(registry: &Registry, name: &str, kind: Kind, scene: &Scene) -> Res
             (Some(policy), "judge") => super::key_policy::judge(&policy, scene).await,
             (_, call) => Err(unknown(call, "judge or init")),
         },
+        Kind::Router => match (registry.router(name), scene.call.as_str()) {
+            (Some(router), "pick") => super::router::pick(&router, scene).await,
+            (_, call) => Err(unknown(call, "pick or init")),
+        },
         Kind::Sso => match registry.sso(name) {
             Some(plugin) => super::sso::call(&plugin, scene).await,
             None => Err("the plugin is not loaded".to_owned()),

@@ -166,7 +166,7 @@ fn budgets(
     budgets
 }
 
-fn strategy(configured: RoutingStrategy) -> Strategy {
+fn strategy(configured: &RoutingStrategy) -> Strategy {
     match configured {
         RoutingStrategy::SimpleShuffle => Strategy::SimpleShuffle,
         RoutingStrategy::LeastBusy => Strategy::LeastBusy,
@@ -175,6 +175,7 @@ fn strategy(configured: RoutingStrategy) -> Strategy {
         RoutingStrategy::LatencyBasedRouting => Strategy::LatencyBased,
         RoutingStrategy::CostBasedRouting => Strategy::CostBased,
         RoutingStrategy::ProviderBudgetRouting => Strategy::ProviderBudget,
+        RoutingStrategy::Plugin(_) => Strategy::Plugin,
     }
 }
 
@@ -360,7 +361,7 @@ pub(super) fn settings(loaded: &Loaded, problems: &mut Vec<String>) -> RoutingSe
         model_group_retry_policy,
         weighted_failover: router.enable_weighted_failover,
         fallback_on_unsupported_params: router.fallback_on_unsupported_params.unwrap_or(true),
-        strategy: strategy(router.routing_strategy),
+        strategy: strategy(&router.routing_strategy),
         latency: latency(&router.routing_strategy_args, problems),
         cooldown: cooldown(loaded, problems),
         pre_call_checks: router.enable_pre_call_checks,

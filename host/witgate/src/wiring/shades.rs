@@ -46,6 +46,7 @@ pub(super) fn spec(
         | Kind::PromptManager
         | Kind::RequestHook
         | Kind::KeyPolicy
+        | Kind::Router
         | Kind::Sso
         | Kind::SecretManager
             if is_alone || shadow.is_some() =>
@@ -60,6 +61,7 @@ pub(super) fn spec(
         | Kind::PromptManager
         | Kind::RequestHook
         | Kind::KeyPolicy
+        | Kind::Router
         | Kind::Sso
         | Kind::SecretManager => return Ok(None),
     }

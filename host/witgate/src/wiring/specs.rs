@@ -17,7 +17,7 @@ use witgate_plugins::{
 };
 
 use super::shades::Shades;
-use super::{Keys, alerts, dialects, hooks, login, plugins, prompts, shades};
+use super::{Keys, alerts, dialects, hooks, login, plugins, prompts, router, shades};
 use crate::cli::Recorded;
 
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
@@ -106,6 +106,18 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
             bail!("plugins.{name}.fail: a key policy cannot fail open; remove the key");
         }
         add(config, name, spec, &mut specs)?;
+    }
+    if let Some(name) = router::name(config) {
+        let component = component_name(config, name);
+        let mut spec = spec(config, name, component, Kind::Router, &lookups);
+        spec.settings
+            .extend(config.router.routing_strategy_args.clone());
+        if spec.fail == Some(host::FailPolicy::Closed) {
+            bail!(
+                "plugins.{name}.fail: where a router has no answer simple-shuffle chooses; remove the key"
+            );
+        }
+        add(config, component, spec, &mut specs)?;
     }
     for (name, component) in login::plugins(loaded) {
         let mut spec = spec(config, name, component, Kind::Sso, &lookups);

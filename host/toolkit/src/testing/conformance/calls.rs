@@ -231,6 +231,65 @@ pub(super) fn provider(base: &Base) -> Vec<Probe> {
     ]
 }
 
+pub(super) fn router(base: &Base) -> Vec<Probe> {
+    let one = json!({"id": "d1", "model": "openai/m"});
+    let ask = |candidates: Value, more: Value| {
+        let mut input = json!({"candidates": candidates});
+        for (name, value) in more.as_object().into_iter().flatten() {
+            input[name] = value.clone();
+        }
+        input
+    };
+    // The choice falls to simple-shuffle then, but a router that names nobody is wrong.
+    let named = |played: &Played| {
+        let wrong = played.result["candidate"] == false;
+        wrong.then(|| format!("it picks no candidate: {}", played.result["pick"]))
+    };
+    let probe = |name, input| base.probe(name, "pick", input, quiet(200), named);
+    let many: Vec<Value> = (0..1000)
+        .map(|n| json!({"id": format!("d{n}"), "model": "openai/m", "weight": n}))
+        .collect();
+    vec![
+        probe("a single candidate", ask(json!([one]), json!({}))),
+        probe(
+            "candidates of which nothing is known",
+            ask(json!([one, {"id": "d2"}]), json!({})),
+        ),
+        probe(
+            "a call of which all is known",
+            ask(
+                json!([one, {
+                    "id": "d2", "model": "azure/m", "tags": ["paid"], "weight": 2.5, "order": 1,
+                    "region": "eu", "in_flight": 3, "in_flight_max": 10, "requests": 4,
+                    "requests_max": 100, "tokens": 1234, "tokens_max": 100_000,
+                    "prompt_tokens_max": 8192, "latency": 0.02, "first_token": 0.4, "cost": 1e-5,
+                }]),
+                json!({
+                    "tags": ["paid"], "streaming": true, "prompt_tokens": 12, "failed_tries": 1,
+                    "principal": {"user_id": "u", "team_id": "t", "end_user_id": "e"},
+                    "metadata": {"session_id": "s"},
+                }),
+            ),
+        ),
+        probe("a thousand candidates", ask(json!(many), json!({}))),
+        probe(
+            "ids and metadata of strange characters",
+            ask(
+                json!([{"id": "\u{1}é\u{1f600} '\"{}%00"}, {"id": "d2"}]),
+                json!({"metadata": {"\u{1}": ["é\u{1f600} '\"{}%00"]}, "tags": ["", "\u{1f600}"]}),
+            ),
+        ),
+        probe("no candidate", ask(json!([]), json!({}))),
+        base.probe(
+            "no answer of the other side",
+            "pick",
+            ask(json!([one]), json!({})),
+            fails(),
+            named,
+        ),
+    ]
+}
+
 pub(super) fn prompt_manager(base: &Base) -> Vec<Probe> {
     const CALL: &str = "get_chat_completion_prompt";
     let answered = |played: &Played| match &played.result {

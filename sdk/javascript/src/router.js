@@ -1,0 +1,3 @@
+import { define } from "./plugin.js";
+
+export const router = (definition) => define("router", definition);
