@@ -189,7 +189,6 @@ pub mod router {
             "witgate:host/log@0.1.0": crate::bindings::host::witgate::host::log,
             "witgate:host/metrics@0.1.0": crate::bindings::host::witgate::host::metrics,
             "witgate:host/kv@0.1.0": crate::bindings::host::witgate::host::kv,
-            "witgate:host/mail@0.1.0": crate::bindings::host::witgate::host::mail,
         },
         pub_export_macro: true,
         default_bindings_module: "witgate_plugin::bindings::router",
