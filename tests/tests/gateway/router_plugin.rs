@@ -131,16 +131,16 @@ async fn a_router_is_told_how_deployments_are_doing_and_no_secret() {
     }
     let asked = json!({"metadata": {"how": "tell", "tags": ["blue"]}, "user": "ann"});
     served(&stage, asked).await;
-    let line = stage.gateway.wait_for_log("requests_max: Some(1002)").await;
+    let line = stage.gateway.wait_for_log("requests-max: Some(1002)").await;
     for part in [
         "openai/m2",
         "tags: [\\\"t2\\\"]",
         "requests: 2",
-        "in_flight: 0",
+        "in-flight: 0",
         "tags: [\\\"blue\\\"]",
-        "end_user_id: Some(\\\"ann\\\")",
+        "end-user-id: Some(\\\"ann\\\")",
         "acompletion",
-        "prompt_tokens: Some(",
+        "prompt-tokens: Some(",
     ] {
         let plain = part.replace('\\', "");
         assert!(
@@ -159,7 +159,7 @@ async fn a_strategy_that_nobody_knows_is_refused_with_what_there_is() {
         (
             "routing_strategy: simple-shufle",
             "",
-            &["simple-shuffle, least-busy", "simple-shufle", "looked"][..],
+            &["simple-shuffle, least-busy", "simple-shufle", "tried"][..],
         ),
         (
             "routing_strategy: custom-router",

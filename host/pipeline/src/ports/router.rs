@@ -1,7 +1,5 @@
 //! The door to routers. See `wit/router/router.wit`, which these types mirror.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use witgate_identity::Principal;
 use witgate_routing::Candidate;
@@ -26,7 +24,7 @@ pub struct RouterCall {
     /// Tries of this call that have failed so far.
     pub failed_tries: u32,
     /// Who asks.
-    pub principal: Arc<Principal>,
+    pub principal: Principal,
     /// The request's `metadata`, a JSON object.
     pub metadata: String,
 }

@@ -113,9 +113,7 @@ impl Looked {
         let mut found = None;
         if let Some(question) = &self.question {
             found = self.look_by_meaning(cache, question, x, now).await;
-            if x.cached.meant.is_none() {
-                return None;
-            }
+            x.cached.meant.as_ref()?;
         } else if !self.item_keys.is_empty() {
             found = self.look_for_items(cache, x, now).await;
         } else if self.plan.read {

@@ -3,6 +3,8 @@
 //! A router never fails a call. Without its answer, or with one that names nobody, the deployment that
 //! `simple-shuffle` has drawn is taken; that is counted and logged.
 
+use std::borrow::Cow;
+
 use witgate_routing::{Facts, Reason, Resolution, Route, Selection};
 use witgate_wire::RequestView;
 
@@ -24,6 +26,10 @@ pub(super) async fn by_router(
     if selection.picked.is_none() || resolution.route == Route::DeploymentId {
         return;
     }
+    let mut principal = (*x.principal).clone();
+    if principal.end_user_id.is_none() {
+        principal.end_user_id = request.user().map(Cow::into_owned);
+    }
     let call = RouterCall {
         id: x.call_id.clone(),
         call_type: x.arrival.endpoint.call_type(),
@@ -32,7 +38,7 @@ pub(super) async fn by_router(
         tags: facts.tags.to_vec(),
         prompt_tokens: facts.tokens,
         failed_tries: u32::try_from(facts.failed.len()).unwrap_or(u32::MAX),
-        principal: x.principal.clone(),
+        principal,
         metadata: metadata(request),
     };
     let (routing, state) = (&x.snapshot.routing, &x.snapshot.state);
