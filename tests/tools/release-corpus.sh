@@ -15,6 +15,7 @@ plugins=(
     plugins/providers/anthropic
     examples/plugins/custom-auth
     examples/plugins/custom-hook
+    examples/plugins/custom-router
     examples/plugins/custom-key-policy
     plugins/prompts/langfuse-prompts
     plugins/secrets/hashicorp_vault

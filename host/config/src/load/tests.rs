@@ -552,16 +552,10 @@ model_list:
     assert_eq!(entry.position.line, 4);
     assert_eq!(
         config.planned_in_use(),
-        [
-            (
-                "model_list[].litellm_params.aws_region_name".to_owned(),
-                "AWS region.".to_owned()
-            ),
-            (
-                "model_list[].litellm_params.model_info".to_owned(),
-                "Accepted here too; merged into the entry beside `litellm_params`.".to_owned()
-            )
-        ]
+        [(
+            "model_list[].litellm_params.aws_region_name".to_owned(),
+            "AWS region.".to_owned()
+        )]
     );
 }
 
