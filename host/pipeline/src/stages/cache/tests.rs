@@ -272,6 +272,8 @@ async fn another_group_embeds_all_of_the_list_again() {
     world.send(embed(&["a"])).await;
     let answer = world.send(embed(&["a", "b"])).await;
     assert_eq!(vectors(&answer.json()), [8.0, 9.0]);
+    let asked = [1, 2].map(|call| world.upstream.body(call)["input"].clone());
+    assert_eq!(asked, [json!(["b"]), json!(["a", "b"])]);
 }
 
 #[tokio::test(start_paused = true)]
