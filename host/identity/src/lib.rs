@@ -10,6 +10,7 @@ mod master;
 mod new_key;
 mod principal;
 mod routes;
+mod scope;
 mod session;
 mod virtual_key;
 
@@ -18,5 +19,6 @@ pub use key_record::KeyRecord;
 pub use master::MasterKey;
 pub use new_key::{FieldError, KEY_BYTES, KeyRequest, key_text};
 pub use principal::{Principal, Role};
+pub use scope::{Budget, Limits, ModelScope, Scope, ScopeKind};
 pub use session::{Session, Signer};
 pub use virtual_key::{KeyProblem, VirtualKey};

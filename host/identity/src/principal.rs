@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::KeyHash;
+use crate::{KeyHash, Scope};
 
 /// LiteLLM's `user_role`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +82,9 @@ pub struct Principal {
     pub allowed_cache_controls: Vec<String>,
     /// The key's `metadata`.
     pub metadata: Map<String, Value>,
+    /// Who bears the call's requests, tokens and money, as far as it is known with the key: the key itself, its team, the
+    /// user in it, the user, the organization. Those of the request (end user, tags) are not here.
+    pub scopes: Vec<Scope>,
     /// A session of the UI: it looks and manages, and calls no model.
     pub session: bool,
 }
