@@ -328,10 +328,8 @@ fn principal(plugin: &str, identity: host::Identity) -> Result<Principal, Plugin
         end_user_id: identity.end_user_id,
         role: Some(role),
         models: identity.models,
-        allowed_routes: Vec::new(),
-        allowed_cache_controls: Vec::new(),
         metadata: object("metadata", &identity.metadata)?,
-        session: false,
+        ..Principal::default()
     })
 }
 
