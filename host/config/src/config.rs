@@ -23,7 +23,9 @@ pub use plugin::{
     PluginEntry, PluginFailPolicy, PluginGrants, PluginIsolation, PluginLimits, PluginRecord,
     PluginRecycle, PluginRegistry, PluginShadow, PluginTrust,
 };
-pub use settings::{GeneralSettings, LitellmSettings, ModelAlias, RouterSettings, RoutingStrategy};
+pub use settings::{
+    GeneralSettings, LitellmSettings, ModelAlias, RouterSettings, RoutingGroup, RoutingStrategy,
+};
 
 /// One configuration: every file merged, references resolved, values checked and coerced.
 #[derive(Clone, Default)]

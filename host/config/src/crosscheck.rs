@@ -1,5 +1,7 @@
 //! Checks that need more than one value: keys that must be there, names that refer to something.
 
+mod routing_groups;
+
 use std::collections::{HashMap, HashSet};
 
 use crate::config::Config;
@@ -9,13 +11,15 @@ use crate::problem::{Problem, ProblemKind};
 use crate::suggest;
 
 /// Keys without which an entry means nothing: the list, and the path inside an item.
-const REQUIRED: [(&str, &str); 6] = [
+const REQUIRED: [(&str, &str); 8] = [
     ("model_list", "model_name"),
     ("model_list", "litellm_params"),
     ("model_list", "litellm_params.model"),
     ("guardrails", "guardrail_name"),
     ("guardrails", "litellm_params.guardrail"),
     ("credential_list", "credential_name"),
+    ("router_settings.routing_groups", "group_name"),
+    ("router_settings.routing_groups", "routing_strategy"),
 ];
 
 /// Sections and keys that hold fallbacks.
@@ -31,7 +35,10 @@ const FALLBACKS: [&str; 6] = [
 /// Reports entries that lack a key they need.
 pub(crate) fn required(root: &Node, problems: &mut Vec<Problem>) {
     for (list, key) in REQUIRED {
-        let items = root.get(list).and_then(Node::as_list).unwrap_or_default();
+        let items = root
+            .at_path(list)
+            .and_then(Node::as_list)
+            .unwrap_or_default();
         for (index, item) in items.iter().enumerate() {
             // Without `litellm_params` the keys inside it are not missed a second time.
             let outer_missing = key
@@ -61,6 +68,7 @@ pub(crate) fn references(config: &Config, root: &Node, problems: &mut Vec<Proble
     credentials(config, problems);
     silent_channels(root, problems);
     let groups = Groups::of(config);
+    routing_groups::check(config, root, &groups, problems);
     for path in FALLBACKS {
         fallbacks(root, path, &groups, problems);
     }
@@ -118,6 +126,13 @@ impl<'a> Groups<'a> {
                     .into_iter()
                     .chain(entry.id())
             })
+            .chain(
+                config
+                    .router
+                    .routing_groups
+                    .iter()
+                    .map(|group| group.group_name.as_str()),
+            )
             .collect();
         let aliases = config
             .router

@@ -145,6 +145,9 @@ pub struct Served {
 pub struct Routing {
     /// `routing_strategy`
     pub routing_strategy: Cow<'static, str>,
+    /// The routing group that it is of; absent where it is the general one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routing_group: Option<String>,
     /// Id of the deployment picked.
     pub picked: Option<String>,
     /// Why it was picked.

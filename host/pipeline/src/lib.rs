@@ -57,7 +57,7 @@ pub use reply::{BodyStream, Reply, ReplyBody};
 pub use rescue::{detail, rescue};
 pub use snapshot::{
     Access, CustomAuth, FailPolicy, GuardrailEntry, HookEntry, Modes, PromptEntry, PromptRef,
-    Prompts, RouterEntry, Settings, Snapshot, Target,
+    Prompts, RouterEntry, Routers, Settings, Snapshot, Target,
 };
 pub use stages::{AuthInput, STAGES, explain, principal};
 pub use witgate_caching::AnswerCache;

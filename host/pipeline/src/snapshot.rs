@@ -36,8 +36,8 @@ pub struct Snapshot {
     pub prompts: Prompts,
     /// Request hooks in the order of the config.
     pub hooks: Vec<HookEntry>,
-    /// Who picks deployments, when the routing strategy is a plugin.
-    pub router: Option<RouterEntry>,
+    /// Who picks deployments, where a routing strategy is a plugin.
+    pub routers: Routers,
     /// Answers that are kept, when the configuration wants that.
     pub cache: Option<witgate_caching::AnswerCache>,
     /// Embeds questions, for a cache that compares meanings.
@@ -166,7 +166,27 @@ pub struct HookEntry {
     pub plugin: Arc<dyn RequestHook>,
 }
 
-/// The router of `router_settings.routing_strategy`.
+/// The plugins among the routing strategies.
+#[derive(Default)]
+pub struct Routers {
+    /// The router of `router_settings.routing_strategy`.
+    pub general: Option<RouterEntry>,
+    /// Those of `router_settings.routing_groups`, by the group's index.
+    pub of_groups: Vec<Option<RouterEntry>>,
+}
+
+impl Routers {
+    /// Who picks in a routing group, or outside all of them.
+    #[must_use]
+    pub fn of(&self, group: Option<usize>) -> Option<&RouterEntry> {
+        match group {
+            Some(at) => self.of_groups.get(at)?.as_ref(),
+            None => self.general.as_ref(),
+        }
+    }
+}
+
+/// A router plugin in use.
 pub struct RouterEntry {
     /// Its name in the config.
     pub name: String,

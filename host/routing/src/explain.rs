@@ -28,6 +28,8 @@ pub struct Explanation {
     pub pattern: Option<String>,
     /// The strategy asked.
     pub routing_strategy: &'static str,
+    /// The routing group that it is of; null where it is the general one.
+    pub routing_group: Option<String>,
     /// Id of the deployment picked.
     pub picked: Option<String>,
     /// Why it was picked.
@@ -147,6 +149,7 @@ pub fn explain(
         resolved_by,
         pattern,
         routing_strategy: selection.strategy.name(),
+        routing_group: selection.routing_group(snapshot).map(str::to_owned),
         picked: selection
             .picked
             .map(|(index, _)| snapshot.deployment(index).id.clone()),
@@ -159,6 +162,12 @@ pub fn explain(
 }
 
 impl Selection {
+    /// The name of the routing group whose strategy was asked.
+    pub fn routing_group<'s>(&self, snapshot: &'s Snapshot) -> Option<&'s str> {
+        let group = snapshot.settings.routing_groups.get(self.routing_group?)?;
+        Some(&group.name)
+    }
+
     /// The filter that dropped a candidate; `None` for one that was considered.
     pub fn dropped_by_filter(&self, index: usize) -> Option<Filter> {
         let found = self.dropped.iter().find(|(dropped, _)| *dropped == index);

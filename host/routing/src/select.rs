@@ -128,6 +128,8 @@ pub struct Selection {
     pub picked: Option<(usize, Reason)>,
     /// The strategy asked.
     pub strategy: Strategy,
+    /// The routing group that it is of, by its index in the settings.
+    pub routing_group: Option<usize>,
     /// Candidates that were left out, by which filter, in the order of the filters.
     pub dropped: Vec<(usize, Filter)>,
     /// Candidates that the strategy chose from.
@@ -164,24 +166,25 @@ pub fn select(
         dropped: Vec::new(),
         emptied_by: None,
     };
-    let settings = &snapshot.settings;
+    let group = snapshot.group_of(resolution);
+    let tactic = snapshot.settings.tactic(group);
     // Whoever asks for a deployment by its id gets it, how it is doing being his concern.
     if resolution.route == Route::DeploymentId {
         sieve.drop(Filter::Paused, |i| snapshot.deployments[i].spec.is_blocked);
         sieve.drop(Filter::Full, |i| facts.full.contains(&i));
         let picked = sieve.left.first().map(|index| (*index, Reason::Requested));
-        return sieve.ended(picked, settings.strategy);
+        return sieve.ended(picked, tactic.strategy, group);
     }
     who_may(snapshot, state, facts, &mut sieve);
-    who_can(snapshot, state, facts, &mut sieve);
+    who_can(snapshot, state, facts, tactic.strategy, &mut sieve);
     who_comes_first(snapshot, state, facts, &mut sieve);
-    if settings.strategy.looks_at_limits() {
+    if tactic.strategy.looks_at_limits() {
         sieve.drop(Filter::Usage, |i| {
-            strategy::is_over_limit(snapshot, state, facts, i)
+            strategy::is_over_limit(tactic.strategy, snapshot, state, facts, i)
         });
     }
-    let picked = strategy::pick(snapshot, state, facts, &sieve.left, rng);
-    sieve.ended(picked, settings.strategy)
+    let picked = strategy::pick(&tactic, snapshot, state, facts, &sieve.left, rng);
+    sieve.ended(picked, tactic.strategy, group)
 }
 
 /// Filters 1 to 8: what the caller may use, and what is in service.
@@ -230,7 +233,13 @@ fn who_may(snapshot: &Snapshot, state: &State, facts: &Facts<'_>, sieve: &mut Si
 }
 
 /// Filters 9 and 10: who can serve this request.
-fn who_can(snapshot: &Snapshot, state: &State, facts: &Facts<'_>, sieve: &mut Sieve) {
+fn who_can(
+    snapshot: &Snapshot,
+    state: &State,
+    facts: &Facts<'_>,
+    strategy: Strategy,
+    sieve: &mut Sieve,
+) {
     let of = |i: usize| &snapshot.essentials[i];
     let (settings, minute) = (&snapshot.settings, facts.now.minute());
     let (before, dropped_before) = (sieve.left.len(), sieve.dropped.len());
@@ -258,7 +267,7 @@ fn who_can(snapshot: &Snapshot, state: &State, facts: &Facts<'_>, sieve: &mut Si
             });
         }
     }
-    if settings.enforces_rpm() {
+    if settings.enforces_rpm(strategy) {
         sieve.drop(Filter::RateLimit, |i| {
             of(i)
                 .rpm_limit
@@ -342,10 +351,16 @@ impl Sieve {
         }
     }
 
-    fn ended(self, picked: Option<(usize, Reason)>, strategy: Strategy) -> Selection {
+    fn ended(
+        self,
+        picked: Option<(usize, Reason)>,
+        strategy: Strategy,
+        routing_group: Option<usize>,
+    ) -> Selection {
         Selection {
             picked,
             strategy,
+            routing_group,
             considered: self.left.len(),
             left: self.left,
             dropped: self.dropped,

@@ -9,6 +9,7 @@ use crate::budget::Budget;
 use crate::cooldown::CooldownSettings;
 use crate::fallback::FallbackRule;
 use crate::retry::{BackoffSettings, RetryPolicy};
+use crate::routing_group::RoutingGroup;
 
 /// `router_settings`, as far as routing uses it. The default is LiteLLM's.
 #[derive(Debug, Clone)]
@@ -43,6 +44,8 @@ pub struct RoutingSettings {
     pub strategy: Strategy,
     /// `routing_strategy_args`, as far as latencies are kept by them.
     pub latency: LatencySettings,
+    /// `routing_groups`: models with a strategy of their own.
+    pub routing_groups: Vec<RoutingGroup>,
     /// When a failing deployment rests.
     pub cooldown: CooldownSettings,
     /// `enable_pre_call_checks`: context windows, regions and rpm are looked at.
@@ -159,11 +162,6 @@ impl RoutingSettings {
         let own = self.model_group_affinity.get(group).copied();
         own.unwrap_or(self.affinity)
     }
-
-    /// Whether no deployment may be called more often in a minute than its rpm.
-    pub(crate) fn enforces_rpm(&self) -> bool {
-        self.pre_call_checks || self.enforce_rate_limits || self.strategy == Strategy::UsageBasedV2
-    }
 }
 
 /// What an alias stands for.
@@ -192,6 +190,7 @@ impl Default for RoutingSettings {
             fallback_on_unsupported_params: true,
             strategy: Strategy::default(),
             latency: LatencySettings::default(),
+            routing_groups: Vec::new(),
             cooldown: CooldownSettings::default(),
             pre_call_checks: false,
             enforce_rate_limits: false,

@@ -12,6 +12,8 @@ use crate::fallback::{FallbackRule, FallbackTarget};
 use crate::labels::{LabelList, Labels};
 use crate::pattern::Pattern;
 use crate::region::Region;
+use crate::resolve::Resolution;
+use crate::routing_group::RoutingGroup;
 use crate::settings::{RoutingSettings, Strategy};
 
 /// Deployments, groups, patterns, aliases and settings of one configuration.
@@ -54,6 +56,8 @@ pub(crate) struct Essentials {
     pub(crate) region: Option<usize>,
     pub(crate) lacks_web_search: bool,
     pub(crate) is_blocked: bool,
+    /// Index of its routing group in the settings.
+    pub(crate) routing_group: Option<usize>,
 }
 
 impl Essentials {
@@ -83,6 +87,7 @@ impl Essentials {
             }),
             lacks_web_search: spec.supports_web_search == Some(false),
             is_blocked: spec.is_blocked,
+            routing_group: None,
         }
     }
 }
@@ -133,11 +138,15 @@ impl Snapshot {
             .filter_map(|(name, list)| Some((Pattern::new(name)?, list.as_slice().into())))
             .collect();
         patterns.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.specificity()));
-        let groups = names
+        let together = together(&names, &settings.routing_groups);
+        let mut groups: IndexMap<String, Arc<[usize]>> = names
             .into_iter()
             .filter(|(name, _)| !name.contains('*'))
             .map(|(name, list)| (name, list.into()))
             .collect();
+        for (name, list) in together {
+            groups.entry(name).or_insert(list);
+        }
         if !settings.default_fallbacks.is_empty() {
             let targets = settings
                 .default_fallbacks
@@ -151,9 +160,14 @@ impl Snapshot {
         }
         let team_names = team_names(&deployments);
         let (mut labels, mut regions) = (Labels::default(), Vec::new());
+        let groups_of = &settings.routing_groups;
+        let group_of = |name: &String| groups_of.iter().position(|g| g.models.contains(name));
         let essentials = deployments.iter();
         let essentials = essentials
-            .map(|deployment| Essentials::of(deployment, &mut labels, &mut regions))
+            .map(|deployment| Essentials {
+                routing_group: group_of(&deployment.model_group),
+                ..Essentials::of(deployment, &mut labels, &mut regions)
+            })
             .collect();
         Snapshot {
             deployments,
@@ -177,7 +191,8 @@ impl Snapshot {
     /// The calls per minute that a deployment may have, where the settings keep it to them.
     pub fn rpm_enforced(&self, index: usize) -> Option<u64> {
         let limit = self.deployment(index).spec.rpm_limit;
-        limit.filter(|_| self.settings.enforces_rpm())
+        let strategy = self.tactic_of(index).strategy;
+        limit.filter(|_| self.settings.enforces_rpm(strategy))
     }
 
     /// The deployment at an index that this snapshot gave out.
@@ -233,9 +248,10 @@ impl Snapshot {
 
     /// Those of `granted` that are access groups with a deployment of this name.
     pub fn granted_by(&self, name: &str, team: Option<&str>, granted: &[String]) -> Vec<String> {
-        // No name of a group is looked for where there is none.
+        // No name of a group is looked for where there is none. Who may use members of a routing
+        // group may not therefore use the group.
         let is_group = |name: &&String| self.labels.is_known(name);
-        if !granted.iter().any(|name| is_group(&name)) {
+        if !granted.iter().any(|name| is_group(&name)) || self.named_group(name).is_some() {
             return Vec::new();
         }
         let Ok(resolution) = self.resolve_for(name, team) else {
@@ -270,14 +286,15 @@ impl Snapshot {
             .map(|(_, list)| self.deployments[list[0]].model_group.as_str())
     }
 
-    /// What of a request bears on a choice among these deployments.
-    pub fn uses(&self, candidates: &[usize]) -> Uses {
-        let settings = &self.settings;
+    /// What of a request bears on a choice among the resolution's candidates.
+    pub fn uses(&self, resolution: &Resolution) -> Uses {
+        let (settings, candidates) = (&self.settings, &resolution.candidates[..]);
+        let strategy = settings.tactic(self.group_of(resolution)).strategy;
         let any = |test: fn(&DeploymentSpec) -> bool| {
             candidates.iter().any(|i| test(&self.deployments[*i].spec))
         };
-        let is_plugin = settings.strategy == Strategy::Plugin;
-        let by_limit = settings.strategy.counts_tokens() || settings.enforce_rate_limits;
+        let is_plugin = strategy == Strategy::Plugin;
+        let by_limit = strategy.counts_tokens() || settings.enforce_rate_limits;
         Uses {
             tokens: settings.pre_call_checks && any(|spec| spec.max_input_tokens.is_some())
                 || by_limit && any(|spec| spec.tpm_limit.is_some())
@@ -289,6 +306,9 @@ impl Snapshot {
             prefixes: settings.prompt_caching && candidates.len() > 1,
             stays: match candidates {
                 [] | [_] => Affinity::default(),
+                _ if self.named_group(&resolution.group).is_some() => {
+                    settings.affinity_of(&resolution.group)
+                }
                 [first, ..] => settings.affinity_of(&self.deployments[*first].model_group),
             },
         }
@@ -298,6 +318,26 @@ impl Snapshot {
     pub fn group(&self, name: &str) -> Option<&[usize]> {
         self.groups.get(name).map(|list| &list[..])
     }
+}
+
+/// What the name of each routing group leads to: the deployments of its members, in the list's order.
+/// What a pattern would ask its upstream for is not known without a name that matches it.
+fn together(
+    names: &IndexMap<String, Vec<usize>>,
+    groups: &[RoutingGroup],
+) -> Vec<(String, Arc<[usize]>)> {
+    let of = |group: &RoutingGroup| {
+        let exact = group.models.iter().filter(|name| !name.contains('*'));
+        let mut list: Vec<usize> = exact
+            .filter_map(|name| names.get(name))
+            .flatten()
+            .copied()
+            .collect();
+        list.sort_unstable();
+        list.dedup();
+        (!list.is_empty()).then(|| (group.name.clone(), list.into()))
+    };
+    groups.iter().filter_map(of).collect()
 }
 
 /// What teams call the deployments that are theirs alone.

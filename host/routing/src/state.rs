@@ -222,7 +222,7 @@ impl State {
     /// Notes a try that ended well.
     pub fn succeeded(&self, snapshot: &Snapshot, index: usize, measured: &Measured, now: Now) {
         let slot = &self.slots[index];
-        let settings = &snapshot.settings.latency;
+        let settings = &snapshot.tactic_of(index).latency;
         slot.succeeded.add(now.minute(), 1);
         slot.tokens.add(now.minute(), measured.total_tokens);
         let mut sample = measured.duration.as_secs_f64();
@@ -273,7 +273,7 @@ impl State {
             slot.measure(
                 &mut books,
                 TIMEOUT_LATENCY_S,
-                &snapshot.settings.latency,
+                &snapshot.tactic_of(index).latency,
                 now,
             );
         }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use rand::{Rng, RngExt};
 
+use crate::routing_group::Tactic;
 use crate::select::Facts;
 use crate::settings::Strategy;
 use crate::snapshot::Snapshot;
@@ -72,6 +73,7 @@ impl fmt::Display for Reason {
 
 /// Whether the strategy sees a deployment's limits per minute passed by this request.
 pub(crate) fn is_over_limit(
+    strategy: Strategy,
     snapshot: &Snapshot,
     state: &State,
     facts: &Facts<'_>,
@@ -93,7 +95,7 @@ pub(crate) fn is_over_limit(
         let limit = limits.rpm_limit;
         limit.is_some_and(|limit| slot.succeeded(minute) >= limit)
     };
-    match snapshot.settings.strategy {
+    match strategy {
         Strategy::SimpleShuffle
         | Strategy::LeastBusy
         | Strategy::ProviderBudget
@@ -106,6 +108,7 @@ pub(crate) fn is_over_limit(
 
 /// Takes one of `left`; `None` when it is empty.
 pub(crate) fn pick(
+    tactic: &Tactic,
     snapshot: &Snapshot,
     state: &State,
     facts: &Facts<'_>,
@@ -113,7 +116,7 @@ pub(crate) fn pick(
     rng: &mut impl Rng,
 ) -> Option<(usize, Reason)> {
     let minute = facts.now.minute();
-    match snapshot.settings.strategy {
+    match tactic.strategy {
         Strategy::SimpleShuffle | Strategy::ProviderBudget | Strategy::Plugin => {
             shuffle(snapshot, left, rng)
         }
@@ -144,7 +147,7 @@ pub(crate) fn pick(
                 first.or_else(|| slot.latency(facts.now)).unwrap_or(0.0)
             };
             let best = left.iter().map(seconds).reduce(f64::min)?;
-            let bound = best + snapshot.settings.latency.buffer * best;
+            let bound = best + tactic.latency.buffer * best;
             let index = any_of(left, |i| seconds(i) <= bound, rng)?;
             let seconds = seconds(&index);
             Some((index, Reason::Fastest { seconds }))

@@ -152,7 +152,7 @@ pub fn assemble(
     let access = specs::access(loaded, &plugins, &keys, &mut shades, &mut problems);
     let shadows = shades.reports;
     let hooks = hooks::entries(loaded, &plugins);
-    let router = router::entry(&loaded.config, &plugins);
+    let routers = router::entries(&loaded.config, &plugins);
     let hub = specs::hub(loaded, &plugins, &mut problems);
     let login = login::rules(loaded, &plugins, &mut problems);
     let store = redis::store(loaded, &mut kept.redis, &kept.redis_parts, &mut problems);
@@ -175,7 +175,7 @@ pub fn assemble(
             guardrails,
             prompts,
             hooks,
-            router,
+            routers,
             cache,
             embedder: embedder.flatten(),
             settings: settings::settings(loaded, kept.concurrency),

@@ -38,7 +38,7 @@ async fn the_route_tells_every_candidate_and_calls_nobody() {
         answer.json(),
         json!({
             "model": "n", "model_group": "m", "resolved_by": "alias", "pattern": null,
-            "routing_strategy": "simple-shuffle", "picked": "one", "reason": "drawn, all alike",
+            "routing_strategy": "simple-shuffle", "routing_group": null, "picked": "one", "reason": "drawn, all alike",
             "emptied_by": null,
             "candidates": [
                 {"model_id": "one", "model": "one-model", "provider": "openai", "dropped_by": null, "why": null},

@@ -36,6 +36,7 @@ mod released;
 mod reliability;
 mod reload;
 mod routing;
+mod routing_groups;
 mod shutdown;
 mod spend;
 mod streaming;

@@ -151,6 +151,8 @@ pub struct RouterSettings {
     pub default_litellm_params: Map<String, Value>,
     /// Options of the strategy.
     pub routing_strategy_args: Map<String, Value>,
+    /// Models with a strategy of their own.
+    pub routing_groups: Vec<RoutingGroup>,
     /// How long a failing deployment rests, in seconds.
     pub cooldown_time: Option<f64>,
     /// Failing deployments never rest.
@@ -189,6 +191,20 @@ pub struct RouterSettings {
     pub debug_level: Option<String>,
     /// Budgets of providers.
     pub provider_budget_config: Option<Map<String, Value>>,
+}
+
+/// An entry of `router_settings.routing_groups`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct RoutingGroup {
+    /// Its name, which is a model, too.
+    pub group_name: String,
+    /// The model groups in it.
+    pub models: Vec<String>,
+    /// How one of their deployments is chosen.
+    pub routing_strategy: RoutingStrategy,
+    /// Options of the strategy.
+    pub routing_strategy_args: Map<String, Value>,
 }
 
 /// `router_settings.routing_strategy`.

@@ -338,6 +338,9 @@ fn routing(x: &Exchange, choice: &Choice) -> Routing {
     };
     Routing {
         routing_strategy: selection.strategy.name().into(),
+        routing_group: selection
+            .routing_group(&x.snapshot.routing)
+            .map(str::to_owned),
         picked: selection.picked.map(|(index, _)| id(index)),
         reason: selection.picked.map(|(_, reason)| reason.to_string()),
         emptied_by: selection.emptied_by.map(|filter| filter.name().into()),

@@ -155,7 +155,7 @@ impl Setup {
             guardrails: self.guardrails,
             prompts: self.prompts,
             hooks: Vec::new(),
-            router: None,
+            routers: crate::snapshot::Routers::default(),
             cache: self.cache,
             embedder: self.embedder,
             settings: self.settings,

@@ -144,7 +144,7 @@ fn every_candidate_is_told_with_its_filter_and_the_reason() {
         head,
         json!({
             "model": "a", "model_group": "g", "resolved_by": "alias", "pattern": null,
-            "routing_strategy": "simple-shuffle", "picked": "good", "reason": "drawn, all alike",
+            "routing_strategy": "simple-shuffle", "routing_group": null, "picked": "good", "reason": "drawn, all alike",
             "emptied_by": null, "error": null, "fallbacks": ["h"],
         })
     );

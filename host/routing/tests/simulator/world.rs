@@ -257,7 +257,7 @@ impl World {
 
     fn try_once(&mut self, number: usize) {
         let call = &mut self.calls[number];
-        let uses = self.snapshot.uses(&call.resolution.candidates);
+        let uses = self.snapshot.uses(&call.resolution);
         let mut full = Vec::new();
         let begun = loop {
             let facts = Facts {

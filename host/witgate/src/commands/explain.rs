@@ -145,13 +145,16 @@ fn caller(
 fn print(told: &Explanation) {
     let resolved = serde_json::to_value(told.resolved_by).unwrap_or_default();
     let pattern = told.pattern.as_ref().map(|pattern| format!(" {pattern}"));
+    let group = told.routing_group.as_ref();
+    let group = group.map(|name| format!(" of the routing group {name}"));
     println!(
-        "{} → {} (by {}{}), {}",
+        "{} → {} (by {}{}), {}{}",
         told.model,
         told.model_group,
         resolved.as_str().unwrap_or_default(),
         pattern.unwrap_or_default(),
-        told.routing_strategy
+        told.routing_strategy,
+        group.unwrap_or_default()
     );
     let mut table = vec![["DEPLOYMENT", "PROVIDER", "MODEL", "OUTCOME", "WHY"].map(str::to_owned)];
     for candidate in &told.candidates {

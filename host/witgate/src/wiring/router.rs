@@ -1,29 +1,59 @@
-//! The router of `router_settings.routing_strategy`: which plugin it is, and how the pipeline reaches it.
+//! The routers: which plugins the routing strategies are, and how the pipeline reaches them.
 
 use std::sync::Arc;
 
+use anyhow::bail;
 use async_trait::async_trait;
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
 use witgate_config::{Config, RoutingStrategy};
-use witgate_pipeline::{PluginFault, RouterCall, RouterEntry};
+use witgate_pipeline::{PluginFault, RouterCall, RouterEntry, Routers};
 use witgate_plugins::{self as host, Kind, LoadError, Registry};
 use witgate_routing::Candidate;
 
 use super::plugins::{fault, principal_of};
 
-/// The plugin that the strategy names, when it is none of those that need no plugin.
-pub(super) fn name(config: &Config) -> Option<&str> {
-    match &config.router.routing_strategy {
+/// The plugin that a strategy names, when it is none of those that need no plugin.
+fn name(strategy: &RoutingStrategy) -> Option<&str> {
+    match strategy {
         RoutingStrategy::Plugin(name) => Some(name),
         _ => None,
     }
 }
 
+/// Every strategy of the configuration: of the routing groups, then the general one, with its options.
+fn strategies(config: &Config) -> impl Iterator<Item = (&RoutingStrategy, &Map<String, Value>)> {
+    let router = &config.router;
+    let groups = router.routing_groups.iter();
+    let groups = groups.map(|group| (&group.routing_strategy, &group.routing_strategy_args));
+    groups.chain([(&router.routing_strategy, &router.routing_strategy_args)])
+}
+
+/// The routers by name, with their settings.
+///
+/// # Errors
+/// One plugin cannot have the settings of two groups.
+pub(super) fn wanted(config: &Config) -> anyhow::Result<IndexMap<&str, &Map<String, Value>>> {
+    let mut wanted = IndexMap::new();
+    for (strategy, args) in strategies(config) {
+        let Some(name) = name(strategy) else { continue };
+        if *wanted.entry(name).or_insert(args) != args {
+            bail!(
+                "router_settings: the router {name} has other routing_strategy_args in another routing group; \
+                 give it a second name there, and callback_settings: {{SECOND_NAME: {{callback_type: {name}}}}}"
+            );
+        }
+    }
+    Ok(wanted)
+}
+
 /// A name that is no plugin's may be meant for a strategy.
 pub(super) fn explained(config: &Config, mut errors: Vec<LoadError>) -> Vec<LoadError> {
     for error in &mut errors {
-        if Some(error.plugin.as_str()) == name(config) {
+        let mut named = strategies(config).filter_map(|(strategy, _)| name(strategy));
+        if named.any(|name| name == error.plugin) {
             error.reason = format!(
-                "router_settings.routing_strategy names a strategy ({}) or a router plugin; {}",
+                "router_settings.routing_strategy names a strategy ({}) or a router plugin, and so does that of a routing group; {}",
                 RoutingStrategy::NAMES.join(", "),
                 error.reason
             );
@@ -32,16 +62,23 @@ pub(super) fn explained(config: &Config, mut errors: Vec<LoadError>) -> Vec<Load
     errors
 }
 
-/// The router, unless an administrator has disabled it: simple-shuffle chooses then.
-pub(super) fn entry(config: &Config, registry: &Registry) -> Option<RouterEntry> {
-    let name = name(config)?;
-    let plugin = registry.router(name)?;
-    registry
-        .is_enabled(Kind::Router, name)
-        .then(|| RouterEntry {
-            name: name.to_owned(),
-            plugin: Arc::new(Router(plugin)),
-        })
+/// The routers that no administrator has disabled; simple-shuffle chooses in place of those.
+pub(super) fn entries(config: &Config, registry: &Registry) -> Routers {
+    let entry = |strategy: &RoutingStrategy| {
+        let name = name(strategy)?;
+        let plugin = registry.router(name)?;
+        registry
+            .is_enabled(Kind::Router, name)
+            .then(|| RouterEntry {
+                name: name.to_owned(),
+                plugin: Arc::new(Router(plugin)),
+            })
+    };
+    let groups = config.router.routing_groups.iter();
+    Routers {
+        general: entry(&config.router.routing_strategy),
+        of_groups: groups.map(|group| entry(&group.routing_strategy)).collect(),
+    }
 }
 
 /// A router component as the pipeline's.

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use witgate_config::{Loaded, ModelEntry, RoutingStrategy, Span, parse_duration};
 use witgate_routing::{
     Affinity, Alias, AllowedFailsPolicy, Budget, CooldownSettings, DeploymentSpec, FallbackRule,
-    LatencySettings, OwnCooldown, RetryPolicy, RoutingSettings, Strategy, infer_provider,
-    split_provider,
+    LatencySettings, OwnCooldown, RetryPolicy, RoutingGroup, RoutingSettings, Strategy, Tactic,
+    infer_provider, split_provider,
 };
 use witgate_wire::prices::Prices;
 
@@ -244,13 +244,12 @@ fn affinity(checks: &[String]) -> Affinity {
     }
 }
 
-fn latency(args: &Map<String, Value>, problems: &mut Vec<String>) -> LatencySettings {
+fn latency(path: &str, args: &Map<String, Value>, problems: &mut Vec<String>) -> LatencySettings {
     let mut settings = LatencySettings::default();
     for (name, value) in args.iter().filter(|(_, value)| !value.is_null()) {
         let number = value.as_f64().filter(|n| *n >= 0.0);
         let mut wrong = |expected: &str| {
-            let path = format!("router_settings.routing_strategy_args.{name}");
-            problems.push(format!("{path}: expected {expected}, not {value}"));
+            problems.push(format!("{path}.{name}: expected {expected}, not {value}"));
         };
         match (name.as_str(), number) {
             ("ttl", Some(s)) => settings.ttl = Duration::try_from_secs_f64(s).unwrap_or_default(),
@@ -266,6 +265,26 @@ fn latency(args: &Map<String, Value>, problems: &mut Vec<String>) -> LatencySett
         }
     }
     settings
+}
+
+fn routing_groups(
+    configured: &[witgate_config::RoutingGroup],
+    problems: &mut Vec<String>,
+) -> Vec<RoutingGroup> {
+    let groups = configured.iter().enumerate();
+    groups
+        .map(|(at, group)| {
+            let path = format!("router_settings.routing_groups[{at}].routing_strategy_args");
+            RoutingGroup {
+                name: group.group_name.clone(),
+                models: group.models.clone(),
+                tactic: Tactic {
+                    strategy: strategy(&group.routing_strategy),
+                    latency: latency(&path, &group.routing_strategy_args, problems),
+                },
+            }
+        })
+        .collect()
 }
 
 fn cooldown(loaded: &Loaded, problems: &mut Vec<String>) -> CooldownSettings {
@@ -427,7 +446,12 @@ pub(super) fn settings(loaded: &Loaded, problems: &mut Vec<String>) -> RoutingSe
         weighted_failover: router.enable_weighted_failover,
         fallback_on_unsupported_params: router.fallback_on_unsupported_params.unwrap_or(true),
         strategy: strategy(&router.routing_strategy),
-        latency: latency(&router.routing_strategy_args, problems),
+        latency: latency(
+            "router_settings.routing_strategy_args",
+            &router.routing_strategy_args,
+            problems,
+        ),
+        routing_groups: routing_groups(&router.routing_groups, problems),
         cooldown: cooldown(loaded, problems),
         pre_call_checks: router.enable_pre_call_checks,
         tag_filtering: router.enable_tag_filtering,

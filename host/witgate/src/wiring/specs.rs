@@ -107,11 +107,10 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         }
         add(config, name, spec, &mut specs)?;
     }
-    if let Some(name) = router::name(config) {
+    for (name, args) in router::wanted(config)? {
         let component = component_name(config, name);
         let mut spec = spec(config, name, component, Kind::Router, &lookups);
-        spec.settings
-            .extend(config.router.routing_strategy_args.clone());
+        spec.settings.extend(args.clone());
         if spec.fail == Some(host::FailPolicy::Closed) {
             bail!(
                 "plugins.{name}.fail: where a router has no answer simple-shuffle chooses; remove the key"

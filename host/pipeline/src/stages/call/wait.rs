@@ -126,7 +126,7 @@ async fn begin(
             ..hop.wants.facts()
         };
         let mut selection = witgate_routing::select(routing, state, &hop.resolution, &facts, rng);
-        if let Some(router) = &x.snapshot.router {
+        if let Some(router) = x.snapshot.routers.of(selection.routing_group) {
             let asked = (&hop.request, &hop.resolution);
             pick::by_router(gateway, x, router, asked, &facts, &mut selection).await;
         }

@@ -39,7 +39,7 @@ impl Wants {
         request: &RequestView,
         resolution: &Resolution,
     ) -> Wants {
-        let uses = x.snapshot.routing.uses(&resolution.candidates);
+        let uses = x.snapshot.routing.uses(resolution);
         let tokens = match uses.tokens {
             true => count(gateway, request, &resolution.group).await,
             false => None,
