@@ -5,6 +5,7 @@
 
 mod breaker;
 mod error;
+mod gate;
 mod memory;
 mod metrics;
 mod redis;
@@ -14,6 +15,7 @@ mod store;
 
 pub use breaker::Breaker;
 pub use error::StateError;
+pub use gate::{Balance, Bound, Exit, Gate, GateLevel, Pass, Passed, Posting};
 pub use memory::{Clock, MEMORY_KEYS, Memory};
 pub use metrics::StateMetrics;
 pub use redis::{Redis, RedisParts};

@@ -2,6 +2,8 @@
 //!
 //! The time is passed in. Values are bounded in number: the one that would expire first makes room.
 
+mod gates;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use parking_lot::Mutex;
 
 use crate::error::StateError;
 use crate::store::{Level, Take, Taken};
+pub(crate) use gates::GateKeys;
 
 /// Keys that a process keeps at most.
 pub const MEMORY_KEYS: usize = 200_000;

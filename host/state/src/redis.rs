@@ -4,6 +4,7 @@
 //! anew when it breaks: no call waits for that. Each operation ends within the socket timeout.
 
 mod connect;
+mod gates;
 mod operations;
 mod scripts;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::error::StateError;
+use crate::gate::{Balance, Exit, Gate, Pass, Passed, Posting};
 use crate::memory::Memory;
 use crate::redis::Redis;
 use crate::reply::Reply;
@@ -268,6 +269,70 @@ impl Store {
             Where::Memory(memory) => memory.give_back(&key, amount),
             Where::Redis(redis) => redis.give_back(&key, amount).await,
         }
+    }
+
+    /// Lets a call through all these gates or through none, and others out before it. In a cluster gates that are in different
+    /// places are passed one by one at the same time, and given back when one refuses.
+    pub async fn pass(&self, pass: &Pass<'_>, exits: &[Exit<'_>]) -> Result<Passed, StateError> {
+        valid(Some(pass.window))?;
+        valid(Some(pass.lease))?;
+        let names: Vec<String> = pass.gates.iter().map(|gate| self.gate(gate.name)).collect();
+        let gates = pass.gates.iter().zip(&names);
+        let gates: Vec<Gate<'_>> = gates.map(|(gate, name)| Gate { name, ..*gate }).collect();
+        let pass = Pass {
+            gates: &gates,
+            ..*pass
+        };
+        let names: Vec<String> = exits.iter().map(|exit| self.gate(exit.name)).collect();
+        let exits = exits.iter().zip(&names);
+        let exits = exits.map(|(exit, name)| Exit {
+            name,
+            ..exit.clone()
+        });
+        let exits: Vec<Exit<'_>> = exits.collect();
+        match &self.place {
+            Where::Memory(memory) => memory.pass(&pass, &exits),
+            Where::Redis(redis) => redis.pass(&pass, &exits).await,
+        }
+    }
+
+    /// Tells that these are still inside a gate: their lease begins anew. Who is not inside is not let in.
+    pub async fn stay(
+        &self,
+        gate: &str,
+        members: &[&str],
+        lease: Duration,
+    ) -> Result<(), StateError> {
+        let name = self.gate(gate);
+        valid(Some(lease))?;
+        match &self.place {
+            Where::Memory(memory) => memory.stay(&name, members, lease),
+            Where::Redis(redis) => redis.stay(&name, members, lease).await,
+        }
+    }
+
+    /// Adds to accounts that many add to; how they stand now.
+    pub async fn post(&self, postings: &[Posting<'_>]) -> Result<Vec<Balance>, StateError> {
+        for posting in postings {
+            valid(Some(posting.ttl))?;
+        }
+        let keys = postings.iter().map(|posting| self.key(posting.account));
+        let keys: Vec<String> = keys.collect();
+        let postings = postings.iter().zip(&keys);
+        let postings = postings.map(|(posting, account)| Posting {
+            account,
+            ..*posting
+        });
+        let postings: Vec<Posting<'_>> = postings.collect();
+        match &self.place {
+            Where::Memory(memory) => postings.iter().map(|one| memory.post(one)).collect(),
+            Where::Redis(redis) => redis.post(&postings).await,
+        }
+    }
+
+    /// What the keys of a gate begin with.
+    fn gate(&self, name: &str) -> String {
+        self.key(&format!("{{{name}}}"))
     }
 
     /// Puts a member's value on a board for a while, and gives what the other members have on it.

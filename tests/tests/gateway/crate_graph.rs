@@ -8,7 +8,7 @@ use serde_json::Value;
 use witgate_testkit::workspace_root;
 
 /// Each crate of the host with all the crates of ours it may use. What is not here may not be.
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     ("witgate-config", &[]),
     ("witgate-wire", &[]),
     ("witgate-identity", &[]),
@@ -16,6 +16,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("witgate-store", &[]),
     ("witgate-state", &[]),
     ("witgate-signing", &[]),
+    ("witgate-metering", &["witgate-identity", "witgate-state"]),
     (
         "witgate-caching",
         &["witgate-outbound", "witgate-signing", "witgate-wire"],
@@ -36,6 +37,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
             "witgate-identity",
             "witgate-events",
             "witgate-caching",
+            "witgate-metering",
         ],
     ),
     (
@@ -62,6 +64,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
             "witgate-wire",
             "witgate-identity",
             "witgate-login",
+            "witgate-metering",
             "witgate-outbound",
             "witgate-state",
             "witgate-signing",

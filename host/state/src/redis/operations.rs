@@ -261,7 +261,7 @@ impl Redis {
     }
 
     /// By its digest, and with its text when Redis does not know it yet.
-    async fn script(
+    pub(super) async fn script(
         &self,
         script: &Atomic,
         keys: &[&str],
@@ -284,11 +284,11 @@ impl Redis {
     }
 }
 
-fn read<T: FromRedisValue>(value: Value) -> Result<T, StateError> {
+pub(super) fn read<T: FromRedisValue>(value: Value) -> Result<T, StateError> {
     redis::from_redis_value(value).map_err(|_| unexpected())
 }
 
-fn unexpected() -> StateError {
+pub(super) fn unexpected() -> StateError {
     StateError::Refused("an answer of another shape than expected".to_owned())
 }
 
@@ -300,7 +300,7 @@ fn bytes(value: Value) -> Option<Bytes> {
     }
 }
 
-fn millis(ttl: Duration) -> u64 {
+pub(super) fn millis(ttl: Duration) -> u64 {
     u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use witgate_testkit::{RedisCluster, RedisSentinel, RedisServer};
 
 use super::*;
+use crate::gate::{Bound, GateLevel};
 use crate::memory::Clock;
 use crate::{Place, RedisParts, RedisSettings, Secret, StateMetrics, Tls};
 
@@ -116,6 +117,9 @@ async fn contract(store: Store) {
     let counts = store.get_many(&["{k}:tokens", "{k}:none"]).await;
     assert_eq!(counts, Ok(vec![text("0"), None]));
 
+    gates(&store).await;
+    accounts(&store).await;
+
     let put = |member, value: &'static str| store.exchange("board", member, value, seconds(60));
     assert_eq!(put("g1", "one").await, Ok(vec![]));
     assert_eq!(put("g2", "two:2").await, Ok(vec!["one".into()]));
@@ -153,6 +157,153 @@ async fn contract(store: Store) {
     assert!(matches!(never, Err(StateError::Invalid(_))), "{never:?}");
 }
 
+/// Calls pass all gates or none.
+async fn gates(store: &Store) {
+    let key = Gate {
+        name: "api_key:k",
+        calls: Some(3),
+        amount: None,
+        inside: Some(2),
+    };
+    let team = Gate {
+        name: "team:t",
+        calls: None,
+        amount: Some((40, 100)),
+        inside: None,
+    };
+    let both = [key, team];
+    let pass = |gates, member| {
+        let pass = Pass {
+            gates,
+            member,
+            window: seconds(60),
+            lease: seconds(60),
+        };
+        async move { store.pass(&pass, &[]).await.unwrap() }
+    };
+    let counts = |passed: Passed| match passed {
+        Passed::All(levels) => {
+            let counts = levels.iter().map(|l| (l.calls, l.amount, l.inside));
+            (counts.collect::<Vec<_>>(), levels)
+        }
+        refused => panic!("{refused:?}"),
+    };
+    let (first, levels) = counts(pass(&both, "a").await);
+    assert_eq!(first, [(1, 0, 1), (0, 40, 0)]);
+    assert!(levels[0].left <= seconds(60) && levels[0].left > seconds(10));
+    let window = levels[1].window;
+    let (second, again) = counts(pass(&both, "b").await);
+    assert_eq!(second, [(2, 0, 2), (0, 80, 0)]);
+    assert_eq!(again[1].window, window, "it is the same window");
+    let refused = |passed: Passed| match passed {
+        Passed::Refused { at, bound, level } => {
+            (at, bound, (level.calls, level.amount, level.inside))
+        }
+        passed => panic!("{passed:?}"),
+    };
+    // Who is inside is looked at before amounts.
+    let third = refused(pass(&both, "c").await);
+    assert_eq!(third, (0, Bound::Inside, (2, 0, 2)));
+    let exit = |name, member, window, correction| Exit {
+        name,
+        member,
+        window,
+        correction,
+        undo: false,
+    };
+    let leave = |exit: Exit<'static>| async move {
+        let nowhere = Pass {
+            gates: &[],
+            member: "",
+            window: seconds(60),
+            lease: seconds(60),
+        };
+        store.pass(&nowhere, &[exit]).await.unwrap();
+    };
+    // Leaving twice frees one place.
+    leave(exit("api_key:k", "a", 0, 0)).await;
+    leave(exit("api_key:k", "a", 0, 0)).await;
+    let fourth = refused(pass(&both, "d").await);
+    assert_eq!(fourth, (1, Bound::Amount, (0, 80, 0)));
+    // What the first gate would have counted is not.
+    leave(exit("team:t", "a", window, -25)).await;
+    leave(exit("team:t", "a", window, -25)).await;
+    leave(exit("team:t", "nobody", window, -25)).await;
+    let (fifth, _) = counts(pass(&both, "e").await);
+    assert_eq!(fifth, [(3, 0, 2), (0, 95, 0)]);
+    let sixth = refused(pass(&both, "f").await);
+    assert_eq!(sixth, (0, Bound::Calls, (3, 0, 2)));
+    // Of another window, only what is more than nothing counts.
+    leave(exit("team:t", "b", window + 1, -40)).await;
+    leave(exit("team:t", "e", window + 1, 3)).await;
+    let only = [Gate {
+        amount: Some((0, 1000)),
+        ..team
+    }];
+    assert_eq!(counts(pass(&only, "g").await).0, [(0, 98, 0)]);
+    let exits = [exit("team:t", "g", window, -100)];
+    let with_exit = Pass {
+        gates: &only,
+        member: "h",
+        window: seconds(60),
+        lease: seconds(60),
+    };
+    let (with_exit, _) = counts(store.pass(&with_exit, &exits).await.unwrap());
+    assert_eq!(with_exit, [(0, 0, 0)], "it is not less than nothing");
+    let none = [Gate {
+        calls: Some(0),
+        name: "user:u",
+        ..key
+    }];
+    assert_eq!(
+        refused(pass(&none, "a").await),
+        (0, Bound::Calls, (0, 0, 0))
+    );
+    store
+        .stay("api_key:k", &["e", "nobody"], seconds(60))
+        .await
+        .unwrap();
+    let inside = [Gate { calls: None, ..key }];
+    assert_eq!(
+        refused(pass(&inside, "i").await),
+        (0, Bound::Inside, (0, 0, 2)),
+        "who stays does not come in"
+    );
+    let calls = store.get("{api_key:k}:requests").await;
+    assert_eq!(calls, Ok(text("3")), "under LiteLLM's names");
+}
+
+/// Many add to one account.
+async fn accounts(store: &Store) {
+    let posting = |account, generation, sum, add| Posting {
+        account,
+        generation,
+        sum,
+        add,
+        ttl: seconds(60),
+        is_window: false,
+    };
+    let post = |posting: Posting<'static>| async move {
+        let balances = store.post(&[posting]).await.unwrap();
+        (balances[0].generation, balances[0].sum)
+    };
+    assert_eq!(post(posting("a", 0, 50, 5)).await, (0, 50), "its beginning");
+    assert_eq!(post(posting("a", 0, 55, 5)).await, (0, 55));
+    assert_eq!(post(posting("a", 0, 20, 7)).await, (0, 62), "of another's");
+    assert_eq!(post(posting("a", 1, 2, 2)).await, (1, 2), "it is set back");
+    assert_eq!(post(posting("a", 0, 99, 9)).await, (1, 2), "and stays so");
+    let window = |generation, sum, add| Posting {
+        is_window: true,
+        ..posting("w", generation, sum, add)
+    };
+    assert_eq!(post(window(7, 4, 4)).await, (7, 4));
+    assert_eq!(post(window(9, 3, 3)).await, (7, 7), "it has begun before");
+    assert_eq!(post(window(7, 7, 0)).await, (7, 7));
+    let many = [posting("b", 0, 1, 1), posting("c", 3, -2, 0)];
+    let balances = store.post(&many).await.unwrap();
+    assert_eq!([balances[0].sum, balances[1].sum], [1, -2]);
+}
+
 /// Keys end, and with them what they held.
 async fn ends(store: Store, later: impl AsyncFn()) {
     let short = Duration::from_millis(200);
@@ -167,6 +318,29 @@ async fn ends(store: Store, later: impl AsyncFn()) {
         ttl: short,
     }];
     store.take(&take).await.unwrap();
+    let gate = [Gate {
+        name: "g",
+        calls: Some(1),
+        amount: None,
+        inside: Some(1),
+    }];
+    let pass = |member| Pass {
+        gates: &gate,
+        member,
+        window: short,
+        lease: short,
+    };
+    store.pass(&pass("dead"), &[]).await.unwrap();
+    let window = Posting {
+        account: "w",
+        generation: 1,
+        sum: 5,
+        add: 5,
+        ttl: short,
+        is_window: true,
+    };
+    store.post(&[window]).await.unwrap();
+    store.post(&[window]).await.unwrap();
     store.exchange("board", "dead", "x", short).await.unwrap();
     store
         .exchange("board", "alive", "y", seconds(60))
@@ -177,6 +351,17 @@ async fn ends(store: Store, later: impl AsyncFn()) {
     let board = store.exchange("board", "me", "z", seconds(60)).await;
     assert_eq!(board, Ok(vec!["y".into()]));
     assert!(matches!(store.take(&take).await, Ok(Taken::All(_))));
+    let passed = store.pass(&pass("alive"), &[]).await;
+    assert!(matches!(passed, Ok(Passed::All(_))), "{passed:?}");
+    let begun = Posting {
+        generation: 2,
+        ..window
+    };
+    let balance = Balance {
+        generation: 2,
+        sum: 5,
+    };
+    assert_eq!(store.post(&[begun]).await, Ok(vec![balance]));
 }
 
 #[tokio::test]
@@ -201,7 +386,14 @@ async fn keys_end_in_memory() {
 async fn keys_end_in_redis() {
     let server = RedisServer::start().await;
     let gone = async || {
-        for key in ["a", "n", "t"] {
+        for key in [
+            "a",
+            "n",
+            "t",
+            "w",
+            "{g}:window",
+            "{g}:max_parallel_requests",
+        ] {
             server.cli_until(&["EXISTS", key], |text| text == "0").await;
         }
         server
@@ -232,6 +424,9 @@ async fn memory_is_bounded() {
     assert_eq!(info, Err(StateError::NeedsRedis("INFO")));
 }
 
+/// Calls, amount and its bound, places of a gate.
+type Bounds = (Option<u64>, Option<(u64, u64)>, Option<u64>);
+
 /// An operation of a random history.
 #[derive(Debug, Clone)]
 enum Op {
@@ -245,6 +440,8 @@ enum Op {
     Add(u8, i16),
     Take(Vec<(u8, u64, u64)>),
     GiveBack(u8, u64),
+    Pass(Vec<(u8, Bounds)>, u8, Vec<(u8, u8, i64, bool)>),
+    Post(u8, u64, i64, i64, bool),
     Exchange(u8, u8, String),
     Enqueue(u8, u8, i8),
     Head(u8),
@@ -255,6 +452,16 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     let key = 0..6_u8;
     let value = || prop_oneof!["[a-z]{0,4}", "-?[0-9]{1,3}"];
+    let bounds = (
+        prop::option::of(0..4_u64),
+        prop::option::of((0..5_u64, 0..12_u64)),
+        prop::option::of(0..4_u64),
+    );
+    let gates = prop::collection::vec((0..3_u8, bounds), 0..3);
+    let exits = (0..3_u8, 0..6_u8, -4..4_i64, any::<bool>());
+    let exits = prop::collection::vec(exits, 0..3);
+    let pass = (gates, 0..6_u8, exits);
+    let post = (0..6_u8, 0..3_u64, -9..9_i64, 0..9_i64, any::<bool>());
     let takes = prop::collection::vec((key.clone(), 0..5_u64, 0..8_u64), 1..3);
     prop_oneof![
         key.clone().prop_map(Op::Get),
@@ -267,6 +474,12 @@ fn op() -> impl Strategy<Value = Op> {
         (key.clone(), -9..9_i16).prop_map(|(k, n)| Op::Add(k, n)),
         takes.prop_map(Op::Take),
         (key.clone(), 0..5_u64).prop_map(|(k, n)| Op::GiveBack(k, n)),
+        pass.prop_map(|(mut gates, m, exits)| {
+            gates.sort_by_key(|(gate, _)| *gate);
+            gates.dedup_by_key(|(gate, _)| *gate);
+            Op::Pass(gates, m, exits)
+        }),
+        post.prop_map(|(k, g, s, a, w)| Op::Post(k, g, s, a, w)),
         (key.clone(), 0..3_u8, value()).prop_map(|(k, m, v)| Op::Exchange(k, m, v)),
         (key.clone(), 0..3_u8, -3..3_i8).prop_map(|(k, m, s)| Op::Enqueue(k, m, s)),
         key.clone().prop_map(Op::Head),
@@ -313,6 +526,52 @@ async fn result(store: &Store, op: &Op) -> String {
         Op::Head(key) => shown(store.head(&k(key)).await),
         Op::Dequeue(key, m) => shown(store.dequeue(&k(key), &k(m)).await),
         Op::DeleteByPrefix(key) => shown(store.delete_by_prefix(&k(key)).await),
+        Op::Pass(gates, member, exits) => {
+            let named: Vec<_> = gates.iter().map(|(gate, _)| k(gate)).collect();
+            let gates = gates.iter().zip(&named);
+            let gates = gates.map(|((_, bounds), name)| Gate {
+                name,
+                calls: bounds.0,
+                amount: bounds.1,
+                inside: bounds.2,
+            });
+            let gates: Vec<Gate<'_>> = gates.collect();
+            let member = k(member);
+            let pass = Pass {
+                gates: &gates,
+                member: &member,
+                window: seconds(1000),
+                lease: seconds(1000),
+            };
+            let named: Vec<_> = exits.iter().map(|exit| (k(&exit.0), k(&exit.1))).collect();
+            let exits = exits.iter().zip(&named);
+            // Windows are as old as a clock says: those of a history are not told by it.
+            let exits = exits.map(|((.., correction, undo), (name, member))| Exit {
+                name,
+                member,
+                window: 0,
+                correction: *correction,
+                undo: *undo,
+            });
+            let passed = store.pass(&pass, &exits.collect::<Vec<_>>()).await;
+            let counts = |level: &GateLevel| (level.calls, level.amount, level.inside);
+            shown(passed.map(|passed| match passed {
+                Passed::All(levels) => (None, levels.iter().map(counts).collect::<Vec<_>>()),
+                Passed::Refused { at, bound, level } => (Some((at, bound)), vec![counts(&level)]),
+            }))
+        }
+        Op::Post(account, generation, sum, add, is_window) => {
+            let posting = Posting {
+                account: &k(account),
+                generation: *generation,
+                sum: *sum,
+                add: *add,
+                ttl: seconds(1000),
+                is_window: *is_window,
+            };
+            let balances = store.post(&[posting]).await;
+            shown(balances.map(|balances| (balances[0].generation, balances[0].sum)))
+        }
         Op::Take(takes) => {
             let named: Vec<_> = takes.iter().map(|(key, ..)| k(key)).collect();
             let takes = takes.iter().zip(&named);
@@ -365,6 +624,35 @@ async fn memory_and_redis_agree_on_every_history() {
             }
         }
         assert_eq!(difference, None, "{:?}", history.current());
+    }
+}
+
+/// However many want to be inside, no more are than may be.
+#[tokio::test]
+async fn a_gate_holds_for_all_who_pass() {
+    let server = RedisServer::start().await;
+    for store in [
+        Store::memory(Memory::new(real_clock())),
+        open(single(&server)),
+    ] {
+        let gate = |name| Gate {
+            name,
+            calls: None,
+            amount: None,
+            inside: Some(25),
+        };
+        let one = async |n: usize| {
+            let gates = [gate("wide"), gate("narrow")];
+            let pass = Pass {
+                gates: &gates,
+                member: &n.to_string(),
+                window: seconds(60),
+                lease: seconds(60),
+            };
+            matches!(store.pass(&pass, &[]).await.unwrap(), Passed::All(_))
+        };
+        let passed = futures_util::future::join_all((0..80).map(one)).await;
+        assert_eq!(passed.into_iter().filter(|passed| *passed).count(), 25);
     }
 }
 

@@ -1,0 +1,323 @@
+//! Money: what has been spent of which budget, and what calls under way may still cost.
+//!
+//! Source: LiteLLM's budget checks in `auth_checks`, its spend counters and its budget reservation. An account is what this gateway
+//! knows of a scope's spend: the database's figure, raised by every call since. A call is let in when what is spent and reserved
+//! leaves room, and its own estimate is reserved in the same step; so a budget is passed by no more than calls let in before it was full.
+
+mod account;
+mod exchange;
+mod facts;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use parking_lot::MutexGuard;
+use rust_decimal::Decimal;
+use thiserror::Error;
+use witgate_identity::{ModelScope, Scope, ScopeKind};
+
+use crate::shards::Shards;
+use account::{Account, State};
+pub use facts::{Crossing, Fact};
+
+/// Accounts that nobody has used for so long are forgotten; by then the database has all of it.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// What a call has to do with one budget.
+#[derive(Debug, Clone, Copy)]
+pub struct Charge<'a> {
+    /// Whose it is.
+    pub scope: &'a Scope,
+    /// The model, when it is the budget of one.
+    pub model: Option<&'a ModelScope>,
+    /// US dollars at which calls are refused; `None` only counts.
+    pub max: Option<Decimal>,
+}
+
+/// What the configuration says of budgets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BudgetRules {
+    /// `litellm_settings.max_user_budget`: US dollars of a user without a budget.
+    pub user_max: Option<Decimal>,
+    /// `general_settings.apply_user_budget_to_team_keys`: the budget of a user refuses calls with a team's keys, too.
+    pub users_of_teams: bool,
+    /// `general_settings.disable_budget_reservation`: calls under way are not counted until they have cost something.
+    pub no_reservation: bool,
+}
+
+/// What the scopes have to do with a call of this model group, in the order in which LiteLLM looks at budgets.
+///
+/// Scopes without a budget are not in it but for keys, whose spend replies tell.
+pub fn charges<'a>(
+    scopes: impl IntoIterator<Item = &'a Scope>,
+    group: &str,
+    rules: &BudgetRules,
+) -> Vec<Charge<'a>> {
+    let mut found = Vec::new();
+    let mut is_of_team = false;
+    for scope in scopes {
+        is_of_team |= scope.kind == ScopeKind::Team;
+        let own = scope.budget.as_ref().and_then(|budget| budget.max);
+        let max = match scope.kind {
+            ScopeKind::User => own.or(rules.user_max),
+            _ => own,
+        };
+        if max.is_some() || scope.budget.is_some() || scope.kind == ScopeKind::Key {
+            found.push(Charge {
+                scope,
+                model: None,
+                max,
+            });
+        }
+        if let Some(model) = scope.model(group)
+            && let Some((max, _)) = model.budget
+        {
+            found.push(Charge {
+                scope,
+                model: Some(model),
+                max: Some(max),
+            });
+        }
+    }
+    if is_of_team && !rules.users_of_teams {
+        let users = found
+            .iter_mut()
+            .filter(|charge| charge.scope.kind == ScopeKind::User);
+        users.for_each(|charge| charge.max = None);
+    }
+    found.sort_by_key(|charge| order(charge.scope.kind));
+    found
+}
+
+/// The order of LiteLLM's checks: those of the end user and the key, then the common ones.
+const fn order(kind: ScopeKind) -> u8 {
+    match kind {
+        ScopeKind::EndUser => 0,
+        ScopeKind::TeamMember => 1,
+        ScopeKind::Key => 2,
+        ScopeKind::Team => 3,
+        ScopeKind::Organization => 4,
+        ScopeKind::Tag => 5,
+        ScopeKind::User => 6,
+        ScopeKind::Proxy => 7,
+    }
+}
+
+/// Whether calls are refused once a budget is used up to the last cent; otherwise once it is passed.
+#[must_use]
+pub const fn refuses_at_max(kind: ScopeKind) -> bool {
+    match kind {
+        ScopeKind::Key | ScopeKind::User | ScopeKind::TeamMember | ScopeKind::Organization => true,
+        ScopeKind::Team | ScopeKind::EndUser | ScopeKind::Tag | ScopeKind::Proxy => false,
+    }
+}
+
+impl Charge<'_> {
+    /// Whether what is spent and reserved leaves no room.
+    fn is_full(&self, committed: Decimal) -> bool {
+        // Budgets of a model are refused at their end, whoever has them.
+        let at_max = self.model.is_some() || refuses_at_max(self.scope.kind);
+        self.max.is_some_and(|max| match at_max {
+            true => committed >= max,
+            false => committed > max,
+        })
+    }
+
+    /// The name of the account.
+    fn name(&self, name: &mut String) {
+        name.clear();
+        account_name(name, self.scope.kind, &self.scope.id);
+        if let Some(model) = self.model {
+            let window = model.budget.map_or(0, |(_, window)| window);
+            for part in [":", &model.model, ":", &window.to_string(), "s"] {
+                name.push_str(part);
+            }
+        }
+    }
+}
+
+/// LiteLLM's names of the spend counters, but for the word before them.
+fn account_name(name: &mut String, kind: ScopeKind, id: &str) {
+    let entity = match kind {
+        ScopeKind::Organization => "org",
+        kind => kind.descriptor(),
+    };
+    for part in [entity, ":", id] {
+        name.push_str(part);
+    }
+}
+
+/// A call that a budget refuses.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the budget is used up: {spent} of {max}")]
+pub struct Exceeded {
+    /// Which of the charges refuses.
+    pub at: usize,
+    /// US dollars spent, and reserved by calls under way.
+    pub spent: Decimal,
+    /// What may be spent.
+    pub max: Decimal,
+}
+
+/// What is spent and reserved of all budgets.
+#[derive(Default)]
+pub struct Books {
+    accounts: Shards<Account>,
+}
+
+impl Books {
+    /// Empty ones.
+    #[must_use]
+    pub fn new() -> Arc<Books> {
+        Arc::default()
+    }
+
+    /// Lets a call in that will cost about `estimate`, and reserves that of every budget; or reserves nothing. Waits for nobody.
+    ///
+    /// # Errors
+    /// When a budget has no room left: the first one in the order of the charges.
+    pub fn reserve(
+        self: &Arc<Self>,
+        charges: &[Charge<'_>],
+        estimate: Decimal,
+        now: Timestamp,
+    ) -> Result<Reservation, Exceeded> {
+        let mut accounts: Vec<Arc<Account>> = Vec::with_capacity(charges.len());
+        // Of a budget that is named twice, one account.
+        let mut names = String::with_capacity(96);
+        let mut of_charge = Vec::with_capacity(charges.len());
+        for charge in charges {
+            charge.name(&mut names);
+            let make = || Account::new(charge, &names);
+            let account = self
+                .accounts
+                .get_or(&names, make, |account| account.is_idle(now));
+            let known = accounts
+                .iter()
+                .position(|known| Arc::ptr_eq(known, &account));
+            of_charge.push(known.unwrap_or(accounts.len()));
+            if known.is_none() {
+                accounts.push(account);
+            }
+        }
+        let mut key_spend = None;
+        let mut states = locked(&accounts);
+        for (at, (charge, of)) in charges.iter().zip(&of_charge).enumerate() {
+            let (Some(state), Some(account)) = (states.get_mut(*of), accounts.get(*of)) else {
+                continue;
+            };
+            state.note(account, charge, now);
+            let spent = state.spent(account, now);
+            let committed = add(spent, state.reserved);
+            if charge.is_full(committed) {
+                return Err(Exceeded {
+                    at,
+                    spent: committed,
+                    max: charge.max.unwrap_or_default(),
+                });
+            }
+            if charge.scope.kind == ScopeKind::Key && charge.model.is_none() {
+                key_spend = Some(spent);
+            }
+        }
+        for state in &mut states {
+            state.reserved = add(state.reserved, estimate);
+        }
+        drop(states);
+        Ok(Reservation {
+            accounts,
+            estimate,
+            key_spend,
+        })
+    }
+
+    /// What this gateway knows to be spent by a scope, in US dollars; `None` when it knows of nothing.
+    #[must_use]
+    pub fn spent(&self, kind: ScopeKind, id: &str, now: Timestamp) -> Option<Decimal> {
+        let mut name = String::new();
+        account_name(&mut name, kind, id);
+        let account = self.accounts.get(&name)?;
+        let state = account.state.lock();
+        Some(state.spent(&account, now))
+    }
+
+    /// A scope's spend has been set in the database: at the end of its period to nothing, or by an administrator. `resets_at` is
+    /// when it is set back next. Nothing else lowers what an account knows, but a scope that comes with a later `resets_at`.
+    pub fn set_spent(
+        &self,
+        kind: ScopeKind,
+        id: &str,
+        spent: Decimal,
+        resets_at: Option<Timestamp>,
+    ) {
+        let mut name = String::new();
+        account_name(&mut name, kind, id);
+        if let Some(account) = self.accounts.get(&name) {
+            account.state.lock().set_back(spent, resets_at);
+        }
+    }
+}
+
+/// What an admitted call has reserved. It is given back once: by [`Reservation::settle`], which puts the real cost in its place, or
+/// when it is dropped.
+#[derive(Debug, Default)]
+pub struct Reservation {
+    accounts: Vec<Arc<Account>>,
+    estimate: Decimal,
+    key_spend: Option<Decimal>,
+}
+
+impl Reservation {
+    /// US dollars that the key had spent before this call; `None` without a key.
+    #[must_use]
+    pub fn key_spend(&self) -> Option<Decimal> {
+        self.key_spend
+    }
+
+    /// The call has cost this many US dollars. What that means for the budgets comes back, for whoever tells people.
+    pub fn settle(mut self, cost: Decimal, now: Timestamp) -> Vec<Fact> {
+        let mut facts = Vec::new();
+        for account in std::mem::take(&mut self.accounts) {
+            let mut state = account.state.lock();
+            state.release(self.estimate);
+            state.spend(&account, cost, now);
+            state.facts(&account, now, &mut facts);
+        }
+        facts
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        for account in &self.accounts {
+            account.state.lock().release(self.estimate);
+        }
+    }
+}
+
+/// The accounts, each locked. They are locked in one order by everybody, so that nobody waits for each other.
+fn locked(accounts: &[Arc<Account>]) -> Vec<MutexGuard<'_, State>> {
+    let mut order: Vec<usize> = (0..accounts.len()).collect();
+    order.sort_unstable_by_key(|at| Arc::as_ptr(&accounts[*at]) as usize);
+    let mut guards: Vec<Option<MutexGuard<'_, State>>> = Vec::with_capacity(accounts.len());
+    guards.resize_with(accounts.len(), || None);
+    for at in order {
+        guards[at] = Some(accounts[at].state.lock());
+    }
+    guards.into_iter().flatten().collect()
+}
+
+/// A sum; at the end of the number range it stays there.
+fn add(one: Decimal, other: Decimal) -> Decimal {
+    one.checked_add(other).unwrap_or(Decimal::MAX)
+}
+
+impl std::fmt::Debug for Books {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Books").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,18 @@
+//! What callers may use and spend.
+//!
+//! [`Limiter`] counts requests, tokens and calls at once, [`Books`] money. Both take what a call needs of all who bear it in one
+//! step or not at all, and what they hand out gives it back by itself, however the call ends. Nothing here speaks HTTP or reads a
+//! clock: times are passed in. Gateways that have a [`witgate_state::Store`] in common count together.
+
+mod budgets;
+mod durations;
+mod limits;
+mod shards;
+
+pub use budgets::{
+    Books, BudgetRules, Charge, Crossing, Exceeded, Fact, Reservation, charges, refuses_at_max,
+};
+pub use durations::{Period, PeriodError, ResetClock};
+pub use limits::{
+    Admitted, Descriptor, LimitKind, Limiter, NotAdmitted, Refusal, Rules, Standing, descriptors,
+};
