@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing on a Debian machine that has rustup's stable toolchain.
 #   setup.sh build   C compiler, a wasm toolchain for the plugins, Python with pip and Node.js with npm for some of them
-#   setup.sh sdk     Python with venv, Node.js with npm, Prometheus' promtool, Docker's registry, Redis
+#   setup.sh sdk     Python with venv, Node.js with npm, Prometheus' promtool, Docker's registry, Redis, PostgreSQL
 #   setup.sh bench   wrk, nginx, Python with venv
 # Does nothing when everything is there. What cannot be installed is an error, never a skip.
 set -euo pipefail
@@ -64,6 +64,9 @@ sdk)
     need docker-registry docker-registry
     need redis-server redis-server
     need redis-cli redis-tools
+    # Debian keeps the server's programs out of the path.
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need initdb postgresql postgresql-client
+    need psql postgresql-client
     ;;
 bench)
     need wrk wrk

@@ -5,9 +5,7 @@
 //! pipeline's business.
 
 mod credential;
-mod key_record;
 mod master;
-mod new_key;
 mod principal;
 mod routes;
 mod scope;
@@ -15,10 +13,9 @@ mod session;
 mod virtual_key;
 
 pub use credential::{Credential, KeyHash, find_credential, mask_key};
-pub use key_record::KeyRecord;
 pub use master::MasterKey;
-pub use new_key::{FieldError, KEY_BYTES, KeyRequest, key_text};
-pub use principal::{Principal, Role};
+pub use principal::{ModelList, Principal, Role, allows};
+pub use routes::is_known as is_known_route;
 pub use scope::{Budget, Limits, ModelScope, Scope, ScopeKind};
 pub use session::{Session, Signer};
-pub use virtual_key::{KeyProblem, VirtualKey};
+pub use virtual_key::{KEY_BYTES, KeyProblem, VirtualKey, key_text};

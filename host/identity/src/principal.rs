@@ -53,6 +53,15 @@ impl Role {
     }
 }
 
+/// Model groups that somebody beside the key allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelList {
+    /// Whose: `team`, `user` or `org`, as LiteLLM's error types begin.
+    pub owner: &'static str,
+    /// Model groups, patterns and access groups, not empty.
+    pub models: Vec<String>,
+}
+
 /// Who makes the request. `None` and empty mean "not known" and "no restriction".
 #[derive(Debug, Clone, Default)]
 pub struct Principal {
@@ -76,12 +85,20 @@ pub struct Principal {
     pub role: Option<Role>,
     /// Model groups that may be called; empty allows all.
     pub models: Vec<String>,
+    /// Lists of models that must allow a model beside the key's own: the team's, the user's, the organization's.
+    pub model_lists: Vec<ModelList>,
+    /// Names for models that only this caller has (the key's `aliases`, the team's `model_aliases`).
+    pub aliases: Vec<(String, String)>,
     /// Routes and groups of routes that may be called (LiteLLM's `allowed_routes`); empty allows all.
     pub allowed_routes: Vec<String>,
     /// The cache's controls that the key may set (LiteLLM's `allowed_cache_controls`); empty allows all.
     pub allowed_cache_controls: Vec<String>,
     /// The key's `metadata`.
     pub metadata: Map<String, Value>,
+    /// The team's `metadata`.
+    pub team_metadata: Map<String, Value>,
+    /// The key's `permissions`, such as `get_spend_routes`.
+    pub permissions: Map<String, Value>,
     /// Who bears the call's requests, tokens and money, as far as it is known with the key: the key itself, its team, the
     /// user in it, the user, the organization. Those of the request (end user, tags) are not here.
     pub scopes: Vec<Scope>,
@@ -100,15 +117,27 @@ impl Principal {
     /// `all-proxy-models` or `*`, or a `provider/*` pattern that covers it.
     #[must_use]
     pub fn may_use(&self, model_group: &str) -> bool {
-        self.models.is_empty()
-            || self.models.iter().any(|allowed| {
-                allowed == model_group
-                    || allowed == "all-proxy-models"
-                    || allowed
-                        .strip_suffix('*')
-                        .is_some_and(|prefix| model_group.starts_with(prefix))
-            })
+        self.models.is_empty() || allows(&self.models, model_group)
     }
+
+    /// The model that this caller's name for one stands for.
+    #[must_use]
+    pub fn alias(&self, name: &str) -> Option<&str> {
+        let own = self.aliases.iter().find(|(alias, _)| alias == name);
+        own.map(|(_, model)| model.as_str())
+    }
+}
+
+/// Whether a list of models that is not empty allows a model group by its name.
+#[must_use]
+pub fn allows(models: &[String], model_group: &str) -> bool {
+    models.iter().any(|allowed| {
+        allowed == model_group
+            || allowed == "all-proxy-models"
+            || allowed
+                .strip_suffix('*')
+                .is_some_and(|prefix| model_group.starts_with(prefix))
+    })
 }
 
 #[cfg(test)]

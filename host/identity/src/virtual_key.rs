@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 
 use crate::{Principal, routes};
@@ -13,6 +15,8 @@ pub struct VirtualKey {
     pub principal: Arc<Principal>,
     /// Whether an administrator blocked it.
     pub blocked: bool,
+    /// Whether an administrator blocked its team.
+    pub team_blocked: bool,
     /// After this it is refused.
     pub expires: Option<Timestamp>,
 }
@@ -29,10 +33,21 @@ pub enum KeyProblem {
     },
     /// It may not call this route.
     Route,
+    /// Its team is blocked.
+    TeamBlocked,
+}
+
+/// Random bytes in a new key (LiteLLM's `LENGTH_OF_LITELLM_GENERATED_KEY`).
+pub const KEY_BYTES: usize = 16;
+
+/// The text of a key of these random bytes: `sk-` and their URL-safe Base64.
+#[must_use]
+pub fn key_text(random: &[u8]) -> String {
+    format!("sk-{}", URL_SAFE_NO_PAD.encode(random))
 }
 
 impl VirtualKey {
-    /// Whether a request comes in, in LiteLLM's order: blocked, expired, routes. `names` are the route's names: its
+    /// Whether a request comes in, in LiteLLM's order: blocked, expired, routes, its team. `names` are the route's names: its
     /// path and the name of the operation.
     ///
     /// # Errors
@@ -46,7 +61,13 @@ impl VirtualKey {
         }
         let allowed = &self.principal.allowed_routes;
         let open = allowed.is_empty() || names.iter().any(|name| routes::allowed(allowed, name));
-        open.then_some(&self.principal).ok_or(KeyProblem::Route)
+        if !open {
+            return Err(KeyProblem::Route);
+        }
+        match self.team_blocked {
+            true => Err(KeyProblem::TeamBlocked),
+            false => Ok(&self.principal),
+        }
     }
 }
 
@@ -63,6 +84,7 @@ mod tests {
         let mut key = VirtualKey {
             principal: Arc::default(),
             blocked: false,
+            team_blocked: false,
             expires: None,
         };
         let chat = ["/v1/chat/completions", "/chat/completions"];
@@ -79,10 +101,22 @@ mod tests {
             key.check(at(100), &["/key/info"]).unwrap_err(),
             KeyProblem::Expired { at: at(100) }
         );
+        key.expires = None;
+        key.team_blocked = true;
+        assert_eq!(
+            key.check(at(100), &["/key/info"]).unwrap_err(),
+            KeyProblem::TeamBlocked
+        );
         key.blocked = true;
         assert_eq!(
             key.check(at(100), &["/key/info"]).unwrap_err(),
             KeyProblem::Blocked
         );
+    }
+
+    #[test]
+    fn a_new_key_is_22_characters_after_its_prefix() {
+        let key = key_text(&[0xff; KEY_BYTES]);
+        assert_eq!(key, format!("sk-{}w", "_".repeat(21)));
     }
 }

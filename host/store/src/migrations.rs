@@ -3,10 +3,11 @@
 
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::postgres::PgPool;
 use sqlx::sqlite::SqlitePool;
 
 /// Where applied migrations are noted. LiteLLM's own history table is never touched.
-const HISTORY_TABLE: &str = "witgate_migrations";
+pub(crate) const HISTORY_TABLE: &str = "witgate_migrations";
 
 /// Version, description and SQL, oldest first.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
@@ -26,7 +27,24 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../migrations/0003_verification_tokens.sql"),
     ),
     (4, "users", include_str!("../migrations/0004_users.sql")),
+    (
+        5,
+        "control plane",
+        include_str!("../migrations/0005_control_plane.sql"),
+    ),
 ];
+
+/// PostgreSQL's, for databases that LiteLLM did not make.
+const POSTGRES: &[(i64, &str, &str)] = &[(
+    1,
+    "tables",
+    include_str!("../migrations/postgres/0001_tables.sql"),
+)];
+
+/// Brings a PostgreSQL database to the newest schema. Gateways that start at once wait for each other.
+pub(crate) async fn run_postgres(pool: &PgPool) -> Result<(), MigrateError> {
+    migrator(POSTGRES).run(pool).await
+}
 
 /// Brings a database to the newest schema.
 pub(crate) async fn run(pool: &SqlitePool) -> Result<(), MigrateError> {
@@ -39,6 +57,20 @@ pub(crate) async fn run_these(
     migrations: &[(i64, &'static str, &'static str)],
 ) -> Result<(), MigrateError> {
     let mut races = migrations.len();
+    let migrator = migrator(migrations);
+    loop {
+        match migrator.run(pool).await {
+            // Two processes that start at once: the other one was faster with this migration, and may be so with
+            // each. One that cannot be applied fails the last time, too.
+            Err(MigrateError::ExecuteMigration(..) | MigrateError::Execute(_)) if races > 0 => {
+                races -= 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
     let migrations = migrations
         .iter()
         .map(|&(version, description, sql)| {
@@ -54,14 +86,5 @@ pub(crate) async fn run_these(
         .collect();
     let mut migrator = Migrator::with_migrations(migrations);
     migrator.dangerous_set_table_name(HISTORY_TABLE);
-    loop {
-        match migrator.run(pool).await {
-            // Two processes that start at once: the other one was faster with this migration, and may be so with
-            // each. One that cannot be applied fails the last time, too.
-            Err(MigrateError::ExecuteMigration(..) | MigrateError::Execute(_)) if races > 0 => {
-                races -= 1;
-            }
-            outcome => return outcome,
-        }
-    }
+    migrator
 }

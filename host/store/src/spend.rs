@@ -4,14 +4,15 @@ mod insert;
 mod packed;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 use std::borrow::Cow;
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite};
+use serde_json::Value;
 
+use crate::rows::{Filter, Is, Row, Select};
 use crate::store::{Store, StoreError};
 
 pub(crate) use insert::{Inserted, insert};
@@ -86,6 +87,10 @@ pub struct SpendRow<'a> {
     pub proxy_server_request: Cow<'a, str>,
     /// The gateway's id of the call.
     pub litellm_call_id: Option<Cow<'a, str>>,
+    /// Of the tokens read, those that came from the provider's cache. Counted per day, in no column of the row.
+    pub cache_read_tokens: i64,
+    /// Of the tokens read, those that went into the provider's cache. Counted per day, in no column of the row.
+    pub cache_creation_tokens: i64,
 }
 
 /// Which rows a query returns. Conditions that are set must all hold.
@@ -144,6 +149,8 @@ impl Default for SpendRow<'_> {
             agent_id: None,
             proxy_server_request: Cow::Borrowed("{}"),
             litellm_call_id: None,
+            cache_read_tokens: 0,
+            cache_creation_tokens: 0,
         }
     }
 }
@@ -155,6 +162,8 @@ impl SpendRow<'_> {
     }
 }
 
+const TABLE: &str = "LiteLLM_SpendLogs";
+
 impl Store {
     /// The newest rows that pass a filter, newest first, at most `limit`.
     pub async fn spend_logs(
@@ -162,32 +171,31 @@ impl Store {
         filter: &SpendFilter,
         limit: u32,
     ) -> Result<Vec<SpendRow<'static>>, StoreError> {
-        let mut query = QueryBuilder::<Sqlite>::new(r#"SELECT * FROM "LiteLLM_SpendLogs" WHERE 1"#);
-        let mut equal = |condition: &'static str, value: &Option<String>| {
-            if let Some(value) = value {
-                query.push(condition).push_bind(value.clone());
-            }
+        let mut of = Filter::all()
+            .and_if("request_id", filter.request_id.as_deref())
+            .and_if("api_key", filter.api_key.as_deref())
+            .and_if("user", filter.user.as_deref())
+            .and_if("team_id", filter.team_id.as_deref())
+            .and_if("end_user", filter.end_user.as_deref());
+        if let Some(from) = filter.from {
+            of = of.and("startTime", Is::AtLeast(time_text(from).into()));
+        }
+        if let Some(before) = filter.before {
+            of = of.and("startTime", Is::Below(time_text(before).into()));
+        }
+        let select = Select {
+            filter: of,
+            order: vec![("startTime", true), ("request_id", true)],
+            offset: 0,
+            limit: Some(u64::from(limit)),
         };
-        equal(r#" AND "request_id" = "#, &filter.request_id);
-        equal(r#" AND "api_key" = "#, &filter.api_key);
-        equal(r#" AND "user" = "#, &filter.user);
-        equal(r#" AND "team_id" = "#, &filter.team_id);
-        equal(r#" AND "end_user" = "#, &filter.end_user);
-        equal(r#" AND "startTime" >= "#, &filter.from.map(time_text));
-        equal(r#" AND "startTime" < "#, &filter.before.map(time_text));
-        query
-            .push(r#" ORDER BY "startTime" DESC, "request_id" DESC LIMIT "#)
-            .push_bind(i64::from(limit));
-        let rows = query.build().fetch_all(self.reader()).await?;
-        Ok(rows.iter().map(row).collect::<Result<_, _>>()?)
+        let rows = self.rows(TABLE, &select).await?;
+        Ok(rows.iter().map(row).collect())
     }
 
     /// How many rows there are.
     pub async fn spend_log_count(&self) -> Result<u64, StoreError> {
-        let count: i64 = sqlx::query_scalar(r#"SELECT COUNT(*) FROM "LiteLLM_SpendLogs""#)
-            .fetch_one(self.reader())
-            .await?;
-        Ok(count.unsigned_abs())
+        self.count(TABLE, &Filter::all()).await
     }
 }
 
@@ -205,65 +213,63 @@ impl std::fmt::Display for TimeText {
     }
 }
 
-fn row(row: &SqliteRow) -> Result<SpendRow<'static>, sqlx::Error> {
-    let optional = |column: &str| -> Result<Option<Cow<'static, str>>, sqlx::Error> {
-        Ok(row.try_get::<Option<String>, _>(column)?.map(Cow::Owned))
+fn row(row: &Row) -> SpendRow<'static> {
+    let optional = |column: &str| -> Option<Cow<'static, str>> {
+        match row.get(column)? {
+            Value::Null => None,
+            Value::String(text) => Some(Cow::Owned(text.clone())),
+            json => Some(Cow::Owned(json.to_string())),
+        }
     };
-    let text = |column: &str| Ok::<_, sqlx::Error>(optional(column)?.unwrap_or_default());
-    Ok(SpendRow {
-        request_id: text("request_id")?,
-        call_type: text("call_type")?,
-        api_key: text("api_key")?,
-        spend: spend(row)?,
-        total_tokens: row.try_get("total_tokens")?,
-        prompt_tokens: row.try_get("prompt_tokens")?,
-        completion_tokens: row.try_get("completion_tokens")?,
-        start_time: time(row, "startTime")?.unwrap_or(Timestamp::UNIX_EPOCH),
-        end_time: time(row, "endTime")?.unwrap_or(Timestamp::UNIX_EPOCH),
-        completion_start_time: time(row, "completionStartTime")?,
-        model: text("model")?,
-        model_id: text("model_id")?,
-        model_group: text("model_group")?,
-        custom_llm_provider: text("custom_llm_provider")?,
-        api_base: text("api_base")?,
-        user: text("user")?,
-        metadata: text("metadata")?,
-        cache_hit: text("cache_hit")?,
-        cache_key: text("cache_key")?,
-        request_tags: text("request_tags")?,
-        team_id: optional("team_id")?,
-        organization_id: optional("organization_id")?,
-        end_user: optional("end_user")?,
-        requester_ip_address: optional("requester_ip_address")?,
-        messages: text("messages")?,
-        response: text("response")?,
-        session_id: optional("session_id")?,
-        status: optional("status")?,
-        mcp_namespaced_tool_name: optional("mcp_namespaced_tool_name")?,
-        billing_agent_id: optional("billing_agent_id")?,
-        agent_id: optional("agent_id")?,
-        proxy_server_request: text("proxy_server_request")?,
-        litellm_call_id: optional("litellm_call_id")?,
-    })
+    let text = |column: &str| optional(column).unwrap_or_default();
+    let integer = |column: &str| row.get(column).and_then(Value::as_i64).unwrap_or_default();
+    let time = |column: &str| row.get(column).and_then(Value::as_str)?.parse().ok();
+    SpendRow {
+        request_id: text("request_id"),
+        call_type: text("call_type"),
+        api_key: text("api_key"),
+        spend: exact(row),
+        total_tokens: integer("total_tokens"),
+        prompt_tokens: integer("prompt_tokens"),
+        completion_tokens: integer("completion_tokens"),
+        start_time: time("startTime").unwrap_or(Timestamp::UNIX_EPOCH),
+        end_time: time("endTime").unwrap_or(Timestamp::UNIX_EPOCH),
+        completion_start_time: time("completionStartTime"),
+        model: text("model"),
+        model_id: text("model_id"),
+        model_group: text("model_group"),
+        custom_llm_provider: text("custom_llm_provider"),
+        api_base: text("api_base"),
+        user: text("user"),
+        metadata: text("metadata"),
+        cache_hit: text("cache_hit"),
+        cache_key: text("cache_key"),
+        request_tags: text("request_tags"),
+        team_id: optional("team_id"),
+        organization_id: optional("organization_id"),
+        end_user: optional("end_user"),
+        requester_ip_address: optional("requester_ip_address"),
+        messages: text("messages"),
+        response: text("response"),
+        session_id: optional("session_id"),
+        status: optional("status"),
+        mcp_namespaced_tool_name: optional("mcp_namespaced_tool_name"),
+        billing_agent_id: optional("billing_agent_id"),
+        agent_id: optional("agent_id"),
+        proxy_server_request: text("proxy_server_request"),
+        litellm_call_id: optional("litellm_call_id"),
+        cache_read_tokens: 0,
+        cache_creation_tokens: 0,
+    }
 }
 
 /// The exact amount; a row that another program wrote has only the double.
-fn spend(row: &SqliteRow) -> Result<Decimal, sqlx::Error> {
-    let double: f64 = row.try_get("spend")?;
-    let exact: String = row.try_get("witgate_spend_usd")?;
-    let exact: Decimal = exact.parse().unwrap_or_default();
-    if exact.is_zero() && double != 0.0 {
-        return Ok(Decimal::try_from(double).unwrap_or_default());
+fn exact(row: &Row) -> Decimal {
+    let double = row.get("spend").and_then(Value::as_f64).unwrap_or_default();
+    let exact = row.get("witgate_spend_usd").and_then(Value::as_str);
+    let exact: Decimal = exact.and_then(|text| text.parse().ok()).unwrap_or_default();
+    match exact.is_zero() && double != 0.0 {
+        true => Decimal::try_from(double).unwrap_or_default(),
+        false => exact,
     }
-    Ok(exact)
-}
-
-fn time(row: &SqliteRow, column: &'static str) -> Result<Option<Timestamp>, sqlx::Error> {
-    let text: Option<String> = row.try_get(column)?;
-    text.map(|text| text.parse())
-        .transpose()
-        .map_err(|error: jiff::Error| sqlx::Error::ColumnDecode {
-            index: column.to_owned(),
-            source: error.into(),
-        })
 }

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sqlx::migrate::MigrateError;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use thiserror::Error;
 
+use crate::database::{self, Database, PostgresDb, SqliteDb};
 use crate::migrations;
 
 /// SQLite's code for "another connection holds a lock".
@@ -22,10 +22,7 @@ const RETRY: Duration = Duration::from_millis(10);
 /// An open, migrated database. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Store {
-    /// One connection: SQLite has one writer at a time, and queueing for it here is fairer and cheaper
-    /// than colliding in the file.
-    writer: SqlitePool,
-    reader: SqlitePool,
+    database: Database,
 }
 
 /// How a database is opened.
@@ -35,8 +32,14 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// How long a statement waits for another process that holds the file.
     pub busy_timeout: Duration,
-    /// Most connections for reading at a time.
+    /// Most connections for reading at a time (SQLite).
     pub readers: u32,
+    /// Most connections (PostgreSQL; `database_connection_pool_limit`).
+    pub connections: u32,
+    /// How long a connection is waited for (PostgreSQL; `database_connection_timeout`).
+    pub connect_timeout: Duration,
+    /// Whether tables are made and changed (`disable_prisma_schema_update` does not).
+    pub migrate: bool,
 }
 
 /// What a committed row survives.
@@ -53,14 +56,22 @@ pub enum Durability {
 /// Why a database was not opened.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// The URL names PostgreSQL.
+    /// The PostgreSQL URL cannot be read.
     #[error(
-        "PostgreSQL databases are not supported yet: support comes with a later release. Use sqlite://PATH, or leave the database URL out"
+        "database URL: {0}; it is postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with special characters percent-encoded"
     )]
-    Postgres,
+    Url(String),
+    /// Tables are missing and may not be made.
+    #[error(
+        "database {path} has none of LiteLLM's tables, and disable_prisma_schema_update (DISABLE_SCHEMA_UPDATE) forbids to make them"
+    )]
+    NoTables {
+        /// The database.
+        path: String,
+    },
     /// The URL names some other database.
     #[error(
-        "database URL scheme {scheme:?} is not supported: use sqlite://PATH, sqlite::memory: or a file path"
+        "database URL scheme {scheme:?} is not supported: use postgresql://…, sqlite://PATH, sqlite::memory: or a file path"
     )]
     Scheme {
         /// What stands before the colon.
@@ -101,8 +112,51 @@ pub enum OpenError {
 
 /// Why a query failed.
 #[derive(Debug, Error)]
-#[error("database error: {0}")]
-pub struct StoreError(#[from] sqlx::Error);
+pub enum StoreError {
+    /// The database failed, or is not there.
+    #[error("database error: {0}")]
+    Database(#[from] sqlx::Error),
+    /// A query names what the schema does not have: a fault of this program.
+    #[error("the schema has no {0}")]
+    Unknown(String),
+    /// The database was made by a release of LiteLLM that had no such table.
+    #[error("the database has no table {0}: it was made by an older release of LiteLLM")]
+    Missing(String),
+}
+
+impl StoreError {
+    pub(crate) fn unknown(name: &str) -> Self {
+        Self::Unknown(name.to_owned())
+    }
+
+    pub(crate) fn missing(table: &str) -> Self {
+        Self::Missing(table.to_owned())
+    }
+
+    /// Whether the database could not be reached, as opposed to having answered.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        use sqlx::Error;
+        let Self::Database(error) = self else {
+            return false;
+        };
+        let code = error.as_database_error().and_then(|error| error.code());
+        // Class 57: told to go; 53: no resources; 08: no connection.
+        let told = |code: &str| {
+            ["57", "53", "08"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        };
+        match error {
+            Error::Io(_)
+            | Error::PoolTimedOut
+            | Error::PoolClosed
+            | Error::WorkerCrashed
+            | Error::Tls(_) => true,
+            _ => code.is_some_and(|code| told(&code)),
+        }
+    }
+}
 
 impl Default for StoreOptions {
     fn default() -> Self {
@@ -110,13 +164,16 @@ impl Default for StoreOptions {
             durability: Durability::default(),
             busy_timeout: Duration::from_secs(5),
             readers: 4,
+            connections: 10,
+            connect_timeout: Duration::from_secs(60),
+            migrate: true,
         }
     }
 }
 
 impl Store {
-    /// Opens `sqlite://PATH`, `sqlite:PATH`, `sqlite::memory:` or a bare path, creates what is missing
-    /// (folder and file, readable by this user only), and applies pending migrations.
+    /// Opens `postgresql://…`, `sqlite://PATH`, `sqlite:PATH`, `sqlite::memory:` or a bare path, and applies pending
+    /// migrations. Folder and file of an SQLite database are created, readable by this user only.
     pub async fn open(url: &str, options: &StoreOptions) -> Result<Self, OpenError> {
         let place = Place::parse(url)?;
         let shown = place.to_string();
@@ -124,92 +181,141 @@ impl Store {
             path: shown.clone(),
             source,
         };
-        let store = match &place {
-            Place::Memory => Self::memory(options).await,
+        let database = match &place {
+            Place::Postgres(url) => return postgres(url, &shown, options).await,
+            Place::Memory => memory(options).await,
             Place::File(path) => {
                 create_private(path).map_err(|error| open_error(error.into()))?;
-                Self::file(path, options).await
+                file(path, options).await
             }
         }
         .map_err(|error| open_error(error.into()))?;
-        match migrations::run(&store.writer).await {
-            Ok(()) => Ok(store),
-            Err(
-                MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _),
-            ) => Err(OpenError::TooNew {
-                path: shown,
-                version,
-            }),
-            Err(source) => Err(OpenError::Migrate {
-                path: shown,
-                source,
-            }),
-        }
+        migrated(migrations::run(&database.writer).await, &shown)?;
+        Ok(Self {
+            database: Database::Sqlite(database),
+        })
     }
 
     /// Whether the database answers, for readiness checks.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1").execute(&self.reader).await?;
+        match &self.database {
+            Database::Sqlite(db) => sqlx::query("SELECT 1").execute(&db.reader).await.map(drop),
+            Database::Postgres(db) => sqlx::query("SELECT 1").execute(&db.pool).await.map(drop),
+        }?;
         Ok(())
     }
 
-    /// Closes all connections; the write-ahead log is folded into the file. Close after the
+    /// Closes all connections; SQLite's write-ahead log is folded into the file. Close after the
     /// [`SpendWriter`](crate::SpendWriter) was drained.
     pub async fn close(&self) {
-        self.reader.close().await;
-        self.writer.close().await;
-    }
-
-    pub(crate) fn writer(&self) -> &SqlitePool {
-        &self.writer
-    }
-
-    pub(crate) fn reader(&self) -> &SqlitePool {
-        &self.reader
-    }
-
-    async fn memory(options: &StoreOptions) -> Result<Self, sqlx::Error> {
-        let connect: SqliteConnectOptions = "sqlite::memory:".parse()?;
-        // Connections to one memory database lock each other's tables: a single one serves both. It is
-        // never closed, or the data would be gone.
-        let pool = pool(1)
-            .connect_with(connect.busy_timeout(options.busy_timeout))
-            .await?;
-        Ok(Self {
-            writer: pool.clone(),
-            reader: pool,
-        })
-    }
-
-    async fn file(path: &Path, options: &StoreOptions) -> Result<Self, sqlx::Error> {
-        let connect = SqliteConnectOptions::new()
-            .filename(path)
-            .busy_timeout(options.busy_timeout);
-        let writing = connect
-            .clone()
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // In pages: 16 MB. Pages of the indexes are written by every group; the fewer
-            // checkpoints, the less often they are copied.
-            .pragma("wal_autocheckpoint", "4000")
-            .synchronous(match options.durability {
-                Durability::Process => SqliteSynchronous::Normal,
-                Durability::Power => SqliteSynchronous::Full,
-            });
-        let until = Instant::now() + options.busy_timeout;
-        let writer = loop {
-            match pool(1).connect_with(writing.clone()).await {
-                // Nobody waits for the lock that a new file's switch to the write-ahead log takes: another process
-                // that opens it at the same moment is told "locked" at once.
-                Err(error) if is_busy(&error) && Instant::now() < until => {
-                    tokio::time::sleep(RETRY).await;
-                }
-                opened => break opened?,
+        match &self.database {
+            Database::Sqlite(db) => {
+                db.reader.close().await;
+                db.writer.close().await;
             }
-        };
-        let reader = pool(options.readers.max(1)).connect_lazy_with(connect.read_only(true));
-        Ok(Self { writer, reader })
+            Database::Postgres(db) => db.pool.close().await,
+        }
     }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The connections to a file, for tests that look into it.
+    #[cfg(test)]
+    pub(crate) fn sqlite(&self) -> &SqliteDb {
+        match &self.database {
+            Database::Sqlite(db) => db,
+            Database::Postgres(_) => unreachable!("the test opened a file"),
+        }
+    }
+}
+
+fn migrated(outcome: Result<(), MigrateError>, path: &str) -> Result<(), OpenError> {
+    let path = path.to_owned();
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _)) => {
+            Err(OpenError::TooNew { path, version })
+        }
+        Err(source) => Err(OpenError::Migrate { path, source }),
+    }
+}
+
+/// Opens a PostgreSQL database: our own, which is migrated, or one that LiteLLM made, which is left as it is.
+async fn postgres(url: &str, shown: &str, options: &StoreOptions) -> Result<Store, OpenError> {
+    let connect = database::postgres_options(url).map_err(OpenError::Url)?;
+    let pool = PgPoolOptions::new()
+        .max_connections(options.connections.max(1))
+        .acquire_timeout(options.connect_timeout)
+        .connect_with(connect)
+        .await
+        .map_err(|error| OpenError::Open {
+            path: shown.to_owned(),
+            source: error.into(),
+        })?;
+    let open_error = |error: sqlx::Error| OpenError::Open {
+        path: shown.to_owned(),
+        source: error.into(),
+    };
+    let db = PostgresDb::look(pool).await.map_err(open_error)?;
+    let litellms = db.has("LiteLLM_VerificationToken") && !db.is_ours;
+    if litellms {
+        tracing::info!("the database was made by LiteLLM: its tables are used as they are");
+    } else if options.migrate {
+        migrated(migrations::run_postgres(&db.pool).await, shown)?;
+    } else if !db.has("LiteLLM_VerificationToken") {
+        return Err(OpenError::NoTables {
+            path: shown.to_owned(),
+        });
+    }
+    let db = PostgresDb::look(db.pool).await.map_err(open_error)?;
+    Ok(Store {
+        database: Database::Postgres(db),
+    })
+}
+
+async fn memory(options: &StoreOptions) -> Result<SqliteDb, sqlx::Error> {
+    let connect: SqliteConnectOptions = "sqlite::memory:".parse()?;
+    // Connections to one memory database lock each other's tables: a single one serves both. It is
+    // never closed, or the data would be gone.
+    let pool = pool(1)
+        .connect_with(connect.busy_timeout(options.busy_timeout))
+        .await?;
+    Ok(SqliteDb {
+        writer: pool.clone(),
+        reader: pool,
+    })
+}
+
+async fn file(path: &Path, options: &StoreOptions) -> Result<SqliteDb, sqlx::Error> {
+    let connect = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(options.busy_timeout);
+    let writing = connect
+        .clone()
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // In pages: 16 MB. Pages of the indexes are written by every group; the fewer
+        // checkpoints, the less often they are copied.
+        .pragma("wal_autocheckpoint", "4000")
+        .synchronous(match options.durability {
+            Durability::Process => SqliteSynchronous::Normal,
+            Durability::Power => SqliteSynchronous::Full,
+        });
+    let until = Instant::now() + options.busy_timeout;
+    let writer = loop {
+        match pool(1).connect_with(writing.clone()).await {
+            // Nobody waits for the lock that a new file's switch to the write-ahead log takes: another process
+            // that opens it at the same moment is told "locked" at once.
+            Err(error) if is_busy(&error) && Instant::now() < until => {
+                tokio::time::sleep(RETRY).await;
+            }
+            opened => break opened?,
+        }
+    };
+    let reader = pool(options.readers.max(1)).connect_lazy_with(connect.read_only(true));
+    Ok(SqliteDb { writer, reader })
 }
 
 fn is_busy(error: &sqlx::Error) -> bool {
@@ -220,6 +326,7 @@ fn is_busy(error: &sqlx::Error) -> bool {
 /// Where the data lives.
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
+    Postgres(String),
     Memory,
     File(PathBuf),
 }
@@ -236,7 +343,7 @@ impl Place {
         };
         match scheme.as_str() {
             "sqlite" | "file" => {}
-            "postgres" | "postgresql" => return Err(OpenError::Postgres),
+            "postgres" | "postgresql" => return Ok(Self::Postgres(url.to_owned())),
             _ => return Err(OpenError::Scheme { scheme }),
         }
         let path = rest.strip_prefix("//").unwrap_or(rest);
@@ -253,6 +360,7 @@ impl Place {
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Postgres(url) => f.write_str(&database::shown(url)),
             Self::Memory => f.write_str("in memory"),
             Self::File(path) => write!(f, "{}", path.display()),
         }

@@ -2,10 +2,9 @@
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use serde_json::Value;
 
-use crate::{Store, StoreError};
+use crate::{Filter, Is, Row, Select, Store, StoreError, Write, WriteError, time_text};
 
 /// A user. Lists and objects are JSON texts, as the table has them.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,7 +20,7 @@ pub struct UserRow {
     pub metadata: String,
 }
 
-const COLUMNS: &str = r#""user_id", "sso_user_id", "user_email", "user_role", "models", "max_budget", "budget_duration", "metadata""#;
+const TABLE: &str = "LiteLLM_UserTable";
 
 impl Store {
     /// The user with this id, else with this id at the identity provider, else with this address, in any case of letters.
@@ -34,25 +33,22 @@ impl Store {
         sso_user_id: &str,
         email: Option<&str>,
     ) -> Result<Option<UserRow>, StoreError> {
-        let conditions = [
-            (r#""user_id" = ?"#, Some(user_id)),
-            (r#""sso_user_id" = ?"#, Some(sso_user_id)),
-            (r#"lower("user_email") = lower(?)"#, email),
-        ];
-        for (condition, value) in conditions {
-            let Some(value) = value else { continue };
-            let query = format!(
-                r#"SELECT {COLUMNS} FROM "LiteLLM_UserTable" WHERE {condition} ORDER BY "created_at" LIMIT 1"#
-            );
-            let found = sqlx::query(sqlx::AssertSqlSafe(query))
-                .bind(value)
-                .fetch_optional(self.reader())
-                .await?;
-            if let Some(row) = found {
-                return Ok(Some(read(&row)?));
+        for (column, value) in [("user_id", user_id), ("sso_user_id", sso_user_id)] {
+            if let Some(row) = self.row(TABLE, column, value).await? {
+                return Ok(Some(read(&row)));
             }
         }
-        Ok(None)
+        let Some(email) = email else {
+            return Ok(None);
+        };
+        let mut select: Select = Filter::of("user_email", Is::Contains(email.to_owned())).into();
+        select.order.push(("created_at", false));
+        let found = self.rows(TABLE, &select).await?;
+        let same = |row: &&Row| {
+            let address = row.get("user_email").and_then(Value::as_str);
+            address.is_some_and(|address| address.to_lowercase() == email.to_lowercase())
+        };
+        Ok(found.iter().find(same).map(read))
     }
 
     /// Makes the user's row. Of a row that is there only role, address and, where there is none, the id at the identity
@@ -60,49 +56,66 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn save_user(&self, user: &UserRow, now: Timestamp) -> Result<(), StoreError> {
-        let now = format!("{now:.3}");
-        sqlx::query(
-            r#"INSERT INTO "LiteLLM_UserTable"
-                ("user_id", "sso_user_id", "user_email", "user_role", "models", "max_budget", "budget_duration", "metadata",
-                 "created_at", "updated_at")
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-            ON CONFLICT ("user_id") DO UPDATE SET
-                "sso_user_id" = coalesce("sso_user_id", excluded."sso_user_id"),
-                "user_email" = coalesce(excluded."user_email", "user_email"),
-                "user_role" = coalesce(excluded."user_role", "user_role"),
-                "updated_at" = excluded."updated_at""#,
-        )
-        .bind(&user.user_id)
-        .bind(&user.sso_user_id)
-        .bind(&user.user_email)
-        .bind(&user.user_role)
-        .bind(&user.models)
-        // The column's affinity makes the number of it.
-        .bind(user.max_budget.map(|money| money.to_string()))
-        .bind(&user.budget_duration)
-        .bind(&user.metadata)
-        .bind(&now)
-        .bind(&now)
-        .execute(self.writer())
-        .await?;
-        Ok(())
+    pub async fn save_user(&self, user: &UserRow, now: Timestamp) -> Result<(), WriteError> {
+        let known = self.row(TABLE, "user_id", &user.user_id).await?;
+        let mut row = Row::new();
+        let mut say = |column: &str, value: Option<&String>| {
+            if let Some(value) = value {
+                row.insert(column.to_owned(), value.as_str().into());
+            }
+        };
+        say("user_id", Some(&user.user_id));
+        say("user_email", user.user_email.as_ref());
+        say("user_role", user.user_role.as_ref());
+        let linked = known
+            .as_ref()
+            .and_then(|row| row.get("sso_user_id")?.as_str());
+        if linked.is_none() {
+            say("sso_user_id", user.sso_user_id.as_ref());
+        }
+        row.insert("updated_at".to_owned(), time_text(now).into());
+        if known.is_some() {
+            let step = Write::Update {
+                table: TABLE,
+                filter: Filter::by("user_id", user.user_id.as_str()),
+                set: row,
+                add: Vec::new(),
+            };
+            return self.write(vec![step], now).await.map(drop);
+        }
+        let json = |text: &str| serde_json::from_str::<Value>(text).unwrap_or(Value::Null);
+        row.insert("models".to_owned(), json(&user.models));
+        row.insert("metadata".to_owned(), json(&user.metadata));
+        let money = user
+            .max_budget
+            .and_then(|money| money.to_string().parse::<f64>().ok());
+        row.insert("max_budget".to_owned(), money.into());
+        row.insert(
+            "budget_duration".to_owned(),
+            user.budget_duration.clone().into(),
+        );
+        // Two that sign in for the first time at once make one row.
+        self.write(vec![Write::Ensure(TABLE, row)], now)
+            .await
+            .map(drop)
     }
 }
 
-fn read(row: &SqliteRow) -> Result<UserRow, StoreError> {
-    let budget: Option<f64> = row.try_get("max_budget")?;
-    Ok(UserRow {
-        user_id: row.try_get("user_id")?,
-        sso_user_id: row.try_get("sso_user_id")?,
-        user_email: row.try_get("user_email")?,
-        user_role: row.try_get("user_role")?,
-        models: row.try_get("models")?,
+fn read(row: &Row) -> UserRow {
+    let text = |column: &str| row.get(column).and_then(Value::as_str).map(str::to_owned);
+    let json = |column: &str| row.get(column).map(Value::to_string).unwrap_or_default();
+    let budget = row.get("max_budget").and_then(Value::as_f64);
+    UserRow {
+        user_id: text("user_id").unwrap_or_default(),
+        sso_user_id: text("sso_user_id"),
+        user_email: text("user_email"),
+        user_role: text("user_role"),
+        models: json("models"),
         // By its shortest text: the binary fraction would show digits that nobody wrote.
         max_budget: budget.and_then(|money| money.to_string().parse().ok()),
-        budget_duration: row.try_get("budget_duration")?,
-        metadata: row.try_get("metadata")?,
-    })
+        budget_duration: text("budget_duration"),
+        metadata: json("metadata"),
+    }
 }
 
 #[cfg(test)]

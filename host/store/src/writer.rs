@@ -89,16 +89,25 @@ impl SpendWriter {
         let queue = Arc::new(Queue::new(options, parts.metrics.clone()));
         parts.tracker.spawn(worker::run(
             queue.clone(),
-            store.writer().clone(),
+            store.database().clone(),
             parts.token,
             parts.now,
         ));
         Self { queue }
     }
 
-    /// Queues a row. Never waits; false when the queue was full or the writer ended, which is counted.
+    /// Queues a row, which also counts in the totals. Never waits; false when the queue was full or the writer ended,
+    /// which is counted.
     pub fn record(&self, row: &SpendRow<'_>) -> bool {
-        self.queue.push(Packed::of(row))
+        self.record_as(row, true, true)
+    }
+
+    /// The same, of a row that is not kept (`disable_spend_logs`) or does not count in the totals
+    /// (`disable_spend_updates`).
+    pub fn record_as(&self, row: &SpendRow<'_>, keeps: bool, counts: bool) -> bool {
+        let mut row = Packed::of(row);
+        (row.keeps, row.counts) = (keeps, counts);
+        self.queue.push(row)
     }
 
     /// Waits until every row recorded before is committed, without waiting for the

@@ -9,6 +9,10 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqlitePool};
 
 use super::packed::{INTEGER_COLUMNS, Packed, SELDOM, TEXT_COLUMNS};
 use super::time_text;
+use super::totals::{Addition, Totals};
+use crate::database::Database;
+
+mod postgres;
 
 /// Rows per statement, largest first. Each statement is a round trip to the connection's thread, which
 /// under load is where a group spends its time. The largest stays below SQLite's 32766 parameters.
@@ -32,41 +36,172 @@ pub(crate) struct Inserted {
     pub written: u64,
     /// Rows whose id was already there.
     pub duplicates: u64,
-    /// Indexes of rows the database will never take, and why.
+    /// Indexes, among the rows that are kept, of rows the database will never take, and why.
     pub impossible: Vec<(usize, String)>,
+    /// Indexes, among the rows that are kept, of rows that were there.
+    old: Vec<usize>,
 }
 
-/// Commits rows in one transaction, or none of them when the database fails.
+impl Inserted {
+    /// Whether a row of the group adds nothing: it was there, or cannot be.
+    fn is_old(&self, at: usize) -> bool {
+        self.old.contains(&at) || self.impossible.iter().any(|(index, _)| *index == at)
+    }
+}
+
+/// Rows to commit together: with those that are not kept, which only count.
+pub(crate) struct Group<'a> {
+    kept: Vec<&'a Packed>,
+    all: &'a [Packed],
+}
+
+impl<'a> Group<'a> {
+    pub fn of(all: &'a [Packed]) -> Self {
+        let kept = all.iter().filter(|row| row.keeps).collect();
+        Self { kept, all }
+    }
+
+    /// The sums of the rows that are new.
+    fn totals(&self, is_new: impl Fn(usize) -> bool) -> Vec<Addition> {
+        let new = self.kept.iter().enumerate().filter(|(at, _)| is_new(*at));
+        let new = new.map(|(_, row)| *row);
+        let uncounted = self.all.iter().filter(|row| !row.keeps);
+        Totals::of(new.chain(uncounted)).additions()
+    }
+}
+
+/// Commits rows and what they add to the totals in one transaction, or nothing when the database fails.
 pub(crate) async fn insert(
-    pool: &SqlitePool,
+    database: &Database,
     rows: &[Packed],
     now: Timestamp,
 ) -> Result<Inserted, sqlx::Error> {
-    let now: Arc<str> = time_text(now).into();
+    let group = Group::of(rows);
+    match database {
+        Database::Sqlite(db) => insert_sqlite(&db.writer, &group, now).await,
+        Database::Postgres(db) => postgres::insert(db, &group, now).await,
+    }
+}
+
+async fn insert_sqlite(
+    pool: &SqlitePool,
+    group: &Group<'_>,
+    now: Timestamp,
+) -> Result<Inserted, sqlx::Error> {
+    let text: Arc<str> = time_text(now).into();
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
     let mut inserted = Inserted::default();
     let mut first = 0;
-    while let Some(rest) = rows.get(first..).filter(|rest| !rest.is_empty()) {
+    while let Some(rest) = group.kept.get(first..).filter(|rest| !rest.is_empty()) {
         let (chunk, statement) = chunk(rest);
         let written = match statement {
-            Some(statement) => insert_many(&mut transaction, statement, chunk, &now).await?,
+            Some(statement) => insert_many(&mut transaction, statement, chunk, &text).await?,
             None => None,
         };
         match written {
-            Some(written) => {
-                inserted.written += written;
-                inserted.duplicates += chunk.len() as u64 - written;
+            Some(written) if written == chunk.len() as u64 => inserted.written += written,
+            // Some are there already: which of them is to be known, since only new ones count. Nothing of this
+            // transaction is kept.
+            Some(_) => {
+                transaction.rollback().await?;
+                return insert_one_by_one(pool, group, now).await;
             }
-            None => insert_each(&mut transaction, chunk, first, &now, &mut inserted).await?,
+            None => insert_each(&mut transaction, chunk, first, &text, &mut inserted).await?,
         }
         first += chunk.len();
     }
+    let is_new = |at: usize| !inserted.is_old(at);
+    add(&mut transaction, &group.totals(is_new), &text).await?;
     transaction.commit().await?;
     Ok(inserted)
 }
 
+async fn insert_one_by_one(
+    pool: &SqlitePool,
+    group: &Group<'_>,
+    now: Timestamp,
+) -> Result<Inserted, sqlx::Error> {
+    let text: Arc<str> = time_text(now).into();
+    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+    let mut inserted = Inserted::default();
+    insert_each(&mut transaction, &group.kept, 0, &text, &mut inserted).await?;
+    let is_new = |at: usize| !inserted.is_old(at);
+    add(&mut transaction, &group.totals(is_new), &text).await?;
+    transaction.commit().await?;
+    Ok(inserted)
+}
+
+/// Adds the sums to the totals.
+async fn add(
+    connection: &mut SqliteConnection,
+    additions: &[Addition],
+    now: &Arc<str>,
+) -> Result<(), sqlx::Error> {
+    for addition in additions {
+        let sql = sqlx::AssertSqlSafe(addition_sql(addition));
+        let mut query = sqlx::query(sql);
+        if addition.makes && !addition.new.is_empty() {
+            query = query.bind(now.clone()).bind(now.clone());
+        }
+        query
+            .bind(addition.rows.to_string())
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// One statement for all rows of a table. Names are constants of this crate, values one JSON parameter.
+fn addition_sql(addition: &Addition) -> String {
+    let field = |column: &str| format!("json_extract(value, '$.{column}')");
+    let (table, key) = (addition.table, &addition.key);
+    if !addition.makes {
+        let fields: Vec<String> = key
+            .iter()
+            .map(|c| format!("{} AS \"{c}\"", field(c)))
+            .collect();
+        let same: Vec<String> = key
+            .iter()
+            .map(|c| format!("\"{table}\".\"{c}\" = d.\"{c}\""))
+            .collect();
+        return format!(
+            "UPDATE \"{table}\" SET \"spend\" = \"{table}\".\"spend\" + d.by FROM (SELECT {}, {} AS by FROM json_each(?)) d WHERE {}",
+            fields.join(", "),
+            field("spend"),
+            same.join(" AND ")
+        );
+    }
+    let columns: Vec<&str> = key
+        .iter()
+        .chain(addition.new)
+        .chain(addition.sums)
+        .copied()
+        .collect();
+    let fields: Vec<String> = columns.iter().map(|c| field(c)).collect();
+    let sums = addition
+        .sums
+        .iter()
+        .map(|c| format!("\"{c}\" = \"{table}\".\"{c}\" + excluded.\"{c}\""));
+    let sums: Vec<String> = sums.collect();
+    let (times, marks) = match addition.new.is_empty() {
+        true => ("", ""),
+        false => (", \"created_at\", \"updated_at\"", ", ?, ?"),
+    };
+    let names = |columns: &[&str]| -> String {
+        let quoted: Vec<String> = columns.iter().map(|c| format!("\"{c}\"")).collect();
+        quoted.join(", ")
+    };
+    format!(
+        "INSERT INTO \"{table}\" ({}{times}) SELECT {}{marks} FROM json_each(?) WHERE true ON CONFLICT ({}) DO UPDATE SET {}",
+        names(&columns),
+        fields.join(", "),
+        names(key),
+        sums.join(", ")
+    )
+}
+
 /// A statement that takes the rows at the head, by its place among the sizes; the last few have none.
-fn chunk(rest: &[Packed]) -> (&[Packed], Option<usize>) {
+fn chunk<'a, 'r>(rest: &'a [&'r Packed]) -> (&'a [&'r Packed], Option<usize>) {
     let mut sizes = ROWS_PER_STATEMENT.iter().enumerate();
     sizes
         .find_map(|(statement, size)| Some((rest.get(..*size)?, Some(statement))))
@@ -77,7 +212,7 @@ fn chunk(rest: &[Packed]) -> (&[Packed], Option<usize>) {
 async fn insert_many(
     connection: &mut SqliteConnection,
     statement: usize,
-    chunk: &[Packed],
+    chunk: &[&Packed],
     now: &Arc<str>,
 ) -> Result<Option<u64>, sqlx::Error> {
     let statements = Statements::of(chunk);
@@ -98,7 +233,7 @@ async fn insert_many(
 
 async fn insert_each(
     connection: &mut SqliteConnection,
-    chunk: &[Packed],
+    chunk: &[&Packed],
     first: usize,
     now: &Arc<str>,
     inserted: &mut Inserted,
@@ -108,7 +243,10 @@ async fn insert_each(
         let query = sqlx::query(statements.one.as_str());
         let query = bind(query, row, statements.texts, now, &mut Known::default());
         match query.execute(&mut *connection).await {
-            Ok(done) if done.rows_affected() == 0 => inserted.duplicates += 1,
+            Ok(done) if done.rows_affected() == 0 => {
+                inserted.duplicates += 1;
+                inserted.old.push(first + offset);
+            }
             Ok(_) => inserted.written += 1,
             Err(error) if is_the_rows_fault(&error) => {
                 inserted
@@ -145,8 +283,8 @@ impl Statements {
     }
 
     /// Those for these rows.
-    fn of(rows: &[Packed]) -> &'static Self {
-        match rows.iter().all(Packed::is_usual) {
+    fn of(rows: &[&Packed]) -> &'static Self {
+        match rows.iter().all(|row| row.is_usual()) {
             true => &USUAL,
             false => &FULL,
         }

@@ -61,6 +61,12 @@ pub(crate) struct Packed {
     /// The column `spend`: the nearest double.
     pub spend: f64,
     pub integers: [i64; INTEGER_COLUMNS.len()],
+    /// Tokens from and into the provider's cache.
+    pub cached: [i64; 2],
+    /// Whether the row itself is kept (`disable_spend_logs` keeps none).
+    pub keeps: bool,
+    /// Whether it counts in the totals (`disable_spend_updates` counts none).
+    pub counts: bool,
     text: String,
     /// Where each text ends; absent texts are `NULL`.
     ends: [Option<usize>; TEXT_COLUMNS.len()],
@@ -111,6 +117,9 @@ impl Packed {
                 row.completion_tokens,
                 row.duration_ms(),
             ],
+            cached: [row.cache_read_tokens, row.cache_creation_tokens],
+            keeps: true,
+            counts: true,
             text: packed.text,
             ends: packed.ends,
         }
@@ -137,6 +146,13 @@ impl Packed {
             start = end;
             text
         })
+    }
+
+    /// The text of a column; of an absent one nothing.
+    pub fn column(&self, name: &str) -> &str {
+        let at = TEXT_COLUMNS.iter().position(|column| *column == name);
+        let text = at.and_then(|at| self.texts().nth(at).flatten());
+        text.unwrap_or_default()
     }
 
     pub fn request_id(&self) -> &str {

@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use sqlx::Row as _;
+
 use super::*;
 use crate::store::StoreOptions;
 
@@ -23,7 +25,7 @@ async fn columns_are_litellms() {
     let store = memory().await;
     write(&store, &[full_row()]).await;
     let row = sqlx::query(r#"SELECT *, typeof("spend") AS "kind" FROM "LiteLLM_SpendLogs""#)
-        .fetch_one(store.reader())
+        .fetch_one(&store.sqlite().reader)
         .await
         .unwrap();
     let text = |column: &str| row.get::<String, _>(column);
@@ -63,7 +65,7 @@ async fn a_row_of_another_program_has_its_double() {
         r#"INSERT INTO "LiteLLM_SpendLogs" ("request_id", "call_type", "spend", "startTime", "endTime", "created_at", "updated_at", "model_id")
            VALUES ('x', 'acompletion', 0.25, '2023-11-14T22:13:20.5Z', '2023-11-14T22:13:20Z', '', '', NULL)"#,
     )
-    .execute(store.writer())
+    .execute(&store.sqlite().writer)
     .await
     .unwrap();
     let row = one(&store, "x").await;
@@ -204,7 +206,7 @@ async fn an_impossible_row_costs_no_other_row() {
         r#"CREATE TRIGGER picky BEFORE INSERT ON "LiteLLM_SpendLogs" WHEN NEW."model" = 'bad'
            BEGIN SELECT RAISE(ABORT, 'no bad rows'); END"#,
     )
-    .execute(store.writer())
+    .execute(&store.sqlite().writer)
     .await
     .unwrap();
     let mut rows: Vec<SpendRow> = (0..130).map(row_at).collect();
@@ -230,7 +232,7 @@ async fn memory() -> Store {
 async fn write(store: &Store, rows: &[SpendRow<'_>]) -> Inserted {
     let rows: Vec<Packed> = rows.iter().map(Packed::of).collect();
     let now = Timestamp::from_millisecond(1_700_000_100_007).unwrap();
-    insert(store.writer(), &rows, now).await.unwrap()
+    insert(store.database(), &rows, now).await.unwrap()
 }
 
 async fn one(store: &Store, request_id: &str) -> SpendRow<'static> {
@@ -292,5 +294,6 @@ fn full_row() -> SpendRow<'static> {
         agent_id: some("a"),
         proxy_server_request: text(r#"{"model":"x"}"#),
         litellm_call_id: some("call-1"),
+        ..SpendRow::default()
     }
 }

@@ -221,7 +221,12 @@ async fn another_process_that_holds_the_file_only_delays() {
     let other = Store::open(path.to_str().unwrap(), &StoreOptions::default())
         .await
         .unwrap();
-    let lock = other.writer().begin_with("BEGIN EXCLUSIVE").await.unwrap();
+    let lock = other
+        .sqlite()
+        .writer
+        .begin_with("BEGIN EXCLUSIVE")
+        .await
+        .unwrap();
     fixture.writer.record(&row(0));
     let writer = fixture.writer.clone();
     let flush = fixture.tracker.spawn(async move { writer.flush().await });
@@ -372,7 +377,7 @@ async fn limit_pages(store: &Store, pages: u32) {
     sqlx::query(sqlx::AssertSqlSafe(format!(
         "PRAGMA max_page_count = {pages}"
     )))
-    .execute(store.writer())
+    .execute(&store.sqlite().writer)
     .await
     .unwrap();
 }

@@ -3,22 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::sqlite::SqlitePool;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Now;
 use super::queue::{Next, Queue};
+use crate::database::Database;
 use crate::spend::{self, Inserted, Packed};
 
 /// The task was told to end before its rows were written.
 struct Stopped;
 
 /// Writes until the queue is drained or the token is cancelled.
-pub(super) async fn run(queue: Arc<Queue>, pool: SqlitePool, token: CancellationToken, now: Now) {
+pub(super) async fn run(queue: Arc<Queue>, database: Database, token: CancellationToken, now: Now) {
     let worker = Worker {
         queue,
-        pool,
+        database,
         token,
         now,
     };
@@ -40,7 +40,7 @@ pub(super) async fn run(queue: Arc<Queue>, pool: SqlitePool, token: Cancellation
 
 struct Worker {
     queue: Arc<Queue>,
-    pool: SqlitePool,
+    database: Database,
     token: CancellationToken,
     now: Now,
 }
@@ -96,7 +96,7 @@ impl Worker {
     /// committed; both are safe, since rows are written once by their id.
     async fn commit(&self, rows: &[Packed]) -> Result<Result<Inserted, sqlx::Error>, Stopped> {
         let begun = Instant::now();
-        let transaction = spend::insert(&self.pool, rows, (self.now)());
+        let transaction = spend::insert(&self.database, rows, (self.now)());
         tokio::pin!(transaction);
         let outcome = loop {
             let end = self.queue.deadline();
@@ -147,7 +147,8 @@ impl Worker {
         metrics.duplicates.inc_by(inserted.duplicates);
         metrics.dropped.inc_by(inserted.impossible.len() as u64);
         for (index, reason) in &inserted.impossible {
-            let request_id = rows.get(*index).map_or("", Packed::request_id);
+            let kept = rows.iter().filter(|row| row.keeps).nth(*index);
+            let request_id = kept.map_or("", Packed::request_id);
             tracing::error!(request_id, %reason, "spend row lost: the database does not accept it");
         }
     }

@@ -1,0 +1,170 @@
+//! A request for an operation, and what every operation needs of it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use witgate_identity::{Principal, Role};
+
+use crate::Refusal;
+
+/// A request.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Who asks.
+    pub caller: Arc<Principal>,
+    /// The path the operation is known by.
+    pub route: &'static str,
+    /// What stands for the placeholder of the path.
+    pub named: Option<String>,
+    /// Parameters, in their order.
+    pub query: Vec<(String, String)>,
+    /// The body; empty without one.
+    pub body: Map<String, Value>,
+    /// When. Whole milliseconds: the database keeps no more.
+    pub now: Timestamp,
+    /// `litellm-changed-by`: who the audit log shall name.
+    pub changed_by: Option<String>,
+}
+
+/// Which page of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// From 1 on.
+    pub page: u64,
+    /// Items on a page.
+    pub size: u64,
+}
+
+impl Page {
+    /// Items before this page.
+    #[must_use]
+    pub const fn offset(self) -> u64 {
+        (self.page - 1).saturating_mul(self.size)
+    }
+
+    /// Pages that so many items fill.
+    #[must_use]
+    pub const fn pages(self, total: u64) -> u64 {
+        total.div_ceil(self.size)
+    }
+}
+
+impl Ask {
+    /// A parameter that is not empty.
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<&str> {
+        let mut values = self
+            .query
+            .iter()
+            .filter(|(key, value)| key == name && !value.is_empty());
+        values.next().map(|(_, value)| value.as_str())
+    }
+
+    /// A parameter that must be there: FastAPI's 422 without it.
+    pub fn required(&self, name: &str) -> Result<&str, Refusal> {
+        self.param(name).ok_or_else(|| Refusal::missing_query(name))
+    }
+
+    /// Whether a parameter is `true`.
+    #[must_use]
+    pub fn flag(&self, name: &str) -> bool {
+        self.param(name)
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+
+    /// The page that `page` and `size_name` ask for.
+    pub fn page(&self, size_name: &str, size: u64, most: u64) -> Result<Page, Refusal> {
+        let number = |name: &str, default: u64, most: u64| match self.param(name) {
+            None => Ok(default),
+            Some(text) => match text.parse::<u64>() {
+                Ok(number) if (1..=most).contains(&number) => Ok(number),
+                _ => {
+                    let message = format!("{name} is a whole number from 1 to {most}");
+                    Err(Refusal::bad(message).param(name))
+                }
+            },
+        };
+        Ok(Page {
+            page: number("page", 1, u64::MAX >> 16)?,
+            size: number(size_name, size, most)?,
+        })
+    }
+
+    /// A member of the body that is a text and not empty.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.body
+            .get(name)?
+            .as_str()
+            .filter(|text| !text.is_empty())
+    }
+
+    /// A member of the body that must be a text.
+    pub fn required_text(&self, name: &str) -> Result<&str, Refusal> {
+        match self.body.get(name) {
+            None | Some(Value::Null) => Err(Refusal::missing(name)),
+            Some(Value::String(text)) => Ok(text),
+            Some(other) => Err(Refusal::invalid(
+                "string_type",
+                "body",
+                name,
+                "Input should be a valid string",
+                other,
+            )),
+        }
+    }
+
+    /// A member of the body that is a list of texts; absent is empty.
+    pub fn texts(&self, name: &str) -> Result<Vec<String>, Refusal> {
+        let Some(value) = self.body.get(name).filter(|value| !value.is_null()) else {
+            return Ok(Vec::new());
+        };
+        serde_json::from_value(value.clone()).map_err(|_| {
+            let message = "Input should be a valid list of strings";
+            Refusal::invalid("list_type", "body", name, message, value)
+        })
+    }
+
+    /// Whether the caller is a proxy admin.
+    #[must_use]
+    pub fn is_admin(&self) -> bool {
+        self.caller.is_admin()
+    }
+
+    /// Whether the caller sees everything.
+    #[must_use]
+    pub fn sees_all(&self) -> bool {
+        matches!(
+            self.caller.role,
+            Some(Role::ProxyAdmin | Role::ProxyAdminViewer)
+        )
+    }
+
+    /// The caller's user id.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.caller.user_id.as_deref()
+    }
+
+    /// Who changes something, as `updated_by` has it.
+    #[must_use]
+    pub fn actor(&self) -> &str {
+        self.changed_by
+            .as_deref()
+            .or(self.user())
+            .unwrap_or("default_user_id")
+    }
+
+    /// LiteLLM's words to somebody who is no admin.
+    #[must_use]
+    pub fn admin_only(&self) -> Refusal {
+        let role = self.caller.role.as_ref().map_or("unknown", Role::as_str);
+        let user = self.user().unwrap_or("None");
+        let message = format!(
+            "Authentication Error, Only proxy admin can be used to generate, delete, update info for new keys/users/teams. Route={}. Your role={role}. Your user_id={user}",
+            self.route
+        );
+        Refusal::error(401, "auth_error", message)
+    }
+}

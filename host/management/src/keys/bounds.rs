@@ -1,0 +1,336 @@
+//! Nobody gives a key more than they have, and nobody more than the operator allows.
+
+use serde_json::{Value, json};
+use witgate_identity::{Role, ScopeKind};
+use witgate_store::Row;
+
+use crate::fields::Given;
+use crate::plane::Settings;
+use crate::rights::{TeamRole, role_in};
+use crate::{Ask, ControlPlane, Refusal, durations};
+
+/// Members only an administrator gives: they open what is nobody's own.
+const ADMINS_ONLY: [&str; 7] = [
+    "spend",
+    "permissions",
+    "budget_id",
+    "organization_id",
+    "temp_budget_increase",
+    "temp_budget_expiry",
+    "allowed_passthrough_routes",
+];
+
+impl ControlPlane {
+    /// Cuts what is given to a new key down to its maker's rights, and checks it against its team.
+    pub(super) async fn bound_new(&self, ask: &Ask, mut given: Given) -> Result<Given, Refusal> {
+        let settings = self.settings.load_full();
+        let team = match given.text("team_id").map(str::to_owned) {
+            Some(id) => self.team(&id).await?,
+            None => None,
+        };
+        if let Some(team) = &team {
+            within_team(team, &given)?;
+        }
+        may_make(&settings, ask, &given, team.as_ref())?;
+        if ask.is_admin() {
+            return Ok(given);
+        }
+        let Some(user) = ask.user().map(str::to_owned) else {
+            return Err(ask.admin_only());
+        };
+        admins_only(&given)?;
+        let manages = match &team {
+            Some(team) => self.manages_keys_of(ask, team, "/key/generate").await?,
+            None => false,
+        };
+        let own_team = ask.caller.team_id.as_deref();
+        let asked_team = given.text("team_id");
+        if let Some(asked) = asked_team
+            && !manages
+            && Some(asked) != own_team
+        {
+            return Err(
+                Refusal::forbidden("You may make keys for your own team only").param("team_id"),
+            );
+        }
+        match given.text("user_id") {
+            // A team's admin makes keys for its members.
+            Some(other) if other != user && !(manages && is_member(team.as_ref(), other)) => {
+                return Err(
+                    Refusal::forbidden("You may make keys for yourself only").param("user_id")
+                );
+            }
+            Some(_) => {}
+            None => given.set("user_id", user),
+        }
+        if given.text("team_id").is_none()
+            && let Some(own) = own_team
+        {
+            given.set("team_id", own);
+        }
+        let caller = &ask.caller;
+        within(&mut given, "models", &caller.models, true)?;
+        within(&mut given, "allowed_routes", &caller.allowed_routes, true)?;
+        let controls = &caller.allowed_cache_controls;
+        within(&mut given, "allowed_cache_controls", controls, true)?;
+        limits(ask, &mut given, true)?;
+        Ok(given)
+    }
+
+    /// The same for a change: what is not said stays, and whose key it is only an administrator changes.
+    pub(super) async fn bound_change(
+        &self,
+        ask: &Ask,
+        given: &mut Given,
+        key: &Row,
+    ) -> Result<(), Refusal> {
+        let team = given
+            .text("team_id")
+            .or(key.get("team_id").and_then(Value::as_str));
+        if let Some(team) = team.map(str::to_owned)
+            && let Some(team) = self.team(&team).await?
+        {
+            within_team(&team, given)?;
+        }
+        upper_bounds(&self.settings.load(), given)?;
+        if ask.is_admin() {
+            return Ok(());
+        }
+        admins_only(given)?;
+        let moved = ["user_id", "team_id", "blocked"].iter().any(|column| {
+            let old = key.get(*column).unwrap_or(&Value::Null);
+            given.columns.get(*column).is_some_and(|new| new != old)
+        });
+        if moved {
+            let text = "Only an administrator may give a key to another user or team, or block and unblock it";
+            return Err(Refusal::forbidden(text));
+        }
+        let caller = &ask.caller;
+        within(given, "models", &caller.models, false)?;
+        within(given, "allowed_routes", &caller.allowed_routes, false)?;
+        let controls = &caller.allowed_cache_controls;
+        within(given, "allowed_cache_controls", controls, false)?;
+        limits(ask, given, false)
+    }
+}
+
+fn admins_only(given: &Given) -> Result<(), Refusal> {
+    let says = |name: &&&str| {
+        let of =
+            |map: &serde_json::Map<String, Value>| map.get(**name).is_some_and(|v| !v.is_null());
+        of(&given.columns) || of(&given.metadata)
+    };
+    match ADMINS_ONLY.iter().find(says) {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!("Only an administrator gives a key {name}");
+            Err(Refusal::forbidden(message).param(name))
+        }
+    }
+}
+
+fn is_member(team: Option<&Row>, user: &str) -> bool {
+    team.is_some_and(|team| role_in(team, user).is_some())
+}
+
+/// What is asked for, when the caller has all of it; all that the caller has when nothing is asked for.
+fn within(
+    given: &mut Given,
+    field: &'static str,
+    own: &[String],
+    new: bool,
+) -> Result<(), Refusal> {
+    if own.is_empty() {
+        return Ok(());
+    }
+    let asked: Vec<String> = match given.columns.get(field) {
+        Some(value) => serde_json::from_value(value.clone()).unwrap_or_default(),
+        None if new => Vec::new(),
+        None => return Ok(()),
+    };
+    if asked.is_empty() {
+        given.set(field, json!(own));
+        return Ok(());
+    }
+    match asked.iter().find(|item| !own.contains(item)) {
+        None => Ok(()),
+        Some(item) => {
+            let message = format!(
+                "A key cannot be given more than yours has: {field} {item:?} is not among {own:?}"
+            );
+            Err(Refusal::forbidden(message).param(field))
+        }
+    }
+}
+
+/// A limit that the caller's own key has holds for the keys it makes.
+fn limits(ask: &Ask, given: &mut Given, new: bool) -> Result<(), Refusal> {
+    let own = ask
+        .caller
+        .scopes
+        .iter()
+        .find(|scope| scope.kind == ScopeKind::Key);
+    let Some(own) = own else { return Ok(()) };
+    let whole = |limit: Option<u64>| limit.map(|limit| limit as f64);
+    let money = own.budget.as_ref().and_then(|budget| budget.max);
+    let money = money.and_then(|max| max.to_string().parse::<f64>().ok());
+    for (field, own) in [
+        ("rpm_limit", whole(own.limits.rpm)),
+        ("tpm_limit", whole(own.limits.tpm)),
+        ("max_parallel_requests", whole(own.limits.parallel)),
+        ("max_budget", money),
+    ] {
+        let Some(own) = own else { continue };
+        match given.columns.get(field).and_then(Value::as_f64) {
+            Some(asked) if asked > own => {
+                let message =
+                    format!("A key cannot be given more than yours has: {field} is at most {own}");
+                return Err(Refusal::forbidden(message).param(field));
+            }
+            Some(_) => {}
+            None if new || given.says(field) => match field {
+                "max_budget" => given.set(field, own),
+                _ => given.set(field, own as i64),
+            },
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// A key has no more money than its team, and no models its team has not.
+fn within_team(team: &Row, given: &Given) -> Result<(), Refusal> {
+    let number = |row: &Row, name: &str| row.get(name).and_then(Value::as_f64);
+    if let (Some(asked), Some(most)) = (
+        number(&given.columns, "max_budget"),
+        number(team, "max_budget"),
+    ) && asked > most
+    {
+        let message = format!("max_budget {asked} is above the team's, which is {most}");
+        return Err(Refusal::bad(message).param("max_budget"));
+    }
+    Ok(())
+}
+
+/// `litellm_settings.upperbound_key_generate_params`
+pub(super) fn upper_bounds(settings: &Settings, given: &Given) -> Result<(), Refusal> {
+    let Some(Value::Object(bounds)) = settings.litellm("upperbound_key_generate_params") else {
+        return Ok(());
+    };
+    for (name, most) in bounds {
+        let asked = given.columns.get(name).or_else(|| given.members.get(name));
+        let Some(asked) = asked.filter(|asked| !asked.is_null()) else {
+            continue;
+        };
+        let above = match (asked, most) {
+            (Value::Number(asked), Value::Number(most)) => asked.as_f64() > most.as_f64(),
+            (Value::String(asked), Value::String(most)) => {
+                match (durations::seconds(asked), durations::seconds(most)) {
+                    (Some(asked), Some(most)) => asked > most,
+                    // Never ends.
+                    _ => asked == "-1",
+                }
+            }
+            _ => false,
+        };
+        if above {
+            let message = format!(
+                "{name} is over max limit set in config - user_value={asked}; max_value={most}"
+            );
+            return Err(Refusal::bad(message).param(name));
+        }
+    }
+    Ok(())
+}
+
+/// `litellm_settings.key_generation_settings`: who may make keys for a team or for a person, and what must be said.
+fn may_make(
+    settings: &Settings,
+    ask: &Ask,
+    given: &Given,
+    team: Option<&Row>,
+) -> Result<(), Refusal> {
+    let Some(rules) = settings.litellm("key_generation_settings") else {
+        return Ok(());
+    };
+    let (rules, roles, role, what) = match given.text("team_id") {
+        Some(_) => {
+            let own = ask.user().and_then(|user| role_in(team?, user));
+            let role = match own {
+                Some(TeamRole::Admin) => "admin",
+                Some(TeamRole::User) => "user",
+                None => "",
+            };
+            (
+                rules.get("team_key_generation"),
+                "allowed_team_member_roles",
+                role,
+                "team",
+            )
+        }
+        None => {
+            let role = ask.caller.role.as_ref().map_or("", Role::as_str);
+            (
+                rules.get("personal_key_generation"),
+                "allowed_user_roles",
+                role,
+                "personal",
+            )
+        }
+    };
+    let Some(rules) = rules else { return Ok(()) };
+    let texts = |name: &str| -> Vec<&str> {
+        let list = rules.get(name).and_then(Value::as_array);
+        list.into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect()
+    };
+    let allowed = texts(roles);
+    if !ask.is_admin() && !allowed.is_empty() && !allowed.contains(&role) {
+        let message = format!(
+            "{what} key creation is restricted to the roles {allowed:?} (key_generation_settings). Your role={role}"
+        );
+        return Err(Refusal::forbidden(message));
+    }
+    for name in texts("required_params") {
+        let said =
+            |map: &serde_json::Map<String, Value>| map.get(name).is_some_and(|v| !v.is_null());
+        if !said(&given.columns) && !said(&given.metadata) && !said(&given.members) {
+            let message = format!("Required param {name} not passed in (key_generation_settings)");
+            return Err(Refusal::bad(message).param(name));
+        }
+    }
+    Ok(())
+}
+
+/// `model_max_budget: {MODEL: {budget_limit | max_budget, time_period | budget_duration, tpm_limit, rpm_limit}}`
+pub(crate) fn check_model_budgets(budgets: Option<&Value>) -> Result<(), Refusal> {
+    let members = budgets.and_then(Value::as_object);
+    for (model, budget) in members.into_iter().flatten() {
+        let wrong = |what: &str| {
+            let message = format!(
+                "model_max_budget.{model}: {what}; it is {{\"budget_limit\": 10, \"time_period\": \"30d\"}}"
+            );
+            Err(Refusal::bad(message).param("model_max_budget"))
+        };
+        let Some(budget) = budget.as_object() else {
+            return wrong("not an object");
+        };
+        for (name, value) in budget {
+            let good = match name.as_str() {
+                "budget_limit" | "max_budget" | "tpm_limit" | "rpm_limit" => {
+                    value.is_null() || value.as_f64().is_some_and(|number| number >= 0.0)
+                }
+                "time_period" | "budget_duration" => {
+                    value.is_null() || value.as_str().is_some_and(durations::is_duration)
+                }
+                _ => false,
+            };
+            if !good {
+                return wrong(&format!("{name} is {value}"));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,322 @@
+//! Makes keys.
+
+use serde_json::{Map, Value, json};
+use witgate_identity::{KeyHash, key_text, mask_key};
+use witgate_store::{Filter, Row, Write};
+
+use super::{FIELDS, NOT_YET, TABLE, refused, shown, taken, with_linked};
+use crate::audit::Action;
+use crate::fields::Given;
+use crate::operation::Outcome;
+use crate::plane::Settings;
+use crate::{Ask, Changed, ControlPlane, KeyAction, KeyVerdict, Refusal, durations};
+
+/// A key that was made.
+pub(crate) struct Made {
+    /// Its text.
+    pub text: String,
+    /// Its row.
+    pub row: Row,
+}
+
+pub(super) async fn generate(plane: &ControlPlane, ask: Ask) -> Outcome {
+    let given = read(plane, &ask, KeyAction::Generate).await?;
+    let given = plane.bound_new(&ask, given).await?;
+    answer(plane, make(plane, &ask, given).await?).await
+}
+
+pub(super) async fn service_account(plane: &ControlPlane, ask: Ask) -> Outcome {
+    let mut given = read(plane, &ask, KeyAction::Generate).await?;
+    let Some(team) = given.text("team_id").map(str::to_owned) else {
+        return Err(
+            Refusal::bad("A service account belongs to a team: team_id is missing")
+                .param("team_id"),
+        );
+    };
+    if plane.team(&team).await?.is_none() {
+        return Err(Refusal::bad(format!("team_id {team:?} does not exist")).param("team_id"));
+    }
+    let name = given.text("key_alias").map(str::to_owned);
+    let name = name.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    let mut given = {
+        given
+            .metadata
+            .insert("service_account_id".to_owned(), name.into());
+        plane.bound_new(&ask, given).await?
+    };
+    given.columns.remove("user_id");
+    answer(plane, make(plane, &ask, given).await?).await
+}
+
+/// LiteLLM's answer: the row and the text, which is shown this once.
+async fn answer(plane: &ControlPlane, made: Made) -> Outcome {
+    let token = made.row.get("token").cloned().unwrap_or_default();
+    let mut answer = shown(with_linked(plane, made.row).await?);
+    answer.insert("key".to_owned(), made.text.into());
+    answer.insert("token".to_owned(), token.clone());
+    answer.insert("token_id".to_owned(), token);
+    Ok(Value::Object(answer))
+}
+
+/// The body as the operator's policy leaves it.
+pub(super) async fn read(
+    plane: &ControlPlane,
+    ask: &Ask,
+    action: KeyAction,
+) -> Result<Given, Refusal> {
+    let mut given = read_body(&ask.body)?;
+    let policy = plane.settings.load().policy.clone();
+    let Some(policy) = policy else {
+        return Ok(given);
+    };
+    // The policy judges what is asked for. The key's text is not its business: it gets the hash.
+    let mut told = ask.body.clone();
+    let text = ask.text("key").map(str::to_owned);
+    if let Some(text) = &text {
+        told.insert("key".to_owned(), super::hash(text).into());
+    }
+    let json = Value::Object(told.clone()).to_string();
+    match policy.judge(action, &ask.caller, json).await {
+        Ok(KeyVerdict::Allow) => {}
+        Ok(KeyVerdict::Edit(mut edited)) => {
+            if let Some(text) = text
+                && edited.get("key") == told.get("key")
+            {
+                edited.insert("key".to_owned(), text.into());
+            }
+            given = read_body(&edited)?;
+        }
+        Ok(KeyVerdict::Deny(message)) if message.is_empty() => {
+            return Err(Refusal::forbidden(
+                "Authentication Failed - Custom Auth Rule",
+            ));
+        }
+        Ok(KeyVerdict::Deny(message)) => return Err(Refusal::forbidden(message)),
+        Err(why) => {
+            tracing::error!("custom_key_generate could not judge a key: {why}");
+            return Err(Refusal::error(
+                500,
+                "internal_server_error",
+                "Internal server error",
+            ));
+        }
+    }
+    Ok(given)
+}
+
+fn read_body(body: &Map<String, Value>) -> Result<Given, Refusal> {
+    let says_nothing = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    };
+    for field in NOT_YET {
+        if body.get(field).is_some_and(|value| !says_nothing(value)) {
+            let message = format!(
+                "{field} is not enforced by this release of Witgate, so no key is given it; leave it out"
+            );
+            return Err(Refusal::bad(message).param(field));
+        }
+    }
+    let mut given = Given::read(&[FIELDS], body)?;
+    if given
+        .members
+        .get("key")
+        .and_then(Value::as_str)
+        .is_some_and(|key| key.len() > 512)
+    {
+        return Err(Refusal::bad("a key has at most 512 bytes").param("key"));
+    }
+    let group = match given.members.get("key_type").and_then(Value::as_str) {
+        None | Some("default") => None,
+        Some("llm_api") => Some("llm_api_routes"),
+        Some("management") => Some("management_routes"),
+        Some("read_only") => Some("info_routes"),
+        Some(other) => {
+            let message = format!(
+                "key_type {other:?} does not exist; use default, llm_api, management or read_only"
+            );
+            return Err(Refusal::bad(message).param("key_type"));
+        }
+    };
+    if let Some(group) = group {
+        given.set("allowed_routes", json!([group]));
+    }
+    let routes = given
+        .columns
+        .get("allowed_routes")
+        .and_then(Value::as_array);
+    let unknown = routes.into_iter().flatten().filter_map(Value::as_str);
+    if let Some(unknown) = unknown
+        .into_iter()
+        .find(|entry| !witgate_identity::is_known_route(entry))
+    {
+        let message = format!(
+            "allowed_routes: {unknown:?} is neither a path (/…) nor a group of routes such as llm_api_routes, info_routes or management_routes"
+        );
+        return Err(Refusal::bad(message).param("allowed_routes"));
+    }
+    super::bounds::check_model_budgets(given.columns.get("model_max_budget"))?;
+    Ok(given)
+}
+
+/// Writes a new key of what was given, the operator's defaults and bounds applied.
+pub(crate) async fn make(
+    plane: &ControlPlane,
+    ask: &Ask,
+    mut given: Given,
+) -> Result<Made, Refusal> {
+    let settings = plane.settings.load_full();
+    defaults(&settings, &mut given)?;
+    super::bounds::upper_bounds(&settings, &given)?;
+    let text = match given.members.remove("key") {
+        Some(Value::String(text)) => own_text(&settings, text)?,
+        _ => new_text(&settings),
+    };
+    if settings
+        .master
+        .as_ref()
+        .is_some_and(|master| master.check(&text).is_some())
+    {
+        return Err(taken());
+    }
+    let token = KeyHash::of(&text).as_str().to_owned();
+    let mut steps = vec![Write::Absent(
+        TABLE,
+        Filter::by("token", token.as_str()),
+        "token",
+    )];
+    if let Some(alias) = given.text("key_alias") {
+        steps.push(Write::Absent(
+            TABLE,
+            Filter::by("key_alias", alias),
+            "key_alias",
+        ));
+    }
+    if let Some(budget) = given.text("budget_id") {
+        let there = Filter::by("budget_id", budget);
+        steps.push(Write::Present("LiteLLM_BudgetTable", there, "budget_id"));
+    }
+    links(ask, &mut given, &mut steps);
+    reset_at(&settings, ask, &mut given);
+    if let Some(Value::String(duration)) = given.members.get("duration") {
+        let ends = durations::end(duration, ask.now)
+            .map_err(|message| Refusal::bad(message).param("duration"))?;
+        given.set("expires", json!(ends));
+    }
+    given.set("token", token.as_str());
+    if !settings.hides_key_names {
+        given.set("key_name", mask_key(&text));
+    }
+    for column in ["created_by", "updated_by"] {
+        given.set(column, json!(ask.changed_by.as_deref().or(ask.user())));
+    }
+    let row = given.new_row();
+    steps.push(Write::Insert(TABLE, row.clone()));
+    steps.extend(plane.note(ask, Action::Created, TABLE, &token, None, Some(&row)));
+    plane.store.write(steps, ask.now).await.map_err(refused)?;
+    plane.changed(Changed::Key(token.clone()));
+    let row = plane.store.row(TABLE, "token", &token).await?;
+    let row = row.ok_or_else(|| Refusal::Unavailable("the new key is not there".to_owned()))?;
+    Ok(Made { text, row })
+}
+
+/// A new text, of random bytes.
+pub(super) fn new_text(settings: &Settings) -> String {
+    let mut random = vec![0; settings.key_bytes];
+    rand::Rng::fill_bytes(&mut rand::rng(), &mut random);
+    key_text(&random)
+}
+
+/// A text of the caller's choice.
+fn own_text(settings: &Settings, text: String) -> Result<String, Refusal> {
+    if settings.litellm_flag("disable_custom_api_keys")
+        || general_flag(settings, "disable_custom_api_keys")
+    {
+        let message = "Custom API keys are disabled (disable_custom_api_keys); leave `key` out and one is made";
+        return Err(Refusal::forbidden(message).param("key"));
+    }
+    if !text.starts_with("sk-") {
+        let message = format!(
+            "Invalid key format. LiteLLM Virtual Key must start with 'sk-'. Received: {}",
+            mask_key(&text)
+        );
+        return Err(Refusal::bad(message).param("key"));
+    }
+    Ok(text)
+}
+
+fn general_flag(settings: &Settings, key: &str) -> bool {
+    settings
+        .general(key)
+        .and_then(Value::as_bool)
+        .unwrap_or(false)
+}
+
+/// `litellm_settings.default_key_generate_params` fills what was not said.
+fn defaults(settings: &Settings, given: &mut Given) -> Result<(), Refusal> {
+    let Some(Value::Object(defaults)) = settings.litellm("default_key_generate_params") else {
+        return Ok(());
+    };
+    let defaults = Given::read(&[FIELDS], defaults)?;
+    let fill = |into: &mut Map<String, Value>, from: Map<String, Value>| {
+        for (name, value) in from {
+            let said = into.get(&name).is_some_and(|value| !value.is_null());
+            if !said {
+                into.insert(name, value);
+            }
+        }
+    };
+    fill(&mut given.columns, defaults.columns);
+    fill(&mut given.metadata, defaults.metadata);
+    fill(&mut given.members, defaults.members);
+    Ok(())
+}
+
+/// Rows that a key refers to and that are made with it: a budget for a soft budget, object permissions.
+fn links(ask: &Ask, given: &mut Given, steps: &mut Vec<Write>) {
+    let by = ask.actor().to_owned();
+    if let Some(soft) = given
+        .members
+        .remove("soft_budget")
+        .filter(|soft| !soft.is_null())
+    {
+        let id = uuid::Uuid::new_v4().to_string();
+        let row = json!({
+            "budget_id": id, "soft_budget": soft, "created_by": by, "updated_by": by,
+        });
+        if let Value::Object(row) = row {
+            steps.push(Write::Insert("LiteLLM_BudgetTable", row));
+            given.set("budget_id", id);
+        }
+    }
+    if let Some(Value::Object(permission)) = given.members.remove("object_permission") {
+        let id = uuid::Uuid::new_v4().to_string();
+        let mut row = permission;
+        row.retain(|name, _| OBJECT_PERMISSION.contains(&name.as_str()));
+        row.insert("object_permission_id".to_owned(), id.as_str().into());
+        steps.push(Write::Insert("LiteLLM_ObjectPermissionTable", row));
+        given.set("object_permission_id", id);
+    }
+}
+
+/// Members of an object permission.
+pub(super) const OBJECT_PERMISSION: [&str; 6] = [
+    "mcp_servers",
+    "mcp_access_groups",
+    "mcp_tool_permissions",
+    "vector_stores",
+    "agents",
+    "models",
+];
+
+/// A budget that comes back gets the time of its next reset.
+pub(crate) fn reset_at(settings: &Settings, ask: &Ask, given: &mut Given) {
+    if let Some(duration) = given.text("budget_duration") {
+        let at = durations::next_reset(duration, ask.now, &settings.zone);
+        given.set("budget_reset_at", json!(at));
+    } else if given.says("budget_duration") {
+        given.set("budget_reset_at", Value::Null);
+    }
+}

@@ -1,0 +1,337 @@
+//! Requests about keys: who may do what, and what wrong requests are told.
+
+use serde_json::{Value, json};
+use witgate_identity::{KeyHash, Limits, Principal, Role, Scope, ScopeKind};
+
+use crate::testing::{MASTER, admin, user, world};
+use crate::{KeyAction, KeyPolicy, KeyVerdict};
+
+#[tokio::test]
+async fn a_key_is_made_shown_changed_rotated_blocked_and_deleted() {
+    let world = world(json!({"litellm_settings": {"store_audit_logs": true}})).await;
+    let made = world
+        .done("/key/generate", json!({
+            "key_alias": "ci", "models": ["gpt"], "duration": "1h", "metadata": {"a": 1}, "max_budget": 10, "budget_duration": "30d",
+            "rpm_limit": 5, "tags": ["t"], "soft_budget": 3, "model_max_budget": {"gpt": {"budget_limit": 1, "time_period": "1d"}},
+        }))
+        .await;
+    let key = made["key"].as_str().unwrap().to_owned();
+    assert_eq!(key.len(), 25);
+    assert_eq!(made["token"], KeyHash::of(&key).as_str());
+    assert_eq!(made["expires"], "2026-01-01T01:00:00.123Z");
+    assert_eq!(made["budget_reset_at"], "2026-02-01T00:00:00.000Z");
+    assert_eq!(made["created_by"], "default_user_id");
+    assert_eq!(made["metadata"], json!({"a": 1, "tags": ["t"]}));
+    assert_eq!(made["litellm_budget_table"]["soft_budget"], 3.0);
+    let (status, info) = world.get(&admin(), &format!("/key/info?key={key}")).await;
+    assert_eq!((status, &info["info"]["models"]), (200, &json!(["gpt"])));
+    assert!(!info.to_string().contains(&key), "the key itself: {info}");
+    let change =
+        json!({"key": key, "models": [], "duration": "-1", "max_budget": null, "tags": null});
+    let changed = world.done("/key/update", change).await;
+    assert_eq!(
+        (&changed["models"], &changed["expires"]),
+        (&json!([]), &Value::Null)
+    );
+    assert_eq!(changed["max_budget"], Value::Null);
+    assert_eq!(changed["rpm_limit"], 5, "what is not said stays");
+    assert_eq!(changed["metadata"], json!({"a": 1}));
+    let rotated = world
+        .done(&format!("/key/{key}/regenerate"), json!({"rpm_limit": 6}))
+        .await;
+    let new = rotated["key"].as_str().unwrap().to_owned();
+    assert_ne!(new, key);
+    assert_eq!(
+        (&rotated["rpm_limit"], &rotated["key_alias"]),
+        (&json!(6), &json!("ci"))
+    );
+    assert_eq!(
+        world.get(&admin(), &format!("/key/info?key={key}")).await.0,
+        404
+    );
+    let blocked = world
+        .done("/key/block", json!({"key": rotated["token"]}))
+        .await;
+    assert_eq!(blocked["blocked"], true);
+    let deleted = world
+        .done("/key/delete", json!({"key_aliases": ["ci"]}))
+        .await;
+    assert_eq!(deleted["deleted_keys"], json!(["ci"]));
+    let (status, gone) = world.get(&admin(), &format!("/key/info?key={new}")).await;
+    assert_eq!(
+        (status, &gone["error"]["type"]),
+        (404, &json!("not_found_error"))
+    );
+    let log = world
+        .plane
+        .store
+        .rows("LiteLLM_AuditLog", &Default::default())
+        .await
+        .unwrap();
+    let mut actions: Vec<&str> = log
+        .iter()
+        .map(|row| row["action"].as_str().unwrap())
+        .collect();
+    actions.sort_unstable();
+    assert_eq!(
+        actions,
+        ["blocked", "created", "deleted", "rotated", "updated"]
+    );
+    assert!(
+        log.iter()
+            .all(|row| !row["before_value"].to_string().contains(&new))
+    );
+    let kept = world
+        .plane
+        .store
+        .rows("LiteLLM_DeletedVerificationToken", &Default::default())
+        .await
+        .unwrap();
+    assert_eq!(kept.len(), 1);
+}
+
+/// Path, body, status and what the answer says.
+#[tokio::test]
+async fn wrong_requests_are_told_what_is_wrong() {
+    let world = world(json!({"litellm_settings": {"upperbound_key_generate_params": {"max_budget": 100, "duration": "30d"}}})).await;
+    world
+        .done(
+            "/key/generate",
+            json!({"key": "sk-taken-1234567890", "key_alias": "taken"}),
+        )
+        .await;
+    let generate = "/key/generate";
+    let cases = [
+        (
+            generate,
+            json!({"models": "gpt"}),
+            422,
+            "Input should be a valid list",
+        ),
+        (generate, json!({"duration": "soon"}), 400, "such as 30d"),
+        (
+            generate,
+            json!({"auto_rotate": true}),
+            400,
+            "not enforced by this release",
+        ),
+        (
+            generate,
+            json!({"key": "mine"}),
+            400,
+            "must start with 'sk-'",
+        ),
+        (
+            generate,
+            json!({"key": "sk-taken-1234567890"}),
+            400,
+            "already exists",
+        ),
+        (generate, json!({"key": MASTER}), 400, "already exists"),
+        (
+            generate,
+            json!({"key_alias": "taken"}),
+            400,
+            "Unique key aliases",
+        ),
+        (
+            generate,
+            json!({"budget_id": "none"}),
+            400,
+            "budget_id does not exist",
+        ),
+        (
+            generate,
+            json!({"max_budget": -1}),
+            422,
+            "greater than or equal",
+        ),
+        (generate, json!({"max_budget": 101}), 400, "over max limit"),
+        (generate, json!({"duration": "31d"}), 400, "over max limit"),
+        (generate, json!({"key_type": "x"}), 400, "key_type"),
+        (
+            generate,
+            json!({"allowed_routes": ["llm"]}),
+            400,
+            "neither a path",
+        ),
+        (
+            generate,
+            json!({"model_max_budget": {"gpt": 5}}),
+            400,
+            "model_max_budget.gpt",
+        ),
+        (generate, json!({"key_alias": "a\u{0}b"}), 422, "NUL"),
+        ("/key/update", json!({"models": []}), 422, "Field required"),
+        (
+            "/key/update",
+            json!({"key": "sk-unknown-1234567"}),
+            404,
+            "Key not found: sk-...4567",
+        ),
+        (
+            "/key/regenerate",
+            json!({"key": MASTER}),
+            400,
+            "changed in the configuration",
+        ),
+        (
+            "/key/delete",
+            json!({}),
+            400,
+            "Either `keys` or `key_aliases`",
+        ),
+        ("/key/delete", json!({"keys": "sk-1"}), 422, "valid list"),
+    ];
+    for (path, body, status, says) in cases {
+        let (got, answer) = world.post(&admin(), path, body.clone()).await;
+        assert_eq!(got, status, "{body} {answer}");
+        assert!(answer.to_string().contains(says), "{body} {answer}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_gives_more_than_they_have() {
+    let world = world(json!({})).await;
+    let mut alice = Principal {
+        models: vec!["gpt".to_owned()],
+        allowed_routes: vec!["llm_api_routes".to_owned(), "management_routes".to_owned()],
+        ..user("alice")
+    };
+    let mut scope = Scope::new(ScopeKind::Key, "hash");
+    scope.limits = Limits {
+        rpm: Some(10),
+        ..Limits::default()
+    };
+    alice.scopes.push(scope);
+    let (_, own) = world.post(&alice, "/key/generate", json!({})).await;
+    assert_eq!(own["user_id"], "alice");
+    assert_eq!(
+        own["models"],
+        json!(["gpt"]),
+        "not said is what the caller has"
+    );
+    assert_eq!(own["rpm_limit"], 10);
+    assert_eq!(
+        own["allowed_routes"],
+        json!(["llm_api_routes", "management_routes"])
+    );
+    let foreign = world.done("/key/generate", json!({"user_id": "bob"})).await["key"].clone();
+    let (generate, update) = ("/key/generate", "/key/update");
+    let mut cases = vec![
+        (generate, json!({"models": ["claude"]}), 403),
+        (generate, json!({"allowed_routes": ["/config/reload"]}), 403),
+        (generate, json!({"rpm_limit": 11}), 403),
+        (generate, json!({"user_id": "bob"}), 403),
+        (generate, json!({"team_id": "t"}), 403),
+        (update, json!({"key": own["key"], "models": []}), 200),
+        (update, json!({"key": own["key"], "rpm_limit": null}), 200),
+        (update, json!({"key": own["key"], "user_id": "bob"}), 403),
+        (update, json!({"key": own["key"], "blocked": true}), 403),
+        (update, json!({"key": foreign, "models": []}), 404),
+        ("/key/delete", json!({"keys": [foreign]}), 404),
+        ("/key/regenerate", json!({"key": foreign}), 404),
+        ("/key/block", json!({"key": own["key"]}), 401),
+    ];
+    for field in [
+        json!({"spend": 0}),
+        json!({"permissions": {"get_spend_routes": true}}),
+        json!({"budget_id": "b"}),
+        json!({"organization_id": "o"}),
+        json!({"temp_budget_increase": 5}),
+        json!({"allowed_passthrough_routes": ["/x"]}),
+    ] {
+        cases.push((generate, field.clone(), 403));
+        let mut change = field;
+        change["key"] = own["key"].clone();
+        cases.push((update, change, 403));
+    }
+    for (path, body, status) in cases {
+        let (got, answer) = world.post(&alice, path, body.clone()).await;
+        assert_eq!(got, status, "{path} {body} {answer}");
+    }
+    let token = own["token"].as_str().unwrap();
+    let (_, own) = world.get(&alice, &format!("/key/info?key={token}")).await;
+    assert_eq!(
+        own["info"]["models"],
+        json!(["gpt"]),
+        "an empty list is no way out"
+    );
+    assert_eq!(own["info"]["rpm_limit"], 10, "nor is null");
+    let (_, listed) = world.get(&alice, "/key/list").await;
+    assert_eq!(listed["total_count"], 1);
+    assert_eq!(world.get(&alice, "/key/list?user_id=bob").await.0, 403);
+    let nobody = Principal {
+        role: Some(Role::InternalUser),
+        ..Principal::default()
+    };
+    assert_eq!(world.post(&nobody, generate, json!({})).await.0, 401);
+    assert_eq!(world.get(&nobody, "/key/list").await.0, 401);
+    let viewer = Principal {
+        role: Some(Role::ProxyAdminViewer),
+        ..user("eve")
+    };
+    assert_eq!(world.post(&viewer, generate, json!({})).await.0, 401);
+    assert_eq!(world.get(&viewer, "/key/list").await.1["total_count"], 2);
+}
+
+#[tokio::test]
+async fn the_operator_fills_in_and_says_who_makes_keys() {
+    let settings = json!({"litellm_settings": {
+        "default_key_generate_params": {"max_budget": 7, "models": ["m"], "duration": "1d"},
+        "key_generation_settings": {"personal_key_generation": {"allowed_user_roles": ["proxy_admin"], "required_params": ["tags"]}},
+    }});
+    let world = world(settings).await;
+    let made = world
+        .done("/key/generate", json!({"models": ["own"], "tags": ["t"]}))
+        .await;
+    assert_eq!(
+        (&made["max_budget"], &made["models"]),
+        (&json!(7.0), &json!(["own"]))
+    );
+    assert_eq!(made["expires"], "2026-01-02T00:00:00.123Z");
+    let (status, answer) = world.post(&admin(), "/key/generate", json!({})).await;
+    assert_eq!((status, &answer["error"]["param"]), (400, &json!("tags")));
+    let (status, _) = world
+        .post(&user("ann"), "/key/generate", json!({"tags": ["t"]}))
+        .await;
+    assert_eq!(status, 403);
+}
+
+struct Policy(KeyVerdict);
+
+#[async_trait::async_trait]
+impl KeyPolicy for Policy {
+    async fn judge(&self, _: KeyAction, _: &Principal, body: String) -> Result<KeyVerdict, String> {
+        assert!(!body.contains("sk-"), "the text of a key: {body}");
+        Ok(self.0.clone())
+    }
+}
+
+#[tokio::test]
+async fn the_policy_refuses_and_edits() {
+    let world = world(json!({})).await;
+    let set = |verdict: KeyVerdict| {
+        let mut settings = (*world.plane.settings.load_full()).clone();
+        settings.policy = Some(std::sync::Arc::new(Policy(verdict)));
+        world.plane.settings.store(std::sync::Arc::new(settings));
+    };
+    set(KeyVerdict::Deny("no keys today".to_owned()));
+    let (status, answer) = world
+        .post(
+            &admin(),
+            "/key/generate",
+            json!({"key": "sk-mine-12345678"}),
+        )
+        .await;
+    assert_eq!(
+        (status, &answer["error"]["message"]),
+        (403, &json!("no keys today"))
+    );
+    let edited = json!({"key_alias": "edited", "duration": "1h"});
+    set(KeyVerdict::Edit(edited.as_object().unwrap().clone()));
+    let made = world
+        .done("/key/generate", json!({"key_alias": "asked"}))
+        .await;
+    assert_eq!(made["key_alias"], "edited");
+}

@@ -1,0 +1,302 @@
+//! Changes, rotates, blocks and deletes keys.
+
+use serde_json::{Value, json};
+use witgate_identity::{KeyHash, mask_key};
+use witgate_store::{Filter, Is, Row, Select, Write};
+
+use super::generate::{self, OBJECT_PERMISSION};
+use super::{TABLE, not_found, refused, shown, taken, with_linked};
+use crate::audit::Action;
+use crate::operation::Outcome;
+use crate::{Ask, Changed, ControlPlane, KeyAction, Refusal, durations};
+
+pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
+    let mut given = generate::read(plane, &ask, KeyAction::Update).await?;
+    let Some(Value::String(named)) = given.members.remove("key") else {
+        return Err(Refusal::missing("key"));
+    };
+    let key = plane.own_key(&ask, &named).await?;
+    let token = text(&key, "token");
+    plane.bound_change(&ask, &mut given, &key).await?;
+    let mut steps = Vec::new();
+    let changes = change(plane, &ask, given, &key, &mut steps)?;
+    let filter = Filter::by("token", token.as_str());
+    steps.push(Write::Update {
+        table: TABLE,
+        filter,
+        set: changes.clone(),
+        add: Vec::new(),
+    });
+    steps.extend(plane.note(
+        &ask,
+        Action::Updated,
+        TABLE,
+        &token,
+        Some(&key),
+        Some(&changes),
+    ));
+    let touched = plane.store.write(steps, ask.now).await.map_err(refused)?;
+    if touched.contains(&0) && plane.store.row(TABLE, "token", &token).await?.is_none() {
+        return Err(not_found(&named));
+    }
+    told(plane, &token, &changes);
+    let mut answer = shown(with_linked(plane, plane.key(&token).await?).await?);
+    answer.insert("key".to_owned(), named.into());
+    Ok(Value::Object(answer))
+}
+
+/// Whoever keeps the key hears of it; a spend that was set counts from then on.
+fn told(plane: &ControlPlane, token: &str, changes: &Row) {
+    plane.changed(Changed::Key(token.to_owned()));
+    if changes.contains_key("spend") {
+        plane.changed(Changed::Spend {
+            kind: witgate_identity::ScopeKind::Key,
+            id: token.to_owned(),
+        });
+    }
+}
+
+/// The columns that change, and steps that must be made before.
+fn change(
+    plane: &ControlPlane,
+    ask: &Ask,
+    mut given: crate::fields::Given,
+    key: &Row,
+    steps: &mut Vec<Write>,
+) -> Result<Row, Refusal> {
+    let settings = plane.settings.load_full();
+    let token = text(key, "token");
+    if let Some(alias) = given.text("key_alias") {
+        let others = Filter::by("key_alias", alias).and("token", Is::Not(token.as_str().into()));
+        steps.push(Write::Absent(TABLE, others, "key_alias"));
+    }
+    if let Some(budget) = given.text("budget_id") {
+        let there = Filter::by("budget_id", budget);
+        steps.push(Write::Present("LiteLLM_BudgetTable", there, "budget_id"));
+    }
+    match given.members.remove("duration") {
+        Some(Value::String(duration)) => {
+            let ends = durations::end(&duration, ask.now)
+                .map_err(|message| Refusal::bad(message).param("duration"))?;
+            given.set("expires", json!(ends));
+        }
+        Some(Value::Null) => given.set("expires", Value::Null),
+        _ => {}
+    }
+    generate::reset_at(&settings, ask, &mut given);
+    if let Some(soft) = given.members.remove("soft_budget") {
+        let by = ask.actor().to_owned();
+        let row = match key.get("budget_id").and_then(Value::as_str) {
+            Some(id) => json!({"budget_id": id, "soft_budget": soft, "updated_by": by}),
+            None => {
+                let id = uuid::Uuid::new_v4().to_string();
+                given.set("budget_id", id.as_str());
+                json!({"budget_id": id, "soft_budget": soft, "created_by": by, "updated_by": by})
+            }
+        };
+        if let Value::Object(row) = row {
+            steps.push(match row.contains_key("created_by") {
+                true => Write::Insert("LiteLLM_BudgetTable", row),
+                false => Write::Update {
+                    table: "LiteLLM_BudgetTable",
+                    filter: Filter::by(
+                        "budget_id",
+                        row.get("budget_id").cloned().unwrap_or_default(),
+                    ),
+                    set: row,
+                    add: Vec::new(),
+                },
+            });
+        }
+    }
+    if let Some(Value::Object(mut permission)) = given.members.remove("object_permission") {
+        permission.retain(|name, _| OBJECT_PERMISSION.contains(&name.as_str()));
+        let old = key.get("object_permission_id").and_then(Value::as_str);
+        let id = old.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
+        permission.insert("object_permission_id".to_owned(), id.as_str().into());
+        steps.push(Write::Upsert("LiteLLM_ObjectPermissionTable", permission));
+        given.set("object_permission_id", id);
+    }
+    given.set(
+        "updated_by",
+        json!(ask.changed_by.as_deref().or(ask.user())),
+    );
+    given.set("updated_at", json!(ask.now));
+    let mut changes = given.changes(key);
+    for (name, empty) in [
+        ("aliases", json!({})),
+        ("config", json!({})),
+        ("permissions", json!({})),
+        ("model_max_budget", json!({})),
+        ("allowed_routes", json!([])),
+        ("allowed_cache_controls", json!([])),
+        ("spend", json!(0.0)),
+    ] {
+        if let Some(value) = changes.get_mut(name)
+            && value.is_null()
+        {
+            *value = empty;
+        }
+    }
+    Ok(changes)
+}
+
+pub(super) async fn regenerate(plane: &ControlPlane, mut ask: Ask) -> Outcome {
+    let named = ask
+        .named
+        .clone()
+        .or_else(|| ask.text("key").map(str::to_owned));
+    let Some(named) = named else {
+        return Err(Refusal::missing("key"));
+    };
+    let settings = plane.settings.load_full();
+    if settings
+        .master
+        .as_ref()
+        .is_some_and(|master| master.check(&named).is_some())
+    {
+        let message = "The master key is changed in the configuration: set general_settings.master_key; secrets in the database stay readable when LITELLM_SALT_KEY is set";
+        return Err(Refusal::bad(message).param("key"));
+    }
+    let new_key = ask.text("new_key").map(str::to_owned);
+    ask.body.remove("key");
+    let mut given = generate::read(plane, &ask, KeyAction::Update).await?;
+    let key = plane.own_key(&ask, &named).await?;
+    let old = text(&key, "token");
+    plane.bound_change(&ask, &mut given, &key).await?;
+    let new = match new_key {
+        Some(new) if !new.starts_with("sk-") => {
+            return Err(Refusal::bad("new_key must start with 'sk-'").param("new_key"));
+        }
+        Some(new) => new,
+        None => generate::new_text(&settings),
+    };
+    if settings
+        .master
+        .as_ref()
+        .is_some_and(|master| master.check(&new).is_some())
+    {
+        return Err(taken());
+    }
+    let token = KeyHash::of(&new).as_str().to_owned();
+    let mut steps = vec![Write::Absent(
+        TABLE,
+        Filter::by("token", token.as_str()),
+        "token",
+    )];
+    let mut changes = change(plane, &ask, given, &key, &mut steps)?;
+    changes.insert("token".to_owned(), token.as_str().into());
+    if !settings.hides_key_names {
+        changes.insert("key_name".to_owned(), mask_key(&new).into());
+    }
+    let rotations = key
+        .get("rotation_count")
+        .and_then(Value::as_i64)
+        .unwrap_or_default();
+    changes.insert("rotation_count".to_owned(), (rotations + 1).into());
+    changes.insert("last_rotation_at".to_owned(), json!(ask.now));
+    steps.push(Write::Update {
+        table: TABLE,
+        filter: Filter::by("token", old.as_str()),
+        set: changes.clone(),
+        add: Vec::new(),
+    });
+    steps.extend(plane.note(
+        &ask,
+        Action::Rotated,
+        TABLE,
+        &old,
+        Some(&key),
+        Some(&changes),
+    ));
+    plane.store.write(steps, ask.now).await.map_err(refused)?;
+    plane.changed(Changed::Key(old));
+    plane.changed(Changed::Key(token.clone()));
+    let mut answer = shown(with_linked(plane, plane.key(&token).await?).await?);
+    answer.insert("key".to_owned(), new.into());
+    answer.insert("token".to_owned(), token.as_str().into());
+    answer.insert("token_id".to_owned(), token.into());
+    Ok(Value::Object(answer))
+}
+
+pub(super) async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
+    let (keys, aliases) = (ask.texts("keys")?, ask.texts("key_aliases")?);
+    if keys.is_empty() && aliases.is_empty() {
+        return Err(Refusal::bad(
+            "Either `keys` or `key_aliases` must be given: a list of keys (or their hashes), or of their aliases",
+        ));
+    }
+    let mut rows = Vec::with_capacity(keys.len() + aliases.len());
+    for named in &keys {
+        rows.push(plane.own_key(&ask, named).await?);
+    }
+    for alias in &aliases {
+        let select: Select = Filter::by("key_alias", alias.as_str()).into();
+        let found = plane.store.rows(TABLE, &select).await?.pop();
+        let key = found.ok_or_else(|| not_found(alias))?;
+        match plane.may_manage(&ask, &key).await? {
+            true => rows.push(key),
+            false => return Err(not_found(alias)),
+        }
+    }
+    remove(plane, &ask, rows, Vec::new()).await?;
+    let deleted: Vec<String> = keys.into_iter().chain(aliases).collect();
+    Ok(json!({ "deleted_keys": deleted }))
+}
+
+/// Removes keys, with what else goes with them; copies of them are kept apart.
+pub(crate) async fn remove(
+    plane: &ControlPlane,
+    ask: &Ask,
+    rows: Vec<Row>,
+    mut steps: Vec<Write>,
+) -> Result<(), Refusal> {
+    let tokens: Vec<String> = rows.iter().map(|row| text(row, "token")).collect();
+    for row in rows {
+        let token = text(&row, "token");
+        steps.extend(plane.note(ask, Action::Deleted, TABLE, &token, Some(&row), None));
+        let mut copy = row;
+        copy.insert("deleted_by".to_owned(), ask.actor().into());
+        copy.insert("litellm_changed_by".to_owned(), json!(ask.changed_by));
+        if let Some(by) = &ask.caller.key_hash {
+            copy.insert("deleted_by_api_key".to_owned(), by.as_str().into());
+        }
+        if plane.store.has_table(DELETED) {
+            steps.push(Write::Insert(DELETED, copy));
+        }
+        steps.push(Write::Delete(TABLE, Filter::by("token", token)));
+    }
+    plane.store.write(steps, ask.now).await.map_err(refused)?;
+    for token in tokens {
+        plane.changed(Changed::Key(token));
+    }
+    Ok(())
+}
+
+const DELETED: &str = "LiteLLM_DeletedVerificationToken";
+
+pub(super) async fn block(plane: &ControlPlane, ask: Ask, blocked: bool) -> Outcome {
+    let named = ask.required_text("key")?.to_owned();
+    let key = plane.key(&named).await?;
+    let token = text(&key, "token");
+    let set = json!({"blocked": blocked, "updated_at": ask.now, "updated_by": ask.actor()});
+    let set = set.as_object().cloned().unwrap_or_default();
+    let mut steps: Vec<Write> = Vec::new();
+    steps.extend(plane.note(&ask, Action::Blocked, TABLE, &token, Some(&key), Some(&set)));
+    steps.push(Write::Update {
+        table: TABLE,
+        filter: Filter::by("token", token.as_str()),
+        set,
+        add: Vec::new(),
+    });
+    plane.store.write(steps, ask.now).await.map_err(refused)?;
+    plane.changed(Changed::Key(token.clone()));
+    let mut answer = shown(with_linked(plane, plane.key(&token).await?).await?);
+    answer.insert("token".to_owned(), token.into());
+    Ok(Value::Object(answer))
+}
+
+fn text(row: &Row, column: &str) -> String {
+    let text = row.get(column).and_then(Value::as_str);
+    text.unwrap_or_default().to_owned()
+}

@@ -1,0 +1,28 @@
+//! The control plane: LiteLLM's management API over the rows of the database.
+//!
+//! Reading order: [`operation`] is what an operation is and the list of all of them, [`ask`] a request for one, [`fields`]
+//! how bodies are read, [`refusal`] how it says no; then one file for each resource. [`principals`] is the other way
+//! round: what a request's key, end user and tags are in the database.
+//!
+//! Nothing here knows HTTP beyond methods, paths and statuses, nor SQL: rows come and go through `witgate_store`.
+
+pub mod ask;
+mod audit;
+pub mod durations;
+pub mod fields;
+mod keys;
+pub mod operation;
+mod plane;
+pub mod policy;
+pub mod principals;
+pub mod refusal;
+mod rights;
+#[cfg(test)]
+mod testing;
+
+pub use ask::Ask;
+pub use operation::{Operation, Who, operations};
+pub use plane::{Changed, ControlPlane, Settings, Watch};
+pub use policy::{KeyAction, KeyPolicy, KeyVerdict};
+pub use principals::EndUser;
+pub use refusal::Refusal;

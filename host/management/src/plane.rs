@@ -1,0 +1,149 @@
+//! The control plane at work: the rows, the settings of the day, and who must hear of changes.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use jiff::tz::TimeZone;
+use serde_json::Value;
+use witgate_identity::MasterKey;
+use witgate_store::Store;
+
+use crate::operation::{Operation, Outcome, Who};
+use crate::policy::KeyPolicy;
+use crate::{Ask, Refusal};
+
+/// What changed, for those who keep it in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changed {
+    /// A key, by its hash.
+    Key(String),
+    /// An end user, by id.
+    EndUser(String),
+    /// A tag, by name.
+    Tag(String),
+    /// Models or credentials of the database.
+    Models,
+    /// A row of the configuration in the database.
+    Config,
+    /// What many keys share: a team, a user, an organization, a budget.
+    Shared,
+    /// The spend of something was set to this many US dollars: LiteLLM's counter of it.
+    Spend {
+        /// What.
+        kind: witgate_identity::ScopeKind,
+        /// Which.
+        id: String,
+    },
+}
+
+/// Hears of changes. What it keeps of the old is wrong from then on.
+pub trait Watch: Send + Sync {
+    /// Something changed.
+    fn changed(&self, what: &Changed);
+}
+
+/// The part of the configuration that the control plane goes by.
+#[derive(Clone)]
+pub struct Settings {
+    /// The admin's key: no virtual key may be equal to it.
+    pub master: Option<MasterKey>,
+    /// `custom_key_generate`
+    pub policy: Option<Arc<dyn KeyPolicy>>,
+    /// The configuration as it was written, variables filled in.
+    pub config: Arc<Value>,
+    /// `litellm_settings.timezone`: where a day begins.
+    pub zone: TimeZone,
+    /// `LENGTH_OF_LITELLM_GENERATED_KEY`: random bytes in a new key.
+    pub key_bytes: usize,
+    /// `DISABLE_KEY_NAME`: the last four characters of a key are not kept.
+    pub hides_key_names: bool,
+    /// `LITELLM_SALT_KEY`, else the master key: what secrets in the database are encrypted with.
+    pub salt: Option<zeroize::Zeroizing<String>>,
+    /// `store_model_in_db`
+    pub stores_models: bool,
+}
+
+impl Settings {
+    /// A key of `litellm_settings`, when it is set.
+    #[must_use]
+    pub fn litellm(&self, key: &str) -> Option<&Value> {
+        let value = self.config.get("litellm_settings")?.get(key)?;
+        (!value.is_null()).then_some(value)
+    }
+
+    /// A key of `general_settings`, when it is set.
+    #[must_use]
+    pub fn general(&self, key: &str) -> Option<&Value> {
+        let value = self.config.get("general_settings")?.get(key)?;
+        (!value.is_null()).then_some(value)
+    }
+
+    /// Whether a key of `litellm_settings` is true.
+    #[must_use]
+    pub fn litellm_flag(&self, key: &str) -> bool {
+        self.litellm(key).and_then(Value::as_bool).unwrap_or(false)
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            master: None,
+            policy: None,
+            config: Arc::default(),
+            zone: TimeZone::UTC,
+            key_bytes: witgate_identity::KEY_BYTES,
+            hides_key_names: false,
+            salt: None,
+            stores_models: false,
+        }
+    }
+}
+
+/// The control plane.
+pub struct ControlPlane {
+    /// The rows.
+    pub store: Store,
+    /// The settings; replaced whole when the configuration is loaded anew.
+    pub settings: ArcSwap<Settings>,
+    watch: Arc<dyn Watch>,
+}
+
+impl ControlPlane {
+    /// A control plane over these rows.
+    pub fn new(store: Store, settings: Settings, watch: Arc<dyn Watch>) -> Self {
+        Self {
+            store,
+            settings: ArcSwap::from_pointee(settings),
+            watch,
+        }
+    }
+
+    /// Does an operation, when the caller may ask for it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn answer(&self, operation: &'static Operation, ask: Ask) -> Outcome {
+        let role = ask.caller.role.as_ref();
+        use witgate_identity::Role::{InternalUserViewer, ProxyAdmin, ProxyAdminViewer};
+        let allowed = match operation.who {
+            Who::Admin => role == Some(&ProxyAdmin),
+            Who::Viewer => matches!(role, Some(ProxyAdmin | ProxyAdminViewer)),
+            Who::Member => !matches!(role, Some(ProxyAdminViewer | InternalUserViewer)),
+            Who::Anyone => true,
+        };
+        if !allowed {
+            return Err(ask.admin_only());
+        }
+        let outcome = (operation.run)(self, ask).await;
+        if let Err(Refusal::Unavailable(why)) = &outcome {
+            tracing::error!(operation = operation.name(), "the database failed: {why}");
+        }
+        outcome
+    }
+
+    /// Tells of a change.
+    pub(crate) fn changed(&self, what: Changed) {
+        self.watch.changed(&what);
+    }
+}

@@ -1,0 +1,608 @@
+//! What a key, an end user and a tag are in the database: who pays and answers for a call, with which limits.
+//!
+//! Read behind a cache, never for a request that finds it there. Names, precedence and defaults are LiteLLM's
+//! (`get_data(table_name="combined_view")` and `common_checks`): a budget row fills in what its owner leaves open, a
+//! user's budget bears on personal keys only, and lists that restrict and cannot be read allow nothing.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+use serde_json::{Map, Value};
+use witgate_identity::{
+    Budget, KeyHash, Limits, ModelList, ModelScope, Principal, Role, Scope, ScopeKind, VirtualKey,
+};
+use witgate_store::{Filter, Row, StoreError};
+
+use crate::fields::moment;
+use crate::plane::Settings;
+use crate::{ControlPlane, durations};
+
+/// The user whose spend is that of the whole gateway.
+pub const PROXY_USER: &str = "litellm-proxy-budget";
+
+/// Nothing: what an unreadable list allows.
+const NOTHING: &str = "no-default-models";
+
+/// An end user of the database.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndUser {
+    /// Limits and budget.
+    pub scope: Arc<Scope>,
+    /// Whether an administrator blocked them.
+    pub blocked: bool,
+    /// `eu` or `us`: only deployments there serve them.
+    pub allowed_model_region: Option<String>,
+    /// The model of their calls that name none.
+    pub default_model: Option<String>,
+}
+
+impl ControlPlane {
+    /// The key with this hash; `None` when there is none.
+    pub async fn virtual_key(
+        &self,
+        hash: &str,
+        now: Timestamp,
+    ) -> Result<Option<VirtualKey>, StoreError> {
+        let Some(key) = self.store.row(crate::keys::TABLE, "token", hash).await? else {
+            return Ok(None);
+        };
+        let settings = self.settings.load_full();
+        let linked = self.linked(&key).await?;
+        Ok(Some(virtual_key(&settings, &key, &linked, now)))
+    }
+
+    async fn linked(&self, key: &Row) -> Result<Linked, StoreError> {
+        let text =
+            |row: &Row, column: &str| row.get(column).and_then(Value::as_str).map(str::to_owned);
+        let mut linked = Linked {
+            budget: self.budget(text(key, "budget_id")).await?,
+            ..Linked::default()
+        };
+        let (team, user) = (text(key, "team_id"), text(key, "user_id"));
+        if let Some(user) = &user {
+            linked.user = self.store.row("LiteLLM_UserTable", "user_id", user).await?;
+        }
+        let mut organization = text(key, "organization_id");
+        if let Some(id) = &team
+            && let Some(team) = self.team(id).await?
+        {
+            organization = organization.or(text(&team, "organization_id"));
+            if let Some(model_id) = team.get("model_id").and_then(Value::as_i64) {
+                let filter = Filter::by("id", model_id);
+                let rows = self
+                    .store
+                    .rows("LiteLLM_ModelTable", &filter.into())
+                    .await?;
+                linked.aliases = rows.into_iter().next();
+            }
+            if let Some(user) = &user {
+                let filter =
+                    Filter::by("team_id", id.as_str()).and_if("user_id", Some(user.as_str()));
+                let rows = self
+                    .store
+                    .rows("LiteLLM_TeamMembership", &filter.into())
+                    .await?;
+                linked.membership = rows.into_iter().next();
+                let own = linked
+                    .membership
+                    .as_ref()
+                    .and_then(|row| text(row, "budget_id"));
+                let of_team = team
+                    .get("metadata")
+                    .and_then(|m| m.get("team_member_budget_id"));
+                let of_team = of_team.and_then(Value::as_str).map(str::to_owned);
+                linked.member_budget = self.budget(own.or(of_team)).await?;
+            }
+            linked.team = Some(team);
+        }
+        if let Some(id) = &organization {
+            let table = "LiteLLM_OrganizationTable";
+            linked.organization = self.store.row(table, "organization_id", id).await?;
+            let budget = linked
+                .organization
+                .as_ref()
+                .and_then(|row| text(row, "budget_id"));
+            linked.organization_budget = self.budget(budget).await?;
+        }
+        Ok(linked)
+    }
+
+    async fn budget(&self, id: Option<String>) -> Result<Option<Row>, StoreError> {
+        match id {
+            Some(id) => {
+                self.store
+                    .row("LiteLLM_BudgetTable", "budget_id", &id)
+                    .await
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The end user with this id. One that the database does not know has the operator's default budget, if there is one.
+    pub async fn end_user(&self, id: &str) -> Result<Option<EndUser>, StoreError> {
+        let settings = self.settings.load_full();
+        let row = self
+            .store
+            .row("LiteLLM_EndUserTable", "user_id", id)
+            .await?;
+        let own = row.as_ref().and_then(|row| row.get("budget_id")?.as_str());
+        let default = settings
+            .litellm("max_end_user_budget_id")
+            .and_then(Value::as_str);
+        let budget = self.budget(own.or(default).map(str::to_owned)).await?;
+        let most = settings.litellm("max_end_user_budget").and_then(money);
+        if row.is_none() && budget.is_none() && most.is_none() {
+            return Ok(None);
+        }
+        let row = row.unwrap_or_default();
+        let mut scope = scope(ScopeKind::EndUser, id, None, budget.as_ref(), &row);
+        if let Some(most) = most {
+            let budget = scope.budget.get_or_insert(Budget {
+                max: None,
+                soft: None,
+                duration: None,
+                resets_at: None,
+            });
+            budget.max = budget.max.or(Some(most));
+        }
+        let text = |column: &str| row.get(column).and_then(Value::as_str).map(str::to_owned);
+        Ok(Some(EndUser {
+            scope: Arc::new(scope),
+            blocked: row.get("blocked").and_then(Value::as_bool).unwrap_or(false),
+            allowed_model_region: text("allowed_model_region"),
+            default_model: text("default_model"),
+        }))
+    }
+
+    /// The budget and limits of a tag, when the database knows it.
+    pub async fn tag(&self, name: &str) -> Result<Option<Arc<Scope>>, StoreError> {
+        let Some(row) = self.store.row("LiteLLM_TagTable", "tag_name", name).await? else {
+            return Ok(None);
+        };
+        let budget = row
+            .get("budget_id")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        let Some(budget) = self.budget(budget).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Arc::new(scope(
+            ScopeKind::Tag,
+            name,
+            None,
+            Some(&budget),
+            &row,
+        ))))
+    }
+
+    /// A user's rights and budget, for those who come without a virtual key of theirs (a session, a token of an identity
+    /// provider).
+    pub async fn user(&self, id: &str) -> Result<Option<Row>, StoreError> {
+        self.store.row("LiteLLM_UserTable", "user_id", id).await
+    }
+
+    /// The principal of a user and a team that a token of an identity provider names. What the database does not know adds
+    /// nothing.
+    pub async fn principal_of(
+        &self,
+        user: Option<&str>,
+        team: Option<&str>,
+        organization: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Principal, StoreError> {
+        let mut key = Row::new();
+        for (column, value) in [
+            ("user_id", user),
+            ("team_id", team),
+            ("organization_id", organization),
+        ] {
+            if let Some(value) = value {
+                key.insert(column.to_owned(), value.into());
+            }
+        }
+        let linked = self.linked(&key).await?;
+        let found = virtual_key(&self.settings.load_full(), &key, &linked, now);
+        let mut principal = (*found.principal).clone();
+        principal
+            .scopes
+            .retain(|scope| scope.kind != ScopeKind::Key);
+        Ok(principal)
+    }
+}
+
+/// Rows that a key's row leads to.
+#[derive(Debug, Default)]
+struct Linked {
+    budget: Option<Row>,
+    team: Option<Row>,
+    aliases: Option<Row>,
+    membership: Option<Row>,
+    member_budget: Option<Row>,
+    user: Option<Row>,
+    organization: Option<Row>,
+    organization_budget: Option<Row>,
+}
+
+fn virtual_key(settings: &Settings, key: &Row, linked: &Linked, now: Timestamp) -> VirtualKey {
+    let text = |column: &str| key.get(column).and_then(Value::as_str).map(str::to_owned);
+    let of = |row: &Option<Row>, column: &str| {
+        row.as_ref()
+            .and_then(|row| row.get(column)?.as_str())
+            .map(str::to_owned)
+    };
+    let token = text("token").unwrap_or_default();
+    let (user_id, team_id) = (text("user_id"), text("team_id"));
+    let org_id = of(&linked.organization, "organization_id").or(text("organization_id"));
+    let mut scopes = vec![key_scope(&token, key, linked.budget.as_ref(), now)];
+    if let Some(team) = &linked.team {
+        let id = team_id.clone().unwrap_or_default();
+        let mut scope = scope(ScopeKind::Team, id, team.get("team_alias"), None, team);
+        scope.models = model_limits(team.get("metadata"), team.get("model_max_budget"));
+        scopes.push(scope);
+    }
+    if let (Some(team), Some(user)) = (&team_id, &user_id)
+        && linked.member_budget.is_some()
+    {
+        let id = format!("{team}:{user}");
+        let row = linked.membership.clone().unwrap_or_default();
+        scopes.push(scope(
+            ScopeKind::TeamMember,
+            id,
+            None,
+            linked.member_budget.as_ref(),
+            &row,
+        ));
+    }
+    if let (Some(user), Some(id)) = (&linked.user, &user_id) {
+        let mut scope = scope(
+            ScopeKind::User,
+            id.as_str(),
+            user.get("user_alias"),
+            None,
+            user,
+        );
+        let also_teams = settings.general("apply_user_budget_to_team_keys");
+        if team_id.is_some() && also_teams.and_then(Value::as_bool) != Some(true) {
+            scope.budget = None;
+        }
+        if team_id.is_none() && scope.budget.is_none() {
+            scope.budget = settings
+                .litellm("max_user_budget")
+                .and_then(money)
+                .map(budget_of);
+        }
+        scopes.push(scope);
+    }
+    if let (Some(organization), Some(id)) = (&linked.organization, &org_id) {
+        let alias = organization.get("organization_alias");
+        let budget = linked.organization_budget.as_ref();
+        scopes.push(scope(
+            ScopeKind::Organization,
+            id.as_str(),
+            alias,
+            budget,
+            organization,
+        ));
+    }
+    scopes.retain(|scope| {
+        scope.kind == ScopeKind::Key
+            || scope.budget.is_some()
+            || !scope.limits.is_empty()
+            || !scope.models.is_empty()
+    });
+    let role = of(&linked.user, "user_role");
+    let role = role
+        .as_deref()
+        .and_then(Role::parse)
+        .unwrap_or(Role::InternalUser);
+    let object = |row: Option<&Row>, column: &str| match row.and_then(|row| row.get(column)) {
+        Some(Value::Object(object)) => object.clone(),
+        _ => Map::new(),
+    };
+    let mut aliases = object(Some(key), "aliases");
+    for (alias, model) in object(linked.aliases.as_ref(), "aliases") {
+        aliases.entry(alias).or_insert(model);
+    }
+    let aliases = aliases
+        .into_iter()
+        .filter_map(|(alias, model)| match model {
+            Value::String(model) => Some((alias, model)),
+            _ => None,
+        });
+    let principal = Principal {
+        key_hash: KeyHash::parse(&token),
+        key_alias: text("key_alias"),
+        user_email: of(&linked.user, "user_email"),
+        team_alias: of(&linked.team, "team_alias"),
+        models: models(key, linked.team.as_ref()),
+        model_lists: model_lists(linked, team_id.is_some()),
+        aliases: aliases.collect(),
+        allowed_routes: restriction(key, "allowed_routes"),
+        allowed_cache_controls: restriction(key, "allowed_cache_controls"),
+        metadata: object(Some(key), "metadata"),
+        team_metadata: object(linked.team.as_ref(), "metadata"),
+        permissions: object(Some(key), "permissions"),
+        role: Some(role),
+        user_id,
+        team_id,
+        org_id,
+        scopes,
+        ..Principal::default()
+    };
+    let blocked = |row: &Row| row.get("blocked").and_then(Value::as_bool) == Some(true);
+    VirtualKey {
+        blocked: blocked(key),
+        team_blocked: linked.team.as_ref().is_some_and(blocked),
+        expires: key.get("expires").and_then(Value::as_str).and_then(moment),
+        principal: Arc::new(principal),
+    }
+}
+
+/// The key's own list; `all-team-models` is the team's.
+fn models(key: &Row, team: Option<&Row>) -> Vec<String> {
+    let own = restriction(key, "models");
+    if !own.iter().any(|model| model == "all-team-models") {
+        return own;
+    }
+    let of_team = team
+        .map(|team| restriction(team, "models"))
+        .unwrap_or_default();
+    if of_team.is_empty() {
+        return of_team;
+    }
+    let others = own.into_iter().filter(|model| model != "all-team-models");
+    others.chain(of_team).collect()
+}
+
+/// Lists that bear on the key beside its own: the team's, of a personal key the user's, the organization's.
+fn model_lists(linked: &Linked, of_team: bool) -> Vec<ModelList> {
+    let mut lists = Vec::new();
+    let mut add = |owner: &'static str, row: Option<&Row>| {
+        let models = row
+            .map(|row| restriction(row, "models"))
+            .unwrap_or_default();
+        if !models.is_empty() {
+            lists.push(ModelList { owner, models });
+        }
+    };
+    add("team", linked.team.as_ref());
+    if !of_team {
+        add("user", linked.user.as_ref());
+    }
+    add("org", linked.organization.as_ref());
+    lists
+}
+
+fn restriction(row: &Row, column: &str) -> Vec<String> {
+    match row.get(column) {
+        None | Some(Value::Null) => Vec::new(),
+        Some(list) => {
+            serde_json::from_value(list.clone()).unwrap_or_else(|_| vec![NOTHING.to_owned()])
+        }
+    }
+}
+
+fn key_scope(token: &str, key: &Row, budget: Option<&Row>, now: Timestamp) -> Scope {
+    let mut scope = scope(ScopeKind::Key, token, key.get("key_alias"), budget, key);
+    let metadata = key.get("metadata");
+    scope.models = model_limits(metadata, key.get("model_max_budget"));
+    if scope.models.is_empty() {
+        scope.models = model_limits(None, budget.and_then(|row| row.get("model_max_budget")));
+    }
+    let more = metadata
+        .and_then(|m| m.get("temp_budget_increase"))
+        .and_then(money);
+    let until = metadata.and_then(|m| m.get("temp_budget_expiry")?.as_str());
+    if let (Some(more), Some(until)) = (more, until.and_then(moment))
+        && until > now
+        && let Some(max) = scope.budget.as_mut().and_then(|budget| budget.max.as_mut())
+    {
+        *max += more;
+    }
+    scope
+}
+
+/// A scope of a row and of the budget row it refers to: the row's own columns win.
+fn scope(
+    kind: ScopeKind,
+    id: impl Into<String>,
+    alias: Option<&Value>,
+    budget: Option<&Row>,
+    row: &Row,
+) -> Scope {
+    let column = |name: &str| {
+        let own = row.get(name).filter(|value| !value.is_null());
+        own.or_else(|| budget?.get(name).filter(|value| !value.is_null()))
+    };
+    let whole = |name: &str| column(name).and_then(Value::as_i64).map(i64::unsigned_abs);
+    let max = column("max_budget").and_then(money);
+    let soft = column("soft_budget").and_then(money);
+    let mut scope = Scope::new(kind, id);
+    scope.alias = alias.and_then(Value::as_str).map(str::to_owned);
+    scope.limits = Limits {
+        rpm: whole("rpm_limit"),
+        tpm: whole("tpm_limit"),
+        parallel: whole("max_parallel_requests"),
+    };
+    if max.is_some() || soft.is_some() {
+        let text = |name: &str| column(name).and_then(Value::as_str);
+        scope.budget = Some(Budget {
+            max,
+            soft,
+            duration: text("budget_duration").map(str::to_owned),
+            resets_at: text("budget_reset_at").and_then(moment),
+        });
+    }
+    scope.spent = row.get("spend").and_then(money).unwrap_or_default();
+    scope
+}
+
+fn budget_of(max: Decimal) -> Budget {
+    Budget {
+        max: Some(max),
+        soft: None,
+        duration: None,
+        resets_at: None,
+    }
+}
+
+/// `model_rpm_limit` and `model_tpm_limit` of a metadata, and a `model_max_budget`.
+fn model_limits(metadata: Option<&Value>, budgets: Option<&Value>) -> Vec<ModelScope> {
+    let mut models: Vec<ModelScope> = Vec::new();
+    let mut at = |model: &str, set: &dyn Fn(&mut ModelScope)| {
+        let place = match models.iter().position(|known| known.model == model) {
+            Some(place) => place,
+            None => {
+                models.push(ModelScope {
+                    model: model.to_owned(),
+                    limits: Limits::default(),
+                    budget: None,
+                });
+                models.len() - 1
+            }
+        };
+        if let Some(scope) = models.get_mut(place) {
+            set(scope);
+        }
+    };
+    for (model, budget) in budgets.and_then(Value::as_object).into_iter().flatten() {
+        let max = budget
+            .get("budget_limit")
+            .or(budget.get("max_budget"))
+            .and_then(money);
+        let period = budget.get("time_period").or(budget.get("budget_duration"));
+        let period = period.and_then(Value::as_str).and_then(durations::seconds);
+        let whole = |name: &str| budget.get(name).and_then(Value::as_u64);
+        at(model, &|scope| {
+            scope.budget = max.map(|max| (max, period.unwrap_or(86_400)));
+            scope.limits.rpm = whole("rpm_limit");
+            scope.limits.tpm = whole("tpm_limit");
+        });
+    }
+    let limits = |name: &str| {
+        let limits = metadata.and_then(|metadata| metadata.get(name)?.as_object());
+        limits
+            .into_iter()
+            .flatten()
+            .filter_map(|(model, limit)| Some((model, limit.as_u64()?)))
+    };
+    for (model, limit) in limits("model_rpm_limit") {
+        at(model, &|scope| scope.limits.rpm = Some(limit));
+    }
+    for (model, limit) in limits("model_tpm_limit") {
+        at(model, &|scope| scope.limits.tpm = Some(limit));
+    }
+    models
+}
+
+/// US dollars, by the number's shortest text: the binary fraction would bring digits that nobody wrote. What is not finite
+/// is no bound.
+fn money(value: &Value) -> Option<Decimal> {
+    match value {
+        Value::Number(number) => {
+            let text = number.to_string();
+            text.parse()
+                .or_else(|_| Decimal::from_scientific(&text))
+                .ok()
+        }
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn row(value: Value) -> Option<Row> {
+        Some(value.as_object().unwrap().clone())
+    }
+
+    fn now() -> Timestamp {
+        "2026-01-01T00:00:00Z".parse().unwrap()
+    }
+
+    fn found(key: Value, linked: Linked) -> VirtualKey {
+        virtual_key(
+            &Settings::default(),
+            key.as_object().unwrap(),
+            &linked,
+            now(),
+        )
+    }
+
+    #[test]
+    fn a_key_has_its_own_limits_then_its_budgets() {
+        let key = json!({
+            "token": "ab", "max_budget": 5.5, "rpm_limit": 3, "spend": 1.25, "team_id": null,
+            "metadata": {"temp_budget_increase": 2, "temp_budget_expiry": "2026-01-02T00:00:00Z", "model_rpm_limit": {"gpt": 7}},
+            "model_max_budget": {"gpt": {"budget_limit": 1, "time_period": "1d"}},
+        });
+        let linked = Linked {
+            budget: row(
+                json!({"max_budget": 1.0, "tpm_limit": 9, "rpm_limit": 1, "soft_budget": 0.5}),
+            ),
+            ..Linked::default()
+        };
+        let key = found(key, linked);
+        let scope = &key.principal.scopes[0];
+        assert_eq!((scope.limits.rpm, scope.limits.tpm), (Some(3), Some(9)));
+        let budget = scope.budget.as_ref().unwrap();
+        assert_eq!(
+            (budget.max, budget.soft),
+            (Some("7.5".parse().unwrap()), Some("0.5".parse().unwrap()))
+        );
+        assert_eq!(scope.spent, "1.25".parse().unwrap());
+        let model = scope.model("openai/gpt").unwrap();
+        assert_eq!(
+            (model.limits.rpm, model.budget),
+            (Some(7), Some((Decimal::ONE, 86_400)))
+        );
+    }
+
+    #[test]
+    fn a_users_budget_bears_on_personal_keys_only() {
+        let linked = |team: Option<Row>| Linked {
+            user: row(
+                json!({"user_id": "ann", "max_budget": 1.0, "user_role": "proxy_admin_viewer", "models": ["a"]}),
+            ),
+            team,
+            member_budget: row(json!({"max_budget": 0.0})),
+            ..Linked::default()
+        };
+        let personal = found(json!({"token": "ab", "user_id": "ann"}), linked(None));
+        let kinds = |key: &VirtualKey| -> Vec<ScopeKind> {
+            key.principal
+                .scopes
+                .iter()
+                .map(|scope| scope.kind)
+                .collect()
+        };
+        assert_eq!(kinds(&personal), [ScopeKind::Key, ScopeKind::User]);
+        assert_eq!(personal.principal.role, Some(Role::ProxyAdminViewer));
+        assert_eq!(personal.principal.model_lists[0].owner, "user");
+        let team = row(json!({"team_id": "red", "blocked": true, "models": ["b"], "tpm_limit": 0}));
+        let key = json!({"token": "ab", "user_id": "ann", "team_id": "red", "models": ["all-team-models", "c"]});
+        let of_team = found(key, linked(team));
+        assert_eq!(
+            kinds(&of_team),
+            [ScopeKind::Key, ScopeKind::Team, ScopeKind::TeamMember]
+        );
+        assert!(of_team.team_blocked);
+        assert_eq!(of_team.principal.models, ["c", "b"]);
+        assert_eq!(of_team.principal.model_lists[0].owner, "team");
+    }
+
+    #[test]
+    fn lists_that_cannot_be_read_allow_nothing() {
+        let key = found(
+            json!({"token": "ab", "models": {"a": 1}, "allowed_routes": "x"}),
+            Linked::default(),
+        );
+        assert_eq!(key.principal.models, [NOTHING]);
+        assert_eq!(key.principal.allowed_routes, [NOTHING]);
+    }
+}

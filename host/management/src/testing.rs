@@ -1,0 +1,118 @@
+//! A control plane over a database in memory, for tests.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use witgate_identity::{MasterKey, Principal, Role};
+use witgate_store::{Store, StoreOptions};
+use witgate_wire::errors::CompatErrors;
+
+use crate::plane::Settings;
+use crate::{Ask, Changed, ControlPlane, Watch, operations};
+
+pub(crate) const MASTER: &str = "sk-master-0123456789";
+
+/// Hears of changes.
+#[derive(Default)]
+pub(crate) struct Heard(pub Mutex<Vec<Changed>>);
+
+impl Watch for Heard {
+    fn changed(&self, what: &Changed) {
+        self.0.lock().push(what.clone());
+    }
+}
+
+pub(crate) struct World {
+    pub plane: ControlPlane,
+    pub heard: Arc<Heard>,
+}
+
+/// A world with these settings of the configuration.
+pub(crate) async fn world(config: Value) -> World {
+    let store = Store::open("sqlite::memory:", &StoreOptions::default())
+        .await
+        .unwrap();
+    let heard = Arc::new(Heard::default());
+    let settings = Settings {
+        master: Some(MasterKey::new(MASTER)),
+        config: Arc::new(config),
+        ..Settings::default()
+    };
+    World {
+        plane: ControlPlane::new(store, settings, heard.clone()),
+        heard,
+    }
+}
+
+pub(crate) fn admin() -> Principal {
+    MasterKey::new(MASTER).check(MASTER).unwrap().clone()
+}
+
+pub(crate) fn user(name: &str) -> Principal {
+    Principal {
+        user_id: Some(name.to_owned()),
+        role: Some(Role::InternalUser),
+        ..Principal::default()
+    }
+}
+
+impl World {
+    /// `POST` of a body, or of a path with a query: status and answer.
+    pub async fn post(&self, caller: &Principal, path: &str, body: Value) -> (u16, Value) {
+        self.ask("POST", caller, path, body).await
+    }
+
+    pub async fn get(&self, caller: &Principal, path: &str) -> (u16, Value) {
+        self.ask("GET", caller, path, json!({})).await
+    }
+
+    pub async fn ask(
+        &self,
+        method: &str,
+        caller: &Principal,
+        path: &str,
+        body: Value,
+    ) -> (u16, Value) {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let fits = |pattern: &str| -> Option<Option<String>> {
+            match pattern.split_once('{') {
+                None => (pattern == path).then_some(None),
+                Some((before, after)) => {
+                    let after = after.split_once('}')?.1;
+                    let named = path.strip_prefix(before)?.strip_suffix(after)?;
+                    (!named.is_empty() && !named.contains('/')).then(|| Some(named.to_owned()))
+                }
+            }
+        };
+        let found = operations()
+            .filter(|operation| operation.method == method)
+            .find_map(|operation| Some((operation, operation.paths.iter().find_map(|p| fits(p))?)));
+        let (operation, named) = found.unwrap_or_else(|| panic!("no operation {method} {path}"));
+        let ask = Ask {
+            caller: Arc::new(caller.clone()),
+            route: operation.name(),
+            named,
+            query: url::form_urlencoded::parse(query.as_bytes())
+                .into_owned()
+                .collect(),
+            body: body.as_object().cloned().unwrap_or_default(),
+            now: "2026-01-01T00:00:00.123Z".parse().unwrap(),
+            changed_by: None,
+        };
+        match self.plane.answer(operation, ask).await {
+            Ok(answer) => (200, answer),
+            Err(refusal) => {
+                let (status, body) = refusal.body(CompatErrors::V2025);
+                (status, serde_json::from_slice(&body).unwrap())
+            }
+        }
+    }
+
+    /// Asks as an admin, and must succeed.
+    pub async fn done(&self, path: &str, body: Value) -> Value {
+        let (status, answer) = self.post(&admin(), path, body.clone()).await;
+        assert_eq!(status, 200, "{path} {body} {answer}");
+        answer
+    }
+}

@@ -1,0 +1,210 @@
+//! The same for PostgreSQL: a group is one JSON parameter, of which the database makes rows.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use sqlx::Acquire;
+use sqlx::Row as _;
+use sqlx::postgres::PgConnection;
+
+use super::{Addition, Group, Inserted};
+use crate::database::PostgresDb;
+use crate::schema::{Kind, table};
+use crate::spend::packed::{INTEGER_COLUMNS, Packed, TEXT_COLUMNS};
+use crate::spend::time_text;
+
+const TABLE: &str = "LiteLLM_SpendLogs";
+
+pub(super) async fn insert(
+    db: &PostgresDb,
+    group: &Group<'_>,
+    now: Timestamp,
+) -> Result<Inserted, sqlx::Error> {
+    let columns = columns(db);
+    let mut transaction = db.pool.begin().await?;
+    let mut inserted = Inserted::default();
+    match insert_rows(&mut transaction, &columns, &group.kept, now).await {
+        Ok(mut new) => {
+            for (at, row) in group.kept.iter().enumerate() {
+                match new.remove(row.request_id()) {
+                    true => inserted.written += 1,
+                    false => {
+                        inserted.duplicates += 1;
+                        inserted.old.push(at);
+                    }
+                }
+            }
+        }
+        Err(error) if is_the_rows_fault(&error) => {
+            transaction.rollback().await?;
+            transaction = db.pool.begin().await?;
+            for (at, row) in group.kept.iter().enumerate() {
+                let mut save = transaction.begin().await?;
+                match insert_rows(&mut save, &columns, &[*row], now).await {
+                    Ok(new) => {
+                        save.commit().await?;
+                        match new.is_empty() {
+                            false => inserted.written += 1,
+                            true => {
+                                inserted.duplicates += 1;
+                                inserted.old.push(at);
+                            }
+                        }
+                    }
+                    Err(error) if is_the_rows_fault(&error) => {
+                        save.rollback().await?;
+                        inserted.impossible.push((at, error.to_string()));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    let is_new = |at: usize| !inserted.is_old(at);
+    for addition in group.totals(is_new) {
+        add(db, &mut transaction, &addition, now).await?;
+    }
+    transaction.commit().await?;
+    Ok(inserted)
+}
+
+/// The columns that a row has and the table, too.
+fn columns(db: &PostgresDb) -> Vec<&'static str> {
+    let all = ["spend"]
+        .into_iter()
+        .chain(INTEGER_COLUMNS)
+        .chain(TEXT_COLUMNS)
+        .chain(["created_at", "updated_at"]);
+    all.filter(|column| db.has_column(TABLE, column)).collect()
+}
+
+/// The ids of the rows that are new.
+async fn insert_rows(
+    connection: &mut PgConnection,
+    columns: &[&str],
+    rows: &[&Packed],
+    now: Timestamp,
+) -> Result<std::collections::HashSet<String>, sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(std::collections::HashSet::new());
+    }
+    let rows: Vec<Value> = rows.iter().map(|row| object(row, now)).collect();
+    let names: Vec<String> = columns
+        .iter()
+        .map(|column| format!("\"{column}\""))
+        .collect();
+    let names = names.join(", ");
+    let sql = format!(
+        "INSERT INTO \"{TABLE}\" ({names}) SELECT {names} FROM jsonb_populate_recordset(NULL::\"{TABLE}\", $1::text::jsonb) ON CONFLICT (\"request_id\") DO NOTHING RETURNING \"request_id\""
+    );
+    let new = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(Value::Array(rows).to_string())
+        .fetch_all(connection)
+        .await?;
+    new.iter().map(|row| row.try_get(0)).collect()
+}
+
+/// A row as JSON; PostgreSQL's texts have no NUL.
+fn object(row: &Packed, now: Timestamp) -> Value {
+    let mut object = Map::new();
+    object.insert("spend".to_owned(), row.spend.into());
+    for (column, integer) in INTEGER_COLUMNS.iter().zip(row.integers) {
+        object.insert((*column).to_owned(), integer.into());
+    }
+    let schema = table(TABLE);
+    for (column, text) in TEXT_COLUMNS.iter().zip(row.texts()) {
+        let kind = schema
+            .and_then(|table| table.column(column))
+            .map(|c| c.kind);
+        let value = match (kind, text) {
+            (_, None) => Value::Null,
+            (Some(Kind::Json), Some(text)) => {
+                let text = text.replace("\\u0000", "");
+                serde_json::from_str(&text).unwrap_or_else(|_| text.into())
+            }
+            (_, Some(text)) => text.replace('\0', "").into(),
+        };
+        object.insert((*column).to_owned(), value);
+    }
+    for column in ["created_at", "updated_at"] {
+        object.insert(column.to_owned(), time_text(now).into());
+    }
+    Value::Object(object)
+}
+
+async fn add(
+    db: &PostgresDb,
+    connection: &mut PgConnection,
+    addition: &Addition,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let table = addition.table;
+    if !db.has(table) {
+        return Ok(());
+    }
+    let exists = |column: &&&str| db.has_column(table, column);
+    let key: Vec<&str> = addition.key.iter().filter(exists).copied().collect();
+    let names = |columns: &[&str]| -> String {
+        let quoted: Vec<String> = columns.iter().map(|c| format!("\"{c}\"")).collect();
+        quoted.join(", ")
+    };
+    let rows = format!("jsonb_populate_recordset(NULL::\"{table}\", $1::text::jsonb)");
+    let sql = match addition.makes {
+        false => {
+            let same: Vec<String> = key
+                .iter()
+                .map(|c| format!("t.\"{c}\" = d.\"{c}\""))
+                .collect();
+            format!(
+                "UPDATE \"{table}\" t SET \"spend\" = t.\"spend\" + d.\"spend\" FROM {rows} d WHERE {}",
+                same.join(" AND ")
+            )
+        }
+        true => {
+            let all = key.iter().chain(addition.new).chain(addition.sums);
+            let mut columns: Vec<&str> = all.copied().collect();
+            if !addition.new.is_empty() {
+                columns.extend(["created_at", "updated_at"]);
+            }
+            columns.retain(|column| db.has_column(table, column));
+            let sums = addition.sums.iter().filter(exists);
+            let sums: Vec<String> = sums
+                .map(|c| format!("\"{c}\" = t.\"{c}\" + excluded.\"{c}\""))
+                .collect();
+            // What a table does not let be null and LiteLLM's client fills in.
+            let fill = |column: &&str| match *column {
+                "models" => "'{}'::text[]".to_owned(),
+                "blocked" => "false".to_owned(),
+                column => format!("\"{column}\""),
+            };
+            let values: Vec<String> = columns.iter().map(fill).collect();
+            format!(
+                "INSERT INTO \"{table}\" AS t ({}) SELECT {} FROM {rows} ON CONFLICT ({}) DO UPDATE SET {}",
+                names(&columns),
+                values.join(", "),
+                names(&key),
+                sums.join(", ")
+            )
+        }
+    };
+    let mut rows = addition.rows.clone();
+    for row in rows.as_array_mut().into_iter().flatten() {
+        if let Some(row) = row.as_object_mut() {
+            for column in ["created_at", "updated_at"] {
+                row.insert(column.to_owned(), time_text(now).into());
+            }
+        }
+    }
+    let text = rows.to_string().replace("\\u0000", "");
+    sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(text)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Whether the same row would fail again: what it says cannot be (class 22), or a constraint forbids it (23).
+fn is_the_rows_fault(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+}
