@@ -185,6 +185,10 @@ pub struct Usage {
     pub completion_tokens: u64,
     /// Their sum as the provider stated it.
     pub total_tokens: u64,
+    /// Of the tokens read, those from the provider's cache.
+    pub cached_tokens: u64,
+    /// Of the tokens read, those that went into the provider's cache.
+    pub cache_creation_tokens: u64,
     /// The provider's `usage` object as it came.
     pub raw: Option<Bytes>,
 }

@@ -1,6 +1,6 @@
 //! Which models a caller may use, access groups of the model list included.
 
-use witgate_identity::Principal;
+use witgate_identity::{Principal, allows};
 use witgate_routing::Snapshot;
 
 /// How a caller may use a model.
@@ -14,13 +14,49 @@ pub enum MayUse {
     Groups(Vec<String>),
 }
 
-/// How a caller may use a model: by its name, else through the access groups among what it may use.
+/// How a caller may use a model: by its name, else through the access groups among what it may use. Every list that bears
+/// on the caller must allow it; what several grant by groups is what all of them grant.
 #[must_use]
 pub fn may_use(routing: &Snapshot, caller: &Principal, model: &str) -> MayUse {
-    if caller.may_use(model) {
+    let mut use_of = match caller.models.is_empty() {
+        true => MayUse::Whole,
+        false => by_list(routing, caller, &caller.models, model),
+    };
+    for list in &caller.model_lists {
+        use_of = match (use_of, by_list(routing, caller, &list.models, model)) {
+            (MayUse::No, _) | (_, MayUse::No) => return MayUse::No,
+            (MayUse::Whole, other) | (other, MayUse::Whole) => other,
+            (MayUse::Groups(mut groups), MayUse::Groups(others)) => {
+                groups.retain(|group| others.contains(group));
+                match groups.is_empty() {
+                    true => return MayUse::No,
+                    false => MayUse::Groups(groups),
+                }
+            }
+        };
+    }
+    use_of
+}
+
+/// Whose list does not allow a model: `key`, or the owner of one of the lists beside it.
+pub(crate) fn refused_by<'a>(
+    routing: &Snapshot,
+    caller: &'a Principal,
+    model: &str,
+) -> (&'static str, &'a [String]) {
+    let own = caller.models.is_empty() || by_list(routing, caller, &caller.models, model) != MayUse::No;
+    let lists = caller.model_lists.iter();
+    let other = lists
+        .filter(|_| own)
+        .find(|list| by_list(routing, caller, &list.models, model) == MayUse::No);
+    other.map_or(("key", &caller.models), |list| (list.owner, &list.models))
+}
+
+fn by_list(routing: &Snapshot, caller: &Principal, models: &[String], model: &str) -> MayUse {
+    if allows(models, model) {
         return MayUse::Whole;
     }
-    let groups = routing.granted_by(model, caller.team_id.as_deref(), &caller.models);
+    let groups = routing.granted_by(model, caller.team_id.as_deref(), models);
     match groups.is_empty() {
         true => MayUse::No,
         false => MayUse::Groups(groups),

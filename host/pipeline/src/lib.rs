@@ -46,7 +46,7 @@ pub use ports::{
     AuthDecision, AuthDenial, AuthRequest, Authenticator, Block, BodyText, BodyView, Built,
     CallMemory, Clock, Edit, Embedder, Finding, GuardCall, Guardrail, HookCall, HookDecision,
     HookDeployment, HookError, HookFailure, HookPiece, HookPoints, HookReply, HookStream,
-    KeyAction, KeyPolicy, KeyVerdict, LookupFault, Parsed, Peers, Phase, PluginFault, Progress,
+    LookupFault, Parsed, Peers, Phase, PluginFault, Progress,
     Prompt, PromptCall, PromptManager, Provider, ProviderCall, ProviderFailure, ProviderFrame,
     ProviderRequest, ProviderResponse, Recorder, RequestHook, Router, RouterCall, Selection,
     StreamEnd, StreamGuard, StreamParser, StreamVerdict, TraceContext, Upstream, UpstreamBody,

@@ -110,42 +110,12 @@ pub trait VirtualKeys: Send + Sync {
 
 /// Why a key could not be looked up, for the operator.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct LookupFault(pub String);
-
-/// What is about to be done with a virtual key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyAction {
-    /// `/key/generate`
-    Generate,
-    /// `/key/update`
-    Update,
-}
-
-/// What the operator's policy says to it.
-#[derive(Debug, Clone)]
-pub enum KeyVerdict {
-    /// Go on.
-    Allow,
-    /// Go on with this body in place of the client's.
-    Edit(serde_json::Map<String, serde_json::Value>),
-    /// Refuse, in these words.
-    Deny(String),
-}
-
-/// LiteLLM's `custom_key_generate`: may refuse or change a request for a virtual key.
-#[async_trait]
-pub trait KeyPolicy: Send + Sync {
-    /// Judges the body of a request, JSON.
-    ///
-    /// # Errors
-    /// When there is no judgement; the request is then refused.
-    async fn judge(
-        &self,
-        action: KeyAction,
-        caller: &Principal,
-        body: String,
-    ) -> Result<KeyVerdict, PluginFault>;
+#[error("{text}")]
+pub struct LookupFault {
+    /// What happened.
+    pub text: String,
+    /// The database cannot be reached, as opposed to having refused.
+    pub is_unreachable: bool,
 }
 
 /// When a guardrail runs: LiteLLM's `mode`.

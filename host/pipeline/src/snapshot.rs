@@ -14,7 +14,7 @@ use witgate_wire::errors::CompatErrors;
 use crate::dialect::Dialect;
 use crate::health::HealthSettings;
 use crate::ports::{
-    Authenticator, Embedder, Guardrail, HookPoints, KeyPolicy, Peers, Phase, PromptManager,
+    Authenticator, Embedder, Guardrail, HookPoints, Peers, Phase, PromptManager,
     RequestHook, Router, Upstream, VirtualKeys,
 };
 
@@ -99,8 +99,6 @@ pub struct Access {
     pub master_key: Option<MasterKey>,
     /// The keys of the database. Not asked without a master key.
     pub keys: Option<Arc<dyn VirtualKeys>>,
-    /// `general_settings.custom_key_generate`.
-    pub key_policy: Option<Arc<dyn KeyPolicy>>,
     /// `general_settings.litellm_key_header_name`, lower case.
     pub key_header: Option<String>,
     /// `general_settings.custom_auth`.
@@ -109,6 +107,9 @@ pub struct Access {
     pub client_credentials: bool,
     /// `general_settings.use_x_forwarded_for`.
     pub forwarded_for: bool,
+    /// `general_settings.allow_requests_on_db_unavailable`: while the database cannot be reached, keys that are not in
+    /// memory are let in with an internal user's rights.
+    pub without_database: bool,
 }
 
 /// A custom authenticator and how far its word goes.

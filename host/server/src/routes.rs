@@ -1,7 +1,7 @@
 //! What each path means: one table for the matcher, `GET /routes` and the answers 404 and 405.
 //!
 //! [`App`] is the [`Service`](crate::Service) of the gateway. A call to a model goes to the pipeline;
-//! the other routes are answered in [`mod@info`], [`mod@explain`], [`mod@health`], [`mod@keys`], [`mod@cache`] and [`mod@plugins`], or by
+//! the other routes are answered in [`mod@info`], [`mod@explain`], [`mod@health`], [`mod@manage`], [`mod@cache`] and [`mod@plugins`], or by
 //! the desk where people sign in ([`mod@login`]).
 
 mod app;
@@ -10,13 +10,12 @@ mod calls;
 mod explain;
 mod health;
 mod info;
-mod keys;
 mod login;
+mod manage;
 mod plugins;
 mod table;
 
 pub use app::{Admin, App, AppOptions, HealthApp, ReloadProblems};
 pub use cache::CacheRoute;
-pub use keys::{KeyOperation, KeySearch, KeyStore, KeyStoreError};
 pub use plugins::{Change, Lines, PluginAdmin, PluginRoute, Refused, Which};
 pub use table::{Kind, Matched, ROUTES, Route, find};

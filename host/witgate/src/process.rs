@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use witgate_config::{Env, Loaded, Source};
 use witgate_events::{EventMetrics, Hub, HubParts, Jitter, Watch};
 use witgate_login::{Desk, DeskParts};
+use witgate_management::ControlPlane;
 use witgate_pipeline::{Clock, Gateway};
 use witgate_plugins::{Host, HostOptions};
 use witgate_server::routes::{App, AppOptions, HealthApp};
@@ -22,7 +23,7 @@ use crate::cli::Serve;
 use crate::plugin_admin::PluginAdministration;
 use crate::reload::{Administration, Control, Reloader};
 use crate::wiring::{
-    self, Answers, Background, Fanout, Kept, Keys, Models, Paths, Reports, Secrets, ShadowMetrics,
+    self, Answers, Background, Fanout, Kept, Keys, Known, Models, Paths, Reports, Secrets, ShadowMetrics,
     StoredUsers, Upstreams, W3c,
 };
 
@@ -120,7 +121,7 @@ struct Parts {
     spend: SpendWriter,
     store: Store,
     host: Arc<Host>,
-    keys: Arc<Keys>,
+    plane: Arc<ControlPlane>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -152,6 +153,12 @@ pub async fn serve(
         runtime: tokio::runtime::Handle::current(),
         tasks: tasks.clone(),
     };
+    let known = Known::default();
+    let plane = Arc::new(ControlPlane::new(
+        store.clone(),
+        witgate_management::Settings::default(),
+        Arc::new(known.clone()),
+    ));
     let kept = Kept {
         answers: Answers::new(
             witgate_caching::CacheMetrics::register(&mut registry),
@@ -172,7 +179,9 @@ pub async fn serve(
         peers: wiring::SharedPeers::default(),
         host,
         disabled: wiring::Disabled::read(&paths.data_dir)?,
-        keys: Arc::new(Keys::new(store.clone())),
+        keys: Arc::new(Keys::new(plane.clone(), known.clone())),
+        known,
+        plane,
         upstreams: Upstreams::default(),
         paths,
         secrets,
@@ -197,7 +206,7 @@ pub async fn serve(
         gateway: parts.gateway.clone(),
         admin: Arc::new(Administration::new(control.clone())),
         plugins: Arc::new(PluginAdministration::new(control.clone(), stopping.clone())),
-        keys: parts.keys.clone(),
+        plane: parts.plane.clone(),
         desk: parts.desk.clone(),
         registry: Arc::new(registry),
         options: app_options(&control),
@@ -374,7 +383,33 @@ pub async fn open_store(loaded: &Loaded, paths: &Paths) -> anyhow::Result<Store>
         let file = paths.data_dir.join("witgate.db");
         file.to_string_lossy().into_owned()
     });
-    Ok(Store::open(&url, &StoreOptions::default()).await?)
+    Ok(Store::open(&url, &store_options(loaded)?).await?)
+}
+
+/// How the database is opened.
+fn store_options(loaded: &Loaded) -> anyhow::Result<StoreOptions> {
+    let general = loaded.config.raw.get("general_settings");
+    let number = |key: &str| {
+        let value = general.and_then(|general| general.get(key));
+        value.and_then(serde_json::Value::as_f64)
+    };
+    let mut options = StoreOptions::default();
+    if let Some(limit) = number("database_connection_pool_limit") {
+        if !(1.0..=10_000.0).contains(&limit) {
+            bail!("general_settings.database_connection_pool_limit: expected 1 to 10000, not {limit}");
+        }
+        options.connections = limit as u32;
+    }
+    let timeout = number("database_connection_timeout").or(number("database_connection_pool_timeout"));
+    if let Some(seconds) = timeout {
+        options.connect_timeout = Duration::try_from_secs_f64(seconds).with_context(|| {
+            format!("general_settings.database_connection_timeout: {seconds} is not a number of seconds")
+        })?;
+    }
+    let flag = general.and_then(|general| general.get("disable_prisma_schema_update"));
+    let variable = loaded.environment.flag("DISABLE_SCHEMA_UPDATE");
+    options.migrate = flag.and_then(serde_json::Value::as_bool).or(variable) != Some(true);
+    Ok(options)
 }
 
 async fn start(
@@ -395,7 +430,7 @@ async fn start(
             now: Arc::new(jiff::Timestamp::now),
         },
     );
-    let (host, keys) = (kept.host.clone(), kept.keys.clone());
+    let (host, plane) = (kept.host.clone(), kept.plane.clone());
     let peers = kept.peers.clone();
     let embedding = kept.answers.gateway.clone();
     let wired = wiring::wire(&loaded, &mut kept, None)
@@ -403,6 +438,7 @@ async fn start(
         .map_err(|problems| {
             anyhow::anyhow!("the configuration is refused:\n{}", problems.join("\n"))
         })?;
+    plane.settings.store(Arc::new(wired.control));
     let hub = Arc::new(Hub::new(
         HubParts {
             tracker: tasks.clone(),
@@ -469,7 +505,7 @@ async fn start(
         spend,
         store,
         host,
-        keys,
+        plane,
         tasks: tasks.clone(),
         stop: stop.clone(),
     };

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use witgate_config::{Draft, Env, Loaded, Problem, Source};
 use witgate_login::Desk;
+use witgate_management::ControlPlane;
 use witgate_pipeline::Gateway;
 use witgate_plugins::{Kind, LoadError, NotMeant, PluginId, Registry as Plugins};
 use witgate_server::routes::{Admin, Change, Refused, ReloadProblems, Which};
@@ -62,6 +63,7 @@ pub struct Control {
     gateway: Arc<Gateway>,
     fanout: Arc<Fanout>,
     desk: Arc<Desk>,
+    plane: Arc<ControlPlane>,
     peers: SharedPeers,
     reloads: Family<ReloadLabels, Counter>,
     /// Told after each reload: other secrets may be due.
@@ -85,6 +87,7 @@ impl Control {
             reloads.clone(),
         );
         Self {
+            plane: reloader.kept.plane.clone(),
             shadows: ArcSwap::from_pointee(reloader.kept.shadows.clone()),
             peers: reloader.kept.peers.clone(),
             reloader: Mutex::new(reloader),
@@ -320,6 +323,7 @@ impl Control {
         self.fanout.hub.replace(wired.hub);
         self.fanout.watch.configure(wired.alerts);
         self.fanout.ledger.store(Arc::new(wired.ledger));
+        self.plane.settings.store(Arc::new(wired.control));
         self.desk.replace(wired.login);
         self.plugins.store(Arc::new(wired.plugins));
         self.shadows.store(Arc::new(wired.shadows));

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod caching;
+mod control;
 mod dialects;
 mod disabled;
 mod hooks;
@@ -39,7 +40,7 @@ use witgate_plugins::{Host, PluginId, Progress, ProgressHook, Registry, Sources}
 
 pub use caching::Answers;
 pub use disabled::Disabled;
-pub use keys::Keys;
+pub use keys::{Keys, Known};
 pub use login::StoredUsers;
 pub use paths::Paths;
 pub use peers::{SharedPeers, synchronise};
@@ -62,6 +63,8 @@ pub struct Wired {
     pub alerts: AlertSettings,
     /// For the ledger.
     pub ledger: Ledger,
+    /// For the control plane.
+    pub control: witgate_management::Settings,
     /// For the desk where people sign in.
     pub login: witgate_login::Rules,
     /// The loaded plugins.
@@ -79,6 +82,10 @@ pub struct Kept {
     pub host: Arc<Host>,
     /// The virtual keys.
     pub keys: Arc<Keys>,
+    /// Those that are in memory.
+    pub known: Known,
+    /// The control plane.
+    pub plane: Arc<witgate_management::ControlPlane>,
     /// Where answers are kept.
     pub answers: Answers,
     /// The Redis that is shared with other gateways.
@@ -153,6 +160,8 @@ pub fn assemble(
     let shadows = shades.reports;
     let hooks = hooks::entries(loaded, &plugins);
     let routers = router::entries(&loaded.config, &plugins);
+    let policy = specs::key_policy(loaded, &plugins, &mut problems);
+    let control = control::settings(loaded, policy, &mut problems);
     let hub = specs::hub(loaded, &plugins, &mut problems);
     let login = login::rules(loaded, &plugins, &mut problems);
     let store = redis::store(loaded, &mut kept.redis, &kept.redis_parts, &mut problems);
@@ -161,10 +170,15 @@ pub fn assemble(
     if !problems.is_empty() {
         return Err(problems);
     }
-    kept.keys.configure(loaded);
+    kept.known.configure(loaded);
     let peers = peers::serving(store, loaded, &kept.peers);
     let (routing, targets) = models;
     kept.shadows.clone_from(&shadows);
+    let flag = |section: &str, key: &str| {
+        let section = loaded.config.raw.get(section);
+        let value = section.and_then(|section| section.get(key));
+        value.and_then(serde_json::Value::as_bool).unwrap_or(false)
+    };
     Ok(Wired {
         snapshot: Snapshot {
             state: witgate_routing::State::new(&routing),
@@ -185,7 +199,10 @@ pub fn assemble(
         ledger: Ledger {
             successes: !loaded.config.general.disable_spend_logs,
             failures: !loaded.config.general.disable_error_logs,
+            totals: !flag("general_settings", "disable_spend_updates"),
+            end_users: !flag("litellm_settings", "disable_end_user_cost_tracking"),
         },
+        control,
         login,
         plugins,
         shadows,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use witgate_testkit::workspace_root;
 
 /// Each crate of the host with all the crates of ours it may use. What is not here may not be.
-const ROOMS: [(&str, &[&str]); 20] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     ("witgate-config", &[]),
     ("witgate-wire", &[]),
     ("witgate-identity", &[]),
@@ -23,6 +23,10 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ),
     ("witgate-routing", &["witgate-wire"]),
     ("witgate-login", &["witgate-identity"]),
+    (
+        "witgate-management",
+        &["witgate-identity", "witgate-store", "witgate-wire"],
+    ),
     ("witgate-events", &["witgate-wire"]),
     ("witgate-bundles", &["witgate-outbound"]),
     (
@@ -47,6 +51,8 @@ const ROOMS: [(&str, &[&str]); 20] = [
             "witgate-wire",
             "witgate-identity",
             "witgate-login",
+            "witgate-management",
+            "witgate-store",
         ],
     ),
     (
@@ -65,6 +71,7 @@ const ROOMS: [(&str, &[&str]); 20] = [
             "witgate-identity",
             "witgate-login",
             "witgate-metering",
+            "witgate-management",
             "witgate-outbound",
             "witgate-state",
             "witgate-signing",

@@ -42,6 +42,8 @@ fn chat() -> Completed {
             prompt_tokens: 12,
             completion_tokens: 3,
             total_tokens: 15,
+            cached_tokens: 0,
+            cache_creation_tokens: 0,
             raw: Some(r#"{"prompt_tokens":12,"completion_tokens":3,"total_tokens":15,"prompt_tokens_details":{"cached_tokens":4}}"#.into()),
         },
         cost: Cost {

@@ -7,7 +7,7 @@
 use witgate_wire::RequestView;
 use witgate_wire::json::Raw;
 
-use crate::access::{MayUse, may_use};
+use crate::access::{MayUse, may_use, refused_by};
 use crate::exchange::Exchange;
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
@@ -43,6 +43,9 @@ pub(crate) fn authorize(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> 
     if let Some(request) = &x.request {
         check_credentials(x, request)?;
         check_cache_controls(x, request)?;
+    }
+    if let Some(model) = x.principal.alias(&x.model) {
+        x.model = model.to_owned();
     }
     check_model(x)?;
     Ok(Flow::Continue)
@@ -104,18 +107,18 @@ fn check_cache_controls(x: &Exchange, request: &RequestView) -> Result<(), Failu
     }
 }
 
-/// LiteLLM's words; the list is the caller's own.
+/// LiteLLM's words; the list is the caller's own, or that of their team, user or organization.
 fn model_denied(x: &Exchange) -> Failure {
-    let models: Vec<String> = x
-        .principal
-        .models
-        .iter()
-        .map(|name| format!("'{name}'"))
-        .collect();
+    let (owner, models) = refused_by(&x.snapshot.routing, &x.principal, &x.model);
+    let models: Vec<String> = models.iter().map(|name| format!("'{name}'")).collect();
     let message = format!(
-        "key not allowed to access model. This key can only access models=[{}]. Tried to access {}",
+        "{owner} not allowed to access model. This {owner} can only access models=[{}]. Tried to access {}",
         models.join(", "),
         x.model
     );
-    Failure::new(Case::ModelAccessDenied, message)
+    let mut failure = Failure::new(Case::ModelAccessDenied, message);
+    if owner != "key" {
+        failure.kind = Some(format!("{owner}_model_access_denied"));
+    }
+    failure
 }

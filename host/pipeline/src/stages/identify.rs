@@ -104,10 +104,16 @@ pub async fn principal(access: &Access, input: &AuthInput<'_>) -> Result<Arc<Pri
     }
     match &access.keys {
         Some(keys) if key.starts_with("sk-") => {
-            let found = keys.find(&KeyHash::of(key)).await.map_err(|fault| {
-                let text = "the key cannot be looked up: the database does not answer.";
-                refuse(Case::KeysUnavailable, text).note(fault.0)
-            })?;
+            let found = match keys.find(&KeyHash::of(key)).await {
+                Ok(found) => found,
+                Err(fault) if fault.is_unreachable && access.without_database => {
+                    return Ok(Arc::new(unchecked(key)));
+                }
+                Err(fault) => {
+                    let text = "the key cannot be looked up: the database does not answer.";
+                    return Err(refuse(Case::KeysUnavailable, text).note(fault.text));
+                }
+            };
             let path = input.url.split('?').next().unwrap_or(input.url);
             match found {
                 Some(found) => check(&found, input.now, &[input.route, path], &mask_key(key)),
@@ -132,6 +138,13 @@ pub(crate) fn check(
         Err(KeyProblem::Blocked) => {
             let text = "Key is blocked. Update via `/key/unblock` if you're an admin.";
             Err(refuse(Case::KeyBlocked, text))
+        }
+        Err(KeyProblem::TeamBlocked) => {
+            let team = found.principal.team_id.as_deref().unwrap_or_default();
+            let text = format!(
+                "Team={team} is blocked. Update via `/team/unblock` if your admin."
+            );
+            Err(refuse(Case::KeyBlocked, &text))
         }
         Err(KeyProblem::Expired { at }) => {
             let message = format!(
@@ -232,6 +245,18 @@ fn anybody(credential: &Credential) -> Principal {
         },
         user_id: Some("default_user_id".to_owned()),
         role: Some(Role::ProxyAdmin),
+        ..Principal::default()
+    }
+}
+
+/// Somebody whose key cannot be looked up, while `allow_requests_on_db_unavailable` lets calls go on: LiteLLM's identity
+/// for that, with an internal user's rights.
+fn unchecked(key: &str) -> Principal {
+    Principal {
+        key_hash: Some(KeyHash::of(key)),
+        key_alias: Some("failed-to-connect-to-db".to_owned()),
+        role: Some(Role::InternalUser),
+        allowed_routes: vec!["llm_api_routes".to_owned()],
         ..Principal::default()
     }
 }

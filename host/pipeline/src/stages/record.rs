@@ -402,6 +402,8 @@ fn usage(x: &Exchange) -> Usage {
         prompt_tokens: usage.prompt_tokens,
         completion_tokens: usage.completion_tokens,
         total_tokens: usage.total_tokens,
+        cached_tokens: usage.cached_tokens,
+        cache_creation_tokens: usage.cache_creation_tokens,
         raw: usage.raw.clone().map(Into::into),
     })
 }

@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use prometheus_client::registry::Registry;
 use witgate_login::Desk;
+use witgate_management::ControlPlane;
 use witgate_pipeline::{AuthInput, Failure, Gateway, Principal, Reply, ReplyBody, detail, rescue};
 
 use super::plugins::PluginAdmin;
 use super::table::{Found, Kind, Matched, find};
-use super::{KeyOperation, KeyStore, cache, calls, explain, health, info, keys, login, plugins};
+use super::{cache, calls, explain, health, info, login, manage, plugins};
 use crate::{METRICS_CONTENT_TYPE, Request, RespBody, Response, Service, encode_metrics};
 
 /// What is wrong with a configuration that was refused, one line per problem.
@@ -43,8 +44,8 @@ pub struct App {
     pub admin: Arc<dyn Admin>,
     /// Its plugins.
     pub plugins: Arc<dyn PluginAdmin>,
-    /// The virtual keys.
-    pub keys: Arc<dyn KeyStore>,
+    /// The management API.
+    pub plane: Arc<ControlPlane>,
     /// Where people sign in.
     pub desk: Arc<Desk>,
     /// All metrics.
@@ -135,9 +136,11 @@ impl App {
             Kind::Routes => info::routes(),
             Kind::Metrics if !self.options.metrics_need_auth => self.metrics(),
             kind => match self.identify(&request, matched.route.name).await {
-                Ok(principal) if let Kind::Keys(operation) = kind => {
-                    self.manage_keys(request, principal, matched.route.name, operation)
-                        .await
+                Ok(principal) if let Kind::Manage(operation) = kind => {
+                    let compat = self.gateway.snapshot.load().settings.compat;
+                    let now = self.gateway.clock.now();
+                    let which = (operation, matched.named);
+                    manage::answer(&self.plane, which, request, principal, now, compat).await
                 }
                 Ok(principal)
                     if let Kind::Cache(route) = kind
@@ -186,7 +189,7 @@ impl App {
             | Kind::Readiness
             | Kind::Routes
             | Kind::Explain
-            | Kind::Keys(_)
+            | Kind::Manage(_)
             | Kind::Cache(_)
             | Kind::Login(_) => detail(StatusCode::NOT_FOUND, "Not Found"),
         }
@@ -199,28 +202,6 @@ impl App {
         }
         let told = explain::explain(&self.gateway, request, principal).await;
         told.unwrap_or_else(|failure| rescue(&failure, compat))
-    }
-
-    async fn manage_keys(
-        &self,
-        request: Request,
-        principal: Arc<Principal>,
-        route: &'static str,
-        operation: KeyOperation,
-    ) -> Reply {
-        let (head, body) = request.into_parts();
-        let snapshot = self.gateway.snapshot.load_full();
-        let call = keys::KeyCall {
-            store: self.keys.as_ref(),
-            access: &snapshot.access,
-            compat: snapshot.settings.compat,
-            principal,
-            route,
-            query: head.uri.query(),
-            body,
-            now: self.gateway.clock.now(),
-        };
-        keys::answer(call, operation).await
     }
 
     async fn identify(

@@ -1,10 +1,12 @@
 //! The routes, and how a path finds its own.
 
+use std::sync::LazyLock;
+
 use http::Method;
 use witgate_login::Step;
+use witgate_management::{Operation, operations};
 use witgate_wire::Endpoint;
 
-use super::KeyOperation;
 use super::cache::CacheRoute;
 use super::plugins::PluginRoute;
 
@@ -41,8 +43,8 @@ pub enum Kind {
     Plugin(PluginRoute),
     /// `POST /utils/explain`: whom a call would reach.
     Explain,
-    /// `/key/…`
-    Keys(KeyOperation),
+    /// The management API.
+    Manage(&'static Operation),
     /// `/cache/…`
     Cache(CacheRoute),
 }
@@ -58,7 +60,7 @@ impl Kind {
 }
 
 /// One operation and all its paths.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Route {
     /// What it does.
     pub kind: Kind,
@@ -70,8 +72,18 @@ pub struct Route {
     pub paths: &'static [&'static str],
 }
 
-/// Every route.
-pub const ROUTES: &[Route] = &[
+/// Every route: those of the server, then the operations of the control plane.
+pub static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
+    let managed = operations().map(|operation| Route {
+        kind: Kind::Manage(operation),
+        method: operation.method.parse().unwrap_or(Method::GET),
+        name: operation.name(),
+        paths: operation.paths,
+    });
+    OWN.iter().cloned().chain(managed).collect()
+});
+
+const OWN: &[Route] = &[
     Route {
         kind: Kind::Call(Endpoint::ChatCompletions),
         method: Method::POST,
@@ -214,48 +226,6 @@ pub const ROUTES: &[Route] = &[
         paths: &["/plugins/{name}/disable"],
     },
     Route {
-        kind: Kind::Keys(KeyOperation::Generate),
-        method: Method::POST,
-        name: "/key/generate",
-        paths: &["/key/generate"],
-    },
-    Route {
-        kind: Kind::Keys(KeyOperation::Update),
-        method: Method::POST,
-        name: "/key/update",
-        paths: &["/key/update"],
-    },
-    Route {
-        kind: Kind::Keys(KeyOperation::Delete),
-        method: Method::POST,
-        name: "/key/delete",
-        paths: &["/key/delete"],
-    },
-    Route {
-        kind: Kind::Keys(KeyOperation::Info),
-        method: Method::GET,
-        name: "/key/info",
-        paths: &["/key/info"],
-    },
-    Route {
-        kind: Kind::Keys(KeyOperation::List),
-        method: Method::GET,
-        name: "/key/list",
-        paths: &["/key/list"],
-    },
-    Route {
-        kind: Kind::Keys(KeyOperation::Block),
-        method: Method::POST,
-        name: "/key/block",
-        paths: &["/key/block"],
-    },
-    Route {
-        kind: Kind::Keys(KeyOperation::Unblock),
-        method: Method::POST,
-        name: "/key/unblock",
-        paths: &["/key/unblock"],
-    },
-    Route {
         kind: Kind::Cache(CacheRoute::Ping),
         method: Method::GET,
         name: "/cache/ping",
@@ -361,7 +331,7 @@ pub fn find(method: &Method, path: &str) -> Found {
     let mut known = false;
     // `/chat/completions` is a literal path and also what `/engines/{model}/…` ends in: literals first.
     for literal in [true, false] {
-        for route in ROUTES {
+        for route in ROUTES.iter() {
             for pattern in route.paths {
                 let Some(named) = matches(pattern, path, literal) else {
                     continue;

@@ -1,21 +1,23 @@
-//! Virtual keys: the database's, with those used lately in memory.
+//! Virtual keys and whoever else a call is accounted to: the database's, with those used lately in memory.
 //!
-//! Every call asks for its key, so a found key is kept for `user_api_key_cache_ttl`. What this process changes is in
-//! force for its next request; other processes on the same database see it when the time is over. A key that does not
-//! exist is remembered for a short time only, and apart from the good ones, which made-up keys must not push out.
+//! Every call asks for its key, so what is found is kept for `user_api_key_cache_ttl`. What this process changes is in
+//! force for its next request; other processes on the same database see it when the time is over, or at once where they
+//! share a Redis. What does not exist is remembered for a short time only, and apart from what does, which made-up keys
+//! must not push out.
 
+use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use quick_cache::sync::Cache;
 use serde_json::Value;
 use witgate_config::Loaded;
-use witgate_identity::{KeyHash, KeyRecord, VirtualKey};
+use witgate_identity::{KeyHash, VirtualKey};
+use witgate_management::{Changed, ControlPlane, Watch};
 use witgate_pipeline::{LookupFault, VirtualKeys};
-use witgate_server::routes::{KeySearch, KeyStore, KeyStoreError};
-use witgate_store::{KeyError, KeyFilter, KeyRow, Store, StoreError};
+use witgate_store::StoreError;
 
 /// Good keys kept at most.
 const KNOWN_MAX: usize = 100_000;
@@ -25,28 +27,33 @@ const UNKNOWN_TTL: Duration = Duration::from_secs(10);
 /// `user_api_key_cache_ttl` when the configuration does not say.
 const TTL_S: u64 = 60;
 
-/// The virtual keys of the process.
-pub struct Keys {
-    store: Store,
+/// What was looked up lately. Clones are one.
+#[derive(Clone)]
+pub struct Known(Arc<Kept>);
+
+struct Kept {
     known: Cache<KeyHash, (Instant, Arc<VirtualKey>)>,
     unknown: Cache<KeyHash, Instant>,
     ttl_ms: AtomicU64,
     /// Counts changes, so that a row that was read before one is not kept after it.
     changes: AtomicU64,
+    /// Something changed that other gateways should hear of.
+    told: AtomicBool,
 }
 
-impl Keys {
-    /// Keys of this database.
-    pub fn new(store: Store) -> Self {
-        Self {
-            store,
+impl Default for Known {
+    fn default() -> Self {
+        Self(Arc::new(Kept {
             known: Cache::new(KNOWN_MAX),
             unknown: Cache::new(UNKNOWN_MAX),
             ttl_ms: AtomicU64::new(TTL_S * 1000),
             changes: AtomicU64::new(0),
-        }
+            told: AtomicBool::new(false),
+        }))
     }
+}
 
+impl Known {
     /// Takes `user_api_key_cache_ttl` of a configuration over.
     pub fn configure(&self, loaded: &Loaded) {
         let general = loaded.config.raw.get("general_settings");
@@ -57,23 +64,58 @@ impl Keys {
         };
         let seconds = ttl.and_then(Value::as_f64).or_else(of_variable);
         let ms = seconds.map_or(TTL_S * 1000, |seconds| (seconds.max(0.0) * 1e3) as u64);
-        self.ttl_ms.store(ms, Ordering::Relaxed);
+        self.0.ttl_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// Forgets everything: another gateway changed something.
+    pub fn forget_all(&self) {
+        self.0.changes.fetch_add(1, Ordering::AcqRel);
+        self.0.known.clear();
+        self.0.unknown.clear();
+    }
+
+    /// Whether something changed here since this was last asked.
+    pub fn has_news(&self) -> bool {
+        self.0.told.swap(false, Ordering::AcqRel)
     }
 
     fn ttl(&self) -> Duration {
-        Duration::from_millis(self.ttl_ms.load(Ordering::Relaxed))
-    }
-
-    fn changed<'a>(&self, tokens: impl IntoIterator<Item = &'a str>) {
-        self.changes.fetch_add(1, Ordering::AcqRel);
-        for hash in tokens.into_iter().filter_map(KeyHash::parse) {
-            self.forget(&hash);
-        }
+        Duration::from_millis(self.0.ttl_ms.load(Ordering::Relaxed))
     }
 
     fn forget(&self, hash: &KeyHash) {
-        self.known.remove(hash);
-        self.unknown.remove(hash);
+        self.0.known.remove(hash);
+        self.0.unknown.remove(hash);
+    }
+}
+
+impl Watch for Known {
+    fn changed(&self, what: &Changed) {
+        match what {
+            Changed::Key(hash) => {
+                self.0.changes.fetch_add(1, Ordering::AcqRel);
+                if let Some(hash) = KeyHash::parse(hash) {
+                    self.forget(&hash);
+                }
+            }
+            // Seldom, and many keys may depend on it.
+            Changed::Shared | Changed::Spend { .. } => self.forget_all(),
+            Changed::EndUser(_) | Changed::Tag(_) | Changed::Models | Changed::Config => {}
+        }
+        self.0.told.store(true, Ordering::Release);
+    }
+}
+
+/// The virtual keys of the process.
+pub struct Keys {
+    plane: Arc<ControlPlane>,
+    known: Known,
+}
+
+impl Keys {
+    /// Keys of this control plane, kept here.
+    pub fn new(plane: Arc<ControlPlane>, known: Known) -> Self {
+        Self { plane, known }
     }
 }
 
@@ -81,132 +123,51 @@ impl Keys {
 impl VirtualKeys for Keys {
     async fn find(&self, hash: &KeyHash) -> Result<Option<Arc<VirtualKey>>, LookupFault> {
         let now = Instant::now();
-        let (ttl, fresh) = (self.ttl(), |since: Instant, ttl| {
-            now.saturating_duration_since(since) < ttl
-        });
-        match self.known.get(hash) {
-            Some((since, key)) if fresh(since, ttl) => return Ok(Some(key)),
-            _ => {}
+        let kept = &self.known.0;
+        let ttl = self.known.ttl();
+        if let Some(key) = fresh(&kept.known, hash, now, ttl) {
+            return Ok(Some(key));
         }
-        let unknown = self.unknown.get(hash);
-        if unknown.is_some_and(|since| fresh(since, UNKNOWN_TTL.min(ttl))) {
+        let unknown = kept.unknown.get(hash);
+        let believed = UNKNOWN_TTL.min(ttl);
+        if unknown.is_some_and(|since| now.saturating_duration_since(since) < believed) {
             return Ok(None);
         }
-        let changes = self.changes.load(Ordering::Acquire);
-        let row = self.store.key(hash.as_str()).await;
-        let row = row.map_err(|error| LookupFault(error.to_string()))?;
-        let key = row.map(|row| Arc::new(record(row).virtual_key()));
-        let unchanged = || self.changes.load(Ordering::Acquire) == changes;
+        let changes = kept.changes.load(Ordering::Acquire);
+        let found = self
+            .plane
+            .virtual_key(hash.as_str(), jiff::Timestamp::now())
+            .await
+            .map_err(fault)?;
+        let key = found.map(Arc::new);
+        let unchanged = || kept.changes.load(Ordering::Acquire) == changes;
         if unchanged() {
             match &key {
-                Some(key) => self.known.insert(hash.clone(), (now, key.clone())),
-                None => self.unknown.insert(hash.clone(), now),
+                Some(key) => kept.known.insert(hash.clone(), (now, key.clone())),
+                None => kept.unknown.insert(hash.clone(), now),
             }
             // A change that came between the look and the insertion has looked in vain for what to forget.
             if !unchanged() {
-                self.forget(hash);
+                self.known.forget(hash);
             }
         }
         Ok(key)
     }
 }
 
-#[async_trait]
-impl KeyStore for Keys {
-    async fn get(&self, token: &str) -> Result<Option<KeyRecord>, KeyStoreError> {
-        Ok(self.store.key(token).await.map_err(failed)?.map(record))
-    }
-
-    async fn insert(&self, key: &KeyRecord) -> Result<(), KeyStoreError> {
-        self.store.insert_key(&row(key)).await.map_err(refused)?;
-        self.changed([key.token.as_str()]);
-        Ok(())
-    }
-
-    async fn update(&self, key: &KeyRecord) -> Result<bool, KeyStoreError> {
-        let done = self.store.update_key(&row(key)).await.map_err(refused)?;
-        self.changed([key.token.as_str()]);
-        Ok(done)
-    }
-
-    async fn delete(&self, tokens: &[String]) -> Result<(), KeyStoreError> {
-        self.store.delete_keys(tokens).await.map_err(failed)?;
-        self.changed(tokens.iter().map(String::as_str));
-        Ok(())
-    }
-
-    async fn list(&self, which: &KeySearch) -> Result<(Vec<KeyRecord>, i64), KeyStoreError> {
-        let filter = KeyFilter {
-            user_id: which.user_id.clone(),
-            team_id: which.team_id.clone(),
-            key_alias: which.key_alias.clone(),
-            token: which.token.clone(),
-        };
-        let listed = self.store.list_keys(&filter, which.offset, which.limit);
-        let (rows, total) = listed.await.map_err(failed)?;
-        Ok((rows.into_iter().map(record).collect(), total))
-    }
+fn fresh<K: Hash + Eq, V: Clone>(
+    cache: &Cache<K, (Instant, V)>,
+    key: &K,
+    now: Instant,
+    ttl: Duration,
+) -> Option<V> {
+    let (since, value) = cache.get(key)?;
+    (now.saturating_duration_since(since) < ttl).then_some(value)
 }
 
-fn failed(error: StoreError) -> KeyStoreError {
-    KeyStoreError::Unavailable(error.to_string())
-}
-
-fn refused(error: KeyError) -> KeyStoreError {
-    match error {
-        KeyError::TokenTaken => KeyStoreError::KeyTaken,
-        KeyError::AliasTaken => KeyStoreError::AliasTaken,
-        KeyError::Store(error) => failed(error),
-    }
-}
-
-/// From the database's texts. What LiteLLM or a human wrote there and is not what it should be counts as empty, except
-/// lists that restrict: those then allow nothing.
-fn record(row: KeyRow) -> KeyRecord {
-    const NOTHING: &str = "no-default-models";
-    let restriction =
-        |text: &str| serde_json::from_str(text).unwrap_or_else(|_| vec![NOTHING.to_owned()]);
-    KeyRecord {
-        models: restriction(&row.models),
-        allowed_routes: restriction(&row.allowed_routes),
-        allowed_cache_controls: restriction(&row.allowed_cache_controls),
-        metadata: serde_json::from_str(&row.metadata).unwrap_or_default(),
-        token: row.token,
-        key_name: row.key_name,
-        key_alias: row.key_alias,
-        spend: row.spend,
-        expires: row.expires,
-        user_id: row.user_id,
-        team_id: row.team_id,
-        blocked: row.blocked,
-        created_at: row.created_at,
-        created_by: row.created_by,
-        updated_at: row.updated_at,
-        updated_by: row.updated_by,
-    }
-}
-
-fn row(key: &KeyRecord) -> KeyRow {
-    let list = |items: &[String]| Value::from(items).to_string();
-    KeyRow {
-        token: key.token.clone(),
-        key_name: key.key_name.clone(),
-        key_alias: key.key_alias.clone(),
-        spend: key.spend,
-        expires: key.expires,
-        models: list(&key.models),
-        aliases: "{}".to_owned(),
-        config: "{}".to_owned(),
-        user_id: key.user_id.clone(),
-        team_id: key.team_id.clone(),
-        permissions: "{}".to_owned(),
-        metadata: Value::Object(key.metadata.clone()).to_string(),
-        blocked: key.blocked,
-        allowed_routes: list(&key.allowed_routes),
-        allowed_cache_controls: list(&key.allowed_cache_controls),
-        created_at: key.created_at,
-        created_by: key.created_by.clone(),
-        updated_at: key.updated_at,
-        updated_by: key.updated_by.clone(),
+fn fault(error: StoreError) -> LookupFault {
+    LookupFault {
+        is_unreachable: error.is_unreachable(),
+        text: error.to_string(),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use witgate_events::mask::is_secret_header;
 use witgate_events::{Delivery, EncodedEvent, EventKind, Sink};
+use witgate_management::{KeyAction, KeyVerdict};
 use witgate_identity::{KeyHash, Principal, Role};
 use witgate_pipeline as pipeline;
 use witgate_pipeline::PluginFault;
@@ -333,36 +334,35 @@ fn principal(plugin: &str, identity: host::Identity) -> Result<Principal, Plugin
     })
 }
 
-/// A key policy component as the management routes' policy.
+/// A key policy component as the control plane's policy.
 pub struct KeyPolicy(pub Arc<host::KeyPolicy>);
 
 #[async_trait]
-impl pipeline::KeyPolicy for KeyPolicy {
+impl witgate_management::KeyPolicy for KeyPolicy {
     async fn judge(
         &self,
-        action: pipeline::KeyAction,
+        action: KeyAction,
         caller: &Principal,
         body: String,
-    ) -> Result<pipeline::KeyVerdict, PluginFault> {
+    ) -> Result<KeyVerdict, String> {
         let request = host::KeyRequest {
             action: match action {
-                pipeline::KeyAction::Generate => host::KeyAction::Generate,
-                pipeline::KeyAction::Update => host::KeyAction::Update,
+                KeyAction::Generate => host::KeyAction::Generate,
+                KeyAction::Update => host::KeyAction::Update,
             },
             caller: principal_of(caller),
             body,
         };
-        Ok(match self.0.judge(request).await.map_err(fault)? {
-            host::KeyVerdict::Allow => pipeline::KeyVerdict::Allow,
-            host::KeyVerdict::Deny(message) => pipeline::KeyVerdict::Deny(message),
+        let verdict = self.0.judge(request).await.map_err(fault);
+        Ok(match verdict.map_err(|fault| fault.text)? {
+            host::KeyVerdict::Allow => KeyVerdict::Allow,
+            host::KeyVerdict::Deny(message) => KeyVerdict::Deny(message),
             host::KeyVerdict::Edit(body) => {
                 let body = serde_json::from_str(&body).map_err(|_| {
                     let name = self.0.name();
-                    PluginFault::new(format!(
-                        "{name}: the body it wants to go on with is not an object"
-                    ))
+                    format!("{name}: the body it wants to go on with is not an object")
                 })?;
-                pipeline::KeyVerdict::Edit(body)
+                KeyVerdict::Edit(body)
             }
         })
     }

@@ -17,6 +17,10 @@ pub struct Ledger {
     pub successes: bool,
     /// Rows for calls that failed (`disable_error_logs: false`).
     pub failures: bool,
+    /// Totals of keys, users, teams and days (`disable_spend_updates: false`).
+    pub totals: bool,
+    /// Whether rows and totals tell of end users (`disable_end_user_cost_tracking: false`).
+    pub end_users: bool,
 }
 
 /// Hands each finished call to the hub and to the ledger. Neither waits.
@@ -35,15 +39,18 @@ impl Recorder for Fanout {
     fn record(&self, call: Completed) {
         self.watch.ended(&call);
         let ledger = **self.ledger.load();
-        let rows = match &call.outcome {
-            Outcome::Success => ledger.successes,
-            // A row per refused stranger would let strangers fill the disk.
-            Outcome::Failure(failure) => {
-                ledger.successes && ledger.failures && failure.class != "ProxyException"
-            }
+        // A row per refused stranger would let strangers fill the disk.
+        let (rows, counts) = match &call.outcome {
+            Outcome::Success => (ledger.successes, ledger.totals),
+            Outcome::Failure(failure) if failure.class == "ProxyException" => (false, false),
+            Outcome::Failure(_) => (ledger.successes && ledger.failures, ledger.totals),
         };
-        if rows {
-            self.spend.record(&row(&call));
+        if rows || counts {
+            let mut row = row(&call);
+            if !ledger.end_users {
+                row.end_user = None;
+            }
+            self.spend.record_as(&row, rows, counts);
         }
         match &call.outcome {
             // No deployment was called: only sinks that ask for failures of the gateway itself get these.
@@ -126,6 +133,8 @@ fn row(call: &Completed) -> SpendRow<'_> {
             false => "failure",
         })),
         litellm_call_id: Some(Cow::Borrowed(&call.call_id)),
+        cache_read_tokens: tokens(call.usage.cached_tokens),
+        cache_creation_tokens: tokens(call.usage.cache_creation_tokens),
         ..SpendRow::default()
     }
 }

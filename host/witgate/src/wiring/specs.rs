@@ -650,16 +650,6 @@ pub(super) fn access(
         )
     });
     let raw = |key: &str| self::general(&loaded.config, key);
-    let key_policy = raw(KEY_POLICY).and_then(|_| {
-        if !registry.is_enabled(Kind::KeyPolicy, KEY_POLICY) {
-            return None;
-        }
-        let plugin = registry.key_policy(KEY_POLICY);
-        if plugin.is_none() {
-            missing(problems, KEY_POLICY);
-        }
-        Some(Arc::new(plugins::KeyPolicy(plugin?)) as Arc<dyn witgate_pipeline::KeyPolicy>)
-    });
     let flag = |key: &str| raw(key).and_then(Value::as_bool).unwrap_or(false);
     Access {
         master_key: general
@@ -667,14 +657,31 @@ pub(super) fn access(
             .as_ref()
             .map(|key| MasterKey::new(key.reveal())),
         keys: Some(keys.clone()),
-        key_policy,
         key_header: raw("litellm_key_header_name")
             .and_then(Value::as_str)
             .map(str::to_lowercase),
         custom,
         client_credentials: flag("allow_client_side_credentials"),
         forwarded_for: flag("use_x_forwarded_for"),
+        without_database: flag("allow_requests_on_db_unavailable"),
     }
+}
+
+/// The operator's policy for keys, when one is configured.
+pub(super) fn key_policy(
+    loaded: &Loaded,
+    registry: &Registry,
+    problems: &mut Vec<String>,
+) -> Option<Arc<dyn witgate_management::KeyPolicy>> {
+    general(&loaded.config, KEY_POLICY)?;
+    if !registry.is_enabled(Kind::KeyPolicy, KEY_POLICY) {
+        return None;
+    }
+    let plugin = registry.key_policy(KEY_POLICY);
+    if plugin.is_none() {
+        missing(problems, KEY_POLICY);
+    }
+    Some(Arc::new(plugins::KeyPolicy(plugin?)))
 }
 
 /// A key of `general_settings`; absent when it is null.
