@@ -119,7 +119,7 @@ async fn caller(
     let hash = KeyHash::parse(key).unwrap_or_else(|| KeyHash::of(key));
     let found = keys.find(&hash).await.map_err(|fault| {
         let text = "the key cannot be looked up: the database does not answer.";
-        Failure::new(Case::KeysUnavailable, text).note(fault.0)
+        Failure::new(Case::KeysUnavailable, text).note(fault.text)
     })?;
     let found = found.ok_or_else(unknown)?;
     let names = [endpoint.path()];
