@@ -22,7 +22,7 @@ mod testing;
 
 pub use ask::Ask;
 pub use operation::{Operation, Who, operations};
-pub use plane::{Changed, ControlPlane, Settings, Watch};
+pub use plane::{Changed, ControlPlane, Settings, Unwatched, Watch};
 pub use policy::{KeyAction, KeyPolicy, KeyVerdict};
 pub use principals::EndUser;
 pub use refusal::Refusal;

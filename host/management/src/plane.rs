@@ -42,6 +42,14 @@ pub trait Watch: Send + Sync {
     fn changed(&self, what: &Changed);
 }
 
+/// Nobody keeps anything: commands that look once.
+#[derive(Debug, Clone, Copy)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {
+    fn changed(&self, _: &Changed) {}
+}
+
 /// The part of the configuration that the control plane goes by.
 #[derive(Clone)]
 pub struct Settings {

@@ -44,7 +44,8 @@ pub(crate) fn refused_by<'a>(
     caller: &'a Principal,
     model: &str,
 ) -> (&'static str, &'a [String]) {
-    let own = caller.models.is_empty() || by_list(routing, caller, &caller.models, model) != MayUse::No;
+    let own =
+        caller.models.is_empty() || by_list(routing, caller, &caller.models, model) != MayUse::No;
     let lists = caller.model_lists.iter();
     let other = lists
         .filter(|_| own)

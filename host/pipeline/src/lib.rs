@@ -46,11 +46,11 @@ pub use ports::{
     AuthDecision, AuthDenial, AuthRequest, Authenticator, Block, BodyText, BodyView, Built,
     CallMemory, Clock, Edit, Embedder, Finding, GuardCall, Guardrail, HookCall, HookDecision,
     HookDeployment, HookError, HookFailure, HookPiece, HookPoints, HookReply, HookStream,
-    LookupFault, Parsed, Peers, Phase, PluginFault, Progress,
-    Prompt, PromptCall, PromptManager, Provider, ProviderCall, ProviderFailure, ProviderFrame,
-    ProviderRequest, ProviderResponse, Recorder, RequestHook, Router, RouterCall, Selection,
-    StreamEnd, StreamGuard, StreamParser, StreamVerdict, TraceContext, Upstream, UpstreamBody,
-    UpstreamError, UpstreamErrorKind, Verdict, VirtualKeys,
+    LookupFault, Parsed, Peers, Phase, PluginFault, Progress, Prompt, PromptCall, PromptManager,
+    Provider, ProviderCall, ProviderFailure, ProviderFrame, ProviderRequest, ProviderResponse,
+    Recorder, RequestHook, Router, RouterCall, Selection, StreamEnd, StreamGuard, StreamParser,
+    StreamVerdict, TraceContext, Upstream, UpstreamBody, UpstreamError, UpstreamErrorKind, Verdict,
+    VirtualKeys,
 };
 pub use queue::Queue;
 pub use reply::{BodyStream, Reply, ReplyBody};

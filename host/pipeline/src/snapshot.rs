@@ -14,8 +14,8 @@ use witgate_wire::errors::CompatErrors;
 use crate::dialect::Dialect;
 use crate::health::HealthSettings;
 use crate::ports::{
-    Authenticator, Embedder, Guardrail, HookPoints, Peers, Phase, PromptManager,
-    RequestHook, Router, Upstream, VirtualKeys,
+    Authenticator, Embedder, Guardrail, HookPoints, Peers, Phase, PromptManager, RequestHook,
+    Router, Upstream, VirtualKeys,
 };
 
 /// A configuration, ready to serve.

@@ -23,8 +23,8 @@ use crate::cli::Serve;
 use crate::plugin_admin::PluginAdministration;
 use crate::reload::{Administration, Control, Reloader};
 use crate::wiring::{
-    self, Answers, Background, Fanout, Kept, Keys, Known, Models, Paths, Reports, Secrets, ShadowMetrics,
-    StoredUsers, Upstreams, W3c,
+    self, Answers, Background, Fanout, Kept, Keys, Known, Models, Paths, Reports, Secrets,
+    ShadowMetrics, StoredUsers, Upstreams, W3c,
 };
 
 /// How long queues may take to empty when the process ends.
@@ -396,14 +396,19 @@ fn store_options(loaded: &Loaded) -> anyhow::Result<StoreOptions> {
     let mut options = StoreOptions::default();
     if let Some(limit) = number("database_connection_pool_limit") {
         if !(1.0..=10_000.0).contains(&limit) {
-            bail!("general_settings.database_connection_pool_limit: expected 1 to 10000, not {limit}");
+            bail!(
+                "general_settings.database_connection_pool_limit: expected 1 to 10000, not {limit}"
+            );
         }
         options.connections = limit as u32;
     }
-    let timeout = number("database_connection_timeout").or(number("database_connection_pool_timeout"));
+    let timeout =
+        number("database_connection_timeout").or(number("database_connection_pool_timeout"));
     if let Some(seconds) = timeout {
         options.connect_timeout = Duration::try_from_secs_f64(seconds).with_context(|| {
-            format!("general_settings.database_connection_timeout: {seconds} is not a number of seconds")
+            format!(
+                "general_settings.database_connection_timeout: {seconds} is not a number of seconds"
+            )
         })?;
     }
     let flag = general.and_then(|general| general.get("disable_prisma_schema_update"));

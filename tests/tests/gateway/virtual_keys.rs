@@ -157,7 +157,7 @@ async fn a_policy_that_fails_gives_no_key() {
     let upstream = FakeUpstream::start().await;
     let config = base_config(&upstream.api_base()).replace(
         "general_settings:\n",
-        "general_settings:\n  custom_key_generate: hostile-keys\n",
+        "litellm_settings:\n  upperbound_key_generate_params: {max_budget: 100}\ngeneral_settings:\n  custom_key_generate: hostile-keys\n",
     );
     let stage = Stage::of(upstream, Gateway::builder(config).shared_plugin_cache()).await;
     for how in ["loop", "panic", "memory", "not-json", "not-an-object"] {

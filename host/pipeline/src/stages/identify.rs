@@ -141,9 +141,7 @@ pub(crate) fn check(
         }
         Err(KeyProblem::TeamBlocked) => {
             let team = found.principal.team_id.as_deref().unwrap_or_default();
-            let text = format!(
-                "Team={team} is blocked. Update via `/team/unblock` if your admin."
-            );
+            let text = format!("Team={team} is blocked. Update via `/team/unblock` if your admin.");
             Err(refuse(Case::KeyBlocked, &text))
         }
         Err(KeyProblem::Expired { at }) => {

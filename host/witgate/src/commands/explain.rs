@@ -12,14 +12,14 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use witgate_config::{Draft, Env, Loaded, Source};
 use witgate_identity::{KeyHash, MasterKey, Principal};
+use witgate_management::{ControlPlane, Unwatched};
 use witgate_pipeline::{MayUse, may_use};
 use witgate_routing::{Explanation, Facts, Now, RequestControls, State, explain as choose};
-use witgate_server::routes::KeyStore;
 
 use super::{fail, print_rows};
 use crate::cli::ExplainCall;
 use crate::process::open_store;
-use crate::wiring::{self, Keys, Paths};
+use crate::wiring::{self, Paths};
 
 pub(super) fn explain(call: &ExplainCall) -> ExitCode {
     match told(call) {
@@ -132,12 +132,16 @@ fn caller(
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let found = runtime.block_on(async {
         let store = open_store(loaded, &paths).await?;
-        let found = Keys::new(store.clone()).get(hash.as_str()).await;
+        let settings = witgate_management::Settings::default();
+        let plane = ControlPlane::new(store.clone(), settings, Arc::new(Unwatched));
+        let found = plane
+            .virtual_key(hash.as_str(), jiff::Timestamp::now())
+            .await;
         store.close().await;
         anyhow::Ok(found?)
     })?;
     match found {
-        Some(record) => Ok(record.virtual_key().principal),
+        Some(key) => Ok(key.principal),
         None => bail!("there is no such virtual key; give its text (sk-…) or its hash"),
     }
 }
