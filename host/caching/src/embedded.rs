@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::RwLock;
+use witgate_wire::vector::{product, unit};
 
 use crate::key::is_in;
 use crate::{Backend, Entry, MemoryLimits, Near, Trouble, Write};
@@ -107,21 +108,6 @@ impl Shelf {
 
 fn until(stored_ms: i64, ttl: Duration) -> i64 {
     stored_ms.saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX))
-}
-
-/// The vector at length one; `None` for one without a length.
-fn unit(vector: &[f32]) -> Option<Box<[f32]>> {
-    let length = vector
-        .iter()
-        .map(|x| f64::from(*x).powi(2))
-        .sum::<f64>()
-        .sqrt();
-    let scaled = |x: &f32| (f64::from(*x) / length) as f32;
-    (length.is_finite() && length > 0.0).then(|| vector.iter().map(scaled).collect())
-}
-
-fn product(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 #[async_trait]

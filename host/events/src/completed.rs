@@ -140,14 +140,34 @@ pub struct Served {
     pub price_entry: Option<Arc<RawValue>>,
 }
 
+/// Where an automatic router led a call.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct AutoRouted {
+    /// The router.
+    pub router: String,
+    /// The model it chose.
+    pub model: String,
+    /// What decided.
+    pub cause: Cow<'static, str>,
+    /// The tier, of a router that goes by complexity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier: Option<Cow<'static, str>>,
+    /// The likeness or score that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+}
+
 /// How a deployment was chosen.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Routing {
     /// `routing_strategy`
     pub routing_strategy: Cow<'static, str>,
     /// The routing group that it is of; absent where it is the general one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routing_group: Option<String>,
+    /// What an automatic router chose before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_router: Option<AutoRouted>,
     /// Id of the deployment picked.
     pub picked: Option<String>,
     /// Why it was picked.

@@ -21,9 +21,9 @@ pub mod spend;
 
 pub use alerts::{Alert, AlertKind, AlertSettings, Begun, InFlight, Level, Watch};
 pub use completed::{
-    Audience, Cache, Caller, Completed, Cost, Dynamic, Failure, GuardrailRun, GuardrailStatus,
-    Origin, Outcome, PromptUsed, ProxyFailure, Request, Routing, RoutingCandidate, Served, Times,
-    Usage,
+    Audience, AutoRouted, Cache, Caller, Completed, Cost, Dynamic, Failure, GuardrailRun,
+    GuardrailStatus, Origin, Outcome, PromptUsed, ProxyFailure, Request, Routing, RoutingCandidate,
+    Served, Times, Usage,
 };
 pub use headers::Headers;
 pub use hub::{DrainReport, Hub, HubConfig, HubParts, Jitter, Published, SinkState};

@@ -54,6 +54,8 @@ pub struct MadeBy {
     pub for_call: Option<String>,
     /// What plugins keep for this call.
     pub memory: CallMemory,
+    /// It is no plugin that makes it, but the gateway itself, for what it needs to know of a client's call.
+    pub is_gateways: bool,
 }
 
 /// Why the body could not be read.
@@ -111,6 +113,8 @@ pub struct Exchange {
     pub applied_guardrails: Vec<String>,
     /// `guard in`, `call`, `guard out`: what guardrails keep from one phase to the next.
     pub memory: CallMemory,
+    /// `auto route`: where an automatic router led the call.
+    pub led: Option<witgate_routing::Led>,
     /// `route`: where the call may go.
     pub route: Option<witgate_routing::Resolution>,
     /// `cache`, `keep`: the part of the cache of answers in this call.

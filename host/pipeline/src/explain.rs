@@ -1,8 +1,8 @@
 //! What a call would meet if it were made now: `POST /utils/explain`.
 //!
 //! The call is read, its caller checked and its model resolved by the functions that serve real calls;
-//! then a deployment is chosen as the stage `call` chooses the first. No plugin is asked, nothing is
-//! called and nothing counted: hooks and prompts that would change the model are not seen here.
+//! then a deployment is chosen as the stage `call` chooses the first. No plugin is asked, no
+//! deployment called and nothing counted (an automatic router that compares meanings has its text embedded): hooks and prompts that would change the model are not seen here.
 
 use std::sync::Arc;
 
@@ -74,6 +74,10 @@ pub async fn explain_call(gateway: &Gateway, asked: Asked) -> Result<Explanation
     }
     x.request = Some(request.clone());
     authorize::authorize(gateway, &mut x)?;
+    x.led = match x.snapshot.routing.auto_router(&x.model) {
+        Some(router) => Some(stages::lead(gateway, &x, &request, (router, &x.model)).await),
+        None => None,
+    };
     stages::route::route(gateway, &mut x)?;
     let Some(resolution) = x.route.take() else {
         return Err(Failure::internal("a call without a route"));
@@ -86,14 +90,8 @@ pub async fn explain_call(gateway: &Gateway, asked: Asked) -> Result<Explanation
     let mut rng = SmallRng::seed_from_u64(gateway.clock.random());
     let controls = call::controls(&x, &request);
     let (routing, state) = (&x.snapshot.routing, &x.snapshot.state);
-    Ok(witgate_routing::explain(
-        routing,
-        state,
-        &resolution,
-        &facts,
-        controls,
-        &mut rng,
-    ))
+    let told = witgate_routing::explain(routing, state, &resolution, &facts, controls, &mut rng);
+    Ok(told.led_by(x.led))
 }
 
 /// Whose call it is: the master key's, or a virtual key's that is named by its text or its hash. What

@@ -139,6 +139,7 @@ impl Gateway {
             guardrails: Vec::new(),
             applied_guardrails: Vec::new(),
             memory: CallMemory::default(),
+            led: None,
             route: None,
             cached: crate::exchange::Cached::default(),
             in_flight: None,

@@ -20,6 +20,7 @@ pub mod stages;
 mod access;
 mod attempt;
 mod dialect;
+mod embedder;
 mod explain;
 mod guard;
 mod guard_log;
@@ -36,6 +37,7 @@ mod testing;
 
 pub use access::{MayUse, may_use};
 pub use dialect::{Credential, Dialect, ParamRules, origin};
+pub use embedder::Embedder;
 pub use exchange::{Arrival, BodyFault, MadeBy};
 pub use explain::{Asked, explain_call};
 pub use failure::{Case, Failure};
@@ -44,9 +46,9 @@ pub use health::{Checked, Health, HealthSettings, check as check_health, keep_ch
 pub use metrics::Metrics;
 pub use ports::{
     AuthDecision, AuthDenial, AuthRequest, Authenticator, Block, BodyText, BodyView, Built,
-    CallMemory, Clock, Edit, Embedder, Finding, GuardCall, Guardrail, HookCall, HookDecision,
-    HookDeployment, HookError, HookFailure, HookPiece, HookPoints, HookReply, HookStream,
-    LookupFault, Parsed, Peers, Phase, PluginFault, Progress, Prompt, PromptCall, PromptManager,
+    CallMemory, Clock, Edit, Finding, GuardCall, Guardrail, HookCall, HookDecision, HookDeployment,
+    HookError, HookFailure, HookPiece, HookPoints, HookReply, HookStream, LookupFault, OnBehalf,
+    OwnCalls, Parsed, Peers, Phase, PluginFault, Progress, Prompt, PromptCall, PromptManager,
     Provider, ProviderCall, ProviderFailure, ProviderFrame, ProviderRequest, ProviderResponse,
     Recorder, RequestHook, Router, RouterCall, Selection, StreamEnd, StreamGuard, StreamParser,
     StreamVerdict, TraceContext, Upstream, UpstreamBody, UpstreamError, UpstreamErrorKind, Verdict,
@@ -59,7 +61,7 @@ pub use snapshot::{
     Access, CustomAuth, FailPolicy, GuardrailEntry, HookEntry, Modes, PromptEntry, PromptRef,
     Prompts, RouterEntry, Routers, Settings, Snapshot, Target,
 };
-pub use stages::{AuthInput, STAGES, explain, principal};
+pub use stages::{AuthInput, AutoParts, STAGES, explain, principal};
 pub use witgate_caching::AnswerCache;
 pub use witgate_identity::Principal;
 pub use witgate_routing::{Deployment, Explanation};

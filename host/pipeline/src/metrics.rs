@@ -48,6 +48,15 @@ pub struct RouterLabels {
     pub reason: &'static str,
 }
 
+/// Labels of what automatic routers chose.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AutoRouterLabels {
+    /// The router.
+    pub router: String,
+    /// What decided.
+    pub cause: &'static str,
+}
+
 /// The pipeline's metric families.
 #[derive(Clone)]
 pub struct Metrics {
@@ -65,6 +74,8 @@ pub struct Metrics {
     pub in_flight: Gauge,
     /// Choices that fell from a router plugin to `simple-shuffle`.
     pub router_fallbacks: Family<RouterLabels, Counter>,
+    /// Calls that automatic routers led.
+    pub auto_routed: Family<AutoRouterLabels, Counter>,
 }
 
 /// Labels of a route.
@@ -92,6 +103,7 @@ impl Metrics {
             tokens: Family::default(),
             in_flight: Gauge::default(),
             router_fallbacks: Family::default(),
+            auto_routed: Family::default(),
         };
         registry.register("witgate_requests", "Finished calls", metrics.calls.clone());
         registry.register_with_unit(
@@ -121,6 +133,11 @@ impl Metrics {
             "witgate_router_fallbacks",
             "Choices of a deployment that a router plugin did not make",
             metrics.router_fallbacks.clone(),
+        );
+        registry.register(
+            "witgate_auto_routed",
+            "Calls that automatic routers led, by what decided",
+            metrics.auto_routed.clone(),
         );
         metrics
     }

@@ -1,6 +1,7 @@
 //! What the pipeline needs of the world, as traits. The binary plugs the real parts in; tests plug fakes in.
 
 mod hook;
+mod own_calls;
 mod prompt;
 mod provider;
 mod router;
@@ -23,6 +24,7 @@ pub use hook::{
     HookCall, HookDecision, HookDeployment, HookError, HookFailure, HookPiece, HookPoints,
     HookReply, HookStream, RequestHook, Selection,
 };
+pub use own_calls::{OnBehalf, OwnCalls};
 pub use prompt::{Prompt, PromptCall, PromptManager};
 pub use provider::{
     Built, Parsed, Progress, Provider, ProviderCall, ProviderFailure, ProviderFrame,
@@ -382,18 +384,6 @@ pub struct AuthDenial {
 pub trait Authenticator: Send + Sync {
     /// Decides who this is.
     async fn authenticate(&self, request: AuthRequest) -> Result<AuthDecision, PluginFault>;
-}
-
-/// Embeds the questions of a semantic cache.
-#[async_trait]
-pub trait Embedder: Send + Sync {
-    /// The embedding of a text, on behalf of a caller and for one of their calls; or why there is none.
-    async fn embed(
-        &self,
-        text: &str,
-        caller: &Arc<Principal>,
-        for_call: &str,
-    ) -> Result<Vec<f32>, String>;
 }
 
 /// Where finished calls go: log sinks and the spend ledger. Never waits.

@@ -12,11 +12,13 @@ use witgate_routing::ErrorClass;
 use witgate_wire::errors::CompatErrors;
 
 use crate::dialect::Dialect;
+use crate::embedder::Embedder;
 use crate::health::HealthSettings;
 use crate::ports::{
-    Authenticator, Embedder, Guardrail, HookPoints, Peers, Phase, PromptManager, RequestHook,
-    Router, Upstream, VirtualKeys,
+    Authenticator, Guardrail, HookPoints, Peers, Phase, PromptManager, RequestHook, Router,
+    Upstream, VirtualKeys,
 };
+use crate::stages::AutoParts;
 
 /// A configuration, ready to serve.
 pub struct Snapshot {
@@ -38,10 +40,12 @@ pub struct Snapshot {
     pub hooks: Vec<HookEntry>,
     /// Who picks deployments, where a routing strategy is a plugin.
     pub routers: Routers,
+    /// What automatic routers ask of models, by the router's name.
+    pub auto: HashMap<String, AutoParts>,
     /// Answers that are kept, when the configuration wants that.
     pub cache: Option<witgate_caching::AnswerCache>,
     /// Embeds questions, for a cache that compares meanings.
-    pub embedder: Option<Arc<dyn Embedder>>,
+    pub embedder: Option<Embedder>,
     /// Names and numbers that apply to every call.
     pub settings: Settings,
 }

@@ -4,6 +4,7 @@
 
 mod admit;
 pub(crate) mod authorize;
+mod auto_route;
 mod cache;
 pub(crate) mod call;
 mod guard_in;
@@ -27,6 +28,8 @@ use crate::failure::Failure;
 use crate::gateway::{Finish, Gateway};
 use crate::reply::Reply;
 
+pub use auto_route::AutoParts;
+pub(crate) use auto_route::lead;
 pub use identify::{AuthInput, principal};
 
 /// What a stage decides, besides failing.
@@ -56,6 +59,8 @@ enum Run {
     Waits(for<'a> fn(&'a Gateway, &'a mut Exchange) -> BoxFuture<'a, Result<Flow, Failure>>),
     /// Asks request hooks; skipped when there are none.
     Hooks(for<'a> fn(&'a Gateway, &'a mut Exchange) -> BoxFuture<'a, Result<Flow, Failure>>),
+    /// Asks automatic routers; skipped when there are none.
+    Auto(for<'a> fn(&'a Gateway, &'a mut Exchange) -> BoxFuture<'a, Result<Flow, Failure>>),
     /// Looks into the cache of answers; skipped when there is none.
     Cache(for<'a> fn(&'a Gateway, &'a mut Exchange) -> BoxFuture<'a, Result<Flow, Failure>>),
     /// Driven from outside: `accept` and `respond` touch the client's connection, `settle` and `record` run
@@ -120,6 +125,12 @@ pub const STAGES: &[Stage] = &[
         run: Run::Hooks(|g, x| Box::pin(hook_route::hook_route(g, x))),
     },
     Stage {
+        name: "auto route",
+        what: "an automatic router chooses the model by what the request says",
+        why_here: "after the last who may change the words or the model; before the model is looked up",
+        run: Run::Auto(|g, x| Box::pin(auto_route::auto_route(g, x))),
+    },
+    Stage {
         name: "route",
         what: "resolves the model name to deployments: ids, aliases, groups, wildcards",
         why_here: "after prompts, guardrails and hooks, which may change the model; before the call, which only picks among what is found here",
@@ -182,8 +193,9 @@ pub(crate) async fn run(gateway: &Gateway, x: &mut Exchange) -> Result<(), Failu
             Run::Now(run) => run(gateway, x)?,
             Run::Waits(run) => run(gateway, x).await?,
             Run::Hooks(run) if !x.snapshot.hooks.is_empty() => run(gateway, x).await?,
+            Run::Auto(run) if !x.snapshot.auto.is_empty() => run(gateway, x).await?,
             Run::Cache(run) if x.snapshot.cache.is_some() => run(gateway, x).await?,
-            Run::Hooks(_) | Run::Cache(_) | Run::Outside => Flow::Continue,
+            Run::Hooks(_) | Run::Auto(_) | Run::Cache(_) | Run::Outside => Flow::Continue,
         };
         if flow == Flow::Respond {
             break;

@@ -9,6 +9,7 @@ use rand::Rng;
 use serde::Serialize;
 
 use crate::ErrorClass;
+use crate::auto_router::Led;
 use crate::resolve::{Resolution, Route};
 use crate::select::{Facts, Filter, Selection, select};
 use crate::snapshot::Snapshot;
@@ -26,6 +27,9 @@ pub struct Explanation {
     pub resolved_by: ResolvedBy,
     /// The pattern that the name matched.
     pub pattern: Option<String>,
+    /// The automatic router that the name stands for, and what it chose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_router: Option<Led>,
     /// The strategy asked.
     pub routing_strategy: &'static str,
     /// The routing group that it is of; null where it is the general one.
@@ -58,6 +62,8 @@ pub enum ResolvedBy {
     ModelGroup,
     /// It matches a pattern.
     Pattern,
+    /// It is an automatic router.
+    AutoRouter,
     /// It is the upstream name of deployments.
     UpstreamName,
     /// Nothing has it: the first default fallback takes its place.
@@ -148,6 +154,7 @@ pub fn explain(
         model_group: resolution.group.clone(),
         resolved_by,
         pattern,
+        auto_router: None,
         routing_strategy: selection.strategy.name(),
         routing_group: selection.routing_group(snapshot).map(str::to_owned),
         picked: selection
@@ -158,6 +165,18 @@ pub fn explain(
         candidates: candidates.collect(),
         error,
         fallbacks: fallbacks.unwrap_or_default(),
+    }
+}
+
+impl Explanation {
+    /// The same, of a name that stands for an automatic router.
+    #[must_use]
+    pub fn led_by(mut self, led: Option<Led>) -> Explanation {
+        if led.is_some() {
+            self.resolved_by = ResolvedBy::AutoRouter;
+        }
+        self.auto_router = led;
+        self
     }
 }
 

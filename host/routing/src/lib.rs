@@ -10,6 +10,7 @@
 //! [resolved]: Snapshot::resolve
 
 mod affinity;
+mod auto_router;
 mod budget;
 mod class;
 mod classify;
@@ -36,6 +37,11 @@ mod time;
 mod walk;
 
 pub use affinity::{Affinity, PrefixDigest, Stays, affinity_digest, prefix_digests};
+pub use auto_router::{
+    AUTO_ROUTER_PREFIX, AutoRouter, COMPLEXITY_ROUTER, Cause, Classifier, ClassifierFallback,
+    Complexity, ComplexityRouter, GoesBy, KeywordRule, Keywords, Led, Scored, SemanticKeywords,
+    SemanticRoute, SemanticRouter, Tier,
+};
 pub use budget::{Budget, BudgetScope, BudgetShare, BudgetStatus};
 pub use class::{ErrorClass, is_retryable_status};
 pub use classify::{Classified, classify};

@@ -128,6 +128,11 @@ impl Snapshot {
         })
     }
 
+    /// The same without default fallbacks.
+    pub(crate) fn resolve_exactly(&self, name: &str, team: Option<&str>) -> Option<Resolution> {
+        self.find(name, team)
+    }
+
     fn find(&self, name: &str, team: Option<&str>) -> Option<Resolution> {
         let resolution = |group: &str, candidates: Option<Arc<[usize]>>, route, captures| {
             let (requested, group) = (name.to_owned(), group.to_owned());

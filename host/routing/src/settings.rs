@@ -5,6 +5,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use crate::affinity::Affinity;
+use crate::auto_router::AutoRouter;
 use crate::budget::Budget;
 use crate::cooldown::CooldownSettings;
 use crate::fallback::FallbackRule;
@@ -44,6 +45,8 @@ pub struct RoutingSettings {
     pub strategy: Strategy,
     /// `routing_strategy_args`, as far as latencies are kept by them.
     pub latency: LatencySettings,
+    /// Entries of the model list that are automatic routers.
+    pub auto_routers: Vec<AutoRouter>,
     /// `routing_groups`: models with a strategy of their own.
     pub routing_groups: Vec<RoutingGroup>,
     /// When a failing deployment rests.
@@ -190,6 +193,7 @@ impl Default for RoutingSettings {
             fallback_on_unsupported_params: true,
             strategy: Strategy::default(),
             latency: LatencySettings::default(),
+            auto_routers: Vec::new(),
             routing_groups: Vec::new(),
             cooldown: CooldownSettings::default(),
             pre_call_checks: false,

@@ -211,7 +211,7 @@ impl Snapshot {
     }
 
     /// The names that a caller of this team may see: what the team calls its own, groups in the
-    /// list's order, then aliases that are not hidden. Patterns are left out, see
+    /// list's order, automatic routers, then aliases that are not hidden. Patterns are left out, see
     /// [`Snapshot::patterns`].
     pub fn names_for(&self, team: Option<&str>) -> impl Iterator<Item = &str> {
         let own = team.and_then(|team| self.team_names.get(team));
@@ -267,15 +267,17 @@ impl Snapshot {
         granted.iter().filter(has).cloned().collect()
     }
 
-    /// The names that a listing shows: groups in the list's order, then aliases that are not
-    /// hidden. Patterns are left out, see [`Snapshot::patterns`].
+    /// The names that a listing shows: groups in the list's order, automatic routers, then aliases that
+    /// are not hidden. Patterns are left out, see [`Snapshot::patterns`].
     pub fn model_names(&self) -> impl Iterator<Item = &str> {
         let aliases = self.settings.aliases.iter();
         let visible = aliases
             .filter(|(name, alias)| !alias.is_hidden && !self.groups.contains_key(name.as_str()));
+        let routers = self.settings.auto_routers.iter();
         self.groups
             .keys()
             .map(String::as_str)
+            .chain(routers.map(|router| router.name.as_str()))
             .chain(visible.map(|(name, _)| name.as_str()))
     }
 

@@ -325,6 +325,11 @@ impl State {
         self.pins.pin(digest, id, ttl, now);
     }
 
+    /// What was pinned under a digest, unless its time is over.
+    pub fn pinned(&self, digest: &PrefixDigest, now: Now) -> Option<Arc<str>> {
+        self.pins.find(std::slice::from_ref(digest), now)
+    }
+
     /// Calls and tokens of this minute and their limits, of all these deployments together; `None`
     /// for a limit that none of them has.
     pub fn group_usage(&self, snapshot: &Snapshot, candidates: &[usize], now: Now) -> GroupUsage {

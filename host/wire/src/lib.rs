@@ -15,6 +15,7 @@ pub mod stream;
 pub mod texts;
 pub mod tokens;
 pub mod usage;
+pub mod vector;
 
 pub use json::{EditError, Edits, Object, Raw};
 pub use request::{Endpoint, Forward, RequestError, RequestView};

@@ -47,6 +47,28 @@ impl Tokenizer {
         vocabulary.count(text) as u64
     }
 
+    /// As much of a text, from its beginning, as has at most `most` tokens.
+    pub fn cut(self, text: String, most: u64) -> String {
+        let vocabulary = match self {
+            Tokenizer::O200k => bpe_openai::o200k_base(),
+            Tokenizer::Cl100k => bpe_openai::cl100k_base(),
+        };
+        let mut tokens = vocabulary.encode(&text);
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        if tokens.len() <= most {
+            return text;
+        }
+        tokens.truncate(most);
+        // A token may end within a character: then the last ones are left out, too.
+        while !tokens.is_empty() {
+            if let Some(kept) = vocabulary.decode(&tokens) {
+                return kept;
+            }
+            tokens.pop();
+        }
+        String::new()
+    }
+
     /// Tokens of a request's prompt, for a body that is valid JSON: a chat's messages and tools
     /// with LiteLLM's overheads, a completion's prompts, an embedding's inputs.
     pub fn count_request(self, endpoint: Endpoint, body: &[u8]) -> u64 {

@@ -1,5 +1,6 @@
 //! A running gateway: everything is started here in order, and ended in the opposite one.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -177,6 +178,7 @@ pub async fn serve(
             metrics: witgate_state::StateMetrics::register(&mut registry),
         },
         peers: wiring::SharedPeers::default(),
+        auto_known: HashMap::new(),
         host,
         disabled: wiring::Disabled::read(&paths.data_dir)?,
         keys: Arc::new(Keys::new(plane.clone(), known.clone())),

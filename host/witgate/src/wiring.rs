@@ -1,6 +1,7 @@
 //! From a loaded configuration to the parts that serve it. Only this room knows both sides.
 
 mod alerts;
+mod auto_routers;
 mod caching;
 mod control;
 mod dialects;
@@ -9,6 +10,7 @@ mod hooks;
 mod keys;
 mod login;
 mod models;
+mod own_calls;
 mod paths;
 mod peers;
 mod plugin_models;
@@ -108,6 +110,8 @@ pub struct Kept {
     pub shadow_metrics: ShadowMetrics,
     /// What they found so far.
     pub shadows: Reports,
+    /// What automatic routers know as vectors.
+    pub auto_known: auto_routers::Known,
     /// Which plugins an administrator turned off.
     pub disabled: Disabled,
     /// `witgate plugin record`: whose calls are recorded.
@@ -165,14 +169,21 @@ pub fn assemble(
     let hub = specs::hub(loaded, &plugins, &mut problems);
     let login = login::rules(loaded, &plugins, &mut problems);
     let store = redis::store(loaded, &mut kept.redis, &kept.redis_parts, &mut problems);
-    let (cache, embedder) =
-        caching::cache(loaded, &mut kept.answers, store.as_ref(), &mut problems).unzip();
+    let (cache, embedder) = caching::cache(
+        loaded,
+        &mut kept.answers,
+        store.as_ref(),
+        &models.0,
+        &mut problems,
+    )
+    .unzip();
     if !problems.is_empty() {
         return Err(problems);
     }
     kept.known.configure(loaded);
     let peers = peers::serving(store, loaded, &kept.peers);
     let (routing, targets) = models;
+    let auto = auto_routers::parts(&routing, &kept.answers.gateway, &mut kept.auto_known);
     kept.shadows.clone_from(&shadows);
     let flag = |section: &str, key: &str| {
         let section = loaded.config.raw.get(section);
@@ -190,6 +201,7 @@ pub fn assemble(
             prompts,
             hooks,
             routers,
+            auto,
             cache,
             embedder: embedder.flatten(),
             settings: settings::settings(loaded, kept.concurrency),

@@ -13,6 +13,7 @@
 mod support;
 
 mod access;
+mod auto_routers;
 mod bad_input;
 mod bad_upstream;
 mod bytes_forwarded;

@@ -104,6 +104,20 @@ pub struct ModelParams {
     pub ignore_prompt_manager_model: bool,
     /// The prompt's own parameters are not used.
     pub ignore_prompt_manager_optional_params: bool,
+    /// The routes of an automatic router, as JSON text or as a mapping.
+    pub auto_router_config: Option<Value>,
+    /// Their file.
+    pub auto_router_config_path: Option<String>,
+    /// Whom it leads to where it cannot decide.
+    pub auto_router_default_model: Option<String>,
+    /// Who embeds for it.
+    pub auto_router_embedding_model: Option<String>,
+    /// Characters of a text that are embedded.
+    pub auto_router_max_input_chars: Option<usize>,
+    /// How a complexity router judges.
+    pub complexity_router_config: Map<String, Value>,
+    /// Whom it leads to where it cannot decide.
+    pub complexity_router_default_model: Option<String>,
     /// TLS verification of this deployment: a boolean, or the path of a CA bundle.
     pub ssl_verify: Option<Value>,
     /// Custom prices by their LiteLLM names (`input_cost_per_token` …), as written.

@@ -122,7 +122,7 @@ fn every_stage_says_what_it_does_and_why_it_stands_there() {
     let names: Vec<&str> = STAGES.iter().map(|stage| stage.name).collect();
     assert_eq!(
         names.join(" > "),
-        "accept > parse > identify > authorize > admit > prompt > hook in > guard in > hook route > route > cache > call > keep > guard out > hook out > respond > settle > record"
+        "accept > parse > identify > authorize > admit > prompt > hook in > guard in > hook route > auto route > route > cache > call > keep > guard out > hook out > respond > settle > record"
     );
     let text = explain();
     for stage in STAGES {

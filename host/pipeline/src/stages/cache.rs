@@ -9,7 +9,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use witgate_caching::{
     AnswerCache, Controls, Entry, Items, Join, Meaning, Meant, Plan, Question, Scope, frames,
@@ -21,10 +20,8 @@ use witgate_wire::sse::{DONE, Decoder, Frame, data_frame};
 use crate::exchange::{Answer, Exchange, UpstreamStream};
 use crate::failure::Failure;
 use crate::gateway::Gateway;
+use crate::ports::OnBehalf;
 use crate::stages::Flow;
-
-/// How long a question's embedding may take.
-const EMBEDDING: Duration = Duration::from_secs(5);
 
 pub(super) async fn cache(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     let snapshot = x.snapshot.clone();
@@ -148,15 +145,14 @@ impl Looked {
         now: i64,
     ) -> Option<Entry> {
         let embedder = x.snapshot.embedder.as_ref()?;
-        let embedding = embedder.embed(&question.text, &x.principal, &x.call_id);
-        let vector = match tokio::time::timeout(EMBEDDING, embedding).await {
-            Ok(Ok(vector)) => vector,
-            Ok(Err(why)) => {
+        let by = OnBehalf {
+            caller: &x.principal,
+            call_id: &x.call_id,
+        };
+        let vector = match embedder.one(&question.text, by).await {
+            Ok(vector) => vector,
+            Err(why) => {
                 cache.not_embedded(why);
-                return None;
-            }
-            Err(_) => {
-                cache.not_embedded(format!("no answer within {} s", EMBEDDING.as_secs()));
                 return None;
             }
         };

@@ -7,8 +7,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use witgate_events::{
-    Audience, Cache, Caller, Completed, Cost, Dynamic, Failure as FailureEvent, Headers, Origin,
-    Outcome, Request, RequestRedaction, Routing, RoutingCandidate, Served, Times, Usage,
+    Audience, AutoRouted, Cache, Caller, Completed, Cost, Dynamic, Failure as FailureEvent,
+    Headers, Origin, Outcome, Request, RequestRedaction, Routing, RoutingCandidate, Served, Times,
+    Usage,
 };
 
 use witgate_routing::{Resolution, Route};
@@ -341,6 +342,13 @@ fn routing(x: &Exchange, choice: &Choice) -> Routing {
         routing_group: selection
             .routing_group(&x.snapshot.routing)
             .map(str::to_owned),
+        auto_router: x.led.as_ref().map(|led| AutoRouted {
+            router: led.router.clone(),
+            model: led.model.clone(),
+            cause: led.cause.name().into(),
+            tier: led.tier.map(|tier| tier.name().into()),
+            score: led.score,
+        }),
         picked: selection.picked.map(|(index, _)| id(index)),
         reason: selection.picked.map(|(_, reason)| reason.to_string()),
         emptied_by: selection.emptied_by.map(|filter| filter.name().into()),

@@ -1,7 +1,7 @@
 //! `route`: which deployments can serve the model.
 //!
 //! Position: after the guardrails, which may have changed the model; before the call, which only
-//! picks among what is found here. Reads: `model`, `principal`. Writes: `route`. Errors:
+//! picks among what is found here. Reads: `model`, `led`, `principal`. Writes: `route`. Errors:
 //! `UnknownModel`. Config: `model_list`, `model_group_alias`, `default_fallbacks`. Cost: a few
 //! look-ups; patterns only for names that are no group.
 
@@ -12,7 +12,12 @@ use crate::stages::{Flow, parse};
 
 pub(crate) fn route(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     let team = x.principal.team_id.as_deref();
-    match x.snapshot.routing.resolve_for(&x.model, team) {
+    let routing = &x.snapshot.routing;
+    let found = match &x.led {
+        Some(led) => routing.resolve_led(&x.model, &led.model, team),
+        None => routing.resolve_for(&x.model, team),
+    };
+    match found {
         Ok(resolution) => {
             x.route = Some(resolution);
             Ok(Flow::Continue)

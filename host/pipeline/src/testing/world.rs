@@ -30,7 +30,7 @@ pub struct Setup {
     pub settings: Settings,
     pub prompts: Prompts,
     pub cache: Option<witgate_caching::AnswerCache>,
-    pub embedder: Option<Arc<dyn crate::ports::Embedder>>,
+    pub embedder: Option<crate::embedder::Embedder>,
     guardrails: Vec<GuardrailEntry>,
     upstream: Arc<FakeUpstream>,
 }
@@ -156,6 +156,7 @@ impl Setup {
             prompts: self.prompts,
             hooks: Vec::new(),
             routers: crate::snapshot::Routers::default(),
+            auto: std::collections::HashMap::new(),
             cache: self.cache,
             embedder: self.embedder,
             settings: self.settings,

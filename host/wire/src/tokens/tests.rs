@@ -122,3 +122,17 @@ fn tools_add_their_rendering_and_constants() {
     let named = r#","tool_choice":{"type":"function","function":{"name":"weather"}}"#;
     assert_eq!(count(named), bare + 4 + t.count_text("weather"));
 }
+
+#[test]
+fn a_text_is_cut_between_tokens_and_never_within_a_character() {
+    let cut = |text: &str, most| Tokenizer::Cl100k.cut(text.to_owned(), most);
+    assert_eq!(cut("one two three", 3), "one two three");
+    assert_eq!(cut("one two three", 2), "one two");
+    assert_eq!(cut("one two three", 0), "");
+    let text = "\u{1f9ff}\u{1f9ff}\u{1f9ff}";
+    for most in 0..12 {
+        let kept = cut(text, most);
+        assert!(text.starts_with(&kept));
+        assert!(Tokenizer::Cl100k.count_text(&kept) <= most);
+    }
+}

@@ -14,7 +14,9 @@ use witgate_config::{Draft, Env, Loaded, Source};
 use witgate_identity::{KeyHash, MasterKey, Principal};
 use witgate_management::{ControlPlane, Unwatched};
 use witgate_pipeline::{MayUse, may_use};
-use witgate_routing::{Explanation, Facts, Now, RequestControls, State, explain as choose};
+use witgate_routing::{
+    Cause, Explanation, Facts, Led, Now, RequestControls, State, explain as choose,
+};
 
 use super::{fail, print_rows};
 use crate::cli::ExplainCall;
@@ -61,12 +63,23 @@ fn told(call: &ExplainCall) -> anyhow::Result<Explanation> {
             caller.models.join(", ")
         );
     }
-    let resolution = snapshot
-        .resolve_for(model, caller.team_id.as_deref())
-        .map_err(|unknown| match unknown.nearest.is_empty() {
-            true => anyhow!("{unknown}"),
-            false => anyhow!("{unknown}; did you mean {}?", unknown.nearest.join(", ")),
-        })?;
+    // There are no words that a router could go by.
+    let led = snapshot.auto_router(model).map(|router| Led {
+        router: router.name.clone(),
+        model: router.default_model.clone(),
+        cause: Cause::NoText,
+        tier: None,
+        score: None,
+    });
+    let team = caller.team_id.as_deref();
+    let resolved = match &led {
+        Some(led) => snapshot.resolve_led(model, &led.model, team),
+        None => snapshot.resolve_for(model, team),
+    };
+    let resolution = resolved.map_err(|unknown| match unknown.nearest.is_empty() {
+        true => anyhow!("{unknown}"),
+        false => anyhow!("{unknown}; did you mean {}?", unknown.nearest.join(", ")),
+    })?;
     let now = jiff::Timestamp::now();
     let facts = Facts {
         now: Now {
@@ -81,14 +94,15 @@ fn told(call: &ExplainCall) -> anyhow::Result<Explanation> {
         is_stream: call.stream,
         ..Facts::default()
     };
-    Ok(choose(
+    let told = choose(
         &snapshot,
         &State::new(&snapshot),
         &resolution,
         &facts,
         RequestControls::default(),
         &mut SmallRng::seed_from_u64(rand::random()),
-    ))
+    );
+    Ok(told.led_by(led))
 }
 
 /// Values that a secret manager has yet to give are of no matter to routing.

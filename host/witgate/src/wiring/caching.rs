@@ -17,12 +17,13 @@ use witgate_caching::{
 };
 use witgate_config::Loaded;
 use witgate_pipeline::Embedder;
+use witgate_routing::Snapshot;
 use witgate_state::Store;
 use witgate_store::AnswerFile;
 
-use self::semantic::{Embeddings, Later};
 use self::stores::Wanted;
 use super::Background;
+use super::own_calls::{Later, embedder};
 
 /// How long the memory in front of a Redis holds an answer: short, because others may delete it there.
 const NEAR: Duration = Duration::from_secs(5);
@@ -153,8 +154,9 @@ pub(super) fn cache(
     loaded: &Loaded,
     kept: &mut Answers,
     shared: Option<&Store>,
+    routing: &Snapshot,
     problems: &mut Vec<String>,
-) -> Option<(AnswerCache, Option<Arc<dyn Embedder>>)> {
+) -> Option<(AnswerCache, Option<Embedder>)> {
     let (kind, params) = params(loaded)?;
     let mut settings = settings(loaded, kind, params);
     let wanted = Wanted {
@@ -199,22 +201,20 @@ pub(super) fn cache(
             return None;
         }
     };
-    let mut embedder: Option<Arc<dyn Embedder>> = None;
+    let mut embeds: Option<Embedder> = None;
     if kind.ends_with("semantic") {
         match wanted.threshold() {
             Ok(threshold) => settings.threshold = Some(threshold),
             Err(problem) => problems.push(format!("litellm_settings.cache_params: {problem}")),
         }
-        embedder = Some(Arc::new(Embeddings {
-            gateway: kept.gateway.clone(),
-            model: wanted.embedding_model(kind),
-        }));
+        let model = wanted.embedding_model(kind);
+        embeds = Some(embedder(&kept.gateway, semantic::ROUTE, routing, model));
     }
     match made {
         Ok(backend) => {
             let cache = AnswerCache::new(settings, backend);
             let cache = cache.counted(kept.metrics.clone()).described(shown(loaded));
-            Some((cache, embedder))
+            Some((cache, embeds))
         }
         Err(problem) => {
             problems.push(format!("litellm_settings.cache_params: {problem}"));

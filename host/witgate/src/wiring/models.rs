@@ -15,6 +15,7 @@ use witgate_routing::{ErrorClass, Snapshot};
 use witgate_wire::Endpoint;
 use witgate_wire::prices::{ModelPrice, Prices};
 
+use super::auto_routers;
 use super::dialects::{self, Speakers};
 use super::provider_port::Speaker;
 use super::providers;
@@ -111,7 +112,11 @@ fn entries<'a>(
     let here = env.non_empty("LITELLM_ENVIRONMENT").unwrap_or_default();
     let is_known = ENVIRONMENTS.contains(&here);
     let mut kept = Vec::with_capacity(config.model_list.len() + passed.len());
-    for entry in config.model_list.iter().chain(passed) {
+    let deployments = config
+        .model_list
+        .iter()
+        .filter(|entry| !auto_routers::is_one(entry));
+    for entry in deployments.chain(passed) {
         let merged = merged(config, entry);
         let wanted = entry.model_info.get("supported_environments");
         let wanted = wanted
@@ -221,13 +226,18 @@ impl Merged<'_> {
     }
 
     pub(super) fn place(&self) -> String {
-        let at = &self.entry.position;
-        let file = at.file().unwrap_or("config");
-        format!(
-            "{file}:{}:{} model_list (model_name: {})",
-            at.line, at.col, self.entry.model_name
-        )
+        place(self.entry)
     }
+}
+
+/// Where an entry stands, for messages.
+pub(super) fn place(entry: &ModelEntry) -> String {
+    let at = &entry.position;
+    let file = at.file().unwrap_or("config");
+    format!(
+        "{file}:{}:{} model_list (model_name: {})",
+        at.line, at.col, entry.model_name
+    )
 }
 
 fn merged<'a>(config: &Config, entry: &'a ModelEntry) -> Merged<'a> {

@@ -148,6 +148,7 @@ fn arrival(call: ModelCall) -> (MadeBy, Arrival) {
         }),
         plugins: call.plugins,
         for_call: call.for_call,
+        is_gateways: false,
         memory: CallMemory::of(call.memory),
     };
     let arrival = Arrival {

@@ -13,8 +13,8 @@ use witgate_routing::{
 };
 use witgate_wire::prices::Prices;
 
-use super::dialects;
 use super::models::{Merged, id_params, known_of_model};
+use super::{auto_routers, dialects};
 
 /// What LiteLLM takes for the price of a token that nobody knows, US dollars.
 const UNKNOWN_PRICE: f64 = 5.0;
@@ -451,6 +451,7 @@ pub(super) fn settings(loaded: &Loaded, problems: &mut Vec<String>) -> RoutingSe
             &router.routing_strategy_args,
             problems,
         ),
+        auto_routers: auto_routers::routers(loaded, problems),
         routing_groups: routing_groups(&router.routing_groups, problems),
         cooldown: cooldown(loaded, problems),
         pre_call_checks: router.enable_pre_call_checks,

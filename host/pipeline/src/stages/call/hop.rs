@@ -16,7 +16,7 @@ use crate::gateway::Gateway;
 use crate::guard::{Judged, WireView, judge, selected};
 use crate::hooks;
 use crate::ports::{HookPoints, Phase};
-use crate::stages::authorize;
+use crate::stages::{authorize, lead};
 
 /// Fields that work on the requested group alone.
 const FIRST_GROUP_ONLY: [&str; 2] = ["mock_timeout", "mock_testing_rate_limit_error"];
@@ -34,7 +34,15 @@ pub(super) async fn enter(
     judged: &mut Vec<(usize, Judged)>,
 ) -> Result<Option<Hop>, Failure> {
     let team = x.principal.team_id.as_deref();
-    let Ok(resolution) = x.snapshot.routing.resolve_for(&target.model, team) else {
+    let routing = &x.snapshot.routing;
+    let resolved = match routing.auto_router(&target.model) {
+        Some(router) => {
+            let led = lead(gateway, x, request, (router, &target.model)).await;
+            routing.resolve_led(&target.model, &led.model, team)
+        }
+        None => routing.resolve_for(&target.model, team),
+    };
+    let Ok(resolution) = resolved else {
         return Ok(None);
     };
     if !may_enter(x, target, &resolution) {

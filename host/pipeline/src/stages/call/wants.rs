@@ -148,7 +148,7 @@ fn stays(x: &Exchange, request: &RequestView, who: Affinity, group: &str) -> Vec
 }
 
 /// `x-litellm-session-id`, else `litellm_session_id`, else `metadata.session_id`.
-fn session(x: &Exchange, request: &RequestView) -> Option<String> {
+pub(crate) fn session(x: &Exchange, request: &RequestView) -> Option<String> {
     let header = x.header("x-litellm-session-id").map(str::to_owned);
     let of = |raw: Raw<'_>| Some(raw.as_str()?.into_owned());
     let body = || request.field("litellm_session_id").and_then(of);

@@ -1,24 +1,15 @@
 //! Semantic caches: which index, and how questions are embedded.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::Arc;
 
-use async_trait::async_trait;
-use http::{HeaderMap, Method};
-use serde_json::{Value, json};
-use tokio_util::task::AbortOnDropHandle;
+use serde_json::Value;
 use witgate_caching::{Layout, Manners, Place, Qdrant};
-use witgate_identity::Principal;
-use witgate_pipeline::{Arrival, CallMemory, Embedder, Gateway, MadeBy, ReplyBody};
-use witgate_wire::Endpoint;
 use zeroize::Zeroizing;
 
 use super::stores::{Wanted, client};
 
-/// The gateway, once it is there: the cache is wired before it.
-pub type Later = Arc<OnceLock<Weak<Gateway>>>;
-
-/// The route that events and metrics name: no client asks for it.
-const ROUTE: &str = "semantic_cache";
+/// The route that events and metrics name for what is embedded: no client asks for it.
+pub(super) const ROUTE: &str = "semantic_cache";
 /// LiteLLM's default.
 const MODEL: &str = "text-embedding-ada-002";
 
@@ -75,81 +66,5 @@ impl Wanted<'_> {
             self.ttl,
         );
         Ok((Arc::new(place), Manners::default()))
-    }
-}
-
-/// Questions are embedded by a model group of the gateway's own.
-pub(super) struct Embeddings {
-    pub gateway: Later,
-    pub model: String,
-}
-
-#[async_trait]
-impl Embedder for Embeddings {
-    async fn embed(
-        &self,
-        text: &str,
-        caller: &Arc<Principal>,
-        for_call: &str,
-    ) -> Result<Vec<f32>, String> {
-        let gateway = self.gateway.get().and_then(Weak::upgrade);
-        let gateway = gateway.ok_or("the gateway is not there")?;
-        let (made_by, arrival) = self.call(&gateway, text, caller, for_call);
-        let serving = gateway.clone();
-        // A task of its own: a call within a call would double the depth of the stack.
-        let served = gateway
-            .tasks
-            .spawn(async move { serving.handle_for(made_by, arrival).await });
-        let reply = AbortOnDropHandle::new(served).await;
-        let reply = reply.map_err(|_| "the gateway is ending".to_owned())?;
-        let ReplyBody::Full(body) = reply.body else {
-            return Err("the answer is a stream".to_owned());
-        };
-        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
-        if !reply.status.is_success() {
-            let why = answer["error"]["message"].as_str().unwrap_or_default();
-            return Err(format!("{}: {why}", self.model));
-        }
-        serde_json::from_value(answer["data"][0]["embedding"].clone())
-            .map_err(|_| format!("{}: the answer is no embedding", self.model))
-    }
-}
-
-impl Embeddings {
-    /// It is paid by the caller, who need not be allowed the model for anything else. Guardrails and hooks have seen the text.
-    fn call(
-        &self,
-        gateway: &Gateway,
-        text: &str,
-        caller: &Principal,
-        for_call: &str,
-    ) -> (MadeBy, Arrival) {
-        let snapshot = gateway.snapshot.load();
-        let guards = snapshot.guardrails.iter().map(|one| &one.provider);
-        let hooks = snapshot.hooks.iter().map(|one| &one.name);
-        let made_by = MadeBy {
-            plugins: guards
-                .chain(hooks)
-                .map(|name| name.as_str().into())
-                .collect(),
-            principal: Arc::new(Principal {
-                models: Vec::new(),
-                ..caller.clone()
-            }),
-            for_call: Some(for_call.to_owned()),
-            memory: CallMemory::default(),
-        };
-        let body = json!({"model": self.model, "input": text});
-        let arrival = Arrival {
-            endpoint: Endpoint::Embeddings,
-            method: Method::POST,
-            route: ROUTE,
-            url: "/embeddings".to_owned(),
-            path_model: None,
-            headers: Arc::new(HeaderMap::new()),
-            peer: None,
-            body: Ok(body.to_string().into()),
-        };
-        (made_by, arrival)
     }
 }
