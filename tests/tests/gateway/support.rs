@@ -87,12 +87,17 @@ pub fn chat_stream(model: &str) -> Value {
     body
 }
 
-/// A program of the virtual environment that `make test` installs, such as `python`.
-pub fn venv(program: &str) -> PathBuf {
+/// The virtual environment that `make test` installs.
+pub fn venv_folder() -> PathBuf {
     let own = std::env::current_exe().expect("a test knows its own path");
     let target = own.ancestors().nth(3);
     let target = target.expect("a test lies in a target folder");
-    target.join("venv-sdk/bin").join(program)
+    target.join("venv-sdk")
+}
+
+/// A program of it, such as `python`.
+pub fn venv(program: &str) -> PathBuf {
+    venv_folder().join("bin").join(program)
 }
 
 /// Repeats a look at the outside world until it gives a value; for what can only be polled.

@@ -2,6 +2,7 @@
 
 mod disk;
 mod redis;
+mod redisearch;
 mod semantic;
 mod stores;
 
@@ -27,6 +28,9 @@ use super::own_calls::{Later, embedder};
 
 /// How long the memory in front of a Redis holds an answer: short, because others may delete it there.
 const NEAR: Duration = Duration::from_secs(5);
+
+/// What is wrong where nothing says where Redis is.
+const NO_REDIS: &str = "type TYPE names no Redis; say host and port, a URL, redis_startup_nodes or sentinel_nodes, or set REDIS_HOST or REDIS_URL";
 
 /// Bytes of answers on disk, unless `max_disk_mb` says otherwise.
 const DISK_BYTES: u64 = 1024 * 1024 * 1024;
@@ -187,16 +191,28 @@ pub(super) fn cache(
         "semantic" | "qdrant-semantic" => {
             Ok(kept.embedded(limits(loaded, params), wanted.embedding_model(kind)))
         }
+        "redis-semantic" | "valkey-semantic" => match shared {
+            Some(store) => {
+                let redis = store.as_redis().map(|redis| Arc::as_ptr(redis) as usize);
+                let identity = serde_json::json!({"params": params, "redis": redis});
+                let kind = match kind {
+                    "redis-semantic" => "redis-semantic",
+                    _ => "valkey-semantic",
+                };
+                kept.outside(&identity, || wanted.redis_index(store, kind))
+            }
+            None => Err(NO_REDIS.replace("TYPE", kind)),
+        },
         "redis" => match shared {
             Some(store) => {
                 let near = kept.memory(limits(loaded, params));
                 kept.shared(loaded, params, store, near)
             }
-            None => Err("type redis names no Redis; say host and port, a URL, redis_startup_nodes or sentinel_nodes, or set REDIS_HOST or REDIS_URL".to_owned()),
+            None => Err(NO_REDIS.replace("TYPE", kind)),
         },
         kind => {
             tracing::warn!(
-                "litellm_settings.cache_params.type: `{kind}` is not built yet, so no answer is cached; `local` is"
+                "litellm_settings.cache_params.type: `{kind}` is no type of cache, so no answer is cached; `local` is one"
             );
             return None;
         }

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use witgate_caching::{Layout, Manners, Place, Qdrant};
+use witgate_caching::{Layout, Manners, Place, Qdrant, Vectors};
+use witgate_state::{Place as RedisPlace, Store};
 use zeroize::Zeroizing;
 
+use super::redisearch::RediSearch;
 use super::stores::{Wanted, client};
 
 /// The route that events and metrics name for what is embedded: no client asks for it.
 pub(super) const ROUTE: &str = "semantic_cache";
+/// LiteLLM's name of the index.
+const INDEX: &str = "litellm_semantic_cache_index";
 /// LiteLLM's default.
 const MODEL: &str = "text-embedding-ada-002";
 
@@ -38,7 +42,7 @@ impl Wanted<'_> {
     pub fn embedding_model(&self, kind: &str) -> String {
         let name = match kind {
             "qdrant-semantic" => "qdrant_semantic_cache_embedding_model",
-            "redis-semantic" => "redis_semantic_cache_embedding_model",
+            "redis-semantic" | "valkey-semantic" => "redis_semantic_cache_embedding_model",
             _ => "semantic_cache_embedding_model",
         };
         self.text(name).unwrap_or(MODEL).to_owned()
@@ -63,8 +67,26 @@ impl Wanted<'_> {
             collection,
             key.map(Zeroizing::new),
             layout,
-            self.ttl,
         );
-        Ok((Arc::new(place), Manners::default()))
+        Ok((Arc::new(Vectors::new(place, self.ttl)), Manners::default()))
+    }
+
+    /// The index in a Redis, of the cache's type `kind`.
+    pub fn redis_index(
+        &self,
+        store: &Store,
+        kind: &'static str,
+    ) -> Result<(Arc<dyn Place>, Manners), String> {
+        let settings = store.as_redis().map(|redis| redis.settings());
+        if settings.is_some_and(|settings| matches!(settings.place, RedisPlace::Cluster(_))) {
+            return Err(format!(
+                "type {kind}: the index is of one server, not of a cluster; say host and port, or a URL"
+            ));
+        }
+        let name = self
+            .text("redis_semantic_cache_index_name")
+            .unwrap_or(INDEX);
+        let index = RediSearch::new(store.clone(), kind, name.to_owned());
+        Ok((Arc::new(Vectors::new(index, self.ttl)), Manners::default()))
     }
 }

@@ -1,18 +1,14 @@
 //! `type: qdrant-semantic`: vectors in a collection of Qdrant, by its REST API.
 
-use std::time::Duration;
-
 use ::http::{Method, Request, header};
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use tokio::sync::OnceCell;
 use witgate_outbound::Body;
 use witgate_signing::escape;
 
-use super::Http;
-use super::http::Answer;
-use crate::{Entry, Near, Place, Trouble, Write};
+use super::{Found, Point, VectorIndex};
+use crate::places::http::Answer;
+use crate::{Http, Trouble};
 
 /// How a collection is laid out when it is made.
 #[derive(Debug, Clone)]
@@ -46,10 +42,6 @@ pub struct Qdrant {
     collection: String,
     api_key: Option<zeroize::Zeroizing<String>>,
     layout: Layout,
-    /// How old an entry may be: nothing expires there.
-    ttl: Option<Duration>,
-    /// The collection is there.
-    ready: OnceCell<()>,
 }
 
 impl Qdrant {
@@ -61,7 +53,6 @@ impl Qdrant {
         collection: &str,
         api_key: Option<zeroize::Zeroizing<String>>,
         layout: Layout,
-        ttl: Option<Duration>,
     ) -> Self {
         let base = base.trim_end_matches('/');
         Self {
@@ -69,8 +60,6 @@ impl Qdrant {
             collection: format!("{base}/collections/{}", escape(collection.as_bytes())),
             api_key,
             layout,
-            ttl,
-            ready: OnceCell::new(),
         }
     }
 
@@ -105,60 +94,38 @@ impl Qdrant {
         serde_json::from_slice(&answer.body)
             .map_err(|_| Trouble("its answer is not JSON".to_owned()))
     }
-
-    /// Makes the collection when it is not there.
-    async fn prepare(&self) -> Result<(), Trouble> {
-        let making = || async {
-            let told = self.ask(Method::GET, "/exists", None).await?;
-            if told["result"]["exists"] != true {
-                let layout = json!({
-                    "vectors": {"size": self.layout.size, "distance": "Cosine"},
-                    "quantization_config": self.layout.quantization,
-                });
-                self.ask(Method::PUT, "", Some(&layout)).await?;
-            }
-            // Without it every search would read every point.
-            let index = json!({"field_name": "litellm_cache_key", "field_schema": "keyword"});
-            self.ask(Method::PUT, "/index", Some(&index)).await?;
-            Ok(())
-        };
-        self.ready.get_or_try_init(making).await.map(|_| ())
-    }
-}
-
-/// The same question has the same id, so that it is kept once.
-fn id(write: &Write, text: &str) -> String {
-    let digest = Sha256::digest(format!("{}\n{text}", write.key));
-    let hex = hex::encode(digest);
-    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
-    // The bits of a random UUID, where a server looks at them.
-    format!(
-        "{}-{}-4{}-8{}-{}",
-        part(0, 8),
-        part(8, 12),
-        part(13, 16),
-        part(17, 20),
-        part(20, 32)
-    )
 }
 
 #[async_trait]
-impl Place for Qdrant {
+impl VectorIndex for Qdrant {
     fn name(&self) -> &'static str {
         "qdrant-semantic"
     }
 
-    async fn read(&self, _: &str, _: i64) -> Result<Option<Entry>, Trouble> {
-        Ok(None)
+    fn length(&self) -> Option<usize> {
+        usize::try_from(self.layout.size).ok()
     }
 
-    async fn nearest(
-        &self,
-        key: &str,
-        vector: &[f32],
-        now_ms: i64,
-    ) -> Result<Option<Near>, Trouble> {
-        self.prepare().await?;
+    fn forgets(&self) -> bool {
+        false
+    }
+
+    async fn prepare(&self, _: usize) -> Result<(), Trouble> {
+        let told = self.ask(Method::GET, "/exists", None).await?;
+        if told["result"]["exists"] != true {
+            let layout = json!({
+                "vectors": {"size": self.layout.size, "distance": "Cosine"},
+                "quantization_config": self.layout.quantization,
+            });
+            self.ask(Method::PUT, "", Some(&layout)).await?;
+        }
+        // Without it every search would read every point.
+        let index = json!({"field_name": "litellm_cache_key", "field_schema": "keyword"});
+        self.ask(Method::PUT, "/index", Some(&index)).await?;
+        Ok(())
+    }
+
+    async fn nearest(&self, key: &str, vector: &[f32]) -> Result<Option<Found>, Trouble> {
         let search = json!({
             "vector": vector,
             "limit": 1,
@@ -169,37 +136,28 @@ impl Place for Qdrant {
         let told = self
             .ask(Method::POST, "/points/search", Some(&search))
             .await?;
-        let Some(point) = told["result"].get(0) else {
-            return Ok(None);
-        };
-        let entry = point["payload"]["response"].as_str();
-        let entry = entry.and_then(|text| Entry::decode(text.as_bytes()));
-        let age = self.ttl.map(|ttl| ttl.as_secs_f64());
-        Ok(entry
-            .filter(|entry| entry.is_within(age, now_ms))
-            .zip(point["score"].as_f64())
-            .map(|(entry, similarity)| Near { similarity, entry }))
+        let point = &told["result"][0];
+        let response = point["payload"]["response"].as_str();
+        let found = point["score"].as_f64().zip(response);
+        Ok(found.map(|(similarity, response)| Found {
+            similarity,
+            response: response.as_bytes().to_vec(),
+        }))
     }
 
-    async fn write(&self, writes: &[Write]) -> Result<(), Trouble> {
-        self.prepare().await?;
-        let points: Vec<Value> = writes
-            .iter()
-            .filter_map(|write| {
-                let meaning = write.meaning.as_ref()?;
-                let response = String::from_utf8(write.entry.encode()).ok()?;
-                Some(json!({
-                    "id": id(write, &meaning.text),
-                    "vector": meaning.vector,
-                    "payload": {
-                        "text": meaning.text,
-                        "response": response,
-                        "litellm_cache_key": write.key,
-                    },
-                }))
+    async fn keep(&self, points: &[Point<'_>]) -> Result<(), Trouble> {
+        let points = points.iter().map(|point| {
+            json!({
+                "id": point.id,
+                "vector": point.vector,
+                "payload": {
+                    "text": point.text,
+                    "response": point.response,
+                    "litellm_cache_key": point.key,
+                },
             })
-            .collect();
-        let body = json!({ "points": points });
+        });
+        let body = json!({ "points": points.collect::<Vec<Value>>() });
         self.ask(Method::PUT, "/points?wait=true", Some(&body))
             .await?;
         Ok(())
@@ -220,12 +178,7 @@ impl Place for Qdrant {
         ))
     }
 
-    async fn ping(&self, _: i64) -> Result<(), Trouble> {
-        self.prepare().await?;
+    async fn ping(&self) -> Result<(), Trouble> {
         self.ask(Method::GET, "/exists", None).await.map(|_| ())
-    }
-
-    async fn tend(&self, _: i64) -> Result<(), Trouble> {
-        self.prepare().await
     }
 }
