@@ -43,6 +43,9 @@ pub struct Alert {
     pub metadata: Vec<(String, String)>,
     /// The gateway's own address.
     pub proxy_url: Option<String>,
+    /// For the router's own channel (`router_settings.alerting_config`), and not for the others.
+    #[serde(default)]
+    pub is_routers: bool,
 }
 
 /// How bad it is.
@@ -120,6 +123,9 @@ pub struct AlertSettings {
     pub kinds: Vec<AlertKind>,
     /// Slower answers, and calls under way for longer, are told (`alerting_threshold`).
     pub threshold: Duration,
+    /// The same for the router's own channel, which gets failures and slow answers and nothing else
+    /// (`router_settings.alerting_config`); `None` where there is none.
+    pub router_threshold: Option<Duration>,
     /// Failures older than this do not count (`outage_alert_ttl`).
     pub outage_window: Duration,
     /// The same for regions (`region_outage_alert_ttl`).
@@ -150,6 +156,7 @@ impl Default for AlertSettings {
             is_on: false,
             kinds: AlertKind::ALL.to_vec(),
             threshold: Duration::from_secs(300),
+            router_threshold: None,
             outage_window: Duration::from_secs(60),
             region_window: Duration::from_secs(60),
             minor: 5,

@@ -174,6 +174,8 @@ pub struct HookEntry {
 /// The plugins among the routing strategies.
 #[derive(Default)]
 pub struct Routers {
+    /// `router_settings.plugins`: asked before the strategy, in this order.
+    pub first: Vec<RouterEntry>,
     /// The router of `router_settings.routing_strategy`.
     pub general: Option<RouterEntry>,
     /// Those of `router_settings.routing_groups`, by the group's index.
@@ -181,13 +183,13 @@ pub struct Routers {
 }
 
 impl Routers {
-    /// Who picks in a routing group, or outside all of them.
-    #[must_use]
-    pub fn of(&self, group: Option<usize>) -> Option<&RouterEntry> {
-        match group {
-            Some(at) => self.of_groups.get(at)?.as_ref(),
+    /// Who may pick in a routing group, or outside all of them, in the order in which they are asked.
+    pub fn of(&self, group: Option<usize>) -> impl Iterator<Item = &RouterEntry> {
+        let strategy = match group {
+            Some(at) => self.of_groups.get(at).and_then(Option::as_ref),
             None => self.general.as_ref(),
-        }
+        };
+        self.first.iter().chain(strategy)
     }
 }
 
@@ -249,6 +251,8 @@ pub struct Target {
     pub headers: HeaderMap,
     /// The config's parameters for the body, as JSON texts; the client's own win.
     pub defaults: Vec<(String, String)>,
+    /// `timeout_by_service_tier`, which goes before the other two.
+    pub timeout_by_tier: Vec<(String, Duration)>,
     /// `litellm_params.timeout`.
     pub timeout: Option<Duration>,
     /// `litellm_params.stream_timeout`.

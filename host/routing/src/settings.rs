@@ -45,6 +45,8 @@ pub struct RoutingSettings {
     pub strategy: Strategy,
     /// `routing_strategy_args`, as far as latencies are kept by them.
     pub latency: LatencySettings,
+    /// `plugins`: whoever selects asks router plugins before the strategy, which want to know everything.
+    pub asks_plugins: bool,
     /// Entries of the model list that are automatic routers.
     pub auto_routers: Vec<AutoRouter>,
     /// `routing_groups`: models with a strategy of their own.
@@ -193,6 +195,7 @@ impl Default for RoutingSettings {
             fallback_on_unsupported_params: true,
             strategy: Strategy::default(),
             latency: LatencySettings::default(),
+            asks_plugins: false,
             auto_routers: Vec::new(),
             routing_groups: Vec::new(),
             cooldown: CooldownSettings::default(),

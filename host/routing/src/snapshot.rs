@@ -295,7 +295,7 @@ impl Snapshot {
         let any = |test: fn(&DeploymentSpec) -> bool| {
             candidates.iter().any(|i| test(&self.deployments[*i].spec))
         };
-        let is_plugin = strategy == Strategy::Plugin;
+        let is_plugin = strategy == Strategy::Plugin || settings.asks_plugins;
         let by_limit = strategy.counts_tokens() || settings.enforce_rate_limits;
         Uses {
             tokens: settings.pre_call_checks && any(|spec| spec.max_input_tokens.is_some())

@@ -297,3 +297,73 @@ async fn slack_without_a_webhook_refuses_the_config() {
         refusal.output
     );
 }
+
+/// `router_settings.alerting_config`: with or without alerts of the gateway, each by its own threshold.
+#[tokio::test]
+async fn the_router_tells_failures_and_slow_answers_in_its_own_channel() {
+    let slack = FakeSlack::start().await;
+    let upstream = FakeUpstream::start().await;
+    let own = |general: &str, threshold: f64| {
+        config(&upstream, general).replace(
+            "router_settings: {num_retries: 0}",
+            &format!("router_settings: {{num_retries: 0, alerting_config: {{webhook_url: os.environ/ROUTER_HOOK, alerting_threshold: {threshold}}}}}"),
+        )
+    };
+    let alone = own("", 0.0).replace("  alerting: [slack]\n", "");
+    let gateway = Gateway::builder(alone)
+        .env("ROUTER_HOOK", slack.webhook("router"))
+        .start()
+        .await;
+    let client = Client::of(&gateway).key(MASTER_KEY);
+    client.chat(&chat("gpt-4o")).await.ok();
+    let (webhook, text) = slack.posts(1).await.remove(0);
+    assert_eq!(webhook, "router");
+    assert!(
+        text.contains("Responses are slow - ") && text.contains("Alerting threshold: 0s"),
+        "{text}"
+    );
+    upstream.next(Reply::error(500, "server_error", None, "on fire"));
+    assert_eq!(client.chat(&chat("gpt-4o")).await.status, 500);
+    let (webhook, text) = slack.post_with("LLM API call failed").await;
+    assert!(webhook == "router" && text.contains("on fire"), "{text}");
+    assert!(!gateway.printed("hush"), "a webhook is a secret");
+    drop(gateway);
+
+    // Beside alerts of the gateway: those of failures go to both, the slow answer to the router's alone.
+    let slack = FakeSlack::start().await;
+    let gateway = Gateway::builder(own("  alerting_threshold: 300\n", 0.0))
+        .env("ROUTER_HOOK", slack.webhook("router"))
+        .env("SLACK_WEBHOOK_URL", slack.webhook("main"))
+        .start()
+        .await;
+    let client = Client::of(&gateway).key(MASTER_KEY);
+    client.chat(&chat("gpt-4o")).await.ok();
+    upstream.next(Reply::error(500, "server_error", None, "on fire"));
+    assert_eq!(client.chat(&chat("gpt-4o")).await.status, 500);
+    let mut posts: Vec<(String, bool)> = slack
+        .posts(3)
+        .await
+        .into_iter()
+        .map(|(webhook, text)| (webhook, text.contains("slow")))
+        .collect();
+    posts.sort();
+    let told = |webhook: &str, slow| (webhook.to_owned(), slow);
+    assert_eq!(
+        posts,
+        [
+            told("main", false),
+            told("router", false),
+            told("router", true)
+        ]
+    );
+    let config =
+        config(&upstream, "").replace("num_retries: 0", "alerting_config: {alerting_threshold: 3}");
+    let refusal = Gateway::builder(config).expect_refusal().await;
+    assert!(
+        refusal
+            .output
+            .contains("alerting_config.webhook_url is missing"),
+        "{}",
+        refusal.output
+    );
+}

@@ -296,3 +296,88 @@ async fn health_is_looked_after_in_the_background() {
     );
     assert_eq!(stage.upstream.requests().len(), calls, "nobody was called");
 }
+
+#[tokio::test]
+async fn a_service_tier_has_its_own_timeout() {
+    let params =
+        ", timeout: 30, stream_timeout: 20, timeout_by_service_tier: {flex: 900, priority: 1.5}";
+    let default = ", timeout: 30, service_tier: flex, timeout_by_service_tier: {flex: 900}";
+    let list = [("a", "a", params, ""), ("b", "b", default, "")];
+    let stage = stage(&list, &settings("num_retries: 0")).await;
+    let timeout = async |body: &Value| {
+        let answer = stage.client.chat(body).await;
+        answer.ok();
+        answer.header("x-litellm-timeout").map(str::to_owned)
+    };
+    let with = |model: &str, more: Value| {
+        let mut body = chat(model);
+        for (name, value) in more.as_object().into_iter().flatten() {
+            body[name] = value.clone();
+        }
+        body
+    };
+    for (body, expected) in [
+        (with("a", json!({})), "30"),
+        (with("a", json!({"service_tier": "flex"})), "900"),
+        (with("a", json!({"service_tier": "priority"})), "1.5"),
+        (with("a", json!({"service_tier": "auto"})), "30"),
+        (
+            with("a", json!({"service_tier": "flex", "timeout": 7})),
+            "7",
+        ),
+        (
+            with("a", json!({"service_tier": "flex", "stream": true})),
+            "900",
+        ),
+        (with("b", json!({})), "900"),
+        (with("b", json!({"service_tier": "default"})), "30"),
+    ] {
+        let found = timeout(&body).await.unwrap_or_default();
+        assert_eq!(
+            found.parse::<f64>().ok(),
+            expected.parse().ok(),
+            "{body}: {found}"
+        );
+    }
+    // It is sent on, as it was.
+    let sent = stage.upstream.requests().all()[1].json();
+    assert_eq!(sent["service_tier"], "flex");
+    assert!(sent.get("timeout_by_service_tier").is_none(), "{sent}");
+}
+
+/// Whose provider nobody can tell is no deployment: it is left out, and the rest is served.
+#[tokio::test]
+async fn a_deployment_of_no_known_provider_is_left_out() {
+    let upstream = FakeUpstream::start().await;
+    let config = |router: &str| {
+        format!(
+            "model_list:\n  - model_name: a\n    litellm_params: {{model: mystery-9000, api_base: '{base}', api_key: k}}\n  - model_name: a\n    litellm_params: {{model: openai/known, api_base: '{base}', api_key: k}}\n  - model_name: b\n    litellm_params: {{model: mystery-9000, api_base: '{base}', api_key: k}}\n{}",
+            settings(router),
+            base = upstream.api_base()
+        )
+    };
+    let refusal = Gateway::builder(config("ignore_invalid_deployments: false"))
+        .expect_refusal()
+        .await;
+    assert!(
+        refusal.output.contains("LLM Provider NOT provided"),
+        "{}",
+        refusal.output
+    );
+    let stage = Stage::of(
+        FakeUpstream::start().await,
+        Gateway::builder(config("num_retries: 0")),
+    )
+    .await;
+    stage
+        .gateway
+        .wait_for_log("the deployment is left out")
+        .await;
+    for _ in 0..10 {
+        stage.client.chat(&chat("a")).await.ok();
+    }
+    assert_eq!(upstream.requests().len(), 10);
+    stage.client.chat(&chat("b")).await.error(400);
+    let listed = stage.client.get("/v1/models").await.ok();
+    assert_eq!(listed["data"].as_array().map(Vec::len), Some(1), "{listed}");
+}

@@ -182,3 +182,43 @@ async fn a_strategy_that_nobody_knows_is_refused_with_what_there_is() {
         }
     }
 }
+
+/// `plugins` are asked before the strategy, whatever that is.
+#[tokio::test]
+async fn plugins_are_asked_in_their_order_and_the_first_that_picks_decides() {
+    let stage =
+        stage("routing_strategy: least-busy, plugins: [hostile-router, custom-router]").await;
+    let of = |user: &str, how: &str| json!({"user": user, "metadata": {"how": how}});
+    let mut homes = HashSet::new();
+    for user in 0..12 {
+        let user = format!("user-{user}");
+        // The first has no preference, or fails; the second keeps users where they are.
+        let home = served(&stage, of(&user, "")).await;
+        for how in ["", "panic", "nobody"] {
+            assert_eq!(served(&stage, of(&user, how)).await, home, "{user} {how}");
+        }
+        // The first picks.
+        assert_eq!(served(&stage, of(&user, "last")).await, "d2");
+        homes.insert(home);
+    }
+    assert_eq!(
+        homes.len(),
+        3,
+        "least-busy alone would always take the first"
+    );
+    let metrics = stage.client.get("/metrics").await.text();
+    let line = "witgate_router_fallbacks_total{router=\"hostile-router\",reason=\"failed\"} 12";
+    assert!(metrics.contains(line), "{metrics}");
+    let upstream = FakeUpstream::start().await;
+    let config = config(&upstream, "plugins: [plugins.cost_ceiling]");
+    let refusal = Gateway::builder(config)
+        .shared_plugin_cache()
+        .expect_refusal()
+        .await;
+    for part in [
+        "router_settings.plugins names router plugins",
+        "plugins.cost_ceiling",
+    ] {
+        assert!(refusal.output.contains(part), "{part}: {}", refusal.output);
+    }
+}

@@ -45,6 +45,8 @@ pub struct ModelParams {
     pub timeout: Option<f64>,
     /// Timeout in seconds to the first and between later chunks of a stream.
     pub stream_timeout: Option<f64>,
+    /// Timeouts in seconds by the request's `service_tier`.
+    pub timeout_by_service_tier: IndexMap<String, f64>,
     /// Another spelling of `timeout`, which wins over it.
     pub request_timeout: Option<f64>,
     /// Retries after a failure of this deployment.

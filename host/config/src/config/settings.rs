@@ -151,6 +151,8 @@ pub struct RouterSettings {
     pub default_litellm_params: Map<String, Value>,
     /// Options of the strategy.
     pub routing_strategy_args: Map<String, Value>,
+    /// Router plugins that are asked before the strategy.
+    pub plugins: Vec<String>,
     /// Models with a strategy of their own.
     pub routing_groups: Vec<RoutingGroup>,
     /// How long a failing deployment rests, in seconds.

@@ -1,5 +1,7 @@
 //! What one finished call is worth telling.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::{AlertKind, AlertSettings, Draft, Level};
@@ -17,13 +19,13 @@ const OF_THE_CALLER: [&str; 3] = [
 ];
 
 /// The alert about a slow answer, if it was one.
-pub fn slow(call: &Completed, settings: &AlertSettings) -> Option<Draft> {
+pub fn slow(call: &Completed, threshold: Duration, settings: &AlertSettings) -> Option<Draft> {
     let took = call
         .times
         .end
         .duration_since(call.times.start)
         .as_secs_f64();
-    let threshold = settings.threshold.as_secs_f64();
+    let threshold = threshold.as_secs_f64();
     if !call.succeeded() || took <= threshold {
         return None;
     }

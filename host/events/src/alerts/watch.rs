@@ -109,15 +109,23 @@ impl Watch {
     /// A call ended.
     pub fn ended(&self, call: &Completed) {
         let settings = self.settings.load();
-        if !settings.is_on || call.audience.origin == Origin::Plugin {
+        if call.audience.origin == Origin::Plugin {
             return;
         }
-        self.count(call, &settings);
-        let drafts = [calls::slow(call, &settings), calls::failed(call, &settings)];
-        drafts
-            .into_iter()
-            .flatten()
-            .for_each(|draft| self.raise(draft, &settings));
+        let drafts = |threshold| {
+            let drafts = [
+                calls::slow(call, threshold, &settings),
+                calls::failed(call, &settings),
+            ];
+            drafts.into_iter().flatten()
+        };
+        if settings.is_on {
+            self.count(call, &settings);
+            drafts(settings.threshold).for_each(|draft| self.raise(draft, &settings));
+        }
+        if let Some(threshold) = settings.router_threshold {
+            drafts(threshold).for_each(|draft| self.publish(draft, &settings, true));
+        }
     }
 
     /// A try failed, and was followed by another one.
@@ -222,9 +230,12 @@ impl Watch {
     }
 
     fn raise(&self, draft: Draft, settings: &AlertSettings) {
-        if !settings.tells(draft.kind) {
-            return;
+        if settings.tells(draft.kind) {
+            self.publish(draft, settings, false);
         }
+    }
+
+    fn publish(&self, draft: Draft, settings: &AlertSettings, is_routers: bool) {
         let alert = Alert {
             id: format!("{:032x}", rand::random::<u128>()),
             kind: draft.kind,
@@ -235,6 +246,7 @@ impl Watch {
             fields: draft.fields,
             metadata: draft.metadata,
             proxy_url: settings.proxy_url.clone(),
+            is_routers,
         };
         if settings.log_to_console {
             tracing::warn!(kind = alert.kind.as_str(), level = ?alert.level, fields = ?alert.fields, "alert: {}", alert.title);

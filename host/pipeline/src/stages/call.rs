@@ -39,6 +39,7 @@ use crate::metrics::UpstreamLabels;
 use crate::mock;
 use crate::ports::Phase;
 use crate::queue;
+use crate::snapshot::Target;
 use crate::stages::Flow;
 use crate::stages::record::{caller, origin};
 use wants::Wants;
@@ -546,16 +547,38 @@ fn patience(x: &Exchange, request: &RequestView, index: usize) -> Patience {
     let header = |name: &str| x.header(name)?.trim().parse().ok().and_then(seconds);
     let target = &x.snapshot.targets[index];
     let settings = &x.snapshot.settings;
+    let tier = match target.timeout_by_tier.is_empty() {
+        true => None,
+        false => tier(request, target),
+    };
+    let of_tier = tier.and_then(|tier| {
+        let mut tiers = target.timeout_by_tier.iter();
+        tiers.find_map(|(known, timeout)| (*known == tier).then_some(*timeout))
+    });
     let total = header("x-litellm-timeout")
         .or_else(|| request.timeout_s().and_then(seconds))
+        .or(of_tier)
         .or(target.timeout)
         .unwrap_or(settings.timeout);
     let stream = header("x-litellm-stream-timeout")
         .or_else(|| request.stream_timeout_s().and_then(seconds))
+        .or(of_tier)
         .or(target.stream_timeout)
         .or(settings.stream_timeout)
         .unwrap_or(total);
     Patience { total, stream }
+}
+
+/// The request's `service_tier`, else the deployment's.
+fn tier(request: &RequestView, target: &Target) -> Option<String> {
+    if let Some(own) = request.field("service_tier").filter(|raw| !raw.is_null()) {
+        return own.as_str().map(std::borrow::Cow::into_owned);
+    }
+    let default = target
+        .defaults
+        .iter()
+        .find(|(name, _)| name == "service_tier");
+    default.and_then(|(_, json)| serde_json::from_str(json).ok())
 }
 
 #[cfg(test)]

@@ -222,6 +222,7 @@ fn target(upstream: &Arc<FakeUpstream>, model: &str) -> Target {
         api_base: "http://upstream.test/v1".to_owned(),
         headers,
         defaults: Vec::new(),
+        timeout_by_tier: Vec::new(),
         timeout: None,
         stream_timeout: None,
         mock: None,

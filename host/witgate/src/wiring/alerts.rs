@@ -13,6 +13,9 @@ use witgate_plugins as host;
 use super::plugins::failed;
 use super::settings::seconds;
 
+/// LiteLLM's threshold of the router's alerts.
+const ROUTERS_THRESHOLD: Duration = Duration::from_secs(300);
+
 /// The alerters that the configuration names, but for the channels that would stay silent: `witgate check` tells of them.
 /// `webhook` carries nothing but budget alerts, which are not raised yet, and `email` nothing else unless it is told whom.
 pub(super) fn names(config: &Config) -> Vec<String> {
@@ -34,6 +37,28 @@ pub(super) fn webhooks(config: &Config) -> Option<Value> {
     Some(map.clone())
 }
 
+/// Name of the router's own channel among the plugins.
+pub(super) const ROUTERS: &str = "alerting_config";
+
+/// The webhook and the threshold of `router_settings.alerting_config`.
+///
+/// # Errors
+/// When it names no webhook, or its threshold is none.
+pub(super) fn routers(config: &Config) -> anyhow::Result<Option<(&str, Duration)>> {
+    let router = config.raw.get("router_settings");
+    let Some(own) = router.and_then(|router| router.get(ROUTERS)?.as_object()) else {
+        return Ok(None);
+    };
+    let url = own.get("webhook_url").and_then(Value::as_str);
+    let Some(url) = url.filter(|url| !url.is_empty()) else {
+        anyhow::bail!(
+            "router_settings.alerting_config.webhook_url is missing: where the router's alerts are posted"
+        );
+    };
+    let threshold = own.get("alerting_threshold").and_then(Value::as_f64);
+    Ok(Some((url, threshold.map_or(ROUTERS_THRESHOLD, seconds))))
+}
+
 /// What is told, and when.
 pub(super) fn settings(loaded: &Loaded) -> AlertSettings {
     let (config, env) = (&loaded.config, &loaded.environment);
@@ -51,6 +76,10 @@ pub(super) fn settings(loaded: &Loaded) -> AlertSettings {
         is_on: !names(config).is_empty(),
         kinds: texts(config, "alert_types").map_or(default.kinds, |names| kinds(&names)),
         threshold: threshold.map_or(default.threshold, seconds),
+        router_threshold: routers(config)
+            .ok()
+            .flatten()
+            .map(|(_, threshold)| threshold),
         outage_window: time("outage_alert_ttl", default.outage_window),
         region_window: time("region_outage_alert_ttl", default.region_window),
         minor: count("minor_outage_alert_threshold", default.minor).max(1),
@@ -99,12 +128,19 @@ fn texts(config: &Config, key: &str) -> Option<Vec<String>> {
 }
 
 /// An alerter component as a sink of the hub.
-pub(super) struct Alerter(pub Arc<host::Alerter>);
+pub(super) struct Alerter {
+    pub plugin: Arc<host::Alerter>,
+    /// It is the router's own channel.
+    pub is_routers: bool,
+}
 
 #[async_trait]
 impl Sink for Alerter {
     async fn deliver(&self, batch: &[EncodedEvent]) -> Delivery {
-        let groups = squashed(batch);
+        let groups = squashed(batch, self.is_routers);
+        if groups.is_empty() {
+            return Delivery::Delivered;
+        }
         let alerts = groups
             .iter()
             .map(|(alert, members)| told(alert, members.len()));
@@ -114,7 +150,7 @@ impl Sink for Alerter {
                 .map(|(_, members)| members.clone())
                 .unwrap_or_default()
         };
-        match self.0.send(alerts.collect()).await {
+        match self.plugin.send(alerts.collect()).await {
             Ok(host::Outcome::Delivered) => Delivery::Delivered,
             Ok(host::Outcome::Retry { after, reason }) => Delivery::Retry { after, reason },
             Ok(host::Outcome::Rejected(reason)) => Delivery::Rejected { reason },
@@ -137,14 +173,17 @@ impl Sink for Alerter {
     }
 }
 
-/// Alerts that say the same, as one with their positions in the batch.
-fn squashed(batch: &[EncodedEvent]) -> Vec<(Alert, Vec<usize>)> {
+/// Alerts for this channel that say the same, as one with their positions in the batch.
+fn squashed(batch: &[EncodedEvent], is_routers: bool) -> Vec<(Alert, Vec<usize>)> {
     let mut groups: Vec<(Alert, Vec<usize>)> = Vec::new();
     for (at, event) in batch.iter().enumerate() {
         // What the hub encoded it can decode.
         let Ok(alert) = serde_json::from_slice::<Alert>(&event.json) else {
             continue;
         };
+        if alert.is_routers != is_routers {
+            continue;
+        }
         let same = |(known, _): &&mut (Alert, Vec<usize>)| {
             (
                 known.kind,
@@ -205,6 +244,7 @@ mod tests {
             fields: Vec::new(),
             metadata: Vec::new(),
             proxy_url: None,
+            is_routers: title == "router",
         };
         EncodedEvent {
             id: alert.id.clone(),
@@ -217,7 +257,11 @@ mod tests {
 
     #[test]
     fn alerts_that_say_the_same_are_one() {
-        let groups = squashed(&[event("a"), event("b"), event("a")]);
+        let batch = [event("a"), event("b"), event("a"), event("router")];
+        let routers = squashed(&batch, true);
+        assert_eq!(routers.len(), 1);
+        assert_eq!(routers[0].1, [3], "the router's channel gets its own alone");
+        let groups = squashed(&batch, false);
         let members: Vec<&[usize]> = groups
             .iter()
             .map(|(_, members)| members.as_slice())

@@ -215,8 +215,8 @@ fn semantic(entry: &ModelEntry, wrong: &mut Vec<String>) -> SemanticRouter {
     }
 }
 
-/// Keys of LiteLLM's that say nothing of which model is chosen, or what is done anyway.
-const OF_NO_MATTER: [&str; 2] = ["return_raw_model_name", "tier_labels"];
+/// Keys of LiteLLM's that say nothing of which model is chosen.
+const OF_NO_MATTER: [&str; 1] = ["tier_labels"];
 
 fn complexity(entry: &ModelEntry, wrong: &mut Vec<String>) -> (Option<String>, GoesBy) {
     let params = &entry.params;

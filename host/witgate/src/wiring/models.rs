@@ -297,7 +297,11 @@ fn target(
     let plugin = speaker.as_ref().map(|(_, plugin)| plugin.as_ref());
     let ((base, is_own), unavailable) = match base_url(merged, provider_name, plugin, env) {
         Ok(base) => (base, None),
-        Err(why) if loaded.config.router.ignore_invalid_deployments == Some(false) => {
+        // Whose provider nobody can tell is no deployment. With a `*` the request may tell it.
+        Err(why)
+            if loaded.config.router.ignore_invalid_deployments == Some(false)
+                || provider_name.is_empty() && !params.model.contains('*') =>
+        {
             return Err(why);
         }
         // The rest of the configuration is served; calls to this deployment are told why not.
@@ -344,6 +348,11 @@ fn target(
         api_base: shown(&base),
         headers,
         defaults: defaults(&loaded.config, &params.extra),
+        timeout_by_tier: params
+            .timeout_by_service_tier
+            .iter()
+            .filter_map(|(tier, seconds)| Some((tier.clone(), set(Some(*seconds))?)))
+            .collect(),
         timeout: timeout(params),
         stream_timeout: set(params.stream_timeout),
         mock: params

@@ -1,6 +1,6 @@
 //! The routers: which plugins the routing strategies are, and how the pipeline reaches them.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use anyhow::bail;
 use async_trait::async_trait;
@@ -34,7 +34,12 @@ fn strategies(config: &Config) -> impl Iterator<Item = (&RoutingStrategy, &Map<S
 /// # Errors
 /// One plugin cannot have the settings of two groups.
 pub(super) fn wanted(config: &Config) -> anyhow::Result<IndexMap<&str, &Map<String, Value>>> {
+    static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
     let mut wanted = IndexMap::new();
+    for name in &config.router.plugins {
+        let said = strategies(config).find(|(strategy, _)| self::name(strategy) == Some(name));
+        wanted.insert(name.as_str(), said.map_or(&*NONE, |(_, args)| args));
+    }
     for (strategy, args) in strategies(config) {
         let Some(name) = name(strategy) else { continue };
         if *wanted.entry(name).or_insert(args) != args {
@@ -51,7 +56,12 @@ pub(super) fn wanted(config: &Config) -> anyhow::Result<IndexMap<&str, &Map<Stri
 pub(super) fn explained(config: &Config, mut errors: Vec<LoadError>) -> Vec<LoadError> {
     for error in &mut errors {
         let mut named = strategies(config).filter_map(|(strategy, _)| name(strategy));
-        if named.any(|name| name == error.plugin) {
+        if config.router.plugins.contains(&error.plugin) {
+            error.reason = format!(
+                "router_settings.plugins names router plugins; {}",
+                error.reason
+            );
+        } else if named.any(|name| name == error.plugin) {
             error.reason = format!(
                 "router_settings.routing_strategy names a strategy ({}) or a router plugin, and so does that of a routing group; {}",
                 RoutingStrategy::NAMES.join(", "),
@@ -64,8 +74,7 @@ pub(super) fn explained(config: &Config, mut errors: Vec<LoadError>) -> Vec<Load
 
 /// The routers that no administrator has disabled; simple-shuffle chooses in place of those.
 pub(super) fn entries(config: &Config, registry: &Registry) -> Routers {
-    let entry = |strategy: &RoutingStrategy| {
-        let name = name(strategy)?;
+    let entry = |name: &str| {
         let plugin = registry.router(name)?;
         registry
             .is_enabled(Kind::Router, name)
@@ -74,10 +83,17 @@ pub(super) fn entries(config: &Config, registry: &Registry) -> Routers {
                 plugin: Arc::new(Router(plugin)),
             })
     };
+    let of = |strategy: &RoutingStrategy| entry(name(strategy)?);
     let groups = config.router.routing_groups.iter();
     Routers {
-        general: entry(&config.router.routing_strategy),
-        of_groups: groups.map(|group| entry(&group.routing_strategy)).collect(),
+        first: config
+            .router
+            .plugins
+            .iter()
+            .filter_map(|name| entry(name))
+            .collect(),
+        general: of(&config.router.routing_strategy),
+        of_groups: groups.map(|group| of(&group.routing_strategy)).collect(),
     }
 }
 

@@ -451,6 +451,7 @@ pub(super) fn settings(loaded: &Loaded, problems: &mut Vec<String>) -> RoutingSe
             &router.routing_strategy_args,
             problems,
         ),
+        asks_plugins: !router.plugins.is_empty(),
         auto_routers: auto_routers::routers(loaded, problems),
         routing_groups: routing_groups(&router.routing_groups, problems),
         cooldown: cooldown(loaded, problems),

@@ -59,6 +59,12 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         }
         add(config, &name, spec, &mut specs)?;
     }
+    if let Some((url, _)) = alerts::routers(config)? {
+        let mut spec = spec(config, alerts::ROUTERS, "slack", Kind::Alerter, &lookups);
+        spec.settings
+            .insert("slack_webhook_url".to_owned(), url.into());
+        add(config, "slack", spec, &mut specs)?;
+    }
     for guardrail in &config.guardrails {
         let mut spec = spec(
             config,
@@ -444,7 +450,15 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
             name,
         });
     }
-    for name in alerts::names(config) {
+    // The router's channel is one to Slack.
+    let options_of = |name: &str| {
+        let own = config.callback_settings.get(name);
+        let slack = || config.callback_settings.get("slack");
+        own.or_else(|| slack().filter(|_| name == alerts::ROUTERS))
+    };
+    let routers = alerts::routers(config).ok().flatten();
+    let routers = routers.map(|_| alerts::ROUTERS.to_owned());
+    for name in alerts::names(config).into_iter().chain(routers) {
         let Some(plugin) = registry.alerter(&name) else {
             missing(problems, &name);
             continue;
@@ -453,10 +467,13 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
             continue;
         }
         entries.push(SinkEntry {
-            sink: Arc::new(alerts::Alerter(plugin)),
+            sink: Arc::new(alerts::Alerter {
+                plugin,
+                is_routers: name == alerts::ROUTERS,
+            }),
             kinds: Kinds::ALERTS,
             redaction: SinkRedaction::default(),
-            options: sink_options(loaded, config.callback_settings.get(&name), (None, None)),
+            options: sink_options(loaded, options_of(&name), (None, None)),
             calls_models: false,
             name,
         });

@@ -1,11 +1,12 @@
-//! The choice of a deployment by a router plugin: `routing_strategy: NAME`.
+//! The choice of a deployment by a router plugin: `routing_strategy: NAME`, or one of `plugins`.
 //!
-//! A router never fails a call. Without its answer, or with one that names nobody, the deployment that
-//! `simple-shuffle` has drawn is taken; that is counted and logged.
+//! A router never fails a call. Without its answer, or with one that names nobody, the next one is asked, and
+//! in the end the deployment taken that the strategy (`simple-shuffle` in place of a plugin) has chosen; that
+//! is counted and logged.
 
 use std::borrow::Cow;
 
-use witgate_routing::{Facts, Reason, Resolution, Route, Selection};
+use witgate_routing::{Facts, Reason, Resolution, Route, Selection, Strategy};
 use witgate_wire::RequestView;
 
 use crate::exchange::Exchange;
@@ -14,7 +15,7 @@ use crate::metrics::RouterLabels;
 use crate::ports::RouterCall;
 use crate::snapshot::RouterEntry;
 
-/// Puts the router's pick into a selection. Whoever asks for a deployment by its id gets it without a router.
+/// Puts the router's pick into a selection; whether there was one. Whoever asks for a deployment by its id gets it without a router.
 pub(super) async fn by_router(
     gateway: &Gateway,
     x: &Exchange,
@@ -22,9 +23,9 @@ pub(super) async fn by_router(
     (request, resolution): (&RequestView, &Resolution),
     facts: &Facts<'_>,
     selection: &mut Selection,
-) {
+) -> bool {
     if selection.picked.is_none() || resolution.route == Route::DeploymentId {
-        return;
+        return false;
     }
     let mut principal = (*x.principal).clone();
     if principal.end_user_id.is_none() {
@@ -45,12 +46,12 @@ pub(super) async fn by_router(
     let candidates = state.candidates(routing, &selection.left, facts.now);
     let answer = router.plugin.pick(call, candidates.collect()).await;
     let (reason, text) = match answer {
-        Ok(None) => return,
+        Ok(None) => return false,
         Ok(Some(id)) => {
             let named = |index: &&usize| routing.deployment(**index).id == id;
             if let Some(index) = selection.left.iter().find(named) {
                 selection.picked = Some((*index, Reason::Picked));
-                return;
+                return true;
             }
             ("not_a_candidate", format!("{id:?} is no candidate's id"))
         }
@@ -60,7 +61,11 @@ pub(super) async fn by_router(
         call_id = x.call_id,
         router = router.name,
         model_group = resolution.group,
-        "the router did not pick, simple-shuffle does: {text}"
+        "the router did not pick, {} does: {text}",
+        match selection.strategy {
+            Strategy::Plugin => Strategy::SimpleShuffle.name(),
+            strategy => strategy.name(),
+        }
     );
     let labels = RouterLabels {
         router: router.name.clone(),
@@ -71,6 +76,7 @@ pub(super) async fn by_router(
         .router_fallbacks
         .get_or_create(&labels)
         .inc();
+    false
 }
 
 /// The request's `metadata`, if it is an object.

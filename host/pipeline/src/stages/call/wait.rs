@@ -126,9 +126,11 @@ async fn begin(
             ..hop.wants.facts()
         };
         let mut selection = witgate_routing::select(routing, state, &hop.resolution, &facts, rng);
-        if let Some(router) = x.snapshot.routers.of(selection.routing_group) {
+        for router in x.snapshot.routers.of(selection.routing_group) {
             let asked = (&hop.request, &hop.resolution);
-            pick::by_router(gateway, x, router, asked, &facts, &mut selection).await;
+            if pick::by_router(gateway, x, router, asked, &facts, &mut selection).await {
+                break;
+            }
         }
         let Some((index, _)) = selection.picked else {
             let refusal = selection.refusal(routing, state, &hop.resolution, &facts);

@@ -122,7 +122,10 @@ impl<'a> Fields<'a> {
 
     /// Warns of what was not read.
     pub(super) fn rest(&mut self, known: &[&str]) {
-        for (name, _) in self.value.as_object().into_iter().flatten() {
+        let all = self.value.as_object().into_iter().flatten();
+        // What is off has the effect that it asks for.
+        for (name, _) in all.filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false)))
+        {
             if !self.read.contains(name) && !known.contains(&name.as_str()) {
                 tracing::warn!("litellm_params.{}.{name} has no effect", self.path);
             }
