@@ -274,21 +274,3 @@ async fn what_was_kept_survives_a_reload() {
     stage.client.chat(&chat("gpt-4o")).await.ok();
     assert_eq!(stage.upstream.requests().len(), 1);
 }
-
-#[tokio::test]
-async fn a_cache_that_is_not_built_is_told() {
-    let stage =
-        Stage::with("litellm_settings: {cache: true, cache_params: {type: redis-semantic, host: 127.0.0.1, port: 9}}\n")
-            .await;
-    for _ in 0..2 {
-        stage.client.chat(&chat("gpt-4o")).await.ok();
-    }
-    assert_eq!(stage.upstream.requests().len(), 2);
-    eventually("the warning", async || {
-        stage
-            .gateway
-            .printed("`redis-semantic` is not built yet")
-            .then_some(())
-    })
-    .await;
-}
