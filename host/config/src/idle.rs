@@ -7,18 +7,6 @@ use crate::env::Env;
 use crate::node::{Data, Node, Position};
 use crate::tree::{self, Tree};
 
-/// The kinds of caches that are built.
-const CACHES: [&str; 8] = [
-    "local",
-    "disk",
-    "redis",
-    "s3",
-    "gcs",
-    "azure-blob",
-    "semantic",
-    "qdrant-semantic",
-];
-
 /// What is given but does nothing yet, or nothing ever: keys and variables with a text about them.
 #[derive(Default)]
 pub(crate) struct Idle {
@@ -61,12 +49,6 @@ impl Idle {
                     &definition.status,
                     &node.at,
                 );
-            }
-            if definition.path == "litellm_settings.cache_params.type"
-                && !node.as_text().is_some_and(|kind| CACHES.contains(&kind))
-            {
-                let doc = "This kind of cache is not built yet; nothing is cached.";
-                self.planned.insert(definition.path.clone(), doc.to_owned());
             }
             if definition.status != Status::Supported {
                 return;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use witgate_testkit::{FakeUpstream, Gateway, Reply, openai};
 
-use crate::support::{Client, Stage, base_config, chat, chat_stream, eventually};
+use crate::support::{Client, Stage, base_config, chat, chat_stream};
 
 fn local(params: &str) -> String {
     format!("litellm_settings: {{cache: true, cache_params: {{type: local{params}}}}}\n")

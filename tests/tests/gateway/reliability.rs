@@ -299,16 +299,16 @@ async fn health_is_looked_after_in_the_background() {
 
 #[tokio::test]
 async fn a_service_tier_has_its_own_timeout() {
-    let params =
-        ", timeout: 30, stream_timeout: 20, timeout_by_service_tier: {flex: 900, priority: 1.5}";
-    let default = ", timeout: 30, service_tier: flex, timeout_by_service_tier: {flex: 900}";
-    let list = [("a", "a", params, ""), ("b", "b", default, "")];
+    // They wait as long as they may, and the answer says how long that was.
+    let params = ", mock_timeout: true, timeout: 0.03, stream_timeout: 0.02, timeout_by_service_tier: {flex: 0.05, priority: 0.01}";
+    let default = ", mock_timeout: true, timeout: 0.03, service_tier: flex, timeout_by_service_tier: {flex: 0.05}";
+    let sent = ", timeout_by_service_tier: {flex: 900}";
+    let list = [
+        ("a", "a", params, ""),
+        ("b", "b", default, ""),
+        ("c", "c", sent, ""),
+    ];
     let stage = stage(&list, &settings("num_retries: 0")).await;
-    let timeout = async |body: &Value| {
-        let answer = stage.client.chat(body).await;
-        answer.ok();
-        answer.header("x-litellm-timeout").map(str::to_owned)
-    };
     let with = |model: &str, more: Value| {
         let mut body = chat(model);
         for (name, value) in more.as_object().into_iter().flatten() {
@@ -317,30 +317,30 @@ async fn a_service_tier_has_its_own_timeout() {
         body
     };
     for (body, expected) in [
-        (with("a", json!({})), "30"),
-        (with("a", json!({"service_tier": "flex"})), "900"),
-        (with("a", json!({"service_tier": "priority"})), "1.5"),
-        (with("a", json!({"service_tier": "auto"})), "30"),
+        (with("a", json!({})), "0.03"),
+        (with("a", json!({"service_tier": "flex"})), "0.05"),
+        (with("a", json!({"service_tier": "priority"})), "0.01"),
+        (with("a", json!({"service_tier": "auto"})), "0.03"),
         (
-            with("a", json!({"service_tier": "flex", "timeout": 7})),
-            "7",
+            with("a", json!({"service_tier": "flex", "timeout": 0.04})),
+            "0.04",
         ),
         (
             with("a", json!({"service_tier": "flex", "stream": true})),
-            "900",
+            "0.05",
         ),
-        (with("b", json!({})), "900"),
-        (with("b", json!({"service_tier": "default"})), "30"),
+        (with("a", json!({"stream": true})), "0.02"),
+        (with("b", json!({})), "0.05"),
+        (with("b", json!({"service_tier": "default"})), "0.03"),
     ] {
-        let found = timeout(&body).await.unwrap_or_default();
-        assert_eq!(
-            found.parse::<f64>().ok(),
-            expected.parse().ok(),
-            "{body}: {found}"
-        );
+        let answer = stage.client.chat(&body).await;
+        assert_eq!(answer.status, 408, "{body}");
+        assert_eq!(answer.header("x-litellm-timeout"), Some(expected), "{body}");
     }
-    // It is sent on, as it was.
-    let sent = stage.upstream.requests().all()[1].json();
+    // The tier is sent on, as it was.
+    let body = with("c", json!({"service_tier": "flex"}));
+    stage.client.chat(&body).await.ok();
+    let sent = stage.upstream.requests().last().json();
     assert_eq!(sent["service_tier"], "flex");
     assert!(sent.get("timeout_by_service_tier").is_none(), "{sent}");
 }

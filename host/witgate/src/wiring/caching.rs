@@ -210,12 +210,7 @@ pub(super) fn cache(
             }
             None => Err(NO_REDIS.replace("TYPE", kind)),
         },
-        kind => {
-            tracing::warn!(
-                "litellm_settings.cache_params.type: `{kind}` is no type of cache, so no answer is cached; `local` is one"
-            );
-            return None;
-        }
+        kind => Err(format!("type: {kind:?} is no type of cache")),
     };
     let mut embeds: Option<Embedder> = None;
     if kind.ends_with("semantic") {
