@@ -58,7 +58,7 @@ pub use routing_group::{RoutingGroup, Tactic};
 pub use select::{Facts, Filter, Selection, select};
 pub use settings::{Alias, LatencySettings, RoutingSettings, Strategy};
 pub use snapshot::{Snapshot, Uses};
-pub use state::{Candidate, Counts, Full, GroupUsage, Measured, Rest, State, Totals, Try};
+pub use state::{Average, Candidate, Counts, Full, GroupUsage, Measured, Rest, State, Totals, Try};
 pub use strategy::{Metric, Reason};
 pub use time::Now;
 pub use walk::{Decision, Failure, RequestControls, Walk, Why};

@@ -27,6 +27,7 @@ use minute::PerMinute;
 use samples::{Samples, Score};
 
 pub use candidate::Candidate;
+pub use samples::Average;
 pub use shared::{Counts, Totals};
 
 /// What the gateway knows of a snapshot's deployments, by their index.
@@ -434,14 +435,14 @@ impl Slot {
         self.tokens.get(minute) + self.others.tokens.get(minute)
     }
 
-    /// Seconds per token as measured; `None` when it was not measured lately.
+    /// Seconds per token as measured here and elsewhere; `None` when it was not measured lately.
     pub(crate) fn latency(&self, now: Now) -> Option<f64> {
-        self.latency.get(now.micros())
+        together(&self.latency, &self.others.latency, now)
     }
 
     /// Seconds to a stream's first token; `None` when they were not measured lately.
     pub(crate) fn first_token(&self, now: Now) -> Option<f64> {
-        self.first_token.get(now.micros())
+        together(&self.first_token, &self.others.first_token, now)
     }
 
     fn measure(&self, books: &mut Books, sample: f64, settings: &LatencySettings, now: Now) {
@@ -451,6 +452,15 @@ impl Slot {
             .latencies
             .push(sample, settings.keep, None, &self.latency, times);
     }
+}
+
+/// What was measured here and elsewhere, each measurement alike.
+fn together(own: &Score, others: &Score, now: Now) -> Option<f64> {
+    let average = match (own.average(now), others.average(now)) {
+        (Some(own), Some(others)) => Some(own.with(others)),
+        (own, others) => own.or(others),
+    };
+    average.map(|average| average.value)
 }
 
 impl Books {

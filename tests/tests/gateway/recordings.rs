@@ -475,3 +475,52 @@ async fn what_is_no_recording_is_refused_with_the_reason() {
         assert!(told.contains(reason), "{told}");
     }
 }
+
+/// A router's pick is recorded with what it was told of the candidates, and played again.
+#[tokio::test]
+async fn a_routers_pick_is_played_again() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let upstream = FakeUpstream::start().await;
+    let entry = |id: &str| {
+        format!(
+            "  - model_name: g\n    litellm_params: {{model: openai/{id}, api_base: '{}', api_key: sk-of-the-upstream}}\n    model_info: {{id: {id}}}\n",
+            upstream.api_base()
+        )
+    };
+    let config = base_config(&upstream.api_base())
+        .replace(
+            "model_list:\n",
+            &["model_list:\n".to_owned(), entry("one"), entry("two")].concat(),
+        )
+        .replace(
+            "num_retries: 0",
+            "num_retries: 0\n  routing_strategy: custom-router",
+        )
+        + &format!("plugins:\n  custom-router: {{{}}}\n", recorded(&dir));
+    let stage = Stage::of(upstream, Gateway::builder(config).shared_plugin_cache()).await;
+    let mut body = chat("g");
+    body["user"] = json!("ann");
+    let answer = stage.client.chat(&body).await;
+    answer.ok();
+    let file = one(&dir).await;
+    let recording = read(&file);
+    assert_eq!(recording["kind"], "router", "{recording:#}");
+    let calls = recording["calls"].as_array().cloned().unwrap_or_default();
+    let pick = calls
+        .iter()
+        .find(|call| call["function"] == "pick")
+        .expect("a pick");
+    let picked = answer.header("x-litellm-model-id").expect("who served");
+    assert!(
+        pick["result"].to_string().contains(picked),
+        "{picked}: {pick:#}"
+    );
+    let told = pick.to_string();
+    assert!(
+        told.contains("\"one\"") && told.contains("\"two\"") && told.contains("ann"),
+        "{pick:#}"
+    );
+    let text = std::fs::read_to_string(&file).expect("a recording");
+    assert!(!text.contains("sk-of-the-upstream"), "no secret");
+    assert_same(&file).await;
+}

@@ -1,7 +1,10 @@
 //! The last measurements of a deployment, and the one number that they amount to.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::time::{Now, micros};
 
 /// The number, readable without a lock.
 #[derive(Debug)]
@@ -9,6 +12,35 @@ pub(crate) struct Score {
     bits: AtomicU64,
     /// Microseconds of the monotonic clock after which it does not count any more.
     until: AtomicU64,
+    /// Measurements that it is of.
+    samples: AtomicU32,
+}
+
+/// A number that measurements amount to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Average {
+    /// Seconds.
+    pub value: f64,
+    /// Measurements that it is of.
+    pub samples: u32,
+    /// How much longer it counts.
+    pub left: Duration,
+}
+
+impl Average {
+    /// Of the measurements of both: each counts for as many as it is of.
+    #[must_use]
+    pub fn with(self, other: Average) -> Average {
+        let (own, others) = (
+            f64::from(self.samples.max(1)),
+            f64::from(other.samples.max(1)),
+        );
+        Average {
+            value: (self.value * own + other.value * others) / (own + others),
+            samples: self.samples.saturating_add(other.samples),
+            left: self.left.max(other.left),
+        }
+    }
 }
 
 impl Default for Score {
@@ -16,6 +48,7 @@ impl Default for Score {
         Score {
             bits: AtomicU64::new(f64::NAN.to_bits()),
             until: AtomicU64::new(0),
+            samples: AtomicU32::new(0),
         }
     }
 }
@@ -27,9 +60,32 @@ impl Score {
         (score.is_finite() && now_micros <= self.until.load(Relaxed)).then_some(score)
     }
 
-    fn set(&self, score: f64, until: u64) {
+    /// The number and what it is of.
+    pub(crate) fn average(&self, now: Now) -> Option<Average> {
+        let value = self.get(now.micros())?;
+        let left = self.until.load(Relaxed).saturating_sub(now.micros());
+        Some(Average {
+            value,
+            samples: self.samples.load(Relaxed),
+            left: Duration::from_micros(left),
+        })
+    }
+
+    /// Takes over what somebody else has measured, in place of what is here.
+    pub(crate) fn take_over(&self, average: Option<Average>, now: Now) {
+        match average.filter(|average| average.value.is_finite() && average.value >= 0.0) {
+            Some(average) => {
+                let until = micros(now.monotonic.saturating_add(average.left));
+                self.set(average.value, until, average.samples);
+            }
+            None => self.set(f64::NAN, 0, 0),
+        }
+    }
+
+    fn set(&self, score: f64, until: u64, samples: u32) {
         self.bits.store(score.to_bits(), Relaxed);
         self.until.store(until, Relaxed);
+        self.samples.store(samples, Relaxed);
     }
 }
 
@@ -62,7 +118,8 @@ impl Samples {
             Some(p) => self.percentile(p),
             None => self.0.iter().sum::<f64>() / self.0.len() as f64,
         };
-        score.set(value, until);
+        let samples = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        score.set(value, until, samples);
     }
 
     fn percentile(&self, p: f64) -> f64 {

@@ -1,13 +1,14 @@
 //! The seam to other gateways: what this one counted, and what they did.
 //!
 //! Whoever synchronises puts [`State::export`] where all gateways look, and brings back what the others
-//! have with [`State::import`]; money goes through one account that all add to. A choice reads the sum and
+//! have with [`State::import`]; what was measured is averaged over all; money goes through one account that all add to. A choice reads the sum and
 //! never waits.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::minute::PerMinute;
+use super::samples::{Average, Score};
 use super::{Rest, State, Try};
 use crate::budget::BudgetShare;
 use crate::time::{Now, micros};
@@ -20,6 +21,8 @@ pub(super) struct Others {
     pub(super) succeeded: PerMinute,
     pub(super) failed: PerMinute,
     pub(super) tokens: PerMinute,
+    pub(super) latency: Score,
+    pub(super) first_token: Score,
 }
 
 /// Counts of a deployment in the present minute.
@@ -38,7 +41,7 @@ pub struct Counts {
 }
 
 /// What one gateway has of a deployment that others should know.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Totals {
     /// The deployment's id.
     pub id: String,
@@ -48,6 +51,10 @@ pub struct Totals {
     pub counts: Counts,
     /// Why it rests, and how much longer.
     pub rest: Option<(Rest, Duration)>,
+    /// Seconds per token, as measured lately.
+    pub latency: Option<Average>,
+    /// Seconds to a stream's first token, likewise.
+    pub first_token: Option<Average>,
 }
 
 impl State {
@@ -65,10 +72,14 @@ impl State {
                 tokens: slot.tokens.get(minute),
             },
             rest: slot.rest(now),
+            latency: slot.latency.average(now),
+            first_token: slot.first_token.average(now),
         });
-        totals
-            .filter(|t| t.counts != Counts::default() || t.rest.is_some())
-            .collect()
+        let has_some = |t: &Totals| {
+            let measured = t.latency.is_some() || t.first_token.is_some();
+            t.counts != Counts::default() || t.rest.is_some() || measured
+        };
+        totals.filter(has_some).collect()
     }
 
     /// Takes over what all other gateways together counted, in place of what they had before.
@@ -82,6 +93,8 @@ impl State {
         slot.others.succeeded.set(minute, counts.succeeded);
         slot.others.failed.set(minute, counts.failed);
         slot.others.tokens.set(minute, counts.tokens);
+        slot.others.latency.take_over(others.latency, now);
+        slot.others.first_token.take_over(others.first_token, now);
         if let Some((rest, left)) = &others.rest {
             let until = micros(now.monotonic.saturating_add(*left));
             if slot.rests_until.fetch_max(until, Relaxed) < until {
@@ -94,13 +107,17 @@ impl State {
     pub fn forget_others(&self, now: Now) {
         for (id, slot) in &self.by_id {
             let has_some = slot.others.in_flight.load(Relaxed) > 0
-                || slot.others.started.get(now.minute()) > 0;
+                || slot.others.started.get(now.minute()) > 0
+                || slot.others.latency.average(now).is_some()
+                || slot.others.first_token.average(now).is_some();
             if has_some {
                 let none = Totals {
                     id: id.clone(),
                     minute: now.minute(),
                     counts: Counts::default(),
                     rest: None,
+                    latency: None,
+                    first_token: None,
                 };
                 self.import(&none, now);
             }

@@ -348,3 +348,52 @@ fn gateways_that_are_gone_count_no_more() {
         (0, 0)
     );
 }
+
+#[test]
+fn what_others_have_measured_counts_as_what_was_measured_here() {
+    let snapshot = crate::Snapshot::build(
+        vec![crate::DeploymentSpec {
+            model_group: "g".into(),
+            model: "openai/m".into(),
+            id: Some("d".into()),
+            ..crate::DeploymentSpec::default()
+        }],
+        crate::RoutingSettings::default(),
+    );
+    let (here, there) = (State::new(&snapshot), State::new(&snapshot));
+    let now = Now {
+        monotonic: Duration::from_secs(1000),
+        unix_s: 1_700_000_000,
+    };
+    let measure = |state: &State, seconds: u64| {
+        let measured = Measured {
+            duration: Duration::from_secs(seconds),
+            first_token: Some(Duration::from_secs(seconds)),
+            ..Measured::default()
+        };
+        state.succeeded(&snapshot, 0, &measured, now);
+    };
+    measure(&there, 4);
+    measure(&there, 4);
+    let tell = |now| {
+        let totals = there.export(now);
+        here.import(&totals[0], now);
+        (here.slot(0).latency(now), here.slot(0).first_token(now))
+    };
+    assert_eq!(
+        tell(now),
+        (Some(4.0), Some(4.0)),
+        "nothing was measured here"
+    );
+    measure(&here, 1);
+    assert_eq!(tell(now), (Some(3.0), Some(3.0)), "two fours and a one");
+    // What was taken over is not handed on, and counts no longer than where it was measured.
+    assert_eq!(
+        here.export(now)[0].latency.map(|average| average.samples),
+        Some(1)
+    );
+    let over = now.later(Duration::from_secs(3601));
+    assert_eq!(here.slot(0).latency(over), None);
+    here.forget_others(now);
+    assert_eq!(here.slot(0).latency(now), Some(1.0));
+}

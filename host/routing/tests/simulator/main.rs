@@ -6,8 +6,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a simulation stops where it fails")]
 
+mod gateways;
 mod limits;
 mod recovery;
 mod strategies;
+mod suite;
 mod traffic;
 mod world;

@@ -11,7 +11,7 @@ use witgate_routing::{
     RequestControls, Resolution, RoutingSettings, Snapshot, State, Strategy, Try, Walk, select,
 };
 
-use crate::traffic::{Called, Traffic, Tried};
+use super::traffic::{Called, Traffic, Tried};
 
 /// What a deployment sees of a try.
 #[derive(Debug, Clone, Copy)]
@@ -102,13 +102,28 @@ pub fn clients(per_second: f64) -> Clients {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Arrives,
+    /// The gateways tell each other.
+    Exchange,
     /// The call's number.
     Ends(usize),
     Retries(usize),
 }
 
+/// What gateways have between them.
+pub trait Between {
+    /// Once a second: a gateway tells the others what it counts, and hears what they do.
+    fn exchange(&mut self, gateway: usize, snapshot: &Snapshot, state: &State, now: Now);
+    /// Counts a call of a deployment against its limit of the minute; false when that is reached.
+    fn count(&mut self, snapshot: &Snapshot, index: usize, limit: u64, now: Now) -> bool;
+}
+
+/// How often they tell each other.
+const EXCHANGE: Duration = Duration::from_secs(1);
+
 struct Call {
     arrived: Duration,
+    /// Whom the client asks.
+    gateway: usize,
     clients: Clients,
     resolution: Resolution,
     walk: Walk,
@@ -117,7 +132,9 @@ struct Call {
 
 pub struct World {
     pub snapshot: Snapshot,
-    pub state: State,
+    /// Of each gateway.
+    pub states: Vec<State>,
+    between: Option<Box<dyn Between>>,
     pub traffic: Traffic,
     specs: Vec<DeploymentSpec>,
     settings: RoutingSettings,
@@ -135,6 +152,23 @@ pub struct World {
 
 impl World {
     pub fn new(backends: Vec<Backend>, settings: RoutingSettings) -> World {
+        World::of(1, backends, settings)
+    }
+
+    /// With several gateways that serve the same configuration and have this between them.
+    pub fn shared(
+        gateways: usize,
+        backends: Vec<Backend>,
+        settings: RoutingSettings,
+        between: Box<dyn Between>,
+    ) -> World {
+        let mut world = World::of(gateways, backends, settings);
+        world.between = Some(between);
+        world.schedule(EXCHANGE, Event::Exchange);
+        world
+    }
+
+    fn of(gateways: usize, backends: Vec<Backend>, settings: RoutingSettings) -> World {
         let (mut specs, mut behaviours) = (Vec::new(), Vec::new());
         for (at, backend) in backends.into_iter().enumerate() {
             let mut spec = backend.spec;
@@ -156,7 +190,8 @@ impl World {
             unix_s: 1_700_000_040,
         };
         World {
-            state: State::new(&snapshot),
+            states: (0..gateways).map(|_| State::new(&snapshot)).collect(),
+            between: None,
             snapshot,
             traffic: Traffic {
                 peaks: vec![0; count],
@@ -200,20 +235,26 @@ impl World {
 
     /// Lets what is under way end; everything must be given back then.
     pub fn finish(mut self) -> Traffic {
+        self.queue
+            .retain(|Reverse((_, _, event))| *event != Event::Exchange);
         while !self.queue.is_empty() {
             self.step();
         }
         assert!(self.under_way.iter().all(|n| *n == 0));
-        let left = self.state.export(self.now);
-        let held = left.iter().filter(|totals| totals.counts.in_flight > 0);
-        assert_eq!(held.count(), 0, "{left:?}");
+        for state in &self.states {
+            let left = state.export(self.now);
+            let held = left.iter().filter(|totals| totals.counts.in_flight > 0);
+            assert_eq!(held.count(), 0, "{left:?}");
+        }
         self.traffic
     }
 
     /// The same configuration once more, as a reload brings it.
     pub fn reload(&mut self) {
         self.snapshot = Snapshot::build(self.specs.clone(), self.settings.clone());
-        self.state = self.state.continued(&self.snapshot);
+        for state in &mut self.states {
+            *state = state.continued(&self.snapshot);
+        }
     }
 
     fn step(&mut self) {
@@ -225,14 +266,27 @@ impl World {
             Event::Arrives => {
                 self.arrive_later();
                 let resolution = self.snapshot.resolve("g").unwrap();
+                let gateway = match self.states.len() {
+                    1 => 0,
+                    several => self.rng.random_range(0..several),
+                };
                 self.calls.push(Call {
                     arrived: at,
+                    gateway,
                     clients: self.clients,
                     walk: Walk::new(RequestControls::default(), &resolution),
                     resolution,
                     trying: None,
                 });
                 self.try_once(self.calls.len() - 1);
+            }
+            Event::Exchange => {
+                if let Some(between) = &mut self.between {
+                    for (gateway, state) in self.states.iter().enumerate() {
+                        between.exchange(gateway, &self.snapshot, state, self.now);
+                    }
+                }
+                self.schedule(EXCHANGE, Event::Exchange);
             }
             Event::Retries(call) => self.try_once(call),
             Event::Ends(call) => self.end_try(call),
@@ -257,6 +311,7 @@ impl World {
 
     fn try_once(&mut self, number: usize) {
         let call = &mut self.calls[number];
+        let state = &self.states[call.gateway];
         let uses = self.snapshot.uses(&call.resolution);
         let mut full = Vec::new();
         let begun = loop {
@@ -270,20 +325,28 @@ impl World {
             };
             let selection = select(
                 &self.snapshot,
-                &self.state,
+                state,
                 &call.resolution,
                 &facts,
                 &mut self.rng,
             );
             let Some((index, _)) = selection.picked else {
-                let refusal =
-                    selection.refusal(&self.snapshot, &self.state, &call.resolution, &facts);
+                let refusal = selection.refusal(&self.snapshot, state, &call.resolution, &facts);
                 return self.after_failure(number, None, refusal.class, refusal.retry_after);
             };
-            match self.state.begin(&self.snapshot, index, self.now) {
-                Ok(begun) => break begun,
-                Err(_) => full.push(index),
+            let Ok(begun) = state.begin(&self.snapshot, index, self.now) else {
+                full.push(index);
+                continue;
+            };
+            if let (Some(between), Some(limit)) =
+                (&mut self.between, self.snapshot.rpm_enforced(index))
+                && !between.count(&self.snapshot, index, limit, self.now)
+            {
+                state.take_back(begun);
+                full.push(index);
+                continue;
             }
+            break begun;
         };
         let index = begun.index;
         self.under_way[index] += 1;
@@ -330,9 +393,9 @@ impl World {
                 completion_tokens: answer.tokens / 4,
                 total_tokens: answer.tokens,
             };
-            self.state
-                .succeeded(&self.snapshot, index, &measured, self.now);
-            self.state.spent(index, &[], answer.cost, self.now);
+            let state = &self.states[self.calls[number].gateway];
+            state.succeeded(&self.snapshot, index, &measured, self.now);
+            state.spent(index, &[], answer.cost, self.now);
             return self.end_call(number, Some(index));
         };
         let fault = Fault {
@@ -342,7 +405,8 @@ impl World {
             message: "simulated",
             blame: Blame::Deployment,
         };
-        let rest = self.state.failed(&self.snapshot, index, &fault, self.now);
+        let state = &self.states[self.calls[number].gateway];
+        let rest = state.failed(&self.snapshot, index, &fault, self.now);
         if let Some(rest) = rest {
             let now = self.time();
             self.traffic.rests.push((index, now..now + rest));
@@ -364,7 +428,7 @@ impl World {
             class,
             status: class.status(),
             retry_after,
-            healthy: Some(self.state.healthy(&self.snapshot, candidates, self.now)),
+            healthy: Some(self.states[call.gateway].healthy(&self.snapshot, candidates, self.now)),
         };
         let mut decision = call
             .walk

@@ -4,20 +4,19 @@
 //! over what the others have there. A gateway that is gone leaves the board by itself. Money goes through
 //! one account per budget. Calls wait for none of that; only a call that is counted against a limit does.
 
-use std::collections::HashMap;
+mod board;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
-use bytes::Bytes;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use witgate_config::Loaded;
-use witgate_pipeline::{Gateway, Snapshot};
-use witgate_routing::{BudgetScope, BudgetShare, Counts, Deployment, Now, Rest, Totals};
+use witgate_pipeline::Gateway;
+use witgate_routing::{BudgetScope, BudgetShare, Deployment, Now, Snapshot, State, Totals};
 use witgate_state::{StateError, Store, Take, Taken};
 
 const BOARD: &str = "witgate:gateways";
@@ -59,34 +58,6 @@ pub(super) fn serving(
     peers
 }
 
-/// What a gateway has on the board.
-#[derive(Serialize, Deserialize)]
-struct Sheet {
-    minute: u64,
-    deployments: Vec<Row>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Row {
-    id: String,
-    in_flight: u32,
-    started: u64,
-    succeeded: u64,
-    failed: u64,
-    tokens: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    cooldown: Option<Cooldown>,
-}
-
-/// By LiteLLM's names; its end is the same for all who read it.
-#[derive(Clone, Serialize, Deserialize)]
-struct Cooldown {
-    exception_received: String,
-    status_code: u16,
-    timestamp: u64,
-    cooldown_time: f64,
-}
-
 impl Peers {
     /// Shares through this store, every `interval`.
     fn new(store: Store, interval: Duration) -> Peers {
@@ -115,58 +86,53 @@ impl Peers {
     }
 
     /// Tells and hears once.
-    async fn exchange(&self, snapshot: &Snapshot, now: Now) {
+    async fn exchange(&self, routing: &Snapshot, state: &State, now: Now) {
         let silent = (self.interval * SILENT).max(SILENT_MIN);
-        match self.board(snapshot, silent, now).await {
+        match self.board(routing, state, silent, now).await {
             Ok(()) => *self.heard.lock() = Some(now.monotonic),
             Err(error) => {
                 tracing::debug!(%error, "nothing was heard of other gateways");
                 let heard = *self.heard.lock();
                 let since = now.monotonic.saturating_sub(heard.unwrap_or_default());
                 if since > silent {
-                    snapshot.state.forget_others(now);
+                    state.forget_others(now);
                 }
             }
         }
-        self.money(snapshot, now).await;
+        self.money(state, now).await;
     }
 
     async fn board(
         &self,
-        snapshot: &Snapshot,
+        routing: &Snapshot,
+        state: &State,
         silent: Duration,
         now: Now,
     ) -> Result<(), StateError> {
-        let sheet = Sheet {
-            minute: now.minute(),
-            deployments: snapshot.state.export(now).iter().map(row).collect(),
-        };
-        let own = serde_json::to_vec(&sheet).unwrap_or_default();
+        let own = board::sheet(&state.export(now), now);
         let others = self.store.exchange(BOARD, &self.id, own, silent).await?;
-        let sums = sums(&others, now);
-        let deployments = snapshot.routing.deployments();
-        for id in deployments.iter().map(|deployment| &deployment.id) {
-            let (counts, rest) = sums.get(id).cloned().unwrap_or_default();
-            let others = Totals {
-                id: id.clone(),
+        let mut sums = board::sums(&others, now);
+        for deployment in routing.deployments() {
+            let none = || Totals {
+                id: deployment.id.clone(),
                 minute: now.minute(),
-                counts,
-                rest,
+                ..Totals::default()
             };
-            snapshot.state.import(&others, now);
+            let others = sums.remove(&deployment.id).unwrap_or_else(none);
+            state.import(&others, now);
         }
         Ok(())
     }
 
-    async fn money(&self, snapshot: &Snapshot, now: Now) {
-        for share in snapshot.state.spends_to_tell(now) {
+    async fn money(&self, state: &State, now: Now) {
+        for share in state.spends_to_tell(now) {
             match self.account(&share, now).await {
-                Ok(Some((start, spend))) => snapshot.state.spends_of_all(&share, start, spend),
+                Ok(Some((start, spend))) => state.spends_of_all(&share, start, spend),
                 Ok(None) => {}
                 Err((error, is_told)) => {
                     tracing::debug!(%error, "what was spent is not shared yet");
                     if !is_told {
-                        snapshot.state.spends_untold(&share);
+                        state.spends_untold(&share);
                     }
                 }
             }
@@ -259,141 +225,11 @@ pub async fn synchronise(gateway: Arc<Gateway>, peers: SharedPeers, stop: Cancel
         }
         if let Some(peers) = serving {
             let snapshot = gateway.snapshot.load_full();
-            peers.exchange(&snapshot, gateway.moment()).await;
+            let (routing, state) = (&snapshot.routing, &snapshot.state);
+            peers.exchange(routing, state, gateway.moment()).await;
         }
-    }
-}
-
-fn row(totals: &Totals) -> Row {
-    let counts = &totals.counts;
-    let cooldown = totals.rest.as_ref().map(|(rest, _)| Cooldown {
-        exception_received: rest.exception.clone(),
-        status_code: rest.status,
-        timestamp: rest.since_unix_s,
-        cooldown_time: rest.time.as_secs_f64(),
-    });
-    Row {
-        id: totals.id.clone(),
-        in_flight: counts.in_flight,
-        started: counts.started,
-        succeeded: counts.succeeded,
-        failed: counts.failed,
-        tokens: counts.tokens,
-        cooldown,
-    }
-}
-
-type Sum = (Counts, Option<(Rest, Duration)>);
-
-/// What the others have of each deployment, together. Counts of another minute are none.
-fn sums(sheets: &[Bytes], now: Now) -> HashMap<String, Sum> {
-    let mut sums: HashMap<String, Sum> = HashMap::new();
-    for sheet in sheets {
-        // One of another release may look different; it counts as silent.
-        let Ok(sheet) = serde_json::from_slice::<Sheet>(sheet) else {
-            continue;
-        };
-        let is_now = sheet.minute == now.minute();
-        for row in sheet.deployments {
-            let (counts, rest) = sums.entry(row.id).or_default();
-            counts.in_flight = counts.in_flight.saturating_add(row.in_flight);
-            if is_now {
-                counts.started = counts.started.saturating_add(row.started);
-                counts.succeeded = counts.succeeded.saturating_add(row.succeeded);
-                counts.failed = counts.failed.saturating_add(row.failed);
-                counts.tokens = counts.tokens.saturating_add(row.tokens);
-            }
-            let other = row.cooldown.and_then(|cooldown| cooldown.rest(now));
-            let is_longer =
-                |(_, left): &(Rest, Duration)| rest.as_ref().is_none_or(|(_, known)| left > known);
-            if let Some(other) = other.filter(is_longer) {
-                *rest = Some(other);
-            }
-        }
-    }
-    sums
-}
-
-impl Cooldown {
-    /// The rest and how much of it is left. Its end is that of the clock all gateways go by: a rest that
-    /// is handed on does not grow.
-    fn rest(self, now: Now) -> Option<(Rest, Duration)> {
-        let time = Duration::try_from_secs_f64(self.cooldown_time).ok()?;
-        let end = Duration::from_secs(self.timestamp).checked_add(time)?;
-        let left = end.checked_sub(Duration::from_secs(now.unix_s))?;
-        let rest = Rest {
-            exception: self.exception_received,
-            status: self.status_code,
-            since_unix_s: self.timestamp,
-            time,
-        };
-        (!left.is_zero()).then_some((rest, left))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Now = Now {
-        monotonic: Duration::from_secs(100),
-        unix_s: 1_700_000_000,
-    };
-
-    fn sheet(minute: u64, started: u64, since: Option<u64>) -> Bytes {
-        let cooldown = since.map(|timestamp| Cooldown {
-            exception_received: "e".into(),
-            status_code: 429,
-            timestamp,
-            cooldown_time: 5.0,
-        });
-        let row = Row {
-            id: "d".into(),
-            in_flight: 1,
-            started,
-            succeeded: 0,
-            failed: 0,
-            tokens: 0,
-            cooldown,
-        };
-        let sheet = Sheet {
-            minute,
-            deployments: vec![row],
-        };
-        serde_json::to_vec(&sheet).unwrap().into()
-    }
-
-    #[test]
-    fn what_others_have_is_summed() {
-        let minute = NOW.minute();
-        let sheets = [
-            sheet(minute, 2, Some(NOW.unix_s - 1)),
-            sheet(minute, 3, Some(NOW.unix_s - 3)),
-            sheet(minute - 1, 50, Some(NOW.unix_s - 5)),
-            "of another release".into(),
-        ];
-        let sums = sums(&sheets, NOW);
-        let (counts, rest) = &sums["d"];
-        assert_eq!((counts.in_flight, counts.started), (3, 5));
-        assert_eq!(rest.as_ref().unwrap().1, Duration::from_secs(4));
-    }
-
-    /// The same end, whoever hands it on and whenever.
-    #[test]
-    fn a_rest_that_is_handed_on_does_not_grow() {
-        let later = NOW.later(Duration::from_secs(2));
-        let sheets = [sheet(NOW.minute(), 0, Some(NOW.unix_s))];
-        let (rest, left) = sums(&sheets, later)["d"].1.clone().unwrap();
-        assert_eq!(left, Duration::from_secs(3));
-        let totals = Totals {
-            id: "d".into(),
-            minute: 0,
-            counts: Counts::default(),
-            rest: Some((rest, left)),
-        };
-        let again = row(&totals).cooldown.unwrap().rest(later).unwrap();
-        assert_eq!(again.1, left);
-        let over = NOW.later(Duration::from_secs(5));
-        assert!(sums(&sheets, over)["d"].1.is_none());
-    }
-}
+mod tests;
