@@ -20,6 +20,7 @@ use rust_decimal::Decimal;
 use thiserror::Error;
 use witgate_identity::{ModelScope, Scope, ScopeKind};
 
+use crate::limits::models;
 use crate::shards::Shards;
 use account::{Account, State};
 pub use facts::{Crossing, Fact};
@@ -49,12 +50,12 @@ pub struct BudgetRules {
     pub no_reservation: bool,
 }
 
-/// What the scopes have to do with a call of this model group, in the order in which LiteLLM looks at budgets.
+/// What the scopes have to do with a call of a model group, which is known by these names, in the order in which LiteLLM looks at budgets.
 ///
 /// Scopes without a budget are not in it but for keys, whose spend replies tell.
 pub fn charges<'a>(
     scopes: impl IntoIterator<Item = &'a Scope>,
-    group: &str,
+    groups: &[&str],
     rules: &BudgetRules,
 ) -> Vec<Charge<'a>> {
     let mut found = Vec::new();
@@ -73,15 +74,12 @@ pub fn charges<'a>(
                 max,
             });
         }
-        if let Some(model) = scope.model(group)
-            && let Some((max, _)) = model.budget
-        {
-            found.push(Charge {
-                scope,
-                model: Some(model),
-                max: Some(max),
-            });
-        }
+        let budgets = models(scope, groups).filter_map(|model| Some((model, model.budget?.0)));
+        found.extend(budgets.map(|(model, max)| Charge {
+            scope,
+            model: Some(model),
+            max: Some(max),
+        }));
     }
     if is_of_team && !rules.users_of_teams {
         let users = found
@@ -243,6 +241,15 @@ impl Books {
         let account = self.accounts.get(&name)?;
         let state = account.state.lock();
         Some(state.spent(&account, now))
+    }
+
+    /// US dollars that calls of this gateway have reserved, over all budgets. Not for the request path.
+    #[must_use]
+    pub fn reserved(&self) -> Decimal {
+        let mut sum = Decimal::ZERO;
+        self.accounts
+            .each(|account| sum = add(sum, account.state.lock().reserved));
+        sum
     }
 
     /// A scope's spend has been set in the database: at the end of its period to nothing, or by an administrator. `resets_at` is

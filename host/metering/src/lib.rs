@@ -7,6 +7,7 @@
 mod budgets;
 mod durations;
 mod limits;
+mod models;
 mod shards;
 
 pub use budgets::{
@@ -16,3 +17,4 @@ pub use durations::{Period, PeriodError, ResetClock};
 pub use limits::{
     Admitted, Descriptor, LimitKind, Limiter, NotAdmitted, Refusal, Rules, Standing, descriptors,
 };
+pub use models::{ModelScopeError, model_scopes, money, whole};

@@ -16,7 +16,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::MutexGuard;
 use thiserror::Error;
-use witgate_identity::{Limits, Scope, ScopeKind};
+use witgate_identity::{Limits, ModelScope, Scope, ScopeKind};
 use witgate_state::{Bound, GateLevel, StateError, Store};
 
 use crate::shards::Shards;
@@ -48,10 +48,10 @@ impl Descriptor<'_> {
     }
 }
 
-/// What the scopes limit for a call of this model group, in their order.
+/// What the scopes limit for a call of a model group, which is known by these names, in their order.
 pub fn descriptors<'a>(
     scopes: impl IntoIterator<Item = &'a Scope>,
-    group: &str,
+    groups: &[&str],
 ) -> Vec<Descriptor<'a>> {
     let mut found = Vec::new();
     for scope in scopes {
@@ -63,7 +63,7 @@ pub fn descriptors<'a>(
                 limits: scope.limits,
             });
         }
-        if let Some(model) = scope.model(group).filter(|model| !model.limits.is_empty()) {
+        for model in models(scope, groups).filter(|model| !model.limits.is_empty()) {
             found.push(Descriptor {
                 key: per_model(scope.kind),
                 id: &scope.id,
@@ -73,6 +73,22 @@ pub fn descriptors<'a>(
         }
     }
     found
+}
+
+/// What is set for a model group that is known by these names, each once.
+pub(crate) fn models<'a>(
+    scope: &'a Scope,
+    groups: &[&str],
+) -> impl Iterator<Item = &'a ModelScope> {
+    let mut found: Vec<&ModelScope> = Vec::new();
+    if !scope.models.is_empty() {
+        for model in groups.iter().filter_map(|group| scope.model(group)) {
+            if !found.iter().any(|known| std::ptr::eq(*known, model)) {
+                found.push(model);
+            }
+        }
+    }
+    found.into_iter()
 }
 
 /// LiteLLM's name of the descriptor for one model; of kinds that LiteLLM has none for, in its manner.
@@ -458,6 +474,14 @@ impl Limiter {
     /// shared; without one it waits.
     pub async fn keep_shared(self: Arc<Self>, stop: impl Future<Output = ()>) {
         shared::keep(&self, stop).await;
+    }
+
+    /// Places that calls of this gateway hold, over all limits. Not for the request path.
+    #[must_use]
+    pub fn under_way(&self) -> u64 {
+        let mut sum = 0;
+        self.meters.each(|meter| sum += meter.state.lock().inside);
+        sum
     }
 
     /// The meters, for whoever looks at all.

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method};
 use sync_wrapper::SyncWrapper;
 use tokio::sync::OwnedSemaphorePermit;
 use witgate_events::{GuardrailRun, InFlight, PromptUsed};
-use witgate_identity::Principal;
+use witgate_identity::{Principal, Scope};
 use witgate_wire::response::ResponseView;
 use witgate_wire::stream::StreamAssembler;
 use witgate_wire::usage::Usage;
@@ -19,6 +19,7 @@ use witgate_wire::{Endpoint, RequestView};
 
 use crate::failure::Failure;
 use crate::guard::Judged;
+use crate::metering::Held;
 use crate::ports::{CallMemory, UpstreamBody};
 use crate::snapshot::Snapshot;
 use crate::stages::call::onward::Onward;
@@ -103,6 +104,10 @@ pub struct Exchange {
     pub tags: Vec<String>,
     /// `identify`: who calls.
     pub principal: Arc<Principal>,
+    /// `identify`: who bears the call beside the caller: the end user and the tags that it names.
+    pub scopes: Vec<Arc<Scope>>,
+    /// `admit`: what it holds of limits and budgets; given back with the exchange, `settle` corrects it before.
+    pub held: Held,
     /// `admit`: the concurrency slot; freed with the exchange.
     pub slot: Option<OwnedSemaphorePermit>,
     /// `prompt`: the prompt that was filled in.

@@ -54,6 +54,12 @@ pub enum Case {
     UnknownPrompt,
     /// A prompt could not be fetched, or cannot be used, and its plugin fails closed.
     PromptUnavailable,
+    /// A budget of the caller's is used up.
+    BudgetExceeded,
+    /// A limit on requests, tokens or requests at once is reached.
+    RateLimited,
+    /// Limits cannot be looked up, and fail closed.
+    LimitsUnavailable,
     /// Every concurrency slot is taken.
     Overloaded,
     /// A guardrail judged and refused.
@@ -168,6 +174,8 @@ impl Failure {
             | Case::Denied { .. }
             | Case::AdminOnly
             | Case::ModelAccessDenied
+            | Case::BudgetExceeded
+            | Case::RateLimited
             | Case::ClientCredentials => "ProxyException",
             Case::InvalidBody
             | Case::BodyTooLarge
@@ -176,7 +184,7 @@ impl Failure {
             | Case::MissingField
             | Case::UnknownPrompt
             | Case::ResponseTooLarge => "BadRequestError",
-            Case::Overloaded => "ServiceUnavailableError",
+            Case::Overloaded | Case::LimitsUnavailable => "ServiceUnavailableError",
             Case::GuardrailBlocked { .. } => "GuardrailRaisedException",
             Case::GuardrailUnavailable => "GuardrailUnavailable",
             Case::PromptUnavailable => "PromptUnavailable",

@@ -28,6 +28,12 @@ pub struct Gateway {
     pub prices: witgate_wire::prices::Prices,
     /// What the health checks in the background found.
     pub health: crate::health::Health,
+    /// What callers take of their limits.
+    pub limiter: Arc<witgate_metering::Limiter>,
+    /// What they spend of their budgets.
+    pub books: Arc<witgate_metering::Books>,
+    /// Told when a call gives its place back.
+    pub freed: tokio::sync::Notify,
     /// Requests with a priority that wait for a deployment.
     pub queue: Arc<crate::queue::Queue>,
     /// Counters.
@@ -134,6 +140,8 @@ impl Gateway {
             model: String::new(),
             tags: Vec::new(),
             principal: Arc::default(),
+            scopes: Vec::new(),
+            held: crate::metering::Held::default(),
             slot: None,
             prompt: None,
             guardrails: Vec::new(),

@@ -10,6 +10,7 @@
 pub mod exchange;
 pub mod failure;
 pub mod gateway;
+pub mod metering;
 pub mod metrics;
 pub mod ports;
 pub mod reply;
@@ -43,6 +44,7 @@ pub use explain::{Asked, explain_call};
 pub use failure::{Case, Failure};
 pub use gateway::Gateway;
 pub use health::{Checked, Health, HealthSettings, check as check_health, keep_checking};
+pub use metering::{CountedTokens, Metering};
 pub use metrics::Metrics;
 pub use ports::{
     AuthDecision, AuthDenial, AuthRequest, Authenticator, Block, BodyText, BodyView, Built,

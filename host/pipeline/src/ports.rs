@@ -394,6 +394,10 @@ pub trait Recorder: Send + Sync {
     fn wants_headers(&self, failed: bool) -> bool;
     /// A try that failed and was followed by another one of the same call.
     fn record_attempt(&self, attempt: Completed);
+    /// Something has happened to budgets that somebody may want to hear of.
+    fn budgets(&self, facts: Vec<witgate_metering::Fact>) {
+        let _ = facts;
+    }
     /// A call begins to wait for an upstream, until what is given is dropped. `call` is asked only when somebody listens.
     fn begin(&self, call: &dyn Fn() -> Begun) -> Option<InFlight> {
         let _ = call;

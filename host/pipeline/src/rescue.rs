@@ -64,7 +64,9 @@ fn catalogue(case: Case) -> Row {
         Case::BodyIncomplete => row([408, 408], BAD, "request_body"),
         Case::UnknownModel => row([400, 400], ["", "invalid_request_error"], "model"),
         Case::MissingField | Case::UnknownPrompt => row([400, 400], BAD, ""),
-        Case::Overloaded => row([503, 503], NONE, ""),
+        Case::BudgetExceeded => row([400, 422], ["budget_exceeded", "budget_exceeded"], ""),
+        Case::RateLimited => row([429, 429], NONE, ""),
+        Case::Overloaded | Case::LimitsUnavailable => row([503, 503], NONE, ""),
         Case::HookAnswered => row([400, 400], NONE, ""),
         Case::GuardrailBlocked { status } | Case::HookRefused { status } => {
             row([status, status], NONE, "")
@@ -211,6 +213,30 @@ mod tests {
                 V2025,
                 429,
                 json!({"message": "No deployments available for selected model", "type": "None", "param": "None", "code": "429"}),
+            ),
+            (
+                Failure::new(Case::BudgetExceeded, "x"),
+                V2025,
+                400,
+                json!({"message": "x", "type": "budget_exceeded", "param": "None", "code": "400"}),
+            ),
+            (
+                Failure::new(Case::BudgetExceeded, "x"),
+                Latest,
+                422,
+                json!({"message": "x", "type": "budget_exceeded", "param": null, "code": "422"}),
+            ),
+            (
+                Failure::new(Case::RateLimited, "x"),
+                V2025,
+                429,
+                json!({"message": "x", "type": "None", "param": "None", "code": "429"}),
+            ),
+            (
+                Failure::new(Case::RateLimited, "x"),
+                Latest,
+                429,
+                json!({"message": "x", "type": "rate_limit_error", "param": null, "code": "429"}),
             ),
             (
                 Failure::new(Case::UnknownModel, "x"),

@@ -14,6 +14,7 @@ use witgate_wire::errors::CompatErrors;
 use crate::dialect::Dialect;
 use crate::embedder::Embedder;
 use crate::health::HealthSettings;
+use crate::metering::Metering;
 use crate::ports::{
     Authenticator, Guardrail, HookPoints, Peers, Phase, PromptManager, RequestHook, Router,
     Upstream, VirtualKeys,
@@ -309,6 +310,8 @@ pub struct Settings {
     pub polling_interval: Duration,
     /// Prompt and completion tokens that a mocked answer says it took.
     pub mock_tokens: (u64, u64),
+    /// Limits and budgets of callers.
+    pub metering: Metering,
     /// Adds `User-Agent: …` tags to events.
     pub user_agent_tags: bool,
 }

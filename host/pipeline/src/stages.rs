@@ -96,9 +96,9 @@ pub const STAGES: &[Stage] = &[
     },
     Stage {
         name: "admit",
-        what: "takes a concurrency slot; it is given back on any exit",
+        what: "takes a slot, and of every limit and budget of the caller what the call may need; all of it is given back on any exit",
         why_here: "after the caller is known, before work is done for them",
-        run: Run::Now(admit::admit),
+        run: Run::Waits(|g, x| Box::pin(admit::admit(g, x))),
     },
     Stage {
         name: "prompt",
@@ -174,7 +174,7 @@ pub const STAGES: &[Stage] = &[
     },
     Stage {
         name: "settle",
-        what: "counts tokens and money, also of calls that failed or that the client left",
+        what: "counts tokens and money against limits and budgets, also of calls that failed or that the client left",
         why_here: "only now is the usage final",
         run: Run::Outside,
     },

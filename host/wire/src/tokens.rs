@@ -5,6 +5,7 @@
 //! when it may not download. A vocabulary is unpacked at its first use (some 30 ms and 20 MB): a
 //! gateway whose upstreams report usage never pays for one.
 
+mod estimate;
 mod messages;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,8 @@ mod tools;
 
 use crate::json::Raw;
 use crate::request::Endpoint;
+
+pub use estimate::estimate;
 
 /// The vocabulary by which a model's tokens are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

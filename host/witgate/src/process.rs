@@ -179,6 +179,8 @@ pub async fn serve(
         },
         peers: wiring::SharedPeers::default(),
         auto_known: HashMap::new(),
+        limiter: witgate_metering::Limiter::new(witgate_metering::Rules::default()),
+        books: witgate_metering::Books::new(),
         host,
         disabled: wiring::Disabled::read(&paths.data_dir)?,
         keys: Arc::new(Keys::new(plane.clone(), known.clone())),
@@ -465,6 +467,9 @@ async fn start(
         ledger: ArcSwap::from_pointee(wired.ledger),
     });
     let gateway = Arc::new(Gateway {
+        limiter: kept.limiter.clone(),
+        books: kept.books.clone(),
+        freed: tokio::sync::Notify::new(),
         queue: Arc::default(),
         snapshot: ArcSwap::from_pointee(wired.snapshot),
         recorder: fanout.clone(),
@@ -479,6 +484,9 @@ async fn start(
         tasks: TaskTracker::new(),
     });
     tasks.spawn(wiring::synchronise(gateway.clone(), peers, stop.clone()));
+    let limiter = gateway.limiter.clone();
+    tasks.spawn(limiter.keep_shared(stop.clone().cancelled_owned()));
+    tasks.spawn(wiring::begin_periods(gateway.clone(), stop.clone()));
     // Set once per process.
     let _ = embedding.set(Arc::downgrade(&gateway));
     host.serve_models(Arc::new(Models(Arc::downgrade(&gateway))));

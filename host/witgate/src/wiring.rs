@@ -2,6 +2,7 @@
 
 mod alerts;
 mod auto_routers;
+mod bearers;
 mod caching;
 mod control;
 mod dialects;
@@ -9,6 +10,7 @@ mod disabled;
 mod hooks;
 mod keys;
 mod login;
+mod metering;
 mod models;
 mod own_calls;
 mod paths;
@@ -44,6 +46,7 @@ pub use caching::Answers;
 pub use disabled::Disabled;
 pub use keys::{Keys, Known};
 pub use login::StoredUsers;
+pub use metering::begin_periods;
 pub use paths::Paths;
 pub use peers::{SharedPeers, synchronise};
 pub use plugin_models::Models;
@@ -96,6 +99,10 @@ pub struct Kept {
     pub redis_parts: witgate_state::RedisParts,
     /// The gateways it is shared with.
     pub peers: SharedPeers,
+    /// What callers take of their limits.
+    pub limiter: Arc<witgate_metering::Limiter>,
+    /// What they spend of their budgets.
+    pub books: Arc<witgate_metering::Books>,
     /// The upstream clients.
     pub upstreams: Upstreams,
     /// Where plugins are found.
@@ -169,6 +176,7 @@ pub fn assemble(
     let hub = specs::hub(loaded, &plugins, &mut problems);
     let login = login::rules(loaded, &plugins, &mut problems);
     let store = redis::store(loaded, &mut kept.redis, &kept.redis_parts, &mut problems);
+    let metering = metering::metering(loaded, &mut problems);
     let (cache, embedder) = caching::cache(
         loaded,
         &mut kept.answers,
@@ -181,7 +189,9 @@ pub fn assemble(
         return Err(problems);
     }
     kept.known.configure(loaded);
-    let peers = peers::serving(store, loaded, &kept.peers);
+    kept.limiter
+        .configure(metering::rules(loaded), store.as_ref());
+    let peers = peers::serving(store, loaded, &kept.peers, &kept.books);
     let (routing, targets) = models;
     let auto = auto_routers::parts(&routing, &kept.answers.gateway, &mut kept.auto_known);
     kept.shadows.clone_from(&shadows);
@@ -204,7 +214,7 @@ pub fn assemble(
             auto,
             cache,
             embedder: embedder.flatten(),
-            settings: settings::settings(loaded, kept.concurrency),
+            settings: settings::settings(loaded, kept.concurrency, metering),
         },
         hub,
         alerts: alerts::settings(loaded),

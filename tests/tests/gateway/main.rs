@@ -23,6 +23,7 @@ mod caching_semantic;
 mod caching_stores;
 mod errors;
 mod explain;
+mod limits;
 mod listing;
 mod mail;
 mod main_path;

@@ -57,6 +57,18 @@ pub struct LitellmSettings {
     pub cooldown_time: Option<f64>,
     /// Budgets of request tags.
     pub tag_budget_config: Option<Map<String, Value>>,
+    /// US dollars the whole gateway may spend per `budget_duration`; 0 is no limit.
+    pub max_budget: Option<f64>,
+    /// The period of that.
+    pub budget_duration: Option<String>,
+    /// US dollars of a user without a budget.
+    pub max_user_budget: Option<f64>,
+    /// Status of a request over budget, in place of LiteLLM's.
+    pub budget_exceeded_status_code: Option<u32>,
+    /// Time of day at which budgets begin anew, `HH:MM`.
+    pub budget_reset_time: Option<String>,
+    /// Zone of that time.
+    pub timezone: Option<String>,
     /// Names clients may use for a model: alias to model group.
     pub model_alias_map: IndexMap<String, String>,
 }
@@ -105,6 +117,18 @@ pub struct GeneralSettings {
     pub database_url: Option<Secret>,
     /// Concurrent calls of a deployment that has no limit of its own.
     pub max_parallel_requests: Option<u32>,
+    /// Concurrent requests of the whole gateway; 0 is no limit.
+    pub global_max_parallel_requests: Option<u32>,
+    /// A request over that limit does not wait, whatever the variables say.
+    pub disable_retry_on_max_parallel_request_limit_error: bool,
+    /// Without the Redis that gateways share nothing is admitted that has a limit.
+    pub fail_closed_rate_limit_enforcement: bool,
+    /// Which tokens count against a limit: `total`, `input` or `output`.
+    pub token_rate_limit_type: Option<String>,
+    /// Calls under way are not counted against budgets.
+    pub disable_budget_reservation: bool,
+    /// A user's budget holds for their teams' keys, too.
+    pub apply_user_budget_to_team_keys: bool,
     /// No row per request in the spend log.
     pub disable_spend_logs: bool,
     /// No rows for failed requests.

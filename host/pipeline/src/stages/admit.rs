@@ -1,19 +1,35 @@
 //! `admit`: takes what the call needs to run, and gives it back with the exchange on any exit.
 //!
-//! Position: after the caller is known, before work is done for them. Reads: nothing. Writes:
-//! `slot`. Errors: `Overloaded`. Config: `LIMIT_CONCURRENCY`. Cost: one atomic operation.
+//! Position: after the caller is known, before work is done for them. Reads: `principal`, `scopes`, `request`, `model`. Writes:
+//! `slot`, `held`, `request` (a bound on the answer where tokens are limited and the request has none). Errors: `Overloaded`,
+//! `BudgetExceeded`, `RateLimited`, `LimitsUnavailable`. Config: `LIMIT_CONCURRENCY`, the limits and budgets of callers,
+//! `max_budget`, `max_user_budget`, `global_max_parallel_requests`, `token_rate_limit_type`, `disable_budget_reservation`,
+//! `fail_closed_rate_limit_enforcement`. Cost: one atomic operation; with limits or budgets a look at the request's texts and a few
+//! locks for an instant; with Redis one round trip.
+//!
+//! The order is LiteLLM's: budgets are checked with the key, limits after it.
+
+mod need;
+mod refusal;
+
+use rust_decimal::Decimal;
+use witgate_identity::{Scope, ScopeKind};
+use witgate_metering::{Admitted, Descriptor, LimitKind, NotAdmitted, charges, descriptors};
 
 use crate::exchange::Exchange;
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
+use crate::metering::{Held, Metering};
 use crate::stages::Flow;
+use need::Need;
 
-pub(super) fn admit(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
+pub(in crate::stages) use refusal::dollars;
+
+pub(super) async fn admit(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     // A plugin's call is a part of another one, which has its slot.
-    if x.made_by.is_some() {
-        return Ok(Flow::Continue);
-    }
-    if let Some(slots) = &x.snapshot.settings.slots {
+    if x.made_by.is_none()
+        && let Some(slots) = &x.snapshot.settings.slots
+    {
         let slot = slots.clone().try_acquire_owned().map_err(|_| {
             Failure::new(
                 Case::Overloaded,
@@ -23,7 +39,114 @@ pub(super) fn admit(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
         })?;
         x.slot = Some(slot);
     }
+    let (principal, snapshot) = (x.principal.clone(), x.snapshot.clone());
+    let metering = &snapshot.settings.metering;
+    if principal.scopes.is_empty() && x.scopes.is_empty() && metering.gateway.is_none() {
+        return Ok(Flow::Continue);
+    }
+    let of_request = x.scopes.clone();
+    let of_request = of_request.iter().map(|scope| &**scope);
+    let scopes = principal.scopes.iter().chain(of_request);
+    let of_gateway = metering.gateway.as_ref().map(|scope| scope.load_full());
+    let scopes: Vec<&Scope> = scopes.chain(of_gateway.as_deref()).collect();
+    let need = Need::of(gateway, x, &scopes, metering);
+    let budgets = budgets(gateway, x, &scopes, &need, metering)?;
+    // It has its place and its tokens with the call that it is a part of.
+    let limits = match x.made_by.is_some() {
+        true => None,
+        false => limits(gateway, x, &scopes, &need, metering).await?,
+    };
+    x.held = Held { limits, budgets };
     Ok(Flow::Continue)
+}
+
+/// Lets the call in where its budgets have room, and reserves what it may cost.
+fn budgets(
+    gateway: &Gateway,
+    x: &Exchange,
+    scopes: &[&Scope],
+    need: &Need,
+    metering: &Metering,
+) -> Result<Option<witgate_metering::Reservation>, Failure> {
+    let groups = need.groups(x);
+    let mut charges = charges(scopes.iter().copied(), &groups, &metering.budgets);
+    if charges.is_empty() {
+        return Ok(None);
+    }
+    if need.is_free {
+        charges.iter_mut().for_each(|charge| charge.max = None);
+    }
+    let estimate = match metering.budgets.no_reservation {
+        true => Decimal::ZERO,
+        false => need.cost(),
+    };
+    match gateway.books.reserve(&charges, estimate, x.started) {
+        Ok(reservation) => Ok(Some(reservation)),
+        Err(exceeded) => Err(refusal::over_budget(x, &charges[exceeded.at], &exceeded)),
+    }
+}
+
+/// Takes a place, a request and tokens of every limit.
+async fn limits(
+    gateway: &Gateway,
+    x: &mut Exchange,
+    scopes: &[&Scope],
+    need: &Need,
+    metering: &Metering,
+) -> Result<Option<Admitted>, Failure> {
+    let groups = need.groups(x);
+    let descriptors = descriptors(scopes.iter().copied(), &groups);
+    if descriptors.is_empty() {
+        return Ok(None);
+    }
+    let least = descriptors.iter().filter_map(|one| one.limits.tpm).min();
+    let tokens = match least {
+        Some(least) if metering.reserves_tokens => need.tokens(x, least, metering),
+        _ => need::Tokens::uncounted(),
+    };
+    let admitted = enter(gateway, x, &descriptors, tokens.reserved, metering).await?;
+    // Only now: a refused request stays as it came.
+    if let Some(cap) = tokens.cap_to_set {
+        need::cap(x, cap)?;
+    }
+    Ok(Some(admitted))
+}
+
+/// Waits for a place of the whole gateway's, where the configuration says so; nothing else is waited for.
+async fn enter(
+    gateway: &Gateway,
+    x: &Exchange,
+    descriptors: &[Descriptor<'_>],
+    tokens: u64,
+    metering: &Metering,
+) -> Result<Admitted, Failure> {
+    let unix_s = u64::try_from(x.started.as_second()).unwrap_or(0);
+    let (mut left, all) = metering.waits.unwrap_or_default();
+    let each = all.checked_div(left).unwrap_or_default();
+    loop {
+        // Listens before it looks: a place that is freed in between is not missed.
+        let freed = gateway.freed.notified();
+        let now = gateway.clock.monotonic();
+        let admitted = gateway.limiter.admit(descriptors, tokens, now, unix_s);
+        let refusal = match admitted.await {
+            Ok(admitted) => return Ok(admitted),
+            Err(NotAdmitted::Unavailable(error)) => return Err(refusal::unavailable(&error)),
+            Err(NotAdmitted::Over(refusal)) => refusal,
+        };
+        let is_of_gateway =
+            refusal.kind == LimitKind::Parallel && refusal.key == ScopeKind::Proxy.descriptor();
+        if !is_of_gateway || left == 0 {
+            return Err(refusal::over_limit(
+                x,
+                &refusal,
+                is_of_gateway,
+                metering.old_words,
+            ));
+        }
+        left -= 1;
+        // Whether it was freed or the time is over, it looks again.
+        let _ = tokio::time::timeout(each, freed).await;
+    }
 }
 
 #[cfg(test)]

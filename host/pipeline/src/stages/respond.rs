@@ -4,6 +4,8 @@
 //! `usage`, `response_id` (complete answers), `overhead` (streams). Errors: none. Config: `compat_version`. Cost: a splice
 //! of the answer for the model's name. Headers are LiteLLM's.
 
+mod limits;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use witgate_wire::errors::CompatErrors;
@@ -184,6 +186,7 @@ fn call_headers(gateway: &Gateway, x: &Exchange, headers: &mut HeaderMap, comple
             None => {}
         }
     }
+    limits::told(x, headers, complete);
     if x.served.prioritized {
         headers.insert(PRIORITIZATION_USED, HeaderValue::from_static("True"));
     }
@@ -191,6 +194,7 @@ fn call_headers(gateway: &Gateway, x: &Exchange, headers: &mut HeaderMap, comple
         text(headers, APPLIED_GUARDRAILS, &x.applied_guardrails.join(","));
     }
     upstream_headers(&x.served.headers, headers);
+    limits::of_key(x, headers);
     group_limits(gateway, x, headers);
     for (name, value) in &x.added_headers {
         headers.insert(name.clone(), value.clone());

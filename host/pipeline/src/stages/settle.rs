@@ -1,14 +1,15 @@
-//! `settle`: the final count of tokens and money.
+//! `settle`: the final count of tokens and money, and what it means for limits and budgets.
 //!
 //! Position: when the last byte has left, or the call has failed. Reads: `usage`, `assembler`,
-//! `shown`, `withheld`, `served`. Writes: `usage`, `response`, `response_id`, `cost`. Errors: none; what cannot be
-//! priced is recorded as unknown. Config: `model_info` prices, `base_model`. Cost: a look-up and a
+//! `shown`, `withheld`, `served`, `held`. Writes: `usage`, `response`, `response_id`, `cost`, `held`. Errors: none; what cannot be
+//! priced is recorded as unknown. Config: `model_info` prices, `base_model`, `token_rate_limit_type`. Cost: a look-up and a
 //! few decimal operations; counting tokens only when the upstream did not, and then not on the
 //! request's task.
 
 use std::sync::Arc;
 
 use witgate_routing::Now;
+use witgate_wire::prices::Decimal;
 use witgate_wire::prices::{Cost, CostContext, PriceQuery, cost};
 use witgate_wire::response::ResponseView;
 use witgate_wire::stream::StreamAssembler;
@@ -17,6 +18,7 @@ use witgate_wire::usage::Usage;
 
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
+use crate::metering::{CountedTokens, Held};
 use crate::stages::call::outcome;
 use crate::stages::keep;
 
@@ -28,6 +30,10 @@ pub(super) fn settle_then(
 ) {
     // What the call held is free from here on: counting may take a while.
     x.slot = None;
+    if let Some(limits) = &mut x.held.limits {
+        limits.free();
+        gateway.freed.notify_waiters();
+    }
     if let Some(tried) = &mut x.served.tried {
         tried.release();
     }
@@ -47,8 +53,30 @@ pub(super) fn settle_then(
         later(gateway, x, streamed.unwrap_or_default(), ended, next);
     } else {
         price(gateway, &mut x);
+        meter(gateway, &mut x, ended);
         outcome::settled(gateway, &mut x, ended);
         next(gateway, x);
+    }
+}
+
+/// Corrects what was reserved of limits and budgets to what the call used, once.
+fn meter(gateway: &Gateway, x: &mut Exchange, ended: Now) {
+    let Held { limits, budgets } = std::mem::take(&mut x.held);
+    if let Some(limits) = limits {
+        let usage = x.usage.as_ref();
+        let used = usage.map_or(0, |usage| match x.snapshot.settings.metering.counted {
+            CountedTokens::Total => usage.prompt_tokens.saturating_add(usage.completion_tokens),
+            CountedTokens::Input => usage.prompt_tokens,
+            CountedTokens::Output => usage.completion_tokens,
+        });
+        limits.settle(used, ended.monotonic);
+    }
+    if let Some(budgets) = budgets {
+        let cost = x.cost.as_ref().map_or(Decimal::ZERO, |cost| cost.total);
+        let facts = budgets.settle(cost, gateway.clock.now());
+        if !facts.is_empty() {
+            gateway.recorder.budgets(facts);
+        }
     }
 }
 
@@ -132,6 +160,7 @@ fn later(
     let count = move || {
         count_tokens(&mut x, &text);
         price(&gateway_then, &mut x);
+        meter(&gateway_then, &mut x, ended);
         outcome::settled(&gateway_then, &mut x, ended);
         next(&gateway_then, x);
     };

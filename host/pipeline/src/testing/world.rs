@@ -169,6 +169,9 @@ impl Setup {
             clock: Arc::new(TokioClock(tokio::time::Instant::now())),
             prices: witgate_wire::prices::Prices::new(),
             health: crate::health::Health::default(),
+            limiter: witgate_metering::Limiter::new(witgate_metering::Rules::default()),
+            books: witgate_metering::Books::new(),
+            freed: tokio::sync::Notify::new(),
             queue: Arc::default(),
             metrics: Metrics::new(&mut prometheus_client::registry::Registry::default()),
             tasks: TaskTracker::new(),
@@ -199,6 +202,7 @@ fn settings() -> Settings {
         default_priority: None,
         polling_interval: Duration::from_secs(3600),
         mock_tokens: (10, 20),
+        metering: crate::metering::Metering::default(),
         user_agent_tags: false,
     }
 }
@@ -275,6 +279,8 @@ impl World {
         if let Some((count, slots)) = &self.slots {
             assert_eq!(slots.available_permits(), *count, "free slots");
         }
+        assert_eq!(self.gateway.limiter.under_way(), 0, "limits held");
+        assert!(self.gateway.books.reserved().is_zero(), "budgets held");
         std::mem::take(&mut *self.recorder.0.lock().unwrap())
     }
 

@@ -291,5 +291,7 @@ fn millis(time: Duration) -> u64 {
 /// `SECONDS.MILLISECONDS`
 fn window_ms(text: &str) -> Option<u64> {
     let seconds: f64 = text.parse().ok()?;
-    (seconds >= 0.0 && seconds < 1e12).then_some((seconds * 1000.0).round() as u64)
+    (0.0..1e12)
+        .contains(&seconds)
+        .then_some((seconds * 1000.0).round() as u64)
 }

@@ -129,6 +129,26 @@ impl ModelPrice {
             || self.field("output_cost_per_token").is_some()
     }
 
+    /// True when prices are stated and all of them are nothing.
+    pub fn is_free(&self) -> bool {
+        let search = self.search.iter().flatten();
+        let tiers = self.tiers.iter().flat_map(|tier| &tier.fields);
+        let mut all = self.fields.iter().chain(tiers).map(|(_, price)| price);
+        !self.fields.is_empty()
+            && all.all(Decimal::is_zero)
+            && search.into_iter().all(Decimal::is_zero)
+    }
+
+    /// US dollars for so many tokens in and out, caches and everything that has a price of its own left out: to reserve with.
+    pub fn estimate(&self, input: u64, output: u64) -> Decimal {
+        let price = |name: &str| self.at(name, input, None).unwrap_or_default();
+        let part = |count: u64, name: &str| super::cost::mul(count, price(name));
+        super::cost::add(
+            part(input, "input_cost_per_token"),
+            part(output, "output_cost_per_token"),
+        )
+    }
+
     /// All price fields, sorted by name.
     pub fn fields(&self) -> impl Iterator<Item = (&str, Decimal)> {
         self.fields.iter().map(|(name, price)| (&**name, *price))

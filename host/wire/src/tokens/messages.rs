@@ -6,7 +6,7 @@ use crate::json::Raw;
 /// Every reply is primed with `<|start|>assistant<|message|>`.
 pub(super) const REPLY_PRIMER: u64 = 3;
 /// The frame around each message.
-const PER_MESSAGE: u64 = 3;
+pub(super) const PER_MESSAGE: u64 = 3;
 /// A `name` costs one more than its text.
 const PER_NAME: u64 = 1;
 /// An image at low or automatic detail, and the base of one at high detail.

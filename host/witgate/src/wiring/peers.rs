@@ -2,7 +2,7 @@
 //!
 //! Once a second, and at once when a deployment begins to rest, it puts what it counts on a board and takes
 //! over what the others have there. A gateway that is gone leaves the board by itself. Money goes through
-//! one account per budget. Calls wait for none of that; only a call that is counted against a limit does.
+//! one account per budget, that of callers, too. Calls wait for none of that; only a call that is counted against a limit does.
 
 mod board;
 
@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use witgate_config::Loaded;
+use witgate_metering::Books;
 use witgate_pipeline::Gateway;
 use witgate_routing::{BudgetScope, BudgetShare, Deployment, Now, Snapshot, State, Totals};
 use witgate_state::{StateError, Store, Take, Taken};
@@ -33,6 +34,7 @@ pub struct Peers {
     /// This gateway among them.
     id: String,
     interval: Duration,
+    books: Arc<Books>,
     news: Notify,
     heard: Mutex<Option<Duration>>,
 }
@@ -45,6 +47,7 @@ pub(super) fn serving(
     store: Option<Store>,
     loaded: &Loaded,
     shared: &SharedPeers,
+    books: &Arc<Books>,
 ) -> Option<Arc<Peers>> {
     let seconds: Option<f64> = loaded.environment.parse("DEFAULT_REDIS_SYNC_INTERVAL");
     let seconds = seconds.filter(|s| *s > 0.0 && *s < 1e6).unwrap_or(1.0);
@@ -52,7 +55,7 @@ pub(super) fn serving(
     let peers = store.map(|store| {
         let serving = shared.load_full();
         let same = serving.filter(|peers| peers.is_through(&store, interval));
-        same.unwrap_or_else(|| Arc::new(Peers::new(store, interval)))
+        same.unwrap_or_else(|| Arc::new(Peers::new(store, interval, books.clone())))
     });
     shared.store(peers.clone());
     peers
@@ -60,11 +63,12 @@ pub(super) fn serving(
 
 impl Peers {
     /// Shares through this store, every `interval`.
-    fn new(store: Store, interval: Duration) -> Peers {
+    fn new(store: Store, interval: Duration, books: Arc<Books>) -> Peers {
         Peers {
             store,
             id: uuid::Uuid::new_v4().to_string(),
             interval,
+            books,
             news: Notify::new(),
             heard: Mutex::new(None),
         }
@@ -100,6 +104,11 @@ impl Peers {
             }
         }
         self.money(state, now).await;
+        let unix = i64::try_from(now.unix_s).unwrap_or(i64::MAX);
+        let unix = jiff::Timestamp::from_second(unix).unwrap_or_default();
+        if let Err(error) = self.books.exchange(&self.store, unix).await {
+            tracing::debug!(%error, "what callers have spent is not shared yet");
+        }
     }
 
     async fn board(

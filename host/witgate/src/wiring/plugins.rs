@@ -251,6 +251,7 @@ impl pipeline::Authenticator for Authenticator {
         &self,
         request: pipeline::AuthRequest,
     ) -> Result<pipeline::AuthDecision, PluginFault> {
+        let key = (!request.api_key.is_empty()).then(|| KeyHash::of(&request.api_key));
         let request = host::AuthRequest {
             api_key: request.api_key.to_string(),
             method: request.method,
@@ -260,9 +261,9 @@ impl pipeline::Authenticator for Authenticator {
             client_ip: request.client_ip,
         };
         Ok(match self.0.authenticate(request).await.map_err(fault)? {
-            host::Decision::Identity(identity) => {
-                pipeline::AuthDecision::Identity(Box::new(principal(self.0.name(), *identity)?))
-            }
+            host::Decision::Identity(identity) => pipeline::AuthDecision::Identity(Box::new(
+                principal(self.0.name(), *identity, key)?,
+            )),
             host::Decision::Key(key) => pipeline::AuthDecision::Key(key.into()),
             host::Decision::Decline => pipeline::AuthDecision::Decline,
             host::Decision::Deny(denial) => pipeline::AuthDecision::Deny(pipeline::AuthDenial {
@@ -289,8 +290,13 @@ impl pipeline::Authenticator for TurnedOff {
     }
 }
 
-/// Members of `UserAPIKeyAuth` that the gateway does not act on yet are told, not dropped in silence.
-fn principal(plugin: &str, identity: host::Identity) -> Result<Principal, PluginFault> {
+/// Members of `UserAPIKeyAuth` that the gateway does not act on yet are told, not dropped in silence. `key` is the request's, which
+/// the identity may replace.
+fn principal(
+    plugin: &str,
+    identity: host::Identity,
+    key: Option<KeyHash>,
+) -> Result<Principal, PluginFault> {
     let object = |name: &str, json: &str| -> Result<serde_json::Map<_, _>, PluginFault> {
         if json.trim().is_empty() {
             return Ok(serde_json::Map::new());
@@ -309,17 +315,10 @@ fn principal(plugin: &str, identity: host::Identity) -> Result<Principal, Plugin
             ))
         })?,
     };
-    let extra = object("extra", &identity.extra)?;
-    if !extra.is_empty() {
-        let names: Vec<&str> = extra.keys().map(String::as_str).collect();
-        tracing::warn!(
-            plugin,
-            ?names,
-            "custom_auth set fields that have no effect yet"
-        );
-    }
-    Ok(Principal {
-        key_hash: identity.api_key.as_deref().map(KeyHash::of),
+    let mut extra = object("extra", &identity.extra)?;
+    let metadata = object("metadata", &identity.metadata)?;
+    let mut principal = Principal {
+        key_hash: identity.api_key.as_deref().map(KeyHash::of).or(key),
         key_alias: identity.key_alias,
         user_id: identity.user_id,
         user_email: identity.user_email,
@@ -329,9 +328,22 @@ fn principal(plugin: &str, identity: host::Identity) -> Result<Principal, Plugin
         end_user_id: identity.end_user_id,
         role: Some(role),
         models: identity.models,
-        metadata: object("metadata", &identity.metadata)?,
+        metadata,
         ..Principal::default()
-    })
+    };
+    let key = principal.key_hash.as_ref().map_or("", KeyHash::as_str);
+    let scopes = super::bearers::scopes(&mut extra, &principal, key, jiff::Timestamp::now());
+    principal.scopes =
+        scopes.map_err(|error| PluginFault::new(format!("{plugin}: identity.extra: {error}")))?;
+    if !extra.is_empty() {
+        let names: Vec<&str> = extra.keys().map(String::as_str).collect();
+        tracing::warn!(
+            plugin,
+            ?names,
+            "custom_auth set fields that have no effect yet"
+        );
+    }
+    Ok(principal)
 }
 
 /// A key policy component as the control plane's policy.

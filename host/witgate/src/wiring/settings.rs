@@ -18,7 +18,11 @@ const REQUEST_TIMEOUT_S: f64 = 6000.0;
 /// Bound on a complete upstream answer when the configuration sets none, bytes.
 const RESPONSE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-pub(super) fn settings(loaded: &Loaded, concurrency: Option<usize>) -> Settings {
+pub(super) fn settings(
+    loaded: &Loaded,
+    concurrency: Option<usize>,
+    metering: witgate_pipeline::Metering,
+) -> Settings {
     let config = &loaded.config;
     // LiteLLM's order; zero is unset wherever a timeout may stand.
     let default_param = |name: &str| {
@@ -70,6 +74,7 @@ pub(super) fn settings(loaded: &Loaded, concurrency: Option<usize>) -> Settings 
             tokens("DEFAULT_MOCK_RESPONSE_PROMPT_TOKEN_COUNT", 10),
             tokens("DEFAULT_MOCK_RESPONSE_COMPLETION_TOKEN_COUNT", 20),
         ),
+        metering,
         user_agent_tags: true,
     }
 }

@@ -1,3 +1,5 @@
+mod metering;
+
 use std::sync::Arc;
 
 use serde_json::json;

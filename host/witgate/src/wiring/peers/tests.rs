@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use witgate_metering::Books;
 use witgate_pipeline::Peers as _;
 use witgate_routing::{Now, Snapshot, State};
 use witgate_state::{Redis, RedisParts, RedisSettings, StateMetrics, Store};
@@ -54,7 +55,7 @@ impl OverRedis {
                 while store.ping().await.is_err() {
                     tokio::task::yield_now().await;
                 }
-                peers.push(Peers::new(store, Duration::from_secs(1)));
+                peers.push(Peers::new(store, Duration::from_secs(1), Books::new()));
             }
             (server, peers)
         });

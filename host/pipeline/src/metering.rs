@@ -1,0 +1,68 @@
+//! What a configuration says of limits and budgets, and what a call holds of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use witgate_identity::Scope;
+use witgate_metering::{Admitted, BudgetRules, Reservation, ResetClock};
+
+/// What the configuration says of limits and budgets of callers.
+#[derive(Debug, Clone)]
+pub struct Metering {
+    /// `LITELLM_TPM_TOKEN_RESERVATION_ENABLED`: tokens are reserved when a call begins; otherwise it counts as one until it ends.
+    pub reserves_tokens: bool,
+    /// Tokens reserved for the answer of a call that does not bound it: 4096 × `NO_MAX_TOKENS_TPM_RESERVATION_FRACTION`.
+    pub uncapped_tokens: u64,
+    /// `general_settings.token_rate_limit_type`
+    pub counted: CountedTokens,
+    /// Budgets.
+    pub budgets: BudgetRules,
+    /// `litellm_settings.budget_exceeded_status_code`
+    pub budget_status: Option<u16>,
+    /// The limits and the budget of the whole gateway: `global_max_parallel_requests`, `max_budget`. Swapped when its period is over.
+    pub gateway: Option<Arc<ArcSwap<Scope>>>,
+    /// How often, and how long in all, a call waits for a place under `global_max_parallel_requests`.
+    pub waits: Option<(u32, Duration)>,
+    /// `LEGACY_MULTI_INSTANCE_RATE_LIMITING`: refusals are in the words of LiteLLM's old limiter.
+    pub old_words: bool,
+    /// When budgets begin anew.
+    pub clock: ResetClock,
+}
+
+/// Which tokens count against a limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CountedTokens {
+    /// All.
+    #[default]
+    Total,
+    /// Those of the prompt.
+    Input,
+    /// Those of the answer.
+    Output,
+}
+
+impl Default for Metering {
+    fn default() -> Self {
+        Metering {
+            reserves_tokens: true,
+            uncapped_tokens: 1024,
+            counted: CountedTokens::Total,
+            budgets: BudgetRules::default(),
+            budget_status: None,
+            gateway: None,
+            waits: None,
+            old_words: false,
+            clock: ResetClock::default(),
+        }
+    }
+}
+
+/// What a call holds of its callers' limits and budgets, until it is settled.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Places and tokens.
+    pub limits: Option<Admitted>,
+    /// Money.
+    pub budgets: Option<Reservation>,
+}

@@ -1,0 +1,198 @@
+//! What a call may take of limits and budgets, as far as it can be told before it is made.
+
+use std::sync::Arc;
+
+use rust_decimal::Decimal;
+use witgate_identity::Scope;
+use witgate_routing::{Deployment, Resolution};
+use witgate_wire::json::{Edits, Raw};
+use witgate_wire::prices::{ModelPrice, PriceQuery};
+use witgate_wire::{Endpoint, RequestView, tokens};
+
+use crate::exchange::Exchange;
+use crate::failure::Failure;
+use crate::gateway::Gateway;
+use crate::metering::Metering;
+use crate::snapshot::Target;
+
+/// Fields that bound the length of an answer.
+const CAPS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
+
+/// What a call may take.
+pub(super) struct Need {
+    /// The group behind the name that was asked for, where it is another one.
+    group: Option<String>,
+    /// Nobody of those who can serve it takes money for it.
+    pub(super) is_free: bool,
+    /// Of the first of them whose price is known.
+    price: Option<Arc<ModelPrice>>,
+    /// Tokens of the prompt, about.
+    input: u64,
+    /// The bound on the answer, by the request or else by the deployment; `None` where there is none.
+    cap: Option<u64>,
+    /// Tokens of the answer when nothing bounds it.
+    uncapped: u64,
+    /// Answers at once.
+    candidates: u64,
+}
+
+/// Tokens that are reserved of limits.
+pub(super) struct Tokens {
+    pub(super) reserved: u64,
+    /// What the answer is to be bound to, so that the reservation holds.
+    pub(super) cap_to_set: Option<u64>,
+}
+
+impl Tokens {
+    /// As long as nobody knows what the call takes it counts as one.
+    pub(super) fn uncounted() -> Tokens {
+        Tokens {
+            reserved: 1,
+            cap_to_set: None,
+        }
+    }
+}
+
+impl Need {
+    /// Looks at what the limits and budgets make use of, and at nothing else.
+    pub(super) fn of(
+        gateway: &Gateway,
+        x: &Exchange,
+        scopes: &[&Scope],
+        metering: &Metering,
+    ) -> Need {
+        let has_max = |scope: &&Scope| {
+            let budget = scope.budget.as_ref();
+            budget.is_some_and(|budget| budget.max.is_some()) || !scope.models.is_empty()
+        };
+        let money = metering.budgets.user_max.is_some() || scopes.iter().any(has_max);
+        let is_limited = scopes.iter().any(|scope| scope.limits.tpm.is_some());
+        let mut need = Need {
+            group: None,
+            is_free: false,
+            price: None,
+            input: 0,
+            cap: None,
+            uncapped: metering.uncapped_tokens,
+            candidates: 1,
+        };
+        let Some(request) = x.request.as_ref().filter(|_| money || is_limited) else {
+            return need;
+        };
+        need.input = tokens::estimate(request);
+        need.cap = CAPS
+            .into_iter()
+            .filter_map(|name| whole(request.field(name)?))
+            .max();
+        match request.endpoint() {
+            Endpoint::Embeddings => need.candidates = 0,
+            _ => {
+                let asked = ["n", "best_of"].into_iter();
+                let asked = asked.filter_map(|name| whole(request.field(name)?));
+                need.candidates = asked.max().unwrap_or(1).max(1);
+            }
+        }
+        let team = x.principal.team_id.as_deref();
+        // A name that nobody serves is refused where it is looked up.
+        if let Ok(route) = x.snapshot.routing.resolve_for(&x.model, team) {
+            need.look_at(gateway, x, &route, money);
+            need.group = Some(route.group).filter(|group| *group != x.model);
+        }
+        need
+    }
+
+    /// The deployments that may serve the call: their prices, and how long they let an answer become.
+    fn look_at(&mut self, gateway: &Gateway, x: &Exchange, route: &Resolution, money: bool) {
+        let each = route.candidates.iter().filter_map(|index| {
+            let target = x.snapshot.targets.get(*index)?;
+            Some((x.snapshot.routing.deployment(*index), target))
+        });
+        let mut each = each.peekable();
+        if let (None, Some((_, target))) = (self.cap, each.peek()) {
+            let own = target
+                .defaults
+                .iter()
+                .filter(|(name, _)| CAPS.contains(&&**name));
+            self.cap = own.filter_map(|(_, json)| json.parse().ok()).max();
+        }
+        if !money {
+            return;
+        }
+        let mut prices = each.map(|(deployment, target)| price(gateway, route, deployment, target));
+        // One that is not free settles it, and most groups have no other.
+        let first = prices.find(|price| price.as_ref().is_none_or(|price| !price.is_free()));
+        self.is_free = first.is_none() && !route.candidates.is_empty();
+        self.price = first.flatten();
+    }
+
+    /// The names that limits and budgets of models may know the call's by.
+    pub(super) fn groups<'a>(&'a self, x: &'a Exchange) -> Vec<&'a str> {
+        let names = [Some(x.model.as_str()), self.group.as_deref()];
+        names.into_iter().flatten().collect()
+    }
+
+    /// US dollars that the call may cost; nothing where its price is not known.
+    pub(super) fn cost(&self) -> Decimal {
+        let output = self
+            .cap
+            .unwrap_or(self.uncapped)
+            .saturating_mul(self.candidates);
+        let price = self.price.as_ref();
+        price.map_or(Decimal::ZERO, |price| price.estimate(self.input, output))
+    }
+
+    /// Tokens that the call may take of limits of which the least is `least`. Without a bound of its own it gets a quarter of that.
+    pub(super) fn tokens(&self, x: &Exchange, least: u64, metering: &Metering) -> Tokens {
+        let is_text = x.arrival.endpoint != Endpoint::Embeddings;
+        let share = (least / 4).max(1).min(metering.uncapped_tokens);
+        let output = self.cap.unwrap_or(share).saturating_mul(self.candidates);
+        Tokens {
+            reserved: self.input.saturating_add(output).max(1),
+            cap_to_set: (is_text && self.cap.is_none() && share < metering.uncapped_tokens)
+                .then_some(share),
+        }
+    }
+}
+
+/// What a deployment takes for the call; `None` when nobody knows.
+fn price(
+    gateway: &Gateway,
+    route: &Resolution,
+    deployment: &Deployment,
+    target: &Target,
+) -> Option<Arc<ModelPrice>> {
+    if let Some(own) = &target.custom_price {
+        return Some(own.clone());
+    }
+    let of_pattern;
+    let model = match deployment.upstream_model.contains('*') {
+        false => &deployment.upstream_model,
+        true => {
+            of_pattern = route.upstream(deployment).model;
+            &of_pattern
+        }
+    };
+    gateway.prices.resolve(&PriceQuery {
+        provider: &target.provider,
+        model,
+        base_model: target.base_model.as_deref(),
+        ..PriceQuery::default()
+    })
+}
+
+/// Bounds the answer of a request that does not.
+pub(super) fn cap(x: &mut Exchange, cap: u64) -> Result<(), Failure> {
+    let Some(request) = &x.request else {
+        return Ok(());
+    };
+    let mut edits = Edits::new();
+    edits.set(CAPS[0], cap.to_string());
+    let edited: Result<RequestView, _> = request.with_edits(&edits);
+    let edited = edited.map_err(|error| Failure::internal(format!("max_tokens: {error}")))?;
+    x.request = Some(edited);
+    Ok(())
+}
+
+fn whole(raw: Raw<'_>) -> Option<u64> {
+    raw.as_i64().and_then(|number| u64::try_from(number).ok())
+}

@@ -1,0 +1,214 @@
+//! Limits and budgets of callers: what the configuration says of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+use rust_decimal::Decimal;
+use tokio_util::sync::CancellationToken;
+use witgate_config::Loaded;
+use witgate_identity::{Budget, Limits, Scope, ScopeKind};
+use witgate_metering::{BudgetRules, ResetClock, Rules};
+use witgate_pipeline::{CountedTokens, Gateway, Metering};
+
+/// LiteLLM's user whose spend is the whole gateway's.
+const GATEWAY: &str = "litellm-proxy-budget";
+/// Tokens of which a share is reserved for an answer that nothing bounds.
+const ANSWER: f64 = 4096.0;
+
+/// How limits are kept.
+pub(super) fn rules(loaded: &Loaded) -> Rules {
+    let seconds: Option<u64> = loaded.environment.parse("LITELLM_RATE_LIMIT_WINDOW_SIZE");
+    let default = Rules::default();
+    Rules {
+        window: seconds
+            .filter(|s| *s > 0)
+            .map_or(default.window, Duration::from_secs),
+        fails_closed: loaded.config.general.fail_closed_rate_limit_enforcement,
+        by_calendar: is_legacy(loaded),
+    }
+}
+
+fn is_legacy(loaded: &Loaded) -> bool {
+    loaded
+        .environment
+        .flag("LEGACY_MULTI_INSTANCE_RATE_LIMITING")
+        == Some(true)
+}
+
+/// What calls need to know of limits and budgets; and what is wrong with that.
+pub(super) fn metering(loaded: &Loaded, problems: &mut Vec<String>) -> Metering {
+    let (config, env) = (&loaded.config, &loaded.environment);
+    let (general, litellm) = (&config.general, &config.litellm);
+    let default = Metering::default();
+    let share: Option<f64> = env.parse("NO_MAX_TOKENS_TPM_RESERVATION_FRACTION");
+    let share = share.filter(|share| (0.0..=1.0).contains(share));
+    let is_reserving = env.flag("LITELLM_TPM_TOKEN_RESERVATION_ENABLED") != Some(false);
+    let clock = reset_clock(loaded, problems);
+    Metering {
+        reserves_tokens: is_reserving && !is_legacy(loaded),
+        uncapped_tokens: share.map_or(default.uncapped_tokens, |share| (ANSWER * share).max(1.0) as u64),
+        counted: match general.token_rate_limit_type.as_deref() {
+            Some("input") => CountedTokens::Input,
+            Some("output") => CountedTokens::Output,
+            _ => CountedTokens::Total,
+        },
+        budgets: BudgetRules {
+            user_max: litellm.max_user_budget.and_then(dollars),
+            users_of_teams: general.apply_user_budget_to_team_keys,
+            no_reservation: general.disable_budget_reservation,
+        },
+        budget_status: litellm.budget_exceeded_status_code.and_then(|status| {
+            let status = u16::try_from(status).ok().filter(|s| (400..600).contains(s));
+            if status.is_none() {
+                let text = "litellm_settings.budget_exceeded_status_code: expected a status from 400 to 599";
+                problems.push(text.to_owned());
+            }
+            status
+        }),
+        gateway: gateway(loaded, &clock, problems).map(|scope| Arc::new(ArcSwap::from_pointee(scope))),
+        waits: waits(loaded),
+        old_words: is_legacy(loaded),
+        clock,
+    }
+}
+
+/// When budgets begin anew.
+fn reset_clock(loaded: &Loaded, problems: &mut Vec<String>) -> ResetClock {
+    let litellm = &loaded.config.litellm;
+    let mut clock = ResetClock::default();
+    if let Some(name) = &litellm.timezone {
+        match TimeZone::get(name) {
+            Ok(zone) => clock.zone = zone,
+            Err(_) => problems.push(format!(
+                "litellm_settings.timezone: {name:?} is no zone of the IANA database, such as Europe/Berlin"
+            )),
+        }
+    }
+    if let Some(text) = &litellm.budget_reset_time {
+        match Time::strptime("%H:%M", text) {
+            Ok(time) => clock.at = time,
+            Err(_) => problems.push(format!(
+                "litellm_settings.budget_reset_time: {text:?} is no time of day such as 06:30"
+            )),
+        }
+    }
+    clock
+}
+
+/// The limit and the budget of the whole gateway.
+fn gateway(loaded: &Loaded, clock: &ResetClock, problems: &mut Vec<String>) -> Option<Scope> {
+    let litellm = &loaded.config.litellm;
+    // 0 is no limit for both.
+    let parallel = loaded.config.general.global_max_parallel_requests;
+    let parallel = parallel.filter(|most| *most > 0).map(u64::from);
+    let max = litellm
+        .max_budget
+        .filter(|max| *max > 0.0)
+        .and_then(dollars);
+    let duration = litellm.budget_duration.clone();
+    let budget = max.map(|max| {
+        let next = duration
+            .as_deref()
+            .map(|text| clock.next_reset(text, Timestamp::now()));
+        let resets_at = next.transpose().unwrap_or_else(|error| {
+            problems.push(format!("litellm_settings.budget_duration: {error}"));
+            None
+        });
+        Budget {
+            max: Some(max),
+            soft: None,
+            duration: duration.clone(),
+            resets_at,
+        }
+    });
+    (parallel.is_some() || budget.is_some()).then(|| Scope {
+        limits: Limits {
+            parallel,
+            ..Limits::default()
+        },
+        budget,
+        ..Scope::new(ScopeKind::Proxy, GATEWAY)
+    })
+}
+
+/// How a call waits for a place of the whole gateway's: at once it is refused unless the variables say otherwise.
+fn waits(loaded: &Loaded) -> Option<(u32, Duration)> {
+    let env = &loaded.environment;
+    let retries: Option<u32> = env.parse("LITELLM_GLOBAL_MAX_PARALLEL_REQUEST_RETRIES");
+    let timeout: Option<f64> = env.parse("LITELLM_GLOBAL_MAX_PARALLEL_REQUEST_RETRY_TIMEOUT");
+    let is_set = retries.is_some() || timeout.is_some();
+    let is_off = loaded
+        .config
+        .general
+        .disable_retry_on_max_parallel_request_limit_error;
+    let (retries, timeout) = (retries.unwrap_or(3), timeout.unwrap_or(60.0));
+    (is_set && !is_off && retries > 0).then(|| (retries, super::settings::seconds(timeout)))
+}
+
+fn dollars(amount: f64) -> Option<Decimal> {
+    // Infinity is no limit, as with LiteLLM.
+    Decimal::try_from(amount).ok()
+}
+
+/// Begins a new period of the whole gateway's budget whenever one is over, until the end.
+pub async fn begin_periods(gateway: Arc<Gateway>, stop: CancellationToken) {
+    const LOOK: Duration = Duration::from_secs(1);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let snapshot = gateway.snapshot.load();
+        let metering = &snapshot.settings.metering;
+        if let Some(scope) = &metering.gateway
+            && let Some(next) = next_period(&scope.load(), &metering.clock, Timestamp::now())
+        {
+            tracing::info!("the budget of the whole gateway begins anew");
+            scope.store(Arc::new(next));
+        }
+    }
+}
+
+/// The scope as it is in the period that has begun; `None` while its own lasts.
+fn next_period(scope: &Scope, clock: &ResetClock, now: Timestamp) -> Option<Scope> {
+    let budget = scope.budget.as_ref()?;
+    let is_over = budget.resets_at.is_some_and(|at| at <= now);
+    let next = clock.next_reset(budget.duration.as_deref()?, now).ok()?;
+    is_over.then(|| Scope {
+        budget: Some(Budget {
+            resets_at: Some(next),
+            ..budget.clone()
+        }),
+        spent: Decimal::ZERO,
+        ..scope.clone()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_that_is_over_is_followed_by_one_that_has_spent_nothing() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let mut scope = Scope::new(ScopeKind::Proxy, GATEWAY);
+        scope.spent = Decimal::ONE;
+        scope.budget = Some(Budget {
+            max: Some(Decimal::TEN),
+            soft: None,
+            duration: Some("1d".to_owned()),
+            resets_at: Some(at("2026-05-02T00:00:00Z")),
+        });
+        let clock = ResetClock::default();
+        let next = |now| next_period(&scope, &clock, at(now));
+        assert_eq!(next("2026-05-01T23:59:59Z"), None);
+        let begun = next("2026-05-02T00:00:00Z").unwrap();
+        assert_eq!(begun.spent, Decimal::ZERO);
+        let budget = begun.budget.unwrap();
+        assert_eq!(budget.resets_at, Some(at("2026-05-03T00:00:00Z")));
+    }
+}

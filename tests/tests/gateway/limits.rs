@@ -1,0 +1,321 @@
+//! Limits and budgets of callers, seen from outside: concurrency, streams, clients that leave, many gateways.
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use witgate_testkit::{FakeUpstream, Gate, Gateway, RedisServer, Reply, openai};
+
+use crate::support::{
+    Client, MASTER_KEY, Stage, UPSTREAM_KEY, base_config, chat, chat_stream, eventually,
+};
+
+const RED: &str = "team-red-0123456789";
+
+/// The model `gpt-4o` at a dollar a token of the prompt.
+fn priced(api_base: &str, more: &str) -> String {
+    format!(
+        "model_list:\n  - model_name: gpt-4o\n    litellm_params: {{model: openai/gpt-4o, api_base: '{api_base}', api_key: {UPSTREAM_KEY}, input_cost_per_token: 1, output_cost_per_token: 0}}\ngeneral_settings: {{master_key: {MASTER_KEY}}}\nrouter_settings: {{num_retries: 0}}\n{more}"
+    )
+}
+
+/// A configuration that lets so many calls in at once.
+fn parallel(api_base: &str, most: u32) -> String {
+    base_config(api_base).replace(
+        "general_settings:\n",
+        &format!("general_settings:\n  global_max_parallel_requests: {most}\n"),
+    )
+}
+
+fn frames() -> Vec<String> {
+    openai::chat_frames("gpt-4o", "one two three")
+}
+
+#[tokio::test]
+async fn no_more_calls_at_once_than_the_gateway_may_have() {
+    let upstream = FakeUpstream::start().await;
+    let config = parallel(&upstream.api_base(), 3);
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    let gate = Gate::new();
+    stage.upstream.always(Reply::openai().behind(&gate));
+    let calls: Vec<_> = (0..20)
+        .map(|_| {
+            let client = stage.client.clone();
+            tokio::spawn(async move { client.chat(&chat("gpt-4o")).await })
+        })
+        .collect();
+    // Those that are let in wait behind the gate, the others are answered.
+    gate.reached(3).await;
+    let is_answered = |calls: &[tokio::task::JoinHandle<_>]| {
+        calls.iter().filter(|call| call.is_finished()).count() == 17
+    };
+    eventually("the others are refused", async || {
+        is_answered(&calls).then_some(())
+    })
+    .await;
+    gate.open();
+    let answers = join_all(calls).await.into_iter().map(Result::unwrap);
+    let (mut served, mut refused) = (0, 0);
+    for answer in answers {
+        if answer.status == 200 {
+            served += 1;
+            continue;
+        }
+        refused += 1;
+        let error = answer.error(429);
+        assert_eq!(
+            error["message"],
+            "Max parallel request limit reached Hit Global Limit: Limit=3, current: 3"
+        );
+        assert_eq!(
+            answer.header("rate_limit_type"),
+            Some("max_parallel_requests")
+        );
+        assert!(answer.header("retry-after").is_some());
+    }
+    assert_eq!((served, refused), (3, 17));
+    assert_eq!(stage.upstream.requests().len(), 3);
+    // All places are free again.
+    let again = (0..3).map(|_| stage.client.chat(&CHAT));
+    for answer in join_all(again).await {
+        answer.ok();
+    }
+}
+
+static CHAT: std::sync::LazyLock<Value> = std::sync::LazyLock::new(|| chat("gpt-4o"));
+
+/// Streams that end, that break, whose client leaves before and after the head.
+#[tokio::test]
+async fn a_place_is_free_after_every_kind_of_end() {
+    let upstream = FakeUpstream::start().await;
+    let config = parallel(&upstream.api_base(), 1);
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    let free = async |what: &str| {
+        eventually(what, async || {
+            let answer = stage.client.chat(&chat("gpt-4o")).await;
+            (answer.status == 200).then_some(())
+        })
+        .await;
+    };
+    let mut whole = stage.client.open(&chat_stream("gpt-4o")).await;
+    whole.rest().await;
+    free("after a stream").await;
+
+    stage
+        .upstream
+        .next(Reply::open_stream(&frames()).then_close());
+    let mut broken = stage.client.open(&chat_stream("gpt-4o")).await;
+    broken.rest().await;
+    free("after a stream that broke").await;
+
+    stage
+        .upstream
+        .next(Reply::error(500, "server_error", None, "no"));
+    stage.client.chat(&chat("gpt-4o")).await.error(500);
+    free("after an error").await;
+
+    let gate = Gate::new();
+    stage.upstream.next(Reply::gated_stream(&frames(), &gate));
+    gate.release();
+    gate.release();
+    let mut left = stage.client.open(&chat_stream("gpt-4o")).await;
+    left.next_json().await;
+    stage.client.chat(&chat("gpt-4o")).await.error(429);
+    drop(left);
+    free("after a client that left its stream").await;
+
+    let gate = Gate::new();
+    stage.upstream.next(Reply::openai().behind(&gate));
+    let client = stage.client.clone();
+    let call = tokio::spawn(async move { client.chat(&chat("gpt-4o")).await });
+    gate.reached(1).await;
+    stage.client.chat(&chat("gpt-4o")).await.error(429);
+    call.abort();
+    free("after a client that left before the answer").await;
+}
+
+#[tokio::test]
+async fn a_reload_keeps_what_is_taken_and_changes_what_may_be() {
+    let upstream = FakeUpstream::start().await;
+    let api_base = upstream.api_base();
+    let stage = Stage::of(upstream, Gateway::builder(parallel(&api_base, 1))).await;
+    let gate = Gate::new();
+    stage.upstream.next(Reply::openai().behind(&gate));
+    let client = stage.client.clone();
+    let held = tokio::spawn(async move { client.chat(&chat("gpt-4o")).await });
+    gate.reached(1).await;
+    let reload = async |most: u32| {
+        stage.gateway.write_config(&parallel(&api_base, most));
+        stage.client.post("/config/reload", &json!({})).await.ok();
+    };
+    reload(1).await;
+    stage.client.chat(&chat("gpt-4o")).await.error(429);
+    reload(2).await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    gate.open();
+    held.await.unwrap().ok();
+}
+
+/// The budget of the whole gateway: a call that is let in may pass it, the next one is refused.
+#[tokio::test]
+async fn the_gateway_spends_no_more_than_its_budget() {
+    let upstream = FakeUpstream::start().await;
+    let more = "litellm_settings: {max_budget: 5, budget_duration: 30d}\n";
+    let config = priced(&upstream.api_base(), more);
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    let first = stage.client.chat(&chat("gpt-4o")).await;
+    let cost = first.header("x-litellm-response-cost").unwrap().to_owned();
+    assert!(cost.parse::<f64>().unwrap() > 5.0, "{cost}");
+    first.ok();
+    let refused = stage.client.chat(&chat("gpt-4o")).await;
+    let error = refused.error(400);
+    assert_eq!(error["type"], "budget_exceeded");
+    let words = format!(
+        "Budget has been exceeded! Current cost: {:?}, Max budget: 5.0",
+        cost.parse::<f64>().unwrap()
+    );
+    assert_eq!(error["message"], words);
+    assert_eq!(stage.upstream.requests().len(), 1);
+    // Looking costs nothing.
+    stage.client.get("/v1/models").await.ok();
+}
+
+/// What an authenticator says of its callers holds: a key with two dollars at a dollar a token.
+#[tokio::test]
+async fn an_authenticators_budgets_hold_also_while_calls_are_under_way() {
+    let upstream = FakeUpstream::start().await;
+    let settings = format!("{{teams: {{red: {{token: {RED}, max_budget: 2}}}}}}");
+    let more = format!("plugins:\n  custom-auth: {{settings: {settings}}}\n");
+    let config = priced(&upstream.api_base(), &more).replace(
+        "general_settings: {",
+        "general_settings: {custom_auth: custom-auth, custom_auth_settings: {mode: auto}, ",
+    );
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    let red = Client::of(&stage.gateway).key(RED);
+    let gate = Gate::new();
+    stage.upstream.next(Reply::openai().behind(&gate));
+    let client = red.clone();
+    let first = tokio::spawn(async move { client.chat(&chat("gpt-4o")).await });
+    gate.reached(1).await;
+    // The one under way may cost more than there is.
+    let refused = red.chat(&chat("gpt-4o")).await;
+    assert_eq!(refused.error(400)["type"], "budget_exceeded");
+    gate.open();
+    let answer = first.await.unwrap();
+    answer.ok();
+    assert_eq!(answer.header("x-litellm-key-max-budget"), Some("2.0"));
+    assert_eq!(answer.header("x-litellm-key-spend"), Some("0.0"));
+    red.chat(&chat("gpt-4o")).await.error(400);
+    assert_eq!(stage.upstream.requests().len(), 1);
+    // The administrator has no budget.
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+}
+
+async fn fleet(count: usize, config: &str) -> Vec<(Gateway, Client)> {
+    let member = async |_| {
+        let builder = Gateway::builder(config).env("REDIS_SOCKET_TIMEOUT", "20");
+        let gateway = builder.start().await;
+        let client = Client::of(&gateway).key(MASTER_KEY);
+        (gateway, client)
+    };
+    join_all((0..count).map(member)).await
+}
+
+/// Three gateways have five places together.
+#[tokio::test]
+async fn gateways_on_one_redis_limit_together() {
+    let redis = RedisServer::start().await;
+    let upstream = FakeUpstream::start().await;
+    let config = parallel(&upstream.api_base(), 5)
+        + &format!(
+            "router_settings: {{num_retries: 0, redis_url: '{}'}}\n",
+            redis.url()
+        );
+    let config = config.replace("router_settings:\n  num_retries: 0\n", "");
+    let members = fleet(3, &config).await;
+    let gate = Gate::new();
+    upstream.always(Reply::openai().behind(&gate));
+    let calls: Vec<_> = (0..30)
+        .map(|n: usize| {
+            let client = members[n % 3].1.clone();
+            tokio::spawn(async move { client.chat(&chat("gpt-4o")).await })
+        })
+        .collect();
+    gate.reached(5).await;
+    eventually("the others are refused", async || {
+        (calls.iter().filter(|call| call.is_finished()).count() == 25).then_some(())
+    })
+    .await;
+    gate.open();
+    let answers = join_all(calls).await.into_iter().map(Result::unwrap);
+    let statuses: Vec<u16> = answers.map(|answer| answer.status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 5);
+    assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 25);
+    // The ends are told within milliseconds.
+    let there = [
+        "ZCARD",
+        "{proxy:litellm-proxy-budget}:max_parallel_requests",
+    ];
+    redis.cli_until(&there, |inside| inside == "0").await;
+}
+
+/// What one gateway spends the others know within a second.
+#[tokio::test]
+async fn gateways_on_one_redis_spend_together() {
+    let redis = RedisServer::start().await;
+    let upstream = FakeUpstream::start().await;
+    let more = "litellm_settings: {max_budget: 5}\n";
+    let config = priced(&upstream.api_base(), more).replace(
+        "num_retries: 0",
+        &format!("num_retries: 0, redis_url: '{}'", redis.url()),
+    );
+    let members = fleet(2, &config).await;
+    members[0].1.chat(&chat("gpt-4o")).await.ok();
+    // From here on nothing is spent.
+    upstream.always(Reply::error(500, "server_error", None, "no"));
+    eventually("the other one knows", async || {
+        let answer = members[1].1.chat(&chat("gpt-4o")).await;
+        (answer.status == 400 && answer.text().contains("budget_exceeded")).then_some(())
+    })
+    .await;
+}
+
+/// Redis dies: each gateway counts for itself, or admits nothing that has a limit.
+#[tokio::test]
+async fn without_redis_each_limits_by_itself_or_nothing_is_admitted() {
+    for is_closed in [false, true] {
+        let mut redis = RedisServer::start().await;
+        let upstream = FakeUpstream::start().await;
+        let closed =
+            format!("general_settings:\n  fail_closed_rate_limit_enforcement: {is_closed}\n");
+        let config = parallel(&upstream.api_base(), 1).replace("general_settings:\n", &closed)
+            + &format!(
+                "router_settings: {{num_retries: 0, redis_url: '{}'}}\n",
+                redis.url()
+            );
+        let config = config.replace("router_settings:\n  num_retries: 0\n", "");
+        let stage = Stage::of(upstream, Gateway::builder(config)).await;
+        stage.client.chat(&chat("gpt-4o")).await.ok();
+        redis.kill().await;
+        let answer = stage.client.chat(&chat("gpt-4o")).await;
+        match is_closed {
+            true => {
+                let error = answer.error(503);
+                let message = error["message"].as_str().unwrap();
+                assert!(
+                    message.contains("fail_closed_rate_limit_enforcement"),
+                    "{message}"
+                );
+            }
+            false => {
+                answer.ok();
+                let gate = Gate::new();
+                stage.upstream.next(Reply::openai().behind(&gate));
+                let client = stage.client.clone();
+                let held = tokio::spawn(async move { client.chat(&chat("gpt-4o")).await });
+                gate.reached(1).await;
+                stage.client.chat(&chat("gpt-4o")).await.error(429);
+                gate.open();
+                held.await.unwrap().ok();
+            }
+        }
+    }
+}
