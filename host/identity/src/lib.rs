@@ -5,6 +5,7 @@
 //! pipeline's business.
 
 mod credential;
+mod entry;
 mod master;
 mod principal;
 mod routes;
@@ -13,6 +14,7 @@ mod session;
 mod virtual_key;
 
 pub use credential::{Credential, KeyHash, find_credential, mask_key};
+pub use entry::{EntryRules, NoEntry, network, within};
 pub use master::MasterKey;
 pub use principal::{ModelList, Principal, Role, allows};
 pub use routes::is_known as is_known_route;

@@ -83,6 +83,19 @@ pub fn is_known(entry: &str) -> bool {
     entry.starts_with('/') || entry == "*" || GROUPS.iter().any(|(name, _)| *name == entry)
 }
 
+/// Whether one of the entries of `public_routes` or `admin_only_routes` is a route: an equal path, a prefix with `*` at its
+/// end, or a group of routes, by its name or as LiteLLM's documentation writes it (`LiteLLMRoutes.public_routes`).
+#[must_use]
+pub fn listed(entries: &[String], route: &str) -> bool {
+    entries.iter().any(|entry| {
+        let entry = entry.strip_prefix("LiteLLMRoutes.").unwrap_or(entry);
+        match entry.starts_with('/') && !entry.ends_with('*') {
+            true => entry == route,
+            false => opens(entry, route),
+        }
+    })
+}
+
 fn opens(entry: &str, route: &str) -> bool {
     if let Some((_, patterns)) = GROUPS.iter().find(|(name, _)| *name == entry) {
         return patterns.iter().any(|pattern| fits(pattern, route));

@@ -104,6 +104,10 @@ pub struct Exchange {
     pub tags: Vec<String>,
     /// `identify`: who calls.
     pub principal: Arc<Principal>,
+    /// `identify`: the end user the call is for (LiteLLM's customer).
+    pub end_user: Option<String>,
+    /// `identify`: the end user's `allowed_model_region`.
+    pub region: Option<String>,
     /// `identify`: who bears the call beside the caller: the end user and the tags that it names.
     pub scopes: Vec<Arc<Scope>>,
     /// `admit`: what it holds of limits and budgets; given back with the exchange, `settle` corrects it before.

@@ -25,6 +25,8 @@ pub enum Case {
     RouteNotAllowed,
     /// Virtual keys cannot be looked up.
     KeysUnavailable,
+    /// The end user is blocked.
+    EndUserBlocked,
     /// Custom authentication declined, failed or could not be asked.
     AuthenticationFailed,
     /// Custom authentication refused in its own words.
@@ -176,6 +178,7 @@ impl Failure {
             | Case::ModelAccessDenied
             | Case::BudgetExceeded
             | Case::RateLimited
+            | Case::EndUserBlocked
             | Case::ClientCredentials => "ProxyException",
             Case::InvalidBody
             | Case::BodyTooLarge

@@ -140,6 +140,8 @@ impl Gateway {
             model: String::new(),
             tags: Vec::new(),
             principal: Arc::default(),
+            end_user: None,
+            region: None,
             scopes: Vec::new(),
             held: crate::metering::Held::default(),
             slot: None,

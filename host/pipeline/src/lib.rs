@@ -47,7 +47,7 @@ pub use health::{Checked, Health, HealthSettings, check as check_health, keep_ch
 pub use metering::{CountedTokens, Metering};
 pub use metrics::Metrics;
 pub use ports::{
-    AuthDecision, AuthDenial, AuthRequest, Authenticator, Block, BodyText, BodyView, Built,
+    AuthDecision, AuthDenial, AuthRequest, Authenticator, Bearers, Block, BodyText, BodyView, Built,
     CallMemory, Clock, Edit, Finding, GuardCall, Guardrail, HookCall, HookDecision, HookDeployment,
     HookError, HookFailure, HookPiece, HookPoints, HookReply, HookStream, LookupFault, OnBehalf,
     OwnCalls, Parsed, Peers, Phase, PluginFault, Progress, Prompt, PromptCall, PromptManager,
@@ -60,8 +60,8 @@ pub use queue::Queue;
 pub use reply::{BodyStream, Reply, ReplyBody};
 pub use rescue::{detail, rescue};
 pub use snapshot::{
-    Access, CustomAuth, FailPolicy, GuardrailEntry, HookEntry, Modes, PromptEntry, PromptRef,
-    Prompts, RouterEntry, Routers, Settings, Snapshot, Target,
+    Access, CustomAuth, Demands, FailPolicy, GuardrailEntry, HookEntry, Modes, PromptEntry,
+    PromptRef, Prompts, RouterEntry, Routers, Settings, Snapshot, Target,
 };
 pub use stages::{AuthInput, AutoParts, STAGES, explain, principal};
 pub use witgate_caching::AnswerCache;

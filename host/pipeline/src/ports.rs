@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http::HeaderMap;
 use witgate_events::{Begun, Completed, InFlight};
-use witgate_identity::{KeyHash, Principal, VirtualKey};
+use witgate_identity::{KeyHash, Principal, Scope, VirtualKey};
 use witgate_routing::ErrorClass;
 
 pub use hook::{
@@ -108,6 +108,30 @@ pub trait VirtualKeys: Send + Sync {
     /// # Errors
     /// When that cannot be found out now.
     async fn find(&self, hash: &KeyHash) -> Result<Option<Arc<VirtualKey>>, LookupFault>;
+
+    /// Who bears a call beside its key, as far as the database knows its end user and its tags.
+    ///
+    /// # Errors
+    /// When that cannot be found out now.
+    async fn bearers(
+        &self,
+        end_user: Option<&str>,
+        tags: &[String],
+    ) -> Result<Bearers, LookupFault> {
+        let _ = (end_user, tags);
+        Ok(Bearers::default())
+    }
+}
+
+/// Who bears a call beside its key.
+#[derive(Debug, Clone, Default)]
+pub struct Bearers {
+    /// Their limits and budgets.
+    pub scopes: Vec<Arc<Scope>>,
+    /// Whether the end user is blocked.
+    pub is_blocked: bool,
+    /// LiteLLM's `allowed_model_region` of the end user: `eu` or `us`.
+    pub region: Option<String>,
 }
 
 /// Why a key could not be looked up, for the operator.

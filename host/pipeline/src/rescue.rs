@@ -54,6 +54,7 @@ fn catalogue(case: Case) -> Row {
             "model",
         ),
         Case::ClientCredentials => row([401, 400], ["auth_error", "invalid_request_error"], ""),
+        Case::EndUserBlocked => row([400, 400], ["", "invalid_request_error"], ""),
         Case::CacheControlDenied => row([403, 403], NONE, ""),
         Case::InvalidBody => row([400, 400], BAD, "request_body"),
         Case::BodyTooLarge => row(

@@ -2,12 +2,14 @@
 //! keeps the snapshot it started with.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Uri};
+use ipnet::IpNet;
 use tokio::sync::Semaphore;
-use witgate_identity::MasterKey;
+use witgate_identity::{EntryRules, MasterKey, within};
 use witgate_routing::ErrorClass;
 use witgate_wire::errors::CompatErrors;
 
@@ -112,9 +114,48 @@ pub struct Access {
     pub client_credentials: bool,
     /// `general_settings.use_x_forwarded_for`.
     pub forwarded_for: bool,
+    /// `general_settings.trusted_proxy_ranges`: only what comes from here says for whom it comes; empty believes everybody.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Which addresses and routes are open to whom.
+    pub entry: EntryRules,
+    /// What requests must say, and where they may say who their end user is.
+    pub demands: Demands,
     /// `general_settings.allow_requests_on_db_unavailable`: while the database cannot be reached, keys that are not in
     /// memory are let in with an internal user's rights.
     pub without_database: bool,
+}
+
+/// What the operator asks of every call.
+#[derive(Debug, Clone, Default)]
+pub struct Demands {
+    /// `enforce_user_param`: a call names its end user.
+    pub user: bool,
+    /// `enforced_params`: members that a call has; of an object's members with a dot, such as `metadata.team`.
+    pub params: Vec<String>,
+    /// `service_account_settings.enforced_params`: the same for service accounts.
+    pub service_account_params: Vec<String>,
+    /// `reject_clientside_metadata_tags`: tags come from keys and teams alone.
+    pub no_client_tags: bool,
+    /// `user_header_name`, and the headers that `user_header_mappings` has for customers, lower case.
+    pub end_user_headers: Vec<String>,
+    /// The headers that `user_header_mappings` has for internal users, lower case.
+    pub user_headers: Vec<String>,
+}
+
+impl Access {
+    /// The caller's address: the socket's, or the first of `x-forwarded-for` when the operator believes it.
+    #[must_use]
+    pub fn caller_ip(&self, socket: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let proxies = &self.trusted_proxies;
+        if !self.forwarded_for || !proxies.is_empty() && !within(proxies, socket) {
+            return socket;
+        }
+        let forwarded = headers.get("x-forwarded-for").and_then(|v| v.to_str().ok());
+        let first = forwarded.and_then(|list| list.split(',').next());
+        first
+            .and_then(|ip| ip.trim().parse().ok())
+            .unwrap_or(socket)
+    }
 }
 
 /// A custom authenticator and how far its word goes.

@@ -440,7 +440,7 @@ async fn start(
         },
     );
     let (host, plane) = (kept.host.clone(), kept.plane.clone());
-    let peers = kept.peers.clone();
+    let (peers, known) = (kept.peers.clone(), kept.known.clone());
     let embedding = kept.answers.gateway.clone();
     let wired = wiring::wire(&loaded, &mut kept, None)
         .await
@@ -483,7 +483,12 @@ async fn start(
         // Apart from the workers': this work adds records, so it must end before the queues do.
         tasks: TaskTracker::new(),
     });
-    tasks.spawn(wiring::synchronise(gateway.clone(), peers, stop.clone()));
+    tasks.spawn(wiring::synchronise(
+        gateway.clone(),
+        peers,
+        known,
+        stop.clone(),
+    ));
     let limiter = gateway.limiter.clone();
     tasks.spawn(limiter.keep_shared(stop.clone().cancelled_owned()));
     tasks.spawn(wiring::begin_periods(gateway.clone(), stop.clone()));

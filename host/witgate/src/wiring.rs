@@ -7,6 +7,7 @@ mod caching;
 mod control;
 mod dialects;
 mod disabled;
+mod entry;
 mod hooks;
 mod keys;
 mod login;

@@ -51,6 +51,7 @@ mod examples;
 mod guardrails;
 mod hostile;
 mod hostile_imports;
+mod identity;
 mod languages;
 mod log_sinks;
 mod login;

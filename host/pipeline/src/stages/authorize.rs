@@ -43,6 +43,7 @@ pub(crate) fn authorize(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> 
     if let Some(request) = &x.request {
         check_credentials(x, request)?;
         check_cache_controls(x, request)?;
+        check_demands(x, request)?;
     }
     if let Some(model) = x.principal.alias(&x.model) {
         x.model = model.to_owned();
@@ -84,6 +85,44 @@ pub(crate) fn check_credentials(x: &Exchange, request: &RequestView) -> Result<(
         );
         Err(Failure::new(Case::ClientCredentials, message))
     })
+}
+
+/// Refuses a call without a member that the operator, the key or its team wants every call to have.
+fn check_demands(x: &Exchange, request: &RequestView) -> Result<(), Failure> {
+    let demands = &x.snapshot.access.demands;
+    let principal = &x.principal;
+    let own = |metadata: &serde_json::Map<String, serde_json::Value>| -> Vec<String> {
+        let list = metadata
+            .get("enforced_params")
+            .and_then(serde_json::Value::as_array);
+        let list = list
+            .into_iter()
+            .flatten()
+            .filter_map(serde_json::Value::as_str);
+        list.map(str::to_owned).collect()
+    };
+    let mut wanted = demands.params.clone();
+    if principal.metadata.contains_key("service_account_id") {
+        wanted.extend(demands.service_account_params.iter().cloned());
+    }
+    wanted.extend(own(&principal.metadata));
+    wanted.extend(own(&principal.team_metadata));
+    let is_there = |path: &str| {
+        let mut names = path.split('.');
+        let first = names.next().and_then(|name| request.field(name));
+        names
+            .try_fold(first?, |value, name| value.get(name))
+            .filter(|value| !value.is_null())
+    };
+    match wanted.iter().find(|path| is_there(path).is_none()) {
+        None => Ok(()),
+        Some(path) => {
+            let message = format!(
+                "BadRequest please pass param={path} in request body. This is a required param"
+            );
+            Err(Failure::new(Case::MissingField, message).param(path.as_str()))
+        }
+    }
 }
 
 /// Refuses a member of `cache` that the key may not set, in LiteLLM's words.

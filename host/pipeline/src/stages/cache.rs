@@ -51,9 +51,7 @@ pub(super) async fn cache(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, F
         .or(settings.namespace.as_deref());
     let mut sharers = scope(x, settings.scope);
     if settings.by_end_user {
-        let named = x.principal.end_user_id.clone();
-        let named = named.or_else(|| request.user().map(std::borrow::Cow::into_owned));
-        sharers.push_str(&format!(" end_user:{named:?}"));
+        sharers.push_str(&format!(" end_user:{:?}", x.end_user));
     }
     if snapshot.routing.settings().tag_filtering {
         // Tags lead to other deployments, and so to other answers.

@@ -9,12 +9,16 @@
 //! The order is LiteLLM's (`user_api_key_auth`): custom authentication first, then the master key, then the key of a
 //! session of the UI, then virtual keys.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+
+mod bearers;
 
 use http::HeaderMap;
 use jiff::Timestamp;
 use witgate_identity::{
-    Credential, KeyHash, KeyProblem, Principal, Role, VirtualKey, find_credential, mask_key,
+    Credential, KeyHash, KeyProblem, NoEntry, Principal, Role, VirtualKey, find_credential,
+    mask_key,
 };
 use zeroize::Zeroizing;
 
@@ -38,7 +42,7 @@ pub struct AuthInput<'a> {
     /// Headers.
     pub headers: &'a HeaderMap,
     /// Address of the caller.
-    pub client_ip: Option<String>,
+    pub ip: Option<IpAddr>,
     /// Now, seconds since the epoch: sessions end.
     pub now_s: u64,
 }
@@ -55,15 +59,45 @@ pub(super) async fn identify(_: &Gateway, x: &mut Exchange) -> Result<Flow, Fail
         route: x.arrival.route,
         now: x.started,
         headers: &x.arrival.headers,
-        client_ip: x.arrival.peer.map(|ip| ip.to_string()),
+        ip: x.arrival.peer,
         now_s: u64::try_from(x.started.as_second()).unwrap_or_default(),
     };
     x.principal = principal(&snapshot.access, &input).await?;
+    bearers::find(x).await?;
     Ok(Flow::Continue)
 }
 
-/// Finds out who is calling.
+/// Finds out who is calling, where the operator's rules let anybody in.
 pub async fn principal(access: &Access, input: &AuthInput<'_>) -> Result<Arc<Principal>, Failure> {
+    let path = input.url.split('?').next().unwrap_or(input.url);
+    let names = [input.route, path];
+    let forbidden = |message: String| Failure::new(Case::Denied { status: 403 }, message);
+    match access.entry.check(input.ip, &names) {
+        Ok(()) => {}
+        Err(NoEntry::Ip) => {
+            let message = "Access forbidden: IP address not allowed.";
+            return Err(forbidden(message.to_owned()));
+        }
+        Err(NoEntry::Route) => {
+            let message = format!("Access forbidden: Route {path} not allowed");
+            return Err(forbidden(message));
+        }
+    }
+    let caller = known(access, input, &names).await?;
+    if access.entry.is_for_admins(&names) && !caller.is_admin() {
+        let message =
+            format!("user not allowed to access this route. Route={path} is an admin only route");
+        return Err(forbidden(message));
+    }
+    Ok(caller)
+}
+
+/// Whoever the credential says.
+async fn known(
+    access: &Access,
+    input: &AuthInput<'_>,
+    names: &[&str],
+) -> Result<Arc<Principal>, Failure> {
     let header = |name: &str| input.headers.get(name).and_then(|v| v.to_str().ok());
     let mut credential = find_credential(header, access.key_header.as_deref());
     if let Some(custom) = &access.custom {
@@ -72,6 +106,12 @@ pub async fn principal(access: &Access, input: &AuthInput<'_>) -> Result<Arc<Pri
             Answer::Check(key) => credential = Credential::Key(key),
             Answer::Normal => {}
         }
+    }
+    if access.entry.is_public(names) {
+        return Ok(Arc::new(Principal {
+            role: Some(Role::InternalUserViewer),
+            ..Principal::default()
+        }));
     }
     let Some(master) = &access.master_key else {
         if access.custom.is_some() {
@@ -114,9 +154,8 @@ pub async fn principal(access: &Access, input: &AuthInput<'_>) -> Result<Arc<Pri
                     return Err(refuse(Case::KeysUnavailable, text).note(fault.text));
                 }
             };
-            let path = input.url.split('?').next().unwrap_or(input.url);
             match found {
-                Some(found) => check(&found, input.now, &[input.route, path], &mask_key(key)),
+                Some(found) => check(&found, input.now, names, &mask_key(key)),
                 None => Err(unknown_key(key)),
             }
         }
@@ -193,7 +232,7 @@ async fn ask(
                 )
             })
             .collect(),
-        client_ip: input.client_ip.clone(),
+        client_ip: input.ip.map(|ip| ip.to_string()),
     };
     match custom.plugin.authenticate(request).await {
         Ok(AuthDecision::Identity(mut principal)) => {

@@ -452,10 +452,7 @@ pub fn caller(x: &Exchange) -> Caller {
         team_id: principal.team_id.clone(),
         team_alias: principal.team_alias.clone(),
         org_id: principal.org_id.clone(),
-        end_user_id: principal
-            .end_user_id
-            .clone()
-            .or_else(|| x.request.as_ref()?.user().map(Cow::into_owned)),
+        end_user_id: x.end_user.clone().or_else(|| principal.end_user_id.clone()),
         key_metadata: principal
             .metadata
             .iter()

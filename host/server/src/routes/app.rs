@@ -216,7 +216,11 @@ impl App {
             route,
             now: self.gateway.clock.now(),
             headers: request.headers(),
-            client_ip: Some(request.body().peer().ip().to_string()),
+            ip: Some(
+                snapshot
+                    .access
+                    .caller_ip(request.body().peer().ip(), request.headers()),
+            ),
             now_s: u64::try_from(self.gateway.clock.now().as_second()).unwrap_or_default(),
         };
         witgate_pipeline::principal(&snapshot.access, &input).await

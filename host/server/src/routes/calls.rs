@@ -1,9 +1,7 @@
 //! A call to a model: from the request's bytes to the pipeline's arrival.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::HeaderMap;
 use witgate_pipeline::{Arrival, BodyFault, Gateway, Reply};
 use witgate_wire::Endpoint;
 
@@ -19,7 +17,8 @@ pub(super) async fn call(
 ) -> Reply {
     let (head, body) = request.into_parts();
     let announced = body.announced();
-    let peer = peer(gateway, body.peer().ip(), &head.headers);
+    let access = &gateway.snapshot.load_full().access;
+    let peer = access.caller_ip(body.peer().ip(), &head.headers);
     // The configuration's limit holds while the body arrives, not only when it is there.
     let limit = gateway.snapshot.load().settings.max_request_bytes;
     let body = body.limited(limit.map_or(u64::MAX, |max| max as u64));
@@ -47,16 +46,4 @@ pub(super) async fn call(
             body,
         })
         .await
-}
-
-/// The caller's address: the socket's, or the first of `x-forwarded-for` when the operator trusts it.
-fn peer(gateway: &Gateway, socket: IpAddr, headers: &HeaderMap) -> IpAddr {
-    if !gateway.snapshot.load().access.forwarded_for {
-        return socket;
-    }
-    let forwarded = headers.get("x-forwarded-for").and_then(|v| v.to_str().ok());
-    let first = forwarded.and_then(|list| list.split(',').next());
-    first
-        .and_then(|ip| ip.trim().parse().ok())
-        .unwrap_or(socket)
 }

@@ -14,9 +14,9 @@ use async_trait::async_trait;
 use quick_cache::sync::Cache;
 use serde_json::Value;
 use witgate_config::Loaded;
-use witgate_identity::{KeyHash, VirtualKey};
-use witgate_management::{Changed, ControlPlane, Watch};
-use witgate_pipeline::{LookupFault, VirtualKeys};
+use witgate_identity::{KeyHash, Scope, VirtualKey};
+use witgate_management::{Changed, ControlPlane, EndUser, Watch};
+use witgate_pipeline::{Bearers, LookupFault, VirtualKeys};
 use witgate_store::StoreError;
 
 /// Good keys kept at most.
@@ -24,6 +24,9 @@ const KNOWN_MAX: usize = 100_000;
 /// Keys that do not exist, and how long that is believed at most.
 const UNKNOWN_MAX: usize = 10_000;
 const UNKNOWN_TTL: Duration = Duration::from_secs(10);
+/// End users and tags kept at most, known or not.
+const END_USERS_MAX: usize = 100_000;
+const TAGS_MAX: usize = 10_000;
 /// `user_api_key_cache_ttl` when the configuration does not say.
 const TTL_S: u64 = 60;
 
@@ -34,6 +37,9 @@ pub struct Known(Arc<Kept>);
 struct Kept {
     known: Cache<KeyHash, (Instant, Arc<VirtualKey>)>,
     unknown: Cache<KeyHash, Instant>,
+    /// Also those that the database does not know.
+    end_users: Cache<String, (Instant, Option<EndUser>)>,
+    tags: Cache<String, (Instant, Option<Arc<Scope>>)>,
     ttl_ms: AtomicU64,
     /// Counts changes, so that a row that was read before one is not kept after it.
     changes: AtomicU64,
@@ -46,6 +52,8 @@ impl Default for Known {
         Self(Arc::new(Kept {
             known: Cache::new(KNOWN_MAX),
             unknown: Cache::new(UNKNOWN_MAX),
+            end_users: Cache::new(END_USERS_MAX),
+            tags: Cache::new(TAGS_MAX),
             ttl_ms: AtomicU64::new(TTL_S * 1000),
             changes: AtomicU64::new(0),
             told: AtomicBool::new(false),
@@ -72,11 +80,18 @@ impl Known {
         self.0.changes.fetch_add(1, Ordering::AcqRel);
         self.0.known.clear();
         self.0.unknown.clear();
+        self.0.end_users.clear();
+        self.0.tags.clear();
     }
 
     /// Whether something changed here since this was last asked.
     pub fn has_news(&self) -> bool {
         self.0.told.swap(false, Ordering::AcqRel)
+    }
+
+    /// What has_news told was not passed on.
+    pub fn tell_again(&self) {
+        self.0.told.store(true, Ordering::Release);
     }
 
     fn ttl(&self) -> Duration {
@@ -100,7 +115,15 @@ impl Watch for Known {
             }
             // Seldom, and many keys may depend on it.
             Changed::Shared | Changed::Spend { .. } => self.forget_all(),
-            Changed::EndUser(_) | Changed::Tag(_) | Changed::Models | Changed::Config => {}
+            Changed::EndUser(id) => {
+                self.0.changes.fetch_add(1, Ordering::AcqRel);
+                self.0.end_users.remove(id);
+            }
+            Changed::Tag(name) => {
+                self.0.changes.fetch_add(1, Ordering::AcqRel);
+                self.0.tags.remove(name);
+            }
+            Changed::Models | Changed::Config => {}
         }
         self.0.told.store(true, Ordering::Release);
     }
@@ -152,6 +175,59 @@ impl VirtualKeys for Keys {
             }
         }
         Ok(key)
+    }
+
+    async fn bearers(
+        &self,
+        end_user: Option<&str>,
+        tags: &[String],
+    ) -> Result<Bearers, LookupFault> {
+        let mut bearers = Bearers::default();
+        if let Some(id) = end_user
+            && let Some(user) = self.end_user(id).await?
+        {
+            bearers.is_blocked = user.blocked;
+            bearers.region = user.allowed_model_region;
+            bearers.scopes.push(user.scope);
+        }
+        for tag in tags {
+            bearers.scopes.extend(self.tag(tag).await?);
+        }
+        Ok(bearers)
+    }
+}
+
+impl Keys {
+    async fn end_user(&self, id: &str) -> Result<Option<EndUser>, LookupFault> {
+        let (now, kept) = (Instant::now(), &self.known.0);
+        if let Some((since, user)) = kept.end_users.get(id)
+            && now.saturating_duration_since(since) < self.known.ttl()
+        {
+            return Ok(user);
+        }
+        let changes = kept.changes.load(Ordering::Acquire);
+        let found = self.plane.end_user(id).await.map_err(fault)?;
+        kept.end_users.insert(id.to_owned(), (now, found.clone()));
+        if kept.changes.load(Ordering::Acquire) != changes {
+            kept.end_users.remove(id);
+        }
+        Ok(found)
+    }
+
+    async fn tag(&self, name: &str) -> Result<Option<Arc<Scope>>, LookupFault> {
+        let (now, kept) = (Instant::now(), &self.known.0);
+        if let Some((since, tag)) = kept.tags.get(name)
+            && now.saturating_duration_since(since) < self.known.ttl()
+        {
+            return Ok(tag);
+        }
+        let changes = kept.changes.load(Ordering::Acquire);
+        let found = self.plane.tag(name).await.map_err(fault)?;
+        kept.tags.insert(name.to_owned(), (now, found.clone()));
+        if kept.changes.load(Ordering::Acquire) != changes {
+            kept.tags.remove(name);
+        }
+        Ok(found)
     }
 }
 

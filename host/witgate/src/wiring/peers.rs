@@ -9,6 +9,7 @@ mod board;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::keys::Known;
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -21,6 +22,8 @@ use witgate_routing::{BudgetScope, BudgetShare, Deployment, Now, Snapshot, State
 use witgate_state::{StateError, Store, Take, Taken};
 
 const BOARD: &str = "witgate:gateways";
+/// Counts changes of keys, teams and whatever else gateways keep of the database.
+const CHANGES: &str = "witgate:changes";
 /// Intervals after which what a gateway put on the board counts no more.
 const SILENT: u32 = 5;
 const SILENT_MIN: Duration = Duration::from_secs(5);
@@ -37,6 +40,8 @@ pub struct Peers {
     books: Arc<Books>,
     news: Notify,
     heard: Mutex<Option<Duration>>,
+    /// How many changes of the database this gateway has heard of.
+    changes: Mutex<Option<i64>>,
 }
 
 /// What the process's synchroniser serves: the peers of the configuration that serves, if it has some.
@@ -71,6 +76,7 @@ impl Peers {
             books,
             news: Notify::new(),
             heard: Mutex::new(None),
+            changes: Mutex::new(None),
         }
     }
 
@@ -87,6 +93,30 @@ impl Peers {
             _ => false,
         };
         same && self.interval == interval
+    }
+
+    /// Tells the others of changes in the database, and hears of theirs: then what is in memory is forgotten.
+    async fn share_changes(&self, known: &Known) {
+        let seen = match known.has_news() {
+            true => self.store.increase(CHANGES, 1, None).await,
+            false => self.store.increase(CHANGES, 0, None).await,
+        };
+        match seen {
+            Ok(count) => {
+                let mut heard = self.changes.lock();
+                let is_news = heard.is_some_and(|before| before != count);
+                *heard = Some(count);
+                drop(heard);
+                if is_news {
+                    known.forget_all();
+                }
+            }
+            // Told later, and until then what is in memory lives as long as it may.
+            Err(error) => {
+                known.tell_again();
+                tracing::debug!(%error, "changes of keys and teams are not shared");
+            }
+        }
     }
 
     /// Tells and hears once.
@@ -216,7 +246,12 @@ impl witgate_pipeline::Peers for Peers {
 }
 
 /// Tells and hears until the end, of the configuration that serves.
-pub async fn synchronise(gateway: Arc<Gateway>, peers: SharedPeers, stop: CancellationToken) {
+pub async fn synchronise(
+    gateway: Arc<Gateway>,
+    peers: SharedPeers,
+    known: Known,
+    stop: CancellationToken,
+) {
     const IDLE: Duration = Duration::from_secs(1);
     loop {
         let serving = peers.load_full();
@@ -234,6 +269,7 @@ pub async fn synchronise(gateway: Arc<Gateway>, peers: SharedPeers, stop: Cancel
         }
         if let Some(peers) = serving {
             let snapshot = gateway.snapshot.load_full();
+            peers.share_changes(&known).await;
             let (routing, state) = (&snapshot.routing, &snapshot.state);
             peers.exchange(routing, state, gateway.moment()).await;
         }

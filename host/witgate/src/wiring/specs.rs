@@ -16,6 +16,7 @@ use witgate_plugins::{
     ConfigLookup, EnvLookup, Kind, PluginSpec, RecordOptions, Recorder, Registry, Sources,
 };
 
+use super::entry;
 use super::shades::Shades;
 use super::{Keys, alerts, dialects, hooks, login, plugins, prompts, router, shades};
 use crate::cli::Recorded;
@@ -668,7 +669,12 @@ pub(super) fn access(
     });
     let raw = |key: &str| self::general(&loaded.config, key);
     let flag = |key: &str| raw(key).and_then(Value::as_bool).unwrap_or(false);
+    let entry = entry::rules(loaded, problems);
     Access {
+        trusted_proxies: entry::networks(loaded, "trusted_proxy_ranges", problems)
+            .unwrap_or_default(),
+        demands: entry::demands(loaded, problems),
+        entry,
         master_key: general
             .master_key
             .as_ref()

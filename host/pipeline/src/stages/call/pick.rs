@@ -4,8 +4,6 @@
 //! in the end the deployment taken that the strategy (`simple-shuffle` in place of a plugin) has chosen; that
 //! is counted and logged.
 
-use std::borrow::Cow;
-
 use witgate_routing::{Facts, Reason, Resolution, Route, Selection, Strategy};
 use witgate_wire::RequestView;
 
@@ -28,9 +26,7 @@ pub(super) async fn by_router(
         return false;
     }
     let mut principal = (*x.principal).clone();
-    if principal.end_user_id.is_none() {
-        principal.end_user_id = request.user().map(Cow::into_owned);
-    }
+    principal.end_user_id = principal.end_user_id.or_else(|| x.end_user.clone());
     let call = RouterCall {
         id: x.call_id.clone(),
         call_type: x.arrival.endpoint.call_type(),

@@ -177,13 +177,13 @@ fn tags(x: &Exchange) -> Vec<String> {
     tags
 }
 
-/// The key's word goes before the request's: it is a bound.
+/// The key's word, then the end user's, goes before the request's: it is a bound.
 fn region(x: &Exchange, request: &RequestView) -> Option<String> {
     let of_key = x.principal.metadata.get("allowed_model_region");
     let of_key = of_key
         .and_then(serde_json::Value::as_str)
         .map(str::to_owned);
-    of_key.or_else(|| {
+    of_key.or_else(|| x.region.clone()).or_else(|| {
         Some(
             request
                 .field("allowed_model_region")?

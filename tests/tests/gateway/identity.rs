@@ -1,0 +1,232 @@
+//! Who comes in, from where and with what; and the same on PostgreSQL, alone and with other gateways.
+
+use serde_json::{Value, json};
+use witgate_testkit::{FakeUpstream, Gateway, PostgresServer, RedisServer};
+
+use crate::support::{Client, MASTER_KEY, Stage, base_config, chat, eventually};
+
+async fn with_general(lines: &str) -> Stage {
+    let upstream = FakeUpstream::start().await;
+    let config = base_config(&upstream.api_base()).replace(
+        "general_settings:\n",
+        &format!("general_settings:\n{lines}"),
+    );
+    Stage::of(upstream, Gateway::builder(config)).await
+}
+
+async fn key(client: &Client, gateway: &Gateway, body: Value) -> Client {
+    let made = client.post("/key/generate", &body).await.ok();
+    Client::of(gateway).key(made["key"].as_str().expect("a key"))
+}
+
+#[tokio::test]
+async fn addresses_that_are_not_allowed_get_nothing() {
+    let stage = with_general("  allowed_ips: [10.0.0.0/8]\n").await;
+    let refused = stage.client.chat(&chat("gpt-4o")).await.error(403);
+    assert_eq!(
+        refused["message"],
+        "Access forbidden: IP address not allowed."
+    );
+    stage.client.get("/key/list").await.error(403);
+    let lines = "  allowed_ips: [10.1.2.3]\n  use_x_forwarded_for: true\n  trusted_proxy_ranges: [127.0.0.0/8]\n";
+    let stage = with_general(lines).await;
+    let from = stage
+        .client
+        .clone()
+        .header("x-forwarded-for", "10.1.2.3, 1.1.1.1");
+    from.chat(&chat("gpt-4o")).await.ok();
+    from.get("/key/list").await.ok();
+    let other = stage.client.clone().header("x-forwarded-for", "10.1.2.4");
+    other.chat(&chat("gpt-4o")).await.error(403);
+    // Whoever is no proxy of ours says nothing about others.
+    let lines = "  allowed_ips: [10.1.2.3]\n  use_x_forwarded_for: true\n  trusted_proxy_ranges: [10.0.0.0/8]\n";
+    let stage = with_general(lines).await;
+    let lying = stage.client.clone().header("x-forwarded-for", "10.1.2.3");
+    lying.chat(&chat("gpt-4o")).await.error(403);
+}
+
+#[tokio::test]
+async fn routes_are_open_to_whom_the_configuration_says() {
+    let lines =
+        "  public_routes: [/v1/models]\n  admin_only_routes: [/key/generate, /v1/embeddings]\n";
+    let stage = with_general(lines).await;
+    let nobody = Client::of(&stage.gateway);
+    nobody.get("/v1/models").await.ok();
+    nobody.get("/models").await.error(401);
+    let ann = key(&stage.client, &stage.gateway, json!({"user_id": "ann"})).await;
+    let refused = ann.post("/key/generate", &json!({})).await.error(403);
+    let says = refused["message"].as_str().unwrap_or_default();
+    assert!(says.contains("is an admin only route"), "{says}");
+    ann.chat(&chat("gpt-4o")).await.ok();
+    let stage = with_general("  allowed_routes: [/chat/completions, /key/generate]\n").await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    let refused = stage.client.get("/key/list").await.error(403);
+    assert_eq!(
+        refused["message"],
+        "Access forbidden: Route /key/list not allowed"
+    );
+}
+
+#[tokio::test]
+async fn calls_say_what_the_operator_and_the_key_want_them_to() {
+    let lines = "  enforce_user_param: true\n  enforced_params: [metadata.team]\n  user_header_name: X-End-User\n";
+    let stage = with_general(lines).await;
+    let refused = stage.client.chat(&chat("gpt-4o")).await.error(401);
+    let says = refused["message"].as_str().unwrap_or_default();
+    assert!(says.contains("'enforce_user_param'=True"), "{says}");
+    let mut body = chat("gpt-4o");
+    body["user"] = json!("customer-1");
+    let refused = stage.client.chat(&body).await.error(400);
+    let says = refused["message"].as_str().unwrap_or_default();
+    assert!(says.contains("param=metadata.team"), "{says}");
+    body["metadata"] = json!({"team": "red"});
+    stage.client.chat(&body).await.ok();
+    let by_header = stage.client.clone().header("x-end-user", "customer-2");
+    by_header.chat(&body).await.ok();
+    let own = json!({"enforced_params": ["temperature"]});
+    let ann = key(&stage.client, &stage.gateway, own).await;
+    ann.chat(&body).await.error(400);
+    body["temperature"] = json!(0);
+    ann.chat(&body).await.ok();
+    let rows = stage.gateway.wait_for_spend_rows(3).await;
+    let mut customers: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row["end_user"].as_str())
+        .collect();
+    customers.sort_unstable();
+    assert_eq!(customers, ["customer-1", "customer-1", "customer-2"]);
+}
+
+#[tokio::test]
+async fn a_key_has_its_own_names_for_models() {
+    let stage = Stage::plain().await;
+    let body = json!({"models": ["gpt-4o"], "aliases": {"mine": "gpt-4o", "other": "gpt-3.5-turbo-instruct"}});
+    let ann = key(&stage.client, &stage.gateway, body).await;
+    ann.chat(&chat("mine")).await.ok();
+    assert_eq!(stage.upstream.requests()[0].json()["model"], "gpt-4o");
+    ann.chat(&chat("other")).await.error(401);
+}
+
+/// What is in PostgreSQL survives the gateway, and its totals tell of every call.
+#[tokio::test]
+async fn a_gateway_on_postgres() {
+    let postgres = PostgresServer::start().await;
+    let upstream = FakeUpstream::start().await;
+    let config = base_config(&upstream.api_base());
+    let builder = || Gateway::builder(config.clone()).env("DATABASE_URL", postgres.url());
+    let mut first = builder().start().await;
+    let admin = Client::of(&first).key(MASTER_KEY);
+    let hostile = r#"o'hara"; DROP TABLE "LiteLLM_SpendLogs"; -- \"#;
+    let body = json!({"key_alias": hostile, "user_id": "ann", "models": ["gpt-4o"]});
+    let made = admin.post("/key/generate", &body).await.ok();
+    let text = made["key"].as_str().unwrap().to_owned();
+    let ann = Client::of(&first).key(&text);
+    for _ in 0..3 {
+        ann.chat(&chat("gpt-4o")).await.ok();
+    }
+    let refused = admin
+        .post("/key/generate", &json!({"key_alias": hostile}))
+        .await
+        .error(400);
+    assert_eq!(refused["param"], "key_alias");
+    first.stop().await;
+    let rows = postgres
+        .sql("litellm", r#"SELECT count(*), count(DISTINCT "api_key"), sum("prompt_tokens") > 0 FROM "LiteLLM_SpendLogs""#)
+        .await;
+    assert_eq!(rows, "3|1|t");
+    let days = postgres
+        .sql(
+            "litellm",
+            r#"SELECT sum("api_requests"), max("user_id") FROM "LiteLLM_DailyUserSpend""#,
+        )
+        .await;
+    assert_eq!(days, "3|ann");
+    let second = builder().start().await;
+    Client::of(&second)
+        .key(&text)
+        .chat(&chat("gpt-4o"))
+        .await
+        .ok();
+    let info = Client::of(&second)
+        .key(MASTER_KEY)
+        .get(&format!("/key/info?key={text}"))
+        .await
+        .ok();
+    assert_eq!(info["info"]["key_alias"], hostile);
+    assert!(info["info"]["spend"].as_f64().unwrap() > 0.0, "{info}");
+    assert!(!second.printed(&text) && !second.printed("postgres@"));
+}
+
+/// Two gateways on one database and one Redis: what one changes is in force at the other within a moment.
+#[tokio::test]
+async fn a_change_at_one_gateway_is_in_force_at_the_others() {
+    let (postgres, redis) = (PostgresServer::start().await, RedisServer::start().await);
+    let upstream = FakeUpstream::start().await;
+    let config = base_config(&upstream.api_base()).replace(
+        "router_settings:\n",
+        &format!(
+            "router_settings:\n  redis_host: 127.0.0.1\n  redis_port: {}\n",
+            redis.port
+        ),
+    );
+    let start = || {
+        let builder = Gateway::builder(config.clone()).env("DATABASE_URL", postgres.url());
+        builder.env("DEFAULT_REDIS_SYNC_INTERVAL", "0.05").start()
+    };
+    let (one, two) = tokio::join!(start(), start());
+    let admin = Client::of(&one).key(MASTER_KEY);
+    let made = admin.post("/key/generate", &json!({})).await.ok();
+    let elsewhere = Client::of(&two).key(made["key"].as_str().unwrap());
+    elsewhere.chat(&chat("gpt-4o")).await.ok();
+    admin
+        .post("/key/block", &json!({"key": made["token"]}))
+        .await
+        .ok();
+    eventually("the other gateway refuses the blocked key", async || {
+        let answer = elsewhere.chat(&chat("gpt-4o")).await;
+        (answer.status == 401).then_some(())
+    })
+    .await;
+}
+
+/// While the database is away, keys in memory go on, and others as the configuration says.
+#[tokio::test]
+async fn without_the_database_calls_go_on_as_the_configuration_says() {
+    for allowed in [false, true] {
+        let mut postgres = PostgresServer::start().await;
+        let upstream = FakeUpstream::start().await;
+        let config = base_config(&upstream.api_base()).replace(
+            "general_settings:\n",
+            &format!(
+                "general_settings:\n  allow_requests_on_db_unavailable: {allowed}\n  database_connection_timeout: 1\n"
+            ),
+        );
+        let gateway = Gateway::builder(config)
+            .env("DATABASE_URL", postgres.url())
+            .start()
+            .await;
+        let admin = Client::of(&gateway).key(MASTER_KEY);
+        let known = key(&admin, &gateway, json!({})).await;
+        known.chat(&chat("gpt-4o")).await.ok();
+        postgres.kill().await;
+        known.chat(&chat("gpt-4o")).await.ok();
+        admin.chat(&chat("gpt-4o")).await.ok();
+        let other = Client::of(&gateway).key("sk-not-in-memory-1234");
+        let answer = other.chat(&chat("gpt-4o")).await;
+        match allowed {
+            true => assert_eq!(answer.status, 200, "{}", answer.text()),
+            false => assert_eq!(answer.status, 500, "{}", answer.text()),
+        }
+        admin.post("/key/generate", &json!({})).await.error(503);
+        postgres.start_again().await;
+        // What was answered meanwhile is written down now.
+        let served: u64 = if allowed { 4 } else { 3 };
+        eventually("every call has its row", async || {
+            let rows = postgres
+                .sql("litellm", r#"SELECT count(*) FROM "LiteLLM_SpendLogs""#)
+                .await;
+            (rows == served.to_string()).then_some(())
+        })
+        .await;
+    }
+}
