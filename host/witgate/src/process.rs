@@ -383,11 +383,40 @@ fn app_options(control: &Control) -> AppOptions {
 /// The database of a configuration.
 pub async fn open_store(loaded: &Loaded, paths: &Paths) -> anyhow::Result<Store> {
     let url = loaded.config.general.database_url.as_ref();
-    let url = url.map(|url| url.reveal().to_owned()).unwrap_or_else(|| {
+    let url = url.map(|url| url.reveal().to_owned());
+    let url = url.or_else(|| database_variables(&loaded.environment));
+    let url = url.unwrap_or_else(|| {
         let file = paths.data_dir.join("witgate.db");
         file.to_string_lossy().into_owned()
     });
     Ok(Store::open(&url, &store_options(loaded)?).await?)
+}
+
+/// `DATABASE_URL`, or an address of PostgreSQL made of `DATABASE_HOST` and its sisters.
+fn database_variables(env: &Env) -> Option<String> {
+    if let Some(url) = env.non_empty("DATABASE_URL") {
+        return Some(url.to_owned());
+    }
+    let encoded = |text: &str| -> String {
+        url::form_urlencoded::byte_serialize(text.as_bytes())
+            .map(|piece| piece.replace('+', "%20"))
+            .collect()
+    };
+    let host = env.non_empty("DATABASE_HOST")?;
+    let name = env.non_empty("DATABASE_NAME")?;
+    let user = env.non_empty("DATABASE_USERNAME").or(env.non_empty("DATABASE_USER"))?;
+    let password = env.non_empty("DATABASE_PASSWORD");
+    let password = password.map(|password| format!(":{}", encoded(password)));
+    let port = env.non_empty("DATABASE_PORT").unwrap_or("5432");
+    let schema = env.non_empty("DATABASE_SCHEMA");
+    let schema = schema.map(|schema| format!("?schema={}", encoded(schema)));
+    Some(format!(
+        "postgresql://{}{}@{host}:{port}/{}{}",
+        encoded(user),
+        password.unwrap_or_default(),
+        encoded(name),
+        schema.unwrap_or_default()
+    ))
 }
 
 /// How the database is opened.
