@@ -404,7 +404,9 @@ fn database_variables(env: &Env) -> Option<String> {
     };
     let host = env.non_empty("DATABASE_HOST")?;
     let name = env.non_empty("DATABASE_NAME")?;
-    let user = env.non_empty("DATABASE_USERNAME").or(env.non_empty("DATABASE_USER"))?;
+    let user = env
+        .non_empty("DATABASE_USERNAME")
+        .or(env.non_empty("DATABASE_USER"))?;
     let password = env.non_empty("DATABASE_PASSWORD");
     let password = password.map(|password| format!(":{}", encoded(password)));
     let port = env.non_empty("DATABASE_PORT").unwrap_or("5432");
