@@ -28,6 +28,15 @@ async fn whoever_has_a_priority_waits_for_the_place_that_is_taken() {
     body["priority"] = json!(0);
     let waits = stage.client.clone();
     let waits = tokio::spawn(async move { waits.chat(&body).await });
+    // Two are under way: it was not refused, and the place is still taken.
+    let under_way = |metrics: &witgate_testkit::Metrics| {
+        metrics.value("witgate_requests_in_flight", &[]) == Some(2.0)
+    };
+    stage
+        .gateway
+        .metrics_until("a request that waits", under_way)
+        .await;
+    assert_eq!(stage.upstream.requests().len(), 1, "it was not sent");
     gate.open();
     holder.await.expect("the first answer").ok();
     let answer = waits.await.expect("the second answer");

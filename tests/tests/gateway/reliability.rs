@@ -224,6 +224,65 @@ async fn a_stream_that_may_not_go_on_ends_with_an_error() {
     }
 }
 
+/// What a guardrail has to judge when it is complete cannot go on elsewhere.
+#[tokio::test]
+async fn a_stream_that_a_guardrail_judges_does_not_go_on() {
+    let upstream = FakeUpstream::start().await;
+    let entry = |name: &str| {
+        format!(
+            "  - model_name: {name}\n    litellm_params: {{model: openai/{name}, api_base: '{}', api_key: k}}\n    model_info: {{supports_assistant_prefill: true}}\n",
+            upstream.api_base()
+        )
+    };
+    let config = ["model_list:\n".to_owned(), entry("a"), entry("b")].concat()
+        + &settings(
+            "num_retries: 0, fallbacks: [{a: [b]}], enable_mid_stream_fallback_continuation: true",
+        )
+        + "guardrails:\n  - guardrail_name: hide\n    litellm_params: {guardrail: hide-secrets, mode: post_call, default_on: true}\n";
+    let stage = Stage::of(upstream, Gateway::builder(config).shared_plugin_cache()).await;
+    let begin = [openai::content_frame("a", "Once ")];
+    stage.upstream.next(Reply::open_stream(&begin).then_reset());
+    let events = stage.client.open(&chat_stream("a")).await.rest().await;
+    let last: Value = serde_json::from_str(events.last().expect("an event")).expect("JSON");
+    assert!(last["error"].is_object(), "{events:?}");
+    assert_eq!(stage.upstream.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn an_unhealthy_deployment_gets_no_traffic() {
+    let more = format!(
+        "general_settings: {{master_key: {MASTER_KEY}, background_health_checks: true, health_check_interval: 3600}}\nrouter_settings: {{num_retries: 0, enable_health_check_routing: true, disable_cooldowns: true}}\n"
+    );
+    let upstream = FakeUpstream::start().await;
+    let entry = |id: &str| {
+        format!(
+            "  - model_name: a\n    litellm_params: {{model: openai/{id}, api_base: '{}', api_key: k}}\n    model_info: {{id: {id}}}\n",
+            upstream.api_base()
+        )
+    };
+    let config = [
+        "model_list:\n".to_owned(),
+        entry("well"),
+        entry("ill"),
+        more,
+    ]
+    .concat();
+    upstream.on_model("ill", error(500));
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    eventually("a round", async || {
+        let told = stage.client.post("/utils/explain", &chat("a")).await.ok();
+        (told["candidates"][1]["dropped_by"] == "health_check").then_some(())
+    })
+    .await;
+    let before = stage.upstream.requests().len();
+    for _ in 0..20 {
+        let answer = stage.client.chat(&chat("a")).await;
+        answer.ok();
+        assert_eq!(answer.header("x-litellm-model-id"), Some("well"));
+    }
+    assert_eq!(stage.upstream.requests().len(), before + 20);
+}
+
 #[tokio::test]
 async fn health_has_a_listener_of_its_own_when_asked() {
     let upstream = FakeUpstream::start().await;

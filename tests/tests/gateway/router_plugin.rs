@@ -117,10 +117,16 @@ async fn where_the_router_fails_a_deployment_is_drawn() {
 async fn a_deployment_that_is_named_needs_no_router() {
     let stage = stage("routing_strategy: hostile-router").await;
     let mut body = chat("d0");
-    body["metadata"] = json!({"how": "last"});
+    // A router that was asked would fail, and that would be counted.
+    body["metadata"] = json!({"how": "panic"});
     let answer = stage.client.chat(&body).await;
     answer.ok();
     assert_eq!(answer.header("x-litellm-model-id"), Some("d0"));
+    let metrics = stage.client.get("/metrics").await.text();
+    assert!(
+        !metrics.contains("witgate_router_fallbacks_total{"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]
