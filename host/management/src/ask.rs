@@ -91,6 +91,31 @@ impl Ask {
         })
     }
 
+    /// The order that `sort_by` and `sort_order` ask for: downwards unless they say otherwise.
+    pub fn order(
+        &self,
+        sortable: &[&'static str],
+        default: &'static str,
+    ) -> Result<(&'static str, bool), Refusal> {
+        let column = match self.param("sort_by") {
+            None => default,
+            Some(asked) => {
+                let found = sortable.iter().find(|column| **column == asked);
+                found.copied().ok_or_else(|| {
+                    let message = format!("sort_by {asked:?} is none of {sortable:?}");
+                    Refusal::bad(message).param("sort_by")
+                })?
+            }
+        };
+        match self.param("sort_order") {
+            None | Some("desc") => Ok((column, true)),
+            Some("asc") => Ok((column, false)),
+            Some(_) => {
+                Err(Refusal::bad("sort_order is asc or desc").param("sort_order"))
+            }
+        }
+    }
+
     /// A member of the body that is a text and not empty.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {

@@ -67,11 +67,35 @@ impl crate::ControlPlane {
     }
 }
 
+/// Members of a row's `callback_vars` that are credentials of somebody's log sink are not shown.
+pub(crate) fn mask(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match (name.as_str(), value) {
+                    ("callback_vars", Value::Object(vars)) => {
+                        for value in vars.values_mut() {
+                            *value = json!("*****");
+                        }
+                    }
+                    (_, value) => mask(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(mask),
+        _ => {}
+    }
+}
+
 fn shown(row: &Row) -> Value {
     let members = row.iter().map(|(name, value)| {
         let value = match SECRET.contains(&name.as_str()) && !value.is_null() {
             true => json!("*****"),
-            false => value.clone(),
+            false => {
+                let mut value = value.clone();
+                mask(&mut value);
+                value
+            }
         };
         (name.clone(), value)
     });

@@ -137,6 +137,20 @@ impl Given {
         self.columns.insert(name.to_owned(), value.into());
     }
 
+    /// Fills in what was not said, or said to be null.
+    pub fn fill(&mut self, defaults: Self) {
+        let fill = |into: &mut Map<String, Value>, from: Map<String, Value>| {
+            for (name, value) in from {
+                if into.get(&name).is_none_or(Value::is_null) {
+                    into.insert(name, value);
+                }
+            }
+        };
+        fill(&mut self.columns, defaults.columns);
+        fill(&mut self.metadata, defaults.metadata);
+        fill(&mut self.members, defaults.members);
+    }
+
     /// The row of something new. Null columns get what their table says.
     #[must_use]
     pub fn new_row(mut self) -> Row {
@@ -285,6 +299,49 @@ impl Shape {
             Self::Any => json!({}),
         }
     }
+}
+
+/// Refuses members that this release does not act on, unless they say nothing.
+pub(crate) fn refuse(
+    members: &[&'static str],
+    body: &Map<String, Value>,
+    what: &str,
+) -> Result<(), Refusal> {
+    let says_nothing = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    };
+    let says = |name: &&&str| body.get(**name).is_some_and(|value| !says_nothing(value));
+    match members.iter().find(says) {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!(
+                "{name} is not enforced by this release of Witgate, so no {what} is given it; leave it out"
+            );
+            Err(Refusal::bad(message).param(name))
+        }
+    }
+}
+
+/// A column that is a text.
+pub(crate) fn text<'a>(row: &'a Row, column: &str) -> Option<&'a str> {
+    row.get(column).and_then(Value::as_str)
+}
+
+/// The texts of a column that is a list of them.
+pub(crate) fn texts<'a>(row: &'a Row, column: &str) -> Vec<&'a str> {
+    let list = row.get(column).and_then(Value::as_array);
+    list.into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect()
+}
+
+/// A column that is a number.
+pub(crate) fn number(row: &Row, column: &str) -> Option<f64> {
+    row.get(column).and_then(Value::as_f64)
 }
 
 /// Longest text.

@@ -10,16 +10,19 @@ mod read;
 mod tests;
 mod update;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use witgate_identity::{KeyHash, mask_key};
 use witgate_store::{Row, WriteError};
 
 use crate::fields::{Field, Shape, column, member, metadata};
 use crate::operation::{Operation, Who};
+use crate::refusal::RACED;
 use crate::{Ask, ControlPlane, Refusal};
 
 #[allow(unused_imports)]
+pub(crate) use bounds::check_model_budgets;
 pub(crate) use generate::{Made, make};
+pub(crate) use update::remove;
 
 pub(crate) const TABLE: &str = "LiteLLM_VerificationToken";
 
@@ -266,7 +269,7 @@ fn refused(error: WriteError) -> Refusal {
             "Key with this alias already exists. Unique key aliases across all keys are required.",
         )
         .param("key_alias"),
-        WriteError::Taken(_) => taken(),
+        WriteError::Taken(what) if what != RACED => taken(),
         WriteError::Gone(what) => {
             let message = format!("{what} does not exist: make it first, or leave it out");
             Refusal::bad(message).param(what)
@@ -280,30 +283,10 @@ fn taken() -> Refusal {
 }
 
 /// LiteLLM's JSON of a key, without its hash.
-fn shown(mut key: Row) -> Map<String, Value> {
+pub(crate) fn shown(mut key: Row) -> Map<String, Value> {
     key.remove("token");
     for absent in ["litellm_budget_table", "object_permission"] {
         key.entry(absent).or_insert(Value::Null);
     }
     key
-}
-
-/// What is put beside a key when it is shown whole: its budget row and its object permissions.
-pub(crate) async fn with_linked(plane: &ControlPlane, mut key: Row) -> Result<Row, Refusal> {
-    for (column, table, name) in [
-        ("budget_id", "LiteLLM_BudgetTable", "litellm_budget_table"),
-        (
-            "object_permission_id",
-            "LiteLLM_ObjectPermissionTable",
-            "object_permission",
-        ),
-    ] {
-        let id = key.get(column).and_then(Value::as_str).map(str::to_owned);
-        let linked = match id {
-            Some(id) => plane.store.row(table, column, &id).await?,
-            None => None,
-        };
-        key.insert(name.to_owned(), json!(linked));
-    }
-    Ok(key)
 }

@@ -8,15 +8,20 @@
 
 pub mod ask;
 mod audit;
+mod bounds;
 pub mod durations;
 pub mod fields;
 mod keys;
+mod linked;
 pub mod operation;
 mod plane;
 pub mod policy;
 pub mod principals;
 pub mod refusal;
+mod organizations;
 mod rights;
+mod teams;
+mod users;
 #[cfg(test)]
 mod testing;
 

@@ -70,6 +70,9 @@ impl Eq for Operation {}
 
 /// Every operation.
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
-    const ALL: &[&[Operation]] = &[crate::keys::OPERATIONS];
+    const ALL: &[&[Operation]] = &[
+        crate::keys::OPERATIONS,
+        crate::teams::OPERATIONS,
+    ];
     ALL.iter().copied().flatten()
 }

@@ -12,6 +12,9 @@ use crate::operation::{Operation, Outcome, Who};
 use crate::policy::KeyPolicy;
 use crate::{Ask, Refusal};
 
+/// How often an operation that somebody else's change overtook is done anew.
+const TRIES: usize = 8;
+
 /// What changed, for those who keep it in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Changed {
@@ -143,7 +146,13 @@ impl ControlPlane {
         if !allowed {
             return Err(ask.admin_only());
         }
-        let outcome = (operation.run)(self, ask).await;
+        let mut outcome = (operation.run)(self, ask.clone()).await;
+        for _ in 0..TRIES {
+            if !matches!(outcome, Err(Refusal::Raced)) {
+                break;
+            }
+            outcome = (operation.run)(self, ask.clone()).await;
+        }
         if let Err(Refusal::Unavailable(why)) = &outcome {
             tracing::error!(operation = operation.name(), "the database failed: {why}");
         }

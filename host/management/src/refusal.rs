@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use witgate_store::{StoreError, WriteError};
 use witgate_wire::errors::{CompatErrors, ErrorBody};
 
+/// What a [`witgate_store::Write::Absent`] says that finds a row changed since it was read.
+pub(crate) const RACED: &str = "changed meanwhile";
+
 /// Why a request is not answered.
 #[derive(Debug)]
 pub enum Refusal {
@@ -14,6 +17,8 @@ pub enum Refusal {
     Detail(u16, Value),
     /// FastAPI's validation of the body: status 422, every fault.
     Invalid(Vec<Value>),
+    /// Somebody else changed the same row in between: nothing was changed, asking again may succeed.
+    Raced,
     /// The database failed; the text is for the operator.
     Unavailable(String),
 }
@@ -83,6 +88,10 @@ impl Refusal {
                 (*status, json!({ "detail": detail }).to_string().into())
             }
             Self::Invalid(faults) => (422, json!({ "detail": faults }).to_string().into()),
+            Self::Raced => {
+                let text = "somebody else changes the same at this moment; nothing was changed, try again";
+                (409, ErrorBody::new(409, text).kind("conflict").openai(compat))
+            }
             Self::Unavailable(_) => {
                 let text = "the database does not answer; nothing was changed";
                 let body = ErrorBody::new(503, text).kind("no_db_connection");
@@ -106,6 +115,7 @@ impl From<WriteError> for Refusal {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Store(error) => error.into(),
+            WriteError::Taken(what) if what == RACED => Self::Raced,
             error => Self::bad(error.to_string()),
         }
     }

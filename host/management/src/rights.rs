@@ -13,7 +13,7 @@ pub(crate) enum TeamRole {
 }
 
 /// What members of a team may do with its keys when nothing else is said.
-const MEMBERS_MAY: [&str; 2] = ["/key/info", "/key/health"];
+pub(crate) const MEMBERS_MAY: [&str; 2] = ["/key/info", "/key/health"];
 
 /// What a user is in a team, by `members_with_roles`.
 pub(crate) fn role_in(team: &Row, user: &str) -> Option<TeamRole> {

@@ -4,11 +4,12 @@ use serde_json::{Map, Value, json};
 use witgate_identity::{KeyHash, key_text, mask_key};
 use witgate_store::{Filter, Row, Write};
 
-use super::{FIELDS, NOT_YET, TABLE, refused, shown, taken, with_linked};
+use super::{FIELDS, NOT_YET, TABLE, refused, shown, taken};
 use crate::audit::Action;
 use crate::fields::Given;
 use crate::operation::Outcome;
 use crate::plane::Settings;
+use crate::linked::{self, with_linked};
 use crate::{Ask, Changed, ControlPlane, KeyAction, KeyVerdict, Refusal, durations};
 
 /// A key that was made.
@@ -105,20 +106,7 @@ pub(super) async fn read(
 }
 
 fn read_body(body: &Map<String, Value>) -> Result<Given, Refusal> {
-    let says_nothing = |value: &Value| match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(members) => members.is_empty(),
-        _ => false,
-    };
-    for field in NOT_YET {
-        if body.get(field).is_some_and(|value| !says_nothing(value)) {
-            let message = format!(
-                "{field} is not enforced by this release of Witgate, so no key is given it; leave it out"
-            );
-            return Err(Refusal::bad(message).param(field));
-        }
-    }
+    crate::fields::refuse(&NOT_YET, body, "key")?;
     let mut given = Given::read(&[FIELDS], body)?;
     if given
         .members
@@ -199,7 +187,7 @@ pub(crate) async fn make(
         steps.push(Write::Present("LiteLLM_BudgetTable", there, "budget_id"));
     }
     links(ask, &mut given, &mut steps);
-    reset_at(&settings, ask, &mut given);
+    linked::reset_at(&settings, ask, &mut given.columns);
     if let Some(Value::String(duration)) = given.members.get("duration") {
         let ends = durations::end(duration, ask.now)
             .map_err(|message| Refusal::bad(message).param("duration"))?;
@@ -259,18 +247,7 @@ fn defaults(settings: &Settings, given: &mut Given) -> Result<(), Refusal> {
     let Some(Value::Object(defaults)) = settings.litellm("default_key_generate_params") else {
         return Ok(());
     };
-    let defaults = Given::read(&[FIELDS], defaults)?;
-    let fill = |into: &mut Map<String, Value>, from: Map<String, Value>| {
-        for (name, value) in from {
-            let said = into.get(&name).is_some_and(|value| !value.is_null());
-            if !said {
-                into.insert(name, value);
-            }
-        }
-    };
-    fill(&mut given.columns, defaults.columns);
-    fill(&mut given.metadata, defaults.metadata);
-    fill(&mut given.members, defaults.members);
+    given.fill(Given::read(&[FIELDS], defaults)?);
     Ok(())
 }
 
@@ -291,32 +268,5 @@ fn links(ask: &Ask, given: &mut Given, steps: &mut Vec<Write>) {
             given.set("budget_id", id);
         }
     }
-    if let Some(Value::Object(permission)) = given.members.remove("object_permission") {
-        let id = uuid::Uuid::new_v4().to_string();
-        let mut row = permission;
-        row.retain(|name, _| OBJECT_PERMISSION.contains(&name.as_str()));
-        row.insert("object_permission_id".to_owned(), id.as_str().into());
-        steps.push(Write::Insert("LiteLLM_ObjectPermissionTable", row));
-        given.set("object_permission_id", id);
-    }
-}
-
-/// Members of an object permission.
-pub(super) const OBJECT_PERMISSION: [&str; 6] = [
-    "mcp_servers",
-    "mcp_access_groups",
-    "mcp_tool_permissions",
-    "vector_stores",
-    "agents",
-    "models",
-];
-
-/// A budget that comes back gets the time of its next reset.
-pub(crate) fn reset_at(settings: &Settings, ask: &Ask, given: &mut Given) {
-    if let Some(duration) = given.text("budget_duration") {
-        let at = durations::next_reset(duration, ask.now, &settings.zone);
-        given.set("budget_reset_at", json!(at));
-    } else if given.says("budget_duration") {
-        given.set("budget_reset_at", Value::Null);
-    }
+    linked::object_permission(given, None, steps);
 }

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use witgate_store::{Filter, Is, Row, Select};
 
-use super::{TABLE, shown, shown_name, with_linked};
+use super::{TABLE, shown, shown_name};
+use crate::linked::with_linked;
 use crate::operation::Outcome;
 use crate::rights::{TeamRole, role_in};
 use crate::{Ask, ControlPlane, Refusal};
@@ -71,19 +72,11 @@ pub(super) async fn list(plane: &ControlPlane, ask: Ask) -> Outcome {
     };
     // Sessions of the UI are nobody's business.
     filter = filter.and("team_id", Is::Not("litellm-dashboard".into()));
-    let sort = match ask.param("sort_by") {
-        None => "created_at",
-        Some(asked) => SORTABLE
-            .into_iter()
-            .find(|column| *column == asked)
-            .ok_or_else(|| {
-                Refusal::bad(format!("sort_by {asked:?} is none of {SORTABLE:?}")).param("sort_by")
-            })?,
-    };
+    let order = ask.order(&SORTABLE, "created_at")?;
     let total = plane.store.count(TABLE, &filter).await?;
     let select = Select {
         filter,
-        order: vec![(sort, ask.param("sort_order") != Some("asc"))],
+        order: vec![order],
         offset: page.offset(),
         limit: Some(page.size),
     };

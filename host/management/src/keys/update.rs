@@ -4,9 +4,11 @@ use serde_json::{Value, json};
 use witgate_identity::{KeyHash, mask_key};
 use witgate_store::{Filter, Is, Row, Select, Write};
 
-use super::generate::{self, OBJECT_PERMISSION};
-use super::{TABLE, not_found, refused, shown, taken, with_linked};
+use super::generate;
+use super::{TABLE, not_found, refused, shown, taken};
 use crate::audit::Action;
+use crate::fields::text as text_of;
+use crate::linked::{self, with_linked};
 use crate::operation::Outcome;
 use crate::{Ask, Changed, ControlPlane, KeyAction, Refusal, durations};
 
@@ -83,7 +85,7 @@ fn change(
         Some(Value::Null) => given.set("expires", Value::Null),
         _ => {}
     }
-    generate::reset_at(&settings, ask, &mut given);
+    linked::reset_at(&settings, ask, &mut given.columns);
     if let Some(soft) = given.members.remove("soft_budget") {
         let by = ask.actor().to_owned();
         let row = match key.get("budget_id").and_then(Value::as_str) {
@@ -109,14 +111,8 @@ fn change(
             });
         }
     }
-    if let Some(Value::Object(mut permission)) = given.members.remove("object_permission") {
-        permission.retain(|name, _| OBJECT_PERMISSION.contains(&name.as_str()));
-        let old = key.get("object_permission_id").and_then(Value::as_str);
-        let id = old.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
-        permission.insert("object_permission_id".to_owned(), id.as_str().into());
-        steps.push(Write::Upsert("LiteLLM_ObjectPermissionTable", permission));
-        given.set("object_permission_id", id);
-    }
+    let permission = text_of(key, "object_permission_id");
+    linked::object_permission(&mut given, permission, steps);
     given.set(
         "updated_by",
         json!(ask.changed_by.as_deref().or(ask.user())),

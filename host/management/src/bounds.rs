@@ -1,0 +1,144 @@
+//! Nobody gives more than they have: limits, models and metadata of what is somebody else's to give.
+
+use serde_json::{Map, Value};
+use witgate_store::Row;
+
+use crate::Refusal;
+use crate::fields::{number, texts};
+
+/// Limits that compare.
+const LIMITS: [&str; 5] = [
+    "max_budget",
+    "soft_budget",
+    "tpm_limit",
+    "rpm_limit",
+    "max_parallel_requests",
+];
+
+/// No limit is above that of whom it is under.
+pub(crate) fn limits(asked: &Row, most: &Row, whose: &str) -> Result<(), Refusal> {
+    for name in LIMITS {
+        if let (Some(asked), Some(most)) = (number(asked, name), number(most, name))
+            && asked > most
+        {
+            let message = format!("{name} {asked} is above the {whose}'s, which is {most}");
+            return Err(Refusal::bad(message).param(name));
+        }
+    }
+    Ok(())
+}
+
+/// Limits only go down, and none is taken away.
+pub(crate) fn only_lower(asked: &Row, now: &Row) -> Result<(), Refusal> {
+    for name in LIMITS {
+        let (Some(new), Some(now)) = (asked.get(name), number(now, name)) else {
+            continue;
+        };
+        if new.as_f64().is_none_or(|new| new > now) {
+            let message = format!("Only an administrator sets {name} above {now}");
+            return Err(Refusal::forbidden(message).param(name));
+        }
+    }
+    Ok(())
+}
+
+/// Every model is one of the list's, when there is a list.
+pub(crate) fn models(asked: &[&str], list: &[&str], whose: &str) -> Result<(), Refusal> {
+    let all = |entry: &&str| ["*", "all-proxy-models"].contains(entry);
+    if list.is_empty() || list.iter().any(all) {
+        return Ok(());
+    }
+    let fits = |model: &str| {
+        model == "no-default-models"
+            || list.iter().any(|entry| match entry.strip_suffix('*') {
+                Some(prefix) => model.starts_with(prefix),
+                None => *entry == model,
+            })
+    };
+    match asked.iter().find(|model| !fits(model)) {
+        None => Ok(()),
+        Some(model) => {
+            let message = format!("model {model:?} is not among the {whose}'s models {list:?}");
+            Err(Refusal::bad(message).param("models"))
+        }
+    }
+}
+
+/// A list only gets shorter; an empty one is all models.
+pub(crate) fn only_fewer_models(asked: &Row, now: &Row) -> Result<(), Refusal> {
+    if !asked.contains_key("models") {
+        return Ok(());
+    }
+    let (asked, now) = (texts(asked, "models"), texts(now, "models"));
+    if now.is_empty() || !asked.is_empty() && models(&asked, &now, "present list").is_ok() {
+        return Ok(());
+    }
+    let message = format!("Only an administrator gives models beyond {now:?}");
+    Err(Refusal::forbidden(message).param("models"))
+}
+
+/// Members of `metadata` that mean something and are not the caller's to set stay as they are.
+pub(crate) fn keep_metadata(
+    changes: &mut Row,
+    old: &Row,
+    guarded: &[&'static str],
+) -> Result<(), Refusal> {
+    let Some(Value::Object(new)) = changes.get_mut("metadata") else {
+        return Ok(());
+    };
+    let none = Map::new();
+    let old = old.get("metadata").and_then(Value::as_object);
+    let old = old.unwrap_or(&none);
+    for name in guarded {
+        match (old.get(*name), new.get(*name)) {
+            (Some(kept), None) => drop(new.insert((*name).to_owned(), kept.clone())),
+            (old, Some(new)) if old != Some(new) => {
+                let message = format!("Only an administrator sets metadata.{name}");
+                return Err(Refusal::forbidden(message).param("metadata"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn row(value: Value) -> Row {
+        value.as_object().cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn limits_and_models_go_one_way() {
+        let org = row(json!({"max_budget": 10.0, "tpm_limit": null}));
+        assert!(limits(&row(json!({"max_budget": 10, "tpm_limit": 9})), &org, "x").is_ok());
+        assert!(limits(&row(json!({"max_budget": 10.5})), &org, "x").is_err());
+        assert!(only_lower(&row(json!({"max_budget": 9, "tpm_limit": null})), &org).is_ok());
+        assert!(only_lower(&row(json!({"max_budget": null})), &org).is_err());
+        assert!(only_lower(&row(json!({"max_budget": 11})), &org).is_err());
+        assert!(models(&["a"], &[], "x").is_ok());
+        assert!(models(&["openai/gpt", "no-default-models"], &["openai/*"], "x").is_ok());
+        assert!(models(&["*"], &["openai/*"], "x").is_err());
+        assert!(models(&["all-proxy-models"], &["a"], "x").is_err());
+        let now = row(json!({"models": ["a", "b"]}));
+        assert!(only_fewer_models(&row(json!({"models": ["a"]})), &now).is_ok());
+        assert!(only_fewer_models(&row(json!({"models": []})), &now).is_err());
+        assert!(only_fewer_models(&row(json!({"models": ["c"]})), &now).is_err());
+    }
+
+    #[test]
+    fn guarded_metadata_stays() {
+        let old = row(json!({"metadata": {"budget": "b"}}));
+        let mut changes = row(json!({"metadata": {"x": 1}}));
+        assert!(keep_metadata(&mut changes, &old, &["budget"]).is_ok());
+        assert_eq!(changes["metadata"], json!({"x": 1, "budget": "b"}));
+        let mut changes = row(json!({"metadata": {"budget": "other"}}));
+        assert!(keep_metadata(&mut changes, &old, &["budget"]).is_err());
+        let mut changes = row(json!({"metadata": {"budget": "new"}}));
+        assert!(keep_metadata(&mut changes, &Row::new(), &["budget"]).is_err());
+    }
+}

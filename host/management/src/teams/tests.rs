@@ -1,0 +1,1 @@
+//! Teams over a database in memory.
