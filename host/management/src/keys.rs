@@ -22,7 +22,7 @@ use crate::{Ask, ControlPlane, Refusal};
 #[allow(unused_imports)]
 pub(crate) use bounds::check_model_budgets;
 pub(crate) use generate::{Made, make};
-pub(crate) use update::remove;
+pub(crate) use update::{remove, remove_then};
 
 pub(crate) const TABLE: &str = "LiteLLM_VerificationToken";
 

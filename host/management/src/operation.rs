@@ -73,6 +73,7 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
     const ALL: &[&[Operation]] = &[
         crate::keys::OPERATIONS,
         crate::teams::OPERATIONS,
+        crate::organizations::OPERATIONS,
     ];
     ALL.iter().copied().flatten()
 }

@@ -30,6 +30,7 @@ impl ControlPlane {
         };
         if let Some(team) = &team {
             within_team(team, &given)?;
+            members_duration(team, &mut given);
         }
         may_make(&settings, ask, &given, team.as_ref())?;
         if ask.is_admin() {
@@ -38,7 +39,7 @@ impl ControlPlane {
         let Some(user) = ask.user().map(str::to_owned) else {
             return Err(ask.admin_only());
         };
-        admins_only(&given)?;
+        admins_only(&given, None)?;
         let manages = match &team {
             Some(team) => self.manages_keys_of(ask, team, "/key/generate").await?,
             None => false,
@@ -96,7 +97,7 @@ impl ControlPlane {
         if ask.is_admin() {
             return Ok(());
         }
-        admins_only(given)?;
+        admins_only(given, Some(key))?;
         let moved = ["user_id", "team_id", "blocked"].iter().any(|column| {
             let old = key.get(*column).unwrap_or(&Value::Null);
             given.columns.get(*column).is_some_and(|new| new != old)
@@ -114,11 +115,17 @@ impl ControlPlane {
     }
 }
 
-fn admins_only(given: &Given) -> Result<(), Refusal> {
+/// What only administrators give is neither among the members nor hidden in the metadata, unless it is there already.
+fn admins_only(given: &Given, key: Option<&Row>) -> Result<(), Refusal> {
+    let old = key.and_then(|key| key.get("metadata"));
+    let hidden = given.columns.get("metadata");
     let says = |name: &&&str| {
         let of =
             |map: &serde_json::Map<String, Value>| map.get(**name).is_some_and(|v| !v.is_null());
-        of(&given.columns) || of(&given.metadata)
+        let smuggled = hidden.and_then(|metadata| metadata.get(**name));
+        of(&given.columns)
+            || of(&given.metadata)
+            || smuggled.is_some_and(|new| old.and_then(|old| old.get(**name)) != Some(new))
     };
     match ADMINS_ONLY.iter().find(says) {
         None => Ok(()),
@@ -210,6 +217,15 @@ fn within_team(team: &Row, given: &Given) -> Result<(), Refusal> {
         return Err(Refusal::bad(message).param("max_budget"));
     }
     Ok(())
+}
+
+/// `team_member_key_duration`: how long a member's key lives of which nobody says it.
+fn members_duration(team: &Row, given: &mut Given) {
+    let duration = team.get("metadata").and_then(|m| m.get("team_member_key_duration"));
+    let said = given.members.get("duration").is_some_and(|duration| !duration.is_null());
+    if let Some(duration) = duration.filter(|duration| duration.is_string() && !said) {
+        given.members.insert("duration".to_owned(), duration.clone());
+    }
 }
 
 /// `litellm_settings.upperbound_key_generate_params`

@@ -239,6 +239,7 @@ async fn nobody_gives_more_than_they_have() {
         json!({"budget_id": "b"}),
         json!({"organization_id": "o"}),
         json!({"temp_budget_increase": 5}),
+        json!({"metadata": {"temp_budget_increase": 5}}),
         json!({"allowed_passthrough_routes": ["/x"]}),
     ] {
         cases.push((generate, field.clone(), 403));

@@ -245,7 +245,18 @@ pub(crate) async fn remove(
     plane: &ControlPlane,
     ask: &Ask,
     rows: Vec<Row>,
+    steps: Vec<Write>,
+) -> Result<(), Refusal> {
+    remove_then(plane, ask, rows, steps, Vec::new()).await
+}
+
+/// The same, with steps before and after.
+pub(crate) async fn remove_then(
+    plane: &ControlPlane,
+    ask: &Ask,
+    rows: Vec<Row>,
     mut steps: Vec<Write>,
+    after: Vec<Write>,
 ) -> Result<(), Refusal> {
     let tokens: Vec<String> = rows.iter().map(|row| text(row, "token")).collect();
     for row in rows {
@@ -262,6 +273,7 @@ pub(crate) async fn remove(
         }
         steps.push(Write::Delete(TABLE, Filter::by("token", token)));
     }
+    steps.extend(after);
     plane.store.write(steps, ask.now).await.map_err(refused)?;
     for token in tokens {
         plane.changed(Changed::Key(token));

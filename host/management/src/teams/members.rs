@@ -161,8 +161,10 @@ pub(crate) async fn resolve(
         };
         let user_id = text(&row, "user_id").unwrap_or_default().to_owned();
         let email = text(&row, "user_email").or(named.user_email.as_deref());
+        let lower = |email: Option<&str>| email.map(str::to_lowercase);
         let same_address = |person: &Person| {
-            new && person.new && email.is_some() && person.member.user_email.as_deref() == email
+            let known = lower(person.member.user_email.as_deref());
+            new && person.new && email.is_some() && known == lower(email)
         };
         if people
             .iter()
@@ -184,6 +186,14 @@ pub(crate) async fn resolve(
 }
 
 impl Person {
+    /// Whose own a new user is: an organization looks after those who are new through it.
+    pub fn belongs_to(&mut self, organization: &str) {
+        if self.new {
+            self.row
+                .insert("organization_id".to_owned(), organization.into());
+        }
+    }
+
     /// The steps that put teams on the user's list, unless somebody else changed it since it was read.
     pub fn joins(&self, ask: &Ask, joined: &[&str]) -> Vec<Write> {
         let id = self.member.user_id.as_str();
@@ -200,6 +210,9 @@ impl Person {
                 Write::Absent(users::TABLE, Filter::by("user_id", id), RACED),
                 Write::Insert(users::TABLE, row),
             ];
+        }
+        if teams.len() == texts(&self.row, "teams").len() {
+            return Vec::new();
         }
         let mut set = json!({"teams": teams, "updated_at": ask.now});
         if text(&self.row, "user_email").is_none()

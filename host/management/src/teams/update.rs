@@ -46,7 +46,7 @@ const ABOVE_TEAMS: [&str; 9] = [
 pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     let mut given = read_body(&ask.body, &[FIELDS])?;
     let (team, hand) = plane.team_in_hand(&ask, ask.required_text("team_id")?).await?;
-    bound(plane, &ask, hand, &given, &team).await?;
+    bound(plane, hand, &given, &team).await?;
     let settings = plane.settings.load_full();
     let mut steps = Vec::new();
     linked::object_permission(&mut given, text(&team, "object_permission_id"), &mut steps);
@@ -87,7 +87,6 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
 
 async fn bound(
     plane: &ControlPlane,
-    ask: &Ask,
     hand: Hand,
     given: &Given,
     team: &Row,
@@ -123,9 +122,11 @@ async fn bound(
                 let text = "Only a proxy admin moves a team to another organization";
                 return Err(Refusal::forbidden(text).param("organization_id"));
             }
-            if given.metadata.contains_key("allowed_passthrough_routes") {
-                let text = "Only a proxy admin gives a team allowed_passthrough_routes";
-                return Err(Refusal::forbidden(text).param("allowed_passthrough_routes"));
+            for name in ["allowed_passthrough_routes", "blocked"] {
+                if given.metadata.contains_key(name) || given.says(name) {
+                    let message = format!("Only a proxy admin sets {name} of a team");
+                    return Err(Refusal::forbidden(message).param(name));
+                }
             }
             let limits = organization.and_then(|(_, budget)| budget).unwrap_or_default();
             taken_away(&given.columns, &limits)
