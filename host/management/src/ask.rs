@@ -91,11 +91,13 @@ impl Ask {
         })
     }
 
-    /// The order that `sort_by` and `sort_order` ask for: downwards unless they say otherwise.
+    /// The order that `sort_by` and `sort_order` ask for. What nobody asks for is the newest first; `down` is the way of an
+    /// order that does not say it.
     pub fn order(
         &self,
         sortable: &[&'static str],
         default: &'static str,
+        down: bool,
     ) -> Result<(&'static str, bool), Refusal> {
         let column = match self.param("sort_by") {
             None => default,
@@ -108,7 +110,8 @@ impl Ask {
             }
         };
         match self.param("sort_order") {
-            None | Some("desc") => Ok((column, true)),
+            None => Ok((column, down || self.param("sort_by").is_none())),
+            Some("desc") => Ok((column, true)),
             Some("asc") => Ok((column, false)),
             Some(_) => {
                 Err(Refusal::bad("sort_order is asc or desc").param("sort_order"))

@@ -28,6 +28,25 @@ pub(crate) fn limits(asked: &Row, most: &Row, whose: &str) -> Result<(), Refusal
     Ok(())
 }
 
+/// What a user is given and is absent or above becomes the most there is.
+pub(crate) fn cap(columns: &mut Row, organization: &Row, budget: Option<&Row>) {
+    // A user has no soft budget.
+    for name in LIMITS.into_iter().filter(|name| *name != "soft_budget") {
+        let Some(most) = budget.and_then(|budget| budget.get(name)).filter(|most| most.is_number())
+        else {
+            continue;
+        };
+        if number(columns, name).is_none_or(|asked| most.as_f64().is_some_and(|most| asked > most)) {
+            columns.insert(name.to_owned(), most.clone());
+        }
+    }
+    let (asked, list) = (texts(columns, "models"), texts(organization, "models"));
+    let open = asked.is_empty() && !list.is_empty();
+    if open || models(&asked, &list, "organization").is_err() {
+        columns.insert("models".to_owned(), serde_json::json!(list));
+    }
+}
+
 /// Limits only go down, and none is taken away.
 pub(crate) fn only_lower(asked: &Row, now: &Row) -> Result<(), Refusal> {
     for name in LIMITS {

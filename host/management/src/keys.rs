@@ -19,9 +19,8 @@ use crate::operation::{Operation, Who};
 use crate::refusal::RACED;
 use crate::{Ask, ControlPlane, Refusal};
 
-#[allow(unused_imports)]
 pub(crate) use bounds::check_model_budgets;
-pub(crate) use generate::{Made, make};
+pub(crate) use generate::{answer, draft, made};
 pub(crate) use update::{remove, remove_then};
 
 pub(crate) const TABLE: &str = "LiteLLM_VerificationToken";
@@ -263,7 +262,7 @@ fn not_found(named: &str) -> Refusal {
 }
 
 /// What a failed transaction about a key means.
-fn refused(error: WriteError) -> Refusal {
+pub(crate) fn refused(error: WriteError) -> Refusal {
     match error {
         WriteError::Taken(what) if what.contains("key_alias") => Refusal::bad(
             "Key with this alias already exists. Unique key aliases across all keys are required.",

@@ -74,6 +74,7 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         crate::keys::OPERATIONS,
         crate::teams::OPERATIONS,
         crate::organizations::OPERATIONS,
+        crate::users::OPERATIONS,
     ];
     ALL.iter().copied().flatten()
 }

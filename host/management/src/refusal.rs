@@ -79,6 +79,21 @@ impl Refusal {
         self
     }
 
+    /// What it says, without its shape.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::Error(body) => body.message.clone(),
+            Self::Detail(_, detail) => match detail.get("error").and_then(Value::as_str) {
+                Some(text) => text.to_owned(),
+                None => detail.to_string(),
+            },
+            Self::Invalid(faults) => Value::from(faults.clone()).to_string(),
+            Self::Raced => "somebody else changes the same at this moment".to_owned(),
+            Self::Unavailable(_) => "the database does not answer".to_owned(),
+        }
+    }
+
     /// Status and JSON body.
     #[must_use]
     pub fn body(&self, compat: CompatErrors) -> (u16, Bytes) {

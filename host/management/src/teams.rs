@@ -24,7 +24,7 @@ use crate::refusal::RACED;
 use crate::rights::{TeamRole, role_in};
 use crate::{Ask, Changed, ControlPlane, Refusal};
 
-pub(crate) use delete::{deletion, Deletion};
+pub(crate) use delete::deletion;
 pub(crate) use members::{Member, Named, leave, member_budget, resolve, seat};
 
 pub(crate) const TABLE: &str = "LiteLLM_TeamTable";

@@ -1,11 +1,18 @@
 //! Internal users: `/user/new`, `/user/info` and their sisters.
 
 mod defaults;
+mod new;
+mod password;
+mod read;
+#[cfg(test)]
+mod tests;
+mod update;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use witgate_store::{Filter, Is, Row, Select, Write};
 
-use crate::fields::{Field, Shape, column, member, metadata, text, texts};
+use crate::fields::{Field, Given, Shape, column, member, metadata, text, texts};
+use crate::operation::{Operation, Who};
 use crate::refusal::RACED;
 use crate::{Ask, ControlPlane, Refusal};
 
@@ -34,8 +41,146 @@ pub(crate) const FIELDS: &[Field] = &[
     metadata("guardrails", Shape::Texts),
     metadata("prompts", Shape::Texts),
     metadata("tags", Shape::Texts),
+    member("user_id", Shape::Text),
     member("object_permission", Shape::Object),
+    member("password", Shape::Text),
 ];
+
+/// What makes a new user beside that, and the key it gets.
+const NEW: &[Field] = &[
+    member("teams", Shape::Any),
+    member("organizations", Shape::Texts),
+    member("auto_create_key", Shape::Flag),
+    member("send_invite_email", Shape::Flag),
+    member("key_alias", Shape::Text),
+    member("duration", Shape::Text),
+    member("aliases", Shape::Object),
+    member("config", Shape::Object),
+    member("permissions", Shape::Object),
+    member("blocked", Shape::Flag),
+];
+const NAMED: &[Field] = &[member("user_ids", Shape::Texts)];
+const BULK: &[Field] = &[
+    member("users", Shape::Objects),
+    member("all_users", Shape::Flag),
+    member("user_updates", Shape::Object),
+];
+
+/// Members of a user that LiteLLM has and this release does not act on.
+const NOT_YET: [&str; 4] = ["budget_limits", "policies", "tpd_limit", "router_settings"];
+
+/// Roles that only a proxy admin gives.
+const ADMINS: [&str; 2] = ["proxy_admin", "proxy_admin_viewer"];
+
+/// Roles that a user may have: name, what it may, what the UI calls it.
+const ROLES: [(&str, &str, &str); 4] = [
+    ("proxy_admin", "everything on the gateway", "Admin (All Permissions)"),
+    ("proxy_admin_viewer", "see all keys, users and spend", "Admin (View Only)"),
+    ("internal_user", "make, see and delete their own keys, see their own spend", "Internal User (Create/Delete/View)"),
+    ("internal_user_viewer", "see their own keys and spend", "Internal User (View Only)"),
+];
+
+pub(crate) const OPERATIONS: &[Operation] = &[
+    Operation {
+        method: "POST",
+        paths: &["/user/new"],
+        who: Who::Member,
+        what: "Makes a user, and a key of theirs unless auto_create_key is false.",
+        body: &[FIELDS, NEW],
+        query: &[],
+        run: |plane, ask| Box::pin(new::new(plane, ask)),
+    },
+    Operation {
+        method: "GET",
+        paths: &["/user/info"],
+        who: Who::Anyone,
+        what: "Tells of a user with their keys and teams; without a parameter of the caller.",
+        body: &[],
+        query: &["user_id"],
+        run: |plane, ask| Box::pin(read::info(plane, ask)),
+    },
+    Operation {
+        method: "POST",
+        paths: &["/user/update"],
+        who: Who::Anyone,
+        what: "Changes a user; everybody their own name, address and password.",
+        body: &[FIELDS],
+        query: &[],
+        run: |plane, ask| Box::pin(update::update(plane, ask)),
+    },
+    Operation {
+        method: "POST",
+        paths: &["/user/bulk_update"],
+        who: Who::Admin,
+        what: "Changes many users.",
+        body: &[BULK],
+        query: &[],
+        run: |plane, ask| Box::pin(update::bulk(plane, ask)),
+    },
+    Operation {
+        method: "GET",
+        paths: &["/user/list"],
+        who: Who::Anyone,
+        what: "Lists users page by page: an organization's admin those of the organization.",
+        body: &[],
+        query: &[
+            "role",
+            "user_ids",
+            "sso_user_ids",
+            "user_email",
+            "team",
+            "page",
+            "page_size",
+            "sort_by",
+            "sort_order",
+        ],
+        run: |plane, ask| Box::pin(read::list(plane, ask)),
+    },
+    Operation {
+        method: "POST",
+        paths: &["/user/delete"],
+        who: Who::Admin,
+        what: "Deletes users, with their keys and memberships.",
+        body: &[NAMED],
+        query: &[],
+        run: |plane, ask| Box::pin(update::delete(plane, ask)),
+    },
+    Operation {
+        method: "GET",
+        paths: &["/user/available_roles"],
+        who: Who::Anyone,
+        what: "Lists the roles that users may have.",
+        body: &[],
+        query: &[],
+        run: |_, _| Box::pin(std::future::ready(Ok(read::roles()))),
+    },
+    Operation {
+        method: "GET",
+        paths: &["/user/filter/ui"],
+        who: Who::Anyone,
+        what: "Finds users by id or address.",
+        body: &[],
+        query: &["user_id", "user_email", "page", "page_size"],
+        run: |plane, ask| Box::pin(read::filter(plane, ask)),
+    },
+];
+
+/// A body's members, those that mean nothing here refused.
+fn read_body(
+    body: &serde_json::Map<String, serde_json::Value>,
+    tables: &[&[Field]],
+) -> Result<Given, Refusal> {
+    crate::fields::refuse(&NOT_YET, body, "user")?;
+    let given = Given::read(tables, body)?;
+    crate::keys::check_model_budgets(given.columns.get("model_max_budget"))?;
+    if let Some(role) = given.text("user_role")
+        && !ROLES.iter().any(|(name, ..)| *name == role)
+    {
+        let message = "Input should be 'proxy_admin', 'proxy_admin_viewer', 'internal_user' or 'internal_user_viewer'";
+        return Err(Refusal::invalid("enum", "body", "user_role", message, &role.into()));
+    }
+    Ok(given)
+}
 
 /// A user's row as it is shown: nobody sees a password, hashed or not.
 pub(crate) fn shown(mut row: Row) -> Row {
@@ -50,6 +195,47 @@ pub(crate) async fn with_email(plane: &ControlPlane, email: &str) -> Result<Vec<
     let email = email.to_lowercase();
     found.retain(|row| text(row, "user_email").is_some_and(|own| own.to_lowercase() == email));
     Ok(found)
+}
+
+/// An address, and an id at the identity provider, is one user's only.
+async fn unique(
+    plane: &ControlPlane,
+    given: &Given,
+    own: Option<&str>,
+    steps: &mut Vec<Write>,
+) -> Result<(), Refusal> {
+    if let Some(email) = given.text("user_email") {
+        let taken = with_email(plane, email).await?;
+        if taken.iter().any(|row| text(row, "user_id") != own) {
+            return Err(email_taken(email));
+        }
+    }
+    for column in ["user_email", "sso_user_id"] {
+        let Some(value) = given.text(column) else { continue };
+        let mut others = Filter::by(column, value);
+        if let Some(own) = own {
+            others = others.and("user_id", Is::Not(own.into()));
+        }
+        steps.push(Write::Absent(TABLE, others, column));
+    }
+    Ok(())
+}
+
+fn email_taken(email: &str) -> Refusal {
+    Refusal::bad(format!("User with email {email} already exists")).param("user_email")
+}
+
+/// What a failed transaction about a user means.
+fn refused(error: witgate_store::WriteError) -> Refusal {
+    match error {
+        witgate_store::WriteError::Taken(what) if what.contains("sso_user_id") => {
+            Refusal::bad("A user with this sso_user_id already exists").param("sso_user_id")
+        }
+        witgate_store::WriteError::Taken(what) if what == "user_email" => {
+            Refusal::bad("User with this email already exists").param("user_email")
+        }
+        error => error.into(),
+    }
 }
 
 /// The steps that change columns of a user, its teams among them, unless somebody else changed those since.
@@ -74,9 +260,4 @@ pub(crate) fn leaves(ask: &Ask, row: &Row, left: &[&str]) -> Vec<Write> {
     teams.retain(|team| !left.contains(team));
     let set = json!({"teams": teams, "updated_at": ask.now});
     teams_changed(row, set.as_object().cloned().unwrap_or_default())
-}
-
-/// A text of a given column, however it was given.
-fn role_of(row: &Row) -> Option<&str> {
-    row.get("user_role").and_then(Value::as_str)
 }

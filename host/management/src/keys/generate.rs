@@ -20,10 +20,19 @@ pub(crate) struct Made {
     pub row: Row,
 }
 
+/// A key that is about to be written.
+pub(crate) struct Draft {
+    /// Its text.
+    text: String,
+    /// What writes it.
+    pub steps: Vec<Write>,
+}
+
 pub(super) async fn generate(plane: &ControlPlane, ask: Ask) -> Outcome {
     let given = read(plane, &ask, KeyAction::Generate).await?;
     let given = plane.bound_new(&ask, given).await?;
-    answer(plane, make(plane, &ask, given).await?).await
+    let answer = answer(plane, make(plane, &ask, given).await?).await?;
+    Ok(Value::Object(answer))
 }
 
 pub(super) async fn service_account(plane: &ControlPlane, ask: Ask) -> Outcome {
@@ -46,17 +55,21 @@ pub(super) async fn service_account(plane: &ControlPlane, ask: Ask) -> Outcome {
         plane.bound_new(&ask, given).await?
     };
     given.columns.remove("user_id");
-    answer(plane, make(plane, &ask, given).await?).await
+    let answer = answer(plane, make(plane, &ask, given).await?).await?;
+    Ok(Value::Object(answer))
 }
 
 /// LiteLLM's answer: the row and the text, which is shown this once.
-async fn answer(plane: &ControlPlane, made: Made) -> Outcome {
+pub(crate) async fn answer(
+    plane: &ControlPlane,
+    made: Made,
+) -> Result<Map<String, Value>, Refusal> {
     let token = made.row.get("token").cloned().unwrap_or_default();
     let mut answer = shown(with_linked(plane, made.row).await?);
     answer.insert("key".to_owned(), made.text.into());
     answer.insert("token".to_owned(), token.clone());
     answer.insert("token_id".to_owned(), token);
-    Ok(Value::Object(answer))
+    Ok(answer)
 }
 
 /// The body as the operator's policy leaves it.
@@ -149,12 +162,26 @@ fn read_body(body: &Map<String, Value>) -> Result<Given, Refusal> {
     Ok(given)
 }
 
-/// Writes a new key of what was given, the operator's defaults and bounds applied.
-pub(crate) async fn make(
-    plane: &ControlPlane,
-    ask: &Ask,
-    mut given: Given,
-) -> Result<Made, Refusal> {
+/// Writes a new key of what was given.
+async fn make(plane: &ControlPlane, ask: &Ask, given: Given) -> Result<Made, Refusal> {
+    let mut draft = draft(plane, ask, given)?;
+    let steps = std::mem::take(&mut draft.steps);
+    plane.store.write(steps, ask.now).await.map_err(refused)?;
+    made(plane, draft).await
+}
+
+/// A key that was written as its draft says: whoever keeps keys hears of it.
+pub(crate) async fn made(plane: &ControlPlane, draft: Draft) -> Result<Made, Refusal> {
+    let token = KeyHash::of(&draft.text).as_str().to_owned();
+    plane.changed(Changed::Key(token.clone()));
+    let row = plane.store.row(TABLE, "token", &token).await?;
+    let row = row.ok_or_else(|| Refusal::Unavailable("the new key is not there".to_owned()))?;
+    let text = draft.text;
+    Ok(Made { text, row })
+}
+
+/// A new key of what was given, the operator's defaults and bounds applied.
+pub(crate) fn draft(plane: &ControlPlane, ask: &Ask, mut given: Given) -> Result<Draft, Refusal> {
     let settings = plane.settings.load_full();
     defaults(&settings, &mut given)?;
     super::bounds::upper_bounds(&settings, &given)?;
@@ -203,11 +230,7 @@ pub(crate) async fn make(
     let row = given.new_row();
     steps.push(Write::Insert(TABLE, row.clone()));
     steps.extend(plane.note(ask, Action::Created, TABLE, &token, None, Some(&row)));
-    plane.store.write(steps, ask.now).await.map_err(refused)?;
-    plane.changed(Changed::Key(token.clone()));
-    let row = plane.store.row(TABLE, "token", &token).await?;
-    let row = row.ok_or_else(|| Refusal::Unavailable("the new key is not there".to_owned()))?;
-    Ok(Made { text, row })
+    Ok(Draft { text, steps })
 }
 
 /// A new text, of random bytes.

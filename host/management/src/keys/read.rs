@@ -72,7 +72,7 @@ pub(super) async fn list(plane: &ControlPlane, ask: Ask) -> Outcome {
     };
     // Sessions of the UI are nobody's business.
     filter = filter.and("team_id", Is::Not("litellm-dashboard".into()));
-    let order = ask.order(&SORTABLE, "created_at")?;
+    let order = ask.order(&SORTABLE, "created_at", true)?;
     let total = plane.store.count(TABLE, &filter).await?;
     let select = Select {
         filter,

@@ -482,12 +482,12 @@ fn seated(team: &Row, named: &Named, found: Option<&Row>) -> Option<String> {
 }
 
 /// The steps by which somebody leaves a team: its lists, their list, their membership.
-pub(crate) async fn leave(
+pub(crate) fn leave(
     plane: &ControlPlane,
     ask: &Ask,
     team: &Row,
     users_leaving: &[&str],
-) -> Result<Vec<Write>, Refusal> {
+) -> Vec<Write> {
     let id = text(team, "team_id").unwrap_or_default();
     let stays = |member: &Value| {
         let own = member.get("user_id").and_then(Value::as_str);
@@ -499,7 +499,7 @@ pub(crate) async fn leave(
         let filter = Filter::by("team_id", id).and("user_id", Is::Equal((*user).into()));
         steps.push(Write::Delete(MEMBERSHIPS, filter));
     }
-    Ok(steps)
+    steps
 }
 
 pub(super) async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
@@ -511,7 +511,7 @@ pub(super) async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
     let Some(user) = seated(&team, &named, row.as_ref()) else {
         return Err(not_in_team(&named, &team_id));
     };
-    let mut steps = leave(plane, &ask, &team, &[&user]).await?;
+    let mut steps = leave(plane, &ask, &team, &[&user]);
     if let Some(row) = plane.user(&user).await? {
         steps.extend(users::leaves(&ask, &row, &[&team_id]));
     }

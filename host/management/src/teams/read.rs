@@ -147,7 +147,7 @@ pub(super) async fn pages(plane: &ControlPlane, ask: Ask) -> Outcome {
     if let Some(alias) = ask.param("team_alias") {
         filter = filter.and("team_alias", Is::Contains(alias.to_owned()));
     }
-    let order = ask.order(&SORTABLE, "created_at")?;
+    let order = ask.order(&SORTABLE, "created_at", false)?;
     let total = plane.store.count(TABLE, &filter).await?;
     let select = Select {
         filter,

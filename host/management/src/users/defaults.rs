@@ -3,23 +3,12 @@
 use serde_json::{Value, json};
 use witgate_store::Row;
 
-use super::{FIELDS, role_of};
-use crate::fields::Given;
+use super::{ADMINS, FIELDS};
+use crate::fields::{Given, text};
 use crate::linked;
 use crate::plane::Settings;
 use crate::teams::Named;
 use crate::{Ask, ControlPlane, Refusal};
-
-/// Roles that only a proxy admin gives.
-pub(super) const ADMINS: [&str; 2] = ["proxy_admin", "proxy_admin_viewer"];
-
-/// Roles that a user may have.
-pub(super) const ROLES: [&str; 4] = [
-    "proxy_admin",
-    "proxy_admin_viewer",
-    "internal_user",
-    "internal_user_viewer",
-];
 
 /// `litellm_settings.default_internal_user_params`, `max_internal_user_budget` and `internal_user_budget_duration` fill
 /// what was not said of an internal user. An admin's role is no default in the hands of somebody who is none.
@@ -31,15 +20,15 @@ pub(super) fn fill(settings: &Settings, ask: &Ask, given: &mut Given) -> Result<
         Some(Value::Object(params)) if off != Some(true) => Given::read(&[FIELDS], params)?,
         _ => Given::default(),
     };
-    if role_of(&given.columns).is_none() {
-        let role = role_of(&params.columns).unwrap_or("internal_user");
+    if text(&given.columns, "user_role").is_none() {
+        let role = text(&params.columns, "user_role").unwrap_or("internal_user");
         let role = match ADMINS.contains(&role) && !ask.is_admin() {
             true => "internal_user",
             false => role,
         };
         given.set("user_role", role);
     }
-    if role_of(&given.columns).is_some_and(|role| ADMINS.contains(&role)) {
+    if text(&given.columns, "user_role").is_some_and(|role| ADMINS.contains(&role)) {
         return Ok(());
     }
     given.fill(params);

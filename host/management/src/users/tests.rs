@@ -1,0 +1,1 @@
+//! Users over a database in memory.
