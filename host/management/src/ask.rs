@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use witgate_identity::{Principal, Role};
 
 use crate::Refusal;
+use crate::fields::holds_nul;
 
 /// A request.
 #[derive(Debug, Clone)]
@@ -113,9 +114,7 @@ impl Ask {
             None => Ok((column, down || self.param("sort_by").is_none())),
             Some("desc") => Ok((column, true)),
             Some("asc") => Ok((column, false)),
-            Some(_) => {
-                Err(Refusal::bad("sort_order is asc or desc").param("sort_order"))
-            }
+            Some(_) => Err(Refusal::bad("sort_order is asc or desc").param("sort_order")),
         }
     }
 
@@ -152,6 +151,28 @@ impl Ask {
             let message = "Input should be a valid list of strings";
             Refusal::invalid("list_type", "body", name, message, value)
         })
+    }
+
+    /// PostgreSQL's texts have no NUL: none gets as far as that.
+    pub(crate) fn without_nul(&self) -> Result<(), Refusal> {
+        let said = "Input should have no NUL character";
+        let text = |text: &str| text.contains('\0');
+        if self.named.as_deref().is_some_and(text) || self.query.iter().any(|(_, v)| text(v)) {
+            return Err(Refusal::bad(said));
+        }
+        match self.body.iter().find(|(_, value)| holds_nul(value)) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let nothing = Value::Null;
+                Err(Refusal::invalid(
+                    "value_error",
+                    "body",
+                    name,
+                    said,
+                    &nothing,
+                ))
+            }
+        }
     }
 
     /// Whether the caller is a proxy admin.

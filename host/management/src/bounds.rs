@@ -32,11 +32,14 @@ pub(crate) fn limits(asked: &Row, most: &Row, whose: &str) -> Result<(), Refusal
 pub(crate) fn cap(columns: &mut Row, organization: &Row, budget: Option<&Row>) {
     // A user has no soft budget.
     for name in LIMITS.into_iter().filter(|name| *name != "soft_budget") {
-        let Some(most) = budget.and_then(|budget| budget.get(name)).filter(|most| most.is_number())
+        let Some(most) = budget
+            .and_then(|budget| budget.get(name))
+            .filter(|most| most.is_number())
         else {
             continue;
         };
-        if number(columns, name).is_none_or(|asked| most.as_f64().is_some_and(|most| asked > most)) {
+        if number(columns, name).is_none_or(|asked| most.as_f64().is_some_and(|most| asked > most))
+        {
             columns.insert(name.to_owned(), most.clone());
         }
     }

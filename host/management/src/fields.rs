@@ -348,7 +348,7 @@ pub(crate) fn number(row: &Row, column: &str) -> Option<f64> {
 const MOST: usize = 65_536;
 
 /// PostgreSQL's texts have no NUL.
-fn holds_nul(value: &Value) -> bool {
+pub(crate) fn holds_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
         Value::Array(items) => items.iter().any(holds_nul),

@@ -14,16 +14,16 @@ pub mod fields;
 mod keys;
 mod linked;
 pub mod operation;
+mod organizations;
 mod plane;
 pub mod policy;
 pub mod principals;
 pub mod refusal;
-mod organizations;
 mod rights;
 mod teams;
-mod users;
 #[cfg(test)]
 mod testing;
+mod users;
 
 pub use ask::Ask;
 pub use operation::{Operation, Who, operations};

@@ -161,7 +161,10 @@ impl ControlPlane {
 }
 
 fn unknown(id: &str) -> Refusal {
-    Refusal::detail(404, format!("Organization not found, passed organization_id={id}"))
+    Refusal::detail(
+        404,
+        format!("Organization not found, passed organization_id={id}"),
+    )
 }
 
 fn stranger(ask: &Ask, id: &str) -> Refusal {

@@ -146,6 +146,7 @@ impl ControlPlane {
         if !allowed {
             return Err(ask.admin_only());
         }
+        ask.without_nul()?;
         let mut outcome = (operation.run)(self, ask.clone()).await;
         for _ in 0..TRIES {
             if !matches!(outcome, Err(Refusal::Raced)) {

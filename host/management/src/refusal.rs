@@ -104,8 +104,12 @@ impl Refusal {
             }
             Self::Invalid(faults) => (422, json!({ "detail": faults }).to_string().into()),
             Self::Raced => {
-                let text = "somebody else changes the same at this moment; nothing was changed, try again";
-                (409, ErrorBody::new(409, text).kind("conflict").openai(compat))
+                let text =
+                    "somebody else changes the same at this moment; nothing was changed, try again";
+                (
+                    409,
+                    ErrorBody::new(409, text).kind("conflict").openai(compat),
+                )
             }
             Self::Unavailable(_) => {
                 let text = "the database does not answer; nothing was changed";

@@ -319,17 +319,11 @@ impl ControlPlane {
     /// A team that must be there.
     pub(crate) async fn known_team(&self, id: &str) -> Result<Row, Refusal> {
         let found = self.team(id).await?;
-        found.ok_or_else(|| {
-            Refusal::detail(404, format!("Team not found, passed team_id={id}"))
-        })
+        found.ok_or_else(|| Refusal::detail(404, format!("Team not found, passed team_id={id}")))
     }
 
     /// The team, and by what right the caller changes it.
-    pub(super) async fn team_in_hand(
-        &self,
-        ask: &Ask,
-        id: &str,
-    ) -> Result<(Row, Hand), Refusal> {
+    pub(super) async fn team_in_hand(&self, ask: &Ask, id: &str) -> Result<(Row, Hand), Refusal> {
         let team = self.known_team(id).await?;
         let hand = match self.hand_in(ask, &team).await? {
             Some(hand) => hand,
@@ -363,7 +357,8 @@ impl ControlPlane {
         steps.extend(self.team_steps(ask, team, set, action));
         self.store.write(steps, ask.now).await?;
         self.changed(Changed::Shared);
-        self.known_team(text(team, "team_id").unwrap_or_default()).await
+        self.known_team(text(team, "team_id").unwrap_or_default())
+            .await
     }
 
     /// The steps that change a team, unless somebody else did since it was read.
@@ -416,8 +411,15 @@ fn read_body(body: &Map<String, Value>, tables: &[&[Field]]) -> Result<Given, Re
     crate::keys::check_model_budgets(given.columns.get("model_max_budget"))?;
     let permissions = crate::fields::texts(&given.columns, "team_member_permissions");
     check_permissions(&permissions)?;
-    let aliases = given.members.get("model_aliases").and_then(Value::as_object);
-    if let Some((alias, _)) = aliases.into_iter().flatten().find(|(_, model)| !model.is_string()) {
+    let aliases = given
+        .members
+        .get("model_aliases")
+        .and_then(Value::as_object);
+    if let Some((alias, _)) = aliases
+        .into_iter()
+        .flatten()
+        .find(|(_, model)| !model.is_string())
+    {
         let message = format!("model_aliases.{alias} is the name of a model");
         return Err(Refusal::bad(message).param("model_aliases"));
     }
@@ -428,8 +430,7 @@ fn check_permissions(asked: &[&str]) -> Result<(), Refusal> {
     match asked.iter().find(|asked| !PERMITTED.contains(asked)) {
         None => Ok(()),
         Some(unknown) => {
-            let message =
-                format!("team_member_permissions: {unknown:?} is none of {PERMITTED:?}");
+            let message = format!("team_member_permissions: {unknown:?} is none of {PERMITTED:?}");
             Err(Refusal::bad(message).param("team_member_permissions"))
         }
     }

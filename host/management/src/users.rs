@@ -74,10 +74,26 @@ const ADMINS: [&str; 2] = ["proxy_admin", "proxy_admin_viewer"];
 
 /// Roles that a user may have: name, what it may, what the UI calls it.
 const ROLES: [(&str, &str, &str); 4] = [
-    ("proxy_admin", "everything on the gateway", "Admin (All Permissions)"),
-    ("proxy_admin_viewer", "see all keys, users and spend", "Admin (View Only)"),
-    ("internal_user", "make, see and delete their own keys, see their own spend", "Internal User (Create/Delete/View)"),
-    ("internal_user_viewer", "see their own keys and spend", "Internal User (View Only)"),
+    (
+        "proxy_admin",
+        "everything on the gateway",
+        "Admin (All Permissions)",
+    ),
+    (
+        "proxy_admin_viewer",
+        "see all keys, users and spend",
+        "Admin (View Only)",
+    ),
+    (
+        "internal_user",
+        "make, see and delete their own keys, see their own spend",
+        "Internal User (Create/Delete/View)",
+    ),
+    (
+        "internal_user_viewer",
+        "see their own keys and spend",
+        "Internal User (View Only)",
+    ),
 ];
 
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -177,7 +193,13 @@ fn read_body(
         && !ROLES.iter().any(|(name, ..)| *name == role)
     {
         let message = "Input should be 'proxy_admin', 'proxy_admin_viewer', 'internal_user' or 'internal_user_viewer'";
-        return Err(Refusal::invalid("enum", "body", "user_role", message, &role.into()));
+        return Err(Refusal::invalid(
+            "enum",
+            "body",
+            "user_role",
+            message,
+            &role.into(),
+        ));
     }
     Ok(given)
 }
@@ -211,7 +233,9 @@ async fn unique(
         }
     }
     for column in ["user_email", "sso_user_id"] {
-        let Some(value) = given.text(column) else { continue };
+        let Some(value) = given.text(column) else {
+            continue;
+        };
         let mut others = Filter::by(column, value);
         if let Some(own) = own {
             others = others.and("user_id", Is::Not(own.into()));

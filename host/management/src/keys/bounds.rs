@@ -221,10 +221,17 @@ fn within_team(team: &Row, given: &Given) -> Result<(), Refusal> {
 
 /// `team_member_key_duration`: how long a member's key lives of which nobody says it.
 fn members_duration(team: &Row, given: &mut Given) {
-    let duration = team.get("metadata").and_then(|m| m.get("team_member_key_duration"));
-    let said = given.members.get("duration").is_some_and(|duration| !duration.is_null());
+    let duration = team
+        .get("metadata")
+        .and_then(|m| m.get("team_member_key_duration"));
+    let said = given
+        .members
+        .get("duration")
+        .is_some_and(|duration| !duration.is_null());
     if let Some(duration) = duration.filter(|duration| duration.is_string() && !said) {
-        given.members.insert("duration".to_owned(), duration.clone());
+        given
+            .members
+            .insert("duration".to_owned(), duration.clone());
     }
 }
 

@@ -7,9 +7,9 @@ use witgate_store::{Filter, Row, Write};
 use super::{FIELDS, NOT_YET, TABLE, refused, shown, taken};
 use crate::audit::Action;
 use crate::fields::Given;
+use crate::linked::{self, with_linked};
 use crate::operation::Outcome;
 use crate::plane::Settings;
-use crate::linked::{self, with_linked};
 use crate::{Ask, Changed, ControlPlane, KeyAction, KeyVerdict, Refusal, durations};
 
 /// A key that was made.

@@ -37,7 +37,13 @@ fn role(value: Option<&Value>) -> Result<&str, Refusal> {
         None => {
             let message = "Input should be 'org_admin', 'internal_user' or 'internal_user_viewer'";
             let input = value.unwrap_or(&Value::Null);
-            Err(Refusal::invalid("literal_error", "body", "role", message, input))
+            Err(Refusal::invalid(
+                "literal_error",
+                "body",
+                "role",
+                message,
+                input,
+            ))
         }
     }
 }
@@ -56,7 +62,13 @@ pub(super) async fn add(plane: &ControlPlane, ask: Ask) -> Outcome {
     for member in listed {
         let Value::Object(body) = member else {
             let message = "Input should be a valid dictionary or object to extract fields from";
-            return Err(Refusal::invalid("model_type", "body", "member", message, member));
+            return Err(Refusal::invalid(
+                "model_type",
+                "body",
+                "member",
+                message,
+                member,
+            ));
         };
         roles.push(role(body.get("role"))?);
         named.push((Named::of(body)?, TeamRole::User));
@@ -69,7 +81,9 @@ pub(super) async fn add(plane: &ControlPlane, ask: Ask) -> Outcome {
     )];
     let mut ids: Vec<Value> = Vec::with_capacity(named.len());
     for (one, role) in named.iter().zip(roles) {
-        let Some(mut person) = teams::resolve(plane, &ask, std::slice::from_ref(one)).await?.pop()
+        let Some(mut person) = teams::resolve(plane, &ask, std::slice::from_ref(one))
+            .await?
+            .pop()
         else {
             continue;
         };
@@ -87,7 +101,14 @@ pub(super) async fn add(plane: &ControlPlane, ask: Ask) -> Outcome {
         steps.extend(person.joins(&ask, &[]));
         let row = membership(id, &user, role);
         let object = format!("{id}:{user}");
-        steps.extend(plane.note(&ask, Action::Created, MEMBERSHIPS, &object, None, Some(&row)));
+        steps.extend(plane.note(
+            &ask,
+            Action::Created,
+            MEMBERSHIPS,
+            &object,
+            None,
+            Some(&row),
+        ));
         steps.push(Write::Insert(MEMBERSHIPS, row));
         ids.push(user.into());
     }
@@ -112,12 +133,16 @@ async fn place(plane: &ControlPlane, ask: &Ask) -> Result<Row, Refusal> {
     let id = ask.required_text("organization_id")?;
     plane.organization_in_hand(ask, id).await?;
     let user = named.find(plane).await?;
-    let user = named.user_id.as_deref().or(user.as_ref().and_then(|row| text(row, "user_id")));
+    let user = named
+        .user_id
+        .as_deref()
+        .or(user.as_ref().and_then(|row| text(row, "user_id")));
     let user = user.unwrap_or_default();
     let place = Filter::by("organization_id", id).and_if("user_id", Some(user));
     let found = plane.store.rows(MEMBERSHIPS, &place.into()).await?.pop();
     found.ok_or_else(|| {
-        let message = format!("User not found in organization. organization_id={id}, user_id={user}");
+        let message =
+            format!("User not found in organization. organization_id={id}, user_id={user}");
         Refusal::detail(404, message)
     })
 }
@@ -141,7 +166,14 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
         let set = json!({"user_role": role, "updated_at": ask.now});
         let set = set.as_object().cloned().unwrap_or_default();
         let mut steps = Vec::new();
-        steps.extend(plane.note(&ask, Action::Updated, MEMBERSHIPS, &object, Some(&old), Some(&set)));
+        steps.extend(plane.note(
+            &ask,
+            Action::Updated,
+            MEMBERSHIPS,
+            &object,
+            Some(&old),
+            Some(&set),
+        ));
         steps.push(Write::Update {
             table: MEMBERSHIPS,
             filter: filter.clone(),
@@ -159,7 +191,14 @@ pub(super) async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
     let old = place(plane, &ask).await?;
     let (filter, object) = of_place(&old);
     let mut steps = Vec::new();
-    steps.extend(plane.note(&ask, Action::Deleted, MEMBERSHIPS, &object, Some(&old), None));
+    steps.extend(plane.note(
+        &ask,
+        Action::Deleted,
+        MEMBERSHIPS,
+        &object,
+        Some(&old),
+        None,
+    ));
     steps.push(Write::Delete(MEMBERSHIPS, filter));
     plane.store.write(steps, ask.now).await?;
     plane.changed(Changed::Shared);

@@ -17,11 +17,17 @@ pub(super) async fn whole(plane: &ControlPlane, ask: &Ask, id: &str) -> Outcome 
 
 /// With members and teams: to a plain member their own place and their own teams.
 async fn told(plane: &ControlPlane, ask: &Ask, rows: Vec<Row>) -> Result<Vec<Value>, Refusal> {
-    let ids: Vec<Value> = rows.iter().filter_map(|row| row.get("organization_id").cloned()).collect();
+    let ids: Vec<Value> = rows
+        .iter()
+        .filter_map(|row| row.get("organization_id").cloned())
+        .collect();
     let of_them: Select = Filter::of("organization_id", Is::In(ids)).into();
     let places = plane.store.rows(MEMBERSHIPS, &of_them).await?;
     let teams = plane.store.rows(teams::TABLE, &of_them).await?;
-    let people = places.iter().filter_map(|row| row.get("user_id").cloned()).collect();
+    let people = places
+        .iter()
+        .filter_map(|row| row.get("user_id").cloned())
+        .collect();
     let people: Select = Filter::of("user_id", Is::In(people)).into();
     let people = plane.store.rows(users::TABLE, &people).await?;
     let own_teams = match ask.user() {
@@ -66,8 +72,14 @@ async fn own(plane: &ControlPlane, ask: &Ask) -> Result<Vec<Value>, Refusal> {
     let Some(user) = ask.user() else {
         return Ok(Vec::new());
     };
-    let places = plane.store.rows(MEMBERSHIPS, &Filter::by("user_id", user).into()).await?;
-    Ok(places.iter().filter_map(|row| row.get("organization_id").cloned()).collect())
+    let places = plane
+        .store
+        .rows(MEMBERSHIPS, &Filter::by("user_id", user).into())
+        .await?;
+    Ok(places
+        .iter()
+        .filter_map(|row| row.get("organization_id").cloned())
+        .collect())
 }
 
 pub(super) async fn list(plane: &ControlPlane, ask: Ask) -> Outcome {

@@ -87,7 +87,10 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     let (row, budget) = plane.organization_in_hand(&ask, id).await?;
     if !ask.is_admin() {
         let own = budget.unwrap_or_default();
-        let foreign = given.columns.keys().find(|name| !OWN.contains(&name.as_str()));
+        let foreign = given
+            .columns
+            .keys()
+            .find(|name| !OWN.contains(&name.as_str()));
         let foreign = foreign.or_else(|| {
             ["budget_duration", "model_max_budget"]
                 .iter()
@@ -104,7 +107,11 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
         bounds::only_lower(&limits, &own)?;
         bounds::only_fewer_models(&given.columns, &row)?;
     }
-    if given.columns.get("organization_alias").is_some_and(Value::is_null) {
+    if given
+        .columns
+        .get("organization_alias")
+        .is_some_and(Value::is_null)
+    {
         return Err(Refusal::missing("organization_alias"));
     }
     let mut steps = Vec::new();
@@ -157,12 +164,19 @@ pub(super) async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
     let teams = of_them(teams::TABLE).await?;
     let mut deletion = teams::deletion(plane, &ask, &teams).await?;
     for key in of_them(keys::TABLE).await? {
-        if !deletion.keys.iter().any(|known| known.get("token") == key.get("token")) {
+        if !deletion
+            .keys
+            .iter()
+            .any(|known| known.get("token") == key.get("token"))
+        {
             deletion.keys.push(key);
         }
     }
     // Keys and teams refer to the organization: they go before it.
-    let mut last = vec![Write::Delete(MEMBERSHIPS, Filter::of("organization_id", those()))];
+    let mut last = vec![Write::Delete(
+        MEMBERSHIPS,
+        Filter::of("organization_id", those()),
+    )];
     let mut set = json!({"organization_id": null});
     last.push(Write::Update {
         table: crate::users::TABLE,

@@ -37,11 +37,20 @@ pub(super) async fn add(plane: &ControlPlane, ask: Ask) -> Outcome {
         Some("failure") => (false, true),
         Some(other) => {
             let message = "Input should be 'success', 'failure' or 'success_and_failure'";
-            return Err(Refusal::invalid("literal_error", "body", "callback_type", message, &other.into()));
+            return Err(Refusal::invalid(
+                "literal_error",
+                "body",
+                "callback_type",
+                message,
+                &other.into(),
+            ));
         }
     };
     let none = Map::new();
-    let variables = given.members.get("callback_vars").and_then(Value::as_object);
+    let variables = given
+        .members
+        .get("callback_vars")
+        .and_then(Value::as_object);
     let variables = variables.unwrap_or(&none);
     for (variable, value) in variables {
         if !VARIABLES.contains(&variable.as_str()) {
@@ -59,7 +68,9 @@ pub(super) async fn add(plane: &ControlPlane, ask: Ask) -> Outcome {
         if !listed.is_array() {
             *listed = json!([]);
         }
-        let Value::Array(listed) = listed else { continue };
+        let Value::Array(listed) = listed else {
+            continue;
+        };
         if !wanted {
             continue;
         }
@@ -97,7 +108,10 @@ pub(super) async fn disable(plane: &ControlPlane, ask: Ask) -> Outcome {
         settings.insert(list.to_owned(), json!([]));
     }
     let row = save(plane, &ask, &team, settings).await?;
-    let id = row.get("team_id").and_then(Value::as_str).unwrap_or_default();
+    let id = row
+        .get("team_id")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     Ok(json!({
         "status": "success",
         "message": format!("Logging disabled for team {id}"),
@@ -107,9 +121,16 @@ pub(super) async fn disable(plane: &ControlPlane, ask: Ask) -> Outcome {
 
 /// The team of the path, and its sinks.
 async fn settings(plane: &ControlPlane, ask: &Ask) -> Result<(Row, Map<String, Value>), Refusal> {
-    let team = plane.known_team(ask.named.as_deref().unwrap_or_default()).await?;
-    let settings = team.get("metadata").and_then(|metadata| metadata.get("callback_settings"));
-    let settings = settings.and_then(Value::as_object).cloned().unwrap_or_default();
+    let team = plane
+        .known_team(ask.named.as_deref().unwrap_or_default())
+        .await?;
+    let settings = team
+        .get("metadata")
+        .and_then(|metadata| metadata.get("callback_settings"));
+    let settings = settings
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
     Ok((team, settings))
 }
 
@@ -124,5 +145,7 @@ async fn save(
     metadata.insert("callback_settings".to_owned(), settings.into());
     let mut set = Row::new();
     set.insert("metadata".to_owned(), metadata.into());
-    plane.save_team(ask, team, Vec::new(), set, Action::Updated).await
+    plane
+        .save_team(ask, team, Vec::new(), set, Action::Updated)
+        .await
 }

@@ -29,7 +29,10 @@ pub(super) async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
             Some(Hand::Proxy | Hand::Organization) => {}
             _ => return Err(no_hand(&ask, id)),
         }
-        if !teams.iter().any(|known| known.get("team_id") == team.get("team_id")) {
+        if !teams
+            .iter()
+            .any(|known| known.get("team_id") == team.get("team_id"))
+        {
             teams.push(team);
         }
     }
@@ -50,20 +53,33 @@ pub(crate) async fn deletion(
         steps: Vec::new(),
     };
     let mut users: Vec<Row> = Vec::new();
-    let ids: Vec<&str> = teams.iter().filter_map(|team| text(team, "team_id")).collect();
+    let ids: Vec<&str> = teams
+        .iter()
+        .filter_map(|team| text(team, "team_id"))
+        .collect();
     for team in teams {
         let id = text(team, "team_id").unwrap_or_default();
-        let keys = plane.store.rows(keys::TABLE, &Filter::by("team_id", id).into()).await?;
+        let keys = plane
+            .store
+            .rows(keys::TABLE, &Filter::by("team_id", id).into())
+            .await?;
         deletion.keys.extend(keys);
         let listed: Select = Filter::of("teams", Is::Holds(id.to_owned())).into();
         for user in plane.store.rows(users::TABLE, &listed).await? {
-            if !users.iter().any(|known| known.get("user_id") == user.get("user_id")) {
+            if !users
+                .iter()
+                .any(|known| known.get("user_id") == user.get("user_id"))
+            {
                 users.push(user);
             }
         }
         // As of now: a change in between fails the whole.
-        deletion.steps.extend(plane.team_steps(ask, team, Row::new(), Action::Deleted));
-        deletion.steps.push(Write::Delete(MEMBERSHIPS, Filter::by("team_id", id)));
+        deletion
+            .steps
+            .extend(plane.team_steps(ask, team, Row::new(), Action::Deleted));
+        deletion
+            .steps
+            .push(Write::Delete(MEMBERSHIPS, Filter::by("team_id", id)));
         if plane.store.has_table(DELETED) {
             let mut copy = team.clone();
             copy.insert("deleted_by".to_owned(), ask.actor().into());
@@ -73,9 +89,13 @@ pub(crate) async fn deletion(
             }
             deletion.steps.push(Write::Insert(DELETED, copy));
         }
-        deletion.steps.push(Write::Delete(TABLE, Filter::by("team_id", id)));
+        deletion
+            .steps
+            .push(Write::Delete(TABLE, Filter::by("team_id", id)));
         if let Some(aliases) = team.get("model_id").and_then(Value::as_i64) {
-            deletion.steps.push(Write::Delete(ALIASES, Filter::by("id", aliases)));
+            deletion
+                .steps
+                .push(Write::Delete(ALIASES, Filter::by("id", aliases)));
         }
     }
     for user in &users {

@@ -81,12 +81,24 @@ impl Named {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if text.contains('\0') || text.len() > 512 => {
                 let message = "Input should have at most 512 bytes and no NUL character";
-                Err(Refusal::invalid("value_error", "body", name, message, &Value::Null))
+                Err(Refusal::invalid(
+                    "value_error",
+                    "body",
+                    name,
+                    message,
+                    &Value::Null,
+                ))
             }
             Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
             Some(other) => {
                 let message = "Input should be a valid string";
-                Err(Refusal::invalid("string_type", "body", name, message, other))
+                Err(Refusal::invalid(
+                    "string_type",
+                    "body",
+                    name,
+                    message,
+                    other,
+                ))
             }
         };
         let named = Self {
@@ -127,7 +139,13 @@ impl Named {
 pub(super) fn named(member: &Value, place: &str) -> Result<(Named, TeamRole), Refusal> {
     let Value::Object(body) = member else {
         let message = "Input should be a valid dictionary or object to extract fields from";
-        return Err(Refusal::invalid("model_type", "body", place, message, member));
+        return Err(Refusal::invalid(
+            "model_type",
+            "body",
+            place,
+            message,
+            member,
+        ));
     };
     let role = role(body.get("role"))?;
     Ok((Named::of(body)?, role.unwrap_or(TeamRole::User)))
@@ -140,7 +158,13 @@ fn role(value: Option<&Value>) -> Result<Option<TeamRole>, Refusal> {
         Some(Value::String(role)) if role == "user" => Some(TeamRole::User),
         Some(other) => {
             let message = "Input should be 'admin' or 'user'";
-            return Err(Refusal::invalid("literal_error", "body", "role", message, other));
+            return Err(Refusal::invalid(
+                "literal_error",
+                "body",
+                "role",
+                message,
+                other,
+            ));
         }
     })
 }
@@ -288,10 +312,14 @@ fn lists_of(members: Vec<Value>) -> Row {
             let admin = member.get("role").and_then(Value::as_str) == Some("admin");
             admin == (role == "admin")
         };
-        let ids = members.iter().filter(own).filter_map(|member| member.get("user_id")?.as_str());
+        let ids = members
+            .iter()
+            .filter(own)
+            .filter_map(|member| member.get("user_id")?.as_str());
         json!(ids.collect::<Vec<_>>())
     };
-    let lists = json!({"admins": of("admin"), "members": of("user"), "members_with_roles": members});
+    let lists =
+        json!({"admins": of("admin"), "members": of("user"), "members_with_roles": members});
     lists.as_object().cloned().unwrap_or_default()
 }
 
@@ -333,7 +361,9 @@ pub(super) async fn add(plane: &ControlPlane, ask: Ask) -> Outcome {
         Some(one) => vec![named(one, "member")?],
     };
     let team = plane.known_team(&team_id).await?;
-    if plane.hand_in(&ask, &team).await?.is_none() && !joins_alone(plane, &ask, &team_id, &people, &given) {
+    if plane.hand_in(&ask, &team).await?.is_none()
+        && !joins_alone(plane, &ask, &team_id, &people, &given)
+    {
         return Err(no_hand(&ask, &team_id));
     }
     put(plane, &ask, team, people, &given, false).await
@@ -385,10 +415,17 @@ async fn put(
     steps.extend(seat(plane, ask, &team, &seats, budget.as_deref()));
     plane.store.write(steps, ask.now).await?;
     plane.changed(Changed::Shared);
-    let ids: Vec<Value> = seats.iter().map(|seat| seat.user_id.as_str().into()).collect();
+    let ids: Vec<Value> = seats
+        .iter()
+        .map(|seat| seat.user_id.as_str().into())
+        .collect();
     let users: Select = Filter::of("user_id", Is::In(ids.clone())).into();
     let users = plane.store.rows(users::TABLE, &users).await?;
-    let memberships = memberships(plane, Filter::by("team_id", team_id.as_str()).and("user_id", Is::In(ids))).await?;
+    let memberships = memberships(
+        plane,
+        Filter::by("team_id", team_id.as_str()).and("user_id", Is::In(ids)),
+    )
+    .await?;
     let mut answer = super::shown(ask, plane.known_team(&team_id).await?);
     let users: Vec<Row> = users.into_iter().map(users::shown).collect();
     answer.insert("updated_users".to_owned(), json!(users));
@@ -397,10 +434,7 @@ async fn put(
 }
 
 /// Rows of memberships with their budgets.
-pub(super) async fn memberships(
-    plane: &ControlPlane,
-    filter: Filter,
-) -> Result<Vec<Row>, Refusal> {
+pub(super) async fn memberships(plane: &ControlPlane, filter: Filter) -> Result<Vec<Row>, Refusal> {
     let mut rows = plane.store.rows(MEMBERSHIPS, &filter.into()).await?;
     let ids: Vec<Value> = rows
         .iter()
@@ -418,18 +452,26 @@ pub(super) async fn memberships(
 
 pub(super) async fn bulk_add(plane: &ControlPlane, ask: Ask) -> Outcome {
     let given = Given::read(&[BULK], &ask.body)?;
-    let (team, hand) = plane.team_in_hand(&ask, ask.required_text("team_id")?).await?;
+    let (team, hand) = plane
+        .team_in_hand(&ask, ask.required_text("team_id")?)
+        .await?;
     let all = given.members.get("all_users").and_then(Value::as_bool) == Some(true);
     let people: Vec<(Named, TeamRole)> = if all {
         if hand != Hand::Proxy {
-            return Err(Refusal::detail(403, "Only proxy admins add all users to a team"));
+            return Err(Refusal::detail(
+                403,
+                "Only proxy admins add all users to a team",
+            ));
         }
         let users = plane.store.rows(users::TABLE, &Select::default()).await?;
         let ids = users.iter().filter_map(|user| text(user, "user_id"));
         ids.map(|id| (Named::by_id(id), TeamRole::User)).collect()
     } else {
         let Some(Value::Array(listed)) = given.members.get("members") else {
-            return Err(Refusal::detail(400, "Either members or all_users must be provided"));
+            return Err(Refusal::detail(
+                400,
+                "Either members or all_users must be provided",
+            ));
         };
         if listed.len() > BULK_MOST {
             let message = format!("Maximum {BULK_MOST} team members can be added at once");
@@ -440,7 +482,10 @@ pub(super) async fn bulk_add(plane: &ControlPlane, ask: Ask) -> Outcome {
             .collect::<Result<_, _>>()?
     };
     let team_id = team.get("team_id").cloned();
-    let was: Vec<String> = members_of(&team).iter().filter_map(|m| Some(m.get("user_id")?.as_str()?.to_owned())).collect();
+    let was: Vec<String> = members_of(&team)
+        .iter()
+        .filter_map(|m| Some(m.get("user_id")?.as_str()?.to_owned()))
+        .collect();
     let answer = put(plane, &ask, team, people.clone(), &given, true).await?;
     let results: Vec<Value> = people
         .iter()
@@ -452,7 +497,10 @@ pub(super) async fn bulk_add(plane: &ControlPlane, ask: Ask) -> Outcome {
             })
         })
         .collect();
-    let failed = results.iter().filter(|result| result.get("success") == Some(&json!(false))).count();
+    let failed = results
+        .iter()
+        .filter(|result| result.get("success") == Some(&json!(false)))
+        .count();
     Ok(json!({
         "team_id": team_id,
         "results": results,
@@ -465,7 +513,10 @@ pub(super) async fn bulk_add(plane: &ControlPlane, ask: Ask) -> Outcome {
 
 /// The member that is named, as the team's list has it.
 fn seated(team: &Row, named: &Named, found: Option<&Row>) -> Option<String> {
-    let id = named.user_id.as_deref().or(found.and_then(|row| text(row, "user_id")));
+    let id = named
+        .user_id
+        .as_deref()
+        .or(found.and_then(|row| text(row, "user_id")));
     let fits = |member: &&Value| {
         let of = |name: &str| member.get(name).and_then(Value::as_str);
         match id {
@@ -505,7 +556,9 @@ pub(crate) fn leave(
 pub(super) async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
     Given::read(&[NAMED], &ask.body)?;
     let named = Named::of(&ask.body)?;
-    let (team, _) = plane.team_in_hand(&ask, ask.required_text("team_id")?).await?;
+    let (team, _) = plane
+        .team_in_hand(&ask, ask.required_text("team_id")?)
+        .await?;
     let team_id = text(&team, "team_id").unwrap_or_default().to_owned();
     let row = named.find(plane).await?;
     let Some(user) = seated(&team, &named, row.as_ref()) else {
@@ -519,7 +572,10 @@ pub(super) async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
     let keys = plane.store.rows(crate::keys::TABLE, &keys.into()).await?;
     crate::keys::remove(plane, &ask, keys, steps).await?;
     plane.changed(Changed::Shared);
-    Ok(Value::Object(super::shown(&ask, plane.known_team(&team_id).await?)))
+    Ok(Value::Object(super::shown(
+        &ask,
+        plane.known_team(&team_id).await?,
+    )))
 }
 
 fn not_in_team(named: &Named, team: &str) -> Refusal {
@@ -532,7 +588,9 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     let given = Given::read(&[UPDATE], &ask.body)?;
     let new_role = role(ask.body.get("role"))?;
     let named = Named::of(&ask.body)?;
-    let (team, _) = plane.team_in_hand(&ask, ask.required_text("team_id")?).await?;
+    let (team, _) = plane
+        .team_in_hand(&ask, ask.required_text("team_id")?)
+        .await?;
     let team_id = text(&team, "team_id").unwrap_or_default();
     let row = named.find(plane).await?;
     let Some(user) = seated(&team, &named, row.as_ref()) else {
@@ -543,7 +601,11 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
         if member.get("user_id").and_then(Value::as_str) == Some(&user)
             && let (Some(role), Some(member)) = (new_role, member.as_object_mut())
         {
-            let role = if role == TeamRole::Admin { "admin" } else { "user" };
+            let role = if role == TeamRole::Admin {
+                "admin"
+            } else {
+                "user"
+            };
             member.insert("role".to_owned(), role.into());
         }
     }
@@ -553,7 +615,10 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     plane.changed(Changed::Shared);
     let filter = Filter::by("team_id", team_id).and("user_id", Is::Equal(user.as_str().into()));
     let membership = memberships(plane, filter).await?.pop().unwrap_or_default();
-    let budget = membership.get("litellm_budget_table").and_then(Value::as_object).cloned();
+    let budget = membership
+        .get("litellm_budget_table")
+        .and_then(Value::as_object)
+        .cloned();
     let budget = budget.unwrap_or_default();
     let team = plane.known_team(team_id).await?;
     Ok(json!({
@@ -588,7 +653,11 @@ async fn own_limits(
     let own = membership.as_ref().and_then(|row| text(row, "budget_id"));
     if let Some(own) = own
         && Some(own) != member_budget(team)
-        && plane.store.count(MEMBERSHIPS, &Filter::by("budget_id", own)).await? == 1
+        && plane
+            .store
+            .count(MEMBERSHIPS, &Filter::by("budget_id", own))
+            .await?
+            == 1
     {
         return Ok(vec![change_budget(&settings, ask, own, limits)]);
     }
@@ -597,12 +666,18 @@ async fn own_limits(
         && let Some(shared) = plane.store.row(BUDGETS, "budget_id", shared).await?
     {
         for name in ["max_budget", "budget_duration", "tpm_limit", "rpm_limit"] {
-            row.insert(name.to_owned(), shared.get(name).cloned().unwrap_or_default());
+            row.insert(
+                name.to_owned(),
+                shared.get(name).cloned().unwrap_or_default(),
+            );
         }
     }
     row.extend(limits);
     let (id, step) = new_budget(&settings, ask, row);
     let mut membership = json!({"user_id": user, "team_id": team_id, "budget_id": id});
-    let membership = membership.as_object_mut().map(std::mem::take).unwrap_or_default();
+    let membership = membership
+        .as_object_mut()
+        .map(std::mem::take)
+        .unwrap_or_default();
     Ok(vec![step, Write::Upsert(MEMBERSHIPS, membership)])
 }

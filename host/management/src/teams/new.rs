@@ -107,9 +107,7 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
     }
     written.map_err(|error| match error {
         witgate_store::WriteError::Taken(what) if what == "team_id" => {
-            let message = format!(
-                "Team id = {id} already exists. Please use a different team id."
-            );
+            let message = format!("Team id = {id} already exists. Please use a different team id.");
             Refusal::bad(message).param("team_id")
         }
         error => error.into(),
@@ -217,7 +215,10 @@ pub(super) async fn drop_alias_row(plane: &ControlPlane, ask: &Ask, id: Option<i
     let Some(id) = id else { return };
     let delete = Write::Delete(ALIASES, Filter::by("id", id));
     if let Err(error) = plane.store.write(vec![delete], ask.now).await {
-        tracing::warn!(id, "a row of model aliases that no team has is left over: {error}");
+        tracing::warn!(
+            id,
+            "a row of model aliases that no team has is left over: {error}"
+        );
     }
 }
 
@@ -225,7 +226,10 @@ pub(super) async fn drop_alias_row(plane: &ControlPlane, ask: &Ask, id: Option<i
 pub(super) async fn with_aliases(plane: &ControlPlane, mut team: Row) -> Result<Row, Refusal> {
     let aliases = match team.get("model_id").and_then(Value::as_i64) {
         Some(id) => {
-            let rows = plane.store.rows(ALIASES, &Filter::by("id", id).into()).await?;
+            let rows = plane
+                .store
+                .rows(ALIASES, &Filter::by("id", id).into())
+                .await?;
             rows.into_iter().next()
         }
         None => None,

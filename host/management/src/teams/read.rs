@@ -48,7 +48,10 @@ pub(super) async fn info(plane: &ControlPlane, ask: Ask) -> Outcome {
         places = places.and("user_id", own);
     }
     let keys = plane.store.rows(keys::TABLE, &keys.into()).await?;
-    let keys: Vec<Value> = keys.into_iter().map(|key| Value::Object(keys::shown(key))).collect();
+    let keys: Vec<Value> = keys
+        .into_iter()
+        .map(|key| Value::Object(keys::shown(key)))
+        .collect();
     let places = memberships(plane, places).await?;
     let budget = match super::member_budget(&team) {
         Some(budget) => plane.store.row(BUDGETS, "budget_id", budget).await?,
@@ -70,7 +73,9 @@ async fn which(plane: &ControlPlane, ask: &Ask) -> Result<Filter, Refusal> {
             Some(organization) => plane.administers_org(ask, organization).await?,
             None => false,
         };
-        if !of_own_organization && (ask.user().is_none() || user.is_some_and(|user| ask.user() != Some(user))) {
+        if !of_own_organization
+            && (ask.user().is_none() || user.is_some_and(|user| ask.user() != Some(user)))
+        {
             return Err(own_only(ask));
         }
         if !of_own_organization {
@@ -87,7 +92,10 @@ fn own_only(ask: &Ask) -> Refusal {
     let user = ask.user().unwrap_or("None");
     let message = format!(
         "Only admin users can query all teams/other teams. Your user role={}, your user_id={user}",
-        ask.caller.role.as_ref().map_or("unknown", |role| role.as_str())
+        ask.caller
+            .role
+            .as_ref()
+            .map_or("unknown", |role| role.as_str())
     );
     Refusal::detail(401, message)
 }
@@ -113,7 +121,10 @@ pub(super) async fn list(plane: &ControlPlane, ask: Ask) -> Outcome {
         ..Select::default()
     };
     let teams = plane.store.rows(TABLE, &select).await?;
-    let ids: Vec<Value> = teams.iter().filter_map(|team| team.get("team_id").cloned()).collect();
+    let ids: Vec<Value> = teams
+        .iter()
+        .filter_map(|team| team.get("team_id").cloned())
+        .collect();
     let whole: Vec<bool> = {
         let mut whole = Vec::with_capacity(teams.len());
         for team in &teams {
@@ -129,8 +140,11 @@ pub(super) async fn list(plane: &ControlPlane, ask: Ask) -> Outcome {
             row.get("team_id") == team.get("team_id")
                 && (whole || text(row, "user_id").is_some() && text(row, "user_id") == ask.user())
         };
-        let keys: Vec<Value> =
-            keys.iter().filter(of).map(|key| Value::Object(keys::shown(key.clone()))).collect();
+        let keys: Vec<Value> = keys
+            .iter()
+            .filter(of)
+            .map(|key| Value::Object(keys::shown(key.clone())))
+            .collect();
         let places: Vec<&Row> = places.iter().filter(of).collect();
         let (keys, places) = (json!(keys), json!(places));
         let mut team = shown(&ask, team);
@@ -143,7 +157,9 @@ pub(super) async fn list(plane: &ControlPlane, ask: Ask) -> Outcome {
 
 pub(super) async fn pages(plane: &ControlPlane, ask: Ask) -> Outcome {
     let page = ask.page("page_size", PAGE, PAGE_MAX)?;
-    let mut filter = which(plane, &ask).await?.and_if("team_id", ask.param("team_id"));
+    let mut filter = which(plane, &ask)
+        .await?
+        .and_if("team_id", ask.param("team_id"));
     if let Some(alias) = ask.param("team_alias") {
         filter = filter.and("team_alias", Is::Contains(alias.to_owned()));
     }
@@ -169,8 +185,12 @@ pub(super) async fn pages(plane: &ControlPlane, ask: Ask) -> Outcome {
 /// `litellm_settings.default_internal_user_params.available_teams`: teams that users may join by themselves.
 pub(super) fn open_teams(settings: &Settings) -> Vec<String> {
     let params = settings.litellm("default_internal_user_params");
-    let teams = params.and_then(|params| params.get("available_teams")).cloned();
-    teams.and_then(|teams| serde_json::from_value(teams).ok()).unwrap_or_default()
+    let teams = params
+        .and_then(|params| params.get("available_teams"))
+        .cloned();
+    teams
+        .and_then(|teams| serde_json::from_value(teams).ok())
+        .unwrap_or_default()
 }
 
 pub(super) async fn available(plane: &ControlPlane, ask: Ask) -> Outcome {
@@ -178,9 +198,9 @@ pub(super) async fn available(plane: &ControlPlane, ask: Ask) -> Outcome {
     let open: Vec<Value> = open.into_iter().map(Value::from).collect();
     let open = Select::from(Filter::of("team_id", Is::In(open)));
     let teams = plane.store.rows(TABLE, &open).await?;
-    let others = teams.into_iter().filter(|team| {
-        ask.user().is_none_or(|user| role_in(team, user).is_none())
-    });
+    let others = teams
+        .into_iter()
+        .filter(|team| ask.user().is_none_or(|user| role_in(team, user).is_none()));
     // Whoever is not in it learns neither who is nor what the team notes.
     let outside = |mut team: Row| {
         for (column, nothing) in [
@@ -199,7 +219,9 @@ pub(super) async fn available(plane: &ControlPlane, ask: Ask) -> Outcome {
 pub(super) async fn permissions(plane: &ControlPlane, ask: Ask) -> Outcome {
     let id = ask.required("team_id")?;
     let team = plane.known_team(id).await?;
-    let member = ask.user().is_some_and(|user| role_in(&team, user).is_some());
+    let member = ask
+        .user()
+        .is_some_and(|user| role_in(&team, user).is_some());
     if !member && !ask.sees_all() && plane.hand_in(&ask, &team).await?.is_none() {
         return Err(no_hand(&ask, id));
     }

@@ -20,18 +20,40 @@ async fn teams_of(world: &World, name: &str) -> Value {
 /// The four places that say who is in a team agree.
 async fn in_step(world: &World, team: &str, admins: &[&str], members: &[&str]) {
     let row = world.plane.known_team(team).await.unwrap();
-    assert_eq!((&row["admins"], &row["members"]), (&json!(admins), &json!(members)));
+    for (list, expected) in [("admins", admins), ("members", members)] {
+        let mut listed: Vec<&str> = row[list]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|id| id.as_str().unwrap())
+            .collect();
+        let mut expected = expected.to_vec();
+        listed.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(listed, expected, "{list}");
+    }
     let mut everybody: Vec<&str> = admins.iter().chain(members).copied().collect();
     everybody.sort_unstable();
     let listed = row["members_with_roles"].as_array().unwrap();
-    let mut ids: Vec<&str> = listed.iter().map(|m| m["user_id"].as_str().unwrap()).collect();
+    let mut ids: Vec<&str> = listed
+        .iter()
+        .map(|m| m["user_id"].as_str().unwrap())
+        .collect();
     ids.sort_unstable();
     assert_eq!(ids, everybody);
     let seats = rows(world, "LiteLLM_TeamMembership", "team_id", team).await;
-    let mut seats: Vec<&str> = seats.iter().map(|row| row["user_id"].as_str().unwrap()).collect();
+    let mut seats: Vec<&str> = seats
+        .iter()
+        .map(|row| row["user_id"].as_str().unwrap())
+        .collect();
     seats.sort_unstable();
     assert_eq!(seats, everybody);
-    let users = world.plane.store.rows("LiteLLM_UserTable", &Default::default()).await.unwrap();
+    let users = world
+        .plane
+        .store
+        .rows("LiteLLM_UserTable", &Default::default())
+        .await
+        .unwrap();
     for row in users {
         let id = row["user_id"].as_str().unwrap();
         let listed = row["teams"].as_array().unwrap().contains(&json!(team));
@@ -51,19 +73,37 @@ async fn a_team_is_made_told_of_changed_blocked_and_deleted() {
         }))
         .await;
     assert_eq!(made["budget_reset_at"], "2026-02-01T00:00:00.000Z");
-    assert_eq!(made["litellm_model_table"]["aliases"], json!({"fast": "gpt"}));
+    assert_eq!(
+        made["litellm_model_table"]["aliases"],
+        json!({"fast": "gpt"})
+    );
     assert_eq!(made["object_permission"]["models"], json!(["gpt"]));
-    let budget = made["metadata"]["team_member_budget_id"].as_str().unwrap().to_owned();
-    assert_eq!(made["metadata"], json!({"a": 1, "tags": ["t"], "team_member_budget_id": budget}));
-    let bob = made["members_with_roles"][1]["user_id"].as_str().unwrap().to_owned();
+    let budget = made["metadata"]["team_member_budget_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        made["metadata"],
+        json!({"a": 1, "tags": ["t"], "team_member_budget_id": budget})
+    );
+    let bob = made["members_with_roles"][1]["user_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     in_step(&world, "red", &["ann"], &[&bob, "cem"]).await;
     assert!(world.heard.0.lock().contains(&Changed::Shared));
     let (status, info) = world.get(&admin(), "/team/info?team_id=red").await;
     assert_eq!(status, 200, "{info}");
     let table = &info["team_info"]["team_member_budget_table"];
-    assert_eq!((&table["max_budget"], &table["rpm_limit"]), (&json!(7.0), &json!(3)));
+    assert_eq!(
+        (&table["max_budget"], &table["rpm_limit"]),
+        (&json!(7.0), &json!(3))
+    );
     assert_eq!(table["budget_reset_at"], "2026-02-01T00:00:00.000Z");
-    assert_eq!(info["team_memberships"][0]["litellm_budget_table"]["max_budget"], 7.0);
+    assert_eq!(
+        info["team_memberships"][0]["litellm_budget_table"]["max_budget"],
+        7.0
+    );
     let changed = world
         .done("/team/update", json!({
             "team_id": "red", "max_budget": null, "metadata": {"b": 2}, "team_member_budget": 8, "model_aliases": {"slow": "gpt"},
@@ -72,38 +112,112 @@ async fn a_team_is_made_told_of_changed_blocked_and_deleted() {
         .await;
     assert_eq!(changed["team_id"], "red");
     let changed = &changed["data"];
-    assert_eq!((&changed["max_budget"], &changed["budget_reset_at"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&changed["max_budget"], &changed["budget_reset_at"]),
+        (&Value::Null, &Value::Null)
+    );
     assert_eq!(changed["team_alias"], "Red", "what is not said stays");
-    assert_eq!(changed["metadata"], json!({"b": 2, "team_member_budget_id": budget}));
-    assert_eq!(changed["litellm_model_table"]["aliases"], json!({"slow": "gpt"}));
-    let row = rows(&world, "LiteLLM_BudgetTable", "budget_id", &budget).await.remove(0);
-    assert_eq!((&row["max_budget"], &row["rpm_limit"]), (&json!(8.0), &json!(3)));
-    let (_, permissions) = world.get(&admin(), "/team/permissions_list?team_id=red").await;
-    assert_eq!(permissions["team_member_permissions"], json!(["/key/generate"]));
-    assert_eq!(permissions["all_available_permissions"].as_array().unwrap().len(), 11);
-    assert_eq!(world.done("/team/block", json!({"team_id": "red"})).await["blocked"], true);
-    assert_eq!(world.done("/team/unblock", json!({"team_id": "red"})).await["blocked"], false);
-    let more = world.done("/team/model/add", json!({"team_id": "red", "models": ["gpt", "o3"]})).await;
+    assert_eq!(
+        changed["metadata"],
+        json!({"b": 2, "team_member_budget_id": budget})
+    );
+    assert_eq!(
+        changed["litellm_model_table"]["aliases"],
+        json!({"slow": "gpt"})
+    );
+    let row = rows(&world, "LiteLLM_BudgetTable", "budget_id", &budget)
+        .await
+        .remove(0);
+    assert_eq!(
+        (&row["max_budget"], &row["rpm_limit"]),
+        (&json!(8.0), &json!(3))
+    );
+    let (_, permissions) = world
+        .get(&admin(), "/team/permissions_list?team_id=red")
+        .await;
+    assert_eq!(
+        permissions["team_member_permissions"],
+        json!(["/key/generate"])
+    );
+    assert_eq!(
+        permissions["all_available_permissions"]
+            .as_array()
+            .unwrap()
+            .len(),
+        11
+    );
+    assert_eq!(
+        world.done("/team/block", json!({"team_id": "red"})).await["blocked"],
+        true
+    );
+    assert_eq!(
+        world.done("/team/unblock", json!({"team_id": "red"})).await["blocked"],
+        false
+    );
+    let more = world
+        .done(
+            "/team/model/add",
+            json!({"team_id": "red", "models": ["gpt", "o3"]}),
+        )
+        .await;
     assert_eq!(more["models"], json!(["gpt", "o3"]));
-    let less = world.done("/team/model/delete", json!({"team_id": "red", "models": ["gpt"]})).await;
+    let less = world
+        .done(
+            "/team/model/delete",
+            json!({"team_id": "red", "models": ["gpt"]}),
+        )
+        .await;
     assert_eq!(less["models"], json!(["o3"]));
-    world.done("/key/generate", json!({"team_id": "red", "key_alias": "of-red"})).await;
+    world
+        .done(
+            "/key/generate",
+            json!({"team_id": "red", "key_alias": "of-red"}),
+        )
+        .await;
     let (_, listed) = world.get(&admin(), "/team/list?user_id=cem").await;
-    assert_eq!((&listed[0]["team_id"], listed[0]["keys"].as_array().unwrap().len()), (&json!("red"), 1));
-    let (_, page) = world.get(&admin(), "/v2/team/list?team_alias=RE&page_size=1").await;
-    assert_eq!((&page["total"], &page["teams"][0]["team_id"]), (&json!(1), &json!("red")));
-    let deleted = world.done("/team/delete", json!({"team_ids": ["red"]})).await;
+    assert_eq!(
+        (
+            &listed[0]["team_id"],
+            listed[0]["keys"].as_array().unwrap().len()
+        ),
+        (&json!("red"), 1)
+    );
+    let (_, page) = world
+        .get(&admin(), "/v2/team/list?team_alias=RE&page_size=1")
+        .await;
+    assert_eq!(
+        (&page["total"], &page["teams"][0]["team_id"]),
+        (&json!(1), &json!("red"))
+    );
+    let deleted = world
+        .done("/team/delete", json!({"team_ids": ["red"]}))
+        .await;
     assert_eq!(deleted, json!({"deleted_teams": ["red"]}));
     assert_eq!(world.get(&admin(), "/team/info?team_id=red").await.0, 404);
     assert_eq!(teams_of(&world, "ann").await, json!([]));
-    for table in ["LiteLLM_TeamMembership", "LiteLLM_VerificationToken", "LiteLLM_ModelTable"] {
-        let left = world.plane.store.count(table, &Filter::all()).await.unwrap();
+    for table in [
+        "LiteLLM_TeamMembership",
+        "LiteLLM_VerificationToken",
+        "LiteLLM_ModelTable",
+    ] {
+        let left = world
+            .plane
+            .store
+            .count(table, &Filter::all())
+            .await
+            .unwrap();
         assert_eq!(left, 0, "{table}");
     }
     let copies = rows(&world, "LiteLLM_DeletedTeamTable", "team_id", "red").await;
-    assert_eq!((copies.len(), &copies[0]["deleted_by"]), (1, &json!("default_user_id")));
+    assert_eq!(
+        (copies.len(), &copies[0]["deleted_by"]),
+        (1, &json!("default_user_id"))
+    );
     let log = rows(&world, "LiteLLM_AuditLog", "object_id", "red").await;
-    let mut actions: Vec<&str> = log.iter().map(|row| row["action"].as_str().unwrap()).collect();
+    let mut actions: Vec<&str> = log
+        .iter()
+        .map(|row| row["action"].as_str().unwrap())
+        .collect();
     actions.dedup();
     actions.sort_unstable();
     actions.dedup();
@@ -122,38 +236,102 @@ async fn members_come_change_and_go() {
         .await;
     let bob = added["members"][0].as_str().unwrap().to_owned();
     assert_eq!(added["updated_users"].as_array().unwrap().len(), 2);
-    assert_eq!(added["updated_team_memberships"][0]["litellm_budget_table"]["max_budget"], 5.0);
+    assert_eq!(
+        added["updated_team_memberships"][0]["litellm_budget_table"]["max_budget"],
+        5.0
+    );
     in_step(&world, "red", &["ann"], &[&bob]).await;
     let body = json!({"team_id": "red", "member": {"user_id": "cem", "role": "user"}, "max_budget_in_team": 2});
     world.done("/team/member_add", body.clone()).await;
     let (status, again) = world.post(&admin(), "/team/member_add", body).await;
-    assert_eq!((status, &again["error"]["type"]), (400, &json!("team_member_already_in_team")));
+    assert_eq!(
+        (status, &again["error"]["type"]),
+        (400, &json!("team_member_already_in_team"))
+    );
     // Their own budget begins with what the team gives every member.
-    let change = json!({"team_id": "red", "user_email": "bob@X.org", "role": "admin", "tpm_limit": 4});
+    let change =
+        json!({"team_id": "red", "user_email": "bob@X.org", "role": "admin", "tpm_limit": 4});
     let changed = world.done("/team/member_update", change).await;
     assert_eq!(changed["user_id"], bob);
-    assert_eq!((&changed["tpm_limit"], &changed["rpm_limit"], &changed["max_budget_in_team"]), (&json!(4), &json!(9), &json!(5.0)));
+    assert_eq!(
+        (
+            &changed["tpm_limit"],
+            &changed["rpm_limit"],
+            &changed["max_budget_in_team"]
+        ),
+        (&json!(4), &json!(9), &json!(5.0))
+    );
     in_step(&world, "red", &["ann", &bob], &["cem"]).await;
-    let seat = rows(&world, "LiteLLM_TeamMembership", "user_id", "ann").await.remove(0);
+    let seat = rows(&world, "LiteLLM_TeamMembership", "user_id", "ann")
+        .await
+        .remove(0);
     let of_team = world.plane.known_team("red").await.unwrap();
-    assert_eq!(seat["budget_id"], of_team["metadata"]["team_member_budget_id"], "others keep the team's");
-    let own = rows(&world, "LiteLLM_TeamMembership", "user_id", "cem").await.remove(0)["budget_id"].clone();
-    world.done("/team/member_update", json!({"team_id": "red", "user_id": "cem", "max_budget_in_team": 3})).await;
-    let after = rows(&world, "LiteLLM_TeamMembership", "user_id", "cem").await.remove(0);
-    assert_eq!(after["budget_id"], own, "an own budget changes in its place");
-    world.done("/key/generate", json!({"team_id": "red", "user_id": "cem"})).await;
-    world.done("/key/generate", json!({"team_id": "red", "user_id": "ann"})).await;
-    world.done("/team/member_delete", json!({"team_id": "red", "user_id": "cem"})).await;
+    assert_eq!(
+        seat["budget_id"], of_team["metadata"]["team_member_budget_id"],
+        "others keep the team's"
+    );
+    let own = rows(&world, "LiteLLM_TeamMembership", "user_id", "cem")
+        .await
+        .remove(0)["budget_id"]
+        .clone();
+    world
+        .done(
+            "/team/member_update",
+            json!({"team_id": "red", "user_id": "cem", "max_budget_in_team": 3}),
+        )
+        .await;
+    let after = rows(&world, "LiteLLM_TeamMembership", "user_id", "cem")
+        .await
+        .remove(0);
+    assert_eq!(
+        after["budget_id"], own,
+        "an own budget changes in its place"
+    );
+    world
+        .done("/key/generate", json!({"team_id": "red", "user_id": "cem"}))
+        .await;
+    world
+        .done("/key/generate", json!({"team_id": "red", "user_id": "ann"}))
+        .await;
+    world
+        .done(
+            "/team/member_delete",
+            json!({"team_id": "red", "user_id": "cem"}),
+        )
+        .await;
     in_step(&world, "red", &["ann", &bob], &[]).await;
-    assert!(rows(&world, "LiteLLM_VerificationToken", "user_id", "cem").await.is_empty());
-    assert_eq!(rows(&world, "LiteLLM_VerificationToken", "user_id", "ann").await.len(), 1);
+    assert!(
+        rows(&world, "LiteLLM_VerificationToken", "user_id", "cem")
+            .await
+            .is_empty()
+    );
+    assert_eq!(
+        rows(&world, "LiteLLM_VerificationToken", "user_id", "ann")
+            .await
+            .len(),
+        1
+    );
     world.done("/team/new", json!({"team_id": "blue"})).await;
-    let bulk = world.done("/team/bulk_member_add", json!({"team_id": "blue", "all_users": true})).await;
+    let bulk = world
+        .done(
+            "/team/bulk_member_add",
+            json!({"team_id": "blue", "all_users": true}),
+        )
+        .await;
     assert_eq!(bulk["successful_additions"], 3);
     let bulk = json!({"team_id": "blue", "members": [{"user_id": "ann"}, {"user_id": "dan"}]});
     let bulk = world.done("/team/bulk_member_add", bulk).await;
-    assert_eq!((&bulk["successful_additions"], &bulk["failed_additions"]), (&json!(1), &json!(1)));
-    in_step(&world, "blue", &[], &[&bob, "ann", "cem", "dan"].map(|s: &str| s)).await;
+    assert_eq!(
+        (&bulk["successful_additions"], &bulk["failed_additions"]),
+        (&json!(1), &json!(1))
+    );
+    in_step(
+        &world,
+        "blue",
+        &[],
+        &[&bob, "ann", "cem", "dan"].map(|s: &str| s),
+    )
+    .await;
     assert_eq!(teams_of(&world, "ann").await, json!(["red", "blue"]));
 }
 
@@ -175,72 +353,226 @@ async fn members_added_at_once_are_all_there() {
 #[tokio::test]
 async fn wrong_requests_are_told_what_is_wrong() {
     let world = world(json!({})).await;
-    world.done("/team/new", json!({"team_id": "red", "max_budget": 5, "models": ["a"]})).await;
+    world
+        .done(
+            "/team/new",
+            json!({"team_id": "red", "max_budget": 5, "models": ["a"]}),
+        )
+        .await;
     let long = "x".repeat(70_000);
     let cases = [
-        ("/team/new", json!({"team_id": "red"}), 400, "already exists"),
+        (
+            "/team/new",
+            json!({"team_id": "red"}),
+            400,
+            "already exists",
+        ),
         ("/team/new", json!({"models": "gpt"}), 422, "valid list"),
-        ("/team/new", json!({"members_with_roles": [{"role": "user"}]}), 400, "user_id or user_email"),
-        ("/team/new", json!({"members_with_roles": [{"user_id": "a", "role": "owner"}]}), 422, "'admin' or 'user'"),
-        ("/team/new", json!({"organization_id": "none"}), 400, "Organization not found"),
-        ("/team/new", json!({"budget_limits": [{"max_budget": 1}]}), 400, "not enforced by this release"),
-        ("/team/new", json!({"team_member_permissions": ["/key/all"]}), 400, "is none of"),
-        ("/team/new", json!({"max_budget": 1, "team_member_budget": 2}), 400, "above the team's"),
-        ("/team/new", json!({"model_aliases": {"a": 1}}), 400, "name of a model"),
+        (
+            "/team/new",
+            json!({"members_with_roles": [{"role": "user"}]}),
+            400,
+            "user_id or user_email",
+        ),
+        (
+            "/team/new",
+            json!({"members_with_roles": [{"user_id": "a", "role": "owner"}]}),
+            422,
+            "'admin' or 'user'",
+        ),
+        (
+            "/team/new",
+            json!({"organization_id": "none"}),
+            400,
+            "Organization not found",
+        ),
+        (
+            "/team/new",
+            json!({"budget_limits": [{"max_budget": 1}]}),
+            400,
+            "not enforced by this release",
+        ),
+        (
+            "/team/new",
+            json!({"team_member_permissions": ["/key/all"]}),
+            400,
+            "is none of",
+        ),
+        (
+            "/team/new",
+            json!({"max_budget": 1, "team_member_budget": 2}),
+            400,
+            "above the team's",
+        ),
+        (
+            "/team/new",
+            json!({"model_aliases": {"a": 1}}),
+            400,
+            "name of a model",
+        ),
         ("/team/new", json!({"team_alias": "a\u{0}"}), 422, "NUL"),
         ("/team/new", json!({"team_alias": long}), 422, "at most"),
-        ("/team/new", json!({"budget_duration": "soon"}), 422, "such as 30d"),
-        ("/team/update", json!({"max_budget": 1}), 422, "Field required"),
-        ("/team/update", json!({"team_id": "x"}), 404, "Team not found"),
-        ("/team/update", json!({"team_id": "red", "organization_id": "none"}), 400, "Organization not found"),
+        (
+            "/team/new",
+            json!({"budget_duration": "soon"}),
+            422,
+            "such as 30d",
+        ),
+        (
+            "/team/update",
+            json!({"max_budget": 1}),
+            422,
+            "Field required",
+        ),
+        (
+            "/team/update",
+            json!({"team_id": "x"}),
+            404,
+            "Team not found",
+        ),
+        (
+            "/team/update",
+            json!({"team_id": "red", "organization_id": "none"}),
+            400,
+            "Organization not found",
+        ),
         ("/team/delete", json!({}), 422, "Field required"),
-        ("/team/delete", json!({"team_ids": ["red", "x"]}), 404, "Team not found"),
-        ("/team/block", json!({"team_id": "x"}), 404, "Team not found"),
-        ("/team/member_add", json!({"team_id": "red"}), 422, "Field required"),
-        ("/team/member_add", json!({"team_id": "red", "member": {"user_id": "a"}, "max_budget_in_team": 6}), 400, "above the team's"),
-        ("/team/member_add", json!({"team_id": "red", "member": {"user_id": "a"}, "allowed_models": ["m"]}), 400, "not enforced"),
-        ("/team/member_add", json!({"team_id": "red", "member": {"user_id": "a\u{0}"}}), 422, "NUL"),
-        ("/team/member_delete", json!({"team_id": "red", "user_id": "x"}), 400, "not found in team"),
-        ("/team/member_update", json!({"team_id": "red", "user_id": "x"}), 400, "not found in team"),
-        ("/team/model/delete", json!({"team_id": "red", "models": ["a"]}), 400, "no-default-models"),
-        ("/team/red/callback", json!({"callback_name": "langfuse", "callback_vars": {"host": "x"}}), 400, "Invalid callback variable"),
-        ("/team/red/callback", json!({"callback_name": "langfuse", "callback_type": "x"}), 422, "success_and_failure"),
-        ("/team/x/callback", json!({"callback_name": "langfuse"}), 404, "Team not found"),
+        (
+            "/team/delete",
+            json!({"team_ids": ["red", "x"]}),
+            404,
+            "Team not found",
+        ),
+        (
+            "/team/block",
+            json!({"team_id": "x"}),
+            404,
+            "Team not found",
+        ),
+        (
+            "/team/member_add",
+            json!({"team_id": "red"}),
+            422,
+            "Field required",
+        ),
+        (
+            "/team/member_add",
+            json!({"team_id": "red", "member": {"user_id": "a"}, "max_budget_in_team": 6}),
+            400,
+            "above the team's",
+        ),
+        (
+            "/team/member_add",
+            json!({"team_id": "red", "member": {"user_id": "a"}, "allowed_models": ["m"]}),
+            400,
+            "not enforced",
+        ),
+        (
+            "/team/member_add",
+            json!({"team_id": "red", "member": {"user_id": "a\u{0}"}}),
+            422,
+            "NUL",
+        ),
+        (
+            "/team/member_delete",
+            json!({"team_id": "red", "user_id": "x"}),
+            400,
+            "not found in team",
+        ),
+        (
+            "/team/member_update",
+            json!({"team_id": "red", "user_id": "x"}),
+            400,
+            "not found in team",
+        ),
+        (
+            "/team/model/delete",
+            json!({"team_id": "red", "models": ["a"]}),
+            400,
+            "no-default-models",
+        ),
+        (
+            "/team/red/callback",
+            json!({"callback_name": "langfuse", "callback_vars": {"host": "x"}}),
+            400,
+            "Invalid callback variable",
+        ),
+        (
+            "/team/red/callback",
+            json!({"callback_name": "langfuse", "callback_type": "x"}),
+            422,
+            "success_and_failure",
+        ),
+        (
+            "/team/x/callback",
+            json!({"callback_name": "langfuse"}),
+            404,
+            "Team not found",
+        ),
     ];
     for (path, body, status, says) in cases {
         let (got, answer) = world.post(&admin(), path, body).await;
         assert_eq!(got, status, "{path} {answer}");
         assert!(answer.to_string().contains(says), "{path} {answer}");
     }
-    assert_eq!(world.get(&admin(), "/team/info?team_id=red").await.0, 200, "delete is all or none");
+    assert_eq!(
+        world.get(&admin(), "/team/info?team_id=red").await.0,
+        200,
+        "delete is all or none"
+    );
     assert_eq!(world.get(&admin(), "/team/info").await.0, 422);
+    assert_eq!(world.get(&admin(), "/team/info?team_id=a%00").await.0, 400);
+    let hidden = json!({"team_ids": ["a\u{0}"]});
+    assert_eq!(world.post(&admin(), "/team/delete", hidden).await.0, 422);
     let hostile = "'; DROP TABLE \"LiteLLM_TeamTable\"; -- % _ ? $1 {row}";
-    let made = world.done("/team/new", json!({"team_id": hostile, "team_alias": hostile, "members": [hostile]})).await;
+    let made = world
+        .done(
+            "/team/new",
+            json!({"team_id": hostile, "team_alias": hostile, "members": [hostile]}),
+        )
+        .await;
     assert_eq!(made["team_alias"], hostile);
     let query: String = url::form_urlencoded::byte_serialize(hostile.as_bytes()).collect();
-    let (_, info) = world.get(&admin(), &format!("/team/info?team_id={query}")).await;
+    let (_, info) = world
+        .get(&admin(), &format!("/team/info?team_id={query}"))
+        .await;
     assert_eq!(info["team_id"], hostile);
     let (_, page) = world.get(&admin(), "/v2/team/list?team_alias=%25").await;
     assert_eq!(page["total"], 1, "a percent sign is no pattern");
-    world.done("/team/delete", json!({"team_ids": [hostile]})).await;
+    world
+        .done("/team/delete", json!({"team_ids": [hostile]}))
+        .await;
 }
 
 #[tokio::test]
 async fn log_sinks_of_a_team_and_their_credentials() {
     let world = world(json!({"litellm_settings": {"store_audit_logs": true}})).await;
-    world.done("/team/new", json!({"team_id": "red", "admins": ["ann"]})).await;
+    world
+        .done("/team/new", json!({"team_id": "red", "admins": ["ann"]}))
+        .await;
     let sink = json!({"callback_name": "langfuse", "callback_type": "success", "callback_vars": {"langfuse_secret_key": "hunter2"}});
     world.done("/team/red/callback", sink.clone()).await;
-    assert_eq!(world.post(&admin(), "/team/red/callback", sink).await.0, 400);
+    assert_eq!(
+        world.post(&admin(), "/team/red/callback", sink).await.0,
+        400
+    );
     let (_, told) = world.get(&admin(), "/team/red/callback").await;
     assert_eq!(told["data"]["success_callbacks"], json!(["langfuse"]));
     assert_eq!(told["data"]["failure_callbacks"], json!([]));
-    assert_eq!(told["data"]["callback_vars"]["langfuse_secret_key"], "hunter2");
+    assert_eq!(
+        told["data"]["callback_vars"]["langfuse_secret_key"],
+        "hunter2"
+    );
     let (status, info) = world.get(&user("ann"), "/team/info?team_id=red").await;
     assert_eq!(status, 200);
     assert!(!info.to_string().contains("hunter2"), "{info}");
     assert_eq!(world.get(&user("ann"), "/team/red/callback").await.0, 401);
-    let log = world.plane.store.rows("LiteLLM_AuditLog", &Default::default()).await.unwrap();
+    let log = world
+        .plane
+        .store
+        .rows("LiteLLM_AuditLog", &Default::default())
+        .await
+        .unwrap();
     assert!(!json!(log).to_string().contains("hunter2"), "{log:?}");
     world.done("/team/red/disable_logging", json!({})).await;
     let (_, told) = world.get(&admin(), "/team/red/callback").await;
@@ -260,7 +592,12 @@ async fn everybody_does_only_what_is_theirs() {
     let settings = json!({"litellm_settings": {"default_internal_user_params": {"available_teams": ["open"]}}});
     let world = world(settings).await;
     world.done("/organization/new", json!({"organization_id": "acme", "organization_alias": "Acme", "models": ["a", "b"], "max_budget": 50})).await;
-    world.done("/organization/member_add", json!({"organization_id": "acme", "member": {"user_id": "org", "role": "org_admin"}})).await;
+    world
+        .done(
+            "/organization/member_add",
+            json!({"organization_id": "acme", "member": {"user_id": "org", "role": "org_admin"}}),
+        )
+        .await;
     world.done("/team/new", json!({
         "team_id": "red", "organization_id": "acme", "models": ["a"], "max_budget": 10, "members": ["bob"], "admins": ["ann"],
         "guardrails": ["g"], "rpm_limit": 5,
@@ -271,7 +608,9 @@ async fn everybody_does_only_what_is_theirs() {
     let (new, update) = ("/team/new", "/team/update");
     let red = |more: Value| {
         let mut body = json!({"team_id": "red"});
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         body
     };
     let cases = [
@@ -279,64 +618,202 @@ async fn everybody_does_only_what_is_theirs() {
         (&eve, new, json!({"organization_id": "acme"}), 401),
         (&viewer, new, json!({}), 401),
         (&org, new, json!({}), 401),
-        (&org, new, json!({"organization_id": "acme", "max_budget": 51}), 400),
-        (&org, new, json!({"organization_id": "acme", "models": ["c"]}), 400),
-        (&org, new, json!({"organization_id": "acme", "allowed_passthrough_routes": ["/x"]}), 403),
-        (&org, new, json!({"organization_id": "acme", "metadata": {"team_member_budget_id": "b"}}), 403),
-        (&org, new, json!({"organization_id": "acme", "models": ["b"], "max_budget": 50}), 200),
+        (
+            &org,
+            new,
+            json!({"organization_id": "acme", "max_budget": 51}),
+            400,
+        ),
+        (
+            &org,
+            new,
+            json!({"organization_id": "acme", "models": ["c"]}),
+            400,
+        ),
+        (
+            &org,
+            new,
+            json!({"organization_id": "acme", "allowed_passthrough_routes": ["/x"]}),
+            403,
+        ),
+        (
+            &org,
+            new,
+            json!({"organization_id": "acme", "metadata": {"team_member_budget_id": "b"}}),
+            403,
+        ),
+        (
+            &org,
+            new,
+            json!({"organization_id": "acme", "models": ["b"], "max_budget": 50}),
+            200,
+        ),
         (&eve, update, red(json!({"team_alias": "x"})), 403),
         (&bob, update, red(json!({"team_alias": "x"})), 403),
         (&viewer, update, red(json!({"team_alias": "x"})), 401),
-        (&ann, update, red(json!({"team_alias": "x", "max_budget": 9, "models": ["a"]})), 200),
+        (
+            &ann,
+            update,
+            red(json!({"team_alias": "x", "max_budget": 9, "models": ["a"]})),
+            200,
+        ),
         (&ann, update, red(json!({"max_budget": 10})), 403),
         (&ann, update, red(json!({"max_budget": null})), 403),
         (&ann, update, red(json!({"rpm_limit": 6})), 403),
         (&ann, update, red(json!({"models": ["a", "b"]})), 403),
         (&ann, update, red(json!({"models": []})), 403),
         (&ann, update, red(json!({"guardrails": []})), 403),
-        (&ann, update, red(json!({"metadata": {"guardrails": []}})), 403),
+        (
+            &ann,
+            update,
+            red(json!({"metadata": {"guardrails": []}})),
+            403,
+        ),
         (&ann, update, red(json!({"metadata": {"note": 1}})), 200),
         (&ann, update, red(json!({"blocked": false})), 403),
         (&ann, update, red(json!({"organization_id": null})), 403),
         (&ann, update, red(json!({"budget_duration": "1s"})), 403),
         (&ann, update, red(json!({"model_aliases": {"a": "b"}})), 403),
-        (&org, update, red(json!({"max_budget": 40, "models": ["a", "b"]})), 200),
+        (
+            &org,
+            update,
+            red(json!({"max_budget": 40, "models": ["a", "b"]})),
+            200,
+        ),
         (&org, update, red(json!({"max_budget": 60})), 400),
         (&org, update, red(json!({"max_budget": null})), 400),
         (&org, update, red(json!({"models": ["z"]})), 400),
         (&org, update, red(json!({"blocked": false})), 403),
         (&org, update, red(json!({"organization_id": null})), 403),
-        (&org, update, json!({"team_id": "open", "team_alias": "x"}), 403),
+        (
+            &org,
+            update,
+            json!({"team_id": "open", "team_alias": "x"}),
+            403,
+        ),
         (&ann, "/team/model/add", red(json!({"models": ["b"]})), 200),
         (&ann, "/team/model/add", red(json!({"models": ["z"]})), 400),
-        (&bob, "/team/model/delete", red(json!({"models": ["a"]})), 403),
-        (&ann, "/team/permissions_update", red(json!({"team_member_permissions": ["/key/list"]})), 200),
-        (&bob, "/team/permissions_update", red(json!({"team_member_permissions": ["/key/delete"]})), 403),
+        (
+            &bob,
+            "/team/model/delete",
+            red(json!({"models": ["a"]})),
+            403,
+        ),
+        (
+            &ann,
+            "/team/permissions_update",
+            red(json!({"team_member_permissions": ["/key/list"]})),
+            200,
+        ),
+        (
+            &bob,
+            "/team/permissions_update",
+            red(json!({"team_member_permissions": ["/key/delete"]})),
+            403,
+        ),
         (&ann, "/team/block", red(json!({})), 401),
-        (&ann, "/team/member_add", red(json!({"member": {"user_id": "new", "role": "user"}})), 200),
-        (&bob, "/team/member_add", red(json!({"member": {"user_id": "eve", "role": "user"}})), 403),
-        (&eve, "/team/member_add", red(json!({"member": {"user_id": "eve", "role": "user"}})), 403),
-        (&eve, "/team/member_add", json!({"team_id": "open", "member": {"user_id": "eve", "role": "admin"}}), 403),
-        (&eve, "/team/member_add", json!({"team_id": "open", "member": {"user_id": "bob", "role": "user"}}), 403),
-        (&eve, "/team/member_add", json!({"team_id": "open", "member": {"user_id": "eve"}, "max_budget_in_team": 1}), 403),
-        (&eve, "/team/member_add", json!({"team_id": "open", "member": {"user_id": "eve", "role": "user"}}), 200),
-        (&bob, "/team/member_update", red(json!({"user_id": "bob", "role": "admin"})), 403),
-        (&ann, "/team/member_update", red(json!({"user_id": "bob", "max_budget_in_team": 41})), 400),
-        (&ann, "/team/member_update", red(json!({"user_id": "bob", "max_budget_in_team": 1})), 200),
-        (&ann, "/team/bulk_member_add", red(json!({"all_users": true})), 403),
-        (&bob, "/team/member_delete", red(json!({"user_id": "ann"})), 403),
-        (&org, "/team/member_delete", red(json!({"user_id": "new"})), 200),
+        (
+            &ann,
+            "/team/member_add",
+            red(json!({"member": {"user_id": "new", "role": "user"}})),
+            200,
+        ),
+        (
+            &bob,
+            "/team/member_add",
+            red(json!({"member": {"user_id": "eve", "role": "user"}})),
+            403,
+        ),
+        (
+            &eve,
+            "/team/member_add",
+            red(json!({"member": {"user_id": "eve", "role": "user"}})),
+            403,
+        ),
+        (
+            &eve,
+            "/team/member_add",
+            json!({"team_id": "open", "member": {"user_id": "eve", "role": "admin"}}),
+            403,
+        ),
+        (
+            &eve,
+            "/team/member_add",
+            json!({"team_id": "open", "member": {"user_id": "bob", "role": "user"}}),
+            403,
+        ),
+        (
+            &eve,
+            "/team/member_add",
+            json!({"team_id": "open", "member": {"user_id": "eve"}, "max_budget_in_team": 1}),
+            403,
+        ),
+        (
+            &eve,
+            "/team/member_add",
+            json!({"team_id": "open", "member": {"user_id": "eve", "role": "user"}}),
+            200,
+        ),
+        (
+            &bob,
+            "/team/member_update",
+            red(json!({"user_id": "bob", "role": "admin"})),
+            403,
+        ),
+        (
+            &ann,
+            "/team/member_update",
+            red(json!({"user_id": "bob", "max_budget_in_team": 41})),
+            400,
+        ),
+        (
+            &ann,
+            "/team/member_update",
+            red(json!({"user_id": "bob", "max_budget_in_team": 1})),
+            200,
+        ),
+        (
+            &ann,
+            "/team/bulk_member_add",
+            red(json!({"all_users": true})),
+            403,
+        ),
+        (
+            &bob,
+            "/team/member_delete",
+            red(json!({"user_id": "ann"})),
+            403,
+        ),
+        (
+            &org,
+            "/team/member_delete",
+            red(json!({"user_id": "new"})),
+            200,
+        ),
         (&ann, "/team/delete", json!({"team_ids": ["red"]}), 403),
-        (&org, "/team/delete", json!({"team_ids": ["red", "open"]}), 403),
+        (
+            &org,
+            "/team/delete",
+            json!({"team_ids": ["red", "open"]}),
+            403,
+        ),
     ];
     for (who, path, body, status) in cases {
         let (got, answer) = world.post(who, path, body.clone()).await;
         assert_eq!(got, status, "{:?} {path} {body} {answer}", who.user_id);
     }
     let team = world.plane.known_team("red").await.unwrap();
-    assert_eq!(team["metadata"]["guardrails"], json!(["g"]), "kept when a team admin replaces the rest");
-    world.done("/key/generate", json!({"team_id": "red", "user_id": "ann"})).await;
-    world.done("/key/generate", json!({"team_id": "red", "user_id": "bob"})).await;
+    assert_eq!(
+        team["metadata"]["guardrails"],
+        json!(["g"]),
+        "kept when a team admin replaces the rest"
+    );
+    world
+        .done("/key/generate", json!({"team_id": "red", "user_id": "ann"}))
+        .await;
+    world
+        .done("/key/generate", json!({"team_id": "red", "user_id": "bob"}))
+        .await;
     let reads = [
         (&viewer, "/team/info?team_id=red", 200),
         (&org, "/team/info?team_id=red", 200),
@@ -357,19 +834,30 @@ async fn everybody_does_only_what_is_theirs() {
         let (got, answer) = world.get(who, path).await;
         assert_eq!(got, status, "{:?} {path} {answer}", who.user_id);
     }
-    let count = |info: &Value| (info["keys"].as_array().unwrap().len(), info["team_memberships"].as_array().unwrap().len());
+    let count = |info: &Value| {
+        (
+            info["keys"].as_array().unwrap().len(),
+            info["team_memberships"].as_array().unwrap().len(),
+        )
+    };
     let (_, own) = world.get(&bob, "/team/info?team_id=red").await;
     assert_eq!(count(&own), (1, 1), "a member sees their own");
     let (_, whole) = world.get(&ann, "/team/info?team_id=red").await;
     assert_eq!(count(&whole), (2, 2));
     let (_, listed) = world.get(&bob, "/team/list?user_id=bob").await;
-    assert_eq!((listed.as_array().unwrap().len(), count(&listed[0])), (1, (1, 1)));
+    assert_eq!(
+        (listed.as_array().unwrap().len(), count(&listed[0])),
+        (1, (1, 1))
+    );
     let (_, listed) = world.get(&org, "/team/list?organization_id=acme").await;
     assert_eq!(listed.as_array().unwrap().len(), 2);
     let (_, listed) = world.get(&bob, "/v2/team/list").await;
     assert_eq!(listed["total"], 1);
     let (_, open) = world.get(&bob, "/team/available").await;
-    assert_eq!((open.as_array().unwrap().len(), &open[0]["members"]), (1, &json!([])));
+    assert_eq!(
+        (open.as_array().unwrap().len(), &open[0]["members"]),
+        (1, &json!([]))
+    );
     let (_, open) = world.get(&eve, "/team/available").await;
     assert_eq!(open, json!([]), "who is in it need not join");
 }
@@ -377,9 +865,16 @@ async fn everybody_does_only_what_is_theirs() {
 #[tokio::test]
 async fn a_members_key_lives_as_long_as_the_team_says() {
     let world = world(json!({})).await;
-    world.done("/team/new", json!({"team_id": "red", "team_member_key_duration": "1d"})).await;
+    world
+        .done(
+            "/team/new",
+            json!({"team_id": "red", "team_member_key_duration": "1d"}),
+        )
+        .await;
     let key = world.done("/key/generate", json!({"team_id": "red"})).await;
     assert_eq!(key["expires"], "2026-01-02T00:00:00.123Z");
-    let key = world.done("/key/generate", json!({"team_id": "red", "duration": "1h"})).await;
+    let key = world
+        .done("/key/generate", json!({"team_id": "red", "duration": "1h"}))
+        .await;
     assert_eq!(key["expires"], "2026-01-01T01:00:00.123Z");
 }

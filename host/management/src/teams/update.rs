@@ -45,7 +45,9 @@ const ABOVE_TEAMS: [&str; 9] = [
 
 pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     let mut given = read_body(&ask.body, &[FIELDS])?;
-    let (team, hand) = plane.team_in_hand(&ask, ask.required_text("team_id")?).await?;
+    let (team, hand) = plane
+        .team_in_hand(&ask, ask.required_text("team_id")?)
+        .await?;
     bound(plane, hand, &given, &team).await?;
     let settings = plane.settings.load_full();
     let mut steps = Vec::new();
@@ -75,7 +77,9 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     bounds::keep_metadata(&mut set, &team, kept)?;
     member_budget(plane, &ask, &team, limits, &mut set, &mut steps)?;
     let model_id = aliases_changed(plane, &ask, &team, aliases, &mut set, &mut steps).await?;
-    let saved = plane.save_team(&ask, &team, steps, set, Action::Updated).await;
+    let saved = plane
+        .save_team(&ask, &team, steps, set, Action::Updated)
+        .await;
     if saved.is_err() {
         new::drop_alias_row(plane, &ask, model_id).await;
     }
@@ -85,12 +89,7 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     Ok(json!({"team_id": row.get("team_id"), "data": row}))
 }
 
-async fn bound(
-    plane: &ControlPlane,
-    hand: Hand,
-    given: &Given,
-    team: &Row,
-) -> Result<(), Refusal> {
+async fn bound(plane: &ControlPlane, hand: Hand, given: &Given, team: &Row) -> Result<(), Refusal> {
     let moves = given
         .columns
         .get("organization_id")
@@ -112,8 +111,14 @@ async fn bound(
         }
     }
     let foreign = |given: &Given| {
-        let said = given.columns.keys().chain(given.metadata.keys()).chain(given.members.keys());
-        said.map(String::as_str).find(|name| !OWN.contains(name)).map(str::to_owned)
+        let said = given
+            .columns
+            .keys()
+            .chain(given.metadata.keys())
+            .chain(given.members.keys());
+        said.map(String::as_str)
+            .find(|name| !OWN.contains(name))
+            .map(str::to_owned)
     };
     match hand {
         Hand::Proxy => Ok(()),
@@ -128,7 +133,9 @@ async fn bound(
                     return Err(Refusal::forbidden(message).param(name));
                 }
             }
-            let limits = organization.and_then(|(_, budget)| budget).unwrap_or_default();
+            let limits = organization
+                .and_then(|(_, budget)| budget)
+                .unwrap_or_default();
             taken_away(&given.columns, &limits)
         }
         Hand::Team => {
@@ -144,13 +151,14 @@ async fn bound(
 
 /// An organization's admin takes no limit of a team away that the organization has: the team would have more than that.
 fn taken_away(given: &Row, organization: &Row) -> Result<(), Refusal> {
-    let gone = given
-        .iter()
-        .find(|(name, value)| value.is_null() && organization.get(*name).is_some_and(Value::is_number));
+    let gone = given.iter().find(|(name, value)| {
+        value.is_null() && organization.get(*name).is_some_and(Value::is_number)
+    });
     match gone {
         None => Ok(()),
         Some((name, _)) => {
-            let message = format!("{name} of a team is at most the organization's; it cannot be taken away");
+            let message =
+                format!("{name} of a team is at most the organization's; it cannot be taken away");
             Err(Refusal::bad(message).param(name))
         }
     }
@@ -209,7 +217,11 @@ async fn aliases_changed(
     let Some(aliases) = aliases else {
         return Ok(None);
     };
-    let aliases = if aliases.is_null() { json!({}) } else { aliases };
+    let aliases = if aliases.is_null() {
+        json!({})
+    } else {
+        aliases
+    };
     if let Some(id) = team.get("model_id").and_then(Value::as_i64) {
         let change = json!({"aliases": aliases, "updated_by": ask.actor(), "updated_at": ask.now});
         steps.push(Write::Update {
@@ -229,7 +241,9 @@ pub(super) async fn block(plane: &ControlPlane, ask: Ask, blocked: bool) -> Outc
     let team = plane.known_team(ask.required_text("team_id")?).await?;
     let set = json!({ "blocked": blocked });
     let set = set.as_object().cloned().unwrap_or_default();
-    let row = plane.save_team(&ask, &team, Vec::new(), set, Action::Blocked).await?;
+    let row = plane
+        .save_team(&ask, &team, Vec::new(), set, Action::Blocked)
+        .await?;
     Ok(Value::Object(row))
 }
 
@@ -240,7 +254,9 @@ pub(super) async fn models(plane: &ControlPlane, ask: Ask, adds: bool) -> Outcom
     if asked.is_empty() {
         return Err(Refusal::missing("models"));
     }
-    let (team, hand) = plane.team_in_hand(&ask, ask.required_text("team_id")?).await?;
+    let (team, hand) = plane
+        .team_in_hand(&ask, ask.required_text("team_id")?)
+        .await?;
     let mut models: Vec<&str> = texts(&team, "models");
     if adds {
         bound_models(plane, hand, &asked, &team).await?;
@@ -259,7 +275,9 @@ pub(super) async fn models(plane: &ControlPlane, ask: Ask, adds: bool) -> Outcom
     }
     let set = json!({ "models": models });
     let set = set.as_object().cloned().unwrap_or_default();
-    let row = plane.save_team(&ask, &team, Vec::new(), set, Action::Updated).await?;
+    let row = plane
+        .save_team(&ask, &team, Vec::new(), set, Action::Updated)
+        .await?;
     Ok(Value::Object(shown(&ask, row)))
 }
 
@@ -275,7 +293,10 @@ async fn bound_models(
         Some(id) => plane.organization(id).await?,
         None => None,
     };
-    let list = organization.as_ref().map(|(row, _)| texts(row, "models")).unwrap_or_default();
+    let list = organization
+        .as_ref()
+        .map(|(row, _)| texts(row, "models"))
+        .unwrap_or_default();
     if hand == Hand::Team && list.is_empty() && !texts(team, "models").is_empty() {
         let text = "Only an administrator gives a team models that it has not";
         return Err(Refusal::forbidden(text).param("models"));
@@ -287,9 +308,13 @@ pub(super) async fn permissions(plane: &ControlPlane, ask: Ask) -> Outcome {
     let asked = ask.texts("team_member_permissions")?;
     let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
     check_permissions(&asked)?;
-    let (team, _) = plane.team_in_hand(&ask, ask.required_text("team_id")?).await?;
+    let (team, _) = plane
+        .team_in_hand(&ask, ask.required_text("team_id")?)
+        .await?;
     let set = json!({ "team_member_permissions": asked });
     let set = set.as_object().cloned().unwrap_or_default();
-    let row = plane.save_team(&ask, &team, Vec::new(), set, Action::Updated).await?;
+    let row = plane
+        .save_team(&ask, &team, Vec::new(), set, Action::Updated)
+        .await?;
     Ok(Value::Object(shown(&ask, row)))
 }

@@ -36,7 +36,10 @@ pub(super) fn fill(settings: &Settings, ask: &Ask, given: &mut Given) -> Result<
         ("max_budget", "max_internal_user_budget"),
         ("budget_duration", "internal_user_budget_duration"),
     ] {
-        let said = given.columns.get(column).is_some_and(|value| !value.is_null());
+        let said = given
+            .columns
+            .get(column)
+            .is_some_and(|value| !value.is_null());
         if let Some(value) = settings.litellm(setting)
             && !said
         {
@@ -53,7 +56,10 @@ pub(crate) fn newcomer(plane: &ControlPlane, ask: &Ask, named: &Named) -> Result
     fill(&settings, ask, &mut given)?;
     linked::reset_at(&settings, ask, &mut given.columns);
     let id = named.user_id.clone();
-    given.set("user_id", id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()));
+    given.set(
+        "user_id",
+        id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+    );
     given.set("user_email", json!(named.user_email));
     given.members.clear();
     Ok(given.new_row())

@@ -67,7 +67,11 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
         Some(Value::String(id)) if !id.is_empty() => id,
         _ => uuid::Uuid::new_v4().to_string(),
     };
-    steps.push(Write::Absent(TABLE, Filter::by("user_id", id.as_str()), "user_id"));
+    steps.push(Write::Absent(
+        TABLE,
+        Filter::by("user_id", id.as_str()),
+        "user_id",
+    ));
     let key = match given.members.remove("auto_create_key") {
         Some(Value::Bool(false)) => None,
         _ => {
@@ -83,7 +87,10 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
     linked::reset_at(&settings, &ask, &mut given.columns);
     given.set("user_id", id.as_str());
     given.set("organization_id", json!(organizations.first()));
-    let ids: Vec<&str> = joined.iter().filter_map(|join| text(&join.team, "team_id")).collect();
+    let ids: Vec<&str> = joined
+        .iter()
+        .filter_map(|join| text(&join.team, "team_id"))
+        .collect();
     given.set("teams", json!(ids));
     let email = given.text("user_email").map(str::to_owned);
     let row = given.new_row();
@@ -100,16 +107,20 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
         steps.append(&mut key.steps);
         key
     });
-    plane.store.write(steps, ask.now).await.map_err(|error| match error {
-        witgate_store::WriteError::Taken(what) if what == "user_id" => {
-            let message = format!("User with id {id} already exists");
-            Refusal::error(409, "bad_request_error", message).param("user_id")
-        }
-        witgate_store::WriteError::Taken(what) if what == "key_alias" || what == "token" => {
-            keys::refused(witgate_store::WriteError::Taken(what))
-        }
-        error => refused(error),
-    })?;
+    plane
+        .store
+        .write(steps, ask.now)
+        .await
+        .map_err(|error| match error {
+            witgate_store::WriteError::Taken(what) if what == "user_id" => {
+                let message = format!("User with id {id} already exists");
+                Refusal::error(409, "bad_request_error", message).param("user_id")
+            }
+            witgate_store::WriteError::Taken(what) if what == "key_alias" || what == "token" => {
+                keys::refused(witgate_store::WriteError::Taken(what))
+            }
+            error => refused(error),
+        })?;
     plane.changed(Changed::Shared);
     let mut answer = Map::new();
     if let Some(key) = key {
@@ -162,7 +173,10 @@ async fn bound(
         if let Some(budget) = budget {
             bounds::limits(&given.columns, budget, "organization")?;
         }
-        let (asked, own) = (texts(&given.columns, "models"), texts(organization, "models"));
+        let (asked, own) = (
+            texts(&given.columns, "models"),
+            texts(organization, "models"),
+        );
         bounds::models(&asked, &own, "organization")?;
     }
     Ok(())
@@ -185,7 +199,13 @@ async fn joined(
         Some(Value::Array(listed)) => listed,
         Some(other) => {
             let message = "Input should be a valid list";
-            return Err(Refusal::invalid("list_type", "body", "teams", message, &other));
+            return Err(Refusal::invalid(
+                "list_type",
+                "body",
+                "teams",
+                message,
+                &other,
+            ));
         }
     };
     let mut joined: Vec<Joins> = Vec::with_capacity(listed.len());
@@ -194,7 +214,8 @@ async fn joined(
             Value::String(id) => (Some(id.as_str()), None, None),
             Value::Object(of) => (
                 of.get("team_id").and_then(Value::as_str),
-                of.get("max_budget_in_team").filter(|budget| !budget.is_null()),
+                of.get("max_budget_in_team")
+                    .filter(|budget| !budget.is_null()),
                 of.get("user_role").and_then(Value::as_str),
             ),
             _ => (None, None, None),
@@ -207,7 +228,13 @@ async fn joined(
         let good_budget = budget.is_none_or(|budget| budget.as_f64().is_some_and(|b| b >= 0.0));
         let (Some(id), Some(role), true) = (id, role, good_budget) else {
             let message = "Input should be the id of a team, or {team_id, max_budget_in_team, user_role: user or admin}";
-            return Err(Refusal::invalid("value_error", "body", "teams", message, one));
+            return Err(Refusal::invalid(
+                "value_error",
+                "body",
+                "teams",
+                message,
+                one,
+            ));
         };
         let team = plane.team(id).await?;
         let team = team.ok_or_else(|| {
@@ -217,7 +244,10 @@ async fn joined(
             let message = format!("Only its admins put users into team {id}");
             return Err(Refusal::forbidden(message).param("teams"));
         }
-        if joined.iter().all(|known| known.team.get("team_id") != team.get("team_id")) {
+        if joined
+            .iter()
+            .all(|known| known.team.get("team_id") != team.get("team_id"))
+        {
             let budget = budget.cloned();
             joined.push(Joins { team, budget, role });
         }
@@ -248,7 +278,13 @@ impl Joins {
             user_email,
             role: self.role,
         };
-        steps.extend(teams::seat(plane, ask, &self.team, &[member], budget.as_deref()));
+        steps.extend(teams::seat(
+            plane,
+            ask,
+            &self.team,
+            &[member],
+            budget.as_deref(),
+        ));
         Ok(steps)
     }
 }

@@ -52,5 +52,6 @@ mod tests {
         assert!(hashed("").await.is_err() && hashed(&"x".repeat(1025)).await.is_err());
     }
 
-    const EXPECTED: &str = "scrypt:AAECAwQFBgcICQoLDA0OD8gvwhauDugyhaPvTPTdXXVP59C9ALz5zGS+M84Zm0wN";
+    const EXPECTED: &str =
+        "scrypt:AAECAwQFBgcICQoLDA0OD8gvwhauDugyhaPvTPTdXXVP59C9ALz5zGS+M84Zm0wN";
 }

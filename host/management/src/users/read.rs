@@ -76,7 +76,10 @@ pub(super) async fn info(plane: &ControlPlane, ask: Ask) -> Outcome {
         Some(row) => json!(shown(row)),
         None => json!({"user_id": id, "spend": spent}),
     };
-    let keys: Vec<Value> = keys.into_iter().map(|key| Value::Object(keys::shown(key))).collect();
+    let keys: Vec<Value> = keys
+        .into_iter()
+        .map(|key| Value::Object(keys::shown(key)))
+        .collect();
     Ok(json!({"user_id": id, "user_info": user, "keys": keys, "teams": teams}))
 }
 
@@ -89,14 +92,26 @@ async fn visible(plane: &ControlPlane, ask: &Ask) -> Result<Option<Filter>, Refu
         return Ok(None);
     };
     let administered = Filter::by("user_id", user).and_if("user_role", Some("org_admin"));
-    let places = plane.store.rows(organizations::MEMBERSHIPS, &administered.into()).await?;
+    let places = plane
+        .store
+        .rows(organizations::MEMBERSHIPS, &administered.into())
+        .await?;
     if places.is_empty() {
         return Ok(None);
     }
-    let ids = places.iter().filter_map(|row| row.get("organization_id").cloned()).collect();
+    let ids = places
+        .iter()
+        .filter_map(|row| row.get("organization_id").cloned())
+        .collect();
     let of_them: Select = Filter::of("organization_id", Is::In(ids)).into();
-    let places = plane.store.rows(organizations::MEMBERSHIPS, &of_them).await?;
-    let users = places.iter().filter_map(|row| row.get("user_id").cloned()).collect();
+    let places = plane
+        .store
+        .rows(organizations::MEMBERSHIPS, &of_them)
+        .await?;
+    let users = places
+        .iter()
+        .filter_map(|row| row.get("user_id").cloned())
+        .collect();
     Ok(Some(Filter::of("user_id", Is::In(users))))
 }
 
@@ -107,7 +122,10 @@ pub(super) async fn list(plane: &ControlPlane, ask: Ask) -> Outcome {
     };
     if let Some(role) = ask.param("role") {
         if !ROLES.iter().any(|(name, ..)| *name == role) {
-            let message = format!("role {role:?} is none of {:?}", ROLES.map(|(name, ..)| name));
+            let message = format!(
+                "role {role:?} is none of {:?}",
+                ROLES.map(|(name, ..)| name)
+            );
             return Err(Refusal::bad(message).param("role"));
         }
         filter = filter.and_if("user_role", Some(role));
@@ -167,8 +185,8 @@ pub(super) async fn filter(plane: &ControlPlane, ask: Ask) -> Outcome {
         limit: Some(page.size),
     };
     let rows = plane.store.rows(TABLE, &select).await?;
-    let found = rows.iter().map(|row| {
-        json!({"user_id": row.get("user_id"), "user_email": row.get("user_email")})
-    });
+    let found = rows
+        .iter()
+        .map(|row| json!({"user_id": row.get("user_id"), "user_email": row.get("user_email")}));
     Ok(Value::Array(found.collect()))
 }

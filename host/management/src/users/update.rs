@@ -101,7 +101,10 @@ async fn change(
     plane.changed(Changed::Shared);
     if spent {
         let kind = ScopeKind::User;
-        plane.changed(Changed::Spend { kind, id: id.clone() });
+        plane.changed(Changed::Spend {
+            kind,
+            id: id.clone(),
+        });
     }
     let row = plane.user(&id).await?;
     row.map(shown).ok_or_else(|| unknown(&id))
@@ -123,9 +126,15 @@ async fn bound(
     if ask.is_admin() {
         return Ok(());
     }
-    let id = found.and_then(|row| text(row, "user_id")).or(named.user_id.as_deref());
+    let id = found
+        .and_then(|row| text(row, "user_id"))
+        .or(named.user_id.as_deref());
     let said = || {
-        let said = given.columns.keys().chain(given.metadata.keys()).chain(given.members.keys());
+        let said = given
+            .columns
+            .keys()
+            .chain(given.metadata.keys())
+            .chain(given.members.keys());
         said.map(String::as_str)
     };
     let own = ask.user().is_some() && id == ask.user();
@@ -182,9 +191,10 @@ async fn bound(
 pub(super) async fn bulk(plane: &ControlPlane, ask: Ask) -> Outcome {
     let given = Given::read(&[BULK], &ask.body)?;
     let changes: Vec<Map<String, Value>> = match given.members.get("users") {
-        Some(Value::Array(users)) if !users.is_empty() => {
-            users.iter().filter_map(|user| user.as_object().cloned()).collect()
-        }
+        Some(Value::Array(users)) if !users.is_empty() => users
+            .iter()
+            .filter_map(|user| user.as_object().cloned())
+            .collect(),
         _ => {
             let all = given.members.get("all_users") == Some(&Value::Bool(true));
             let Some(Value::Object(change)) = given.members.get("user_updates").filter(|_| all)
@@ -242,12 +252,20 @@ pub(super) async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
     let mut left: Vec<String> = Vec::new();
     for id in &ids {
         let Some(row) = plane.user(id).await? else {
-            return Err(Refusal::detail(404, format!("User not found, passed user_id={id}")));
+            return Err(Refusal::detail(
+                404,
+                format!("User not found, passed user_id={id}"),
+            ));
         };
         let places = Filter::by("user_id", id.as_str()).into();
         let places = plane.store.rows(teams::MEMBERSHIPS, &places).await?;
         let seats = places.iter().filter_map(|place| text(place, "team_id"));
-        left.extend(texts(&row, "teams").into_iter().chain(seats).map(str::to_owned));
+        left.extend(
+            texts(&row, "teams")
+                .into_iter()
+                .chain(seats)
+                .map(str::to_owned),
+        );
         last.extend(plane.note(&ask, Action::Deleted, TABLE, id, Some(&row), None));
     }
     left.sort_unstable();
