@@ -4,28 +4,30 @@
 //! `members` of the team, `teams` of the user, and a row of `LiteLLM_TeamMembership`. One transaction changes them all, and
 //! only when nobody else changed the team since it was read.
 
+mod body;
 mod callback;
 mod delete;
 mod members;
 mod new;
+mod people;
 mod read;
 #[cfg(test)]
 mod tests;
 mod update;
 
 use jiff::{Span, Timestamp};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use witgate_store::{Filter, Is, Row, Write};
 
 use crate::audit::Action;
-use crate::fields::{Field, Given, Shape, column, member, metadata, moment, text};
+use crate::fields::{Field, Shape, column, member, metadata, moment, text};
 use crate::operation::{Operation, Who};
 use crate::refusal::RACED;
 use crate::rights::{TeamRole, role_in};
 use crate::{Ask, Changed, ControlPlane, Refusal};
 
 pub(crate) use delete::deletion;
-pub(crate) use members::{Member, Named, leave, member_budget, resolve, seat};
+pub(crate) use people::{Member, Named, leave, member_budget, resolve, seat};
 
 pub(crate) const TABLE: &str = "LiteLLM_TeamTable";
 pub(crate) const MEMBERSHIPS: &str = "LiteLLM_TeamMembership";
@@ -402,62 +404,4 @@ fn no_hand(ask: &Ask, team: &str) -> Refusal {
         ask.route
     );
     Refusal::detail(403, message)
-}
-
-/// A body's members, those that mean nothing here refused.
-fn read_body(body: &Map<String, Value>, tables: &[&[Field]]) -> Result<Given, Refusal> {
-    crate::fields::refuse(&NOT_YET, body, "team")?;
-    let given = Given::read(tables, body)?;
-    crate::keys::check_model_budgets(given.columns.get("model_max_budget"))?;
-    let permissions = crate::fields::texts(&given.columns, "team_member_permissions");
-    check_permissions(&permissions)?;
-    let aliases = given
-        .members
-        .get("model_aliases")
-        .and_then(Value::as_object);
-    if let Some((alias, _)) = aliases
-        .into_iter()
-        .flatten()
-        .find(|(_, model)| !model.is_string())
-    {
-        let message = format!("model_aliases.{alias} is the name of a model");
-        return Err(Refusal::bad(message).param("model_aliases"));
-    }
-    Ok(given)
-}
-
-fn check_permissions(asked: &[&str]) -> Result<(), Refusal> {
-    match asked.iter().find(|asked| !PERMITTED.contains(asked)) {
-        None => Ok(()),
-        Some(unknown) => {
-            let message = format!("team_member_permissions: {unknown:?} is none of {PERMITTED:?}");
-            Err(Refusal::bad(message).param("team_member_permissions"))
-        }
-    }
-}
-
-/// The limits of its members that a body gives a team, as the budget row has them.
-fn member_limits(given: &mut Given) -> Row {
-    let mut limits = Row::new();
-    for (name, column) in [
-        ("team_member_budget", "max_budget"),
-        ("team_member_budget_duration", "budget_duration"),
-        ("team_member_rpm_limit", "rpm_limit"),
-        ("team_member_tpm_limit", "tpm_limit"),
-    ] {
-        if let Some(value) = given.members.remove(name) {
-            limits.insert(column.to_owned(), value);
-        }
-    }
-    limits
-}
-
-/// A team as those see it who do not set its log sinks: their credentials are nobody else's.
-fn shown(ask: &Ask, mut team: Row) -> Row {
-    if !ask.is_admin()
-        && let Some(metadata) = team.get_mut("metadata")
-    {
-        crate::audit::mask(metadata);
-    }
-    team
 }

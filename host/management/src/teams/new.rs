@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 use witgate_store::{Filter, Row, Write};
 
-use super::members::{self, Member};
-use super::{ALIASES, FIELDS, MEMBERSHIPS, PEOPLE, TABLE, member_limits, read_body};
+use super::body::{member_limits, read_body};
+use super::people::{self, Member, Named};
+use super::{ALIASES, FIELDS, MEMBERSHIPS, PEOPLE, TABLE};
 use crate::audit::Action;
 use crate::fields::{Given, text, texts};
 use crate::linked::{self, new_budget, with_linked};
@@ -60,7 +61,7 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
             "organization_id",
         ));
     }
-    let people = people(&ask, &mut given)?;
+    let named = in_it(&ask, &mut given)?;
     let limits = member_limits(&mut given);
     let aliases = given.members.remove("model_aliases");
     linked::object_permission(&mut given, None, &mut steps);
@@ -82,12 +83,12 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
             Some(budget)
         }
     };
-    let people = members::resolve(plane, &ask, &people).await?;
+    let people = people::resolve(plane, &ask, &named).await?;
     for person in &people {
         steps.extend(person.joins(&ask, &[&id]));
     }
     let seats: Vec<Member> = people.iter().map(|person| person.member.clone()).collect();
-    row.append(&mut members::lists(&seats));
+    row.append(&mut people::lists(&seats));
     let model_id = match aliases {
         Some(aliases @ Value::Object(_)) => Some(alias_row(plane, &ask, aliases).await?),
         _ => None,
@@ -143,11 +144,11 @@ fn defaults(settings: &crate::Settings, given: &mut Given) -> Result<(), Refusal
 }
 
 /// Who is in it: those the body names, and whoever makes it.
-fn people(ask: &Ask, given: &mut Given) -> Result<Vec<(Named, TeamRole)>, Refusal> {
-    let mut people = Vec::new();
+fn in_it(ask: &Ask, given: &mut Given) -> Result<Vec<(Named, TeamRole)>, Refusal> {
+    let mut named = Vec::new();
     if let Some(Value::Array(listed)) = given.members.remove("members_with_roles") {
         for (at, member) in listed.iter().enumerate() {
-            people.push(members::named(member, &format!("members_with_roles.{at}"))?);
+            named.push(people::named(member, &format!("members_with_roles.{at}"))?);
         }
     }
     for (list, role) in [("admins", TeamRole::Admin), ("members", TeamRole::User)] {
@@ -155,21 +156,19 @@ fn people(ask: &Ask, given: &mut Given) -> Result<Vec<(Named, TeamRole)>, Refusa
             continue;
         };
         for id in listed.iter().filter_map(Value::as_str) {
-            people.push((Named::by_id(id), role));
+            named.push((Named::by_id(id), role));
         }
     }
     let maker = ask.user().filter(|user| *user != MASTER_USER);
     if let Some(maker) = maker {
-        people.retain(|(named, _)| named.user_id.as_deref() != Some(maker));
-        people.push((Named::by_id(maker), TeamRole::Admin));
+        named.retain(|(one, _)| one.user_id.as_deref() != Some(maker));
+        named.push((Named::by_id(maker), TeamRole::Admin));
     }
-    Ok(people)
+    Ok(named)
 }
 
 /// The user that stands for the master key.
 const MASTER_USER: &str = "default_user_id";
-
-use members::Named;
 
 /// A budget row for every member of a team.
 pub(super) fn new_member_budget(

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 use witgate_store::{Filter, Is, Row, Select};
 
+use super::body::shown;
 use super::members::memberships;
-use super::{PERMITTED, TABLE, no_hand, shown};
+use super::{PERMITTED, TABLE, no_hand};
 use crate::fields::{text, texts};
 use crate::linked::{BUDGETS, with_linked};
 use crate::operation::Outcome;
@@ -53,7 +54,7 @@ pub(super) async fn info(plane: &ControlPlane, ask: Ask) -> Outcome {
         .map(|key| Value::Object(keys::shown(key)))
         .collect();
     let places = memberships(plane, places).await?;
-    let budget = match super::member_budget(&team) {
+    let budget = match super::people::member_budget(&team) {
         Some(budget) => plane.store.row(BUDGETS, "budget_id", budget).await?,
         None => None,
     };

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 use witgate_store::{Row, Write};
 
+use super::body::{check_permissions, member_limits, read_body, shown};
 use super::new::{self, ABOVE_ORGANIZATIONS, within_team};
-use super::{FIELDS, Hand, check_permissions, member_limits, read_body, shown};
+use super::{FIELDS, Hand};
 use crate::audit::Action;
 use crate::fields::{Given, Shape, member, text, texts};
 use crate::linked::{self, change_budget, with_linked};

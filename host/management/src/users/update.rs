@@ -164,7 +164,7 @@ async fn bound(
     }
     // Named by the address it is no change of it.
     let foreign = said().find(|name| {
-        !OF_ORGANIZATION.contains(name) && !(*name == "user_email" && named.user_id.is_none())
+        !(OF_ORGANIZATION.contains(name) || *name == "user_email" && named.user_id.is_none())
     });
     if let Some(name) = foreign {
         let message = format!("Only a proxy admin changes {name} of a user");
