@@ -42,6 +42,7 @@ mod routing_groups;
 mod shutdown;
 mod spend;
 mod streaming;
+mod teams;
 mod transport;
 
 mod anthropic;

@@ -136,7 +136,9 @@ pub(super) fn within(
 fn defaults(settings: &crate::Settings, given: &mut Given) -> Result<(), Refusal> {
     match settings.litellm("default_team_params") {
         Some(Value::Object(defaults)) => {
-            given.fill(Given::read(&[FIELDS], defaults)?);
+            let mut defaults = Given::read(&[FIELDS], defaults)?;
+            defaults.members.remove("team_id");
+            given.fill(defaults);
             Ok(())
         }
         _ => Ok(()),

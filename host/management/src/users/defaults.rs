@@ -16,10 +16,12 @@ pub(super) fn fill(settings: &Settings, ask: &Ask, given: &mut Given) -> Result<
     let off = settings
         .general("disable_default_user_params")
         .and_then(Value::as_bool);
-    let params = match settings.litellm("default_internal_user_params") {
+    let mut params = match settings.litellm("default_internal_user_params") {
         Some(Value::Object(params)) if off != Some(true) => Given::read(&[FIELDS], params)?,
         _ => Given::default(),
     };
+    // Ids and passwords are nobody's default.
+    params.members.retain(|name, _| name == "object_permission");
     if text(&given.columns, "user_role").is_none() {
         let role = text(&params.columns, "user_role").unwrap_or("internal_user");
         let role = match ADMINS.contains(&role) && !ask.is_admin() {

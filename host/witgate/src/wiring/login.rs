@@ -183,7 +183,13 @@ fn new_user(config: &Config, problems: &mut Vec<String>) -> NewUser {
         }
         role
     });
-    const ACTED_ON: [&str; 4] = ["user_role", "models", "max_budget", "budget_duration"];
+    const ACTED_ON: [&str; 5] = [
+        "user_role",
+        "models",
+        "max_budget",
+        "budget_duration",
+        "available_teams",
+    ];
     let others: Vec<&str> = params
         .and_then(Value::as_object)
         .into_iter()
@@ -193,7 +199,7 @@ fn new_user(config: &Config, problems: &mut Vec<String>) -> NewUser {
         .collect();
     if !others.is_empty() {
         tracing::warn!(
-            "{place}: without effect in this release: {}",
+            "{place}: without effect for those who sign in: {}",
             others.join(", ")
         );
     }
