@@ -81,6 +81,11 @@ async fn an_organization_is_made_told_of_changed_and_deleted() {
         )
         .await;
     assert_eq!(listed.as_array().unwrap().len(), 1);
+    let bob = world.plane.user("bob").await.unwrap().unwrap();
+    assert_eq!(
+        bob["organization_id"], "acme",
+        "who is new through it is its own"
+    );
     let (_, gone) = world
         .ask(
             "DELETE",

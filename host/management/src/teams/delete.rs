@@ -98,8 +98,8 @@ pub(crate) async fn deletion(
                 .push(Write::Delete(ALIASES, Filter::by("id", aliases)));
         }
     }
-    for user in &users {
-        deletion.steps.extend(users::leaves(ask, user, &ids));
-    }
+    // Users before teams, as everywhere: PostgreSQL's locks are taken in one order.
+    let left = users.iter().flat_map(|user| users::leaves(ask, user, &ids));
+    deletion.steps = left.chain(deletion.steps).collect();
     Ok(deletion)
 }

@@ -275,10 +275,12 @@ pub(super) async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
     let Some(user) = seated(&team, &named, row.as_ref()) else {
         return Err(not_in_team(&named, &team_id));
     };
-    let mut steps = leave(plane, &ask, &team, &[&user]);
-    if let Some(row) = plane.user(&user).await? {
-        steps.extend(users::leaves(&ask, &row, &[&team_id]));
-    }
+    // Users before teams, as everywhere: PostgreSQL's locks are taken in one order.
+    let mut steps = match plane.user(&user).await? {
+        Some(row) => users::leaves(&ask, &row, &[&team_id]),
+        None => Vec::new(),
+    };
+    steps.extend(leave(plane, &ask, &team, &[&user]));
     let keys = Filter::by("team_id", team_id.as_str()).and("user_id", Is::Equal(user.into()));
     let keys = plane.store.rows(crate::keys::TABLE, &keys.into()).await?;
     crate::keys::remove(plane, &ask, keys, steps).await?;
