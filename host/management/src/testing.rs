@@ -30,9 +30,12 @@ pub(crate) struct World {
 
 /// A world with these settings of the configuration.
 pub(crate) async fn world(config: Value) -> World {
-    let store = Store::open("sqlite::memory:", &StoreOptions::default())
-        .await
-        .unwrap();
+    world_in("sqlite::memory:", config).await
+}
+
+/// The same in another database.
+pub(crate) async fn world_in(url: &str, config: Value) -> World {
+    let store = Store::open(url, &StoreOptions::default()).await.unwrap();
     let heard = Arc::new(Heard::default());
     let settings = Settings {
         master: Some(MasterKey::new(MASTER)),

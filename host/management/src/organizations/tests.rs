@@ -3,12 +3,20 @@
 use serde_json::{Value, json};
 use witgate_identity::{Principal, Role};
 use witgate_store::Filter;
+use witgate_testkit::PostgresServer;
 
-use crate::testing::{admin, user, world};
+use crate::testing::{World, admin, user, world, world_in};
 
 #[tokio::test]
 async fn an_organization_is_made_told_of_changed_and_deleted() {
-    let world = world(json!({"litellm_settings": {"store_audit_logs": true}})).await;
+    let config = json!({"litellm_settings": {"store_audit_logs": true}});
+    an_organization_is_made_told_of_changed_and_deleted_in(&world(config.clone()).await).await;
+    let server = PostgresServer::start().await;
+    an_organization_is_made_told_of_changed_and_deleted_in(&world_in(&server.url(), config).await)
+        .await;
+}
+
+async fn an_organization_is_made_told_of_changed_and_deleted_in(world: &World) {
     let made = world
         .done("/organization/new", json!({
             "organization_id": "acme", "organization_alias": "Acme", "models": ["a"], "max_budget": 100, "budget_duration": "1d",

@@ -5,9 +5,10 @@ mod wrong;
 
 use serde_json::{Value, json};
 use witgate_store::{Filter, Row};
+use witgate_testkit::PostgresServer;
 
 use crate::Changed;
-use crate::testing::{World, admin, user, world};
+use crate::testing::{World, admin, user, world, world_in};
 
 async fn rows(world: &World, table: &'static str, column: &'static str, value: &str) -> Vec<Row> {
     let filter = Filter::by(column, value);
@@ -65,7 +66,14 @@ async fn in_step(world: &World, team: &str, admins: &[&str], members: &[&str]) {
 
 #[tokio::test]
 async fn a_team_is_made_told_of_changed_blocked_and_deleted() {
-    let world = world(json!({"litellm_settings": {"store_audit_logs": true}})).await;
+    let config = json!({"litellm_settings": {"store_audit_logs": true}});
+    a_team_is_made_told_of_changed_blocked_and_deleted_in(&world(config.clone()).await).await;
+    let server = PostgresServer::start().await;
+    a_team_is_made_told_of_changed_blocked_and_deleted_in(&world_in(&server.url(), config).await)
+        .await;
+}
+
+async fn a_team_is_made_told_of_changed_blocked_and_deleted_in(world: &World) {
     let made = world
         .done("/team/new", json!({
             "team_id": "red", "team_alias": "Red", "models": ["gpt"], "max_budget": 100, "budget_duration": "30d",
@@ -228,7 +236,13 @@ async fn a_team_is_made_told_of_changed_blocked_and_deleted() {
 
 #[tokio::test]
 async fn members_come_change_and_go() {
-    let world = world(json!({})).await;
+    let config = json!({});
+    members_come_change_and_go_in(&world(config.clone()).await).await;
+    let server = PostgresServer::start().await;
+    members_come_change_and_go_in(&world_in(&server.url(), config).await).await;
+}
+
+async fn members_come_change_and_go_in(world: &World) {
     world.done("/team/new", json!({"team_id": "red", "max_budget": 10, "team_member_budget": 5, "team_member_rpm_limit": 9})).await;
     in_step(&world, "red", &[], &[]).await;
     let added = world
@@ -340,7 +354,13 @@ async fn members_come_change_and_go() {
 /// Two at once: no member is lost.
 #[tokio::test]
 async fn members_added_at_once_are_all_there() {
-    let world = world(json!({})).await;
+    let config = json!({});
+    members_added_at_once_are_all_there_in(&world(config.clone()).await).await;
+    let server = PostgresServer::start().await;
+    members_added_at_once_are_all_there_in(&world_in(&server.url(), config).await).await;
+}
+
+async fn members_added_at_once_are_all_there_in(world: &World) {
     world.done("/team/new", json!({"team_id": "red"})).await;
     let add = |id: String| {
         let body = json!({"team_id": "red", "member": {"user_id": id, "role": "user"}});

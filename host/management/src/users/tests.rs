@@ -6,9 +6,10 @@ mod wrong;
 use serde_json::{Value, json};
 use witgate_identity::{KeyHash, ScopeKind};
 use witgate_store::{Filter, Row};
+use witgate_testkit::PostgresServer;
 
 use crate::Changed;
-use crate::testing::{World, admin, user, world};
+use crate::testing::{World, admin, user, world, world_in};
 
 async fn rows(world: &World, table: &'static str, column: &'static str, value: &str) -> Vec<Row> {
     let filter = Filter::by(column, value);
@@ -17,7 +18,13 @@ async fn rows(world: &World, table: &'static str, column: &'static str, value: &
 
 #[tokio::test]
 async fn a_user_is_made_told_of_changed_and_deleted() {
-    let world = world(json!({"litellm_settings": {"store_audit_logs": true}})).await;
+    let config = json!({"litellm_settings": {"store_audit_logs": true}});
+    a_user_is_made_told_of_changed_and_deleted_in(&world(config.clone()).await).await;
+    let server = PostgresServer::start().await;
+    a_user_is_made_told_of_changed_and_deleted_in(&world_in(&server.url(), config).await).await;
+}
+
+async fn a_user_is_made_told_of_changed_and_deleted_in(world: &World) {
     world
         .done(
             "/team/new",

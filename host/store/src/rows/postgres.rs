@@ -273,6 +273,10 @@ fn tidy(table: &Table, row: &mut Row) {
                     *value = super::time_text(at).into();
                 }
             }
+            // `7` is `7.0`, as in SQLite and in LiteLLM's answers.
+            (Kind::Number, Value::Number(number)) => {
+                *value = number.as_f64().into();
+            }
             (Kind::Json, Value::String(text)) => {
                 if let Ok(inner @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(text)
                 {
