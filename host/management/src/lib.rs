@@ -9,6 +9,7 @@
 pub mod ask;
 mod audit;
 mod bounds;
+mod budgets;
 pub mod durations;
 pub mod fields;
 mod keys;

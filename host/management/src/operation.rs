@@ -75,6 +75,7 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         crate::teams::OPERATIONS,
         crate::organizations::OPERATIONS,
         crate::users::OPERATIONS,
+        crate::budgets::OPERATIONS,
     ];
     ALL.iter().copied().flatten()
 }

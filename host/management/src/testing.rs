@@ -13,6 +13,9 @@ use crate::{Ask, Changed, ControlPlane, Watch, operations};
 
 pub(crate) const MASTER: &str = "sk-master-0123456789";
 
+/// What a text may hold that SQL, formats or paths could take for theirs.
+pub(crate) const HOSTILE: &str = r#"a'; DROP TABLE "LiteLLM_BudgetTable"; -- "\ {row} ? $1 %_ é"#;
+
 /// Hears of changes.
 #[derive(Default)]
 pub(crate) struct Heard(pub Mutex<Vec<Changed>>);

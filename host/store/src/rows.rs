@@ -7,6 +7,7 @@
 mod postgres;
 mod sqlite;
 mod statement;
+mod sums;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use crate::schema::{self, Kind, Preset, Table};
 use crate::store::{Store, StoreError};
 
 pub(crate) use statement::Statement;
+pub use sums::Sums;
 
 /// A row: column name to value. Lists and JSON are JSON, times RFC 3339 with milliseconds.
 pub type Row = Map<String, Value>;
@@ -44,6 +46,10 @@ pub enum Is {
     Holds(String),
     /// A text with this in it, in any case of letters.
     Contains(String),
+    /// A text that is not empty. Some indexes leave the empty ones out, and are found only with this beside.
+    Filled,
+    /// JSON whose member has this text: `a`, or `a.b` of the object in `a`.
+    Member(&'static str, String),
 }
 
 /// Conditions that must all hold.

@@ -227,7 +227,7 @@ fn mark(word: &str, rest: &str) -> String {
         }
         "field" => {
             let (column, name) = rest.split_once(' ').unwrap_or((rest, ""));
-            format!("({column} ->> '{name}')")
+            format!("({column} #>> '{{{}}}')", name.replace('.', ","))
         }
         "exact" => format!("({rest})::double precision"),
         _ => String::new(),

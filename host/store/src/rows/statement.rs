@@ -99,6 +99,11 @@ impl Statement {
                     self.bind(Kind::Text, text.as_str().into());
                     self.push("}");
                 }
+                Is::Filled => self.push(&format!("{quoted} <> ''")),
+                Is::Member(path, text) => {
+                    self.push(&format!("{{field {quoted} {path}}} = "));
+                    self.bind(Kind::Text, text.as_str().into());
+                }
                 // No pattern: what is looked for is looked for as it is.
                 Is::Contains(text) => {
                     self.push(&format!("{{within lower({quoted}) "));
@@ -142,8 +147,11 @@ pub(crate) fn select(table: &Table, select: &Select) -> Result<Statement, StoreE
             .column(name)
             .ok_or_else(|| StoreError::unknown(name))?;
         let way = if *down { "DESC" } else { "ASC" };
-        // Nulls last, in both databases.
-        statement.push(&format!("\"{0}\" IS NULL, \"{0}\" {way}, ", column.name));
+        // Nulls last, in both databases; where there are none, an index can serve the order.
+        if column.nullable {
+            statement.push(&format!("\"{}\" IS NULL, ", column.name));
+        }
+        statement.push(&format!("\"{}\" {way}, ", column.name));
     }
     let key: Vec<String> = table.key.iter().map(|key| format!("\"{key}\"")).collect();
     statement.push(&key.join(", "));

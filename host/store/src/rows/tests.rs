@@ -310,7 +310,74 @@ async fn spend_suite(store: &Store) {
         logs.iter().all(|log| log.spend == "0.1".parse().unwrap()),
         "{logs:?}"
     );
+    // A call of nobody's key counts for the gateway, too.
+    writer.record(&SpendRow {
+        user: "".into(),
+        metadata: r#"{"error_information":{"error_code":"429"}}"#.into(),
+        status: Some("failure".into()),
+        ..call("7")
+    });
+    writer.flush().await.unwrap();
+    sums_suite(store).await;
     writer.drain(std::time::Duration::from_secs(5)).await;
+}
+
+/// Sums of the calls of [`spend_suite`].
+async fn sums_suite(store: &Store) {
+    let logs = "LiteLLM_SpendLogs";
+    let by_status = Sums {
+        by: vec!["status", "model"],
+        day: Some("startTime"),
+        sums: vec!["spend", "prompt_tokens"],
+        order: Some(("n", true)),
+        limit: 10,
+        ..Sums::default()
+    };
+    let rows = store.sums(logs, by_status.clone()).await.unwrap();
+    let round = |row: &Row| (row["spend"].as_f64().unwrap() * 1e9).round() / 1e9;
+    assert_eq!(rows.len(), 2);
+    assert_eq!((round(&rows[0]), round(&rows[1])), (0.5, 0.1));
+    assert_eq!(
+        (&rows[0]["n"], &rows[0]["prompt_tokens"], &rows[0]["day"]),
+        (&json!(5), &json!(35), &json!("2023-11-14"))
+    );
+    let one = Sums {
+        limit: 1,
+        ..by_status.clone()
+    };
+    assert_eq!(store.sums(logs, one).await.unwrap().len(), 1);
+    let limited = Filter::of(
+        "metadata",
+        Is::Member("error_information.error_code", "429".to_owned()),
+    );
+    assert_eq!(store.count(logs, &limited).await.unwrap(), 1);
+    let filled = Filter::of("user", Is::Filled).and_if("user", Some("ann"));
+    assert_eq!(store.count(logs, &filled).await.unwrap(), 5);
+    let all = Sums {
+        sums: vec!["spend", "api_requests", "failed_requests"],
+        limit: 1,
+        ..Sums::default()
+    };
+    let rows = store.sums("LiteLLM_DailyUserSpend", all.clone()).await;
+    let whole = &rows.unwrap()[0];
+    assert_eq!(
+        (&whole["api_requests"], &whole["failed_requests"]),
+        (&json!(6), &json!(1))
+    );
+    let none = Sums {
+        filter: Filter::by("model", "o'; DROP TABLE x --"),
+        ..all
+    };
+    let none = store.sums("LiteLLM_DailyTeamSpend", none).await.unwrap();
+    assert_eq!(
+        (&none[0]["n"], &none[0]["spend"]),
+        (&json!(0), &Value::Null)
+    );
+    let unknown = Sums {
+        by: vec!["1=1 --"],
+        ..Sums::default()
+    };
+    assert!(store.sums(logs, unknown).await.is_err());
 }
 
 #[tokio::test]

@@ -1,0 +1,325 @@
+//! Budgets that many share: `/budget/*`.
+
+use serde_json::{Value, json};
+use witgate_identity::ScopeKind;
+use witgate_store::{Filter, Is, Row, Select, Write, WriteError};
+
+use crate::audit::Action;
+use crate::fields::{Field, Given, Shape, column, member};
+use crate::operation::{Operation, Outcome, Who};
+use crate::{Ask, Changed, ControlPlane, Refusal, durations};
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) const TABLE: &str = "LiteLLM_BudgetTable";
+
+/// Rows that one answer tells of at most.
+pub(crate) const MOST: u64 = 10_000;
+
+/// What a budget limits. Others give these of the budget that is made for them alone, too.
+pub(crate) const LIMITS: &[Field] = &[
+    column("max_budget", Shape::Number),
+    column("soft_budget", Shape::Number),
+    column("max_parallel_requests", Shape::Whole),
+    column("tpm_limit", Shape::Whole),
+    column("rpm_limit", Shape::Whole),
+    column("budget_duration", Shape::Duration),
+    column("model_max_budget", Shape::Object),
+];
+
+const FIELDS: &[Field] = &[
+    column("budget_id", Shape::Text),
+    column("budget_reset_at", Shape::Time),
+    column("allowed_models", Shape::Texts),
+    column("temp_budget_increase", Shape::Number),
+    column("temp_budget_expiry", Shape::Time),
+];
+
+const NAMED: &[Field] = &[member("budgets", Shape::Texts)];
+const DELETED: &[Field] = &[member("id", Shape::Text)];
+
+/// What `/budget/settings` tells of a budget: name, type, description.
+const SETTINGS: [(&str, &str, &str); 6] = [
+    (
+        "max_parallel_requests",
+        "Integer",
+        "The max number of parallel requests for the user",
+    ),
+    ("tpm_limit", "Integer", "The max tokens per minute"),
+    ("rpm_limit", "Integer", "The max requests per minute"),
+    (
+        "budget_duration",
+        "String",
+        "After so long the spend begins at zero: a whole number and s, m, h, d, w or mo, such as 30d",
+    ),
+    (
+        "max_budget",
+        "Float",
+        "The most US dollars, after which calls are refused",
+    ),
+    (
+        "soft_budget",
+        "Float",
+        "So many US dollars raise an alert; calls go on",
+    ),
+];
+
+pub(crate) const OPERATIONS: &[Operation] = &[
+    Operation {
+        method: "POST",
+        paths: &["/budget/new"],
+        who: Who::Admin,
+        what: "Makes a budget.",
+        body: &[LIMITS, FIELDS],
+        query: &[],
+        run: |plane, ask| Box::pin(new(plane, ask)),
+    },
+    Operation {
+        method: "POST",
+        paths: &["/budget/update"],
+        who: Who::Admin,
+        what: "Changes a budget; what is not said stays, null takes a limit away.",
+        body: &[LIMITS, FIELDS],
+        query: &[],
+        run: |plane, ask| Box::pin(update(plane, ask)),
+    },
+    Operation {
+        method: "POST",
+        paths: &["/budget/info"],
+        who: Who::Viewer,
+        what: "Tells of several budgets.",
+        body: &[NAMED],
+        query: &[],
+        run: |plane, ask| Box::pin(info(plane, ask)),
+    },
+    Operation {
+        method: "GET",
+        paths: &["/budget/settings"],
+        who: Who::Viewer,
+        what: "Tells what a budget can limit, and what this one does.",
+        body: &[],
+        query: &["budget_id"],
+        run: |plane, ask| Box::pin(settings(plane, ask)),
+    },
+    Operation {
+        method: "GET",
+        paths: &["/budget/list"],
+        who: Who::Viewer,
+        what: "Lists the budgets.",
+        body: &[],
+        query: &[],
+        run: |plane, _| Box::pin(list(plane)),
+    },
+    Operation {
+        method: "POST",
+        paths: &["/budget/delete"],
+        who: Who::Admin,
+        what: "Deletes a budget; whoever had it has none.",
+        body: &[DELETED],
+        query: &[],
+        run: |plane, ask| Box::pin(delete(plane, ask)),
+    },
+];
+
+const ORGANIZATIONS: &str = "LiteLLM_OrganizationTable";
+
+/// Who can have a budget row.
+pub(crate) const HOLDERS: [(&str, ScopeKind); 5] = [
+    ("LiteLLM_VerificationToken", ScopeKind::Key),
+    ("LiteLLM_TeamMembership", ScopeKind::TeamMember),
+    ("LiteLLM_EndUserTable", ScopeKind::EndUser),
+    (ORGANIZATIONS, ScopeKind::Organization),
+    ("LiteLLM_TagTable", ScopeKind::Tag),
+];
+
+impl ControlPlane {
+    /// Reads what a budget is given, with the time of its next reset.
+    pub(crate) fn budget_of(&self, ask: &Ask, tables: &[&[Field]]) -> Result<Given, Refusal> {
+        let mut given = Given::read(tables, &ask.body)?;
+        crate::keys::check_model_budgets(given.columns.get("model_max_budget"))?;
+        self.next_reset_of(ask, &mut given);
+        Ok(given)
+    }
+
+    /// A budget that comes back gets the time of its next reset, unless that is given.
+    pub(crate) fn next_reset_of(&self, ask: &Ask, given: &mut Given) {
+        let stated = given.columns.get("budget_reset_at");
+        if stated.is_some_and(|at| !at.is_null()) {
+            return;
+        }
+        match given.columns.get("budget_duration") {
+            Some(Value::String(duration)) => {
+                let at = durations::next_reset(duration, ask.now, &self.settings.load().zone);
+                given.set("budget_reset_at", json!(at.map(witgate_store::time_text)));
+            }
+            Some(_) => given.set("budget_reset_at", Value::Null),
+            None => {}
+        }
+    }
+
+    /// The step that makes a budget for one thing alone, and its id.
+    pub(crate) fn own_budget(ask: &Ask, mut limits: Row) -> (Write, String) {
+        let id = uuid::Uuid::new_v4().to_string();
+        limits.insert("budget_id".to_owned(), id.as_str().into());
+        for column in ["created_by", "updated_by"] {
+            limits.insert(column.to_owned(), ask.actor().into());
+        }
+        (Write::Insert(TABLE, limits), id)
+    }
+}
+
+/// Takes the columns of a budget out of what was given for something else.
+pub(crate) fn limits_of(given: &mut Given) -> Row {
+    let mut limits = Row::new();
+    for name in LIMITS
+        .iter()
+        .map(|field| field.name)
+        .chain(["budget_reset_at"])
+    {
+        if let Some(value) = given.columns.remove(name) {
+            limits.insert(name.to_owned(), value);
+        }
+    }
+    limits
+}
+
+async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
+    let mut given = plane.budget_of(&ask, &[LIMITS, FIELDS])?;
+    let id = match given.text("budget_id") {
+        Some("") | None => uuid::Uuid::new_v4().to_string(),
+        Some(id) => id.to_owned(),
+    };
+    given.set("budget_id", id.as_str());
+    for column in ["created_by", "updated_by"] {
+        given.set(column, ask.actor());
+    }
+    let row = given.new_row();
+    let mut steps = vec![
+        Write::Absent(TABLE, Filter::by("budget_id", id.as_str()), "budget_id"),
+        Write::Insert(TABLE, row.clone()),
+    ];
+    steps.extend(plane.note(&ask, Action::Created, TABLE, &id, None, Some(&row)));
+    let made = plane.store.write(steps, ask.now).await;
+    made.map_err(|error| match error {
+        WriteError::Taken(_) => Refusal::detail(
+            400,
+            format!("Budget already exists, passed budget_id={id}. Change it by /budget/update"),
+        ),
+        error => error.into(),
+    })?;
+    told(plane, &id).await
+}
+
+/// The budget's row, after everybody heard of it.
+async fn told(plane: &ControlPlane, id: &str) -> Outcome {
+    plane.changed(Changed::Shared);
+    Ok(Value::Object(found(plane, id).await?))
+}
+
+async fn found(plane: &ControlPlane, id: &str) -> Result<Row, Refusal> {
+    let row = plane.store.row(TABLE, "budget_id", id).await?;
+    row.ok_or_else(|| Refusal::detail(404, format!("Budget not found, passed budget_id={id}")))
+}
+
+async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
+    let mut given = plane.budget_of(&ask, &[LIMITS, FIELDS])?;
+    let id = match given.text("budget_id") {
+        Some(id) if !id.is_empty() => id.to_owned(),
+        _ => return Err(Refusal::detail(400, "budget_id is required")),
+    };
+    let old = found(plane, &id).await?;
+    given.set("updated_by", ask.actor());
+    given.set("updated_at", witgate_store::time_text(ask.now));
+    let mut changes = given.changes(&old);
+    if let Some(models) = changes.get_mut("allowed_models")
+        && models.is_null()
+    {
+        *models = json!([]);
+    }
+    let mut steps = vec![Write::Update {
+        table: TABLE,
+        filter: Filter::by("budget_id", id.as_str()),
+        set: changes.clone(),
+        add: Vec::new(),
+    }];
+    steps.extend(plane.note(
+        &ask,
+        Action::Updated,
+        TABLE,
+        &id,
+        Some(&old),
+        Some(&changes),
+    ));
+    plane.store.write(steps, ask.now).await?;
+    told(plane, &id).await
+}
+
+async fn info(plane: &ControlPlane, ask: Ask) -> Outcome {
+    let names = ask.texts("budgets")?;
+    if names.is_empty() {
+        let message = "Specify list of budget id's to query. Passed in=[]";
+        return Err(Refusal::detail(400, message));
+    }
+    many(names.len())?;
+    let names = names.into_iter().map(Value::from).collect();
+    let select: Select = Filter::of("budget_id", Is::In(names)).into();
+    Ok(json!(plane.store.rows(TABLE, &select).await?))
+}
+
+/// Refuses lists that no statement takes.
+pub(crate) fn many(count: usize) -> Result<(), Refusal> {
+    match count > 1000 {
+        true => Err(Refusal::bad("at most 1000 at a time")),
+        false => Ok(()),
+    }
+}
+
+async fn settings(plane: &ControlPlane, ask: Ask) -> Outcome {
+    let row = found(plane, ask.required("budget_id")?).await?;
+    let setting = |(name, kind, description): &(&str, &str, &str)| {
+        let value = row.get(*name).cloned().unwrap_or_default();
+        let stored = (!value.is_null()).then_some(true);
+        json!({
+            "field_name": name, "field_type": kind, "field_description": description, "field_value": value,
+            "stored_in_db": stored, "field_default_value": null, "premium_field": false, "nested_fields": null,
+        })
+    };
+    Ok(SETTINGS.iter().map(setting).collect())
+}
+
+async fn list(plane: &ControlPlane) -> Outcome {
+    let select = Select {
+        order: vec![("created_at", true)],
+        limit: Some(MOST),
+        ..Select::default()
+    };
+    Ok(json!(plane.store.rows(TABLE, &select).await?))
+}
+
+async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
+    let id = ask.required_text("id")?;
+    let old = found(plane, id).await?;
+    let named = || Filter::by("budget_id", id);
+    if plane.store.count(ORGANIZATIONS, &named()).await? > 0 {
+        let message = format!("Budget {id} is an organization's, which must have one");
+        return Err(Refusal::detail(400, message));
+    }
+    let mut steps = vec![Write::Absent(ORGANIZATIONS, named(), "budget_id")];
+    // Whoever had it has none: LiteLLM's foreign keys do the same.
+    for (table, _) in HOLDERS {
+        if table != ORGANIZATIONS && plane.store.has_table(table) {
+            steps.push(Write::Update {
+                table,
+                filter: named(),
+                set: Row::from_iter([("budget_id".to_owned(), Value::Null)]),
+                add: Vec::new(),
+            });
+        }
+    }
+    steps.push(Write::Delete(TABLE, named()));
+    steps.extend(plane.note(&ask, Action::Deleted, TABLE, id, Some(&old), None));
+    plane.store.write(steps, ask.now).await?;
+    plane.changed(Changed::Shared);
+    Ok(Value::Object(old))
+}
