@@ -167,6 +167,53 @@ impl ControlPlane {
         }
         (Write::Insert(TABLE, limits), id)
     }
+
+    /// The step that changes limits of the one thing that has this budget, and the id of its budget then: the same when
+    /// nobody else has it, else a new one with what the old one says besides. LiteLLM changes the limits of all who share
+    /// it.
+    pub(crate) async fn change_budget(
+        &self,
+        ask: &Ask,
+        budget: Option<&str>,
+        limits: Row,
+    ) -> Result<(Write, String), Refusal> {
+        let old = match budget {
+            Some(id) => self.store.row(TABLE, "budget_id", id).await?,
+            None => None,
+        };
+        let (Some(id), Some(mut old)) = (budget, old) else {
+            return Ok(Self::own_budget(ask, limits));
+        };
+        let mut holders = 0;
+        for (table, _) in HOLDERS {
+            let named = Filter::by("budget_id", id);
+            holders += match self.store.has_table(table) {
+                true => self.store.count(table, &named).await?,
+                false => 0,
+            };
+        }
+        let default = self.settings.load_full();
+        let default = default.litellm("max_end_user_budget_id");
+        if holders > 1 || default.and_then(Value::as_str) == Some(id) {
+            old.extend(limits);
+            old.remove("created_at");
+            old.remove("updated_at");
+            return Ok(Self::own_budget(ask, old));
+        }
+        let mut set = limits;
+        set.insert("updated_by".to_owned(), ask.actor().into());
+        set.insert(
+            "updated_at".to_owned(),
+            witgate_store::time_text(ask.now).into(),
+        );
+        let update = Write::Update {
+            table: TABLE,
+            filter: Filter::by("budget_id", id),
+            set,
+            add: Vec::new(),
+        };
+        Ok((update, id.to_owned()))
+    }
 }
 
 /// Takes the columns of a budget out of what was given for something else.

@@ -10,6 +10,7 @@ pub mod ask;
 mod audit;
 mod bounds;
 mod budgets;
+mod customers;
 pub mod durations;
 pub mod fields;
 mod keys;
@@ -22,6 +23,7 @@ pub mod principals;
 pub mod refusal;
 mod rights;
 mod teams;
+mod tags;
 #[cfg(test)]
 mod testing;
 mod users;

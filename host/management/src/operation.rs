@@ -76,6 +76,8 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         crate::organizations::OPERATIONS,
         crate::users::OPERATIONS,
         crate::budgets::OPERATIONS,
+        crate::customers::OPERATIONS,
+        crate::tags::OPERATIONS,
     ];
     ALL.iter().copied().flatten()
 }

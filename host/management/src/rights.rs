@@ -1,7 +1,7 @@
 //! What callers may do with teams and organizations: roles that lie in rows.
 
 use serde_json::Value;
-use witgate_store::{Filter, Row, StoreError};
+use witgate_store::{Filter, Row, Select, StoreError};
 
 use crate::{Ask, ControlPlane};
 
@@ -38,6 +38,21 @@ pub(crate) fn members_may(team: &Row, route: &str) -> bool {
 }
 
 impl ControlPlane {
+    /// Hashes of the caller's keys, at most a thousand: the one they come with, and those of their user.
+    pub(crate) async fn own_keys(&self, ask: &Ask) -> Result<Vec<Value>, StoreError> {
+        let with = ask.caller.key_hash.as_ref();
+        let mut keys: Vec<Value> = with.iter().map(|hash| hash.as_str().into()).collect();
+        if let Some(user) = ask.user() {
+            let select = Select {
+                limit: Some(1000),
+                ..Filter::by("user_id", user).into()
+            };
+            let rows = self.store.rows(crate::keys::TABLE, &select).await?;
+            keys.extend(rows.into_iter().filter_map(|mut row| row.remove("token")));
+        }
+        Ok(keys)
+    }
+
     /// A team's row.
     pub(crate) async fn team(&self, id: &str) -> Result<Option<Row>, StoreError> {
         self.store.row("LiteLLM_TeamTable", "team_id", id).await
