@@ -43,6 +43,13 @@ impl MasterKey {
         let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
         bool::from(digest.ct_eq(&self.digest)).then_some(&self.principal)
     }
+
+    /// Whether this caller came with the master key itself.
+    #[must_use]
+    pub fn is(&self, caller: &Principal) -> bool {
+        let same = self.principal.key_hash.is_some() && caller.key_hash == self.principal.key_hash;
+        same && caller.is_admin() && !caller.session
+    }
 }
 
 impl std::fmt::Debug for MasterKey {

@@ -1,5 +1,7 @@
 //! The audit log: a row for every change by an operation (`store_audit_logs`), in the transaction of the change itself.
 
+pub(crate) mod read;
+
 use serde_json::{Value, json};
 use witgate_store::{Row, Write};
 

@@ -23,6 +23,7 @@ pub mod principals;
 pub mod refusal;
 mod rights;
 mod teams;
+mod spend;
 mod tags;
 #[cfg(test)]
 mod testing;

@@ -78,6 +78,8 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         crate::budgets::OPERATIONS,
         crate::customers::OPERATIONS,
         crate::tags::OPERATIONS,
+        crate::audit::read::OPERATIONS,
     ];
-    ALL.iter().copied().flatten()
+    let spend = &crate::spend::OPERATIONS;
+    ALL.iter().chain(spend).copied().flatten()
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use witgate_identity::{MasterKey, Principal, Role};
-use witgate_store::{Store, StoreOptions};
+use witgate_store::{
+    SpendOptions, SpendRow, SpendWriter, Store, StoreMetrics, StoreOptions, WriterParts,
+};
 use witgate_wire::errors::CompatErrors;
 
 use crate::plane::Settings;
@@ -64,6 +66,22 @@ pub(crate) fn user(name: &str) -> Principal {
 }
 
 impl World {
+    /// Writes calls to the ledger, with their totals.
+    pub async fn spend(&self, calls: &[SpendRow<'_>]) {
+        let parts = WriterParts {
+            tracker: tokio_util::task::TaskTracker::new(),
+            token: tokio_util::sync::CancellationToken::new(),
+            metrics: StoreMetrics::register(&mut prometheus_client::registry::Registry::default()),
+            now: Arc::new(|| "2026-01-01T00:00:00Z".parse().unwrap()),
+        };
+        let writer = SpendWriter::start(&self.plane.store, SpendOptions::default(), parts);
+        for call in calls {
+            writer.record(call);
+        }
+        writer.flush().await.unwrap();
+        writer.drain(std::time::Duration::from_secs(5)).await;
+    }
+
     /// `POST` of a body, or of a path with a query: status and answer.
     pub async fn post(&self, caller: &Principal, path: &str, body: Value) -> (u16, Value) {
         self.ask("POST", caller, path, body).await

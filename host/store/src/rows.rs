@@ -36,6 +36,8 @@ pub enum Is {
     In(Vec<Value>),
     /// This or more.
     AtLeast(Value),
+    /// This or less.
+    AtMost(Value),
     /// Less than this.
     Below(Value),
     /// Null.
@@ -48,6 +50,9 @@ pub enum Is {
     Contains(String),
     /// A text that is not empty. Some indexes leave the empty ones out, and are found only with this beside.
     Filled,
+    /// Different from this column, where an index leaves out the rows in which the two are equal (SQLite's of sessions);
+    /// elsewhere anything.
+    Differs(&'static str),
     /// JSON whose member has this text: `a`, or `a.b` of the object in `a`.
     Member(&'static str, String),
 }
@@ -180,6 +185,15 @@ impl Store {
         match self.database() {
             Database::Sqlite(_) => true,
             Database::Postgres(db) => db.has(table),
+        }
+    }
+
+    /// The same of a column.
+    #[must_use]
+    pub fn has_column(&self, table: &str, column: &str) -> bool {
+        match self.database() {
+            Database::Sqlite(_) => true,
+            Database::Postgres(db) => db.has_column(table, column),
         }
     }
 

@@ -225,6 +225,7 @@ fn mark(word: &str, rest: &str) -> String {
                 "LATERAL jsonb_array_elements_text(CASE jsonb_typeof({column}) WHEN 'array' THEN {column} ELSE '[]' END) AS e({name})"
             )
         }
+        "differs" => "true".to_owned(),
         "field" => {
             let (column, name) = rest.split_once(' ').unwrap_or((rest, ""));
             format!("({column} #>> '{{{}}}')", name.replace('.', ","))

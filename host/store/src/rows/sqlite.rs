@@ -206,6 +206,7 @@ fn dialect(sql: &str) -> String {
             let (column, name) = rest.split_once(" AS ").unwrap_or((rest, "each"));
             format!("(SELECT value AS {name} FROM json_each({column}))")
         }
+        "differs" => rest.replacen(' ', " <> ", 1),
         "field" => {
             let (column, name) = rest.split_once(' ').unwrap_or((rest, ""));
             format!("json_extract({column}, '$.{name}')")

@@ -86,6 +86,11 @@ impl Statement {
                     self.push(" >= ");
                     self.bind(kind, time(kind, value));
                 }
+                Is::AtMost(value) => {
+                    self.push(&quoted);
+                    self.push(" <= ");
+                    self.bind(kind, time(kind, value));
+                }
                 Is::Below(value) => {
                     self.push(&quoted);
                     self.push(" < ");
@@ -100,6 +105,7 @@ impl Statement {
                     self.push("}");
                 }
                 Is::Filled => self.push(&format!("{quoted} <> ''")),
+                Is::Differs(other) => self.push(&format!("{{differs {quoted} \"{other}\"}}")),
                 Is::Member(path, text) => {
                     self.push(&format!("{{field {quoted} {path}}} = "));
                     self.bind(Kind::Text, text.as_str().into());

@@ -351,6 +351,9 @@ async fn sums_suite(store: &Store) {
         Is::Member("error_information.error_code", "429".to_owned()),
     );
     assert_eq!(store.count(logs, &limited).await.unwrap(), 1);
+    let cheap = |most: f64| Filter::of("spend", Is::AtMost(most.into()));
+    assert_eq!(store.count(logs, &cheap(0.1)).await.unwrap(), 6);
+    assert_eq!(store.count(logs, &cheap(0.05)).await.unwrap(), 0);
     let filled = Filter::of("user", Is::Filled).and_if("user", Some("ann"));
     assert_eq!(store.count(logs, &filled).await.unwrap(), 5);
     let all = Sums {
