@@ -73,6 +73,8 @@ pub fn seconds(duration: &str) -> Option<u64> {
     u64::try_from(count).ok()?.checked_mul(unit)
 }
 
+const DAY: i64 = 86_400;
+
 /// When a budget of this duration that begins now is next set to zero (LiteLLM's `get_next_standardized_reset_time`):
 /// days at midnight, a week on Monday, 30 days and a month on the first, hours, minutes and seconds aligned.
 #[must_use]
@@ -82,8 +84,10 @@ pub fn next_reset(duration: &str, now: Timestamp, zone: &TimeZone) -> Option<Tim
     let (count, unit) = parts(words(duration)).unwrap_or((1, "d"));
     let aligned = |of: i64, seconds: i64| {
         let next = (of / count + 1).checked_mul(count)?.checked_mul(seconds)?;
-        midnight
-            .checked_add(Span::new().try_seconds(next).ok()?)
+        // A whole day is one of the calendar, also where it has 23 hours.
+        let day = midnight.checked_add(Span::new().try_days(next / DAY).ok()?);
+        day.ok()?
+            .checked_add(Span::new().try_seconds(next % DAY).ok()?)
             .ok()
     };
     let of_day = local.timestamp().as_second() - midnight.timestamp().as_second();
@@ -112,6 +116,30 @@ pub fn next_reset(duration: &str, now: Timestamp, zone: &TimeZone) -> Option<Tim
     Some(next.timestamp())
 }
 
+/// When the window began that ends then: what [`next_reset`] gives just after.
+#[must_use]
+pub fn began(duration: &str, ends: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+    let (count, unit) = parts(words(duration)).unwrap_or((1, "d"));
+    let span = Span::new();
+    let span = match (count, unit) {
+        (30, "d") => span.months(1),
+        (n, "mo") => span.try_months(n).ok()?,
+        (n, "d") => span.try_days(n).ok()?,
+        (n, "w") => span.try_weeks(n).ok()?,
+        (n, unit) => {
+            let seconds = match unit {
+                "h" => n.checked_mul(3600)?,
+                "m" => n.checked_mul(60)?,
+                _ => n,
+            };
+            let days = span.try_days(seconds / DAY).ok()?;
+            days.try_seconds(seconds % DAY).ok()?
+        }
+    };
+    let began = ends.to_zoned(zone.clone()).checked_sub(span).ok()?;
+    Some(began.timestamp())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +165,29 @@ mod tests {
         assert_eq!(next("15m", wednesday), "2026-01-07T14:30:00Z");
         assert_eq!(next("30s", wednesday), "2026-01-07T14:21:00Z");
         assert_eq!(next("nonsense", wednesday), "2026-01-08T00:00:00Z");
+    }
+
+    #[test]
+    fn a_window_began_where_the_one_before_ended() {
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        for duration in [
+            "1d", "7d", "30d", "1mo", "3mo", "1h", "6h", "15m", "30s", "24h", "1w",
+        ] {
+            // Over the change to summer time, too.
+            for now in [
+                "2026-01-07T14:20:30Z",
+                "2026-03-28T23:30:00Z",
+                "2026-06-30T22:00:00Z",
+            ] {
+                let ends = next_reset(duration, now.parse().unwrap(), &zone).unwrap();
+                let again = next_reset(duration, ends, &zone).unwrap();
+                assert_eq!(
+                    began(duration, again, &zone),
+                    Some(ends),
+                    "{duration} {now}"
+                );
+            }
+        }
     }
 
     #[test]

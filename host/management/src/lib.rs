@@ -13,6 +13,7 @@ mod budgets;
 mod customers;
 pub mod durations;
 pub mod fields;
+pub mod jobs;
 mod keys;
 mod linked;
 pub mod operation;

@@ -22,7 +22,7 @@ pub mod writer;
 pub use answers::{AnswerError, AnswerFile, AnswerRow};
 pub use metrics::StoreMetrics;
 pub use rows::{Filter, Is, Row, Select, Sums, Write, WriteError, time_text};
-pub use spend::{SpendFilter, SpendRow};
+pub use spend::{PROXY_USER, SpendFilter, SpendRow};
 pub use store::{Durability, OpenError, Store, StoreError, StoreOptions};
 pub use users::UserRow;
 pub use writer::{Now, SpendOptions, SpendWriter, WriterEnded, WriterParts};

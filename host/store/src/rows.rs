@@ -96,6 +96,8 @@ pub enum Write {
     },
     /// All rows that fit are removed.
     Delete(&'static str, Filter),
+    /// Of the rows that fit, the first by this column are removed, at most so many. The table's key is one column.
+    DeleteFirst(&'static str, Filter, &'static str, u64),
     /// The transaction goes on only when no row fits; else it fails as [`WriteError::Taken`] with this name.
     Absent(&'static str, Filter, &'static str),
     /// The transaction goes on only when a row fits; else it fails as [`WriteError::Gone`] with this name.

@@ -17,6 +17,7 @@ use crate::store::{Store, StoreError};
 
 pub(crate) use insert::{Inserted, insert};
 pub(crate) use packed::Packed;
+pub use totals::PROXY_USER;
 
 /// A row of `LiteLLM_SpendLogs`. Fields have the names of their columns, in snake case.
 #[derive(Debug, Clone, PartialEq)]

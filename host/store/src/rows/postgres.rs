@@ -92,6 +92,9 @@ async fn one(
             statement.filter(table, &filter)?;
             statement
         }
+        Write::DeleteFirst(table, filter, order, limit) => {
+            statement::delete_first(known(table)?, &filter, order, limit)?
+        }
         Write::Absent(table, filter, what) => {
             // Whoever else looks for the same waits for the end of this transaction.
             let lock = "SELECT pg_advisory_xact_lock(hashtext($1))";

@@ -70,6 +70,9 @@ async fn one(
             add,
         } => update(table, &filter, set, &add)?,
         Write::Delete(table, filter) => delete(table, &filter)?,
+        Write::DeleteFirst(table, filter, order, limit) => {
+            statement::delete_first(known(table)?, &filter, order, limit)?
+        }
         Write::Absent(table, filter, what) => {
             return match exists(connection, table, &filter).await? {
                 true => Err(WriteError::Taken(what.to_owned())),

@@ -171,6 +171,29 @@ pub(crate) fn select(table: &Table, select: &Select) -> Result<Statement, StoreE
     Ok(statement)
 }
 
+/// `DELETE` of the first rows that fit.
+pub(crate) fn delete_first(
+    table: &Table,
+    filter: &Filter,
+    order: &str,
+    limit: u64,
+) -> Result<Statement, StoreError> {
+    let order = table
+        .column(order)
+        .ok_or_else(|| StoreError::unknown(order))?;
+    let key = table.key.first().copied().unwrap_or_default();
+    let mut statement = Statement::default();
+    statement.push(&format!(
+        "DELETE FROM \"{0}\" WHERE \"{key}\" IN (SELECT \"{key}\" FROM \"{0}\"",
+        table.name
+    ));
+    statement.filter(table, filter)?;
+    statement.push(&format!(" ORDER BY \"{}\" LIMIT ", order.name));
+    statement.bind(Kind::Int, i64::try_from(limit).unwrap_or(i64::MAX).into());
+    statement.push(")");
+    Ok(statement)
+}
+
 /// How many rows fit, as `n`.
 pub(crate) fn count(table: &Table, filter: &Filter) -> Result<Statement, StoreError> {
     let mut statement = Statement::default();

@@ -376,6 +376,12 @@ async fn sums_suite(store: &Store) {
         (&none[0]["n"], &none[0]["spend"]),
         (&json!(0), &Value::Null)
     );
+    let before = |most: u64| {
+        let old = Filter::of("startTime", Is::AtMost(time_text(at(0)).into()));
+        vec![Write::DeleteFirst(logs, old, "startTime", most)]
+    };
+    assert_eq!(store.write(before(2), at(9)).await.unwrap(), [2]);
+    assert_eq!(store.write(before(9), at(9)).await.unwrap(), [4]);
     let unknown = Sums {
         by: vec!["1=1 --"],
         ..Sums::default()

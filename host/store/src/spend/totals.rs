@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::Packed;
 
 /// LiteLLM's user whose spend is that of the whole gateway.
-pub(crate) const PROXY_USER: &str = "litellm-proxy-budget";
+pub const PROXY_USER: &str = "litellm-proxy-budget";
 
 /// A table with a column `spend`, and the columns that name its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
