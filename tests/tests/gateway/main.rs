@@ -41,6 +41,7 @@ mod routing;
 mod routing_groups;
 mod shutdown;
 mod spend;
+mod spend_api;
 mod streaming;
 mod teams;
 mod transport;
