@@ -10,7 +10,9 @@ mod calculate;
 mod daily;
 mod global;
 mod logs;
+mod names;
 mod report;
+mod reset;
 #[cfg(test)]
 mod tests;
 
@@ -23,12 +25,13 @@ use witgate_store::{Filter, Is, Row, Sums};
 use crate::operation::Operation;
 use crate::{Ask, ControlPlane, Refusal};
 
-pub(crate) const OPERATIONS: [&[Operation]; 6] = [
+pub(crate) const OPERATIONS: [&[Operation]; 7] = [
     logs::OPERATIONS,
     calculate::OPERATIONS,
     global::OPERATIONS,
     activity::OPERATIONS,
     report::OPERATIONS,
+    reset::OPERATIONS,
     daily::OPERATIONS,
 ];
 
@@ -36,6 +39,7 @@ pub(crate) const OPERATIONS: [&[Operation]; 6] = [
 const EVERY_CALL: &str = "LiteLLM_DailyUserSpend";
 const LOGS: &str = "LiteLLM_SpendLogs";
 const KEYS: &str = crate::keys::TABLE;
+const TEAMS: &str = "LiteLLM_TeamTable";
 
 /// Groups of one answer at most. A sum of fewer than all would be a wrong one, so more are refused.
 const GROUPS: u64 = 20_000;

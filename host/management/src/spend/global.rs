@@ -1,17 +1,15 @@
 //! `/global/spend*`: what everybody spent, as charts show it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use witgate_identity::ScopeKind;
-use witgate_store::{Filter, Is, Row, Select, Sums, Write};
+use witgate_store::{Filter, Is, Sums};
 
-use super::{Days, EVERY_CALL, KEYS, float, money, only_for_all, spent, text, whole};
+use super::{Days, EVERY_CALL, float, money, only_for_all, spent, text, whole};
 use crate::fields::{Field, Given, Shape, member};
 use crate::operation::{Operation, Outcome, Who};
-use crate::{Ask, Changed, ControlPlane, Refusal};
+use crate::{Ask, ControlPlane, Refusal};
 
-const TEAMS: &str = "LiteLLM_TeamTable";
 const END_USERS: &str = "LiteLLM_DailyEndUserSpend";
 const TAGS: &str = "LiteLLM_DailyTagSpend";
 
@@ -131,15 +129,6 @@ pub(super) const OPERATIONS: &[Operation] = &[
             Box::pin(async move { Ok(json!({"message": message, "status": "success"})) })
         },
     },
-    Operation {
-        method: "POST",
-        paths: &["/global/spend/reset"],
-        who: Who::Anyone,
-        what: "Sets the spend of all keys and teams to zero; for the master key only.",
-        body: &[],
-        query: &[],
-        run: |plane, ask| Box::pin(reset(plane, ask)),
-    },
 ];
 
 /// Sums of spend alone.
@@ -210,48 +199,6 @@ async fn keys(plane: &ControlPlane, ask: Ask) -> Outcome {
         })
     });
     Ok(told.collect())
-}
-
-impl ControlPlane {
-    /// The rows of the keys that these name in `api_key`, deleted ones among them, by hash.
-    pub(super) async fn keys_of(&self, rows: &[Row]) -> Result<HashMap<String, Row>, Refusal> {
-        let mut hashes: Vec<&str> = rows.iter().map(|row| text(row, "api_key")).collect();
-        hashes.sort_unstable();
-        hashes.dedup();
-        let mut known = HashMap::new();
-        for hashes in hashes.chunks(500) {
-            for table in ["LiteLLM_DeletedVerificationToken", KEYS] {
-                let hashes = hashes.iter().map(|hash| Value::from(*hash)).collect();
-                let select: Select = Filter::of("token", Is::In(hashes)).into();
-                for row in self.store.rows(table, &select).await? {
-                    known.insert(text(&row, "token").to_owned(), row);
-                }
-            }
-        }
-        Ok(known)
-    }
-
-    /// What teams are called, by id.
-    pub(super) async fn team_names(
-        &self,
-        ids: impl Iterator<Item = &str>,
-    ) -> Result<HashMap<String, String>, Refusal> {
-        let mut ids: Vec<&str> = ids.collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let mut known = HashMap::new();
-        for ids in ids.chunks(500) {
-            let ids = ids.iter().map(|id| Value::from(*id)).collect();
-            let select: Select = Filter::of("team_id", Is::In(ids)).into();
-            for row in self.store.rows(TEAMS, &select).await? {
-                let name = text(&row, "team_alias");
-                if !name.is_empty() {
-                    known.insert(text(&row, "team_id").to_owned(), name.to_owned());
-                }
-            }
-        }
-        Ok(known)
-    }
 }
 
 async fn teams(plane: &ControlPlane, ask: Ask) -> Outcome {
@@ -417,64 +364,4 @@ async fn names(
         told.to_owned(),
         json!(names),
     )])))
-}
-
-async fn reset(plane: &ControlPlane, ask: Ask) -> Outcome {
-    let settings = plane.settings.load_full();
-    let master = settings
-        .master
-        .as_ref()
-        .is_some_and(|master| master.is(&ask.caller));
-    if !master {
-        let message = format!(
-            "Authentication Error, Tried to access route={}, which is only for MASTER KEY",
-            ask.route
-        );
-        return Err(Refusal::error(401, "auth_error", message));
-    }
-    let tables = [
-        (KEYS, "token", ScopeKind::Key),
-        (TEAMS, "team_id", ScopeKind::Team),
-    ];
-    for (table, id, kind) in tables {
-        let spent = || Filter::of("spend", Is::Not(json!(0.0)));
-        loop {
-            let select = Select {
-                limit: Some(500),
-                ..spent().into()
-            };
-            let rows = plane.store.rows(table, &select).await?;
-            let ids: Vec<String> = rows.iter().map(|row| text(row, id).to_owned()).collect();
-            if ids.is_empty() {
-                break;
-            }
-            let named = ids.iter().map(|id| Value::from(id.as_str())).collect();
-            let mut steps = vec![Write::Update {
-                table,
-                filter: Filter::of(id, Is::In(named)),
-                set: Row::from_iter([("spend".to_owned(), json!(0.0))]),
-                add: Vec::new(),
-            }];
-            for row in &rows {
-                let before = Row::from_iter([("spend".to_owned(), json!(float(row, "spend")))]);
-                let after = Row::from_iter([("spend".to_owned(), json!(0.0))]);
-                let updated = crate::audit::Action::Updated;
-                steps.extend(plane.note(
-                    &ask,
-                    updated,
-                    table,
-                    text(row, id),
-                    Some(&before),
-                    Some(&after),
-                ));
-            }
-            plane.store.write(steps, ask.now).await?;
-            for id in ids {
-                plane.changed(Changed::Spend { kind, id });
-            }
-        }
-    }
-    Ok(json!({
-        "message": "Spend for all API Keys and Teams reset successfully", "status": "success",
-    }))
 }
