@@ -514,6 +514,11 @@ async fn start(
         // Apart from the workers': this work adds records, so it must end before the queues do.
         tasks: TaskTracker::new(),
     });
+    tasks.spawn(wiring::jobs::run(
+        plane.clone(),
+        wired.timetable,
+        stop.clone(),
+    ));
     tasks.spawn(wiring::synchronise(
         gateway.clone(),
         peers,

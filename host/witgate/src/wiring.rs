@@ -9,6 +9,7 @@ mod dialects;
 mod disabled;
 mod entry;
 mod hooks;
+pub mod jobs;
 mod keys;
 mod login;
 mod metering;
@@ -69,6 +70,8 @@ pub struct Wired {
     pub alerts: AlertSettings,
     /// For the ledger.
     pub ledger: Ledger,
+    /// When the jobs of the database are done; taken at start.
+    pub timetable: jobs::Timetable,
     /// For the control plane.
     pub control: witgate_management::Settings,
     /// For the desk where people sign in.
@@ -174,6 +177,7 @@ pub fn assemble(
     let routers = router::entries(&loaded.config, &plugins);
     let policy = specs::key_policy(loaded, &plugins, &mut problems);
     let control = control::settings(loaded, policy, &mut problems);
+    let timetable = jobs::Timetable::of(loaded, &mut problems);
     let hub = specs::hub(loaded, &plugins, &mut problems);
     let login = login::rules(loaded, &plugins, &mut problems);
     let store = redis::store(loaded, &mut kept.redis, &kept.redis_parts, &mut problems);
@@ -225,6 +229,7 @@ pub fn assemble(
             totals: !flag("general_settings", "disable_spend_updates"),
             end_users: !flag("litellm_settings", "disable_end_user_cost_tracking"),
         },
+        timetable,
         control,
         login,
         plugins,
