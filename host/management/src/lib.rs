@@ -23,14 +23,15 @@ pub mod policy;
 pub mod principals;
 pub mod refusal;
 mod rights;
-mod teams;
 mod spend;
 mod tags;
+mod teams;
 #[cfg(test)]
 mod testing;
 mod users;
 
 pub use ask::Ask;
+pub use jobs::Retention;
 pub use operation::{Operation, Who, operations};
 pub use plane::{Changed, ControlPlane, Settings, Unwatched, Watch};
 pub use policy::{KeyAction, KeyPolicy, KeyVerdict};

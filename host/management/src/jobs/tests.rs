@@ -8,7 +8,7 @@ use witgate_testkit::PostgresServer;
 
 use super::{Resets, Retention};
 use crate::Changed;
-use crate::testing::{World, world, world_over};
+use crate::testing::{World, world, world_in};
 
 const KEYS: &str = "LiteLLM_VerificationToken";
 const USERS: &str = "LiteLLM_UserTable";
@@ -44,7 +44,7 @@ async fn row(world: &World, table: &'static str, column: &'static str, id: &str)
 async fn worlds(config: Value, suite: impl AsyncFn(World)) {
     suite(world(config.clone()).await).await;
     let server = PostgresServer::start().await;
-    suite(world_over(&server.url(), config).await).await;
+    suite(world_in(&server.url(), config).await).await;
 }
 
 #[tokio::test]

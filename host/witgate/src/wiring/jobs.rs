@@ -33,9 +33,16 @@ impl Timetable {
         let setting = |key: &str| general?.get(key).filter(|value| !value.is_null());
         let env = &loaded.environment;
         let seconds = |key: &str, default: f64| {
-            let variable = || env.non_empty(&key.to_uppercase())?.trim().parse::<f64>().ok();
+            let variable = || {
+                env.non_empty(&key.to_uppercase())?
+                    .trim()
+                    .parse::<f64>()
+                    .ok()
+            };
             let value = setting(key).and_then(Value::as_f64).or_else(variable);
-            value.filter(|value| *value >= 1.0 && *value < 1e9).unwrap_or(default)
+            value
+                .filter(|value| *value >= 1.0 && *value < 1e9)
+                .unwrap_or(default)
         };
         let least = seconds("proxy_budget_rescheduler_min_time", 597.0);
         let most = seconds("proxy_budget_rescheduler_max_time", 605.0).max(least);
@@ -46,7 +53,13 @@ impl Timetable {
             problems.push(problem);
             None
         });
-        let count = |name: &str| env.non_empty(name)?.trim().parse::<u64>().ok().filter(|n| *n > 0);
+        let count = |name: &str| {
+            env.non_empty(name)?
+                .trim()
+                .parse::<u64>()
+                .ok()
+                .filter(|n| *n > 0)
+        };
         if let Some(retention) = &mut retention {
             retention.batch = count("SPEND_LOG_CLEANUP_BATCH_SIZE").unwrap_or(retention.batch);
             retention.loops = count("SPEND_LOG_RUN_LOOPS").unwrap_or(retention.loops);
@@ -70,17 +83,17 @@ impl Timetable {
 }
 
 /// Does the jobs until the end.
-pub async fn run(
-    plane: Arc<ControlPlane>,
-    timetable: Timetable,
-    stop: CancellationToken,
-) {
+pub async fn run(plane: Arc<ControlPlane>, timetable: Timetable, stop: CancellationToken) {
     let begun = Instant::now();
     let far = Duration::from_secs(86_400 * 365);
     let after = |every: Option<Duration>| Instant::now() + every.unwrap_or(far);
     let mut resets = after(timetable.resets);
     // Also at the start: a gateway that never runs for a day would never clean up.
-    let mut retention = begun + timetable.retention.as_ref().map_or(far, |_| Duration::from_secs(60));
+    let mut retention = begun
+        + timetable
+            .retention
+            .as_ref()
+            .map_or(far, |_| Duration::from_secs(60));
     let mut sessions = after(Some(SESSIONS));
     loop {
         let now = Timestamp::now;
