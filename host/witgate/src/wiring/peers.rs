@@ -104,7 +104,8 @@ impl Peers {
         match seen {
             Ok(count) => {
                 let mut heard = self.changes.lock();
-                let is_news = heard.is_some_and(|before| before != count);
+                // The first time, too: what was read before it may be old.
+                let is_news = heard.is_none_or(|before| before != count);
                 *heard = Some(count);
                 drop(heard);
                 if is_news {
