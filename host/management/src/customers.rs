@@ -304,11 +304,12 @@ async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     ));
     plane.store.write(steps, ask.now).await.map_err(refused)?;
     plane.changed(Changed::EndUser(id.clone()));
-    if changes.contains_key("spend") {
+    if let Some(spent) = changes.get("spend") {
         let kind = ScopeKind::EndUser;
         plane.changed(Changed::Spend {
             kind,
             id: id.clone(),
+            spent: crate::principals::money(spent).unwrap_or_default(),
         });
     }
     told(plane, &id, "user_id").await

@@ -31,9 +31,10 @@ mod testing;
 mod users;
 
 pub use ask::Ask;
+pub use fields::moment;
 pub use jobs::Retention;
 pub use operation::{Operation, Who, operations};
 pub use plane::{Changed, ControlPlane, Settings, Unwatched, Watch};
 pub use policy::{KeyAction, KeyPolicy, KeyVerdict};
-pub use principals::EndUser;
+pub use principals::{EndUser, PROXY_USER};
 pub use refusal::Refusal;

@@ -36,6 +36,8 @@ pub enum Changed {
         kind: witgate_identity::ScopeKind,
         /// Which.
         id: String,
+        /// To how much.
+        spent: rust_decimal::Decimal,
     },
 }
 

@@ -19,7 +19,7 @@ use crate::plane::Settings;
 use crate::{ControlPlane, durations};
 
 /// The user whose spend is that of the whole gateway.
-pub const PROXY_USER: &str = "litellm-proxy-budget";
+pub use witgate_store::PROXY_USER;
 
 /// Nothing: what an unreadable list allows.
 const NOTHING: &str = "no-default-models";
@@ -498,7 +498,7 @@ fn model_limits(metadata: Option<&Value>, budgets: Option<&Value>) -> Vec<ModelS
 
 /// US dollars, by the number's shortest text: the binary fraction would bring digits that nobody wrote. What is not finite
 /// is no bound.
-fn money(value: &Value) -> Option<Decimal> {
+pub(crate) fn money(value: &Value) -> Option<Decimal> {
     match value {
         Value::Number(number) => {
             let text = number.to_string();

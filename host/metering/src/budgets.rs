@@ -39,39 +39,20 @@ pub struct Charge<'a> {
     pub max: Option<Decimal>,
 }
 
-/// What the configuration says of budgets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct BudgetRules {
-    /// `litellm_settings.max_user_budget`: US dollars of a user without a budget.
-    pub user_max: Option<Decimal>,
-    /// `general_settings.apply_user_budget_to_team_keys`: the budget of a user refuses calls with a team's keys, too.
-    pub users_of_teams: bool,
-    /// `general_settings.disable_budget_reservation`: calls under way are not counted until they have cost something.
-    pub no_reservation: bool,
-}
-
 /// What the scopes have to do with a call of a model group, which is known by these names, in the order in which LiteLLM looks at budgets.
 ///
 /// Scopes without a budget are not in it but for keys, whose spend replies tell.
 pub fn charges<'a>(
     scopes: impl IntoIterator<Item = &'a Scope>,
     groups: &[&str],
-    rules: &BudgetRules,
 ) -> Vec<Charge<'a>> {
     let mut found = Vec::new();
-    let mut is_of_team = false;
     for scope in scopes {
-        is_of_team |= scope.kind == ScopeKind::Team;
-        let own = scope.budget.as_ref().and_then(|budget| budget.max);
-        let max = match scope.kind {
-            ScopeKind::User => own.or(rules.user_max),
-            _ => own,
-        };
-        if max.is_some() || scope.budget.is_some() || scope.kind == ScopeKind::Key {
+        if scope.budget.is_some() || scope.kind == ScopeKind::Key {
             found.push(Charge {
                 scope,
                 model: None,
-                max,
+                max: scope.budget.as_ref().and_then(|budget| budget.max),
             });
         }
         let budgets = models(scope, groups).filter_map(|model| Some((model, model.budget?.0)));
@@ -80,12 +61,6 @@ pub fn charges<'a>(
             model: Some(model),
             max: Some(max),
         }));
-    }
-    if is_of_team && !rules.users_of_teams {
-        let users = found
-            .iter_mut()
-            .filter(|charge| charge.scope.kind == ScopeKind::User);
-        users.for_each(|charge| charge.max = None);
     }
     found.sort_by_key(|charge| order(charge.scope.kind));
     found

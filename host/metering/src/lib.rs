@@ -10,9 +10,7 @@ mod limits;
 mod models;
 mod shards;
 
-pub use budgets::{
-    Books, BudgetRules, Charge, Crossing, Exceeded, Fact, Reservation, charges, refuses_at_max,
-};
+pub use budgets::{Books, Charge, Crossing, Exceeded, Fact, Reservation, charges, refuses_at_max};
 pub use durations::{Period, PeriodError, ResetClock};
 pub use limits::{
     Admitted, Descriptor, LimitKind, Limiter, NotAdmitted, Refusal, Rules, Standing, descriptors,

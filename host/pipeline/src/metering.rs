@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use witgate_identity::Scope;
-use witgate_metering::{Admitted, BudgetRules, Reservation, ResetClock};
+use witgate_metering::{Admitted, Reservation, ResetClock};
 
 /// What the configuration says of limits and budgets of callers.
 #[derive(Debug, Clone)]
@@ -16,8 +16,10 @@ pub struct Metering {
     pub uncapped_tokens: u64,
     /// `general_settings.token_rate_limit_type`
     pub counted: CountedTokens,
-    /// Budgets.
-    pub budgets: BudgetRules,
+    /// Calls under way count against budgets with what they may cost; not with `general_settings.disable_budget_reservation`.
+    pub reserves_budgets: bool,
+    /// `general_settings.apply_user_budget_to_team_keys`: a user's budget refuses calls with a team's key, too.
+    pub budgets_users_of_teams: bool,
     /// `litellm_settings.budget_exceeded_status_code`
     pub budget_status: Option<u16>,
     /// The limits and the budget of the whole gateway: `global_max_parallel_requests`, `max_budget`. Swapped when its period is over.
@@ -48,7 +50,8 @@ impl Default for Metering {
             reserves_tokens: true,
             uncapped_tokens: 1024,
             counted: CountedTokens::Total,
-            budgets: BudgetRules::default(),
+            reserves_budgets: true,
+            budgets_users_of_teams: false,
             budget_status: None,
             gateway: None,
             waits: None,

@@ -155,10 +155,14 @@ pub async fn serve(
         tasks: tasks.clone(),
     };
     let known = Known::default();
+    let books = witgate_metering::Books::new();
     let plane = Arc::new(ControlPlane::new(
         store.clone(),
         witgate_management::Settings::default(),
-        Arc::new(known.clone()),
+        Arc::new(wiring::Heard {
+            known: known.clone(),
+            books: books.clone(),
+        }),
     ));
     let kept = Kept {
         answers: Answers::new(
@@ -180,7 +184,7 @@ pub async fn serve(
         peers: wiring::SharedPeers::default(),
         auto_known: HashMap::new(),
         limiter: witgate_metering::Limiter::new(witgate_metering::Rules::default()),
-        books: witgate_metering::Books::new(),
+        books,
         host,
         disabled: wiring::Disabled::read(&paths.data_dir)?,
         keys: Arc::new(Keys::new(plane.clone(), known.clone())),
@@ -527,7 +531,11 @@ async fn start(
     ));
     let limiter = gateway.limiter.clone();
     tasks.spawn(limiter.keep_shared(stop.clone().cancelled_owned()));
-    tasks.spawn(wiring::begin_periods(gateway.clone(), stop.clone()));
+    tasks.spawn(wiring::begin_periods(
+        gateway.clone(),
+        store.clone(),
+        stop.clone(),
+    ));
     // Set once per process.
     let _ = embedding.set(Arc::downgrade(&gateway));
     host.serve_models(Arc::new(Models(Arc::downgrade(&gateway))));

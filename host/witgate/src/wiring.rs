@@ -8,6 +8,7 @@ mod control;
 mod dialects;
 mod disabled;
 mod entry;
+mod gateway_budget;
 mod hooks;
 pub mod jobs;
 mod keys;
@@ -46,9 +47,10 @@ use witgate_plugins::{Host, PluginId, Progress, ProgressHook, Registry, Sources}
 
 pub use caching::Answers;
 pub use disabled::Disabled;
+pub use gateway_budget::begin_periods;
 pub use keys::{Keys, Known};
 pub use login::StoredUsers;
-pub use metering::begin_periods;
+pub use metering::Heard;
 pub use paths::Paths;
 pub use peers::{SharedPeers, synchronise};
 pub use plugin_models::Models;
@@ -145,6 +147,14 @@ pub async fn wire(
     let plugins = kept.disabled.apply(plugins);
     let problems = errors.iter().map(ToString::to_string).collect();
     let wired = assemble(loaded, kept, &sources, plugins, problems)?;
+    let metering = &wired.snapshot.settings.metering;
+    if let Some(scope) = &metering.gateway {
+        let now = jiff::Timestamp::now();
+        let opened = gateway_budget::open(&kept.plane.store, scope, &metering.clock, now).await;
+        if let Err(error) = opened {
+            tracing::warn!(%error, "what the whole gateway has spent cannot be read: only what it spends from now on counts");
+        }
+    }
     for plugin in wired.plugins.statuses().iter().filter(|one| !one.enabled) {
         let plugin = plugin.description.name.as_str();
         tracing::warn!(

@@ -319,3 +319,290 @@ async fn without_redis_each_limits_by_itself_or_nothing_is_admitted() {
         }
     }
 }
+
+/// A key of this body's, and a client that holds it.
+async fn key(stage: &Stage, body: Value) -> (String, Client) {
+    let made = stage.client.post("/key/generate", &body).await.ok();
+    let key = made["key"].as_str().expect("a key").to_owned();
+    let client = Client::of(&stage.gateway).key(&key);
+    (key, client)
+}
+
+#[tokio::test]
+async fn a_keys_requests_of_a_minute() {
+    let stage = Stage::plain().await;
+    let (_, client) = key(&stage, json!({"rpm_limit": 10})).await;
+    let calls = (0..40).map(|_| client.chat(&CHAT));
+    let answers = join_all(calls).await;
+    let mut left: Vec<&str> = answers
+        .iter()
+        .filter(|answer| answer.status == 200)
+        .map(|answer| {
+            answer
+                .header("x-ratelimit-api_key-remaining-requests")
+                .unwrap()
+        })
+        .collect();
+    left.sort_by_key(|left| left.parse::<u32>().unwrap());
+    assert_eq!(left, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+    assert_eq!(stage.upstream.requests().len(), 10);
+    let refused = answers.iter().find(|answer| answer.status == 429).unwrap();
+    let message = refused.error(429)["message"].as_str().unwrap().to_owned();
+    assert!(
+        message.starts_with("Rate limit exceeded for api_key: "),
+        "{message}"
+    );
+    assert!(
+        message.contains("Limit type: requests. Current limit: 10, Remaining: 0."),
+        "{message}"
+    );
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    // Another key has its own, and looking is no request.
+    let (_, other) = key(&stage, json!({"rpm_limit": 1})).await;
+    client.get("/v1/models").await.ok();
+    other.chat(&chat("gpt-4o")).await.ok();
+}
+
+/// The window of two seconds ends, and begins with the next call.
+#[tokio::test]
+async fn a_window_of_ones_own_length() {
+    let upstream = FakeUpstream::start().await;
+    let builder = Gateway::builder(base_config(&upstream.api_base()));
+    let stage = Stage::of(upstream, builder.env("LITELLM_RATE_LIMIT_WINDOW_SIZE", "2")).await;
+    let (_, client) = key(&stage, json!({"rpm_limit": 1})).await;
+    let begun = std::time::Instant::now();
+    client.chat(&chat("gpt-4o")).await.ok();
+    let refused = client.chat(&chat("gpt-4o")).await;
+    if begun.elapsed().as_secs() < 2 {
+        let wait = refused.header("retry-after").map(str::to_owned);
+        refused.error(429);
+        assert!(
+            ["1", "2"].map(|s| Some(s.to_owned())).contains(&wait),
+            "{wait:?}"
+        );
+    }
+    eventually("the window is over", async || {
+        (client.chat(&chat("gpt-4o")).await.status == 200).then_some(())
+    })
+    .await;
+    assert!(begun.elapsed().as_secs() >= 2);
+}
+
+#[tokio::test]
+async fn a_keys_tokens_are_reserved_and_corrected() {
+    let stage = Stage::plain().await;
+    let (_, client) = key(&stage, json!({"tpm_limit": 400})).await;
+    let first = client.chat(&chat("gpt-4o")).await;
+    let at_first: i64 = first
+        .header("x-ratelimit-api_key-remaining-tokens")
+        .unwrap()
+        .parse()
+        .unwrap();
+    let used = first.ok()["usage"]["total_tokens"].as_i64().unwrap();
+    // A quarter of the limit is the bound of an answer that has none.
+    let sent = stage.upstream.requests().all()[0].json();
+    assert_eq!(sent["max_tokens"], 100, "{sent}");
+    let second = client.chat(&chat("gpt-4o")).await;
+    let then: i64 = second
+        .header("x-ratelimit-api_key-remaining-tokens")
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert_eq!(at_first - then, used, "what was not used is given back");
+    let mut body = chat("gpt-4o");
+    body["max_tokens"] = json!(1000);
+    let error = client.chat(&body).await;
+    assert_eq!(error.header("rate_limit_type"), Some("tokens"));
+    error.error(429);
+    // A client that leaves its stream gives back what it did not get.
+    let gate = Gate::new();
+    stage.upstream.next(Reply::gated_stream(&frames(), &gate));
+    gate.release();
+    gate.release();
+    body["max_tokens"] = json!(250);
+    body["stream"] = json!(true);
+    let mut left = client.open(&body).await;
+    left.next_json().await;
+    client.chat(&chat("gpt-4o")).await.error(429);
+    drop(left);
+    eventually("it is given back", async || {
+        (client.chat(&chat("gpt-4o")).await.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_keys_calls_at_once() {
+    let stage = Stage::plain().await;
+    let (_, client) = key(
+        &stage,
+        json!({"max_parallel_requests": 2, "model_rpm_limit": {"gpt-4o": 100}}),
+    )
+    .await;
+    let gate = Gate::new();
+    for _ in 0..2 {
+        stage
+            .upstream
+            .next(Reply::gated_stream(&frames(), &gate));
+        gate.release();
+        gate.release();
+    }
+    let mut one = client.open(&chat_stream("gpt-4o")).await;
+    let mut other = client.open(&chat_stream("gpt-4o")).await;
+    one.next_json().await;
+    other.next_json().await;
+    let refused = client.chat(&chat("gpt-4o")).await;
+    assert_eq!(
+        refused.header("rate_limit_type"),
+        Some("max_parallel_requests")
+    );
+    refused.error(429);
+    drop(one);
+    let answer = eventually("one has left", async || {
+        let answer = client.chat(&chat("gpt-4o")).await;
+        (answer.status == 200).then_some(answer)
+    })
+    .await;
+    assert_eq!(
+        answer.header("x-ratelimit-model_per_key-limit-requests"),
+        Some("100")
+    );
+    assert!(
+        answer
+            .header("x-litellm-key-remaining-requests-gpt-4o")
+            .is_some()
+    );
+    gate.open();
+    other.rest().await;
+}
+
+/// A key with a budget: refused when it is used up, also after a restart; not when it is raised or its spend is set.
+#[tokio::test]
+async fn a_keys_budget_outlives_the_gateway_and_is_changed_at_once() {
+    let upstream = FakeUpstream::start().await;
+    let config = priced(&upstream.api_base(), "");
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    let (name, client) = key(&stage, json!({"max_budget": 5, "key_alias": "ci"})).await;
+    client.chat(&chat("gpt-4o")).await.ok();
+    let refused = client.chat(&chat("gpt-4o")).await.error(400);
+    assert_eq!(refused["type"], "budget_exceeded");
+    let Stage {
+        mut gateway,
+        upstream,
+        ..
+    } = stage;
+    gateway.stop().await;
+    let gateway = gateway.start_again().await;
+    let admin = Client::of(&gateway).key(MASTER_KEY);
+    let client = Client::of(&gateway).key(&name);
+    let again = client.chat(&chat("gpt-4o")).await.error(400);
+    assert_eq!(again["message"], refused["message"], "the database knows");
+    let update = async |change: Value| {
+        let mut body = json!({"key": name});
+        body.as_object_mut()
+            .unwrap()
+            .extend(change.as_object().unwrap().clone());
+        admin.post("/key/update", &body).await.ok();
+    };
+    update(json!({"max_budget": 1000})).await;
+    let answer = client.chat(&chat("gpt-4o")).await;
+    answer.ok();
+    assert_eq!(answer.header("x-litellm-key-max-budget"), Some("1000.0"));
+    update(json!({"max_budget": 5})).await;
+    client.chat(&chat("gpt-4o")).await.error(400);
+    update(json!({"spend": 0})).await;
+    client.chat(&chat("gpt-4o")).await.ok();
+    client.chat(&chat("gpt-4o")).await.error(400);
+    assert_eq!(upstream.requests().len(), 3);
+}
+
+/// What is let in at a time is bounded by what it may cost: one call of a dollar a token uses up two dollars.
+#[tokio::test]
+async fn a_keys_budget_holds_under_concurrency() {
+    let upstream = FakeUpstream::start().await;
+    let config = priced(&upstream.api_base(), "");
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    let (_, client) = key(&stage, json!({"max_budget": 2})).await;
+    let calls = (0..50).map(|_| client.chat(&CHAT));
+    let answers = join_all(calls).await;
+    let served = answers.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!((served, stage.upstream.requests().len()), (1, 1));
+    for answer in answers.iter().filter(|answer| answer.status != 200) {
+        assert_eq!(answer.error(400)["type"], "budget_exceeded");
+    }
+}
+
+#[tokio::test]
+async fn a_budget_for_one_model() {
+    let upstream = FakeUpstream::start().await;
+    let config = priced(&upstream.api_base(), "");
+    let config = config.replace(
+        "general_settings:",
+        &format!("  - model_name: other\n    litellm_params: {{model: openai/gpt-4o-mini, api_base: '{}', api_key: {UPSTREAM_KEY}}}\ngeneral_settings:", upstream.api_base()),
+    );
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    let body = json!({"key_alias": "ci", "model_max_budget": {"gpt-4o": {"budget_limit": 2, "time_period": "1d"}}});
+    let (_, client) = key(&stage, body).await;
+    client.chat(&chat("gpt-4o")).await.ok();
+    let error = client.chat(&chat("gpt-4o")).await.error(400);
+    let message = error["message"].as_str().unwrap();
+    assert!(
+        message.contains("key_alias: ci, exceeded budget for model=gpt-4o"),
+        "{message}"
+    );
+    client.chat(&chat("other")).await.ok();
+}
+
+/// The whole gateway's spend is in the database, and counts after a restart.
+#[tokio::test]
+async fn the_gateways_spend_outlives_it() {
+    let upstream = FakeUpstream::start().await;
+    let config = priced(
+        &upstream.api_base(),
+        "litellm_settings: {max_budget: 5, budget_duration: 30d}\n",
+    );
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    stage.client.chat(&chat("gpt-4o")).await.error(400);
+    let Stage { mut gateway, .. } = stage;
+    gateway.stop().await;
+    let gateway = gateway.start_again().await;
+    let error = Client::of(&gateway)
+        .key(MASTER_KEY)
+        .chat(&chat("gpt-4o"))
+        .await
+        .error(400);
+    assert_eq!(error["type"], "budget_exceeded");
+}
+
+/// Three gateways on one Redis and one database serve a key's requests together, and not one more.
+#[tokio::test]
+async fn a_keys_limits_hold_over_three_gateways() {
+    let redis = RedisServer::start().await;
+    let upstream = FakeUpstream::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shared.db");
+    let general = format!("general_settings:\n  database_url: 'sqlite:{}'\n", file.display());
+    let config = base_config(&upstream.api_base())
+        .replace("general_settings:\n", &general)
+        .replace(
+            "num_retries: 0\n",
+            &format!("num_retries: 0\n  redis_url: '{}'\n", redis.url()),
+        );
+    let members = fleet(3, &config).await;
+    let made = members[0]
+        .1
+        .post("/key/generate", &json!({"rpm_limit": 10}))
+        .await
+        .ok();
+    let name = made["key"].as_str().unwrap();
+    let clients: Vec<Client> = members
+        .iter()
+        .map(|(gateway, _)| Client::of(gateway).key(name))
+        .collect();
+    let calls = (0..60).map(|n: usize| clients[n % 3].chat(&CHAT));
+    let answers = join_all(calls).await;
+    let served = answers.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!((served, upstream.requests().len()), (10, 10));
+}

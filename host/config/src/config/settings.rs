@@ -61,8 +61,6 @@ pub struct LitellmSettings {
     pub max_budget: Option<f64>,
     /// The period of that.
     pub budget_duration: Option<String>,
-    /// US dollars of a user without a budget.
-    pub max_user_budget: Option<f64>,
     /// Status of a request over budget, in place of LiteLLM's.
     pub budget_exceeded_status_code: Option<u32>,
     /// Time of day at which budgets begin anew, `HH:MM`.

@@ -42,6 +42,7 @@ async fn a_customer_is_made_shown_changed_blocked_and_deleted() {
     let spend = Changed::Spend {
         kind: ScopeKind::EndUser,
         id: "acme".to_owned(),
+        spent: "1.5".parse().unwrap(),
     };
     assert_eq!(world.heard.0.lock().last(), Some(&spend));
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use witgate_store::{Filter, Is, Row, Select, Sums, Write, WriteError, time_text};
 
@@ -128,7 +129,11 @@ impl ControlPlane {
             let touched: u64 = self.store.write(steps.collect(), now).await?.iter().sum();
             for id in by_duration.into_values().flatten() {
                 let kind = account.kind_of(&id);
-                self.changed(Changed::Spend { kind, id });
+                self.changed(Changed::Spend {
+                    kind,
+                    id,
+                    spent: Decimal::ZERO,
+                });
             }
             reset += touched;
             if touched == 0 {
@@ -185,7 +190,11 @@ impl ControlPlane {
         let holders = spent.len() as u64;
         for (account, id) in spent {
             let kind = account.kind_of(&id);
-            self.changed(Changed::Spend { kind, id });
+            self.changed(Changed::Spend {
+                    kind,
+                    id,
+                    spent: Decimal::ZERO,
+                });
         }
         Ok(Some(holders))
     }

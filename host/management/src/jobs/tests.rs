@@ -115,7 +115,7 @@ async fn budgets_begin_anew_when_they_are_due() {
                 assert_eq!((&old["spend"], &old["budget_reset_at"]), (&json!(5.0), &json!("2026-01-08T00:00:00.000Z")));
             }
             if now == "2026-01-08T00:00:00Z" {
-                let told = |kind, id: &str| heard.contains(&Changed::Spend { kind, id: id.to_owned() });
+                let told = |kind, id: &str| heard.contains(&Changed::Spend { kind, id: id.to_owned(), spent: rust_decimal::Decimal::ZERO });
                 assert!(told(ScopeKind::Key, "1d") && told(ScopeKind::User, "7d") && told(ScopeKind::Team, "1mo"));
                 assert!(told(ScopeKind::Proxy, "litellm-proxy-budget"));
             }
@@ -157,7 +157,7 @@ async fn budgets_that_are_shared_begin_anew_for_all_who_have_them() {
         let resets = world.plane.reset_budgets(at(due)).await.unwrap();
         assert_eq!(resets, Resets { own: 0, budgets: 2, holders: 7 });
         let mut heard: Vec<(ScopeKind, String)> = world.heard.0.lock().iter().map(|what| match what {
-            Changed::Spend { kind, id } => (*kind, id.clone()),
+            Changed::Spend { kind, id, .. } => (*kind, id.clone()),
             other => panic!("{other:?}"),
         }).collect();
         heard.sort_by_key(|(kind, id)| (*kind as u8, id.clone()));

@@ -50,10 +50,11 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
 /// Whoever keeps the key hears of it; a spend that was set counts from then on.
 fn told(plane: &ControlPlane, token: &str, changes: &Row) {
     plane.changed(Changed::Key(token.to_owned()));
-    if changes.contains_key("spend") {
+    if let Some(spent) = changes.get("spend") {
         plane.changed(Changed::Spend {
             kind: witgate_identity::ScopeKind::Key,
             id: token.to_owned(),
+            spent: crate::principals::money(spent).unwrap_or_default(),
         });
     }
 }

@@ -1,5 +1,6 @@
 //! `/global/spend/reset`: everybody begins at zero.
 
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use witgate_identity::ScopeKind;
 use witgate_store::{Filter, Is, Row, Select, Write};
@@ -73,7 +74,11 @@ async fn reset(plane: &ControlPlane, ask: Ask) -> Outcome {
             }
             plane.store.write(steps, ask.now).await?;
             for id in ids {
-                plane.changed(Changed::Spend { kind, id });
+                plane.changed(Changed::Spend {
+                    kind,
+                    id,
+                    spent: Decimal::ZERO,
+                });
             }
         }
     }

@@ -96,6 +96,7 @@ async fn a_user_is_made_told_of_changed_and_deleted_in(world: &World) {
     let spend = Changed::Spend {
         kind: ScopeKind::User,
         id: "ann".to_owned(),
+        spent: rust_decimal::Decimal::from(3),
     };
     assert!(world.heard.0.lock().contains(&spend));
     let kept = rows(&world, "LiteLLM_UserTable", "user_id", "ann")

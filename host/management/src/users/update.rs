@@ -78,7 +78,8 @@ async fn change(
             *value = empty;
         }
     }
-    let spent = set.contains_key("spend");
+    let spent = set.get("spend");
+    let spent = spent.map(|spent| crate::principals::money(spent).unwrap_or_default());
     match old {
         true => {
             let note = plane.note(ask, Action::Updated, TABLE, &id, Some(&row), Some(&set));
@@ -99,11 +100,12 @@ async fn change(
     }
     plane.store.write(steps, ask.now).await.map_err(refused)?;
     plane.changed(Changed::Shared);
-    if spent {
+    if let Some(spent) = spent {
         let kind = ScopeKind::User;
         plane.changed(Changed::Spend {
             kind,
             id: id.clone(),
+            spent,
         });
     }
     let row = plane.user(&id).await?;

@@ -33,7 +33,7 @@ fn scope(kind: ScopeKind, max: &str, spent: &str) -> Scope {
 }
 
 fn reserve(books: &Arc<Books>, scopes: &[&Scope], estimate: &str) -> Result<Reservation, Exceeded> {
-    let charges = charges(scopes.iter().copied(), &["gpt-4o"], &BudgetRules::default());
+    let charges = charges(scopes.iter().copied(), &["gpt-4o"]);
     books.reserve(&charges, usd(estimate), at(0))
 }
 
@@ -80,40 +80,12 @@ fn the_first_that_refuses_is_the_one_litellm_looks_at_first() {
         EndUser,
     ];
     let scopes: Vec<Scope> = all.map(|kind| scope(kind, "1", "2")).into();
-    let rules = BudgetRules {
-        users_of_teams: true,
-        ..BudgetRules::default()
-    };
     for end in (1..=all.len()).rev() {
         let books = Books::new();
-        let charges = charges(&scopes[..end], &["g"], &rules);
+        let charges = charges(&scopes[..end], &["g"]);
         let exceeded = books.reserve(&charges, Decimal::ONE, at(0)).unwrap_err();
         assert_eq!(charges[exceeded.at].scope.kind, all[end - 1]);
     }
-}
-
-#[test]
-fn a_users_budget_does_not_refuse_a_teams_key() {
-    let user = scope(ScopeKind::User, "1", "2");
-    let team = Scope::new(ScopeKind::Team, "t");
-    let max = |scopes: &[&Scope], rules: &BudgetRules| {
-        let charges = charges(scopes.iter().copied(), &["g"], rules);
-        charges
-            .iter()
-            .find(|one| one.scope.kind == ScopeKind::User)?
-            .max
-    };
-    let rules = BudgetRules::default();
-    assert_eq!(max(&[&user], &rules), Some(usd("1")));
-    assert_eq!(max(&[&user, &team], &rules), None);
-    let rules = BudgetRules {
-        user_max: Some(usd("7")),
-        users_of_teams: true,
-        ..rules
-    };
-    assert_eq!(max(&[&user, &team], &rules), Some(usd("1")));
-    let without = Scope::new(ScopeKind::User, "v");
-    assert_eq!(max(&[&without], &rules), Some(usd("7")));
 }
 
 #[test]
@@ -197,7 +169,7 @@ fn the_budget_of_a_model_is_a_window() {
         budget: Some((usd("1"), 3600)),
     });
     let call = |group: &str, second: i64| {
-        let charges = charges([&key], &[group], &BudgetRules::default());
+        let charges = charges([&key], &[group]);
         books.reserve(&charges, usd("0.1"), at(second))
     };
     call("openai/gpt-4o", 0).unwrap().settle(usd("1"), at(0));
@@ -218,7 +190,7 @@ fn what_was_reached_is_told_once_a_day_and_period() {
     key.alias = Some("ci".into());
     key.budget.as_mut().unwrap().soft = Some(usd("5"));
     let spend = |cost: &str, second: i64| {
-        let charges = charges([&key], &["g"], &BudgetRules::default());
+        let charges = charges([&key], &["g"]);
         let reserved = books.reserve(&charges, usd("0"), at(second)).unwrap();
         let facts = reserved.settle(usd(cost), at(second));
         facts
@@ -234,7 +206,7 @@ fn what_was_reached_is_told_once_a_day_and_period() {
     assert_eq!(spend("0.399", 86_403), []);
     assert_eq!(spend("3", 86_403), [Crossing::Max]);
     books.set_spent(ScopeKind::Key, "id", usd("0"), None);
-    let charges = charges([&key], &["g"], &BudgetRules::default());
+    let charges = charges([&key], &["g"]);
     let reserved = books.reserve(&charges, usd("0"), at(86_404)).unwrap();
     let facts = reserved.settle(usd("9"), at(86_404));
     let fact = &facts[1];
@@ -254,7 +226,7 @@ fn the_pace_of_a_period_tells_that_it_will_not_last() {
     budget.soft = Some(usd("10"));
     (budget.duration, budget.resets_at) = (Some("10d".into()), Some(at(10 * 86_400)));
     let spend = |cost: &str, day: i64| {
-        let charges = charges([&team], &["g"], &BudgetRules::default());
+        let charges = charges([&team], &["g"]);
         let now = at(day * 86_400);
         books
             .reserve(&charges, usd("0"), now)
@@ -293,7 +265,7 @@ proptest! {
         let (mut spent, mut reserved) = (0, 0);
         for (is_begin, estimate, cost, which) in ops {
             if is_begin {
-                let charges = charges([&key, &team], &["g"], &BudgetRules::default());
+                let charges = charges([&key, &team], &["g"]);
                 let one = books.reserve(&charges, Decimal::from(estimate), at(0));
                 prop_assert_eq!(one.is_ok(), spent + reserved < 50);
                 if let Ok(one) = one {
@@ -412,7 +384,7 @@ async fn gateways_share_the_window_of_a_models_budget() {
         budget: Some((usd("1"), 100)),
     });
     let call = |books: &Arc<Books>, second: i64| {
-        let charges = charges([&key], &["g"], &BudgetRules::default());
+        let charges = charges([&key], &["g"]);
         books.reserve(&charges, usd("0"), at(second))
     };
     call(&one, 0).unwrap().settle(usd("0.4"), at(0));

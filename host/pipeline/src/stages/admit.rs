@@ -69,16 +69,20 @@ fn budgets(
     metering: &Metering,
 ) -> Result<Option<witgate_metering::Reservation>, Failure> {
     let groups = need.groups(x);
-    let mut charges = charges(scopes.iter().copied(), &groups, &metering.budgets);
+    let mut charges = charges(scopes.iter().copied(), &groups);
     if charges.is_empty() {
         return Ok(None);
     }
-    if need.is_free {
-        charges.iter_mut().for_each(|charge| charge.max = None);
+    // With a team's key it is the team that pays.
+    let is_teams = x.principal.team_id.is_some() && !metering.budgets_users_of_teams;
+    for charge in &mut charges {
+        if need.is_free || is_teams && charge.scope.kind == ScopeKind::User {
+            charge.max = None;
+        }
     }
-    let estimate = match metering.budgets.no_reservation {
-        true => Decimal::ZERO,
-        false => need.cost(),
+    let estimate = match metering.reserves_budgets {
+        true => need.cost(),
+        false => Decimal::ZERO,
     };
     match gateway.books.reserve(&charges, estimate, x.started) {
         Ok(reservation) => Ok(Some(reservation)),

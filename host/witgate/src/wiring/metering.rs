@@ -8,14 +8,14 @@ use jiff::Timestamp;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
-use tokio_util::sync::CancellationToken;
 use witgate_config::Loaded;
 use witgate_identity::{Budget, Limits, Scope, ScopeKind};
-use witgate_metering::{BudgetRules, ResetClock, Rules};
-use witgate_pipeline::{CountedTokens, Gateway, Metering};
+use witgate_management::{Changed, PROXY_USER, Watch};
+use witgate_metering::{Books, ResetClock, Rules};
+use witgate_pipeline::{CountedTokens, Metering};
 
-/// LiteLLM's user whose spend is the whole gateway's.
-const GATEWAY: &str = "litellm-proxy-budget";
+use super::keys::Known;
+
 /// Tokens of which a share is reserved for an answer that nothing bounds.
 const ANSWER: f64 = 4096.0;
 
@@ -56,11 +56,8 @@ pub(super) fn metering(loaded: &Loaded, problems: &mut Vec<String>) -> Metering 
             Some("output") => CountedTokens::Output,
             _ => CountedTokens::Total,
         },
-        budgets: BudgetRules {
-            user_max: litellm.max_user_budget.and_then(dollars),
-            users_of_teams: general.apply_user_budget_to_team_keys,
-            no_reservation: general.disable_budget_reservation,
-        },
+        reserves_budgets: !general.disable_budget_reservation,
+        budgets_users_of_teams: general.apply_user_budget_to_team_keys,
         budget_status: litellm.budget_exceeded_status_code.and_then(|status| {
             let status = u16::try_from(status).ok().filter(|s| (400..600).contains(s));
             if status.is_none() {
@@ -131,7 +128,7 @@ fn gateway(loaded: &Loaded, clock: &ResetClock, problems: &mut Vec<String>) -> O
             ..Limits::default()
         },
         budget,
-        ..Scope::new(ScopeKind::Proxy, GATEWAY)
+        ..Scope::new(ScopeKind::Proxy, PROXY_USER)
     })
 }
 
@@ -154,61 +151,20 @@ fn dollars(amount: f64) -> Option<Decimal> {
     Decimal::try_from(amount).ok()
 }
 
-/// Begins a new period of the whole gateway's budget whenever one is over, until the end.
-pub async fn begin_periods(gateway: Arc<Gateway>, stop: CancellationToken) {
-    const LOOK: Duration = Duration::from_secs(1);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK) => {}
-        }
-        let snapshot = gateway.snapshot.load();
-        let metering = &snapshot.settings.metering;
-        if let Some(scope) = &metering.gateway
-            && let Some(next) = next_period(&scope.load(), &metering.clock, Timestamp::now())
-        {
-            tracing::info!("the budget of the whole gateway begins anew");
-            scope.store(Arc::new(next));
-        }
-    }
+/// Who hears of changes in the database: what is kept of it, and the books.
+pub struct Heard {
+    /// Keys and others that are in memory.
+    pub known: Known,
+    /// What was spent.
+    pub books: Arc<Books>,
 }
 
-/// The scope as it is in the period that has begun; `None` while its own lasts.
-fn next_period(scope: &Scope, clock: &ResetClock, now: Timestamp) -> Option<Scope> {
-    let budget = scope.budget.as_ref()?;
-    let is_over = budget.resets_at.is_some_and(|at| at <= now);
-    let next = clock.next_reset(budget.duration.as_deref()?, now).ok()?;
-    is_over.then(|| Scope {
-        budget: Some(Budget {
-            resets_at: Some(next),
-            ..budget.clone()
-        }),
-        spent: Decimal::ZERO,
-        ..scope.clone()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_period_that_is_over_is_followed_by_one_that_has_spent_nothing() {
-        let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        let mut scope = Scope::new(ScopeKind::Proxy, GATEWAY);
-        scope.spent = Decimal::ONE;
-        scope.budget = Some(Budget {
-            max: Some(Decimal::TEN),
-            soft: None,
-            duration: Some("1d".to_owned()),
-            resets_at: Some(at("2026-05-02T00:00:00Z")),
-        });
-        let clock = ResetClock::default();
-        let next = |now| next_period(&scope, &clock, at(now));
-        assert_eq!(next("2026-05-01T23:59:59Z"), None);
-        let begun = next("2026-05-02T00:00:00Z").unwrap();
-        assert_eq!(begun.spent, Decimal::ZERO);
-        let budget = begun.budget.unwrap();
-        assert_eq!(budget.resets_at, Some(at("2026-05-03T00:00:00Z")));
+impl Watch for Heard {
+    fn changed(&self, what: &Changed) {
+        // First, so that what is read from now on finds it set.
+        if let Changed::Spend { kind, id, spent } = what {
+            self.books.set_spent(*kind, id, *spent, None);
+        }
+        self.known.changed(what);
     }
 }

@@ -65,7 +65,7 @@ impl Need {
             let budget = scope.budget.as_ref();
             budget.is_some_and(|budget| budget.max.is_some()) || !scope.models.is_empty()
         };
-        let money = metering.budgets.user_max.is_some() || scopes.iter().any(has_max);
+        let money = scopes.iter().any(has_max);
         let is_limited = scopes.iter().any(|scope| scope.limits.tpm.is_some());
         let mut need = Need {
             group: None,

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use witgate_caching::{AnswerCache, Memory, MemoryLimits, Settings};
 use witgate_identity::{Budget, KeyHash, Limits, ModelScope, Principal, Scope, ScopeKind};
-use witgate_metering::BudgetRules;
 use witgate_wire::errors::CompatErrors;
 use witgate_wire::prices::ModelPrice;
 
@@ -358,12 +357,8 @@ async fn a_call_reserves_its_estimate_and_settles_its_cost() {
 #[tokio::test(start_paused = true)]
 async fn without_reservation_only_what_is_spent_counts() {
     let key = budgeted(ScopeKind::Key, "hash", "2", "0");
-    let rules = BudgetRules {
-        no_reservation: true,
-        ..BudgetRules::default()
-    };
     let world = setup(vec![key])
-        .settings(|s| s.metering.budgets = rules)
+        .settings(|s| s.metering.reserves_budgets = false)
         .build();
     let gate = Arc::new(Notify::new());
     world
@@ -375,6 +370,30 @@ async fn without_reservation_only_what_is_spent_counts() {
     assert_eq!(ask(&world, json!({})).await.status, 200);
     drop(first);
     world.records().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_users_budget_does_not_refuse_a_teams_key() {
+    for (team, applies, status) in [(false, false, 400), (true, false, 200), (true, true, 400)] {
+        let user = budgeted(ScopeKind::User, "u", "1", "2");
+        let principal = Principal {
+            team_id: team.then(|| "t".to_owned()),
+            scopes: vec![user],
+            ..Principal::default()
+        };
+        let auth = FakeAuth::new(Ok(AuthDecision::Identity(Box::new(principal))));
+        let world = setup(Vec::new())
+            .access(|access| {
+                access.custom = Some(CustomAuth {
+                    plugin: Arc::new(auth),
+                    auto: false,
+                });
+            })
+            .settings(|s| s.metering.budgets_users_of_teams = applies)
+            .build();
+        let answer = ask(&world, json!({})).await;
+        assert_eq!(answer.status, status, "{team} {applies}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
