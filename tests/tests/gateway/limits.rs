@@ -442,9 +442,7 @@ async fn a_keys_calls_at_once() {
     .await;
     let gate = Gate::new();
     for _ in 0..2 {
-        stage
-            .upstream
-            .next(Reply::gated_stream(&frames(), &gate));
+        stage.upstream.next(Reply::gated_stream(&frames(), &gate));
         gate.release();
         gate.release();
     }
@@ -583,7 +581,10 @@ async fn a_keys_limits_hold_over_three_gateways() {
     let upstream = FakeUpstream::start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shared.db");
-    let general = format!("general_settings:\n  database_url: 'sqlite:{}'\n", file.display());
+    let general = format!(
+        "general_settings:\n  database_url: 'sqlite:{}'\n",
+        file.display()
+    );
     let config = base_config(&upstream.api_base())
         .replace("general_settings:\n", &general)
         .replace(

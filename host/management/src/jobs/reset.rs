@@ -191,10 +191,10 @@ impl ControlPlane {
         for (account, id) in spent {
             let kind = account.kind_of(&id);
             self.changed(Changed::Spend {
-                    kind,
-                    id,
-                    spent: Decimal::ZERO,
-                });
+                kind,
+                id,
+                spent: Decimal::ZERO,
+            });
         }
         Ok(Some(holders))
     }
