@@ -22,7 +22,8 @@ from caching import caching
 from contenders import Direct, LiteLLM, Nginx, Upstream, Witgate
 from load import CONNECTIONS, body, first_frame_times, wrk
 from selection import selection
-from table import render, throughput_table
+from shared_state import shared_state
+from table import redis_line, render, throughput_table
 
 ROUNDS = 3
 STARTS = 5
@@ -35,7 +36,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--target", type=pathlib.Path, required=True, help="cargo's target folder")
     arguments.add_argument("--without-litellm", action="store_true", help="leave LiteLLM out")
-    arguments.add_argument("--only", choices=["caching", "selection"], help="this part alone; prints, and writes no report")
+    arguments.add_argument("--only", choices=["caching", "redis", "selection"], help="this part alone; prints, and writes no report")
     arguments.add_argument("--seconds", type=int, default=4, help="length of one measurement")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="witgate-bench-") as scratch:
@@ -55,8 +56,12 @@ def part(options, scratch):
     if options.only == "selection":
         return selection(release)["table"]
     (scratch / "body.json").write_text(json.dumps(body(stream=False)))
+    run = lambda contenders: throughput(contenders, options.seconds, scratch)
     with Upstream(release / "fake-upstream") as upstream:
-        measured = caching(release, upstream, scratch, lambda contenders: throughput(contenders, options.seconds, scratch))
+        if options.only == "redis":
+            measured = shared_state(release, upstream, scratch, run)
+            return [*throughput_table(measured["rows"]), redis_line(measured)]
+        measured = caching(release, upstream, scratch, run)
     return [*throughput_table(measured["rows"]), f"hits for one file, 32 connections: {measured['ratio']:.2f}"]
 
 
@@ -95,6 +100,9 @@ def measure(options, scratch):
         report["guardrail_us"]["call"] = fresh_instances(release, upstream, scratch, options.seconds)
         report["start_ms"] = starts(release, upstream, scratch)
         report["caching"] = caching(
+            release, upstream, scratch, lambda contenders: throughput(contenders, options.seconds, scratch)
+        )
+        report["redis"] = shared_state(
             release, upstream, scratch, lambda contenders: throughput(contenders, options.seconds, scratch)
         )
     progress("choices of a deployment")

@@ -2,7 +2,7 @@
 # Installs what is missing on a Debian machine that has rustup's stable toolchain.
 #   setup.sh build   C compiler, a wasm toolchain for the plugins, Python with pip and Node.js with npm for some of them
 #   setup.sh sdk     Python with venv, Node.js with npm, Prometheus' promtool, Docker's registry, Redis, PostgreSQL
-#   setup.sh bench   wrk, nginx, Python with venv
+#   setup.sh bench   wrk, nginx, Redis, Python with venv
 # Does nothing when everything is there. What cannot be installed is an error, never a skip.
 set -euo pipefail
 
@@ -71,6 +71,7 @@ sdk)
 bench)
     need wrk wrk
     need nginx nginx-light
+    need redis-server redis-server
     need python3 python3 python3-venv
     python3 -c 'import ensurepip, venv' 2>/dev/null || debian python3-venv
     ;;

@@ -1,7 +1,7 @@
 """An S3 server (moto) that checks signatures and rights, with a bucket, a user and a role.
 
 Prints one line of JSON about itself, then answers each line on standard input with one line of JSON: all objects, with
-content and headers. Ends when standard input does.
+content and headers. A line that is not empty names an object that is put there first. Ends when standard input does.
 """
 
 import json
@@ -78,7 +78,9 @@ def main():
         aws_secret_access_key=key["SecretAccessKey"],
         config=Config(s3={"addressing_style": "path"}),
     )
-    for _ in sys.stdin:
+    for line in sys.stdin:
+        if name := line.rstrip("\n"):
+            s3.put_object(Bucket=BUCKET, Key=name, Body=b"somebody else's")
         print(json.dumps(list(objects(s3))), flush=True)
     server.stop()
 

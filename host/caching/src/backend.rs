@@ -65,6 +65,10 @@ pub trait Backend: Send + Sync {
     fn name(&self) -> &'static str;
     /// The entry under a key, unless its time is over; `now_ms` is the time since the epoch.
     async fn get(&self, key: &str, now_ms: i64) -> Result<Option<Entry>, Trouble>;
+    /// The same for one of many entries that are looked up together.
+    async fn get_one_of_many(&self, key: &str, now_ms: i64) -> Result<Option<Entry>, Trouble> {
+        self.get(key, now_ms).await
+    }
     /// Whether the inputs of embeddings have entries of their own here.
     fn has_items(&self) -> bool {
         true

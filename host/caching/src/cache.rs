@@ -94,6 +94,20 @@ impl AnswerCache {
     /// The entry under a key that is at most `max_age` seconds old.
     pub async fn get(&self, key: &str, max_age: Option<f64>, now_ms: i64) -> Option<Entry> {
         let found = self.backend.get(key, now_ms).await;
+        self.found(found, max_age, now_ms)
+    }
+
+    async fn get_one(&self, key: &str, max_age: Option<f64>, now_ms: i64) -> Option<Entry> {
+        let found = self.backend.get_one_of_many(key, now_ms).await;
+        self.found(found, max_age, now_ms)
+    }
+
+    fn found(
+        &self,
+        found: Result<Option<Entry>, Trouble>,
+        max_age: Option<f64>,
+        now_ms: i64,
+    ) -> Option<Entry> {
         let found = self.heard(found)?;
         let entry = found.filter(|entry| entry.is_within(max_age, now_ms));
         let result = if entry.is_some() { "hit" } else { "miss" };
@@ -111,7 +125,7 @@ impl AnswerCache {
         let mut looking = FuturesOrdered::new();
         let mut found = Vec::with_capacity(keys.len());
         for key in keys {
-            looking.push_back(self.get(key, max_age, now_ms));
+            looking.push_back(self.get_one(key, max_age, now_ms));
             if looking.len() >= AT_ONCE {
                 found.extend(looking.next().await);
             }

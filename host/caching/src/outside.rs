@@ -3,6 +3,8 @@
 //! What is to be kept goes into a queue that is bounded by entries and bytes; a task of its own writes it. What the queue does
 //! not take is dropped and counted: the caller has their answer all the same.
 
+mod absent;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,6 +13,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+use absent::Absent;
 
 use crate::{Backend, CacheMetrics, Entry, Memory, Near, Trouble, Write};
 
@@ -73,6 +77,8 @@ pub struct Manners {
     pub batch: usize,
     /// The memory in front of it, and how long that holds what came from there.
     pub near: Option<(Arc<Memory>, Duration)>,
+    /// How long one of many entries that was not found counts as absent, and of how many that is remembered.
+    pub absent: Option<(Duration, usize)>,
 }
 
 impl Default for Manners {
@@ -81,6 +87,7 @@ impl Default for Manners {
             patience: Duration::from_secs(5),
             batch: 100,
             near: None,
+            absent: None,
         }
     }
 }
@@ -88,6 +95,7 @@ impl Default for Manners {
 /// A [`Place`] as a backend.
 pub struct Outside {
     place: Arc<dyn Place>,
+    absent: Option<Absent>,
     manners: Manners,
     queue: mpsc::Sender<Write>,
     queued_bytes: Arc<AtomicUsize>,
@@ -117,6 +125,7 @@ impl Outside {
         };
         let this = Self {
             place,
+            absent: manners.absent.map(|(hold, max)| Absent::new(hold, max)),
             manners,
             queue,
             queued_bytes,
@@ -156,6 +165,20 @@ impl Backend for Outside {
         Ok(found)
     }
 
+    async fn get_one_of_many(&self, key: &str, now_ms: i64) -> Result<Option<Entry>, Trouble> {
+        let Some(absent) = &self.absent else {
+            return self.get(key, now_ms).await;
+        };
+        if absent.holds(key, now_ms) {
+            return Ok(None);
+        }
+        let found = self.get(key, now_ms).await?;
+        if found.is_none() {
+            absent.note(key, now_ms);
+        }
+        Ok(found)
+    }
+
     async fn nearest(
         &self,
         key: &str,
@@ -171,6 +194,9 @@ impl Backend for Outside {
     }
 
     fn put(&self, write: Write) {
+        if let Some(absent) = &self.absent {
+            absent.forget(&write.key);
+        }
         if let Some((memory, hold)) = &self.manners.near {
             let hold = write.ttl.map_or(*hold, |ttl| ttl.min(*hold));
             let until_ms = until(write.entry.stored_ms, hold);

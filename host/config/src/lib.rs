@@ -51,7 +51,7 @@ pub use definition::{Definition, Status, Variable, definitions, find, variable, 
 pub use draft::{Draft, Early, Manager};
 pub use duration::{DurationError, Span, parse_duration};
 pub use env::Env;
-pub use load::{Loaded, check, load};
+pub use load::{Loaded, check, checked, load};
 pub use node::Position;
 pub use problem::{Problem, ProblemKind, Severity};
 pub use reference::reference_markdown;

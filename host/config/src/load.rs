@@ -47,6 +47,11 @@ pub fn load(source: &Source, env: &Env) -> Result<Loaded, Vec<Problem>> {
 /// the problems is an error. Unlike [`load`] it also tells, as [`ProblemKind::Compatibility`], what
 /// is accepted without effect. Nobody is asked: what a secret manager would be asked for counts as given.
 pub fn check(source: &Source, env: &Env) -> Vec<Problem> {
+    checked(source, env).1
+}
+
+/// The same with the configuration, as far as it can be read, for those who judge more of it.
+pub fn checked(source: &Source, env: &Env) -> (Option<Loaded>, Vec<Problem>) {
     let (loaded, mut problems) = Draft::read(source, env).check();
     for (path, reason, at) in loaded.iter().flat_map(|loaded| &loaded.config.accepted) {
         let message = format!("has no effect: {reason}");
@@ -57,7 +62,7 @@ pub fn check(source: &Source, env: &Env) -> Vec<Problem> {
             message,
         ));
     }
-    in_file_order(problems)
+    (loaded, in_file_order(problems))
 }
 
 /// All steps after reading. Later steps run only on values the earlier ones vouch for. `asked`: whom the references were

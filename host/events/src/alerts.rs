@@ -77,10 +77,12 @@ pub enum AlertKind {
     PluginBreakerOpen,
     /// A new configuration was refused.
     ConfigReloadRefused,
+    /// Somebody tries whether alerts arrive (`/health/services`); `alert_types` does not name it.
+    Test,
 }
 
 impl AlertKind {
-    /// All kinds.
+    /// All kinds that are raised by themselves.
     pub const ALL: [Self; 8] = [
         Self::LlmExceptions,
         Self::LlmTooSlow,
@@ -104,6 +106,7 @@ impl AlertKind {
             Self::DailyReports => "daily_reports",
             Self::PluginBreakerOpen => "plugin_breaker_open",
             Self::ConfigReloadRefused => "config_reload_refused",
+            Self::Test => "test",
         }
     }
 

@@ -43,6 +43,10 @@ pub struct Completed {
     pub served: Served,
     /// How that deployment was chosen; `None` when no choice was made.
     pub routing: Option<Routing>,
+    /// Other groups that were tried in place of the requested one, in order.
+    pub fallbacks: Vec<Fallback>,
+    /// What the deployment's provider may still spend, US dollars; `None` when it has no budget.
+    pub provider_budget_left: Option<f64>,
     /// Tokens.
     pub usage: Usage,
     /// Money, in US dollars.
@@ -185,6 +189,23 @@ pub struct Routing {
 impl Routing {
     /// Candidates that an event names: a group of a thousand must not make every event a long one.
     pub const CANDIDATES_MAX: usize = 32;
+}
+
+/// Another group that was tried in place of the requested one, by the names of LiteLLM's labels.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Fallback {
+    /// The group that was asked for.
+    pub requested_model: String,
+    /// The group that was tried.
+    pub fallback_model: String,
+    /// Id of the deployment that was tried last; `None` when none could be picked.
+    pub model_id: Option<String>,
+    /// `success`: it answered; `failure`: it failed, too.
+    pub status: &'static str,
+    /// HTTP status of the requested group's failure, as text.
+    pub exception_status: String,
+    /// LiteLLM's class name of that failure.
+    pub exception_class: Cow<'static, str>,
 }
 
 /// A deployment that could have been picked.
@@ -396,6 +417,8 @@ pub struct ProxyFailure {
     pub caller: Caller,
     /// Model the client asked for.
     pub model: Option<String>,
+    /// Other groups that were tried before no deployment was left.
+    pub fallbacks: Vec<Fallback>,
     /// The client's `metadata` object.
     pub metadata: Option<Arc<RawValue>>,
     /// Which sinks may see it.

@@ -16,6 +16,7 @@ mod worker;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -27,6 +28,7 @@ use crate::alerts::Alert;
 use crate::completed::{Audience, Completed, Origin, ProxyFailure};
 use crate::metrics::EventMetrics;
 use crate::redact::{RedactionPolicy, RedactionSettings, RequestRedaction};
+use crate::service::ServiceEvent;
 use crate::sink::{EventKind, SinkEntry};
 use entry::Entry;
 use lane::{Lane, Phase};
@@ -66,6 +68,8 @@ pub struct Hub {
     routes: RwLock<Arc<Routes>>,
     /// Lanes of removed sinks that still deliver.
     retiring: Mutex<Vec<Arc<Lane>>>,
+    /// Some sink wants events of services: asked at every operation.
+    tells_services: AtomicBool,
 }
 
 /// What became of a published event.
@@ -139,6 +143,7 @@ impl Hub {
                 lanes: Vec::new(),
             })),
             retiring: Mutex::new(Vec::new()),
+            tells_services: AtomicBool::new(false),
         };
         hub.replace(config);
         hub
@@ -181,6 +186,47 @@ impl Hub {
         })
     }
 
+    /// Whether any sink wants events of the gateway's own services.
+    pub fn tells_services(&self) -> bool {
+        self.tells_services.load(Ordering::Relaxed)
+    }
+
+    /// Hands on what a service did. Never waits, never serialises.
+    pub fn publish_service(&self, event: ServiceEvent) -> Published {
+        let kind = match event.error {
+            None => EventKind::Service,
+            Some(_) => EventKind::ServiceFailure,
+        };
+        let (redaction, audience) = (RequestRedaction::default(), Audience::default());
+        self.enqueue(kind, redaction, &audience, |_| Entry::service(event))
+    }
+
+    /// Hands a call to one sink, whatever events that one wants; whether it had room, and `None` when there
+    /// is no sink of this name.
+    pub fn try_call(&self, sink: &str, call: Completed) -> Option<bool> {
+        let redaction = call.redaction;
+        self.try_sink(sink, redaction, |excluded| Entry::call(call, excluded))
+    }
+
+    /// The same with an alert.
+    pub fn try_alert(&self, sink: &str, alert: Alert) -> Option<bool> {
+        let redaction = RequestRedaction::default();
+        self.try_sink(sink, redaction, |_| Entry::alert(alert))
+    }
+
+    fn try_sink(
+        &self,
+        sink: &str,
+        request: RequestRedaction,
+        entry: impl FnOnce(Arc<[String]>) -> Entry,
+    ) -> Option<bool> {
+        let routes = self.routes();
+        let lane = routes.lanes.iter().find(|lane| lane.name() == sink)?;
+        let policy = RedactionPolicy::resolve(routes.redaction, lane.redaction(), request);
+        let entry = entry(routes.excluded_fields.clone());
+        Some(lane.push(Arc::new(entry), policy))
+    }
+
     /// Puts a new configuration in force. Sinks of the same name keep their queue and are served by
     /// the new sink from the next delivery on; sinks no longer named take no new events and get
     /// half a minute to deliver what they have, in the background.
@@ -214,6 +260,9 @@ impl Hub {
             excluded_fields: config.excluded_fields.into(),
             lanes,
         });
+        let mut all = routes.lanes.iter();
+        let tells_services = all.any(|lane| lane.wants(EventKind::Service));
+        self.tells_services.store(tells_services, Ordering::Relaxed);
         drop(routes);
 
         let until = Instant::now() + REMOVED_SINK_GRACE;

@@ -16,12 +16,13 @@ pub mod mask;
 pub mod metrics;
 pub mod payload;
 pub mod redact;
+mod service;
 pub mod sink;
 pub mod spend;
 
 pub use alerts::{Alert, AlertKind, AlertSettings, Begun, InFlight, Level, Watch};
 pub use completed::{
-    Audience, AutoRouted, Cache, Caller, Completed, Cost, Dynamic, Failure, GuardrailRun,
+    Audience, AutoRouted, Cache, Caller, Completed, Cost, Dynamic, Failure, Fallback, GuardrailRun,
     GuardrailStatus, Origin, Outcome, PromptUsed, ProxyFailure, Request, Routing, RoutingCandidate,
     Served, Times, Usage,
 };
@@ -30,6 +31,7 @@ pub use hub::{DrainReport, Hub, HubConfig, HubParts, Jitter, Published, SinkStat
 pub use metrics::EventMetrics;
 pub use payload::StandardLoggingPayload;
 pub use redact::{RedactionPolicy, RedactionSettings, RequestRedaction, SinkRedaction};
+pub use service::{ServiceError, ServiceEvent};
 pub use sink::{
     Delivery, EncodedEvent, EventKind, Kinds, RetryPolicy, Sink, SinkEntry, SinkOptions,
 };

@@ -19,7 +19,7 @@ use rust_decimal::Decimal;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::completed::{Completed, GuardrailRun, GuardrailStatus, ProxyFailure, Routing};
+use crate::completed::{Completed, Fallback, GuardrailRun, GuardrailStatus, ProxyFailure, Routing};
 use crate::redact::{self, RedactionPolicy};
 use crate::spend::{self, SpendMetadata};
 
@@ -203,6 +203,9 @@ pub struct Metadata<'a> {
     /// How the deployment was chosen: ours, not LiteLLM's. Left out when no choice was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routing: Option<&'a Routing>,
+    /// Other groups that were tried: ours, not LiteLLM's. Left out when none was.
+    #[serde(skip_serializing_if = "<[Fallback]>::is_empty")]
+    pub fallbacks: &'a [Fallback],
 }
 
 /// What is known of the key and its owner.

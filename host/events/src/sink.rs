@@ -25,7 +25,8 @@ pub struct EncodedEvent {
     pub id: String,
     /// What the event is about.
     pub kind: EventKind,
-    /// The standard event (`StandardLoggingPayload`), the proxy failure, or the alert, as JSON.
+    /// The standard event (`StandardLoggingPayload`), the proxy failure, the alert, or the service's event, as
+    /// JSON.
     pub json: Bytes,
     /// What LiteLLM's sinks read beside the event, as a JSON object with the members `request`,
     /// `timing`, `trace` and `exception`. `{}` for a proxy failure and an alert.
@@ -65,6 +66,10 @@ pub enum EventKind {
     ProxyFailure,
     /// Something to tell people: an [`Alert`](crate::alerts::Alert).
     Alert,
+    /// An operation of one of the gateway's own services: a [`ServiceEvent`](crate::ServiceEvent).
+    Service,
+    /// One that failed.
+    ServiceFailure,
 }
 
 /// How a delivery went.
@@ -123,6 +128,8 @@ pub struct Kinds {
     pub proxy_failure: bool,
     /// Alerts.
     pub alert: bool,
+    /// Operations of the gateway's own services (`service_callbacks`).
+    pub service: bool,
 }
 
 impl Kinds {
@@ -132,6 +139,7 @@ impl Kinds {
         failure: true,
         proxy_failure: false,
         alert: false,
+        service: false,
     };
     /// Successes only: what `success_callback` means.
     pub const SUCCESS: Self = Self {
@@ -139,6 +147,7 @@ impl Kinds {
         failure: false,
         proxy_failure: false,
         alert: false,
+        service: false,
     };
     /// Failures only: what `failure_callback` means.
     pub const FAILURE: Self = Self {
@@ -146,6 +155,16 @@ impl Kinds {
         failure: true,
         proxy_failure: false,
         alert: false,
+        service: false,
+    };
+
+    /// Nothing: a sink that is there to be tried.
+    pub const NONE: Self = Self {
+        success: false,
+        failure: false,
+        proxy_failure: false,
+        alert: false,
+        service: false,
     };
 
     /// Alerts only: what `alerting` means.
@@ -154,6 +173,13 @@ impl Kinds {
         failure: false,
         proxy_failure: false,
         alert: true,
+        service: false,
+    };
+
+    /// Operations of the gateway's own services: what `service_callbacks` means.
+    pub const SERVICES: Self = Self {
+        service: true,
+        ..Self::NONE
     };
 
     /// Whether events of this kind are wanted.
@@ -163,6 +189,7 @@ impl Kinds {
             EventKind::Failure => self.failure,
             EventKind::ProxyFailure => self.proxy_failure,
             EventKind::Alert => self.alert,
+            EventKind::Service | EventKind::ServiceFailure => self.service,
         }
     }
 
@@ -173,6 +200,7 @@ impl Kinds {
             failure: self.failure || other.failure,
             proxy_failure: self.proxy_failure || other.proxy_failure,
             alert: self.alert || other.alert,
+            service: self.service || other.service,
         }
     }
 }

@@ -221,6 +221,8 @@ pub struct Served {
     pub retries_max: u32,
     /// Hops to other groups.
     pub fallbacks: u32,
+    /// The groups of those hops, in order.
+    pub hops: Vec<FallbackHop>,
     /// When the upstream was called, wall clock.
     pub upstream_start: Option<jiff::Timestamp>,
     /// Time spent waiting for upstreams.
@@ -279,6 +281,19 @@ pub struct FailedTry {
     pub end: jiff::Timestamp,
     /// How it was chosen.
     pub choice: Option<Choice>,
+}
+
+/// A hop to another group, and what came of it.
+#[derive(Debug, Clone)]
+pub struct FallbackHop {
+    /// The group, as the fallback rule names it.
+    pub model: String,
+    /// Index of the deployment that was tried last for it; `None` when none could be picked.
+    pub deployment: Option<usize>,
+    /// It answered.
+    pub succeeded: bool,
+    /// How the requested group failed.
+    pub cause: Failure,
 }
 
 /// A choice of a deployment, and whom it was made from.

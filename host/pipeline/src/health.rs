@@ -1,18 +1,26 @@
 //! How the deployments are: rounds of small real calls, by a client's wish or in the background.
 
+mod history;
+mod rounds;
+
 use std::collections::HashSet;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use futures_util::StreamExt;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use tokio::time::sleep;
 
 use crate::gateway::Gateway;
+use crate::ports::Clock;
 use crate::probe::{Probe, probe};
 use crate::snapshot::Snapshot;
+
+pub use history::HealthRecord;
+use history::History;
+pub use rounds::keep_checking;
 
 /// `general_settings`, as far as it is about health checks.
 #[derive(Debug, Clone)]
@@ -29,6 +37,11 @@ pub struct HealthSettings {
     pub timeout: Duration,
     /// `DEFAULT_HEALTH_CHECK_PROMPT`
     pub prompt: String,
+    /// `health_check_staleness_threshold`: how long a failed check counts for routing; two rounds
+    /// unless given.
+    pub counts_for: Option<Duration>,
+    /// `use_shared_health_check`
+    pub shared: bool,
 }
 
 impl Default for HealthSettings {
@@ -40,27 +53,47 @@ impl Default for HealthSettings {
             concurrency: 8,
             timeout: Duration::from_secs(60),
             prompt: "test from litellm".to_owned(),
+            counts_for: None,
+            shared: false,
         }
     }
 }
 
-/// How often it is looked whether rounds in the background are wanted, while they are not.
-const IDLE: Duration = Duration::from_secs(5);
-
-/// The last round in the background.
+/// What the checks have found.
 #[derive(Default)]
-pub struct Health(ArcSwapOption<Vec<Checked>>);
+pub struct Health {
+    last: ArcSwapOption<Vec<Checked>>,
+    history: Mutex<History>,
+}
 
 impl Health {
-    /// What the last round found; `None` before its end, or when there are no rounds.
+    /// What the last round in the background found; `None` before its end, or when there are no rounds.
     #[must_use]
     pub fn last(&self) -> Option<Arc<Vec<Checked>>> {
-        self.0.load_full()
+        self.last.load_full()
+    }
+
+    /// Keeps what was found in the history.
+    pub fn note(&self, found: &[Checked], by: Option<&str>, clock: &dyn Clock) {
+        let mut history = self.history.lock();
+        history.note(found, by, clock.now(), || clock.uuid());
+    }
+
+    /// The newest check of each deployment.
+    #[must_use]
+    pub fn latest(&self) -> Vec<Arc<HealthRecord>> {
+        self.history.lock().latest()
+    }
+
+    /// Earlier checks, the newest first.
+    #[must_use]
+    pub fn history(&self) -> Vec<Arc<HealthRecord>> {
+        self.history.lock().all()
     }
 }
 
 /// A deployment that was called.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Checked {
     /// Its id.
     pub id: String,
@@ -70,6 +103,8 @@ pub struct Checked {
     pub model: String,
     /// It answered.
     pub is_healthy: bool,
+    /// How long that took, milliseconds.
+    pub response_time_ms: f64,
     /// What administrators may see of it.
     pub entry: Value,
 }
@@ -108,15 +143,17 @@ pub async fn check(
         .collect();
     futures_util::stream::iter(indexes)
         .map(|index| async move {
+            let begun = gateway.clock.monotonic();
             let probe = probe(gateway, snapshot, index).await;
-            checked(snapshot, index, probe)
+            let took = gateway.clock.monotonic().saturating_sub(begun);
+            checked(snapshot, index, probe, took)
         })
         .buffered(snapshot.settings.health.concurrency.max(1))
         .collect()
         .await
 }
 
-fn checked(snapshot: &Snapshot, index: usize, probe: Probe) -> Checked {
+fn checked(snapshot: &Snapshot, index: usize, probe: Probe, took: Duration) -> Checked {
     let target = &snapshot.targets[index];
     let deployment = snapshot.routing.deployment(index);
     let mut entry = Map::new();
@@ -151,43 +188,8 @@ fn checked(snapshot: &Snapshot, index: usize, probe: Probe) -> Checked {
         group: deployment.model_group.clone(),
         model: target.configured_model.clone(),
         is_healthy,
+        response_time_ms: took.as_secs_f64() * 1e3,
         entry: Value::Object(entry),
-    }
-}
-
-/// Makes rounds in the background until `stop`, whenever the configuration in force wants them.
-pub async fn keep_checking(gateway: Arc<Gateway>, stop: impl Future<Output = ()>) {
-    let rounds = async {
-        loop {
-            let snapshot = gateway.snapshot.load_full();
-            let settings = &snapshot.settings.health;
-            if settings.background {
-                let found = check(&gateway, &snapshot, |snapshot, index| {
-                    let info = &snapshot.targets[index].info.1;
-                    info.get("disable_background_health_check") != Some(&Value::Bool(true))
-                })
-                .await;
-                tell_routing(&gateway, &found, settings.interval);
-                gateway.health.0.store(Some(Arc::new(found)));
-                sleep(settings.interval.max(Duration::from_secs(1))).await;
-            } else {
-                gateway.health.0.store(None);
-                sleep(IDLE).await;
-            }
-        }
-    };
-    tokio::select! {
-        () = rounds => {}
-        () = stop => {}
-    }
-}
-
-/// What a round found counts for two rounds; a deployment that is not checked any more is forgotten so.
-fn tell_routing(gateway: &Gateway, found: &[Checked], interval: Duration) {
-    let (serving, now) = (gateway.snapshot.load(), gateway.moment());
-    for checked in found {
-        let (id, is_healthy) = (&checked.id, checked.is_healthy);
-        serving.state.checked(id, is_healthy, interval * 2, now);
     }
 }
 

@@ -43,18 +43,20 @@ pub use exchange::{Arrival, BodyFault, MadeBy};
 pub use explain::{Asked, explain_call};
 pub use failure::{Case, Failure};
 pub use gateway::Gateway;
-pub use health::{Checked, Health, HealthSettings, check as check_health, keep_checking};
+pub use health::{
+    Checked, Health, HealthRecord, HealthSettings, check as check_health, keep_checking,
+};
 pub use metering::{CountedTokens, Metering};
 pub use metrics::Metrics;
 pub use ports::{
-    AuthDecision, AuthDenial, AuthRequest, Authenticator, Bearers, Block, BodyText, BodyView,
-    Built, CallMemory, Clock, Edit, Finding, GuardCall, Guardrail, HookCall, HookDecision,
-    HookDeployment, HookError, HookFailure, HookPiece, HookPoints, HookReply, HookStream,
-    LookupFault, OnBehalf, OwnCalls, Parsed, Peers, Phase, PluginFault, Progress, Prompt,
-    PromptCall, PromptManager, Provider, ProviderCall, ProviderFailure, ProviderFrame,
-    ProviderRequest, ProviderResponse, Recorder, RequestHook, Router, RouterCall, Selection,
-    StreamEnd, StreamGuard, StreamParser, StreamVerdict, TraceContext, Upstream, UpstreamBody,
-    UpstreamError, UpstreamErrorKind, Verdict, VirtualKeys,
+    AuthDecision, AuthDenial, AuthRequest, Authenticator, Bearers, Block, BodyText, BodyView, Built,
+    CallMemory, Clock, Edit, Finding, GuardCall, Guardrail, HookCall, HookDecision, HookDeployment,
+    HookError, HookFailure, HookPiece, HookPoints, HookReply, HookStream, LookupFault, OnBehalf,
+    OwnCalls, Parsed, Peers, Phase, PluginFault, Progress, Prompt, PromptCall, PromptManager,
+    Provider, ProviderCall, ProviderFailure, ProviderFrame, ProviderRequest, ProviderResponse,
+    Recorder, RequestHook, Round, Router, RouterCall, Selection, SharedHealth, StreamEnd,
+    StreamGuard, StreamParser, StreamVerdict, TraceContext, Upstream, UpstreamBody, UpstreamError,
+    UpstreamErrorKind, Verdict, VirtualKeys,
 };
 pub use queue::Queue;
 pub use reply::{BodyStream, Reply, ReplyBody};
@@ -66,4 +68,4 @@ pub use snapshot::{
 pub use stages::{AuthInput, AutoParts, STAGES, explain, principal};
 pub use witgate_caching::AnswerCache;
 pub use witgate_identity::Principal;
-pub use witgate_routing::{Deployment, Explanation};
+pub use witgate_routing::{BudgetScope, Deployment, Explanation};

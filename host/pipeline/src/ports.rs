@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
 use http::HeaderMap;
-use witgate_events::{Begun, Completed, InFlight};
+use witgate_events::{Begun, Completed, InFlight, ServiceEvent};
 use witgate_identity::{KeyHash, Principal, Scope, VirtualKey};
 use witgate_routing::ErrorClass;
 
@@ -58,6 +58,30 @@ pub trait Peers: Send + Sync {
     ) -> Option<bool>;
     /// Something has changed that the others should know soon. Never waits.
     fn news(&self);
+}
+
+/// Rounds of health checks that gateways make in turn.
+#[async_trait]
+pub trait SharedHealth: Send + Sync {
+    /// Whose turn it is.
+    async fn round(&self, now: jiff::Timestamp) -> Round;
+    /// Ends a round of ours, and tells the others what was found.
+    async fn found(&self, found: &[crate::health::Checked], now: jiff::Timestamp);
+    /// LiteLLM's `status` of `/health/shared-status`, a JSON object.
+    async fn status(&self, now: jiff::Timestamp) -> serde_json::Value;
+}
+
+/// Whose turn a round is.
+#[derive(Debug, PartialEq)]
+pub enum Round {
+    /// It was made a short while ago; this was found.
+    Found(Vec<crate::health::Checked>),
+    /// This gateway's.
+    Ours,
+    /// Another gateway is making it.
+    Others,
+    /// Nobody can tell.
+    Unknown,
 }
 
 /// Why there is no (complete) answer. The text names the host, never a credential or a query.
@@ -426,6 +450,14 @@ pub trait Recorder: Send + Sync {
     fn begin(&self, call: &dyn Fn() -> Begun) -> Option<InFlight> {
         let _ = call;
         None
+    }
+    /// Whether anybody is told of the gateway's own services. Asked often.
+    fn tells_services(&self) -> bool {
+        false
+    }
+    /// One operation of the gateway's own services.
+    fn service(&self, event: ServiceEvent) {
+        let _ = event;
     }
 }
 

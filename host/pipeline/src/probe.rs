@@ -1,5 +1,7 @@
 //! A small real call to one deployment: how it is.
 
+mod plain;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +11,10 @@ use serde_json::{Value, json};
 use witgate_wire::prices::Prices;
 use witgate_wire::{Endpoint, RequestView};
 
-use crate::attempt::{Patience, attempt};
+use crate::attempt::{Failed, Patience, attempt};
 use crate::exchange::Arrival;
 use crate::gateway::Gateway;
+use crate::health::HealthSettings;
 use crate::snapshot::Snapshot;
 
 /// How a deployment is.
@@ -49,11 +52,7 @@ pub async fn probe(gateway: &Arc<Gateway>, snapshot: &Arc<Snapshot>, index: usiz
         "embedding" => Endpoint::Embeddings,
         "completion" => Endpoint::Completions,
         "chat" | "responses" => Endpoint::ChatCompletions,
-        other => {
-            return Probe::failed(format!(
-                "this gateway does not call models of mode '{other}'"
-            ));
-        }
+        other => return plain::probe(snapshot, index, other).await,
     };
     if !deployment.upstream_model.contains('*') {
         let model = &deployment.upstream_model;
@@ -143,10 +142,7 @@ async fn call(
         body: Ok(body),
     });
     exchange.snapshot = snapshot.clone();
-    let own = info.get("health_check_timeout").and_then(Value::as_f64);
-    let own = own.filter(|s| *s > 0.0);
-    let wait = own.and_then(|s| Duration::try_from_secs_f64(s).ok());
-    let wait = wait.unwrap_or(settings.timeout);
+    let wait = patience(settings, info);
     let patience = Patience {
         total: wait,
         stream: wait,
@@ -156,10 +152,24 @@ async fn call(
             headers: answered.headers,
             ..Probe::default()
         },
-        Err(failed) => Probe {
+        Err(failed) => failed.into(),
+    }
+}
+
+/// How long a call may take.
+fn patience(settings: &HealthSettings, info: &Value) -> Duration {
+    let own = info.get("health_check_timeout").and_then(Value::as_f64);
+    let own = own.filter(|s| *s > 0.0);
+    let wait = own.and_then(|s| Duration::try_from_secs_f64(s).ok());
+    wait.unwrap_or(settings.timeout)
+}
+
+impl From<Failed> for Probe {
+    fn from(failed: Failed) -> Self {
+        Probe {
             status: failed.failure.status.or(Some(failed.class.status())),
             error: Some(failed.failure.message.into_owned()),
             headers: failed.headers,
-        },
+        }
     }
 }

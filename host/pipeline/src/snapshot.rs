@@ -19,7 +19,7 @@ use crate::health::HealthSettings;
 use crate::metering::Metering;
 use crate::ports::{
     Authenticator, Guardrail, HookPoints, Peers, Phase, PromptManager, RequestHook, Router,
-    Upstream, VirtualKeys,
+    SharedHealth, Upstream, VirtualKeys,
 };
 use crate::stages::AutoParts;
 
@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub state: witgate_routing::State,
     /// The gateways that the state is shared with, if it is.
     pub peers: Option<Arc<dyn Peers>>,
+    /// Health checks that are made in turn with those gateways.
+    pub shared_health: Option<Arc<dyn SharedHealth>>,
     /// How to reach each deployment, by its index in `routing`.
     pub targets: Vec<Target>,
     /// Who may come in.
@@ -345,6 +347,11 @@ pub struct Settings {
     pub health: HealthSettings,
     /// `router_settings.enable_mid_stream_fallback_continuation`
     pub continue_streams: bool,
+    /// Not `general_settings.disable_retry_on_max_parallel_request_limit_error`: deployments at their
+    /// parallel limit are tried again.
+    pub retry_when_full: bool,
+    /// `CACHED_STREAMING_CHUNK_DELAY`: between the chunks of a replayed answer.
+    pub replay_pause: Option<Duration>,
     /// `router_settings.default_priority`: of requests that set none; `None`: those do not wait.
     pub default_priority: Option<i64>,
     /// `router_settings.polling_interval`: how long the first who waits does not look again, at most.

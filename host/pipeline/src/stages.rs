@@ -23,6 +23,8 @@ mod settle;
 
 use futures_util::future::BoxFuture;
 
+use witgate_events::{ServiceError, ServiceEvent};
+
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::gateway::{Finish, Gateway};
@@ -189,19 +191,56 @@ pub const STAGES: &[Stage] = &[
 /// Runs the stages between `accept` and `respond`.
 pub(crate) async fn run(gateway: &Gateway, x: &mut Exchange) -> Result<(), Failure> {
     for stage in STAGES {
-        let flow = match stage.run {
-            Run::Now(run) => run(gateway, x)?,
-            Run::Waits(run) => run(gateway, x).await?,
-            Run::Hooks(run) if !x.snapshot.hooks.is_empty() => run(gateway, x).await?,
-            Run::Auto(run) if !x.snapshot.auto.is_empty() => run(gateway, x).await?,
-            Run::Cache(run) if x.snapshot.cache.is_some() => run(gateway, x).await?,
-            Run::Hooks(_) | Run::Auto(_) | Run::Cache(_) | Run::Outside => Flow::Continue,
+        let timed = match gateway.recorder.tells_services() {
+            true => service_of(stage.name).map(|service| (service, gateway.clock.monotonic())),
+            false => None,
         };
+        let ended = match stage.run {
+            Run::Now(run) => run(gateway, x),
+            Run::Waits(run) => run(gateway, x).await,
+            Run::Hooks(run) if !x.snapshot.hooks.is_empty() => run(gateway, x).await,
+            Run::Auto(run) if !x.snapshot.auto.is_empty() => run(gateway, x).await,
+            Run::Cache(run) if x.snapshot.cache.is_some() => run(gateway, x).await,
+            Run::Hooks(_) | Run::Auto(_) | Run::Cache(_) | Run::Outside => Ok(Flow::Continue),
+        };
+        if let Some(((service, call_type), begun)) = timed {
+            tell_service(gateway, service, call_type, begun, ended.as_ref().err());
+        }
+        let flow = ended?;
         if flow == Flow::Respond {
             break;
         }
     }
     Ok(())
+}
+
+/// LiteLLM's service and function that a stage stands for.
+fn service_of(stage: &str) -> Option<(&'static str, &'static str)> {
+    match stage {
+        "identify" => Some(("auth", "user_api_key_auth")),
+        "guard in" => Some(("proxy_pre_call", "pre_call_hook")),
+        _ => None,
+    }
+}
+
+/// Tells of something that the gateway did itself since `begun`.
+pub(crate) fn tell_service(
+    gateway: &Gateway,
+    service: &'static str,
+    call_type: &'static str,
+    begun: std::time::Duration,
+    failure: Option<&Failure>,
+) {
+    gateway.recorder.service(ServiceEvent {
+        service,
+        call_type: call_type.into(),
+        end: gateway.clock.now(),
+        took: gateway.clock.monotonic().saturating_sub(begun),
+        error: failure.map(|failure| ServiceError {
+            class: failure.class().into(),
+            message: failure.message.clone().into_owned(),
+        }),
+    });
 }
 
 /// `respond`: the reply to a call that has an answer.

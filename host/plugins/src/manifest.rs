@@ -62,7 +62,7 @@ pub struct Manifest {
     /// What it expects to need.
     #[serde(default)]
     pub limits: ManifestLimits,
-    /// Log sinks: the events it wants, `success`, `failure` and `proxy_failure`.
+    /// Log sinks: the events it wants, `success`, `failure`, `proxy_failure` and `service`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<String>,
     /// Log sinks: how its events are batched.

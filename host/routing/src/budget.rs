@@ -34,6 +34,19 @@ pub enum BudgetScope {
     Tag,
 }
 
+impl Budget {
+    /// The length of the window as the config would say it, such as `1d`.
+    pub fn time_period(&self) -> String {
+        let seconds = self.window.as_secs();
+        let units = [(86_400, 'd'), (3600, 'h'), (60, 'm')];
+        let unit = units.iter().find(|(length, _)| seconds % length == 0);
+        match unit.filter(|_| seconds > 0) {
+            Some((length, letter)) => format!("{}{letter}", seconds / length),
+            None => format!("{seconds}s"),
+        }
+    }
+}
+
 /// Where a budget stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BudgetStatus {
@@ -250,6 +263,14 @@ impl Budgets {
         }
     }
 
+    /// What the provider of a deployment may still spend in the present window, US dollars; `None` when
+    /// it has no budget. Below zero when it was overdrawn.
+    pub(crate) fn left_of_provider(&self, index: usize, now: Now) -> Option<f64> {
+        let of = self.of_deployment.get(index)?.first()?;
+        let account = self.accounts[..self.providers].get(*of)?;
+        Some(account.budget.max - account.spend(now))
+    }
+
     pub(crate) fn statuses(&self, now: Now) -> impl Iterator<Item = BudgetStatus> {
         self.accounts.iter().map(move |account| {
             let (start, length) = (account.window.start(), account.budget.window);
@@ -370,6 +391,41 @@ mod tests {
         assert_eq!(reasons.len(), 3, "{reasons:?}");
         let statuses: Vec<f64> = budgets.statuses(at(10)).map(|s| s.spend).collect();
         assert_eq!(statuses, [3.0, 2.0, 1.0]);
+    }
+
+    #[test]
+    fn a_period_is_told_as_it_is_written() {
+        for (seconds, text) in [
+            (86_400, "1d"),
+            (30 * 86_400, "30d"),
+            (5400, "90m"),
+            (7200, "2h"),
+            (45, "45s"),
+            (0, "0s"),
+        ] {
+            assert_eq!(budget(1.0, seconds).time_period(), text);
+        }
+    }
+
+    #[test]
+    fn what_a_provider_has_left_is_its_own_and_nobody_elses() {
+        let mut settings = RoutingSettings::default();
+        settings
+            .provider_budgets
+            .insert("openai".into(), budget(3.0, 3600));
+        let snapshot = snapshot(settings, Some(budget(2.0, 3600)));
+        let budgets = Budgets::default().continued(&snapshot);
+        budgets.spend(0, &[], 3.5, at(0));
+        assert_eq!(budgets.left_of_provider(1, at(1)), Some(-0.5));
+        assert_eq!(budgets.left_of_provider(2, at(1)), None);
+        assert_eq!(budgets.left_of_provider(0, at(3601)), Some(3.0));
+    }
+
+    #[test]
+    fn a_budget_of_its_own_is_not_the_providers() {
+        let snapshot = snapshot(RoutingSettings::default(), Some(budget(2.0, 3600)));
+        let budgets = Budgets::default().continued(&snapshot);
+        assert_eq!(budgets.left_of_provider(0, at(0)), None);
     }
 
     /// A window of an hour that begins at 0.

@@ -321,6 +321,11 @@ impl State {
         self.budgets.statuses(now).collect()
     }
 
+    /// What a deployment's provider may still spend, US dollars; `None` when it has no budget.
+    pub fn provider_budget_left(&self, index: usize, now: Now) -> Option<f64> {
+        self.budgets.left_of_provider(index, now)
+    }
+
     /// Notes that this deployment's provider has a prompt's beginning in its cache now.
     pub fn pin(&self, digest: PrefixDigest, id: &str, ttl: Duration, now: Now) {
         self.pins.pin(digest, id, ttl, now);

@@ -211,6 +211,28 @@ impl Walk {
         }
     }
 
+    /// Decides when all deployments of the group are at their parallel limit: a place may be given back at
+    /// any time, so it is tried again, unless another group could serve at once.
+    pub fn after_full(
+        &mut self,
+        snapshot: &Snapshot,
+        failure: &Failure,
+        rng: &mut impl Rng,
+    ) -> Decision {
+        self.retries_max = self.num_retries(snapshot, failure);
+        if self.retries >= self.retries_max || self.has_fallback(snapshot, failure.class) {
+            return self.fall_back(snapshot, failure, "no place");
+        }
+        let backoff = &snapshot.settings.backoff;
+        let after = backoff.delay(self.retries, None, rng);
+        self.retries += 1;
+        self.retries_total += 1;
+        Decision::Retry {
+            after,
+            why: self.why("no place"),
+        }
+    }
+
     /// Decides after a stream that broke when the client had seen its beginning: it can only go on
     /// elsewhere, at once.
     pub fn after_break(&mut self, snapshot: &Snapshot, deployment: usize) -> Decision {

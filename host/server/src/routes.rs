@@ -1,10 +1,11 @@
 //! What each path means: one table for the matcher, `GET /routes` and the answers 404 and 405.
 //!
 //! [`App`] is the [`Service`](crate::Service) of the gateway. A call to a model goes to the pipeline;
-//! the other routes are answered in [`mod@info`], [`mod@explain`], [`mod@health`], [`mod@manage`], [`mod@cache`] and [`mod@plugins`], or by
+//! the other routes are answered in [`mod@info`], [`mod@explain`], [`mod@health`], [`mod@manage`], [`mod@cache`], [`mod@budgets`] and [`mod@plugins`], or by
 //! the desk where people sign in ([`mod@login`]).
 
 mod app;
+mod budgets;
 mod cache;
 mod calls;
 mod explain;
@@ -15,7 +16,8 @@ mod manage;
 mod plugins;
 mod table;
 
-pub use app::{Admin, App, AppOptions, HealthApp, ReloadProblems};
+pub use app::{Admin, App, AppOptions, HealthApp, ReloadProblems, ServiceFault};
 pub use cache::CacheRoute;
+pub use health::{HealthRoute, TestConnection};
 pub use plugins::{Change, Lines, PluginAdmin, PluginRoute, Refused, Which};
 pub use table::{Kind, Matched, ROUTES, Route, find};

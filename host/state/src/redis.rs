@@ -43,6 +43,27 @@ pub struct RedisParts {
     pub clock: Clock,
     /// Where to count.
     pub metrics: StateMetrics,
+    /// Whom to tell of each operation.
+    pub observe: Option<Arc<dyn Observe>>,
+}
+
+/// Is told of each operation when it has ended.
+pub trait Observe: Send + Sync {
+    /// Whether it wants to be told at present. Asked at each operation.
+    fn wants(&self) -> bool;
+    /// An operation has ended. Must not wait.
+    fn observe(&self, observed: &Observed<'_>);
+}
+
+/// An operation that has ended.
+#[derive(Debug)]
+pub struct Observed<'a> {
+    /// The command, lower case.
+    pub command: &'a str,
+    /// How long it took.
+    pub took: Duration,
+    /// How it failed.
+    pub error: Option<&'a StateError>,
 }
 
 /// A Redis. The connection ends when this is dropped.
@@ -57,6 +78,7 @@ struct Shared {
     breaker: Breaker,
     clock: Clock,
     metrics: StateMetrics,
+    observe: Option<Arc<dyn Observe>>,
     /// The number of the connection that was found broken last.
     broken: watch::Sender<u64>,
 }
@@ -70,6 +92,13 @@ enum Line {
     Down(Arc<str>),
 }
 
+/// Whether a connection could be made of these settings.
+pub(crate) fn check(settings: &RedisSettings) -> Result<(), String> {
+    Connector::new(settings)
+        .map(|_| ())
+        .map_err(|error| words(&error))
+}
+
 impl Redis {
     /// Begins to connect. Must be called within the runtime that the connection shall live on. An error
     /// says which settings no connection can be made of; a Redis that does not answer is none.
@@ -80,6 +109,7 @@ impl Redis {
             breaker: Breaker::default(),
             clock: parts.clock,
             metrics: parts.metrics,
+            observe: parts.observe,
             broken: watch::Sender::new(0),
         });
         let stop = parts.stop.child_token();
@@ -123,14 +153,39 @@ impl Redis {
 
     /// One command, within the socket timeout.
     async fn query(&self, command: &Cmd) -> Result<Value, StateError> {
-        self.bounded(|mut connection| async move { command.query_async(&mut connection).await })
-            .await
+        let operate = |mut connection| async move { command.query_async(&mut connection).await };
+        self.observed(command, self.bounded(operate)).await
     }
 
     /// One command, to certain nodes of a cluster.
     async fn route(&self, command: &Cmd, routing: RoutingInfo) -> Result<Value, StateError> {
-        self.bounded(|connection| connection.route(command, routing))
-            .await
+        let operate = |connection: Connection| connection.route(command, routing);
+        self.observed(command, self.bounded(operate)).await
+    }
+
+    /// Tells whoever observes of an operation.
+    async fn observed(
+        &self,
+        command: &Cmd,
+        operation: impl Future<Output = Result<Value, StateError>>,
+    ) -> Result<Value, StateError> {
+        let observe = self.shared.observe.as_ref();
+        let Some(observe) = observe.filter(|observe| observe.wants()) else {
+            return operation.await;
+        };
+        let begun = (self.shared.clock)();
+        let result = operation.await;
+        let word = command.args_iter().next();
+        let word = match word {
+            Some(redis::Arg::Simple(word)) => String::from_utf8_lossy(word).to_lowercase(),
+            _ => String::new(),
+        };
+        observe.observe(&Observed {
+            command: &word,
+            took: (self.shared.clock)().saturating_sub(begun),
+            error: result.as_ref().err(),
+        });
+        result
     }
 
     async fn bounded<F>(&self, operate: impl FnOnce(Connection) -> F) -> Result<Value, StateError>
@@ -226,7 +281,8 @@ async fn keep_connected(
     let (mut number, mut wait, mut is_told) = (0, RETRY_FIRST, false);
     let place = settings.place.to_string();
     loop {
-        let connected = tokio::time::timeout(CONNECT, connector.connect()).await;
+        let connecting = connect(&mut connector, &settings);
+        let connected = tokio::time::timeout(CONNECT, connecting).await;
         match connected.unwrap_or_else(|_| Err(timed_out())) {
             Ok(connection) => {
                 number += 1;
@@ -259,6 +315,20 @@ async fn keep_connected(
             }
         }
     }
+}
+
+/// A connection that has answered, with the password of now where it changes.
+async fn connect(connector: &mut Connector, settings: &RedisSettings) -> RedisResult<Connection> {
+    if let Some(passwords) = &settings.passwords {
+        let password = (passwords.ask)().await.map_err(|why| {
+            RedisError::from((ErrorKind::AuthenticationFailed, "there is no password", why))
+        })?;
+        *connector = Connector::new(&RedisSettings {
+            password: Some(password),
+            ..settings.clone()
+        })?;
+    }
+    connector.connect().await
 }
 
 fn timed_out() -> RedisError {

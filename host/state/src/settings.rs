@@ -1,6 +1,9 @@
 //! Where Redis is and how it is spoken to.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
@@ -20,6 +23,8 @@ pub struct RedisSettings {
     pub username: Option<String>,
     /// The user's password.
     pub password: Option<Secret>,
+    /// Who knows the password when it changes; asked before each connection is made, in place of `password`.
+    pub passwords: Option<Passwords>,
     /// The number of the database; a cluster has only 0.
     pub db: u32,
     /// TLS; plain without.
@@ -68,6 +73,31 @@ pub struct Tls {
     pub unverified: bool,
 }
 
+/// Asks for a password, such as a token that is good for an hour.
+pub type AskPassword =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Secret, String>> + Send>> + Send + Sync>;
+
+/// Who knows a password that changes. Two are the same when they are called the same.
+#[derive(Clone)]
+pub struct Passwords {
+    /// Tells it from others; no secret.
+    pub identity: String,
+    /// Asks for the password of now; an error says why there is none, without a secret.
+    pub ask: AskPassword,
+}
+
+impl PartialEq for Passwords {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity == other.identity
+    }
+}
+
+impl fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Passwords").field(&self.identity).finish()
+    }
+}
+
 /// Text that is in no log.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
@@ -96,11 +126,21 @@ impl RedisSettings {
             place,
             username: None,
             password: None,
+            passwords: None,
             db: 0,
             tls: None,
             namespace: None,
             socket_timeout: SOCKET_TIMEOUT,
         }
+    }
+
+    /// Whether a connection could be made of these settings, as far as it can be told without one: certificates are
+    /// certificates, sentinels are named.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn check(&self) -> Result<(), String> {
+        crate::redis::check(self)
     }
 
     /// What a URL says: `redis[s]://[user[:password]@]host[:port][/db]`, `unix:///path[?db=n]`. The error

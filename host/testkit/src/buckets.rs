@@ -24,7 +24,17 @@ enum Wish {
     Write(String),
     Read(String),
     Delete(String),
+    /// Names that begin so, behind a name; as JSON or as XML.
+    List(String, String, Form),
 }
+
+enum Form {
+    Google,
+    Azure,
+}
+
+/// Names of a page: few, so that tests see more than one.
+const PAGE: usize = 2;
 
 fn judge(request: &Recorded, objects: &Mutex<HashMap<String, String>>) -> Judgement {
     let (reply, taken) = clouds::judge(request)?;
@@ -52,8 +62,76 @@ fn judge(request: &Recorded, objects: &Mutex<HashMap<String, String>>) -> Judgem
             Some(_) => (Reply::status(204, &[], ""), Vec::new()),
             None => missing(),
         }),
+        Some(Wish::List(prefix, after, form)) => {
+            let mut names: Vec<String> = objects.keys().map(|name| decoded(name)).collect();
+            names.retain(|name| name.starts_with(&prefix) && *name > after);
+            names.sort();
+            let is_last = names.len() <= PAGE;
+            names.truncate(PAGE);
+            let next = names.last().filter(|_| !is_last).cloned();
+            Ok((listed(&names, next, &form), Vec::new()))
+        }
         _ => Err((400, format!("not understood: {}", request.target))),
     }
+}
+
+fn listed(names: &[String], next: Option<String>, form: &Form) -> Reply {
+    match form {
+        Form::Google => {
+            let items: Vec<_> = names.iter().map(|name| json!({ "name": name })).collect();
+            let mut body = json!({ "items": items });
+            if let Some(next) = next {
+                body["nextPageToken"] = next.into();
+            }
+            Reply::json(200, &body)
+        }
+        Form::Azure => {
+            let blobs: String = names
+                .iter()
+                .map(|name| format!("<Blob><Name>{name}</Name><Properties/></Blob>"))
+                .collect();
+            let next = next.unwrap_or_default();
+            let xml = format!(
+                "<?xml version=\"1.0\"?><EnumerationResults><Blobs>{blobs}</Blobs><NextMarker>{next}</NextMarker></EnumerationResults>"
+            );
+            Reply::status(200, &[("content-type", "application/xml")], xml)
+        }
+    }
+}
+
+/// A text as it was before its characters were escaped.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let code = std::str::from_utf8(after.get(..2).unwrap_or_default());
+        let code = code.ok().and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match code.filter(|_| *first == b'%') {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A parameter of the query.
+fn param(request: &Recorded, name: &str) -> Option<String> {
+    let (_, query) = request.target.split_once('?')?;
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs
+        .find(|(own, _)| *own == name)
+        .map(|(_, value)| decoded(value))
+}
+
+fn list(request: &Recorded, token: &str, form: Form) -> Option<Wish> {
+    let after = param(request, token).unwrap_or_default();
+    Some(Wish::List(param(request, "prefix")?, after, form))
 }
 
 /// The JSON API: an object's name is one segment, escaped.
@@ -62,6 +140,9 @@ fn google(request: &Recorded) -> Option<Wish> {
     if request.method == "POST" {
         let name = request.target.strip_prefix(&upload)?;
         return Some(Wish::Write(name.to_owned()));
+    }
+    if request.method == "GET" && request.path() == format!("/storage/v1/b/{BUCKET}/o") {
+        return list(request, "pageToken", Form::Google);
     }
     let named = request
         .target
@@ -74,6 +155,13 @@ fn google(request: &Recorded) -> Option<Wish> {
 }
 
 fn azure(request: &Recorded) -> Option<Wish> {
+    let is_list = request.method == "GET"
+        && request.path() == format!("/{BUCKET}")
+        && param(request, "restype").as_deref() == Some("container")
+        && param(request, "comp").as_deref() == Some("list");
+    if is_list && request.header("x-ms-version").is_some() {
+        return list(request, "marker", Form::Azure);
+    }
     let name = request.target.strip_prefix(&format!("/{BUCKET}/"))?;
     request.header("x-ms-version")?;
     let name = name.to_owned();

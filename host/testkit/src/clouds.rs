@@ -42,6 +42,11 @@ pub const AZURE_SECRET: &str = "app secret+1";
 /// Name and key of the storage account.
 pub const AZURE_ACCOUNT: (&str, &str) = ("account1", "c3RvcmFnZS1hY2NvdW50LWtleQ==");
 
+/// What the IAM of the cloud gives as a token of `REDIS_ACCOUNT`.
+pub const REDIS_TOKEN: &str = "redis-token-of-iam-4242";
+/// An account that others may make tokens of.
+pub const REDIS_ACCOUNT: &str = "redis@project.iam.gserviceaccount.com";
+
 /// Whether a request may come in, and the token services.
 pub(crate) fn judge(request: &Recorded) -> Judgement {
     let token = || {
@@ -60,6 +65,27 @@ pub(crate) fn judge(request: &Recorded) -> Judgement {
             let host = request.header("host").unwrap_or_default();
             verify(assertion, &format!("http://{host}/token")).map_err(|why| (400, why))?;
             token()
+        }
+        "/computeMetadata/v1/instance/service-accounts/default/token" => {
+            match request.header("metadata-flavor") {
+                Some("Google") => token(),
+                _ => Err((403, "Missing Metadata-Flavor:Google header.".to_owned())),
+            }
+        }
+        path if path.ends_with(":generateAccessToken") => {
+            let own = format!("/v1/projects/-/serviceAccounts/{REDIS_ACCOUNT}:generateAccessToken");
+            let asked: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+            let scope = &asked["scope"][0];
+            let given = request.header("authorization");
+            let is_ours = path == own && given == Some(format!("Bearer {TOKEN}").as_str());
+            if !is_ours || SCOPES.iter().all(|one| scope != one) {
+                return Err((
+                    403,
+                    json!({"error": {"status": "PERMISSION_DENIED"}}).to_string(),
+                ));
+            }
+            let answer = json!({"accessToken": REDIS_TOKEN, "expireTime": "2030-01-01T00:00:00Z"});
+            Ok((Reply::json(200, &answer), vec![json!({"iam": path})]))
         }
         "/tenant-1/oauth2/v2.0/token" => {
             let expected = "grant_type=client_credentials&client_id=app-1&client_secret=app%20secret%2B1\

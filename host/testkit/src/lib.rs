@@ -44,7 +44,9 @@ mod raw;
 pub use anthropic::FakeAnthropic;
 pub use bench_upstream::BenchUpstream;
 pub use buckets::{BUCKET, fake_buckets};
-pub use clouds::{AZURE_ACCOUNT, AZURE_SECRET, fake_clouds, service_account};
+pub use clouds::{
+    AZURE_ACCOUNT, AZURE_SECRET, REDIS_ACCOUNT, REDIS_TOKEN, fake_clouds, service_account,
+};
 pub use collector::fake_collector;
 pub use datadog::fake_datadog;
 pub use gate::Gate;

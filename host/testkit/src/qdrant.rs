@@ -70,6 +70,29 @@ fn judge(request: &Recorded, shelf: &mut Shelf) -> Judgement {
             Ok((done(json!({"status": "completed"})), points))
         }
         ("POST", "/points/search") => Ok((done(search(shelf, &body)), Vec::new())),
+        ("POST", "/points/scroll") => {
+            // Fewer than asked for, so that tests see more than one page.
+            let from = body["offset"].as_str().unwrap_or_default();
+            let mut ids: Vec<&Value> = shelf.points.iter().collect();
+            ids.sort_by_key(|point| point["id"].to_string());
+            ids.retain(|point| point["id"].as_str().unwrap_or_default() >= from);
+            let next = ids.get(2).map_or(Value::Null, |point| point["id"].clone());
+            let page: Vec<Value> = ids
+                .iter()
+                .take(2)
+                .map(|point| {
+                    let key = &point["payload"]["litellm_cache_key"];
+                    json!({"id": point["id"], "payload": {"litellm_cache_key": key}})
+                })
+                .collect();
+            let page = json!({"points": page, "next_page_offset": next});
+            Ok((done(page), Vec::new()))
+        }
+        ("POST", "/points/delete?wait=true") if body["points"].is_array() => {
+            let ids = body["points"].as_array().cloned().unwrap_or_default();
+            shelf.points.retain(|point| !ids.contains(&point["id"]));
+            Ok((done(json!({"status": "completed"})), Vec::new()))
+        }
         ("POST", "/points/delete?wait=true") => {
             let keys = body["filter"]["must"][0]["match"]["any"].clone();
             let keys = keys.as_array().cloned().unwrap_or_default();

@@ -2,6 +2,7 @@
 
 mod cli;
 mod commands;
+mod health_admin;
 mod plugin_admin;
 mod process;
 mod reload;

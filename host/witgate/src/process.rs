@@ -25,7 +25,7 @@ use crate::plugin_admin::PluginAdministration;
 use crate::reload::{Administration, Control, Reloader};
 use crate::wiring::{
     self, Answers, Background, Fanout, Kept, Keys, Known, Models, Paths, Reports, Secrets,
-    ShadowMetrics, StoredUsers, Upstreams, W3c,
+    Services, ShadowMetrics, StoredUsers, Upstreams, W3c,
 };
 
 /// How long queues may take to empty when the process ends.
@@ -164,6 +164,7 @@ pub async fn serve(
             books: books.clone(),
         }),
     ));
+    let services = Services::default();
     let kept = Kept {
         answers: Answers::new(
             witgate_caching::CacheMetrics::register(&mut registry),
@@ -180,6 +181,7 @@ pub async fn serve(
                 Arc::new(move || start.elapsed())
             },
             metrics: witgate_state::StateMetrics::register(&mut registry),
+            observe: Some(Arc::new(services.clone())),
         },
         peers: wiring::SharedPeers::default(),
         auto_known: HashMap::new(),
@@ -203,7 +205,7 @@ pub async fn serve(
         &options,
         (source, env, loaded),
         (kept, store),
-        rested,
+        (rested, services),
         &mut registry,
         (&tasks, &stop),
     )
@@ -460,7 +462,7 @@ async fn start(
     options: &Serve,
     (source, env, loaded): (Source, Env, Loaded),
     (mut kept, store): (Kept, Store),
-    rested: Rested,
+    (rested, services): (Rested, Services),
     registry: &mut Registry,
     (tasks, stop): (&TaskTracker, &CancellationToken),
 ) -> anyhow::Result<(Parts, Arc<Control>)> {
@@ -492,6 +494,7 @@ async fn start(
         },
         wired.hub,
     ));
+    services.told_to(&hub);
     let watch = Watch::new(hub.clone(), wired.alerts, Arc::new(jiff::Timestamp::now));
     rested.watched_by(&watch);
     tasks.spawn(watch.clone().run(stop.clone()));

@@ -27,11 +27,14 @@ use tokio_util::task::TaskTracker;
 use witgate_config::{Draft, Env, Loaded, Problem, Source};
 use witgate_login::Desk;
 use witgate_management::ControlPlane;
-use witgate_pipeline::Gateway;
+use witgate_pipeline::{Checked, Gateway};
 use witgate_plugins::{Kind, LoadError, NotMeant, PluginId, Registry as Plugins};
-use witgate_server::routes::{Admin, Change, Refused, ReloadProblems, Which};
+use witgate_server::routes::{
+    Admin, Change, Refused, ReloadProblems, ServiceFault, TestConnection, Which,
+};
 
 use crate::commands::strict;
+use crate::health_admin;
 use crate::wiring::{self, Fanout, Kept, Read, Reports, ShadowReport, SharedPeers, Wired};
 
 /// Editors and ConfigMaps change a file in several steps; the reload waits until they are through.
@@ -334,6 +337,16 @@ impl Control {
         self.shadows.load().get(plugin).cloned()
     }
 
+    /// The sinks and alerters.
+    pub fn fanout(&self) -> &Fanout {
+        &self.fanout
+    }
+
+    /// The gateway.
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
     /// The plugins of the configuration that serves.
     pub fn plugins(&self) -> Arc<Plugins> {
         self.plugins.load_full()
@@ -394,6 +407,14 @@ impl Admin for Administration {
         reloading
             .await
             .unwrap_or_else(|error| Err(vec![format!("the reload did not finish: {error}")]))
+    }
+
+    async fn test_service(&self, service: &str) -> Result<serde_json::Value, ServiceFault> {
+        health_admin::test_service(&self.control, service).await
+    }
+
+    async fn test_connection(&self, wanted: TestConnection) -> Result<Checked, String> {
+        health_admin::test_connection(&self.control, wanted).await
     }
 
     fn readiness(&self) -> (bool, serde_json::Value) {

@@ -4,6 +4,7 @@ mod alerts;
 mod auto_routers;
 mod bearers;
 mod caching;
+mod connection;
 mod control;
 mod dialects;
 mod disabled;
@@ -28,9 +29,11 @@ mod redis;
 mod router;
 mod routing;
 mod secrets;
+mod services;
 mod settings;
 mod shades;
 mod shadow;
+mod shared_health;
 mod sources;
 mod specs;
 mod trace;
@@ -45,7 +48,9 @@ use witgate_events::{AlertSettings, HubConfig};
 use witgate_pipeline::Snapshot;
 use witgate_plugins::{Host, PluginId, Progress, ProgressHook, Registry, Sources};
 
+pub use alerts::{listed as listed_alerters, webhooks as alert_webhooks};
 pub use caching::Answers;
+pub use connection::one_deployment;
 pub use disabled::Disabled;
 pub use gateway_budget::begin_periods;
 pub use keys::{Keys, Known};
@@ -56,6 +61,7 @@ pub use peers::{SharedPeers, synchronise};
 pub use plugin_models::Models;
 pub use recorder::{Fanout, Ledger};
 pub use secrets::{Read, Secrets, needs_reading};
+pub use services::Services;
 pub use shadow::{Background, Report as ShadowReport, ShadowMetrics};
 pub use sources::{registries, sources, trust};
 pub use specs::plugin_specs;
@@ -206,6 +212,8 @@ pub fn assemble(
     kept.known.configure(loaded);
     kept.limiter
         .configure(metering::rules(loaded), store.as_ref());
+    let settings = settings::settings(loaded, kept.concurrency, metering);
+    let shared_health = shared_health::turns(store.as_ref(), loaded, &settings.health);
     let peers = peers::serving(store, loaded, &kept.peers, &kept.books);
     let (routing, targets) = models;
     let auto = auto_routers::parts(&routing, &kept.answers.gateway, &mut kept.auto_known);
@@ -229,7 +237,8 @@ pub fn assemble(
             auto,
             cache,
             embedder: embedder.flatten(),
-            settings: settings::settings(loaded, kept.concurrency, metering),
+            shared_health,
+            settings,
         },
         hub,
         alerts: alerts::settings(loaded),
@@ -255,6 +264,17 @@ pub fn routing_of(loaded: &Loaded) -> Result<witgate_routing::Snapshot, Vec<Stri
         true => Ok(snapshot),
         false => Err(problems),
     }
+}
+
+/// What a start would refuse although every key by itself is right, by the section it is in. Nothing is opened
+/// for that but files that the configuration names.
+pub fn problems(loaded: &Loaded) -> Vec<(&'static str, String)> {
+    redis::problem(loaded).into_iter().collect()
+}
+
+/// The kinds of alerts that are told.
+pub fn alert_kinds(loaded: &Loaded) -> Vec<witgate_events::AlertKind> {
+    alerts::settings(loaded).kinds
 }
 
 /// Tells of long compilations on standard error.

@@ -1,7 +1,10 @@
 //! Answers in a Redis that gateways share, and what becomes of calls when it is gone.
 
 use serde_json::{Value, json};
-use witgate_testkit::{FakeUpstream, Gateway, RedisServer, openai};
+use witgate_testkit::{
+    FakeUpstream, Gateway, REDIS_ACCOUNT, REDIS_TOKEN, RedisServer, fake_clouds, openai,
+    service_account,
+};
 
 use crate::support::{Client, MASTER_KEY, Stage, base_config, chat, eventually};
 
@@ -93,4 +96,65 @@ async fn a_redis_that_is_paused_or_dead_costs_nobody_an_answer() {
         answer.header("x-litellm-cache-key").map(|_| ())
     })
     .await;
+}
+
+/// As who the gateway asks for the token: a key file, or the machine it runs on.
+#[tokio::test]
+async fn a_redis_of_google_cloud_is_entered_with_a_token_of_a_service_account() {
+    let clouds = fake_clouds().await;
+    let origin = clouds.origin();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), service_account(&origin)).expect("written");
+    let host = origin.strip_prefix("http://").expect("http");
+    let path = file.path().display().to_string();
+    for (name, value) in [
+        ("GOOGLE_APPLICATION_CREDENTIALS", path.as_str()),
+        ("GCE_METADATA_HOST", host),
+    ] {
+        let mut redis = RedisServer::start_with(&["--requirepass", REDIS_TOKEN]).await;
+        let upstream = FakeUpstream::start().await;
+        let more = format!(
+            ", gcp_service_account: {REDIS_ACCOUNT}, gcp_iam_endpoint_url: '{origin}', default_in_memory_ttl: 0.001"
+        );
+        let config = config(&upstream, &redis, &more);
+        let builder = Gateway::builder(config)
+            .env(name, value)
+            .env("REDIS_SOCKET_TIMEOUT", "20");
+        let stage = Stage::of(upstream, builder).await;
+        let is_healthy = async || {
+            let ping = stage.client.get("/cache/ping").await;
+            (ping.status == 200).then_some(())
+        };
+        eventually("the Redis is entered", is_healthy).await;
+        let asked = || {
+            let taken = clouds.taken().all();
+            taken.iter().filter(|one| one["iam"].is_string()).count()
+        };
+        let before = asked();
+        // A connection that is made anew has a token of its own.
+        redis.kill().await;
+        redis.start_again().await;
+        eventually("the Redis is entered again", is_healthy).await;
+        assert!(asked() > before, "{name}");
+        clouds.refused_nothing();
+        assert!(!stage.gateway.printed(REDIS_TOKEN), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_token_the_redis_is_done_without() {
+    let clouds = fake_clouds().await;
+    let redis = RedisServer::start_with(&["--requirepass", REDIS_TOKEN]).await;
+    let upstream = FakeUpstream::start().await;
+    let origin = clouds.origin();
+    let host = origin.strip_prefix("http://").expect("http").to_owned();
+    let more = format!(", gcp_service_account: other@x.test, gcp_iam_endpoint_url: '{origin}'");
+    let builder = Gateway::builder(config(&upstream, &redis, &more)).env("GCE_METADATA_HOST", host);
+    let stage = Stage::of(upstream, builder).await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    let line = stage.gateway.wait_for_log("Redis cannot be reached").await;
+    assert!(
+        line.contains("IAM answers 403: PERMISSION_DENIED"),
+        "{line}"
+    );
 }

@@ -139,6 +139,42 @@ async fn a_collection_of_qdrant_is_made_filled_and_searched() {
     assert!(!stage.gateway.printed(QDRANT_KEY));
 }
 
+/// More answers than a page has points.
+#[tokio::test]
+async fn a_collection_of_qdrant_is_flushed() {
+    let qdrant = fake_qdrant().await;
+    let params = format!(
+        "type: qdrant-semantic, qdrant_api_base: '{}', qdrant_api_key: os.environ/KEY, qdrant_collection_name: {COLLECTION}, namespace: ours, similarity_threshold: 0.99, qdrant_semantic_cache_embedding_model: text-embedding-3-small",
+        qdrant.origin()
+    );
+    let stage = stage(&params, |gateway| {
+        gateway
+            .env("KEY", QDRANT_KEY)
+            .env("QDRANT_VECTOR_SIZE", "2")
+    })
+    .await;
+    let questions = [("a", [1.0, 0.0]), ("b", [0.0, 1.0]), ("c", [-1.0, 0.0])];
+    let hits = async || {
+        let mut hits = 0;
+        for (question, embedding) in questions {
+            let answer = ask(&stage, &stage.client, question, embedding).await;
+            hits += usize::from(is_hit(&answer));
+        }
+        hits
+    };
+    assert_eq!(hits().await, 0);
+    eventually("all are kept", async || {
+        let taken = qdrant.taken().all();
+        let points = taken.iter().filter(|one| one["payload"].is_object());
+        (points.count() == 3).then_some(())
+    })
+    .await;
+    assert_eq!(hits().await, 3);
+    stage.client.post("/cache/flushall", &json!({})).await.ok();
+    assert_eq!(hits().await, 0);
+    qdrant.refused_nothing();
+}
+
 #[tokio::test]
 async fn without_an_embedding_a_question_is_asked_as_if_there_were_no_cache() {
     let params = "type: semantic, similarity_threshold: 0.8, semantic_cache_embedding_model: text-embedding-3-small";

@@ -75,8 +75,25 @@ async fn answers_lie_in_a_real_s3_under_litellms_names() {
     let inputs = json!({"model": "text-embedding-3-small", "input": ["a", "b"]});
     stage.client.post("/v1/embeddings", &inputs).await.ok();
     assert_eq!(moto.wait_for(1).await.len(), 1);
-    let flushed = stage.client.post("/cache/flushall", &json!({})).await;
-    assert_eq!(flushed.status, 500, "{}", flushed.text());
+    // Of others only what is ours is deleted.
+    let digest = "ab".repeat(32);
+    let foreign = [
+        "kept answers/ours/notes.txt".to_owned(),
+        format!("kept answers/theirs/{digest}"),
+        format!("elsewhere/ours/{digest}"),
+    ];
+    for name in &foreign {
+        moto.put(name).await;
+    }
+    stage.client.post("/cache/flushall", &json!({})).await.ok();
+    let left = moto.objects().await;
+    let mut left: Vec<&str> = left.iter().filter_map(|one| one["key"].as_str()).collect();
+    left.sort_unstable();
+    let mut expected: Vec<&str> = foreign.iter().map(String::as_str).collect();
+    expected.sort_unstable();
+    assert_eq!(left, expected);
+    stage.client.post("/v1/embeddings", &inputs).await.ok();
+    moto.wait_for(4).await;
     assert!(!stage.gateway.printed(&secret));
 }
 
@@ -166,6 +183,36 @@ async fn buckets_of_google_and_azure_keep_answers() {
         for secret in [AZURE_SECRET, "BEGIN PRIVATE KEY"] {
             assert!(!stage.gateway.printed(secret), "{kind}: {secret}");
         }
+    }
+}
+
+/// More answers than a page has names.
+#[tokio::test]
+async fn buckets_are_flushed_page_by_page() {
+    for kind in ["gcs", "azure-blob"] {
+        let (stage, clouds) = buckets(kind).await;
+        let ask = async |n: usize| {
+            let mut body = chat("gpt-4o");
+            body["seed"] = json!(n);
+            stage.client.chat(&body).await.ok();
+        };
+        for n in 0..5 {
+            ask(n).await;
+        }
+        written(&clouds, 5).await;
+        assert_eq!(stage.upstream.requests().len(), 5, "{kind}");
+        ask(0).await;
+        assert_eq!(stage.upstream.requests().len(), 5, "{kind}: a hit");
+        stage.client.post("/cache/flushall", &json!({})).await.ok();
+        for n in 0..5 {
+            ask(n).await;
+        }
+        assert_eq!(
+            stage.upstream.requests().len(),
+            10,
+            "{kind}: no hit is left"
+        );
+        clouds.refused_nothing();
     }
 }
 

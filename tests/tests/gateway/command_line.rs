@@ -66,6 +66,51 @@ async fn each_problem_is_a_line_with_its_place_its_path_and_a_way_out() {
     );
 }
 
+/// What stands behind the base, and what is told of it: the section and what is wrong.
+#[tokio::test]
+async fn the_redis_that_is_shared_is_judged() {
+    let cache =
+        |params: &str| format!("litellm_settings: {{cache: true, cache_params: {{{params}}}}}\n");
+    for (more, place, wrong) in [
+        (
+            "  redis_url: 'http://:very-secret@h'\n".to_owned(),
+            "router_settings",
+            "redis://",
+        ),
+        (
+            "  redis_host: h\n  redis_port: some\n".to_owned(),
+            "router_settings",
+            "port",
+        ),
+        (
+            "  redis_url: 'rediss://h'\n  cache_kwargs: {ssl_ca_certs: /nowhere.pem}\n".to_owned(),
+            "router_settings",
+            "ssl_ca_certs: /nowhere.pem",
+        ),
+        (
+            cache("type: redis"),
+            "litellm_settings.cache_params",
+            "names no Redis",
+        ),
+        (
+            cache("type: redis, sentinel_nodes: [[h, 1]]"),
+            "litellm_settings.cache_params",
+            "service_name",
+        ),
+    ] {
+        let config = base_config("http://127.0.0.1:9/v1") + &more;
+        let (stdout, stderr, code) = run_with(&config, &["check", "--config", "config.yaml"]).await;
+        assert_eq!(code, Some(1), "{more}: {stdout}{stderr}");
+        let line = stdout.lines().find(|line| line.starts_with(place));
+        let line = line.unwrap_or_else(|| panic!("{more}: {stdout}"));
+        assert!(line.contains(wrong), "{line}");
+        assert!(!stdout.contains("very-secret"), "{stdout}");
+    }
+    let good = base_config("http://127.0.0.1:9/v1") + "  redis_url: 'redis://h:1/2'\n";
+    let (stdout, _, code) = run_with(&good, &["check", "--config", "config.yaml"]).await;
+    assert_eq!(code, Some(0), "{stdout}");
+}
+
 #[tokio::test]
 async fn problems_are_to_be_had_as_json() {
     let (stdout, _, code) = run_with(BAD, &["check", "--config", "config.yaml", "--json"]).await;

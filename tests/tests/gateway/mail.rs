@@ -91,6 +91,49 @@ fn certify(folder: &Path) {
     write("mail.key", made.signing_key.serialize_pem());
 }
 
+/// Who gets the mail of a test: who is there for tests, also where nobody gets alerts.
+#[tokio::test]
+async fn mail_is_tried() {
+    for recipients in [
+        "plugins: {email: {settings: {recipients: [ops@example.com]}}}\n",
+        "",
+    ] {
+        let mut server = MailServer::start("starttls", true).await;
+        let upstream = FakeUpstream::start().await;
+        let config = format!(
+            "model_list:\n  - model_name: gpt-4o\n    litellm_params: {{model: openai/gpt-4o, api_base: '{}', api_key: {UPSTREAM_KEY}}}\n\
+             callback_settings: {{email: {{flush_interval: 0.01}}}}\n\
+             general_settings: {{master_key: {MASTER_KEY}, alerting: [email]}}\n{recipients}",
+            upstream.api_base()
+        );
+        let builder = Gateway::builder(config)
+            .env("SMTP_HOST", "localhost")
+            .env("SMTP_PORT", server.port.to_string())
+            .env("SMTP_SENDER_EMAIL", "gateway@example.com")
+            .env("SMTP_USERNAME", "gateway")
+            .env("SMTP_PASSWORD", PASSWORD)
+            .env("TEST_EMAIL_ADDRESS", "tester@example.com")
+            .env("SSL_CERT_FILE", server.folder.path().join("mail.pem"));
+        let stage = Stage::of(upstream, builder).await;
+        let told = stage
+            .client
+            .get("/health/services?service=email")
+            .await
+            .ok();
+        let words = "Mock Email Alert sent, verify Email Alert Received";
+        assert_eq!(told["message"], words);
+        assert_eq!(server.next().await["login"], true);
+        let mail = server.next().await;
+        assert_eq!(
+            mail["to"],
+            serde_json::json!(["tester@example.com"]),
+            "{mail}"
+        );
+        let subject = mail["subject"].as_str().unwrap_or_default();
+        assert!(subject.contains("test email alert"), "{mail}");
+    }
+}
+
 /// A call that fails, which is worth an alert.
 async fn fail(stage: &Stage) {
     stage.upstream.next(Reply::error(

@@ -165,3 +165,26 @@ async fn the_memory_in_front_answers_and_forgets_in_time() {
     set.outside.clear(None).await.unwrap();
     assert!(near.find("b", 0).is_none());
 }
+
+/// Of entries that are looked up together, and of one alone.
+#[tokio::test(start_paused = true)]
+async fn what_was_not_found_is_not_looked_up_again_at_once() {
+    let shelf = Arc::new(Shelf::default());
+    let manners = Manners {
+        absent: Some((Duration::from_secs(10), 100)),
+        ..Manners::default()
+    };
+    let stop = CancellationToken::new();
+    let metrics = CacheMetrics::default();
+    let (outside, _work) = Outside::new(shelf.clone(), manners, metrics, Arc::new(|| 0), stop);
+    let reads = || shelf.reads.load(Ordering::Relaxed);
+    for (now_ms, expected) in [(0, 1), (9_999, 1), (10_000, 2)] {
+        let found = outside.get_one_of_many("k", now_ms).await.unwrap();
+        assert_eq!((found, reads()), (None, expected), "at {now_ms} ms");
+    }
+    outside.get("k", 10_001).await.unwrap();
+    assert_eq!(reads(), 3, "alone it is looked up");
+    outside.put(write("k"));
+    outside.get_one_of_many("k", 10_002).await.unwrap();
+    assert_eq!(reads(), 4, "it may be there now");
+}

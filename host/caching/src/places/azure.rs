@@ -9,7 +9,7 @@ use witgate_signing::{escape, put};
 use zeroize::Zeroizing;
 
 use super::Http;
-use super::objects::{Bucket, bearer, path, request};
+use super::objects::{Bucket, PAGE, Page, bearer, path, query, request, texts, unescaped};
 use super::tokens::Token;
 use crate::{Trouble, Write};
 
@@ -73,14 +73,54 @@ impl Bucket for AzureBlob {
     ) -> Result<Request<Body>, Trouble> {
         let url = format!("{}{}", self.base, path(object));
         let mut request = request(method, &url, write)?;
+        if write.is_some() {
+            let kind = put(&mut request, "x-ms-blob-type", "BlockBlob");
+            kind.map_err(|error| Trouble(error.0))?;
+        }
+        self.authorized(http, request, now_ms).await
+    }
+
+    async fn list(
+        &self,
+        http: &Http,
+        prefix: &str,
+        after: Option<&str>,
+        now_ms: i64,
+    ) -> Result<Request<Body>, Trouble> {
+        let mut pairs = vec![
+            ("restype", "container"),
+            ("comp", "list"),
+            ("prefix", prefix),
+            ("maxresults", PAGE),
+        ];
+        pairs.extend(after.map(|marker| ("marker", marker)));
+        let container = self.base.trim_end_matches('/');
+        let url = format!("{container}?{}", query(&pairs));
+        self.authorized(http, request(Method::GET, &url, None)?, now_ms)
+            .await
+    }
+
+    fn listed(&self, answer: &[u8]) -> Result<Page, Trouble> {
+        let xml = String::from_utf8_lossy(answer);
+        let after = texts(&xml, "NextMarker").next().map(unescaped);
+        Ok(Page {
+            names: texts(&xml, "Name").map(unescaped).collect(),
+            after: after.filter(|marker| !marker.is_empty()),
+        })
+    }
+}
+
+impl AzureBlob {
+    async fn authorized(
+        &self,
+        http: &Http,
+        mut request: Request<Body>,
+        now_ms: i64,
+    ) -> Result<Request<Body>, Trouble> {
         let now = Timestamp::from_millisecond(now_ms)
             .map_err(|error| Trouble(format!("the clock is off: {error}")))?;
         let date = now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
-        let mut headers = vec![("x-ms-version", VERSION), ("x-ms-date", &date)];
-        if write.is_some() {
-            headers.push(("x-ms-blob-type", "BlockBlob"));
-        }
-        for (name, value) in headers {
+        for (name, value) in [("x-ms-version", VERSION), ("x-ms-date", &date)] {
             put(&mut request, name, value).map_err(|error| Trouble(error.0))?;
         }
         match &self.login {

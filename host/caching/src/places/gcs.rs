@@ -3,12 +3,13 @@
 use ::http::{Method, Request};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde_json::Value;
 use witgate_outbound::Body;
 use witgate_signing::escape;
 use witgate_signing::gcp::Account;
 
 use super::Http;
-use super::objects::{Bucket, bearer, request};
+use super::objects::{Bucket, PAGE, Page, bearer, query, request};
 use super::tokens::Token;
 use crate::{Trouble, Write};
 
@@ -67,7 +68,49 @@ impl Bucket for Gcs {
                 format!("{endpoint}/storage/v1/b/{bucket}/o/{object}"),
             ),
         };
-        let mut request = request(method, &url, write)?;
+        self.authorized(http, request(method, &url, write)?, now_ms)
+            .await
+    }
+
+    async fn list(
+        &self,
+        http: &Http,
+        prefix: &str,
+        after: Option<&str>,
+        now_ms: i64,
+    ) -> Result<Request<Body>, Trouble> {
+        let mut pairs = vec![
+            ("prefix", prefix),
+            ("maxResults", PAGE),
+            ("fields", "items(name),nextPageToken"),
+        ];
+        pairs.extend(after.map(|token| ("pageToken", token)));
+        let (endpoint, bucket) = (&self.endpoint, &self.bucket);
+        let url = format!("{endpoint}/storage/v1/b/{bucket}/o?{}", query(&pairs));
+        self.authorized(http, request(Method::GET, &url, None)?, now_ms)
+            .await
+    }
+
+    fn listed(&self, answer: &[u8]) -> Result<Page, Trouble> {
+        let told: Value = serde_json::from_slice(answer)
+            .map_err(|_| Trouble("its list of objects is not JSON".to_owned()))?;
+        let items = told["items"].as_array().into_iter().flatten();
+        Ok(Page {
+            names: items
+                .filter_map(|item| item["name"].as_str().map(str::to_owned))
+                .collect(),
+            after: told["nextPageToken"].as_str().map(str::to_owned),
+        })
+    }
+}
+
+impl Gcs {
+    async fn authorized(
+        &self,
+        http: &Http,
+        mut request: Request<Body>,
+        now_ms: i64,
+    ) -> Result<Request<Body>, Trouble> {
         let form = || {
             let now = Timestamp::from_millisecond(now_ms)
                 .map_err(|error| Trouble(format!("the clock is off: {error}")))?;

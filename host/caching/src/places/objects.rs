@@ -13,8 +13,14 @@ use witgate_signing::escape;
 use super::Http;
 use crate::{Entry, NowMs, Place, Trouble, Write};
 
-/// Objects that are written at the same time.
+/// Objects that are written or deleted at the same time.
 const AT_ONCE: usize = 8;
+
+/// Objects of a page, which is what the stores give at most or by default.
+pub(super) const PAGE: &str = "1000";
+
+/// Pages that one flush goes through: a million objects.
+const PAGES_MAX: usize = 1000;
 
 /// What tells one store from another.
 #[async_trait]
@@ -34,6 +40,25 @@ pub trait Bucket: Send + Sync + 'static {
         write: Option<&Write>,
         now_ms: i64,
     ) -> Result<Request<Body>, Trouble>;
+    /// The request that lists objects whose names begin so, signed; `after` is what the page before ended with.
+    async fn list(
+        &self,
+        http: &Http,
+        prefix: &str,
+        after: Option<&str>,
+        now_ms: i64,
+    ) -> Result<Request<Body>, Trouble>;
+    /// What the answer to that says.
+    fn listed(&self, answer: &[u8]) -> Result<Page, Trouble>;
+}
+
+/// A page of names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Names of objects.
+    pub names: Vec<String>,
+    /// Asks for the next page; `None` when this is the last.
+    pub after: Option<String>,
 }
 
 /// A store of objects as a place for entries.
@@ -73,6 +98,29 @@ impl<B: Bucket> Objects<B> {
     /// LiteLLM's name of an object: namespaces are folders.
     fn object(&self, key: &str) -> String {
         format!("{}{}", self.folder, key.replace(':', "/"))
+    }
+
+    async fn delete(&self, object: &str) -> Result<(), Trouble> {
+        let now_ms = (self.now_ms)();
+        let request = self
+            .bucket
+            .request(&self.http, Method::DELETE, object, None, now_ms)
+            .await?;
+        let answer = self.http.send(request).await?;
+        match answer.status.is_success() || answer.status == StatusCode::NOT_FOUND {
+            true => Ok(()),
+            false => Err(answer.trouble()),
+        }
+    }
+
+    async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, Trouble> {
+        let now_ms = (self.now_ms)();
+        let request = self.bucket.list(&self.http, prefix, after, now_ms).await?;
+        let answer = self.http.send(request).await?;
+        match answer.status.is_success() {
+            true => self.bucket.listed(&answer.body),
+            false => Err(answer.trouble()),
+        }
     }
 
     async fn put(&self, write: &Write) -> Result<(), Trouble> {
@@ -141,30 +189,93 @@ impl<B: Bucket> Place for Objects<B> {
 
     async fn remove(&self, keys: &[String]) -> Result<(), Trouble> {
         for key in keys {
-            let (object, now_ms) = (self.object(key), (self.now_ms)());
-            let request = self
-                .bucket
-                .request(&self.http, Method::DELETE, &object, None, now_ms)
-                .await?;
-            let answer = self.http.send(request).await?;
-            if !answer.status.is_success() && answer.status != StatusCode::NOT_FOUND {
-                return Err(answer.trouble());
-            }
+            self.delete(&self.object(key)).await?;
         }
         Ok(())
     }
 
-    async fn clear(&self, _: Option<&str>) -> Result<(), Trouble> {
+    /// Deletes the entries below the folder, or those of a namespace, page by page. Other objects stay: a bucket
+    /// need not be ours alone. Where nothing stands before our names, neither folder nor namespace, only
+    /// entries that lie in no folder are deleted.
+    async fn clear(&self, namespace: Option<&str>) -> Result<(), Trouble> {
+        let prefix = match namespace {
+            Some(namespace) => self.object(&format!("{namespace}:")),
+            None => self.folder.clone(),
+        };
+        let mut after: Option<String> = None;
+        for _ in 0..PAGES_MAX {
+            let page = self.page(&prefix, after.as_deref()).await?;
+            let ours = page.names.iter().filter(|name| is_entry(name, &prefix));
+            let mut deleting = FuturesUnordered::new();
+            for name in ours {
+                deleting.push(self.delete(name));
+                if deleting.len() >= AT_ONCE {
+                    deleting.next().await.unwrap_or(Ok(()))?;
+                }
+            }
+            while let Some(done) = deleting.next().await {
+                done?;
+            }
+            match page.after {
+                Some(next) => after = Some(next),
+                None => return Ok(()),
+            }
+        }
         Err(Trouble(format!(
-            "Cache type {} does not support flushing: delete the objects below {:?} in the bucket",
-            self.bucket.name(),
-            self.folder
+            "the bucket has more objects than are deleted at once ({PAGES_MAX} pages); ask again for the rest"
         )))
     }
 
     async fn ping(&self, now_ms: i64) -> Result<(), Trouble> {
         self.read("ping", now_ms).await.map(|_| ())
     }
+}
+
+/// Whether a name below this prefix is that of an entry: the digest that a key ends with.
+fn is_entry(name: &str, prefix: &str) -> bool {
+    const DIGEST: usize = 64;
+    let rest = name.strip_prefix(prefix);
+    rest.is_some_and(|rest| {
+        let (folder, last) = rest.rsplit_once('/').unwrap_or(("", rest));
+        let is_digest = last.len() == DIGEST
+            && last
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        is_digest && (folder.is_empty() || !prefix.is_empty())
+    })
+}
+
+/// The texts of an element of an XML document, in their order. Enough for lists of names: elements of this
+/// name do not nest.
+pub(super) fn texts<'a>(xml: &'a str, element: &str) -> impl Iterator<Item = &'a str> {
+    let (open, close) = (format!("<{element}>"), format!("</{element}>"));
+    let mut rest = xml;
+    std::iter::from_fn(move || {
+        let (_, behind) = rest.split_once(open.as_str())?;
+        let (text, behind) = behind.split_once(close.as_str())?;
+        rest = behind;
+        Some(text)
+    })
+}
+
+/// A text of an XML document as it is meant.
+pub(super) fn unescaped(text: &str) -> String {
+    // Last the character that begins all of them.
+    let named = [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&apos;", "'"),
+        ("&amp;", "&"),
+    ];
+    let replace = |text: String, (name, character): (&str, &str)| text.replace(name, character);
+    named.into_iter().fold(text.to_owned(), replace)
+}
+
+/// What a request says behind its path.
+pub(super) fn query(pairs: &[(&str, &str)]) -> String {
+    let pair = |(name, value): &(&str, &str)| format!("{name}={}", escape(value.as_bytes()));
+    pairs.iter().map(pair).collect::<Vec<_>>().join("&")
 }
 
 /// A path of which each segment is escaped once.
@@ -193,4 +304,35 @@ pub(super) fn request(
 pub(super) fn bearer(request: &mut Request<Body>, token: &str) -> Result<(), Trouble> {
     let value = zeroize::Zeroizing::new(format!("Bearer {token}"));
     witgate_signing::put(request, "authorization", &value).map_err(|error| Trouble(error.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_entries_below_the_prefix_are_ours_to_delete() {
+        let digest = "ab".repeat(32);
+        for (name, prefix, expected) in [
+            (digest.clone(), "", true),
+            (format!("lfs/objects/{digest}"), "", false),
+            (format!("kept/{digest}"), "kept/", true),
+            (format!("kept/ns/{digest}"), "kept/", true),
+            (format!("kept/ns/{digest}"), "kept/ns/", true),
+            (format!("kept/other/{digest}"), "kept/ns/", false),
+            ("kept/report.pdf".to_owned(), "kept/", false),
+            (format!("kept/{digest}.json"), "kept/", false),
+            (format!("kept/{}", "AB".repeat(32)), "kept/", false),
+        ] {
+            assert_eq!(is_entry(&name, prefix), expected, "{name} {prefix:?}");
+        }
+    }
+
+    #[test]
+    fn texts_of_elements() {
+        let xml = "<L><Name>b</Name><C><Key>a&amp;lt;b</Key></C><C><Key>c</Key></C></L>";
+        let keys: Vec<String> = texts(xml, "Key").map(unescaped).collect();
+        assert_eq!(keys, ["a&lt;b", "c"]);
+        assert_eq!(texts(xml, "NextMarker").next(), None);
+    }
 }

@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use witgate_outbound::Body;
 use witgate_signing::aws::{Credentials, Scope, sign};
+use witgate_signing::unescape;
 
 use super::Http;
-use super::objects::{Bucket, path, request};
+use super::objects::{Bucket, PAGE, Page, path, query, request, texts, unescaped};
 use crate::{Trouble, Write};
 
 /// How long caches in between may keep what says nothing, seconds.
@@ -75,6 +76,45 @@ impl Bucket for S3 {
         if let Some(write) = write {
             describe(&mut request, object, write);
         }
+        self.signed(request, now_ms)
+    }
+
+    async fn list(
+        &self,
+        _: &Http,
+        prefix: &str,
+        after: Option<&str>,
+        now_ms: i64,
+    ) -> Result<Request<Body>, Trouble> {
+        // Sorted, as the signature wants it. Names come escaped: XML cannot carry all of them.
+        let mut pairs = vec![
+            ("encoding-type", "url"),
+            ("list-type", "2"),
+            ("max-keys", PAGE),
+            ("prefix", prefix),
+        ];
+        if let Some(after) = after {
+            pairs.insert(0, ("continuation-token", after));
+        }
+        let url = format!("{}?{}", self.base, query(&pairs));
+        self.signed(request(Method::GET, &url, None)?, now_ms)
+    }
+
+    fn listed(&self, answer: &[u8]) -> Result<Page, Trouble> {
+        let xml = String::from_utf8_lossy(answer);
+        let plain = |name: &str| {
+            let name = unescaped(name).replace('+', " ");
+            String::from_utf8_lossy(&unescape(&name)).into_owned()
+        };
+        Ok(Page {
+            names: texts(&xml, "Key").map(plain).collect(),
+            after: texts(&xml, "NextContinuationToken").next().map(unescaped),
+        })
+    }
+}
+
+impl S3 {
+    fn signed(&self, mut request: Request<Body>, now_ms: i64) -> Result<Request<Body>, Trouble> {
         let payload = match request.body() {
             Body::Full(bytes) => hex::encode(Sha256::digest(bytes)),
             _ => hex::encode(Sha256::digest(b"")),

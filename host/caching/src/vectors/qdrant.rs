@@ -7,8 +7,13 @@ use witgate_outbound::Body;
 use witgate_signing::escape;
 
 use super::{Found, Point, VectorIndex};
+use crate::key::is_in;
 use crate::places::http::Answer;
 use crate::{Http, Trouble};
+
+/// Points of a page, and pages that one flush goes through: a million points.
+const PAGE: usize = 1000;
+const PAGES_MAX: usize = 1000;
 
 /// How a collection is laid out when it is made.
 #[derive(Debug, Clone)]
@@ -171,11 +176,44 @@ impl VectorIndex for Qdrant {
         Ok(())
     }
 
-    async fn clear(&self, _: Option<&str>) -> Result<(), Trouble> {
-        Err(Trouble(
-            "Cache type qdrant-semantic does not support flushing: delete the collection"
-                .to_owned(),
-        ))
+    /// Deletes the entries, or those of a namespace, page by page. Points without a key of ours stay.
+    async fn clear(&self, namespace: Option<&str>) -> Result<(), Trouble> {
+        let told = self.ask(Method::GET, "/exists", None).await?;
+        if told["result"]["exists"] != true {
+            return Ok(());
+        }
+        let mut offset = Value::Null;
+        for _ in 0..PAGES_MAX {
+            let asked = json!({
+                "limit": PAGE,
+                "offset": offset,
+                "with_payload": ["litellm_cache_key"],
+                "with_vector": false,
+            });
+            let told = self
+                .ask(Method::POST, "/points/scroll", Some(&asked))
+                .await?;
+            let points = told["result"]["points"].as_array().into_iter().flatten();
+            let ids: Vec<&Value> = points
+                .filter(|point| {
+                    let key = point["payload"]["litellm_cache_key"].as_str();
+                    key.is_some_and(|key| namespace.is_none_or(|name| is_in(key, name)))
+                })
+                .map(|point| &point["id"])
+                .collect();
+            if !ids.is_empty() {
+                let which = json!({ "points": ids });
+                self.ask(Method::POST, "/points/delete?wait=true", Some(&which))
+                    .await?;
+            }
+            offset = told["result"]["next_page_offset"].clone();
+            if offset.is_null() {
+                return Ok(());
+            }
+        }
+        Err(Trouble(format!(
+            "the collection has more points than are looked at once ({PAGES_MAX} pages of {PAGE}); ask again for the rest"
+        )))
     }
 
     async fn ping(&self) -> Result<(), Trouble> {

@@ -23,6 +23,10 @@ pub struct LitellmSettings {
     pub failure_callback: Vec<String>,
     /// Plugins that get both, in order.
     pub callbacks: Vec<String>,
+    /// Sinks that are told of the gateway's own services.
+    pub service_callbacks: Vec<String>,
+    /// The same.
+    pub service_callback: Vec<String>,
     /// Sinks see `redacted-by-litellm` instead of messages and answers.
     pub turn_off_message_logging: bool,
     /// Sinks see no metadata that begins with `user_api_key`.
@@ -111,13 +115,19 @@ pub struct GeneralSettings {
     pub health_check_details: Option<bool>,
     /// Checks at a time.
     pub health_check_concurrency: Option<u32>,
+    /// Seconds for which a failed check counts for routing.
+    pub health_check_staleness_threshold: Option<f64>,
+    /// Deployments whose last check failed get no traffic.
+    pub enable_health_check_routing: bool,
+    /// Gateways that share a Redis check in turn.
+    pub use_shared_health_check: bool,
     /// Database; also from `DATABASE_URL`. None: the SQLite file in the data directory.
     pub database_url: Option<Secret>,
     /// Concurrent calls of a deployment that has no limit of its own.
     pub max_parallel_requests: Option<u32>,
     /// Concurrent requests of the whole gateway; 0 is no limit.
     pub global_max_parallel_requests: Option<u32>,
-    /// A request over that limit does not wait, whatever the variables say.
+    /// A request over a parallel limit is neither made to wait nor tried again.
     pub disable_retry_on_max_parallel_request_limit_error: bool,
     /// Without the Redis that gateways share nothing is admitted that has a limit.
     pub fail_closed_rate_limit_enforcement: bool,

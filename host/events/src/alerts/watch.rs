@@ -157,6 +157,13 @@ impl Watch {
         self.raise(draft, &settings);
     }
 
+    /// An alert of this kind that says nothing but that it is a test. It is not raised: the caller knows
+    /// whom it is for.
+    pub fn test(&self, kind: AlertKind, title: &str) -> Alert {
+        let draft = Draft::new(kind, Level::Low, title);
+        self.alert(draft, &self.settings.load(), false)
+    }
+
     /// What is due at this moment: calls that hang, and the report.
     pub fn look(&self, now: Timestamp) {
         let settings = self.settings.load();
@@ -236,7 +243,15 @@ impl Watch {
     }
 
     fn publish(&self, draft: Draft, settings: &AlertSettings, is_routers: bool) {
-        let alert = Alert {
+        let alert = self.alert(draft, settings, is_routers);
+        if settings.log_to_console {
+            tracing::warn!(kind = alert.kind.as_str(), level = ?alert.level, fields = ?alert.fields, "alert: {}", alert.title);
+        }
+        self.hub.publish_alert(alert);
+    }
+
+    fn alert(&self, draft: Draft, settings: &AlertSettings, is_routers: bool) -> Alert {
+        Alert {
             id: format!("{:032x}", rand::random::<u128>()),
             kind: draft.kind,
             level: draft.level,
@@ -247,11 +262,7 @@ impl Watch {
             metadata: draft.metadata,
             proxy_url: settings.proxy_url.clone(),
             is_routers,
-        };
-        if settings.log_to_console {
-            tracing::warn!(kind = alert.kind.as_str(), level = ?alert.level, fields = ?alert.fields, "alert: {}", alert.title);
         }
-        self.hub.publish_alert(alert);
     }
 }
 

@@ -9,6 +9,7 @@ use crate::alerts::Alert;
 use crate::completed::{Completed, ProxyFailure};
 use crate::payload;
 use crate::redact::RedactionPolicy;
+use crate::service::{self, ServiceEvent};
 use crate::sink::{EncodedEvent, EventKind};
 
 /// An event shared by the queues of all sinks that get it.
@@ -25,6 +26,7 @@ enum What {
     Call(Box<Completed>),
     ProxyFailure(Box<ProxyFailure>),
     Alert(Box<Alert>),
+    Service(String, Box<ServiceEvent>),
 }
 
 impl Entry {
@@ -55,6 +57,18 @@ impl Entry {
         Self {
             weight: 512 + alert.title.len() + alert.text.len() + pairs,
             what: What::Alert(Box::new(alert)),
+            excluded_fields: Arc::default(),
+            encodings: Mutex::default(),
+        }
+    }
+
+    pub fn service(event: ServiceEvent) -> Self {
+        let error = event.error.as_ref();
+        let error = error.map_or(0, |error| error.class.len() + error.message.len());
+        let id = format!("{:032x}", rand::random::<u128>());
+        Self {
+            weight: 256 + event.call_type.len() + error,
+            what: What::Service(id, Box::new(event)),
             excluded_fields: Arc::default(),
             encodings: Mutex::default(),
         }
@@ -104,6 +118,16 @@ impl Entry {
                 id: alert.id.clone(),
                 kind: EventKind::Alert,
                 json: serde_json::to_vec(alert)?.into(),
+                context: Bytes::from_static(b"{}"),
+                dynamic: Arc::default(),
+            }),
+            What::Service(id, event) => Ok(EncodedEvent {
+                id: id.clone(),
+                kind: match event.error {
+                    None => EventKind::Service,
+                    Some(_) => EventKind::ServiceFailure,
+                },
+                json: service::encode(id, event)?,
                 context: Bytes::from_static(b"{}"),
                 dynamic: Arc::default(),
             }),

@@ -241,6 +241,7 @@ fn metadata<'a>(call: &'a Completed, body: &Body<'a>) -> Metadata<'a> {
         team_id: call.caller.team_id.as_deref(),
         team_alias: call.caller.team_alias.as_deref(),
         routing: call.routing.as_ref(),
+        fallbacks: &call.fallbacks,
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::body::{Body, without_secrets};
 use super::{Json, KeyMetadata, Parameters, StandardLoggingPayload, build};
-use crate::completed::{Completed, ProxyFailure};
+use crate::completed::{Completed, Fallback, ProxyFailure};
 use crate::mask;
 use crate::redact::{RedactionPolicy, without_key_info};
 
@@ -20,6 +20,9 @@ struct Context<'a> {
     timing: Timing,
     trace: Trace<'a>,
     exception: Option<Exception<'a>>,
+    /// What only metrics show: left out when there is no such budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider_budget_left: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -110,6 +113,7 @@ pub(super) fn encode(
             message: &payload.error_information.error_message,
             llm_provider: payload.custom_llm_provider,
         }),
+        provider_budget_left: call.provider_budget_left,
     };
     serde_json::to_vec(&context).map(Bytes::from)
 }
@@ -121,6 +125,8 @@ struct ProxyFailureEvent<'a> {
     exception: ProxyException<'a>,
     user_api_key: Option<KeyMetadata<'a>>,
     request_data: RequestData<'a>,
+    #[serde(skip_serializing_if = "<[Fallback]>::is_empty")]
+    fallbacks: &'a [Fallback],
 }
 
 #[derive(Serialize)]
@@ -165,6 +171,7 @@ pub(super) fn encode_proxy_failure(
                 }
             }),
         },
+        fallbacks: &event.fallbacks,
     };
     serde_json::to_vec(&event).map(Bytes::from)
 }

@@ -539,6 +539,7 @@ fn parts() -> RedisParts {
         stop: CancellationToken::new(),
         clock: Arc::new(move || start.elapsed()),
         metrics: StateMetrics::default(),
+        observe: None,
     }
 }
 

@@ -1,8 +1,12 @@
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::check;
+use super::{Checked, check};
+use crate::ports::{Round, SharedHealth};
 use crate::testing::{Script, Setup, World};
 
 fn info(value: Value) -> Setup {
@@ -134,17 +138,62 @@ async fn a_wildcard_without_a_model_is_asked_for_cheap_ones() {
     );
 }
 
+/// Mode and `model_info`; URL's end, a part of the body.
 #[tokio::test(start_paused = true)]
-async fn a_mode_that_the_gateway_does_not_call_is_not_healthy() {
-    let world = info(json!({"mode": "image_generation"})).build();
+async fn modes_without_a_route_are_called_by_hand() {
+    for (info, url, part) in [
+        (
+            json!({"mode": "image_generation"}),
+            "/v1/images/generations",
+            r#""prompt":"test from litellm""#,
+        ),
+        (
+            json!({"mode": "audio_speech"}),
+            "/v1/audio/speech",
+            r#""voice":"alloy""#,
+        ),
+        (
+            json!({"mode": "audio_speech", "health_check_voice": "onyx"}),
+            "/v1/audio/speech",
+            r#""voice":"onyx""#,
+        ),
+        (
+            json!({"mode": "audio_speech"}),
+            "/v1/audio/speech",
+            r#""model":"gpt-4o-mini""#,
+        ),
+        (
+            json!({"mode": "moderation"}),
+            "/v1/moderations",
+            r#""input":"test from litellm""#,
+        ),
+        (
+            json!({"mode": "rerank"}),
+            "/v1/rerank",
+            r#""documents":["test from litellm"]"#,
+        ),
+    ] {
+        let world = self::info(info.clone()).build();
+        world.upstream.then(Script::json(200, &json!({})));
+        assert!(entry(&world).await.0, "{info}");
+        let sent = world.upstream.sent.lock().unwrap();
+        assert!(sent[0].0.ends_with(url), "{}", sent[0].0);
+        assert!(sent[0].2.contains(part), "{}", sent[0].2);
+        drop(sent);
+        let world = self::info(info.clone()).build();
+        world.upstream.then(Script::error(503, "away"));
+        let (is_healthy, shown) = entry(&world).await;
+        assert!(!is_healthy, "{info}");
+        assert_eq!(shown["exception_status"], 503);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mode_that_cannot_be_called_is_not_healthy() {
+    let world = info(json!({"mode": "realtime"})).build();
     let (is_healthy, shown) = entry(&world).await;
-    assert!(
-        !is_healthy
-            && shown["error"]
-                .as_str()
-                .unwrap()
-                .contains("image_generation")
-    );
+    assert!(!is_healthy);
+    assert!(shown["error"].as_str().unwrap().contains("realtime"));
     assert_eq!(world.upstream.calls(), 0);
 }
 
@@ -174,4 +223,130 @@ async fn rounds_in_the_background_leave_out_those_that_do_not_want_it() {
     let last = world.gateway.health.last().unwrap();
     assert_eq!(last.len(), 1);
     assert_eq!(world.upstream.calls(), 3, "at 0, 10 and 20 s");
+}
+
+/// Whose turn it is, from round to round; what is told to the others.
+struct Turns(Mutex<VecDeque<Round>>, Mutex<Vec<Vec<Checked>>>);
+
+#[async_trait]
+impl SharedHealth for Turns {
+    async fn round(&self, _: jiff::Timestamp) -> Round {
+        let mut rounds = self.0.lock().unwrap();
+        rounds.pop_front().unwrap_or(Round::Others)
+    }
+
+    async fn found(&self, found: &[Checked], _: jiff::Timestamp) {
+        self.1.lock().unwrap().push(found.to_vec());
+    }
+
+    async fn status(&self, _: jiff::Timestamp) -> Value {
+        Value::Null
+    }
+}
+
+fn of_others(id: &str, is_healthy: bool) -> Checked {
+    Checked {
+        id: id.to_owned(),
+        group: "gpt-4o".to_owned(),
+        model: "openai/gpt-4o-mini".to_owned(),
+        is_healthy,
+        response_time_ms: 3.0,
+        entry: json!({"model": "openai/gpt-4o-mini", "error": "theirs"}),
+    }
+}
+
+/// One round that begins so: calls made here, rounds told to the others, the second in which it ended.
+async fn one_round(rounds: Vec<Round>) -> (World, usize, usize, u64) {
+    let turns = Arc::new(Turns(Mutex::new(rounds.into()), Mutex::default()));
+    let mut setup = Setup::new().settings(|s| {
+        s.health.background = true;
+        s.health.interval = Duration::from_secs(1000);
+    });
+    setup.shared_health = Some(turns.clone());
+    let world = setup.build();
+    let begun = tokio::time::Instant::now();
+    let mut took = 0;
+    let watch = async {
+        while world.gateway.health.last().is_none() {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        took = begun.elapsed().as_secs();
+    };
+    super::keep_checking(world.gateway.clone(), watch).await;
+    let (calls, told) = (world.upstream.calls(), turns.1.lock().unwrap().len());
+    (world, calls, told, took)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_round_of_another_gateway_is_taken_over() {
+    let theirs = vec![of_others("d0", false), of_others("not here", false)];
+    let (world, calls, told, _) = one_round(vec![Round::Found(theirs)]).await;
+    assert_eq!((calls, told), (0, 0));
+    let last = world.gateway.health.last().unwrap();
+    assert_eq!(last.len(), 1, "a deployment that is not ours is left out");
+    assert!(!last[0].is_healthy);
+    assert_eq!(world.gateway.health.latest()[0].model_id, "d0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_gateway_whose_turn_it_is_checks_and_tells() {
+    let (_, calls, told, _) = one_round(vec![Round::Ours]).await;
+    assert_eq!((calls, told), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_ask_the_others_checks_for_itself() {
+    let (_, calls, told, _) = one_round(vec![Round::Unknown]).await;
+    assert_eq!((calls, told), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_gateways_round_is_waited_for_as_long_as_its_lock_lives() {
+    let rounds = vec![
+        Round::Others,
+        Round::Others,
+        Round::Found(vec![of_others("d0", true)]),
+    ];
+    let (_, calls, _, took) = one_round(rounds).await;
+    assert_eq!((calls, took), (0, 10));
+    let (_, calls, told, took) = one_round(Vec::new()).await;
+    assert_eq!((calls, told, took), (1, 0, 60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_check_counts_for_two_rounds_or_as_told() {
+    for (own, seconds) in [(None, 2000), (Some(Duration::from_secs(90)), 90)] {
+        let world = Setup::new()
+            .with(|spec, _| spec.weight = Some(1e9))
+            .routing(|r| r.health_routing = true)
+            .deployment("gpt-4o", "openai/other")
+            .settings(|s| {
+                s.health.background = true;
+                s.health.interval = Duration::from_secs(1000);
+                s.health.counts_for = own;
+            })
+            .build();
+        // The first is sick; only one round is made.
+        world.upstream.then(Script::error(500, "sick"));
+        let stop = tokio::time::sleep(Duration::from_secs(1));
+        super::keep_checking(world.gateway.clone(), stop).await;
+        let models = async |world: &World| {
+            for _ in 0..20 {
+                let chat = crate::testing::chat(json!({}));
+                assert_eq!(world.send(chat).await.status, 200);
+            }
+            let all = world.upstream.models();
+            all[all.len() - 20..]
+                .iter()
+                .filter(|m| *m == "gpt-4o-mini")
+                .count()
+        };
+        assert_eq!(models(&world).await, 0, "the sick one gets no traffic");
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        assert_eq!(
+            models(&world).await,
+            20,
+            "it is not known to be sick any more"
+        );
+    }
 }

@@ -9,7 +9,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::StreamExt;
+use sync_wrapper::SyncWrapper;
 use witgate_caching::{
     AnswerCache, Controls, Entry, Items, Join, Meaning, Meant, Plan, Question, Scope, frames,
     inputs, is_cacheable, item_keys, key, question,
@@ -20,7 +24,7 @@ use witgate_wire::sse::{DONE, Decoder, Frame, data_frame};
 use crate::exchange::{Answer, Exchange, UpstreamStream};
 use crate::failure::Failure;
 use crate::gateway::Gateway;
-use crate::ports::OnBehalf;
+use crate::ports::{OnBehalf, UpstreamBody};
 use crate::stages::Flow;
 
 pub(super) async fn cache(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
@@ -225,7 +229,7 @@ fn scope(x: &Exchange, scope: Scope) -> String {
 fn answer(x: &mut Exchange, entry: &Entry, is_stream: bool) -> bool {
     let answer = match is_stream {
         false => Answer::Complete(entry.response.clone()),
-        true => match stream(entry) {
+        true => match stream(entry, x.snapshot.settings.replay_pause) {
             Some(stream) => Answer::Stream(stream),
             None => return false,
         },
@@ -242,8 +246,8 @@ fn answer(x: &mut Exchange, entry: &Entry, is_stream: bool) -> bool {
     true
 }
 
-/// A kept answer as a stream that has been read already.
-fn stream(entry: &Entry) -> Option<UpstreamStream> {
+/// A kept answer as a stream that has been read already; with a pause between its chunks, as one that comes.
+fn stream(entry: &Entry, pause: Option<Duration>) -> Option<UpstreamStream> {
     let frame = |raw, data| Frame {
         raw,
         data: Some(data),
@@ -254,14 +258,25 @@ fn stream(entry: &Entry) -> Option<UpstreamStream> {
     if ready.is_empty() {
         return None;
     }
-    ready.push_back(frame(DONE, bytes::Bytes::from_static(b"[DONE]")));
+    ready.push_back(frame(DONE, Bytes::from_static(b"[DONE]")));
+    let body = pause.map(|pause| SyncWrapper::new(paced(ready.split_off(1), pause)));
     Some(UpstreamStream {
         ready,
         decoder: Decoder::default(),
-        body: None,
-        idle: std::time::Duration::from_secs(1),
+        body,
+        // Longer than any pause: what is kept does not fail to come.
+        idle: pause.unwrap_or_default() + Duration::from_secs(1),
         is_folded: false,
     })
+}
+
+/// Frames with a pause before each.
+fn paced(frames: VecDeque<Frame>, pause: Duration) -> UpstreamBody {
+    let paced = futures_util::stream::iter(frames).then(move |frame| async move {
+        tokio::time::sleep(pause).await;
+        Ok(frame.raw)
+    });
+    Box::pin(paced)
 }
 
 #[cfg(test)]

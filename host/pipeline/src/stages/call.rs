@@ -205,6 +205,7 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
                 match hop::enter(gateway, x, whole, &target, &mut served.judged).await {
                     Ok(Some(hop)) => {
                         walk.enter(&hop.resolution);
+                        served.enters(&target, told.first.as_ref());
                         here = hop;
                     }
                     Ok(None) => {
@@ -222,6 +223,7 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
         let failed = match once(gateway, x, &here, &walk, &mut rng, &mut served).await {
             Ok(answer) => {
                 finish(&mut served, &walk);
+                served.answers();
                 if matches!(answer, Answer::Stream(_)) {
                     served.onward = onward::keep(x, walk, here);
                 }
@@ -244,6 +246,7 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
             )),
         };
         if let Some(deployment) = served.deployment {
+            served.hop_tried(deployment);
             served.failed.push(FailedTry {
                 deployment,
                 group: served.group.clone(),
@@ -257,7 +260,11 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
         if failed.is_final {
             break told.failure(x);
         }
-        let next = walk.after_failure(&x.snapshot.routing, &facts, &mut rng);
+        let routing = &x.snapshot.routing;
+        let next = match x.snapshot.settings.retry_when_full && served.found_all_full() {
+            true => walk.after_full(routing, &facts, &mut rng),
+            false => walk.after_failure(routing, &facts, &mut rng),
+        };
         tracing::debug!(call_id = x.call_id, decision = ?next, "upstream failed");
         decision = Some(next);
     };

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use witgate_events::{
     Audience, AutoRouted, Cache, Caller, Completed, Cost, Dynamic, Failure as FailureEvent,
-    Headers, Origin, Outcome, Request, RequestRedaction, Routing, RoutingCandidate, Served, Times,
-    Usage,
+    Fallback, Headers, Origin, Outcome, Request, RequestRedaction, Routing, RoutingCandidate,
+    Served, Times, Usage,
 };
 
 use witgate_routing::{Resolution, Route};
@@ -79,6 +79,7 @@ fn deliver(gateway: &Gateway, call: Completed, tries: Vec<Attempt>) {
             response_headers: Headers::default(),
             guardrails: Vec::new(),
             applied_guardrails: Vec::new(),
+            fallbacks: Vec::new(),
             ..call.clone()
         });
     }
@@ -205,6 +206,11 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
     Completed {
         outcome: outcome(&x),
         served: served(&x),
+        provider_budget_left: x.served.deployment.and_then(|index| {
+            let state = &x.snapshot.state;
+            state.provider_budget_left(index, gateway.moment())
+        }),
+        fallbacks: fallbacks(&x),
         routing: x.served.choice.as_ref().map(|choice| routing(&x, choice)),
         cost: cost(&x),
         cache: Cache {
@@ -327,6 +333,26 @@ fn served(x: &Exchange) -> Served {
         configured_model: target.configured_model.clone(),
         ..Served::default()
     }
+}
+
+/// The other groups that were tried.
+fn fallbacks(x: &Exchange) -> Vec<Fallback> {
+    let compat = x.snapshot.settings.compat;
+    let hops = x.served.hops.iter();
+    hops.map(|hop| Fallback {
+        requested_model: x.model.clone(),
+        fallback_model: hop.model.clone(),
+        model_id: hop
+            .deployment
+            .map(|index| x.snapshot.routing.deployment(index).id.clone()),
+        status: match hop.succeeded {
+            true => "success",
+            false => "failure",
+        },
+        exception_status: status_of(&hop.cause, compat).as_u16().to_string(),
+        exception_class: hop.cause.class().into(),
+    })
+    .collect()
 }
 
 /// How a deployment was chosen, as events tell it.

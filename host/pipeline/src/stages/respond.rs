@@ -45,6 +45,7 @@ const CALL_ID: HeaderName = HeaderName::from_static("x-litellm-call-id");
 const MAX_RETRIES: HeaderName = HeaderName::from_static("x-litellm-max-retries");
 const MODEL_API_BASE: HeaderName = HeaderName::from_static("x-litellm-model-api-base");
 const MODEL_GROUP: HeaderName = HeaderName::from_static("x-litellm-model-group");
+const MODEL_REGION: HeaderName = HeaderName::from_static("x-litellm-model-region");
 const MODEL_ID: HeaderName = HeaderName::from_static("x-litellm-model-id");
 const OVERHEAD_DURATION_MS: HeaderName = HeaderName::from_static("x-litellm-overhead-duration-ms");
 const LIMIT_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
@@ -159,6 +160,10 @@ fn call_headers(gateway: &Gateway, x: &Exchange, headers: &mut HeaderMap, comple
     }
     if let Some(target) = x.target() {
         text(headers, MODEL_API_BASE, &target.api_base);
+        // LiteLLM tells the key's region only; the deployment was chosen to be in it.
+        let of_key = x.principal.metadata.get("allowed_model_region");
+        let region = of_key.and_then(serde_json::Value::as_str);
+        text(headers, MODEL_REGION, region.unwrap_or(&target.region));
     }
     if let Some(key) = x
         .cached

@@ -31,6 +31,7 @@ pub struct Setup {
     pub prompts: Prompts,
     pub cache: Option<witgate_caching::AnswerCache>,
     pub embedder: Option<crate::embedder::Embedder>,
+    pub shared_health: Option<Arc<dyn crate::ports::SharedHealth>>,
     guardrails: Vec<GuardrailEntry>,
     upstream: Arc<FakeUpstream>,
 }
@@ -59,6 +60,7 @@ impl Setup {
             prompts: Prompts::default(),
             cache: None,
             embedder: None,
+            shared_health: None,
             guardrails: Vec::new(),
             upstream: Arc::default(),
         }
@@ -149,6 +151,7 @@ impl Setup {
         let snapshot = Snapshot {
             state: witgate_routing::State::new(&routing),
             peers: None,
+            shared_health: self.shared_health,
             routing,
             targets: self.targets,
             access: self.access,
@@ -199,6 +202,8 @@ fn settings() -> Settings {
         keep_upstream_model: false,
         health: crate::health::HealthSettings::default(),
         continue_streams: false,
+        retry_when_full: true,
+        replay_pause: None,
         default_priority: None,
         polling_interval: Duration::from_secs(3600),
         mock_tokens: (10, 20),

@@ -7,11 +7,14 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use prometheus_client::registry::Registry;
 use witgate_login::Desk;
 use witgate_management::ControlPlane;
-use witgate_pipeline::{AuthInput, Failure, Gateway, Principal, Reply, ReplyBody, detail, rescue};
+use witgate_pipeline::{
+    AuthInput, Checked, Failure, Gateway, Principal, Reply, ReplyBody, detail, rescue,
+};
 
+use super::health::{HealthCall, HealthRoute, TestConnection};
 use super::plugins::PluginAdmin;
 use super::table::{Found, Kind, Matched, find};
-use super::{cache, calls, explain, health, info, login, manage, plugins};
+use super::{budgets, cache, calls, explain, health, info, login, manage, plugins};
 use crate::{METRICS_CONTENT_TYPE, Request, RespBody, Response, Service, encode_metrics};
 
 /// What is wrong with a configuration that was refused, one line per problem.
@@ -24,6 +27,19 @@ pub trait Admin: Send + Sync {
     async fn reload(&self) -> Result<(), ReloadProblems>;
     /// LiteLLM's fields of `GET /health/readiness`, and whether the process is ready.
     fn readiness(&self) -> (bool, serde_json::Value);
+    /// Sends a test event to the sink or alerter of this name; LiteLLM's answer of `GET /health/services`.
+    async fn test_service(&self, service: &str) -> Result<serde_json::Value, ServiceFault>;
+    /// Calls a deployment that is in no model list; or what is wrong with what was asked.
+    async fn test_connection(&self, wanted: TestConnection) -> Result<Checked, String>;
+}
+
+/// Why no test event was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceFault {
+    /// Nothing has this name.
+    Unknown(String),
+    /// The configuration names no such sink or alerter.
+    NotConfigured(String),
 }
 
 /// How the routes are served.
@@ -150,6 +166,10 @@ impl App {
                     cache::answer(&self.gateway, &snapshot, route, request).await
                 }
                 Ok(principal) if kind == Kind::Explain => self.explain(request, principal).await,
+                Ok(principal) if let Kind::Health(route) = kind => {
+                    self.health(request, &principal, matched.route.name, route)
+                        .await
+                }
                 Ok(principal) => self.answer(matched, &request, &principal).await,
                 Err(failure) => rescue(&failure, self.gateway.snapshot.load().settings.compat),
             },
@@ -169,13 +189,8 @@ impl App {
             Kind::Models => info::models(&snapshot, principal, query),
             Kind::Model => info::model(&snapshot, principal, &named),
             Kind::ModelInfo => info::model_info(&snapshot, principal, query),
-            // It calls every deployment, and a session calls no model.
-            Kind::Health if principal.session && !principal.is_admin() => rescue(
-                &info::admin_only(principal, "/health"),
-                snapshot.settings.compat,
-            ),
-            Kind::Health => health::health(&self.gateway, query).await,
             Kind::Metrics => self.metrics(),
+            Kind::ProviderBudgets => budgets::budgets(&self.gateway, &snapshot),
             Kind::Reload => self.reload().await,
             Kind::Plugins => plugins::list(self.plugins.as_ref()),
             Kind::Plugin(route) => plugins::one(self.plugins.as_ref(), route, named, query).await,
@@ -190,6 +205,7 @@ impl App {
             | Kind::Routes
             | Kind::Explain
             | Kind::Manage(_)
+            | Kind::Health(_)
             | Kind::Cache(_)
             | Kind::Login(_) => detail(StatusCode::NOT_FOUND, "Not Found"),
         }
@@ -202,6 +218,30 @@ impl App {
         }
         let told = explain::explain(&self.gateway, request, principal).await;
         told.unwrap_or_else(|failure| rescue(&failure, compat))
+    }
+
+    async fn health(
+        &self,
+        request: Request,
+        principal: &Principal,
+        name: &'static str,
+        route: HealthRoute,
+    ) -> Reply {
+        let snapshot = self.gateway.snapshot.load_full();
+        if !health::may(route, principal) {
+            let refused = info::admin_only(principal, name);
+            return rescue(&refused, snapshot.settings.compat);
+        }
+        let (head, body) = request.into_parts();
+        let call = HealthCall {
+            gateway: &self.gateway,
+            admin: self.admin.as_ref(),
+            compat: snapshot.settings.compat,
+            principal,
+            query: head.uri.query(),
+            body,
+        };
+        health::answer(call, route).await
     }
 
     async fn identify(

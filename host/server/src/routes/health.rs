@@ -1,14 +1,93 @@
 //! Routes that tell how things are.
 
+mod records;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use http::StatusCode;
-use serde_json::{Value, json};
-use witgate_pipeline::{Checked, Gateway, Reply, check_health};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use witgate_identity::Role;
+use witgate_pipeline::{Checked, Gateway, Principal, Reply, check_health, detail};
+use witgate_wire::errors::{CompatErrors, ErrorBody};
 
-use super::app::Admin;
+use super::app::{Admin, ServiceFault};
 use super::info::json as json_reply;
 use super::table::percent_decode;
+use crate::{BodyError, ReqBody};
+
+/// Longest body of `POST /health/test_connection`.
+const BODY_MAX: u64 = 1 << 20;
+
+/// What is asked of the health of things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HealthRoute {
+    /// `GET /health`
+    Check,
+    /// `GET /health/readiness/details`
+    Details,
+    /// `GET /health/services`
+    Services,
+    /// `GET /health/latest`
+    Latest,
+    /// `GET /health/history`
+    History,
+    /// `GET /health/shared-status`
+    SharedStatus,
+    /// `POST /health/test_connection`
+    TestConnection,
+}
+
+/// The body of `POST /health/test_connection`: a deployment as the model list would have it.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct TestConnection {
+    /// The mode; that of `model_info`, else `chat`, when absent.
+    pub mode: Option<String>,
+    /// `litellm_params`
+    pub litellm_params: Map<String, Value>,
+    /// `model_info`
+    pub model_info: Option<Map<String, Value>>,
+}
+
+/// A request about the health of things.
+pub(super) struct HealthCall<'a> {
+    pub gateway: &'a Arc<Gateway>,
+    pub admin: &'a dyn Admin,
+    pub compat: CompatErrors,
+    pub principal: &'a Principal,
+    pub query: Option<&'a str>,
+    pub body: ReqBody,
+}
+
+/// Whether this caller may ask. Texts of errors are for those who look after the gateway; `/health` calls
+/// every deployment, and a session calls no model.
+pub(super) fn may(route: HealthRoute, principal: &Principal) -> bool {
+    let views = || principal.role == Some(Role::ProxyAdminViewer);
+    match route {
+        HealthRoute::Details => true,
+        HealthRoute::Check => principal.is_admin() || !principal.session,
+        HealthRoute::Latest | HealthRoute::History | HealthRoute::SharedStatus => {
+            principal.is_admin() || views()
+        }
+        HealthRoute::Services | HealthRoute::TestConnection => principal.is_admin(),
+    }
+}
+
+/// Answers it.
+pub(super) async fn answer(call: HealthCall<'_>, route: HealthRoute) -> Reply {
+    match route {
+        HealthRoute::Check => health(&call).await,
+        HealthRoute::Details => readiness(call.admin),
+        HealthRoute::Services => services(&call).await,
+        HealthRoute::Latest => records::latest(&call.gateway.health),
+        HealthRoute::History => records::history(&call.gateway.health, call.query),
+        HealthRoute::SharedStatus => shared_status(call.gateway).await,
+        HealthRoute::TestConnection => test_connection(call).await,
+    }
+}
 
 /// `GET /health/readiness`
 pub(super) fn readiness(admin: &dyn Admin) -> Reply {
@@ -21,17 +100,16 @@ pub(super) fn readiness(admin: &dyn Admin) -> Reply {
     Reply::json(status, fields.to_string())
 }
 
+/// A parameter of the query, decoded.
+fn value(query: Option<&str>, name: &str) -> Option<String> {
+    super::info::param(query, name).and_then(percent_decode)
+}
+
 /// `GET /health`: makes a small call to every deployment, or those of `?model=` and `?model_id=`;
 /// with `background_health_checks` it tells what the last round found.
-pub(super) async fn health(gateway: &Arc<Gateway>, query: Option<&str>) -> Reply {
-    let value = |name: &str| {
-        let pairs = query.unwrap_or_default().split('&');
-        let found = pairs
-            .filter_map(|pair| pair.split_once('='))
-            .find(|(key, _)| *key == name);
-        found.and_then(|(_, value)| percent_decode(value))
-    };
-    let (model, id) = (value("model"), value("model_id"));
+async fn health(call: &HealthCall<'_>) -> Reply {
+    let gateway = call.gateway;
+    let (model, id) = (value(call.query, "model"), value(call.query, "model_id"));
     let is_wanted = |own_id: &str, group: &str, own_model: &str| {
         id.as_deref().is_none_or(|id| id == own_id)
             && model
@@ -51,12 +129,15 @@ pub(super) async fn health(gateway: &Arc<Gateway>, query: Option<&str>) -> Reply
             wanted.cloned().collect()
         }
         None => {
-            check_health(gateway, &snapshot, |snapshot, index| {
+            let found = check_health(gateway, &snapshot, |snapshot, index| {
                 let deployment = snapshot.routing.deployment(index);
                 let own_model = &snapshot.targets[index].configured_model;
                 is_wanted(&deployment.id, &deployment.model_group, own_model)
             })
-            .await
+            .await;
+            let by = call.principal.user_id.as_deref();
+            gateway.health.note(&found, by, gateway.clock.as_ref());
+            found
         }
     };
     let (healthy, unhealthy): (Vec<Checked>, Vec<Checked>) =
@@ -69,4 +150,74 @@ pub(super) async fn health(gateway: &Arc<Gateway>, query: Option<&str>) -> Reply
         "healthy_endpoints": entries(healthy),
         "unhealthy_endpoints": entries(unhealthy),
     }))
+}
+
+/// `GET /health/services`
+async fn services(call: &HealthCall<'_>) -> Reply {
+    let Some(service) = value(call.query, "service") else {
+        // FastAPI's words.
+        let missing = json!({"detail": [{
+            "type": "missing",
+            "loc": ["query", "service"],
+            "msg": "Field required",
+            "input": null,
+        }]});
+        return Reply::json(StatusCode::UNPROCESSABLE_ENTITY, missing.to_string());
+    };
+    let (status, text) = match call.admin.test_service(&service).await {
+        Ok(told) => return json_reply(&told),
+        Err(ServiceFault::Unknown(text)) => (StatusCode::BAD_REQUEST, text),
+        Err(ServiceFault::NotConfigured(text)) => (StatusCode::UNPROCESSABLE_ENTITY, text),
+    };
+    let body = ErrorBody::new(status.as_u16(), text)
+        .kind("auth_error")
+        .param("None");
+    Reply::json(status, body.openai(call.compat))
+}
+
+/// `GET /health/shared-status`, in LiteLLM's words.
+async fn shared_status(gateway: &Gateway) -> Reply {
+    let snapshot = gateway.snapshot.load_full();
+    let told = match (&snapshot.shared_health, snapshot.settings.health.shared) {
+        (_, false) => json!({
+            "shared_health_check_enabled": false,
+            "message": "Shared health check is not enabled",
+        }),
+        (None, true) => json!({
+            "shared_health_check_enabled": true,
+            "redis_available": false,
+            "message": "Redis is not configured",
+        }),
+        (Some(shared), true) => json!({
+            "shared_health_check_enabled": true,
+            "status": shared.status(gateway.clock.now()).await,
+        }),
+    };
+    json_reply(&told)
+}
+
+/// `POST /health/test_connection`
+async fn test_connection(call: HealthCall<'_>) -> Reply {
+    let body = match call.body.limited(BODY_MAX).collect().await {
+        Ok(body) => body,
+        Err(error) => {
+            let status = match error {
+                BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+                BodyError::Stalled { .. } | BodyError::Broken => StatusCode::REQUEST_TIMEOUT,
+            };
+            return detail(status, &error.to_string());
+        }
+    };
+    // The text of serde's error may repeat a value, and a value may be a key.
+    let Ok(wanted) = serde_json::from_slice::<TestConnection>(&body) else {
+        let text = "the body must be an object with litellm_params, an object as in the model list, and may have mode and model_info";
+        return detail(StatusCode::BAD_REQUEST, text);
+    };
+    match call.admin.test_connection(wanted).await {
+        Ok(checked) => json_reply(&json!({
+            "status": if checked.is_healthy { "success" } else { "error" },
+            "result": checked.entry,
+        })),
+        Err(text) => detail(StatusCode::BAD_REQUEST, &text),
+    }
 }

@@ -8,6 +8,7 @@ use witgate_management::{Operation, operations};
 use witgate_wire::Endpoint;
 
 use super::cache::CacheRoute;
+use super::health::HealthRoute;
 use super::plugins::PluginRoute;
 
 /// What a route does.
@@ -25,8 +26,8 @@ pub enum Kind {
     Liveness,
     /// `GET /health/readiness`
     Readiness,
-    /// `GET /health`: calls every deployment.
-    Health,
+    /// `/health`, and what else is told of deployments and sinks.
+    Health(HealthRoute),
     /// `GET /routes`
     Routes,
     /// `GET /metrics`
@@ -47,6 +48,8 @@ pub enum Kind {
     Manage(&'static Operation),
     /// `/cache/…`
     Cache(CacheRoute),
+    /// `GET /provider/budgets`
+    ProviderBudgets,
 }
 
 impl Kind {
@@ -54,7 +57,13 @@ impl Kind {
     pub(super) const fn is_for_admins(self) -> bool {
         matches!(
             self,
-            Self::Reload | Self::Plugins | Self::Plugin(_) | Self::Cache(_) | Self::Explain
+            Self::Reload
+                | Self::Plugins
+                | Self::Plugin(_)
+                | Self::Cache(_)
+                | Self::Explain
+                | Self::ProviderBudgets
+                | Self::Health(HealthRoute::Services | HealthRoute::TestConnection)
         )
     }
 }
@@ -148,10 +157,46 @@ const OWN: &[Route] = &[
         paths: &["/health/readiness"],
     },
     Route {
-        kind: Kind::Health,
+        kind: Kind::Health(HealthRoute::Check),
         method: Method::GET,
         name: "/health",
         paths: &["/health"],
+    },
+    Route {
+        kind: Kind::Health(HealthRoute::Details),
+        method: Method::GET,
+        name: "/health/readiness/details",
+        paths: &["/health/readiness/details"],
+    },
+    Route {
+        kind: Kind::Health(HealthRoute::Services),
+        method: Method::GET,
+        name: "/health/services",
+        paths: &["/health/services"],
+    },
+    Route {
+        kind: Kind::Health(HealthRoute::Latest),
+        method: Method::GET,
+        name: "/health/latest",
+        paths: &["/health/latest"],
+    },
+    Route {
+        kind: Kind::Health(HealthRoute::History),
+        method: Method::GET,
+        name: "/health/history",
+        paths: &["/health/history"],
+    },
+    Route {
+        kind: Kind::Health(HealthRoute::SharedStatus),
+        method: Method::GET,
+        name: "/health/shared-status",
+        paths: &["/health/shared-status"],
+    },
+    Route {
+        kind: Kind::Health(HealthRoute::TestConnection),
+        method: Method::POST,
+        name: "/health/test_connection",
+        paths: &["/health/test_connection"],
     },
     Route {
         kind: Kind::Routes,
@@ -248,6 +293,12 @@ const OWN: &[Route] = &[
         method: Method::GET,
         name: "/cache/redis/info",
         paths: &["/cache/redis/info"],
+    },
+    Route {
+        kind: Kind::ProviderBudgets,
+        method: Method::GET,
+        name: "/provider/budgets",
+        paths: &["/provider/budgets"],
     },
     Route {
         kind: Kind::Login(Step::Begin),

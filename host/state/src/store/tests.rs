@@ -42,6 +42,7 @@ fn parts(clock: Clock) -> RedisParts {
         stop: CancellationToken::new(),
         clock,
         metrics: StateMetrics::default(),
+        observe: None,
     }
 }
 

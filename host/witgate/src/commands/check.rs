@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use witgate_config::{Env, Problem, ProblemKind, Severity, Source};
 
 use crate::cli::Check;
+use crate::wiring;
 
 pub(super) fn check(options: &Check) -> ExitCode {
     let env = Env::new(std::env::vars());
@@ -12,7 +13,11 @@ pub(super) fn check(options: &Check) -> ExitCode {
     match Source::choose(options.config.as_deref(), &env) {
         Ok((source, warning)) => {
             problems.extend(warning);
-            problems.extend(witgate_config::check(&source, &env));
+            let (loaded, found) = witgate_config::checked(&source, &env);
+            problems.extend(found);
+            // What is built from a configuration has rules of its own.
+            let judged = loaded.as_ref().map(wiring::problems).unwrap_or_default();
+            problems.extend(judged.into_iter().map(problem));
         }
         Err(problem) => problems.push(problem),
     }
@@ -36,6 +41,20 @@ pub(super) fn check(options: &Check) -> ExitCode {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
+    }
+}
+
+/// What is wrong with a part that would be built.
+fn problem((path, message): (&'static str, String)) -> Problem {
+    Problem {
+        severity: Severity::Error,
+        kind: ProblemKind::WrongType,
+        file: None,
+        line: 0,
+        col: 0,
+        path: path.to_owned(),
+        message,
+        fix: String::new(),
     }
 }
 

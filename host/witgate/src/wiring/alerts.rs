@@ -19,7 +19,7 @@ const ROUTERS_THRESHOLD: Duration = Duration::from_secs(300);
 /// The alerters that the configuration names, but for the channels that would stay silent: `witgate check` tells of them.
 /// `webhook` carries nothing but budget alerts, which are not raised yet, and `email` nothing else unless it is told whom.
 pub(super) fn names(config: &Config) -> Vec<String> {
-    let mut names = texts(config, "alerting").unwrap_or_default();
+    let mut names = listed(config);
     names.retain(|name| match name.as_str() {
         "webhook" => false,
         "email" => config.plugins.get("email").is_some_and(|entry| {
@@ -30,8 +30,25 @@ pub(super) fn names(config: &Config) -> Vec<String> {
     names
 }
 
+/// The alerters that are loaded, and whether they hear alerts. `email` with `TEST_EMAIL_ADDRESS` alone hears
+/// none: it is there to be tried.
+pub(super) fn entries(loaded: &Loaded) -> Vec<(String, bool)> {
+    let hearing = names(&loaded.config);
+    let tried = loaded.environment.non_empty("TEST_EMAIL_ADDRESS").is_some()
+        && listed(&loaded.config).iter().any(|name| name == "email")
+        && !hearing.iter().any(|name| name == "email");
+    let hearing = hearing.into_iter().map(|name| (name, true));
+    let tried = tried.then(|| ("email".to_owned(), false));
+    hearing.chain(tried).collect()
+}
+
+/// What `alerting` lists.
+pub fn listed(config: &Config) -> Vec<String> {
+    texts(config, "alerting").unwrap_or_default()
+}
+
 /// The webhooks by alert type, a setting of every alerter.
-pub(super) fn webhooks(config: &Config) -> Option<Value> {
+pub fn webhooks(config: &Config) -> Option<Value> {
     let map = general(config, "alert_to_webhook_url")?;
     map.as_object().filter(|map| !map.is_empty())?;
     Some(map.clone())

@@ -31,6 +31,8 @@ const NEAR: Duration = Duration::from_secs(5);
 
 /// What is wrong where nothing says where Redis is.
 const NO_REDIS: &str = "type TYPE names no Redis; say host and port, a URL, redis_startup_nodes or sentinel_nodes, or set REDIS_HOST or REDIS_URL";
+/// Entries that are remembered as absent, LiteLLM's number.
+const REMEMBERED: usize = 1000;
 
 /// Bytes of answers on disk, unless `max_disk_mb` says otherwise.
 const DISK_BYTES: u64 = 1024 * 1024 * 1024;
@@ -105,9 +107,11 @@ impl Answers {
         let variable = || loaded.environment.parse("DEFAULT_IN_MEMORY_TTL");
         let hold = own.or_else(|| variable().filter(|s: &f64| *s > 0.0 && *s < 3e10));
         let batch = params.get("redis_flush_size").and_then(Value::as_u64);
+        let absent = litellm(loaded, "default_redis_batch_cache_expiry");
         let manners = Manners {
             batch: batch.and_then(|n| usize::try_from(n).ok()).unwrap_or(100),
             near: Some((near, hold.map_or(NEAR, Duration::from_secs_f64))),
+            absent: absent.map(|s| (Duration::from_secs_f64(s), REMEMBERED)),
             ..Manners::default()
         };
         // Another connection, or other rules, are another place.
@@ -115,6 +119,7 @@ impl Answers {
             "params": params,
             "redis": store.as_redis().map(|redis| Arc::as_ptr(redis) as usize),
             "hold": hold,
+            "absent": absent,
         });
         let place = redis::Shared(store.clone());
         self.outside(&identity, || {

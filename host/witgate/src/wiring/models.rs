@@ -367,7 +367,7 @@ fn target(
             .filter(|v| !v.is_null())
             .map(Value::to_string),
         provider: provider_name.to_owned(),
-        region: region(params),
+        region: routing::region(entry).unwrap_or_default(),
         configured_model: params.model.clone(),
         base_model: entry
             .model_info
@@ -382,16 +382,6 @@ fn target(
 /// The deployment's own `timeout`, else its `request_timeout`; zero is unset.
 fn timeout(params: &witgate_config::ModelParams) -> Option<Duration> {
     set(params.timeout).or_else(|| set(params.request_timeout))
-}
-
-/// Where the deployment runs, as far as the configuration says.
-fn region(params: &witgate_config::ModelParams) -> String {
-    const KEYS: [&str; 3] = ["region_name", "aws_region_name", "vertex_location"];
-    let said = KEYS.iter().find_map(|key| {
-        let own = params.provider.get(*key).or_else(|| params.extra.get(*key));
-        own.and_then(Value::as_str)
-    });
-    said.unwrap_or_default().to_owned()
 }
 
 /// A mocked deployment needs no upstream; its URL is never called.

@@ -412,11 +412,12 @@ impl Sink for LogSink {
             .map(|(event, context)| host::Event {
                 id: &event.id,
                 kind: match event.kind {
-                    EventKind::Success => host::EventKind::Success,
+                    EventKind::Success | EventKind::Service => host::EventKind::Success,
                     // Log sinks get no alerts.
-                    EventKind::Failure | EventKind::ProxyFailure | EventKind::Alert => {
-                        host::EventKind::Failure
-                    }
+                    EventKind::Failure
+                    | EventKind::ProxyFailure
+                    | EventKind::ServiceFailure
+                    | EventKind::Alert => host::EventKind::Failure,
                 },
                 payload: text(&event.json),
                 context: text(context),

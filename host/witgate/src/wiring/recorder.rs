@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use witgate_events::{
-    Begun, Completed, EventKind, Failure, Hub, InFlight, Outcome, ProxyFailure, Watch, spend,
+    Begun, Completed, EventKind, Failure, Hub, InFlight, Outcome, ProxyFailure, ServiceError,
+    ServiceEvent, Watch, spend,
 };
 use witgate_pipeline::Recorder;
 use witgate_store::{SpendRow, SpendWriter};
@@ -38,6 +39,9 @@ pub struct Fanout {
 impl Recorder for Fanout {
     fn record(&self, call: Completed) {
         self.watch.ended(&call);
+        if self.hub.tells_services() {
+            self.hub.publish_service(whole(&call));
+        }
         let ledger = **self.ledger.load();
         // A row per refused stranger would let strangers fill the disk.
         let (rows, counts) = match &call.outcome {
@@ -76,8 +80,31 @@ impl Recorder for Fanout {
         self.hub.publish(call);
     }
 
+    fn tells_services(&self) -> bool {
+        self.hub.tells_services()
+    }
+
+    fn service(&self, event: ServiceEvent) {
+        self.hub.publish_service(event);
+    }
+
     fn begin(&self, call: &dyn Fn() -> Begun) -> Option<InFlight> {
         self.watch.begin(call)
+    }
+}
+
+/// A call as an operation of the gateway itself.
+fn whole(call: &Completed) -> ServiceEvent {
+    let took = call.times.end.duration_since(call.times.start);
+    ServiceEvent {
+        service: "self",
+        call_type: call.call_type.clone(),
+        end: call.times.end,
+        took: took.unsigned_abs(),
+        error: call.failure().map(|failure| ServiceError {
+            class: failure.class.clone(),
+            message: failure.message.clone(),
+        }),
     }
 }
 
@@ -88,6 +115,7 @@ fn proxy_failure(call: &Completed, failure: &Failure) -> ProxyFailure {
         failure: failure.clone(),
         caller: call.caller.clone(),
         model: Some(call.served.model_group.clone()).filter(|model| !model.is_empty()),
+        fallbacks: call.fallbacks.clone(),
         metadata: None,
         audience: call.audience.clone(),
     }

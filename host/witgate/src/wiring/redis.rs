@@ -3,6 +3,8 @@
 //! The router's (`router_settings.redis_…`) goes before that of the cache of answers (`cache_params` with
 //! `type: redis`). What neither says, a variable `REDIS_NAME` may say.
 
+mod google;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +46,21 @@ pub(super) fn store(
             None
         }
     }
+}
+
+/// What is wrong with the settings of the Redis that is shared, and the section that they are in.
+pub(super) fn problem(loaded: &Loaded) -> Option<(&'static str, String)> {
+    const PLACES: [&str; 2] = ["router_settings", "litellm_settings.cache_params"];
+    let problem = match settings(loaded) {
+        Ok(None) => return None,
+        Ok(Some(settings)) => settings.check().err()?,
+        Err(problem) => problem,
+    };
+    let place = PLACES.into_iter().find(|place| problem.starts_with(place));
+    let place = place.unwrap_or("REDIS_*");
+    let told = problem.strip_prefix(place).unwrap_or(&problem);
+    let told = told.trim_start_matches(|c: char| !c.is_alphanumeric());
+    Some((place, told.to_owned()))
 }
 
 /// Where Redis is, if there is one.
@@ -160,6 +177,12 @@ impl Options<'_> {
                 .map(Duration::from_secs_f64)
                 .ok_or_else(|| format!("socket_timeout: expected seconds, not {timeout}"))?;
         }
+        if let Some(account) = self.text("gcp_service_account") {
+            let endpoint = self.text("gcp_iam_endpoint_url");
+            let passwords = google::passwords(&account, endpoint.as_deref(), self.env);
+            let passwords = passwords.map_err(|why| format!("gcp_service_account: {why}"))?;
+            settings.passwords = Some(passwords);
+        }
         let asks_tls = self.text("ssl").is_some_and(|text| is_true(&text));
         if asks_tls || settings.tls.is_some() {
             settings.tls = Some(self.tls(ssl_verify)?);
@@ -216,7 +239,9 @@ impl Options<'_> {
         let told = ssl_verify.map(text);
         let is_off = |text: &str| matches!(text.to_lowercase().as_str(), "none" | "false" | "0");
         let bundle = told.as_deref().filter(|t| !is_off(t) && !is_true(t));
-        let own = self.text("ssl_ca_certs");
+        let own = self
+            .text("ssl_ca_certs")
+            .or_else(|| self.text("gcp_ssl_ca_certs"));
         let roots = own.as_deref().or(bundle);
         let unverified = match &verify {
             Some(verify) => is_off(verify),

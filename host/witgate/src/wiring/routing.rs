@@ -151,8 +151,12 @@ fn own_cooldown(merged: &Merged<'_>, problems: &mut Vec<String>) -> OwnCooldown 
 }
 
 /// `region_name`, else what the provider's own settings say.
-fn region(entry: &ModelEntry) -> Option<String> {
-    let of_provider = |name: &str| entry.params.provider.get(name)?.as_str().map(str::to_owned);
+pub(super) fn region(entry: &ModelEntry) -> Option<String> {
+    let params = &entry.params;
+    let of_provider = |name: &str| {
+        let own = params.provider.get(name).or_else(|| params.extra.get(name));
+        own?.as_str().map(str::to_owned)
+    };
     let names = ["aws_region_name", "vertex_location", "watsonx_region_name"];
     let named = entry.params.region_name.clone();
     named.or_else(|| names.into_iter().find_map(of_provider))
@@ -458,7 +462,8 @@ pub(super) fn settings(loaded: &Loaded, problems: &mut Vec<String>) -> RoutingSe
         pre_call_checks: router.enable_pre_call_checks,
         tag_filtering: router.enable_tag_filtering,
         tag_match_any: router.tag_filtering_match_any.unwrap_or(true),
-        health_routing: router.enable_health_check_routing,
+        health_routing: router.enable_health_check_routing
+            || config.general.enable_health_check_routing,
         parallel_max_default: router
             .default_max_parallel_requests
             .or(config.general.max_parallel_requests),

@@ -66,6 +66,10 @@ pub(super) fn settings(
         keep_upstream_model: false,
         health: health(loaded),
         continue_streams: config.router.enable_mid_stream_fallback_continuation,
+        retry_when_full: !config
+            .general
+            .disable_retry_on_max_parallel_request_limit_error,
+        replay_pause: set(loaded.environment.parse("CACHED_STREAMING_CHUNK_DELAY")),
         default_priority: config.router.default_priority,
         polling_interval: set(config.router.polling_interval)
             .or_else(|| set(loaded.environment.parse("DEFAULT_POLLING_INTERVAL")))
@@ -95,6 +99,8 @@ fn health(loaded: &Loaded) -> HealthSettings {
         prompt: env
             .non_empty("DEFAULT_HEALTH_CHECK_PROMPT")
             .map_or(default.prompt, str::to_owned),
+        counts_for: set(general.health_check_staleness_threshold),
+        shared: general.use_shared_health_check,
     }
 }
 

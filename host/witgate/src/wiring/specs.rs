@@ -52,7 +52,7 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         spec.settings.extend(own_settings(config, name));
         add(config, component, spec, &mut specs)?;
     }
-    for name in alerts::names(config) {
+    for (name, _) in alerts::entries(loaded) {
         let mut spec = spec(config, &name, &name, Kind::Alerter, &lookups);
         if let Some(webhooks) = alerts::webhooks(config) {
             spec.settings
@@ -380,7 +380,8 @@ fn limits(own: &config::PluginLimits) -> host::Limits {
 /// The log sinks by name, and the events each wants. `callbacks`: those of the list of this name that are sinks.
 fn sinks(config: &Config, callbacks: &[String]) -> IndexMap<String, Kinds> {
     let litellm = &config.litellm;
-    let lists: [(&[String], Kinds); 3] = [
+    let services = service_sinks(config);
+    let lists: [(&[String], Kinds); 4] = [
         (
             callbacks,
             Kinds {
@@ -390,6 +391,7 @@ fn sinks(config: &Config, callbacks: &[String]) -> IndexMap<String, Kinds> {
         ),
         (&litellm.success_callback, Kinds::SUCCESS),
         (&litellm.failure_callback, Kinds::FAILURE),
+        (&services, Kinds::SERVICES),
     ];
     let mut sinks: IndexMap<String, Kinds> = IndexMap::new();
     for (names, kinds) in lists {
@@ -401,6 +403,19 @@ fn sinks(config: &Config, callbacks: &[String]) -> IndexMap<String, Kinds> {
         }
     }
     sinks
+}
+
+/// The sinks that are told of the gateway's own services, in both spellings of the list. LiteLLM's `prometheus_system`
+/// is `prometheus`.
+fn service_sinks(config: &Config) -> Vec<String> {
+    let litellm = &config.litellm;
+    let both = litellm.service_callbacks.iter();
+    let names = both.chain(&litellm.service_callback);
+    let name = |name: &String| match name.as_str() {
+        "prometheus_system" => "prometheus".to_owned(),
+        other => other.to_owned(),
+    };
+    names.map(name).collect()
 }
 
 /// The hub's configuration: sinks with their plugins, redaction, batching.
@@ -423,6 +438,12 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
         };
         if !registry.is_enabled(Kind::LogSink, &name) {
             continue;
+        }
+        if kinds.service && !plugin.manifest().events.iter().any(|e| e == "service") {
+            tracing::warn!(
+                sink = name,
+                "litellm_settings.service_callbacks names a sink that takes no events of services; prometheus and datadog do"
+            );
         }
         let settings = config.callback_settings.get(&name);
         let params: Vec<Value> = plugin
@@ -459,7 +480,8 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
     };
     let routers = alerts::routers(config).ok().flatten();
     let routers = routers.map(|_| alerts::ROUTERS.to_owned());
-    for name in alerts::names(config).into_iter().chain(routers) {
+    let routers = routers.map(|name| (name, true));
+    for (name, hears) in alerts::entries(loaded).into_iter().chain(routers) {
         let Some(plugin) = registry.alerter(&name) else {
             missing(problems, &name);
             continue;
@@ -472,7 +494,7 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
                 plugin,
                 is_routers: name == alerts::ROUTERS,
             }),
-            kinds: Kinds::ALERTS,
+            kinds: if hears { Kinds::ALERTS } else { Kinds::NONE },
             redaction: SinkRedaction::default(),
             options: sink_options(loaded, options_of(&name), (None, None)),
             calls_models: false,
@@ -499,6 +521,7 @@ fn wanted(listed: Kinds, events: &[String]) -> Kinds {
         failure: listed.failure && (events.is_empty() || wants("failure")),
         proxy_failure: listed.proxy_failure && wants("proxy_failure"),
         alert: false,
+        service: listed.service && wants("service"),
     }
 }
 

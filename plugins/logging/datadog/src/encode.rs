@@ -17,6 +17,8 @@ pub fn items(settings: &Settings, batch: &[Event], fates: &mut Fates) -> Vec<Ite
     let mut items = Vec::with_capacity(batch.len());
     for (index, event) in batch.iter().enumerate() {
         match serde_json::from_str::<Value>(&event.payload) {
+            // LiteLLM tells Datadog of services only when they fail.
+            Ok(payload) if is_service(&payload) && event.kind == EventKind::Success => {}
             Ok(payload) => items.push(Item::new(index, log(settings, event, payload).to_string())),
             Err(error) => fates.reject(index, format!("the event is no JSON: {error}")),
         }
@@ -24,7 +26,22 @@ pub fn items(settings: &Settings, batch: &[Event], fates: &mut Fates) -> Vec<Ite
     items
 }
 
+/// An operation of one of the gateway's own services.
+fn is_service(payload: &Value) -> bool {
+    payload.get("service").is_some() && payload.get("is_error").is_some()
+}
+
 fn log(settings: &Settings, event: &Event, payload: Value) -> Value {
+    if is_service(&payload) {
+        return json!({
+            "ddsource": settings.source,
+            "ddtags": "",
+            "hostname": settings.hostname,
+            "service": settings.service,
+            "status": "warning",
+            "message": payload.to_string(),
+        });
+    }
     let mut log = json!({
         "ddsource": settings.source,
         "ddtags": tags(settings, &payload),

@@ -126,3 +126,32 @@ fn what_is_no_json_is_rejected_alone() {
     assert_eq!(items[0].event, 1);
     assert!(matches!(fates.outcome(), Outcome::Partial(partial) if partial.rejected[0].index == 0));
 }
+
+/// Of the gateway's own services only what failed is a log.
+#[test]
+fn a_service_that_fails_is_a_warning() {
+    let of = |is_error: bool| {
+        let payload = json!({"service": "redis", "call_type": "get", "duration": 0.1, "is_error": is_error, "error": "no answer"});
+        let kind = match is_error {
+            true => EventKind::Failure,
+            false => EventKind::Success,
+        };
+        let event = Event {
+            id: "1".into(),
+            kind,
+            payload: payload.to_string(),
+            context: "{}".into(),
+        };
+        let mut fates = Fates::new(1);
+        let items = items(&settings(&json!({})), &[event], &mut fates);
+        assert!(matches!(fates.outcome(), Outcome::Delivered));
+        items
+    };
+    assert!(of(false).is_empty());
+    let log: Value = serde_json::from_str(&of(true)[0].content).expect("JSON");
+    assert_eq!(log["status"], "warning");
+    let message: Value =
+        serde_json::from_str(log["message"].as_str().expect("text")).expect("JSON");
+    assert_eq!(message["service"], "redis");
+    assert_eq!(message["error"], "no answer");
+}

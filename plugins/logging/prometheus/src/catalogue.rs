@@ -6,6 +6,7 @@ use witgate_plugin::Error;
 use witgate_plugin::metrics::{Metric, MetricKind};
 
 use crate::config::{Group, Settings};
+use crate::services;
 
 const TABLE: &str = include_str!("metrics.tsv");
 
@@ -106,7 +107,11 @@ impl Catalogue {
                 buckets: buckets.to_vec(),
             }
         };
-        self.0.iter().map(metric).collect()
+        let mut all: Vec<Metric> = self.0.iter().map(metric).collect();
+        if settings.shows_services() {
+            all.extend(services::definitions(latency));
+        }
+        all
     }
 }
 

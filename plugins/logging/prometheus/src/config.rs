@@ -20,6 +20,10 @@ pub struct Settings {
     pub enable_end_user: bool,
     /// `disable_end_user_cost_tracking_prometheus_only`.
     pub disable_end_user: bool,
+    /// `service_callbacks`.
+    pub services: Vec<String>,
+    /// `service_callback`.
+    pub services_too: Vec<String>,
 }
 
 /// Metrics that are shown, and with which labels.
@@ -35,6 +39,11 @@ pub struct Group {
 }
 
 impl Settings {
+    /// Whether the metrics of the gateway's own services are shown.
+    pub fn shows_services(&self) -> bool {
+        !self.services.is_empty() || !self.services_too.is_empty()
+    }
+
     /// Whether the end user is a label.
     pub fn shows_end_user(&self) -> bool {
         self.enable_end_user && !self.disable_end_user

@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod config;
 pub mod facts;
 pub mod samples;
+pub mod services;
 
 use witgate_plugin::delivery::Fates;
 use witgate_plugin::log_sink::{Event, LogSink, Outcome};

@@ -8,6 +8,7 @@ use witgate_plugin::time::ms_from_rfc3339;
 use crate::catalogue::Catalogue;
 use crate::config::Settings;
 use crate::facts::Facts;
+use crate::services;
 
 /// Counter, and where in the event stands how much is added to it.
 const TOKENS: [(&str, &str); 3] = [
@@ -76,6 +77,15 @@ const BUDGETS: [(&str, [&str; 3]); 3] = [
     ),
 ];
 
+/// Labels of fallbacks, which are also the names in the event.
+const LABELS_OF_FALLBACKS: [&str; 5] = [
+    "requested_model",
+    "fallback_model",
+    "model_id",
+    "exception_status",
+    "exception_class",
+];
+
 /// Samples under construction.
 struct Builder<'a> {
     catalogue: &'a Catalogue,
@@ -91,6 +101,12 @@ pub fn of(
     event: &Event,
 ) -> Result<Vec<Sample>, serde_json::Error> {
     let payload: Value = serde_json::from_str(&event.payload)?;
+    if payload.get("service").is_some() && payload.get("call_type").is_some() {
+        return Ok(match settings.shows_services() {
+            true => services::samples(&payload),
+            false => Vec::new(),
+        });
+    }
     let mut builder = Builder {
         catalogue,
         facts: Facts::new(settings, &payload),
@@ -137,6 +153,8 @@ impl Builder<'_> {
         self.put("litellm_deployment_state", 0.0);
         self.limits();
         self.budgets();
+        self.provider_budget(context);
+        self.fallbacks("/metadata/fallbacks");
         self.guardrails();
         self.tool_calls();
     }
@@ -155,6 +173,7 @@ impl Builder<'_> {
             let more = [("status_code", code.unwrap_or_default())];
             self.with("litellm_proxy_total_requests_metric", &more, 1.0);
             self.put("litellm_proxy_failed_requests_metric", 1.0);
+            self.fallbacks("/metadata/fallbacks");
             self.guardrails();
         }
     }
@@ -173,6 +192,28 @@ impl Builder<'_> {
             1.0,
         );
         self.put("litellm_proxy_failed_requests_metric", 1.0);
+        self.fallbacks("/fallbacks");
+    }
+
+    /// The other groups that were tried, each with what came of it.
+    fn fallbacks(&mut self, place: &str) {
+        let hops = self.payload.pointer(place).and_then(Value::as_array);
+        for hop in hops.into_iter().flatten() {
+            let text = |name: &str| hop.get(name).and_then(Value::as_str).unwrap_or_default();
+            let labels = LABELS_OF_FALLBACKS.map(|label| (label, text(label)));
+            let name = match text("status") {
+                "success" => "litellm_deployment_successful_fallbacks",
+                _ => "litellm_deployment_failed_fallbacks",
+            };
+            self.with(name, &labels, 1.0);
+        }
+    }
+
+    fn provider_budget(&mut self, context: &Value) {
+        let left = context.get("provider_budget_left").and_then(Value::as_f64);
+        if let Some(left) = left {
+            self.put("litellm_provider_remaining_budget_metric", left);
+        }
     }
 
     fn latencies(&mut self, context: &Value) {

@@ -40,7 +40,7 @@ fn payload() -> Value {
 fn samples(own: Value, kind: EventKind, payload: &Value) -> Vec<(Sample, Vec<(String, String)>)> {
     let settings = settings(own);
     let catalogue = Catalogue::new(&settings).expect("a catalogue");
-    let context = json!({"timing": {"api_call_start_ns": 101_000_000_000_u64, "first_token_ns": 102_000_000_000_u64}});
+    let context = json!({"timing": {"api_call_start_ns": 101_000_000_000_u64, "first_token_ns": 102_000_000_000_u64}, "provider_budget_left": 2.5});
     let event = Event {
         id: "1".into(),
         kind,
@@ -76,6 +76,45 @@ fn label(samples: &[(Sample, Vec<(String, String)>)], name: &str, label: &str) -
         .clone()
 }
 
+/// What the event of a call, of a failed one and of a refused request has of fallbacks.
+#[test]
+fn fallbacks_are_counted_by_what_came_of_them() {
+    let hop = |model: &str, status: &str| {
+        json!({"requested_model": "fast", "fallback_model": model, "model_id": "m2", "status": status,
+               "exception_status": "429", "exception_class": "RateLimitError"})
+    };
+    let hops = json!([hop("slow", "failure"), hop("other", "success")]);
+    let mut called = payload();
+    called["metadata"]["fallbacks"] = hops.clone();
+    let refused = json!({"id": "1", "request_route": "/chat/completions", "fallbacks": hops});
+    for (kind, payload) in [
+        (EventKind::Success, &called),
+        (EventKind::Failure, &called),
+        (EventKind::Failure, &refused),
+    ] {
+        let samples = samples(json!({}), kind, payload);
+        for (name, model) in [
+            ("litellm_deployment_successful_fallbacks", "other"),
+            ("litellm_deployment_failed_fallbacks", "slow"),
+        ] {
+            assert_eq!(value(&samples, name), Some(1.0), "{name}");
+            for (of, told) in [
+                ("requested_model", "fast"),
+                ("fallback_model", model),
+                ("model_id", "m2"),
+                ("exception_status", "429"),
+                ("exception_class", "RateLimitError"),
+            ] {
+                assert_eq!(label(&samples, name, of), told, "{name}");
+            }
+        }
+    }
+    // A try on the way is not the call.
+    called["id"] = json!("call-1-1");
+    let samples = samples(json!({}), EventKind::Failure, &called);
+    assert_eq!(value(&samples, "litellm_deployment_failed_fallbacks"), None);
+}
+
 #[test]
 fn a_success_is_counted_everywhere_it_belongs() {
     let samples = samples(json!({}), EventKind::Success, &payload());
@@ -103,6 +142,7 @@ fn a_success_is_counted_everywhere_it_belongs() {
         ("litellm_api_key_max_budget_metric", 10.0),
         ("litellm_api_key_budget_remaining_hours_metric", 2.0),
         ("litellm_remaining_team_budget_metric", f64::INFINITY),
+        ("litellm_provider_remaining_budget_metric", 2.5),
         ("litellm_guardrail_requests_total", 1.0),
         ("litellm_guardrail_errors_total", 1.0),
         ("litellm_guardrail_latency_seconds", 0.25),
@@ -260,4 +300,48 @@ fn the_table_is_complete_and_well_formed() {
             MetricKind::Counter | MetricKind::Gauge => assert_eq!(buckets, 0),
         }
     }
+}
+
+#[test]
+fn operations_of_services_have_metrics_of_their_own() {
+    let settings = settings(json!({"services": ["prometheus"]}));
+    let catalogue = Catalogue::new(&settings).expect("a catalogue");
+    let defined = catalogue.definitions(&settings);
+    let told = |payload: Value| {
+        let event = Event {
+            id: "1".into(),
+            kind: EventKind::Success,
+            payload: payload.to_string(),
+            context: "{}".into(),
+        };
+        let samples = of(&settings, &catalogue, &event).expect("samples");
+        for sample in &samples {
+            let metric = defined.iter().find(|one| one.name == sample.name);
+            let labels = &metric.expect("a metric").labels;
+            assert_eq!(labels.len(), sample.labels.len(), "{}", sample.name);
+        }
+        let text = |one: &Sample| format!("{} {} {}", one.name, one.labels.join(","), one.value);
+        samples.iter().map(text).collect::<Vec<_>>()
+    };
+    let operation = |is_error: bool| json!({"service": "redis", "call_type": "get", "duration": 0.5, "is_error": is_error, "error_class": "TimeoutError"});
+    assert_eq!(
+        told(operation(false)),
+        [
+            "litellm_redis_total_requests redis 1",
+            "litellm_redis_latency redis 0.5"
+        ]
+    );
+    assert_eq!(
+        told(operation(true)),
+        [
+            "litellm_redis_total_requests redis 1",
+            "litellm_redis_failed_requests redis,TimeoutError,get 1"
+        ]
+    );
+    let other = json!({"service": "coffee", "call_type": "brew", "is_error": false});
+    assert!(told(other).is_empty());
+    let kinds = defined
+        .iter()
+        .filter(|one| one.name.starts_with("litellm_auth_"));
+    assert_eq!(kinds.count(), 3);
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
-use witgate_testkit::{Reply, workspace_root};
+use witgate_testkit::{RedisServer, Reply, workspace_root};
 
 use super::stage;
 use crate::support::{Client, Stage, chat, chat_stream, eventually, venv};
@@ -186,6 +186,104 @@ async fn the_page_has_litellms_metrics_under_their_names() {
     );
     // The gateway's own are still there.
     assert!(page.get("witgate_requests").is_some());
+}
+
+#[tokio::test]
+async fn fallbacks_and_budgets_of_providers_are_shown() {
+    let upstream = witgate_testkit::FakeUpstream::start().await;
+    let config = crate::support::base_config(&upstream.api_base())
+        + "  fallbacks: [{gpt-4o: [gpt-4o-mini, text-embedding-3-small]}]\n"
+        + "  provider_budget_config: {openai: {budget_limit: 3, time_period: 1d}}\n"
+        + "litellm_settings:\n  callbacks: [prometheus]\n"
+        + "callback_settings:\n  prometheus: {flush_interval: 0.05}\n";
+    let stage = Stage::of(upstream, witgate_testkit::Gateway::builder(config)).await;
+    let broken = || Reply::error(429, "tokens", None, "slow down");
+    // The first call is served by the first fallback, the second by none.
+    stage.upstream.next(broken());
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    stage.upstream.next(broken()).next(broken()).next(broken());
+    stage.client.chat(&chat("gpt-4o")).await.error(429);
+    let page = page(&stage, "litellm_deployment_failed_fallbacks_total{").await;
+    let count = |outcome: &str, model: &str| {
+        let name = format!("litellm_deployment_{outcome}_fallbacks");
+        let labels = [
+            ("requested_model", "gpt-4o"),
+            ("fallback_model", model),
+            ("exception_status", "429"),
+            ("exception_class", "RateLimitError"),
+        ];
+        value(&page, &name, &format!("{name}_total"), &labels)
+    };
+    assert_eq!(count("successful", "gpt-4o-mini"), Some(1.0));
+    assert_eq!(count("failed", "gpt-4o-mini"), Some(1.0));
+    assert_eq!(count("failed", "text-embedding-3-small"), Some(1.0));
+    let budget = "litellm_provider_remaining_budget_metric";
+    let left = value(&page, budget, budget, &[("api_provider", "openai")]);
+    assert!(
+        left.is_some_and(|left| left > 2.9 && left < 3.0),
+        "{left:?}"
+    );
+}
+
+/// Both spellings of the list, both names of the sink.
+#[tokio::test]
+async fn the_gateways_own_services_are_shown() {
+    for list in [
+        "service_callbacks: [prometheus]",
+        "service_callback: [prometheus_system]",
+    ] {
+        let mut redis = RedisServer::start().await;
+        let upstream = witgate_testkit::FakeUpstream::start().await;
+        let config = crate::support::base_config(&upstream.api_base())
+            + &format!(
+                "  redis_url: '{}'\nlitellm_settings:\n  {list}\ncallback_settings:\n  prometheus: {{flush_interval: 0.05}}\n",
+                redis.url()
+            );
+        let builder =
+            witgate_testkit::Gateway::builder(config).env("DEFAULT_REDIS_SYNC_INTERVAL", "0.05");
+        let stage = Stage::of(upstream, builder).await;
+        stage.client.chat(&chat("gpt-4o")).await.ok();
+        Client::of(&stage.gateway)
+            .key("sk-wrong")
+            .chat(&chat("gpt-4o"))
+            .await
+            .error(401);
+        page(&stage, "litellm_redis_latency_count{").await;
+        redis.kill().await;
+        let page = page(&stage, "litellm_redis_failed_requests_total{").await;
+        let count = |service: &str| {
+            let name = format!("litellm_{service}_latency");
+            let counted = value(
+                &page,
+                &name,
+                &format!("{name}_count"),
+                &[(service, service)],
+            );
+            counted.unwrap_or_default()
+        };
+        for service in ["redis", "auth", "router", "self", "proxy_pre_call"] {
+            assert!(count(service) > 0.0, "{list}: {service}");
+        }
+        let failed = |service: &str, class: &str, function: &str| {
+            let name = format!("litellm_{service}_failed_requests");
+            let labels = [("error_class", class), ("function_name", function)];
+            value(&page, &name, &format!("{name}_total"), &labels)
+        };
+        let who = failed("auth", "ProxyException", "user_api_key_auth");
+        assert_eq!(who, Some(1.0), "{list}");
+        // It is told of no call: it is in no list of those.
+        let spend = &page["litellm_spend_metric"]["samples"];
+        assert_eq!(spend.as_array().map(Vec::len), Some(0), "{list}");
+    }
+}
+
+/// Nobody is told who did not ask.
+#[tokio::test]
+async fn services_are_shown_to_who_asks_for_them() {
+    let stage = prometheus("").await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    let page = page(&stage, "litellm_spend_metric_total{").await;
+    assert!(page.get("litellm_auth_latency").is_none());
 }
 
 #[tokio::test]

@@ -46,8 +46,13 @@ impl Moto {
 
     /// Everything that is in its bucket.
     pub async fn objects(&mut self) -> Vec<Value> {
+        self.put("").await
+    }
+
+    /// Puts an object of this name there, unless it is empty, and gives everything that is in its bucket.
+    pub async fn put(&mut self, name: &str) -> Vec<Value> {
         self.input
-            .write_all(b"\n")
+            .write_all(format!("{name}\n").as_bytes())
             .await
             .expect("the S3 server lives");
         self.line().await.as_array().cloned().unwrap_or_default()

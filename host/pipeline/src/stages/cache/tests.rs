@@ -86,6 +86,30 @@ async fn a_stream_is_kept_when_it_is_complete_and_replayed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replay_takes_its_time_when_it_shall() {
+    for (pause, millis) in [(None, 0), (Some(Duration::from_millis(50)), 100)] {
+        let setup = Setup::new().settings(|s| s.replay_pause = pause);
+        let world = cached(setup, Settings::default());
+        let streamed = || ask(json!({"stream": true, "stream_options": {"include_usage": true}}));
+        let whole = json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m",
+            "choices": [{"index": 0, "delta": {"content": "Hello"}, "finish_reason": "stop"}]});
+        let whole = format!("data: {whole}\n\n");
+        let script = Script::stream([whole, usage_chunk(11, 7), done()]);
+        world.upstream.then(script);
+        world.send(streamed()).await;
+        let begun = tokio::time::Instant::now();
+        let hit = world.send(streamed()).await;
+        assert_eq!(calls(&world), 1);
+        // A chunk of text, one of usage, and the end.
+        assert_eq!(begun.elapsed(), Duration::from_millis(millis));
+        let text = &hit.text;
+        assert!(text.contains("\"content\":\"Hello\""), "{text}");
+        assert!(text.contains("\"usage\":{"), "{text}");
+        assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_stream_says_beyond_its_text_is_not_lost_by_keeping_it() {
     let world = world();
     let end = json!({"choices": [{"index": 0, "delta": {"content": "x", "signature": "s"}, "finish_reason": "stop"}]});

@@ -5,12 +5,12 @@
 //! Every hook and guardrail that judges requests sees such a body before it goes anywhere, and their
 //! refusal ends the call as it would have ended it in the first place.
 
-use witgate_routing::{FallbackTarget, Resolution, Route};
+use witgate_routing::{FallbackTarget, Filter, Resolution, Route};
 use witgate_wire::{Edits, RequestView};
 
 use super::Hop;
 use crate::access::{MayUse, may_use};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, FallbackHop, Served};
 use crate::failure::Failure;
 use crate::gateway::Gateway;
 use crate::guard::{Judged, WireView, judge, selected};
@@ -138,5 +138,41 @@ pub(super) fn conclude(x: &mut Exchange) {
     for (index, judged) in std::mem::take(&mut x.served.judged) {
         // A refusal has ended the call already.
         drop(judged.conclude(x, index));
+    }
+}
+
+impl Served {
+    /// A hop to another group begins. The later deployments of a group are no other group.
+    pub(super) fn enters(&mut self, target: &FallbackTarget, cause: Option<&Failure>) {
+        if let Some(cause) = cause.filter(|_| target.order.is_none()) {
+            self.hops.push(FallbackHop {
+                model: target.model.clone(),
+                deployment: None,
+                succeeded: false,
+                cause: cause.clone(),
+            });
+        }
+    }
+
+    /// A deployment was tried for the group of the last hop, if there was one.
+    pub(super) fn hop_tried(&mut self, deployment: usize) {
+        if let Some(hop) = self.hops.last_mut() {
+            hop.deployment = Some(deployment);
+        }
+    }
+
+    /// The last try found no place: all deployments are at their parallel limit.
+    pub(super) fn found_all_full(&self) -> bool {
+        let choice = self.choice.as_ref().filter(|_| self.deployment.is_none());
+        choice.is_some_and(|choice| choice.selection.emptied_by == Some(Filter::Full))
+    }
+
+    /// The deployment that was tried last answers.
+    pub(super) fn answers(&mut self) {
+        let deployment = self.deployment;
+        if let Some(hop) = self.hops.last_mut() {
+            hop.deployment = deployment;
+            hop.succeeded = true;
+        }
     }
 }

@@ -123,7 +123,11 @@ pub async fn go_on(
             Decision::Fallback { target, .. } if target.params.is_empty() => {
                 let Some(request) = &x.request else { break };
                 let entered = hop::enter(gateway, x, request, &target, &mut served.judged).await;
-                entered.ok().flatten()
+                let entered = entered.ok().flatten();
+                if entered.is_some() {
+                    served.enters(&target, Some(failure));
+                }
+                entered
             }
             Decision::Fallback { .. } => None,
         };
@@ -139,6 +143,7 @@ pub async fn go_on(
         };
         match once(gateway, x, &asked, &onward.walk, &mut rng, &mut served).await {
             Ok(Answer::Stream(found)) => {
+                served.answers();
                 stream = Some(found);
                 break;
             }
@@ -149,6 +154,7 @@ pub async fn go_on(
                 let Some(deployment) = served.deployment else {
                     break;
                 };
+                served.hop_tried(deployment);
                 served.failed.push(FailedTry {
                     deployment,
                     group: served.group.clone(),

@@ -16,6 +16,7 @@ use crate::testing::{
 
 mod affinity;
 mod choice;
+mod hops;
 mod queue;
 
 fn retrying(times: u32) -> Setup {

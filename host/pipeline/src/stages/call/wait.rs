@@ -12,6 +12,7 @@ use crate::exchange::{Choice, Exchange, Served};
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
 use crate::queue::{Place, Tried};
+use crate::stages::tell_service;
 
 /// Why there is no place.
 struct NoPlace {
@@ -125,6 +126,7 @@ async fn begin(
             full: &full,
             ..hop.wants.facts()
         };
+        let begun_at = gateway.clock.monotonic();
         let mut selection = witgate_routing::select(routing, state, &hop.resolution, &facts, rng);
         for router in x.snapshot.routers.of(selection.routing_group) {
             let asked = (&hop.request, &hop.resolution);
@@ -136,11 +138,11 @@ async fn begin(
             let refusal = selection.refusal(routing, state, &hop.resolution, &facts);
             let may_heal = selection.may_heal();
             *choice = Some(hop.choice(selection));
-            return Err(NoPlace {
-                told: Failed::no_deployment(refusal),
-                may_heal,
-            });
+            let told = Failed::no_deployment(refusal);
+            tell(gateway, begun_at, Some(&told.failure));
+            return Err(NoPlace { told, may_heal });
         };
+        tell(gateway, begun_at, None);
         let Ok(begun) = state.begin(routing, index, facts.now) else {
             full.push(index);
             continue;
@@ -156,5 +158,13 @@ async fn begin(
         }
         *choice = Some(hop.choice(selection));
         return Ok(Tried::new(begun, gateway.queue.clone()));
+    }
+}
+
+/// Tells of a choice, when somebody listens.
+fn tell(gateway: &Gateway, begun: Duration, failure: Option<&Failure>) {
+    if gateway.recorder.tells_services() {
+        let function = "async_get_available_deployment";
+        tell_service(gateway, "router", function, begun, failure);
     }
 }

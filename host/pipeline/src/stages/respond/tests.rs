@@ -3,8 +3,13 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::Notify;
+use witgate_identity::Principal;
 
-use crate::testing::{Script, Setup, World, chat, chunk, completed, done, usage_chunk, with};
+use crate::ports::AuthDecision;
+use crate::snapshot::CustomAuth;
+use crate::testing::{
+    FakeAuth, Script, Setup, World, chat, chunk, completed, done, usage_chunk, with,
+};
 
 fn ours(answer: &crate::testing::Answer) -> Vec<(String, String)> {
     let text = |v: &http::HeaderValue| v.to_str().unwrap().to_owned();
@@ -34,6 +39,35 @@ fn told() -> Script {
         .header("connection", "close")
         .header("transfer-encoding", "chunked")
         .header("content-encoding", "identity")
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_region_is_the_keys_else_the_deployments() {
+    for (of_key, of_deployment, told) in [
+        (None, "", None),
+        (None, "eu-central-1", Some("eu-central-1")),
+        (Some("eu"), "eu-central-1", Some("eu")),
+    ] {
+        let metadata = of_key.map(|region| ("allowed_model_region".to_owned(), json!(region)));
+        let principal = Principal {
+            metadata: metadata.into_iter().collect(),
+            ..Principal::default()
+        };
+        let who = AuthDecision::Identity(Box::new(principal));
+        let plugin = Arc::new(FakeAuth::new(Ok(who)));
+        let world = Setup::new()
+            .with(|_, target| target.region = of_deployment.to_owned())
+            .access(|access| {
+                access.custom = Some(CustomAuth {
+                    plugin,
+                    auto: false,
+                })
+            })
+            .build();
+        let answer = world.send(chat(json!({}))).await;
+        let header = answer.headers.get("x-litellm-model-region");
+        assert_eq!(header.map(|v| v.to_str().unwrap()), told);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -50,6 +50,7 @@ impl OverRedis {
                     metrics: StateMetrics::register(
                         &mut prometheus_client::registry::Registry::default(),
                     ),
+                    observe: None,
                 };
                 let store = Store::redis(Redis::start(settings, parts).unwrap());
                 while store.ping().await.is_err() {

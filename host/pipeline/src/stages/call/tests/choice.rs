@@ -269,3 +269,57 @@ async fn what_is_left_of_a_groups_limits_is_told() {
     );
     assert_eq!(third.header("x-ratelimit-limit-tokens"), "");
 }
+
+/// Whether it is tried again, other groups there are; the status, retries and fallbacks, the milliseconds waited.
+#[tokio::test(start_paused = true)]
+async fn a_deployment_at_its_parallel_limit_is_tried_again_unless_told_otherwise() {
+    for (retries, fallback, status, told, waited) in [
+        (true, false, 429, ("2", "2", "0"), 1_500),
+        (false, false, 429, ("0", "2", "0"), 0),
+        (true, true, 200, ("0", "2", "1"), 0),
+        (false, true, 200, ("0", "2", "1"), 0),
+    ] {
+        let world = groups()
+            .routing(|r| {
+                r.num_retries = 2;
+                r.parallel_max_default = Some(1);
+                if fallback {
+                    r.fallbacks = vec![rule("a", &["b"])];
+                }
+            })
+            .settings(|s| s.retry_when_full = retries)
+            .build();
+        world.upstream.then(Script::silent());
+        let gateway = world.gateway.clone();
+        let first = tokio::spawn(async move { gateway.handle(ask(json!({}))).await });
+        world.upstream.arrived.notified().await;
+        let begun = Instant::now();
+        let answer = world.send(ask(json!({}))).await;
+        assert_eq!(answer.status, status);
+        assert_eq!(walk(&answer), told);
+        assert_eq!(begun.elapsed(), Duration::from_millis(waited));
+        first.abort();
+        drop(first.await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_is_given_back_meanwhile_is_taken() {
+    let world = groups()
+        .routing(|r| {
+            r.num_retries = 2;
+            r.parallel_max_default = Some(1);
+        })
+        .build();
+    let gate = Arc::new(Notify::new());
+    let slow = Script::stream([chunk("hi")]).then_wait(&gate).piece(done());
+    world.upstream.then(slow);
+    let reply = world.open(ask(json!({"stream": true}))).await;
+    let gateway = world.gateway.clone();
+    let second =
+        tokio::spawn(async move { Answer::of(gateway.handle(ask(json!({}))).await).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    gate.notify_one();
+    Answer::of(reply).await;
+    assert_eq!(second.await.unwrap().status, 200);
+}
