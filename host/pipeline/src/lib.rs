@@ -49,14 +49,14 @@ pub use health::{
 pub use metering::{CountedTokens, Metering};
 pub use metrics::Metrics;
 pub use ports::{
-    AuthDecision, AuthDenial, AuthRequest, Authenticator, Bearers, Block, BodyText, BodyView, Built,
-    CallMemory, Clock, Edit, Finding, GuardCall, Guardrail, HookCall, HookDecision, HookDeployment,
-    HookError, HookFailure, HookPiece, HookPoints, HookReply, HookStream, LookupFault, OnBehalf,
-    OwnCalls, Parsed, Peers, Phase, PluginFault, Progress, Prompt, PromptCall, PromptManager,
-    Provider, ProviderCall, ProviderFailure, ProviderFrame, ProviderRequest, ProviderResponse,
-    Recorder, RequestHook, Round, Router, RouterCall, Selection, SharedHealth, StreamEnd,
-    StreamGuard, StreamParser, StreamVerdict, TraceContext, Upstream, UpstreamBody, UpstreamError,
-    UpstreamErrorKind, Verdict, VirtualKeys,
+    AuthDecision, AuthDenial, AuthRequest, Authenticator, Bearers, Block, BodyText, BodyView,
+    Built, CallMemory, Clock, Edit, Finding, GuardCall, Guardrail, HookCall, HookDecision,
+    HookDeployment, HookError, HookFailure, HookPiece, HookPoints, HookReply, HookStream,
+    LookupFault, OnBehalf, OwnCalls, Parsed, Peers, Phase, PluginFault, Progress, Prompt,
+    PromptCall, PromptManager, Provider, ProviderCall, ProviderFailure, ProviderFrame,
+    ProviderRequest, ProviderResponse, Recorder, RequestHook, Round, Router, RouterCall, Selection,
+    SharedHealth, StreamEnd, StreamGuard, StreamParser, StreamVerdict, TraceContext, Upstream,
+    UpstreamBody, UpstreamError, UpstreamErrorKind, Verdict, VirtualKeys,
 };
 pub use queue::Queue;
 pub use reply::{BodyStream, Reply, ReplyBody};
