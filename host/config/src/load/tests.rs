@@ -673,7 +673,7 @@ model_list:
 
 #[test]
 fn planned_keys_in_use_are_listed_unless_they_say_what_holds_anyway() {
-    let yaml = "litellm_settings: {enable_preview_features: true, drop_params: false, force_ipv4: false}\ngeneral_settings: {allowed_ips: [10.0.0.1]}\n";
+    let yaml = "litellm_settings: {enable_preview_features: true, drop_params: false, force_ipv4: false}\ngeneral_settings: {infer_model_from_keys: true}\n";
     let listed: Vec<String> = loaded(
         yaml,
         &[
@@ -691,7 +691,7 @@ fn planned_keys_in_use_are_listed_unless_they_say_what_holds_anyway() {
         listed,
         [
             "litellm_settings.enable_preview_features",
-            "general_settings.allowed_ips",
+            "general_settings.infer_model_from_keys",
             "STORE_MODEL_IN_DB"
         ]
     );
