@@ -440,9 +440,10 @@ async fn a_keys_calls_at_once() {
         json!({"max_parallel_requests": 2, "model_rpm_limit": {"gpt-4o": 100}}),
     )
     .await;
-    let gate = Gate::new();
-    for _ in 0..2 {
-        stage.upstream.next(Reply::gated_stream(&frames(), &gate));
+    let gates = [Gate::new(), Gate::new()];
+    for gate in &gates {
+        let held = Reply::gated_stream(&frames(), gate);
+        stage.upstream.next(held);
         gate.release();
         gate.release();
     }
@@ -471,7 +472,7 @@ async fn a_keys_calls_at_once() {
             .header("x-litellm-key-remaining-requests-gpt-4o")
             .is_some()
     );
-    gate.open();
+    gates[1].open();
     other.rest().await;
 }
 
