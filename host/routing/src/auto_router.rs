@@ -6,6 +6,7 @@
 mod complexity;
 mod keywords;
 mod semantic;
+mod words;
 
 use serde::Serialize;
 
