@@ -6,27 +6,15 @@ use witgate_store::{Filter, Is, Row, Select, Write, WriteError};
 
 use crate::audit::Action;
 use crate::fields::{Field, Given, Shape, column, member};
+use crate::linked::{self, BUDGET, BUDGETS as TABLE, change_budget, new_budget};
 use crate::operation::{Operation, Outcome, Who};
-use crate::{Ask, Changed, ControlPlane, Refusal, durations};
+use crate::{Ask, Changed, ControlPlane, Refusal};
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) const TABLE: &str = "LiteLLM_BudgetTable";
-
 /// Rows that one answer tells of at most.
 pub(crate) const MOST: u64 = 10_000;
-
-/// What a budget limits. Others give these of the budget that is made for them alone, too.
-pub(crate) const LIMITS: &[Field] = &[
-    column("max_budget", Shape::Number),
-    column("soft_budget", Shape::Number),
-    column("max_parallel_requests", Shape::Whole),
-    column("tpm_limit", Shape::Whole),
-    column("rpm_limit", Shape::Whole),
-    column("budget_duration", Shape::Duration),
-    column("model_max_budget", Shape::Object),
-];
 
 const FIELDS: &[Field] = &[
     column("budget_id", Shape::Text),
@@ -71,7 +59,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         paths: &["/budget/new"],
         who: Who::Admin,
         what: "Makes a budget.",
-        body: &[LIMITS, FIELDS],
+        body: &[BUDGET, FIELDS],
         query: &[],
         run: |plane, ask| Box::pin(new(plane, ask)),
     },
@@ -80,7 +68,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         paths: &["/budget/update"],
         who: Who::Admin,
         what: "Changes a budget; what is not said stays, null takes a limit away.",
-        body: &[LIMITS, FIELDS],
+        body: &[BUDGET, FIELDS],
         query: &[],
         run: |plane, ask| Box::pin(update(plane, ask)),
     },
@@ -134,55 +122,22 @@ pub(crate) const HOLDERS: [(&str, ScopeKind); 5] = [
 ];
 
 impl ControlPlane {
-    /// Reads what a budget is given, with the time of its next reset.
-    pub(crate) fn budget_of(&self, ask: &Ask, tables: &[&[Field]]) -> Result<Given, Refusal> {
-        let mut given = Given::read(tables, &ask.body)?;
-        crate::keys::check_model_budgets(given.columns.get("model_max_budget"))?;
-        self.next_reset_of(ask, &mut given);
-        Ok(given)
-    }
-
-    /// A budget that comes back gets the time of its next reset, unless that is given.
-    pub(crate) fn next_reset_of(&self, ask: &Ask, given: &mut Given) {
-        let stated = given.columns.get("budget_reset_at");
-        if stated.is_some_and(|at| !at.is_null()) {
-            return;
-        }
-        match given.columns.get("budget_duration") {
-            Some(Value::String(duration)) => {
-                let at = durations::next_reset(duration, ask.now, &self.settings.load().zone);
-                given.set("budget_reset_at", json!(at.map(witgate_store::time_text)));
-            }
-            Some(_) => given.set("budget_reset_at", Value::Null),
-            None => {}
-        }
-    }
-
-    /// The step that makes a budget for one thing alone, and its id.
-    pub(crate) fn own_budget(ask: &Ask, mut limits: Row) -> (Write, String) {
-        let id = uuid::Uuid::new_v4().to_string();
-        limits.insert("budget_id".to_owned(), id.as_str().into());
-        for column in ["created_by", "updated_by"] {
-            limits.insert(column.to_owned(), ask.actor().into());
-        }
-        (Write::Insert(TABLE, limits), id)
-    }
-
-    /// The step that changes limits of the one thing that has this budget, and the id of its budget then: the same when
+    /// The id of the budget of one thing that is given these limits, and the step that makes them so: the budget it has, when
     /// nobody else has it, else a new one with what the old one says besides. LiteLLM changes the limits of all who share
     /// it.
-    pub(crate) async fn change_budget(
+    pub(crate) async fn limit_alone(
         &self,
         ask: &Ask,
         budget: Option<&str>,
         limits: Row,
-    ) -> Result<(Write, String), Refusal> {
+    ) -> Result<(String, Write), Refusal> {
+        let settings = self.settings.load_full();
         let old = match budget {
             Some(id) => self.store.row(TABLE, "budget_id", id).await?,
             None => None,
         };
         let (Some(id), Some(mut old)) = (budget, old) else {
-            return Ok(Self::own_budget(ask, limits));
+            return Ok(new_budget(&settings, ask, limits));
         };
         let mut holders = 0;
         for (table, _) in HOLDERS {
@@ -192,47 +147,40 @@ impl ControlPlane {
                 false => 0,
             };
         }
-        let default = self.settings.load_full();
-        let default = default.litellm("max_end_user_budget_id");
+        let default = settings.litellm("max_end_user_budget_id");
         if holders > 1 || default.and_then(Value::as_str) == Some(id) {
             old.extend(limits);
-            old.remove("created_at");
-            old.remove("updated_at");
-            return Ok(Self::own_budget(ask, old));
+            old.retain(|name, _| !["created_at", "updated_at"].contains(&name.as_str()));
+            return Ok(new_budget(&settings, ask, old));
         }
-        let mut set = limits;
-        set.insert("updated_by".to_owned(), ask.actor().into());
-        set.insert(
-            "updated_at".to_owned(),
-            witgate_store::time_text(ask.now).into(),
-        );
-        let update = Write::Update {
-            table: TABLE,
-            filter: Filter::by("budget_id", id),
-            set,
-            add: Vec::new(),
-        };
-        Ok((update, id.to_owned()))
+        Ok((id.to_owned(), change_budget(&settings, ask, id, limits)))
     }
 }
 
 /// Takes the columns of a budget out of what was given for something else.
 pub(crate) fn limits_of(given: &mut Given) -> Row {
     let mut limits = Row::new();
-    for name in LIMITS
-        .iter()
-        .map(|field| field.name)
-        .chain(["budget_reset_at"])
-    {
-        if let Some(value) = given.columns.remove(name) {
-            limits.insert(name.to_owned(), value);
+    for field in BUDGET {
+        if let Some(value) = given.columns.remove(field.name) {
+            limits.insert(field.name.to_owned(), value);
         }
     }
     limits
 }
 
+/// Reads what a budget is given, with the time of its next reset, unless that is given, too.
+fn read(plane: &ControlPlane, ask: &Ask) -> Result<Given, Refusal> {
+    let mut given = Given::read(&[BUDGET, FIELDS], &ask.body)?;
+    crate::keys::check_model_budgets(given.columns.get("model_max_budget"))?;
+    let stated = given.columns.get("budget_reset_at");
+    if stated.is_none_or(Value::is_null) {
+        linked::reset_at(&plane.settings.load(), ask, &mut given.columns);
+    }
+    Ok(given)
+}
+
 async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
-    let mut given = plane.budget_of(&ask, &[LIMITS, FIELDS])?;
+    let mut given = read(plane, &ask)?;
     let id = match given.text("budget_id") {
         Some("") | None => uuid::Uuid::new_v4().to_string(),
         Some(id) => id.to_owned(),
@@ -270,7 +218,7 @@ async fn found(plane: &ControlPlane, id: &str) -> Result<Row, Refusal> {
 }
 
 async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
-    let mut given = plane.budget_of(&ask, &[LIMITS, FIELDS])?;
+    let mut given = read(plane, &ask)?;
     let id = match given.text("budget_id") {
         Some(id) if !id.is_empty() => id.to_owned(),
         _ => return Err(Refusal::detail(400, "budget_id is required")),

@@ -5,8 +5,9 @@ use witgate_identity::ScopeKind;
 use witgate_store::{Filter, Is, Row, Select, Write, WriteError};
 
 use crate::audit::Action;
-use crate::budgets::{self, LIMITS, MOST, many};
+use crate::budgets::{self, MOST, many};
 use crate::fields::{Field, Given, Shape, column, member};
+use crate::linked::{BUDGET, BUDGETS, new_budget};
 use crate::operation::{Operation, Outcome, Who};
 use crate::{Ask, Changed, ControlPlane, Refusal};
 
@@ -36,7 +37,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         paths: &["/customer/new", "/end_user/new"],
         who: Who::Admin,
         what: "Makes an end user, with limits.",
-        body: &[FIELDS, LIMITS],
+        body: &[FIELDS, BUDGET],
         query: &[],
         run: |plane, ask| Box::pin(new(plane, ask)),
     },
@@ -45,7 +46,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         paths: &["/customer/update", "/end_user/update"],
         who: Who::Admin,
         what: "Changes an end user; what is not said stays, null takes away.",
-        body: &[FIELDS, LIMITS],
+        body: &[FIELDS, BUDGET],
         query: &[],
         run: |plane, ask| Box::pin(update(plane, ask)),
     },
@@ -97,21 +98,9 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 ];
 
 /// What was given: the end user's own columns and its limits.
-fn read(plane: &ControlPlane, ask: &Ask) -> Result<(Given, Row), Refusal> {
-    let mut given = Given::read(&[FIELDS, LIMITS], &ask.body)?;
-    for name in NOT_YET {
-        let says = |value: &Value| match value {
-            Value::Array(items) => !items.is_empty(),
-            Value::Object(members) => !members.is_empty(),
-            value => !value.is_null(),
-        };
-        if ask.body.get(name).is_some_and(says) {
-            let message = format!(
-                "{name} is not enforced by this release of Witgate, so no end user is given it; leave it out"
-            );
-            return Err(Refusal::bad(message).param(name));
-        }
-    }
+fn read(ask: &Ask) -> Result<(Given, Row), Refusal> {
+    let mut given = Given::read(&[FIELDS, BUDGET], &ask.body)?;
+    crate::fields::refuse(&NOT_YET, &ask.body, "end user")?;
     if let Some(region) = given.text("allowed_model_region")
         && !["eu", "us"].contains(&region)
     {
@@ -127,7 +116,6 @@ fn read(plane: &ControlPlane, ask: &Ask) -> Result<(Given, Row), Refusal> {
         ));
     }
     crate::keys::check_model_budgets(given.columns.get("model_max_budget"))?;
-    plane.next_reset_of(ask, &mut given);
     let limits = budgets::limits_of(&mut given);
     let budget = given.text("budget_id");
     if budget.is_some() && limits.values().any(|limit| !limit.is_null()) {
@@ -146,7 +134,7 @@ fn read(plane: &ControlPlane, ask: &Ask) -> Result<(Given, Row), Refusal> {
 async fn check(plane: &ControlPlane, given: &Given, steps: &mut Vec<Write>) -> Result<(), Refusal> {
     if let Some(budget) = given.text("budget_id") {
         let there = Filter::by("budget_id", budget);
-        steps.push(Write::Present(budgets::TABLE, there, "budget_id"));
+        steps.push(Write::Present(BUDGETS, there, "budget_id"));
     }
     if let Some(model) = given.text("default_model")
         && !plane.knows_model(model).await?
@@ -174,7 +162,7 @@ impl ControlPlane {
 }
 
 async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
-    let (mut given, limits) = read(plane, &ask)?;
+    let (mut given, limits) = read(&ask)?;
     let id = given.text("user_id").unwrap_or_default().to_owned();
     let mut steps = vec![Write::Absent(
         TABLE,
@@ -183,7 +171,7 @@ async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
     )];
     check(plane, &given, &mut steps).await?;
     if limits.values().any(|limit| !limit.is_null()) {
-        let (step, budget) = ControlPlane::own_budget(&ask, limits);
+        let (budget, step) = new_budget(&plane.settings.load(), &ask, limits);
         steps.push(step);
         given.set("budget_id", budget);
     }
@@ -254,7 +242,7 @@ pub(crate) async fn with_budgets(
     let mut budgets = Map::new();
     for ids in ids.chunks(500) {
         let select: Select = Filter::of("budget_id", Is::In(ids.to_vec())).into();
-        for row in plane.store.rows(budgets::TABLE, &select).await? {
+        for row in plane.store.rows(BUDGETS, &select).await? {
             let id = row.get("budget_id").and_then(Value::as_str);
             budgets.insert(id.unwrap_or_default().to_owned(), Value::Object(row));
         }
@@ -269,14 +257,14 @@ pub(crate) async fn with_budgets(
 }
 
 async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
-    let (mut given, limits) = read(plane, &ask)?;
+    let (mut given, limits) = read(&ask)?;
     let id = given.text("user_id").unwrap_or_default().to_owned();
     let old = found(plane, &id, "user_id").await?;
     let mut steps = Vec::new();
     check(plane, &given, &mut steps).await?;
     if !limits.is_empty() && given.text("budget_id").is_none() {
         let budget = old.get("budget_id").and_then(Value::as_str);
-        let (step, budget) = plane.change_budget(&ask, budget, limits).await?;
+        let (budget, step) = plane.limit_alone(&ask, budget, limits).await?;
         steps.push(step);
         given.set("budget_id", budget);
     }

@@ -7,7 +7,7 @@ mod reset;
 mod tests;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use serde_json::Value;
 use witgate_identity::ScopeKind;
 use witgate_store::{Filter, Is, PROXY_USER, Row, Select, Write, WriteError, time_text};
 
@@ -128,59 +128,6 @@ impl ControlPlane {
             }
         }
     }
-
-    /// Makes LiteLLM's user whose spend is that of the whole gateway, with `litellm_settings.max_budget` and
-    /// `budget_duration`, when there is such a budget; what it spent stays. At start, and when the configuration changes.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn ensure_proxy_budget(&self, now: Timestamp) -> Result<bool, WriteError> {
-        const TABLE: &str = "LiteLLM_UserTable";
-        let settings = self.settings.load_full();
-        let most = settings.litellm("max_budget").and_then(number);
-        let Some(most) = most.filter(|most| *most > 0.0) else {
-            return Ok(false);
-        };
-        let duration = settings.litellm("budget_duration").and_then(Value::as_str);
-        let old = self.store.row(TABLE, "user_id", PROXY_USER).await?;
-        let column = |name: &str| old.as_ref().and_then(|row| row.get(name)?.as_str());
-        let mut row = Row::from_iter([
-            ("user_id".to_owned(), PROXY_USER.into()),
-            ("max_budget".to_owned(), json!(most)),
-            ("budget_duration".to_owned(), json!(duration)),
-            ("updated_at".to_owned(), time_text(now).into()),
-        ]);
-        // A window that goes on keeps its end.
-        if old.is_none()
-            || column("budget_duration") != duration
-            || column("budget_reset_at").is_none()
-        {
-            let next = duration.and_then(|text| durations::next_reset(text, now, &settings.zone));
-            row.insert("budget_reset_at".to_owned(), json!(next.map(time_text)));
-        }
-        let same = Filter::by("user_id", PROXY_USER);
-        let steps = vec![
-            Write::Ensure(TABLE, row.clone()),
-            Write::Update {
-                table: TABLE,
-                filter: same,
-                set: row,
-                add: Vec::new(),
-            },
-        ];
-        self.store.write(steps, now).await?;
-        self.changed(Changed::Shared);
-        Ok(true)
-    }
-}
-
-/// A number, also as variables give it: as text.
-fn number(value: &Value) -> Option<f64> {
-    let of_text = || value.as_str()?.trim().parse::<f64>().ok();
-    value
-        .as_f64()
-        .or_else(of_text)
-        .filter(|number| number.is_finite())
 }
 
 /// Where spend is kept: the table, what names its rows, and whose it is.

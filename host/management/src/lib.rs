@@ -32,7 +32,7 @@ mod users;
 
 pub use ask::Ask;
 pub use fields::moment;
-pub use jobs::Retention;
+pub use jobs::{Drift, Retention};
 pub use operation::{Operation, Who, operations};
 pub use plane::{Changed, ControlPlane, Settings, Unwatched, Watch};
 pub use policy::{KeyAction, KeyPolicy, KeyVerdict};

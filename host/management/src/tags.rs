@@ -6,9 +6,10 @@ use serde_json::{Map, Value, json};
 use witgate_store::{Filter, Is, Row, Select, Sums, Write, WriteError};
 
 use crate::audit::Action;
-use crate::budgets::{self, LIMITS, MOST, many};
+use crate::budgets::{self, MOST, many};
 use crate::customers::with_budgets;
 use crate::fields::{Field, Given, Shape, column, member};
+use crate::linked::{BUDGET, BUDGETS, new_budget};
 use crate::operation::{Operation, Outcome, Who};
 use crate::{Ask, Changed, ControlPlane, Refusal};
 
@@ -38,7 +39,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         paths: &["/tag/new"],
         who: Who::Admin,
         what: "Makes a tag: with a budget, for deployments of the database.",
-        body: &[FIELDS, LIMITS],
+        body: &[FIELDS, BUDGET],
         query: &[],
         run: |plane, ask| Box::pin(new(plane, ask)),
     },
@@ -47,7 +48,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         paths: &["/tag/update"],
         who: Who::Admin,
         what: "Changes a tag; what is not said stays, null takes away.",
-        body: &[FIELDS, LIMITS],
+        body: &[FIELDS, BUDGET],
         query: &[],
         run: |plane, ask| Box::pin(update(plane, ask)),
     },
@@ -88,8 +89,9 @@ fn name_of(ask: &Ask) -> Result<String, Refusal> {
 }
 
 /// What was given: the tag's own columns and its limits.
-fn read(plane: &ControlPlane, ask: &Ask) -> Result<(Given, Row), Refusal> {
-    let mut given = plane.budget_of(ask, &[FIELDS, LIMITS])?;
+fn read(ask: &Ask) -> Result<(Given, Row), Refusal> {
+    let mut given = Given::read(&[FIELDS, BUDGET], &ask.body)?;
+    crate::keys::check_model_budgets(given.columns.get("model_max_budget"))?;
     let limits = budgets::limits_of(&mut given);
     if given.text("budget_id").is_some() && limits.values().any(|limit| !limit.is_null()) {
         return Err(Refusal::bad("Set either limits or 'budget_id', not both.").param("budget_id"));
@@ -208,18 +210,18 @@ async fn make(
 fn budget_there(given: &Given, steps: &mut Vec<Write>) {
     if let Some(budget) = given.text("budget_id") {
         let there = Filter::by("budget_id", budget);
-        steps.push(Write::Present(budgets::TABLE, there, "budget_id"));
+        steps.push(Write::Present(BUDGETS, there, "budget_id"));
     }
 }
 
 async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
-    let (mut given, limits) = read(plane, &ask)?;
+    let (mut given, limits) = read(&ask)?;
     let name = name_of(&ask)?;
     let there = Filter::by("tag_name", name.as_str());
     let mut steps = vec![Write::Absent(TABLE, there, "tag")];
     budget_there(&given, &mut steps);
     if limits.values().any(|limit| !limit.is_null()) {
-        let (step, budget) = ControlPlane::own_budget(&ask, limits);
+        let (budget, step) = new_budget(&plane.settings.load(), &ask, limits);
         steps.push(step);
         given.set("budget_id", budget);
     }
@@ -237,14 +239,14 @@ async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
 }
 
 async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
-    let (mut given, limits) = read(plane, &ask)?;
+    let (mut given, limits) = read(&ask)?;
     let name = name_of(&ask)?;
     let old = found(plane, &name).await?;
     let mut steps = Vec::new();
     budget_there(&given, &mut steps);
     if !limits.is_empty() && given.text("budget_id").is_none() {
         let budget = old.get("budget_id").and_then(Value::as_str);
-        let (step, budget) = plane.change_budget(&ask, budget, limits).await?;
+        let (budget, step) = plane.limit_alone(&ask, budget, limits).await?;
         steps.push(step);
         given.set("budget_id", budget);
     }

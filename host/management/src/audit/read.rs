@@ -78,19 +78,11 @@ async fn list(plane: &ControlPlane, ask: Ask) -> Outcome {
     for column in COLUMNS.into_iter().filter(|column| *column != "updated_at") {
         filter = filter.and_if(column, ask.param(column));
     }
-    let sort = match ask.param("sort_by") {
-        None => "updated_at",
-        Some(asked) => COLUMNS
-            .into_iter()
-            .find(|column| *column == asked)
-            .ok_or_else(|| {
-                Refusal::bad(format!("sort_by {asked:?} is none of {COLUMNS:?}")).param("sort_by")
-            })?,
-    };
+    let order = ask.order(&COLUMNS, "updated_at", true)?;
     let total = plane.store.count(TABLE, &filter).await?;
     let select = Select {
         filter,
-        order: vec![(sort, ask.param("sort_order") != Some("asc"))],
+        order: vec![order],
         offset: page.offset(),
         limit: Some(page.size),
     };

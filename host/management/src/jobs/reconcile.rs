@@ -9,7 +9,7 @@ use witgate_store::{Filter, Is, Row, Select, StoreError, Sums, time_text};
 
 use super::{Account, END_USERS, KEYS, MEMBERS, ORGANIZATIONS, TAGS, TEAMS, USERS};
 use crate::ControlPlane;
-use crate::budgets;
+use crate::linked::BUDGETS;
 
 /// An account whose `spend` is not the sum of its calls.
 #[derive(Debug, Clone, PartialEq)]
@@ -271,7 +271,7 @@ impl ControlPlane {
     /// When budgets that others share began anew, by id.
     async fn windows(&self) -> Result<HashMap<String, Timestamp>, StoreError> {
         let select: Select = Filter::of("budget_reset_at", Is::Given).into();
-        let rows = self.store.rows(budgets::TABLE, &select).await?;
+        let rows = self.store.rows(BUDGETS, &select).await?;
         let window = |row: &Row| {
             let id = row.get("budget_id")?.as_str()?.to_owned();
             Some((id, self.began(row)?))

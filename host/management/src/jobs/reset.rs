@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use witgate_store::{Filter, Is, Row, Select, Sums, Write, WriteError, time_text};
 
 use super::{Account, BATCH, END_USERS, KEYS, MEMBERS, ORGANIZATIONS, TAGS, TEAMS, USERS};
-use crate::budgets;
+use crate::linked::BUDGETS;
 use crate::{Changed, ControlPlane, durations};
 
 /// What a tick reset.
@@ -36,14 +36,14 @@ impl ControlPlane {
             self.begin(account.table, now).await?;
             resets.own += self.reset_own(account, now).await?;
         }
-        self.begin(budgets::TABLE, now).await?;
+        self.begin(BUDGETS, now).await?;
         loop {
             let select = Select {
                 order: vec![("budget_reset_at", false)],
                 limit: Some(BATCH),
                 ..due(now).into()
             };
-            let rows = self.store.rows(budgets::TABLE, &select).await?;
+            let rows = self.store.rows(BUDGETS, &select).await?;
             let mut any = false;
             for row in &rows {
                 if let Some(holders) = self.reset_budget(row, now).await? {
@@ -153,9 +153,9 @@ impl ControlPlane {
         let (id, duration) = (text("budget_id"), text("budget_duration"));
         let this = || due(now).and("budget_id", Is::Equal(id.into()));
         let mut steps = vec![
-            Write::Present(budgets::TABLE, this(), "budget_id"),
+            Write::Present(BUDGETS, this(), "budget_id"),
             Write::Update {
-                table: budgets::TABLE,
+                table: BUDGETS,
                 filter: this(),
                 set: Row::from_iter([("budget_reset_at".to_owned(), self.next(duration, now))]),
                 add: Vec::new(),

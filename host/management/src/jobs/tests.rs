@@ -333,51 +333,6 @@ async fn sessions_that_ended_are_removed() {
 }
 
 #[tokio::test]
-async fn the_gateways_budget_is_a_user() {
-    let now = at("2026-01-01T12:00:00Z");
-    let without = world(json!({"litellm_settings": {"max_budget": 0}})).await;
-    assert!(!without.plane.ensure_proxy_budget(now).await.unwrap());
-    let world =
-        world(json!({"litellm_settings": {"max_budget": 10, "budget_duration": "30d"}})).await;
-    assert!(world.plane.ensure_proxy_budget(now).await.unwrap());
-    let id = "litellm-proxy-budget";
-    let made = row(&world, USERS, "user_id", id).await;
-    assert_eq!(
-        (&made["max_budget"], &made["budget_reset_at"]),
-        (&json!(10.0), &json!("2026-02-01T00:00:00.000Z"))
-    );
-    world.spend(&[call("c".to_owned(), "k", "0.5", now)]).await;
-    // Another start keeps what was spent and when it ends; another duration ends otherwise.
-    let settings = |most: f64, duration: &str| {
-        let mut settings = (*world.plane.settings.load_full()).clone();
-        settings.config = std::sync::Arc::new(
-            json!({"litellm_settings": {"max_budget": most, "budget_duration": duration}}),
-        );
-        world.plane.settings.store(std::sync::Arc::new(settings));
-    };
-    for (most, duration, ends) in [
-        (20.0, "30d", "2026-02-01T00:00:00.000Z"),
-        (20.0, "1d", "2026-03-02T00:00:00.000Z"),
-    ] {
-        settings(most, duration);
-        world
-            .plane
-            .ensure_proxy_budget(at("2026-03-01T12:00:00Z"))
-            .await
-            .unwrap();
-        let made = row(&world, USERS, "user_id", id).await;
-        assert_eq!(
-            (
-                &made["max_budget"],
-                &made["spend"],
-                &made["budget_reset_at"]
-            ),
-            (&json!(20.0), &json!(0.5), &json!(ends))
-        );
-    }
-}
-
-#[tokio::test]
 async fn accounts_that_are_not_the_sum_of_their_calls_are_told() {
     worlds(json!({}), async |world| {
         let now = at("2026-01-08T00:00:00Z");

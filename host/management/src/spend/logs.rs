@@ -271,17 +271,8 @@ async fn pages(plane: &ControlPlane, ask: Ask) -> Outcome {
             return Err(Refusal::bad(message).param("status_filter"));
         }
     };
-    let sort = match ask.param("sort_by") {
-        None => "startTime",
-        Some(asked) => SORTABLE
-            .into_iter()
-            .find(|column| *column == asked)
-            .ok_or_else(|| {
-                Refusal::bad(format!("sort_by {asked:?} is none of {SORTABLE:?}")).param("sort_by")
-            })?,
-    };
-    let down = ask.param("sort_order") != Some("asc");
-    page_of(plane, &ask, filter, (sort, down)).await
+    let order = ask.order(&SORTABLE, "startTime", true)?;
+    page_of(plane, &ask, filter, order).await
 }
 
 async fn page_of(
@@ -361,7 +352,9 @@ async fn by_spend(plane: &ControlPlane, table: &'static str, filter: Filter) -> 
     let rows = plane.store.rows(table, &select).await?;
     let shown = rows.into_iter().map(|mut row| {
         row.remove("password");
-        Value::Object(row)
+        let mut shown = Value::Object(row);
+        crate::audit::mask(&mut shown);
+        shown
     });
     Ok(shown.collect())
 }

@@ -22,7 +22,7 @@ async fn calls(world: &World) {
         ["LiteLLM_UserTable", {"user_id": "cat", "teams": ["red"]}],
         ["LiteLLM_UserTable", {"user_id": "bob"}],
         ["LiteLLM_OrganizationMembership", {"user_id": "cat", "organization_id": "org", "user_role": "org_admin"}],
-        ["LiteLLM_VerificationToken", {"token": hash("sk-ann"), "key_alias": "ann's", "key_name": "sk-...ann", "user_id": "ann", "team_id": "red"}],
+        ["LiteLLM_VerificationToken", {"token": hash("sk-ann"), "key_alias": "ann's", "key_name": "sk-...ann", "user_id": "ann", "team_id": "red", "metadata": {"logging": [{"callback_vars": {"langfuse_secret_key": "s3cret"}}]}}],
         ["LiteLLM_VerificationToken", {"token": hash("sk-bob"), "user_id": "bob"}],
         ["LiteLLM_VerificationToken", {"token": hash("sk-none")}],
     ]);
@@ -88,7 +88,11 @@ async fn calls(world: &World) {
             api_base: "https://a".into(),
             ..ann(call("a3", "ann", "2025-12-31T11:00:00Z", "0", "gpt"))
         },
-        call("b1", "bob", "2025-12-31T12:00:00Z", "0.05", "claude"),
+        // Answered, after another deployment refused.
+        SpendRow {
+            metadata: r#"{"error_information":{"error_code":"429"}}"#.into(),
+            ..call("b1", "bob", "2025-12-31T12:00:00Z", "0.05", "claude")
+        },
         SpendRow {
             cache_hit: "True".into(),
             ..call("b2", "bob", "2025-12-31T12:00:01Z", "0", "claude")
@@ -243,7 +247,7 @@ async fn pages_of_calls() {
             ("status_filter=success&team_id=red", vec!["a2", "a1"]),
             ("min_spend=0.05&max_spend=0.1", vec!["b1", "a1"]),
             ("key_alias=ann's&end_user=acme&model=gpt", vec!["a2", "a1"]),
-            ("error_code=429", vec!["a3"]),
+            ("error_code=429", vec!["b1", "a3"]),
             (
                 "sort_by=spend&sort_order=asc&min_spend=0.05",
                 vec!["b1", "a1", "a2"],
@@ -319,6 +323,7 @@ async fn who_spent_how_much() {
                 .len(),
             1
         );
+        assert!(!keys.to_string().contains("s3cret"), "{keys}");
         let users = told(&world, &admin(), "/spend/users").await;
         assert_eq!(
             (&users[0]["user_id"], users[0].get("password")),

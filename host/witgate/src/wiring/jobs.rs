@@ -11,7 +11,13 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use witgate_config::Loaded;
-use witgate_management::{ControlPlane, Retention};
+use witgate_management::{ControlPlane, Drift, Retention};
+
+/// How often accounts are compared with their calls.
+const RECONCILE: Duration = Duration::from_secs(86_400);
+
+/// Accounts of a comparison that are named in the log.
+const NAMED: usize = 20;
 
 /// How often sessions that ended are removed.
 const SESSIONS: Duration = Duration::from_secs(3600);
@@ -82,6 +88,22 @@ impl Timetable {
     }
 }
 
+/// Tells of accounts whose spend is not that of their calls.
+fn told(drifts: &[Drift]) {
+    for drift in drifts.iter().take(NAMED) {
+        tracing::warn!(
+            kind = drift.kind.descriptor(), id = drift.id, spend = drift.spend, calls = drift.calls,
+            since = ?drift.since, "spend is not the sum of the calls: somebody set it, or changed the budget's duration"
+        );
+    }
+    if drifts.len() > NAMED {
+        tracing::warn!(
+            accounts = drifts.len(),
+            "more accounts are not the sum of their calls"
+        );
+    }
+}
+
 /// Does the jobs until the end.
 pub async fn run(plane: Arc<ControlPlane>, timetable: Timetable, stop: CancellationToken) {
     let begun = Instant::now();
@@ -95,6 +117,7 @@ pub async fn run(plane: Arc<ControlPlane>, timetable: Timetable, stop: Cancellat
             .as_ref()
             .map_or(far, |_| Duration::from_secs(60));
     let mut sessions = after(Some(SESSIONS));
+    let mut comparison = after(Some(RECONCILE));
     loop {
         let now = Timestamp::now;
         tokio::select! {
@@ -123,6 +146,13 @@ pub async fn run(plane: Arc<ControlPlane>, timetable: Timetable, stop: Cancellat
                     tracing::error!(%error, "sessions that ended are not removed; tried again");
                 }
                 sessions = after(Some(SESSIONS));
+            }
+            () = sleep_until(comparison) => {
+                match plane.reconcile().await {
+                    Ok(drifts) => told(&drifts),
+                    Err(error) => tracing::error!(%error, "spend is not compared with the calls"),
+                }
+                comparison = after(Some(RECONCILE));
             }
         }
     }

@@ -103,6 +103,8 @@ async fn how_much_was_asked() {
         assert_eq!(limited, json!({"daily_data": [{"date": "Dec 31", "num_rate_limit_exceptions": 1}], "sum_num_rate_limit_exceptions": 1}));
         let limited = told(&world, &admin(), &format!("/global/activity/exceptions/deployment?{RANGE}&model_group=gpt")).await;
         assert_eq!((&limited[0]["api_base"], &limited[0]["sum_num_rate_limit_exceptions"]), (&json!("https://a"), &json!(1)));
+        let limited = format!("/global/activity/exceptions?{RANGE}&model_group=claude");
+        assert_eq!(told(&world, &admin(), &limited).await["sum_num_rate_limit_exceptions"], 0);
         assert_eq!(world.get(&admin(), "/global/activity").await.0, 400);
         assert_eq!(world.get(&user("ann"), &format!("/global/activity/exceptions?{RANGE}&model_group=gpt")).await.0, 401);
     })
