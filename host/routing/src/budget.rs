@@ -39,7 +39,9 @@ impl Budget {
     pub fn time_period(&self) -> String {
         let seconds = self.window.as_secs();
         let units = [(86_400, 'd'), (3600, 'h'), (60, 'm')];
-        let unit = units.iter().find(|(length, _)| seconds % length == 0);
+        let unit = units
+            .iter()
+            .find(|(length, _)| seconds.is_multiple_of(*length));
         match unit.filter(|_| seconds > 0) {
             Some((length, letter)) => format!("{}{letter}", seconds / length),
             None => format!("{seconds}s"),

@@ -100,7 +100,7 @@ async fn a_team_is_made_told_of_changed_blocked_and_deleted_in(world: &World) {
         .as_str()
         .unwrap()
         .to_owned();
-    in_step(&world, "red", &["ann"], &[&bob, "cem"]).await;
+    in_step(world, "red", &["ann"], &[&bob, "cem"]).await;
     assert!(world.heard.0.lock().contains(&Changed::Shared));
     let (status, info) = world.get(&admin(), "/team/info?team_id=red").await;
     assert_eq!(status, 200, "{info}");
@@ -135,7 +135,7 @@ async fn a_team_is_made_told_of_changed_blocked_and_deleted_in(world: &World) {
         changed["litellm_model_table"]["aliases"],
         json!({"slow": "gpt"})
     );
-    let row = rows(&world, "LiteLLM_BudgetTable", "budget_id", &budget)
+    let row = rows(world, "LiteLLM_BudgetTable", "budget_id", &budget)
         .await
         .remove(0);
     assert_eq!(
@@ -204,7 +204,7 @@ async fn a_team_is_made_told_of_changed_blocked_and_deleted_in(world: &World) {
         .await;
     assert_eq!(deleted, json!({"deleted_teams": ["red"]}));
     assert_eq!(world.get(&admin(), "/team/info?team_id=red").await.0, 404);
-    assert_eq!(teams_of(&world, "ann").await, json!([]));
+    assert_eq!(teams_of(world, "ann").await, json!([]));
     for table in [
         "LiteLLM_TeamMembership",
         "LiteLLM_VerificationToken",
@@ -218,12 +218,12 @@ async fn a_team_is_made_told_of_changed_blocked_and_deleted_in(world: &World) {
             .unwrap();
         assert_eq!(left, 0, "{table}");
     }
-    let copies = rows(&world, "LiteLLM_DeletedTeamTable", "team_id", "red").await;
+    let copies = rows(world, "LiteLLM_DeletedTeamTable", "team_id", "red").await;
     assert_eq!(
         (copies.len(), &copies[0]["deleted_by"]),
         (1, &json!("default_user_id"))
     );
-    let log = rows(&world, "LiteLLM_AuditLog", "object_id", "red").await;
+    let log = rows(world, "LiteLLM_AuditLog", "object_id", "red").await;
     let mut actions: Vec<&str> = log
         .iter()
         .map(|row| row["action"].as_str().unwrap())
@@ -244,7 +244,7 @@ async fn members_come_change_and_go() {
 
 async fn members_come_change_and_go_in(world: &World) {
     world.done("/team/new", json!({"team_id": "red", "max_budget": 10, "team_member_budget": 5, "team_member_rpm_limit": 9})).await;
-    in_step(&world, "red", &[], &[]).await;
+    in_step(world, "red", &[], &[]).await;
     let added = world
         .done("/team/member_add", json!({
             "team_id": "red", "member": [{"user_id": "ann", "role": "admin"}, {"user_email": "bob@x.org"}, {"user_email": "BOB@x.org"}],
@@ -256,7 +256,7 @@ async fn members_come_change_and_go_in(world: &World) {
         added["updated_team_memberships"][0]["litellm_budget_table"]["max_budget"],
         5.0
     );
-    in_step(&world, "red", &["ann"], &[&bob]).await;
+    in_step(world, "red", &["ann"], &[&bob]).await;
     let body = json!({"team_id": "red", "member": {"user_id": "cem", "role": "user"}, "max_budget_in_team": 2});
     world.done("/team/member_add", body.clone()).await;
     let (status, again) = world.post(&admin(), "/team/member_add", body).await;
@@ -277,8 +277,8 @@ async fn members_come_change_and_go_in(world: &World) {
         ),
         (&json!(4), &json!(9), &json!(5.0))
     );
-    in_step(&world, "red", &["ann", &bob], &["cem"]).await;
-    let seat = rows(&world, "LiteLLM_TeamMembership", "user_id", "ann")
+    in_step(world, "red", &["ann", &bob], &["cem"]).await;
+    let seat = rows(world, "LiteLLM_TeamMembership", "user_id", "ann")
         .await
         .remove(0);
     let of_team = world.plane.known_team("red").await.unwrap();
@@ -286,7 +286,7 @@ async fn members_come_change_and_go_in(world: &World) {
         seat["budget_id"], of_team["metadata"]["team_member_budget_id"],
         "others keep the team's"
     );
-    let own = rows(&world, "LiteLLM_TeamMembership", "user_id", "cem")
+    let own = rows(world, "LiteLLM_TeamMembership", "user_id", "cem")
         .await
         .remove(0)["budget_id"]
         .clone();
@@ -296,7 +296,7 @@ async fn members_come_change_and_go_in(world: &World) {
             json!({"team_id": "red", "user_id": "cem", "max_budget_in_team": 3}),
         )
         .await;
-    let after = rows(&world, "LiteLLM_TeamMembership", "user_id", "cem")
+    let after = rows(world, "LiteLLM_TeamMembership", "user_id", "cem")
         .await
         .remove(0);
     assert_eq!(
@@ -315,14 +315,14 @@ async fn members_come_change_and_go_in(world: &World) {
             json!({"team_id": "red", "user_id": "cem"}),
         )
         .await;
-    in_step(&world, "red", &["ann", &bob], &[]).await;
+    in_step(world, "red", &["ann", &bob], &[]).await;
     assert!(
-        rows(&world, "LiteLLM_VerificationToken", "user_id", "cem")
+        rows(world, "LiteLLM_VerificationToken", "user_id", "cem")
             .await
             .is_empty()
     );
     assert_eq!(
-        rows(&world, "LiteLLM_VerificationToken", "user_id", "ann")
+        rows(world, "LiteLLM_VerificationToken", "user_id", "ann")
             .await
             .len(),
         1
@@ -342,13 +342,13 @@ async fn members_come_change_and_go_in(world: &World) {
         (&json!(1), &json!(1))
     );
     in_step(
-        &world,
+        world,
         "blue",
         &[],
         &[&bob, "ann", "cem", "dan"].map(|s: &str| s),
     )
     .await;
-    assert_eq!(teams_of(&world, "ann").await, json!(["red", "blue"]));
+    assert_eq!(teams_of(world, "ann").await, json!(["red", "blue"]));
 }
 
 /// Two at once: no member is lost.

@@ -57,7 +57,7 @@ async fn a_user_is_made_told_of_changed_and_deleted_in(world: &World) {
     );
     assert_eq!(made["budget_reset_at"], "2026-01-02T00:00:00.000Z");
     assert_eq!(made["expires"], "2026-01-01T01:00:00.123Z");
-    let own = rows(&world, "LiteLLM_VerificationToken", "user_id", "ann")
+    let own = rows(world, "LiteLLM_VerificationToken", "user_id", "ann")
         .await
         .remove(0);
     assert_eq!(
@@ -99,7 +99,7 @@ async fn a_user_is_made_told_of_changed_and_deleted_in(world: &World) {
         spent: rust_decimal::Decimal::from(3),
     };
     assert!(world.heard.0.lock().contains(&spend));
-    let kept = rows(&world, "LiteLLM_UserTable", "user_id", "ann")
+    let kept = rows(world, "LiteLLM_UserTable", "user_id", "ann")
         .await
         .remove(0)["password"]
         .clone();

@@ -176,10 +176,11 @@ async fn modes_without_a_route_are_called_by_hand() {
         let world = self::info(info.clone()).build();
         world.upstream.then(Script::json(200, &json!({})));
         assert!(entry(&world).await.0, "{info}");
-        let sent = world.upstream.sent.lock().unwrap();
-        assert!(sent[0].0.ends_with(url), "{}", sent[0].0);
-        assert!(sent[0].2.contains(part), "{}", sent[0].2);
-        drop(sent);
+        {
+            let sent = world.upstream.sent.lock().unwrap();
+            assert!(sent[0].0.ends_with(url), "{}", sent[0].0);
+            assert!(sent[0].2.contains(part), "{}", sent[0].2);
+        }
         let world = self::info(info.clone()).build();
         world.upstream.then(Script::error(503, "away"));
         let (is_healthy, shown) = entry(&world).await;
