@@ -190,7 +190,8 @@ http {{
 
 
 class Witgate(Contender):
-    """Ours: `bare` with a model list only, `production` with all that a real one has."""
+    """Ours: `bare` with a model list only, `production` with all that a real one has: a virtual key with a budget and limits, a
+    guardrail, a sink."""
 
     MODELS = """
 model_list:
@@ -229,12 +230,30 @@ plugins:
         command = [self.binary.resolve(), "serve", "--config", config, "--host", self.host, "--port", self.port]
         self.spawn(command, self.folder / "log", env=environment)
         self.wait_for_answer(60)
+        if self.kind == "production":
+            self.key = self.virtual_key()
         self.idle_mb = self.rss_mb()
+
+    def stop(self):
+        super().stop()
+        self.key = KEY
+
+    def virtual_key(self):
+        """A key with everything that a call is checked against and counted to, and that nobody reaches."""
+        wanted = {"max_budget": 1e9, "rpm_limit": 10**9, "tpm_limit": 10**12, "max_parallel_requests": 10**6}
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
+        headers = {"content-type": "application/json", "authorization": f"Bearer {KEY}"}
+        connection.request("POST", "/key/generate", json.dumps(wanted), headers)
+        response = connection.getresponse()
+        answer = response.read().decode(errors="replace")
+        if response.status != 200:
+            raise RuntimeError(f"{self.name} makes no key: {response.status} {answer[:300]}")
+        return json.loads(answer)["key"]
 
     def guardrail_buckets(self):
         """How many guardrail verdicts so far took at most so many seconds, from short to long."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
-        connection.request("GET", "/metrics", headers={"authorization": f"Bearer {self.key}"})
+        connection.request("GET", "/metrics", headers={"authorization": f"Bearer {KEY}"})
         page = connection.getresponse().read().decode()
         lines = (line for line in page.splitlines() if line.startswith("witgate_plugin_call_seconds_bucket{"))
         verdicts = (line for line in lines if 'function="check"' in line)

@@ -1,73 +1,282 @@
 //! LiteLLM's groups of routes, and what an entry of `allowed_routes` opens.
 
-/// A group's name and its patterns. `{*}` stands for one or more segments of a path.
-const GROUPS: [(&str, &[&str]); 6] = [
-    ("openai_routes", OPENAI),
-    ("llm_api_routes", OPENAI),
-    ("info_routes", INFO),
-    ("key_management_routes", KEYS),
-    ("management_routes", MANAGEMENT),
-    ("public_routes", PUBLIC),
-];
-
-const OPENAI: &[&str] = &[
-    "/chat/completions",
-    "/v1/chat/completions",
-    "/engines/{*}/chat/completions",
-    "/openai/deployments/{*}/chat/completions",
-    "/completions",
-    "/v1/completions",
-    "/engines/{*}/completions",
-    "/openai/deployments/{*}/completions",
-    "/embeddings",
-    "/v1/embeddings",
-    "/engines/{*}/embeddings",
-    "/openai/deployments/{*}/embeddings",
-    "/models",
-    "/v1/models",
-    "/models/{*}",
-    "/v1/models/{*}",
-];
-
-const INFO: &[&str] = &[
-    "/key/info",
-    "/key/list",
-    "/v2/key/info",
-    "/model/info",
-    "/v1/model/info",
-    "/health",
-    "/models",
-    "/v1/models",
-];
-
-const KEYS: &[&str] = &[
-    "/key/generate",
-    "/key/update",
-    "/key/delete",
-    "/key/info",
-    "/key/list",
-    "/key/block",
-    "/key/unblock",
-];
-
-const MANAGEMENT: &[&str] = &[
-    "/key/generate",
-    "/key/update",
-    "/key/delete",
-    "/key/info",
-    "/key/list",
-    "/key/block",
-    "/key/unblock",
-    "/model/info",
-    "/v1/model/info",
-];
-
-const PUBLIC: &[&str] = &[
-    "/routes",
-    "/health/liveliness",
-    "/health/liveness",
-    "/health/readiness",
-    "/metrics",
+/// A group's name and what is in it: patterns, in which `{*}` stands for one or more segments of a path, and names of other
+/// groups (LiteLLM's `LiteLLMRoutes`; routes this gateway does not have yet are in them, so that a key made today means the same
+/// tomorrow).
+const GROUPS: &[(&str, &[&str])] = &[
+    (
+        "llm_api_routes",
+        &["openai_routes", "anthropic_routes", "google_routes"],
+    ),
+    (
+        "openai_routes",
+        &[
+            "/chat/completions",
+            "/v1/chat/completions",
+            "/engines/{*}/chat/completions",
+            "/openai/deployments/{*}/chat/completions",
+            "/queue/chat/completions",
+            "/completions",
+            "/v1/completions",
+            "/engines/{*}/completions",
+            "/openai/deployments/{*}/completions",
+            "/embeddings",
+            "/v1/embeddings",
+            "/engines/{*}/embeddings",
+            "/openai/deployments/{*}/embeddings",
+            "/images/generations",
+            "/v1/images/generations",
+            "/openai/deployments/{*}/images/generations",
+            "/images/edits",
+            "/v1/images/edits",
+            "/audio/transcriptions",
+            "/v1/audio/transcriptions",
+            "/audio/speech",
+            "/v1/audio/speech",
+            "/moderations",
+            "/v1/moderations",
+            "/rerank",
+            "/v1/rerank",
+            "/v2/rerank",
+            "/responses",
+            "/v1/responses",
+            "/responses/{*}",
+            "/v1/responses/{*}",
+            "/openai/v1/responses",
+            "/openai/v1/responses/{*}",
+            "/realtime",
+            "/v1/realtime",
+            "/openai/v1/realtime",
+            "/files",
+            "/v1/files",
+            "/files/{*}",
+            "/v1/files/{*}",
+            "/batches",
+            "/v1/batches",
+            "/batches/{*}",
+            "/v1/batches/{*}",
+            "/fine_tuning/jobs",
+            "/v1/fine_tuning/jobs",
+            "/fine_tuning/jobs/{*}",
+            "/v1/fine_tuning/jobs/{*}",
+            "/assistants",
+            "/v1/assistants",
+            "/assistants/{*}",
+            "/v1/assistants/{*}",
+            "/threads",
+            "/v1/threads",
+            "/threads/{*}",
+            "/v1/threads/{*}",
+            "/vector_stores",
+            "/v1/vector_stores",
+            "/vector_stores/{*}",
+            "/v1/vector_stores/{*}",
+            "/models",
+            "/v1/models",
+            "/models/{*}",
+            "/v1/models/{*}",
+            "/utils/token_counter",
+        ],
+    ),
+    (
+        "anthropic_routes",
+        &["/v1/messages", "/v1/messages/count_tokens"],
+    ),
+    (
+        "google_routes",
+        &[
+            "/v1beta/models/{*}:generateContent",
+            "/v1beta/models/{*}:streamGenerateContent",
+            "/v1beta/models/{*}:countTokens",
+            "/models/{*}:generateContent",
+            "/models/{*}:streamGenerateContent",
+            "/models/{*}:countTokens",
+        ],
+    ),
+    (
+        "info_routes",
+        &[
+            "/key/info",
+            "/key/list",
+            "/key/health",
+            "/v2/key/info",
+            "/team/info",
+            "/team/list",
+            "/v2/team/list",
+            "/team/available",
+            "/organization/list",
+            "/user/info",
+            "/user/filter/ui",
+            "/model/info",
+            "/v1/model/info",
+            "/v2/model/info",
+            "/model_group/info",
+            "/models",
+            "/v1/models",
+            "/health",
+            "/health/services",
+        ],
+    ),
+    (
+        "key_management_routes",
+        &[
+            "/key/generate",
+            "/key/service-account/generate",
+            "/key/update",
+            "/key/bulk_update",
+            "/key/delete",
+            "/key/info",
+            "/v2/key/info",
+            "/key/list",
+            "/key/aliases",
+            "/key/health",
+            "/key/regenerate",
+            "/key/{*}/regenerate",
+            "/key/block",
+            "/key/unblock",
+        ],
+    ),
+    (
+        "management_routes",
+        &[
+            "key_management_routes",
+            "/user/new",
+            "/user/update",
+            "/user/bulk_update",
+            "/user/delete",
+            "/user/info",
+            "/user/list",
+            "/team/new",
+            "/team/update",
+            "/team/delete",
+            "/team/list",
+            "/v2/team/list",
+            "/team/info",
+            "/team/block",
+            "/team/unblock",
+            "/team/available",
+            "/team/permissions_list",
+            "/team/permissions_update",
+            "/model/new",
+            "/model/update",
+            "/model/{*}/update",
+            "/model/delete",
+            "/model/info",
+            "/v1/model/info",
+        ],
+    ),
+    (
+        "spend_tracking_routes",
+        &[
+            "/spend/keys",
+            "/spend/users",
+            "/spend/tags",
+            "/spend/calculate",
+            "/spend/logs",
+            "/spend/logs/{*}",
+        ],
+    ),
+    (
+        "global_spend_tracking_routes",
+        &[
+            "/global/spend",
+            "/global/spend/logs",
+            "/global/spend/keys",
+            "/global/spend/teams",
+            "/global/spend/end_users",
+            "/global/spend/models",
+            "/global/spend/report",
+            "/global/spend/provider",
+            "/global/spend/tags",
+            "/global/spend/all_tag_names",
+            "/global/predict/spend/logs",
+        ],
+    ),
+    (
+        "internal_user_routes",
+        &[
+            "key_management_routes",
+            "spend_tracking_routes",
+            "/global/activity",
+            "/global/activity/{*}",
+            "/tag/list",
+            "/tag/daily/activity",
+            "/models",
+            "/v1/models",
+            "/guardrails/list",
+        ],
+    ),
+    (
+        "internal_user_view_only_routes",
+        &[
+            "spend_tracking_routes",
+            "info_routes",
+            "/global/activity",
+            "/global/activity/{*}",
+            "/tag/list",
+            "/tag/daily/activity",
+        ],
+    ),
+    (
+        "self_managed_routes",
+        &[
+            "/team/member_add",
+            "/team/member_delete",
+            "/team/member_update",
+            "/team/permissions_list",
+            "/team/permissions_update",
+            "/team/daily/activity",
+            "/user/daily/activity",
+            "/model/new",
+            "/model/update",
+            "/model/{*}/update",
+            "/model/delete",
+        ],
+    ),
+    (
+        "org_admin_only_routes",
+        &[
+            "/organization/info",
+            "/organization/delete",
+            "/organization/member_add",
+            "/organization/member_update",
+            "/organization/member_delete",
+        ],
+    ),
+    (
+        "org_admin_allowed_routes",
+        &["org_admin_only_routes", "management_routes"],
+    ),
+    (
+        "admin_viewer_routes",
+        &[
+            "info_routes",
+            "spend_tracking_routes",
+            "global_spend_tracking_routes",
+            "/user/list",
+            "/customer/list",
+            "/customer/info",
+            "/budget/list",
+            "/budget/info",
+            "/budget/settings",
+            "/tag/list",
+            "/audit",
+            "/audit/{*}",
+        ],
+    ),
+    ("master_key_only_routes", &["/global/spend/reset"]),
+    (
+        "public_routes",
+        &[
+            "/",
+            "/routes",
+            "/test",
+            "/health/liveliness",
+            "/health/liveness",
+            "/health/readiness",
+            "/metrics",
+        ],
+    ),
 ];
 
 /// Whether one of the entries opens a route: an equal path, one that the path lies below, a prefix with `*` at its
@@ -97,8 +306,11 @@ pub fn listed(entries: &[String], route: &str) -> bool {
 }
 
 fn opens(entry: &str, route: &str) -> bool {
-    if let Some((_, patterns)) = GROUPS.iter().find(|(name, _)| *name == entry) {
-        return patterns.iter().any(|pattern| fits(pattern, route));
+    if let Some((_, members)) = GROUPS.iter().find(|(name, _)| *name == entry) {
+        return members.iter().any(|member| match member.starts_with('/') {
+            true => fits(member, route),
+            false => opens(member, route),
+        });
     }
     if let Some(prefix) = entry.strip_suffix('*') {
         return route.starts_with(prefix);
@@ -133,8 +345,22 @@ mod tests {
         assert!(open("llm_api_routes", "/openai/deployments/a/b/embeddings"));
         assert!(!open("llm_api_routes", "/openai/deployments//embeddings"));
         assert!(!open("llm_api_routes", "/key/generate"));
-        assert!(open("management_routes", "/key/generate"));
+        for route in [
+            "/key/generate",
+            "/key/sk-1/regenerate",
+            "/team/new",
+            "/user/list",
+        ] {
+            assert!(open("management_routes", route), "{route}");
+        }
+        assert!(!open("management_routes", "/organization/new"));
+        assert!(open("llm_api_routes", "/v1/messages"));
+        assert!(open("admin_viewer_routes", "/spend/logs/session/ui"));
         assert!(!open("no_such_group", "/key/generate"));
+        for (group, members) in GROUPS {
+            let named = members.iter().filter(|member| !member.starts_with('/'));
+            assert!(named.clone().all(|name| is_known(name)), "{group}");
+        }
         assert!(is_known("llm_api_routes") && is_known("/x") && !is_known("no_such_group"));
     }
 }

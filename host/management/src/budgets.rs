@@ -94,7 +94,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         method: "GET",
         paths: &["/budget/list"],
         who: Who::Viewer,
-        what: "Lists the budgets.",
+        what: "Lists the budgets, at most 10,000.",
         body: &[],
         query: &[],
         run: |plane, _| Box::pin(list(plane)),
@@ -171,7 +171,7 @@ pub(crate) fn limits_of(given: &mut Given) -> Row {
 /// Reads what a budget is given, with the time of its next reset, unless that is given, too.
 fn read(plane: &ControlPlane, ask: &Ask) -> Result<Given, Refusal> {
     let mut given = Given::read(&[BUDGET, FIELDS], &ask.body)?;
-    crate::keys::check_model_budgets(given.columns.get("model_max_budget"))?;
+    crate::keys::check_models(&given)?;
     let stated = given.columns.get("budget_reset_at");
     if stated.is_none_or(Value::is_null) {
         linked::reset_at(&plane.settings.load(), ask, &mut given.columns);

@@ -90,7 +90,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         method: "GET",
         paths: &["/customer/list", "/end_user/list"],
         who: Who::Viewer,
-        what: "Lists the end users.",
+        what: "Lists the end users, at most 10,000.",
         body: &[],
         query: &[],
         run: |plane, _| Box::pin(list(plane)),
@@ -115,7 +115,7 @@ fn read(ask: &Ask) -> Result<(Given, Row), Refusal> {
             &input,
         ));
     }
-    crate::keys::check_model_budgets(given.columns.get("model_max_budget"))?;
+    crate::keys::check_models(&given)?;
     let limits = budgets::limits_of(&mut given);
     let budget = given.text("budget_id");
     if budget.is_some() && limits.values().any(|limit| !limit.is_null()) {

@@ -19,7 +19,7 @@ use crate::operation::{Operation, Who};
 use crate::refusal::RACED;
 use crate::{Ask, ControlPlane, Refusal};
 
-pub(crate) use bounds::check_model_budgets;
+pub(crate) use bounds::{check_model_budgets, check_models};
 pub(crate) use generate::{answer, draft, made};
 pub(crate) use update::{remove, remove_then};
 

@@ -5,7 +5,7 @@ use witgate_store::{Filter, Row, Write};
 
 use crate::fields::{Field, Given, Shape, column};
 use crate::plane::Settings;
-use crate::{Ask, ControlPlane, Refusal, durations};
+use crate::{Ask, ControlPlane, Refusal};
 
 pub(crate) const BUDGETS: &str = "LiteLLM_BudgetTable";
 const PERMISSIONS: &str = "LiteLLM_ObjectPermissionTable";
@@ -37,7 +37,7 @@ pub(crate) fn reset_at(settings: &Settings, ask: &Ask, columns: &mut Row) {
         None => return,
         Some(duration) => duration
             .as_str()
-            .and_then(|duration| durations::next_reset(duration, ask.now, &settings.zone)),
+            .map(|duration| settings.clock.next_reset(duration, ask.now)),
     };
     columns.insert("budget_reset_at".to_owned(), json!(at));
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use jiff::tz::TimeZone;
 use serde_json::Value;
 use witgate_identity::MasterKey;
+use witgate_metering::ResetClock;
 use witgate_store::Store;
 
 use crate::operation::{Operation, Outcome, Who};
@@ -64,8 +64,8 @@ pub struct Settings {
     pub policy: Option<Arc<dyn KeyPolicy>>,
     /// The configuration as it was written, variables filled in.
     pub config: Arc<Value>,
-    /// `litellm_settings.timezone`: where a day begins.
-    pub zone: TimeZone,
+    /// `litellm_settings.timezone` and `budget_reset_time`: when a budget's day begins.
+    pub clock: ResetClock,
     /// `LENGTH_OF_LITELLM_GENERATED_KEY`: random bytes in a new key.
     pub key_bytes: usize,
     /// `DISABLE_KEY_NAME`: the last four characters of a key are not kept.
@@ -104,7 +104,7 @@ impl Default for Settings {
             master: None,
             policy: None,
             config: Arc::default(),
-            zone: TimeZone::UTC,
+            clock: ResetClock::default(),
             key_bytes: witgate_identity::KEY_BYTES,
             hides_key_names: false,
             salt: None,

@@ -4,6 +4,7 @@
 //! (`get_data(table_name="combined_view")` and `common_checks`): a budget row fills in what its owner leaves open, a
 //! user's budget bears on personal keys only, and lists that restrict and cannot be read allow nothing.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,14 +13,18 @@ use serde_json::{Map, Value};
 use witgate_identity::{
     Budget, KeyHash, Limits, ModelList, ModelScope, Principal, Role, Scope, ScopeKind, VirtualKey,
 };
-use witgate_store::{Filter, Row, StoreError};
+use witgate_metering::model_scopes;
+use witgate_store::{Filter, Is, Row, Select, StoreError};
 
+use crate::ControlPlane;
 use crate::fields::moment;
 use crate::plane::Settings;
-use crate::{ControlPlane, durations};
 
 /// The user whose spend is that of the whole gateway.
 pub use witgate_store::PROXY_USER;
+
+/// Tags with budgets that are kept at most.
+const TAGS_MAX: u64 = 10_000;
 
 /// Nothing: what an unreadable list allows.
 const NOTHING: &str = "no-default-models";
@@ -155,25 +160,36 @@ impl ControlPlane {
         }))
     }
 
-    /// The budget and limits of a tag, when the database knows it.
-    pub async fn tag(&self, name: &str) -> Result<Option<Arc<Scope>>, StoreError> {
-        let Some(row) = self.store.row("LiteLLM_TagTable", "tag_name", name).await? else {
-            return Ok(None);
+    /// Budgets and limits of tags, by name. All of them at once, at most [`TAGS_MAX`]: callers name tags as they like, and no name
+    /// may cost a look into the database.
+    pub async fn tags(&self) -> Result<HashMap<String, Arc<Scope>>, StoreError> {
+        if !self.store.has_table("LiteLLM_TagTable") {
+            return Ok(HashMap::new());
+        }
+        let select = Select {
+            limit: Some(TAGS_MAX),
+            ..Filter::of("budget_id", Is::Given).into()
         };
-        let budget = row
-            .get("budget_id")
-            .and_then(Value::as_str)
-            .map(str::to_owned);
-        let Some(budget) = self.budget(budget).await? else {
-            return Ok(None);
+        let rows = self.store.rows("LiteLLM_TagTable", &select).await?;
+        if rows.len() as u64 >= TAGS_MAX {
+            tracing::warn!(
+                most = TAGS_MAX,
+                "more tags have budgets than are kept in memory: the others bear no limits"
+            );
+        }
+        let text = |row: &Row, name: &str| Some(row.get(name)?.as_str()?.to_owned());
+        let ids = rows.iter().filter_map(|row| row.get("budget_id").cloned());
+        let select: Select = Filter::of("budget_id", Is::In(ids.collect())).into();
+        let budgets = self.store.rows("LiteLLM_BudgetTable", &select).await?;
+        let by_id = |budget: Row| Some((text(&budget, "budget_id")?, budget));
+        let budgets: HashMap<String, Row> = budgets.into_iter().filter_map(by_id).collect();
+        let scope = |row: &Row| {
+            let name = text(row, "tag_name")?;
+            let budget = budgets.get(&text(row, "budget_id")?)?;
+            let scope = scope(ScopeKind::Tag, name.as_str(), None, Some(budget), row);
+            Some((name, Arc::new(scope)))
         };
-        Ok(Some(Arc::new(scope(
-            ScopeKind::Tag,
-            name,
-            None,
-            Some(&budget),
-            &row,
-        ))))
+        Ok(rows.iter().filter_map(scope).collect())
     }
 
     /// A user's rights and budget, for those who come without a virtual key of theirs (a session, a token of an identity
@@ -238,7 +254,7 @@ fn virtual_key(settings: &Settings, key: &Row, linked: &Linked, now: Timestamp) 
     if let Some(team) = &linked.team {
         let id = team_id.clone().unwrap_or_default();
         let mut scope = scope(ScopeKind::Team, id, team.get("team_alias"), None, team);
-        scope.models = model_limits(team.get("metadata"), team.get("model_max_budget"));
+        scope.models = model_limits(team.get("metadata"), team.get("model_max_budget"), now);
         scopes.push(scope);
     }
     if let (Some(team), Some(user)) = (&team_id, &user_id)
@@ -386,9 +402,13 @@ fn restriction(row: &Row, column: &str) -> Vec<String> {
 fn key_scope(token: &str, key: &Row, budget: Option<&Row>, now: Timestamp) -> Scope {
     let mut scope = scope(ScopeKind::Key, token, key.get("key_alias"), budget, key);
     let metadata = key.get("metadata");
-    scope.models = model_limits(metadata, key.get("model_max_budget"));
+    scope.models = model_limits(metadata, key.get("model_max_budget"), now);
     if scope.models.is_empty() {
-        scope.models = model_limits(None, budget.and_then(|row| row.get("model_max_budget")));
+        scope.models = model_limits(
+            None,
+            budget.and_then(|row| row.get("model_max_budget")),
+            now,
+        );
     }
     let more = metadata
         .and_then(|m| m.get("temp_budget_increase"))
@@ -447,53 +467,19 @@ fn budget_of(max: Decimal) -> Budget {
     }
 }
 
-/// `model_rpm_limit` and `model_tpm_limit` of a metadata, and a `model_max_budget`.
-fn model_limits(metadata: Option<&Value>, budgets: Option<&Value>) -> Vec<ModelScope> {
-    let mut models: Vec<ModelScope> = Vec::new();
-    let mut at = |model: &str, set: &dyn Fn(&mut ModelScope)| {
-        let place = match models.iter().position(|known| known.model == model) {
-            Some(place) => place,
-            None => {
-                models.push(ModelScope {
-                    model: model.to_owned(),
-                    limits: Limits::default(),
-                    budget: None,
-                });
-                models.len() - 1
-            }
-        };
-        if let Some(scope) = models.get_mut(place) {
-            set(scope);
-        }
-    };
-    for (model, budget) in budgets.and_then(Value::as_object).into_iter().flatten() {
-        let max = budget
-            .get("budget_limit")
-            .or(budget.get("max_budget"))
-            .and_then(money);
-        let period = budget.get("time_period").or(budget.get("budget_duration"));
-        let period = period.and_then(Value::as_str).and_then(durations::seconds);
-        let whole = |name: &str| budget.get(name).and_then(Value::as_u64);
-        at(model, &|scope| {
-            scope.budget = max.map(|max| (max, period.unwrap_or(86_400)));
-            scope.limits.rpm = whole("rpm_limit");
-            scope.limits.tpm = whole("tpm_limit");
-        });
-    }
-    let limits = |name: &str| {
-        let limits = metadata.and_then(|metadata| metadata.get(name)?.as_object());
-        limits
-            .into_iter()
-            .flatten()
-            .filter_map(|(model, limit)| Some((model, limit.as_u64()?)))
-    };
-    for (model, limit) in limits("model_rpm_limit") {
-        at(model, &|scope| scope.limits.rpm = Some(limit));
-    }
-    for (model, limit) in limits("model_tpm_limit") {
-        at(model, &|scope| scope.limits.tpm = Some(limit));
-    }
-    models
+/// `model_rpm_limit` and `model_tpm_limit` of a metadata, and a `model_max_budget`. What a write of ours would have refused is told
+/// and bears nothing.
+fn model_limits(
+    metadata: Option<&Value>,
+    budgets: Option<&Value>,
+    now: Timestamp,
+) -> Vec<ModelScope> {
+    let limit = |name: &str| metadata.and_then(|metadata| metadata.get(name));
+    let (rpm, tpm) = (limit("model_rpm_limit"), limit("model_tpm_limit"));
+    model_scopes(budgets, rpm, tpm, now).unwrap_or_else(|error| {
+        tracing::warn!("limits of models in the database are not kept: {error}");
+        Vec::new()
+    })
 }
 
 /// US dollars, by the number's shortest text: the binary fraction would bring digits that nobody wrote. What is not finite

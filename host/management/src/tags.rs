@@ -65,7 +65,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         method: "GET",
         paths: &["/tag/list"],
         who: Who::Anyone,
-        what: "Lists tags, also those that only requests name; of the caller's own requests for who is no administrator.",
+        what: "Lists tags, at most 10,000, also those that only requests name; of the caller's own requests for who is no administrator.",
         body: &[],
         query: &[],
         run: |plane, ask| Box::pin(list(plane, ask)),
@@ -91,7 +91,7 @@ fn name_of(ask: &Ask) -> Result<String, Refusal> {
 /// What was given: the tag's own columns and its limits.
 fn read(ask: &Ask) -> Result<(Given, Row), Refusal> {
     let mut given = Given::read(&[FIELDS, BUDGET], &ask.body)?;
-    crate::keys::check_model_budgets(given.columns.get("model_max_budget"))?;
+    crate::keys::check_models(&given)?;
     let limits = budgets::limits_of(&mut given);
     if given.text("budget_id").is_some() && limits.values().any(|limit| !limit.is_null()) {
         return Err(Refusal::bad("Set either limits or 'budget_id', not both.").param("budget_id"));

@@ -188,7 +188,7 @@ fn read_body(
 ) -> Result<Given, Refusal> {
     crate::fields::refuse(&NOT_YET, body, "user")?;
     let given = Given::read(tables, body)?;
-    crate::keys::check_model_budgets(given.columns.get("model_max_budget"))?;
+    crate::keys::check_models(&given)?;
     if let Some(role) = given.text("user_role")
         && !ROLES.iter().any(|(name, ..)| *name == role)
     {

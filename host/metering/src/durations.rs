@@ -22,18 +22,12 @@ pub enum Period {
     Months(u32),
 }
 
-/// Why a text is no length of a budget.
+/// A text that is no length of a budget: it does not begin like one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum PeriodError {
-    /// It does not begin like one.
-    #[error(
-        "{0:?} is no duration: write a whole number above 0 and one of the units s, m, h, d, w, mo, such as 30d"
-    )]
-    NotADuration(String),
-    /// A budget of so many months has no day on which it begins anew.
-    #[error("a budget of {0} months is not supported: write 1mo, or days")]
-    Months(u32),
-}
+#[error(
+    "{0:?} is no duration: write a whole number above 0 and one of the units s, m, h, d, w, mo, such as 30d"
+)]
+pub struct PeriodError(String);
 
 /// In which zone, and at which time of day, budgets of days and more begin anew.
 #[derive(Debug, Clone)]
@@ -61,7 +55,7 @@ impl Period {
     /// # Errors
     /// When the text does not begin with a whole number above 0 and a unit.
     pub fn parse(text: &str) -> Result<Period, PeriodError> {
-        let wrong = || PeriodError::NotADuration(text.to_owned());
+        let wrong = || PeriodError(text.to_owned());
         match text {
             "hourly" => return Ok(Period::Hours(1)),
             "daily" => return Ok(Period::Hours(24)),
@@ -111,19 +105,17 @@ impl Period {
 
     /// When a budget of this length begins anew after `now`: at the next mark of the calendar, not one length later. A day's and
     /// a month's mark is the clock's time of day.
-    ///
-    /// # Errors
-    /// For more than one month.
-    pub fn next_reset(self, now: Timestamp, clock: &ResetClock) -> Result<Timestamp, PeriodError> {
+    #[must_use]
+    pub fn next_reset(self, now: Timestamp, clock: &ResetClock) -> Timestamp {
         let here = now.to_zoned(clock.zone.clone());
         let (hour, minute) = (i64::from(here.hour()), i64::from(here.minute()));
         let start = here.datetime().with().subsec_nanosecond(0).second(0);
         let aligned = |value: i64, n: u32| value + i64::from(n) - value % i64::from(n);
         let to = match self {
-            Period::Months(1) | Period::Days(30) => return Ok(monthly(&here, clock)),
-            Period::Months(n) => return Err(PeriodError::Months(n)),
-            Period::Days(7) => return Ok(weekly(&here, clock)),
-            Period::Days(n) => return Ok(daily(&here, n, clock)),
+            Period::Days(30) => return monthly(&here, 1, clock),
+            Period::Months(n) => return monthly(&here, n, clock),
+            Period::Days(7) => return weekly(&here, clock),
+            Period::Days(n) => return daily(&here, n, clock),
             Period::Hours(n) => start
                 .minute(0)
                 .hour(0)
@@ -140,20 +132,45 @@ impl Period {
                     .map(|of_minute| of_minute.saturating_add(second.seconds()))
             }
         };
-        Ok(after(to.unwrap_or_else(|_| here.datetime()), now, clock))
+        after(to.unwrap_or_else(|_| here.datetime()), now, clock)
+    }
+
+    /// When the window began that ends then: where [`Period::next_reset`] put the end of the one before. `None` before the calendar
+    /// begins.
+    #[must_use]
+    pub fn began(self, ends: Timestamp, clock: &ResetClock) -> Option<Timestamp> {
+        let span = Span::new();
+        let span = match self {
+            Period::Days(30) => span.months(1),
+            Period::Months(n) => span.months(n),
+            Period::Days(n) => span.days(n),
+            // A whole day is one of the calendar, also where it has 23 hours.
+            Period::Hours(n) => span.days(n / 24).hours(n % 24),
+            Period::Minutes(n) => span.minutes(n),
+            Period::Seconds(n) => span.seconds(n),
+        };
+        let began = ends.to_zoned(clock.zone.clone()).checked_sub(span).ok()?;
+        Some(began.timestamp())
     }
 }
 
 impl ResetClock {
     /// When a budget of this length (`budget_duration`) begins anew after `now`. A text that is no length counts as a day, as with
     /// LiteLLM.
-    ///
-    /// # Errors
-    /// For more than one month.
-    pub fn next_reset(&self, duration: &str, now: Timestamp) -> Result<Timestamp, PeriodError> {
-        let period = Period::parse(duration).unwrap_or(Period::Days(1));
-        period.next_reset(now, self)
+    #[must_use]
+    pub fn next_reset(&self, duration: &str, now: Timestamp) -> Timestamp {
+        period(duration).next_reset(now, self)
     }
+
+    /// When the window of this length began that ends then.
+    #[must_use]
+    pub fn began(&self, duration: &str, ends: Timestamp) -> Option<Timestamp> {
+        period(duration).began(ends, self)
+    }
+}
+
+fn period(duration: &str) -> Period {
+    Period::parse(duration).unwrap_or(Period::Days(1))
 }
 
 /// The day that has not ended yet by the clock's time of day, as its beginning.
@@ -177,10 +194,14 @@ fn weekly(here: &Zoned, clock: &ResetClock) -> Timestamp {
     after(to, here.timestamp(), clock)
 }
 
-fn monthly(here: &Zoned, clock: &ResetClock) -> Timestamp {
+fn monthly(here: &Zoned, months: u32, clock: &ResetClock) -> Timestamp {
     let today = today(here, clock);
     let first = today.date().first_of_month().to_datetime(clock.at);
-    after(first.saturating_add(1.month()), here.timestamp(), clock)
+    after(
+        first.saturating_add(i64::from(months).months()),
+        here.timestamp(),
+        clock,
+    )
 }
 
 /// A time of the zone's clocks as a moment after `now`. One that they skip is the moment they skip it at; of one that they show
@@ -204,7 +225,7 @@ mod tests {
 
     #[test]
     fn durations_are_read() {
-        let wrong = |text: &str| Err(PeriodError::NotADuration(text.to_owned()));
+        let wrong = |text: &str| Err(PeriodError(text.to_owned()));
         let cases = [
             ("30s", Ok(Period::Seconds(30))),
             ("5m", Ok(Period::Minutes(5))),
@@ -266,6 +287,7 @@ mod tests {
             ("1mo", wednesday, "2025-08-01T00:00:00Z"),
             ("1mo", "2025-12-31T23:59:59Z", "2026-01-01T00:00:00Z"),
             ("1mo", "2025-01-31T12:00:00Z", "2025-02-01T00:00:00Z"),
+            ("3mo", wednesday, "2025-10-01T00:00:00Z"),
             ("3d", wednesday, "2025-07-19T00:00:00Z"),
             ("2w", wednesday, "2025-07-30T00:00:00Z"),
             ("1h", wednesday, "2025-07-16T15:00:00Z"),
@@ -287,10 +309,31 @@ mod tests {
         let clock = ResetClock::default();
         for (duration, now, next) in cases {
             let reset = clock.next_reset(duration, at(now));
-            assert_eq!(reset, Ok(at(next)), "{duration} at {now}");
+            assert_eq!(reset, at(next), "{duration} at {now}");
         }
-        let months = clock.next_reset("2mo", at(wednesday));
-        assert_eq!(months, Err(PeriodError::Months(2)));
+    }
+
+    #[test]
+    fn a_window_began_where_the_one_before_ended() {
+        let clock = ResetClock {
+            zone: TimeZone::get("Europe/Berlin").unwrap(),
+            at: Time::midnight(),
+        };
+        for duration in [
+            "1d", "7d", "30d", "1mo", "3mo", "1h", "6h", "15m", "30s", "24h", "1w",
+        ] {
+            // Over the change to summer time, too.
+            for now in [
+                "2026-01-07T14:20:30Z",
+                "2026-03-28T23:30:00Z",
+                "2026-06-30T22:00:00Z",
+            ] {
+                let ends = clock.next_reset(duration, at(now));
+                let again = clock.next_reset(duration, ends);
+                let began = clock.began(duration, again);
+                assert_eq!(began, Some(ends), "{duration} {now}");
+            }
+        }
     }
 
     /// Duration, now and next reset in Berlin, where a day begins at 06:30.
@@ -367,7 +410,7 @@ mod tests {
         ];
         for (duration, now, next) in cases {
             let reset = clock.next_reset(duration, at(now));
-            assert_eq!(reset, Ok(at(next)), "{duration} at {now}");
+            assert_eq!(reset, at(next), "{duration} at {now}");
         }
     }
 }

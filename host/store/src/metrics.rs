@@ -22,6 +22,12 @@ pub struct StoreMetrics {
     pub(crate) dropped: Counter,
     /// Transactions that failed and were repeated.
     pub(crate) failures: Counter,
+    /// Bytes of rows on the disk of the process.
+    pub(crate) spooled_bytes: Gauge,
+    /// Rows that this disk did not take.
+    pub(crate) spool_failures: Counter,
+    /// Rows that were read from it, also those of a process that ended.
+    pub(crate) spool_read: Counter,
     /// Seconds of one transaction.
     pub(crate) seconds: Histogram,
 }
@@ -37,6 +43,9 @@ impl StoreMetrics {
             refused: Counter::default(),
             dropped: Counter::default(),
             failures: Counter::default(),
+            spooled_bytes: Gauge::default(),
+            spool_failures: Counter::default(),
+            spool_read: Counter::default(),
             // From a commit of a few rows to a busy or dying disk.
             seconds: Histogram::new([
                 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0,
@@ -71,6 +80,21 @@ impl StoreMetrics {
             "witgate_spend_rows_dropped",
             "Spend rows given up: impossible to write, or unwritten at shutdown",
             metrics.dropped.clone(),
+        );
+        registry.register(
+            "witgate_spend_spool_bytes",
+            "Bytes of spend rows on the disk of the process",
+            metrics.spooled_bytes.clone(),
+        );
+        registry.register(
+            "witgate_spend_spool_failures",
+            "Spend rows that the disk of the process did not take",
+            metrics.spool_failures.clone(),
+        );
+        registry.register(
+            "witgate_spend_spool_rows_read",
+            "Spend rows read from the disk of the process, or of one that ended",
+            metrics.spool_read.clone(),
         );
         registry.register(
             "witgate_spend_commit_failures",

@@ -4,8 +4,13 @@
 //! being recorded (plus the duration of the transaction before it), or sooner when many wait. A
 //! database that fails keeps its rows in the queue, in order, and is tried again until it works; a
 //! queue that is full refuses new rows, counts them and says so.
+//!
+//! With a [spool](SpoolOptions) a row is on the disk of the process when `record` returns: a process that is killed loses none,
+//! and rows for which the queue has no room wait there. Rows that are not kept in the database (`disable_spend_logs`) are not
+//! kept there either: without an id nobody could tell whether they were counted.
 
 mod queue;
+mod spool;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -24,6 +29,8 @@ use crate::metrics::StoreMetrics;
 use crate::spend::{Packed, SpendRow};
 use crate::store::Store;
 use queue::Queue;
+use spool::Spool;
+pub use spool::SpoolOptions;
 
 /// The current time.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -57,6 +64,8 @@ pub struct SpendOptions {
     pub retry_first: Duration,
     /// Longest wait after a failed transaction.
     pub retry_longest: Duration,
+    /// Where rows are kept on disk until they are committed, and those for which the queue has no room; `None` nowhere.
+    pub spool: Option<SpoolOptions>,
 }
 
 impl Default for SpendOptions {
@@ -68,6 +77,7 @@ impl Default for SpendOptions {
             queue_bytes: 64 << 20,
             retry_first: Duration::from_millis(100),
             retry_longest: Duration::from_secs(5),
+            spool: None,
         }
     }
 }
@@ -84,9 +94,16 @@ pub struct SpendWriter {
 pub struct WriterEnded;
 
 impl SpendWriter {
-    /// Starts the writing task. Must be called within a tokio runtime.
+    /// Starts the writing task. Must be called within a tokio runtime. A spool that cannot be opened is told of, and gone without.
     pub fn start(store: &Store, options: SpendOptions, parts: WriterParts) -> Self {
-        let queue = Arc::new(Queue::new(options, parts.metrics.clone()));
+        let spool = options.spool.as_ref().and_then(|spool| {
+            let opened = Spool::open(spool, parts.metrics.clone());
+            let told = opened.inspect_err(|error| {
+                tracing::error!(%error, folder = %spool.folder.display(), "spend rows are not kept on disk: they are lost when the process is killed");
+            });
+            told.ok()
+        });
+        let queue = Arc::new(Queue::new(options, parts.metrics.clone(), spool));
         parts.tracker.spawn(worker::run(
             queue.clone(),
             store.database().clone(),

@@ -18,7 +18,9 @@ use witgate_pipeline::{Clock, Gateway};
 use witgate_plugins::{Host, HostOptions};
 use witgate_server::routes::{App, AppOptions, HealthApp};
 use witgate_server::{Bound, Server, ServerMetrics, ServerOptions, TlsFiles, Workers};
-use witgate_store::{SpendOptions, SpendWriter, Store, StoreMetrics, StoreOptions, WriterParts};
+use witgate_store::{
+    SpendOptions, SpendWriter, SpoolOptions, Store, StoreMetrics, StoreOptions, WriterParts,
+};
 
 use crate::cli::Serve;
 use crate::plugin_admin::PluginAdministration;
@@ -29,6 +31,8 @@ use crate::wiring::{
 };
 
 /// How long queues may take to empty when the process ends.
+/// Most bytes of spend rows on the disk of the process: about a million rows.
+const SPOOL_BYTES: u64 = 1 << 30;
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// How long after the start the memory of starting is given back.
@@ -468,7 +472,13 @@ async fn start(
 ) -> anyhow::Result<(Parts, Arc<Control>)> {
     let spend = SpendWriter::start(
         &store,
-        SpendOptions::default(),
+        SpendOptions {
+            spool: Some(SpoolOptions {
+                folder: kept.paths.data_dir.join("spend"),
+                most_bytes: SPOOL_BYTES,
+            }),
+            ..SpendOptions::default()
+        },
         WriterParts {
             tracker: tasks.clone(),
             token: stop.clone(),
@@ -521,11 +531,8 @@ async fn start(
         // Apart from the workers': this work adds records, so it must end before the queues do.
         tasks: TaskTracker::new(),
     });
-    tasks.spawn(wiring::jobs::run(
-        plane.clone(),
-        wired.timetable,
-        stop.clone(),
-    ));
+    let (timetable, times) = tokio::sync::watch::channel(wired.timetable);
+    tasks.spawn(wiring::jobs::run(plane.clone(), times, stop.clone()));
     tasks.spawn(wiring::synchronise(
         gateway.clone(),
         peers,
@@ -563,6 +570,7 @@ async fn start(
         gateway.clone(),
         fanout,
         desk.clone(),
+        timetable,
         registry,
     ));
     let parts = Parts {

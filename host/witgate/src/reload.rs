@@ -21,7 +21,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use witgate_config::{Draft, Env, Loaded, Problem, Source};
@@ -35,6 +35,7 @@ use witgate_server::routes::{
 
 use crate::commands::strict;
 use crate::health_admin;
+use crate::wiring::jobs::Timetable;
 use crate::wiring::{self, Fanout, Kept, Read, Reports, ShadowReport, SharedPeers, Wired};
 
 /// Editors and ConfigMaps change a file in several steps; the reload waits until they are through.
@@ -66,6 +67,7 @@ pub struct Control {
     gateway: Arc<Gateway>,
     fanout: Arc<Fanout>,
     desk: Arc<Desk>,
+    timetable: watch::Sender<Timetable>,
     plane: Arc<ControlPlane>,
     peers: SharedPeers,
     reloads: Family<ReloadLabels, Counter>,
@@ -81,6 +83,7 @@ impl Control {
         gateway: Arc<Gateway>,
         fanout: Arc<Fanout>,
         desk: Arc<Desk>,
+        timetable: watch::Sender<Timetable>,
         registry: &mut Registry,
     ) -> Self {
         let reloads = Family::default();
@@ -99,6 +102,7 @@ impl Control {
             gateway,
             fanout,
             desk,
+            timetable,
             reloads,
             reloaded: Notify::new(),
         }
@@ -328,6 +332,12 @@ impl Control {
         self.fanout.ledger.store(Arc::new(wired.ledger));
         self.plane.settings.store(Arc::new(wired.control));
         self.desk.replace(wired.login);
+        // Equal ones begin no wait anew.
+        self.timetable.send_if_modified(|serving| {
+            let changed = *serving != wired.timetable;
+            *serving = wired.timetable;
+            changed
+        });
         self.plugins.store(Arc::new(wired.plugins));
         self.shadows.store(Arc::new(wired.shadows));
     }

@@ -192,12 +192,12 @@ pub fn assemble(
     let hooks = hooks::entries(loaded, &plugins);
     let routers = router::entries(&loaded.config, &plugins);
     let policy = specs::key_policy(loaded, &plugins, &mut problems);
-    let control = control::settings(loaded, policy, &mut problems);
     let timetable = jobs::Timetable::of(loaded, &mut problems);
     let hub = specs::hub(loaded, &plugins, &mut problems);
     let login = login::rules(loaded, &plugins, &mut problems);
     let store = redis::store(loaded, &mut kept.redis, &kept.redis_parts, &mut problems);
     let metering = metering::metering(loaded, &mut problems);
+    let control = control::settings(loaded, policy, metering.clock.clone(), &mut problems);
     let (cache, embedder) = caching::cache(
         loaded,
         &mut kept.answers,

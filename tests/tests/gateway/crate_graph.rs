@@ -25,7 +25,12 @@ const ROOMS: [(&str, &[&str]); 21] = [
     ("witgate-login", &["witgate-identity"]),
     (
         "witgate-management",
-        &["witgate-identity", "witgate-store", "witgate-wire"],
+        &[
+            "witgate-identity",
+            "witgate-metering",
+            "witgate-store",
+            "witgate-wire",
+        ],
     ),
     ("witgate-events", &["witgate-wire"]),
     ("witgate-bundles", &["witgate-outbound"]),

@@ -24,6 +24,7 @@ mod caching_stores;
 mod errors;
 mod explain;
 mod health;
+mod ledger;
 mod limits;
 mod listing;
 mod mail;

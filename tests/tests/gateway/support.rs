@@ -154,6 +154,20 @@ impl Client {
         self.post("/v1/chat/completions", body).await
     }
 
+    /// POSTs a chat completion to a gateway that may die: the answer when it came to its end.
+    pub async fn try_chat(&self, body: &Value) -> Option<Answer> {
+        let body = Bytes::from(body.to_string());
+        let request = self.request_of(Method::POST, "/v1/chat/completions", Some(body));
+        let response = request.send().await.ok()?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.bytes().await.ok()?;
+        Some(Answer {
+            status,
+            headers,
+            body,
+        })
+    }
+
     /// POSTs JSON.
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.post_bytes(path, body.to_string()).await
@@ -184,6 +198,16 @@ impl Client {
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<Bytes>) -> reqwest::Response {
+        let sent = self.request_of(method, path, body).send().await;
+        sent.unwrap_or_else(|error| panic!("no answer from {path}: {error:?}"))
+    }
+
+    fn request_of(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> reqwest::RequestBuilder {
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -194,9 +218,6 @@ impl Client {
                 .body(body);
         }
         request
-            .send()
-            .await
-            .unwrap_or_else(|error| panic!("no answer from {path}: {error:?}"))
     }
 }
 

@@ -283,7 +283,7 @@ impl ControlPlane {
     fn began(&self, row: &Row) -> Option<Timestamp> {
         let duration = row.get("budget_duration")?.as_str()?;
         let ends: Timestamp = row.get("budget_reset_at")?.as_str()?.parse().ok()?;
-        crate::durations::began(duration, ends, &self.settings.load().zone)
+        self.settings.load().clock.began(duration, ends)
     }
 }
 

@@ -9,7 +9,7 @@ use witgate_store::{Filter, Is, Row, Select, Sums, Write, WriteError, time_text}
 
 use super::{Account, BATCH, END_USERS, KEYS, MEMBERS, ORGANIZATIONS, TAGS, TEAMS, USERS};
 use crate::linked::BUDGETS;
-use crate::{Changed, ControlPlane, durations};
+use crate::{Changed, ControlPlane};
 
 /// What a tick reset.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,10 +58,10 @@ impl ControlPlane {
         }
     }
 
-    /// The next reset of a duration. One that cannot come back never does.
+    /// The next reset of a duration.
     fn next(&self, duration: &str, now: Timestamp) -> Value {
-        let next = durations::next_reset(duration, now, &self.settings.load().zone);
-        json!(next.map(time_text))
+        let next = self.settings.load().clock.next_reset(duration, now);
+        json!(time_text(next))
     }
 
     /// Budgets with a duration and no time of reset get one: LiteLLM's older releases left it out.

@@ -20,6 +20,9 @@ const ADMINS_ONLY: [&str; 7] = [
     "allowed_passthrough_routes",
 ];
 
+/// What a key may do that somebody makes for another: calls, and nothing in the other's name.
+const OTHERS: &str = "llm_api_routes";
+
 impl ControlPlane {
     /// Cuts what is given to a new key down to its maker's rights, and checks it against its team.
     pub(super) async fn bound_new(&self, ask: &Ask, mut given: Given) -> Result<Given, Refusal> {
@@ -71,7 +74,10 @@ impl ControlPlane {
         }
         let caller = &ask.caller;
         within(&mut given, "models", &caller.models, true)?;
-        within(&mut given, "allowed_routes", &caller.allowed_routes, true)?;
+        match given.text("user_id") == ask.user() {
+            true => within(&mut given, "allowed_routes", &caller.allowed_routes, true)?,
+            false => others_routes(&mut given, true)?,
+        }
         let controls = &caller.allowed_cache_controls;
         within(&mut given, "allowed_cache_controls", controls, true)?;
         limits(ask, &mut given, true)?;
@@ -108,7 +114,10 @@ impl ControlPlane {
         }
         let caller = &ask.caller;
         within(given, "models", &caller.models, false)?;
-        within(given, "allowed_routes", &caller.allowed_routes, false)?;
+        match is_others(ask, key) {
+            true => others_routes(given, false)?,
+            false => within(given, "allowed_routes", &caller.allowed_routes, false)?,
+        }
         let controls = &caller.allowed_cache_controls;
         within(given, "allowed_cache_controls", controls, false)?;
         limits(ask, given, false)
@@ -133,6 +142,42 @@ fn admins_only(given: &Given, key: Option<&Row>) -> Result<(), Refusal> {
             let message = format!("Only an administrator gives a key {name}");
             Err(Refusal::forbidden(message).param(name))
         }
+    }
+}
+
+/// Whether a key acts as somebody else than the caller.
+fn is_others(ask: &Ask, key: &Row) -> bool {
+    let user = key.get("user_id").and_then(Value::as_str);
+    user.is_some() && user != ask.user()
+}
+
+/// A member's key that is made by a team's admin, who may have taken an administrator for a member, makes calls only.
+fn others_routes(given: &mut Given, new: bool) -> Result<(), Refusal> {
+    match given.columns.get("allowed_routes") {
+        Some(asked) if *asked == json!([OTHERS]) => Ok(()),
+        Some(asked) if !asked.is_null() && *asked != json!([]) => {
+            let message = format!(
+                "A key of another user that you make or change has allowed_routes [{OTHERS:?}]"
+            );
+            Err(Refusal::forbidden(message).param("allowed_routes"))
+        }
+        None if !new => Ok(()),
+        _ => {
+            given.set("allowed_routes", json!([OTHERS]));
+            Ok(())
+        }
+    }
+}
+
+/// Whoever rotates a key holds it: another's only when it could not do more than make calls.
+pub(super) fn may_hold(ask: &Ask, key: &Row) -> Result<(), Refusal> {
+    let calls_only = key.get("allowed_routes") == Some(&json!([OTHERS]));
+    match ask.is_admin() || calls_only || !is_others(ask, key) {
+        true => Ok(()),
+        false => Err(Refusal::forbidden(format!(
+            "You may rotate another user's key only when its allowed_routes are [{OTHERS:?}]"
+        ))
+        .param("key")),
     }
 }
 
@@ -323,6 +368,18 @@ fn may_make(
             let message = format!("Required param {name} not passed in (key_generation_settings)");
             return Err(Refusal::bad(message).param(name));
         }
+    }
+    Ok(())
+}
+
+/// Budgets and limits of single models: `model_max_budget`, `model_rpm_limit`, `model_tpm_limit`.
+pub(crate) fn check_models(given: &Given) -> Result<(), Refusal> {
+    check_model_budgets(given.columns.get("model_max_budget"))?;
+    for name in ["model_rpm_limit", "model_tpm_limit"] {
+        let limits = given.metadata.get(name);
+        witgate_metering::model_scopes(None, limits, None, jiff::Timestamp::UNIX_EPOCH).map_err(
+            |error| Refusal::bad(error.to_string().replace("model_rpm_limit", name)).param(name),
+        )?;
     }
     Ok(())
 }

@@ -158,7 +158,7 @@ fn read_body(body: &Map<String, Value>) -> Result<Given, Refusal> {
         );
         return Err(Refusal::bad(message).param("allowed_routes"));
     }
-    super::bounds::check_model_budgets(given.columns.get("model_max_budget"))?;
+    super::bounds::check_models(&given)?;
     Ok(given)
 }
 

@@ -276,6 +276,78 @@ async fn nobody_gives_more_than_they_have() {
     assert_eq!(world.get(&viewer, "/key/list").await.1["total_count"], 2);
 }
 
+/// A team's admin takes a proxy admin for a member, and is after a key that acts as them.
+#[tokio::test]
+async fn nobody_gets_a_key_that_acts_as_somebody_else() {
+    let world = world(json!({})).await;
+    world
+        .done(
+            "/user/new",
+            json!({"user_id": "root", "user_role": "proxy_admin", "auto_create_key": false}),
+        )
+        .await;
+    let members = json!([{"user_id": "ann", "role": "admin"}]);
+    world
+        .done(
+            "/team/new",
+            json!({"team_id": "t", "members_with_roles": members}),
+        )
+        .await;
+    let ann = user("ann");
+    let add = json!({"team_id": "t", "member": {"user_id": "root", "role": "user"}});
+    let (status, answer) = world.post(&ann, "/team/member_add", add).await;
+    assert_eq!(status, 200, "{answer}");
+    let calls_only = json!(["llm_api_routes"]);
+    let mut body = json!({"team_id": "t", "user_id": "root"});
+    let (status, made) = world.post(&ann, "/key/generate", body.clone()).await;
+    assert_eq!((status, &made["allowed_routes"]), (200, &calls_only));
+    for routes in [
+        json!(["management_routes"]),
+        json!(["llm_api_routes", "/key"]),
+    ] {
+        body["allowed_routes"] = routes;
+        let (status, answer) = world.post(&ann, "/key/generate", body.clone()).await;
+        assert_eq!(
+            (status, &answer["error"]["param"]),
+            (403, &json!("allowed_routes"))
+        );
+    }
+    let key = made["key"].as_str().unwrap();
+    let (status, answer) = world
+        .post(
+            &ann,
+            "/key/update",
+            json!({"key": key, "allowed_routes": ["/user"]}),
+        )
+        .await;
+    assert_eq!(status, 403, "{answer}");
+    let (status, changed) = world
+        .post(
+            &ann,
+            "/key/update",
+            json!({"key": key, "allowed_routes": []}),
+        )
+        .await;
+    assert_eq!((status, &changed["allowed_routes"]), (200, &calls_only));
+    let (status, answer) = world
+        .post(&ann, "/key/regenerate", json!({"key": key}))
+        .await;
+    assert_eq!(status, 200, "{answer}");
+    // A key that the proxy admin has in the team is not to be had.
+    let theirs = world
+        .done("/key/generate", json!({"team_id": "t", "user_id": "root"}))
+        .await;
+    let rotate = json!({"key": theirs["token"]});
+    let (status, answer) = world.post(&ann, "/key/regenerate", rotate).await;
+    assert_eq!(status, 403, "{answer}");
+    // Nor by cutting its routes down first: what comes out makes calls only.
+    let cut = json!({"key": theirs["token"], "allowed_routes": ["llm_api_routes"]});
+    assert_eq!(world.post(&ann, "/key/update", cut).await.0, 200);
+    let rotate = json!({"key": theirs["token"]});
+    let (status, rotated) = world.post(&ann, "/key/regenerate", rotate).await;
+    assert_eq!((status, &rotated["allowed_routes"]), (200, &calls_only));
+}
+
 #[tokio::test]
 async fn the_operator_fills_in_and_says_who_makes_keys() {
     let settings = json!({"litellm_settings": {

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use witgate_identity::{KeyHash, mask_key};
 use witgate_store::{Filter, Is, Row, Select, Write};
 
-use super::generate;
 use super::{TABLE, not_found, refused, shown, taken};
+use super::{bounds, generate};
 use crate::audit::Action;
 use crate::fields::text as text_of;
 use crate::linked::{self, with_linked};
@@ -159,6 +159,7 @@ pub(super) async fn regenerate(plane: &ControlPlane, mut ask: Ask) -> Outcome {
     ask.body.remove("key");
     let mut given = generate::read(plane, &ask, KeyAction::Update).await?;
     let key = plane.own_key(&ask, &named).await?;
+    bounds::may_hold(&ask, &key)?;
     let old = text(&key, "token");
     plane.bound_change(&ask, &mut given, &key).await?;
     let new = match new_key {

@@ -48,7 +48,7 @@ async fn a_tag_is_made_shown_changed_and_deleted() {
         *world.heard.0.lock(),
         [Changed::Tag("prod".to_owned()), Changed::Models]
     );
-    let scope = world.plane.tag("prod").await.unwrap().unwrap();
+    let scope = world.plane.tags().await.unwrap()["prod"].clone();
     assert_eq!(
         scope.budget.clone().unwrap().max,
         Some("5".parse().unwrap())

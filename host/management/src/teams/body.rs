@@ -11,7 +11,7 @@ use crate::{Ask, Refusal};
 pub(super) fn read_body(body: &Map<String, Value>, tables: &[&[Field]]) -> Result<Given, Refusal> {
     crate::fields::refuse(&NOT_YET, body, "team")?;
     let given = Given::read(tables, body)?;
-    crate::keys::check_model_budgets(given.columns.get("model_max_budget"))?;
+    crate::keys::check_models(&given)?;
     let permissions = crate::fields::texts(&given.columns, "team_member_permissions");
     check_permissions(&permissions)?;
     let aliases = given

@@ -55,8 +55,14 @@ pub(crate) const INTEGER_COLUMNS: [&str; 4] = [
     "request_duration_ms",
 ];
 
+/// The end of a text that is absent, as it is encoded.
+const ABSENT: u32 = u32::MAX;
+/// Words of eight bytes at the beginning of an encoded row, and all bytes before its text.
+const WORDS: usize = 1 + INTEGER_COLUMNS.len() + 2;
+const FIXED: usize = 8 * WORDS + 2 + 4 * TEXT_COLUMNS.len();
+
 /// A row as it waits.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Packed {
     /// The column `spend`: the nearest double.
     pub spend: f64,
@@ -123,6 +129,49 @@ impl Packed {
             text: packed.text,
             ends: packed.ends,
         }
+    }
+
+    /// Writes the row for [`Self::decode`].
+    pub fn encode(&self, to: &mut Vec<u8>) {
+        to.reserve(self.text.len() + FIXED);
+        to.extend(self.spend.to_le_bytes());
+        for integer in self.integers.iter().chain(&self.cached) {
+            to.extend(integer.to_le_bytes());
+        }
+        to.extend([u8::from(self.keeps), u8::from(self.counts)]);
+        for end in self.ends {
+            let end = end.and_then(|end| u32::try_from(end).ok());
+            to.extend(end.unwrap_or(ABSENT).to_le_bytes());
+        }
+        to.extend(self.text.as_bytes());
+    }
+
+    /// Reads what [`Self::encode`] wrote; `None` for anything else.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (fixed, text) = bytes.split_at_checked(FIXED)?;
+        let (words, rest) = fixed.as_chunks::<8>();
+        let (words, flags_and_ends) = words.split_at_checked(WORDS)?;
+        let tail = [flags_and_ends.as_flattened(), rest].concat();
+        let (flags, ends) = tail.split_at_checked(2)?;
+        let mut integers = words.iter().map(|word| i64::from_le_bytes(*word));
+        let spend = f64::from_bits(integers.next()?.cast_unsigned());
+        let mut row = Self {
+            spend,
+            integers: [0; INTEGER_COLUMNS.len()],
+            cached: [0; 2],
+            keeps: flags.first() == Some(&1),
+            counts: flags.last() == Some(&1),
+            text: String::from_utf8(text.to_vec()).ok()?,
+            ends: [None; TEXT_COLUMNS.len()],
+        };
+        for place in row.integers.iter_mut().chain(&mut row.cached) {
+            *place = integers.next()?;
+        }
+        for (end, bytes) in row.ends.iter_mut().zip(ends.as_chunks::<4>().0) {
+            let at = u32::from_le_bytes(*bytes);
+            *end = (at != ABSENT).then_some(at as usize);
+        }
+        Some(row)
     }
 
     /// Whether all the columns that [seldom](SELDOM) differ from their default are as usual.

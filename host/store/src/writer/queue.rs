@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::spool::{Frame, Spool};
 use super::{SpendOptions, WriterEnded};
 use crate::metrics::StoreMetrics;
 use crate::spend::Packed;
@@ -18,13 +19,21 @@ const FULL_LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// One queued row.
 pub(super) struct Queued {
     pub row: Packed,
-    pub weight: usize,
+    pub place: Place,
     at: Instant,
+}
+
+/// What a queued row takes: bytes of memory, and its segment of the spool.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    weight: usize,
+    segment: Option<u64>,
 }
 
 pub(super) struct Queue {
     options: SpendOptions,
     metrics: StoreMetrics,
+    spool: Option<Spool>,
     state: Mutex<State>,
     wake: Notify,
     /// Rows that are through: committed, or impossible to write. Rows leave in the order they came.
@@ -53,6 +62,8 @@ struct State {
 pub(super) enum Next {
     /// Write now.
     Commit,
+    /// Read a segment of the spool.
+    Read,
     /// Look again at this moment, or when woken.
     At(Instant),
     /// Look again when woken.
@@ -62,10 +73,11 @@ pub(super) enum Next {
 }
 
 impl Queue {
-    pub fn new(options: SpendOptions, metrics: StoreMetrics) -> Self {
+    pub fn new(options: SpendOptions, metrics: StoreMetrics, spool: Option<Spool>) -> Self {
         Self {
             options,
             metrics,
+            spool,
             state: Mutex::default(),
             wake: Notify::new(),
             settled: watch::Sender::new(0),
@@ -81,6 +93,10 @@ impl Queue {
         &self.metrics
     }
 
+    pub fn spool(&self) -> Option<&Spool> {
+        self.spool.as_ref()
+    }
+
     pub fn wake(&self) -> &Notify {
         &self.wake
     }
@@ -88,15 +104,22 @@ impl Queue {
     pub fn push(&self, row: Packed) -> bool {
         let weight = row.weight();
         let now = Instant::now();
+        // One that is not kept in the database has no id by which a repetition is known.
+        let spool = self.spool.as_ref().filter(|_| row.keeps);
+        let spool = spool.map(|spool| (spool, Frame::of(&row)));
         let mut state = self.state.lock();
         let full = state.held_rows >= self.options.queue_rows
             || state.held_bytes.saturating_add(weight) > self.options.queue_bytes;
         if full || state.closed || state.draining.is_some() {
-            return self.refuse(state, now);
+            return match spool.is_some_and(|(spool, row)| !state.closed && spool.spill(&row)) {
+                true => true,
+                false => self.refuse(state, now),
+            };
         }
+        let segment = spool.and_then(|(spool, row)| spool.keep(&row));
         state.waiting.push_back(Queued {
             row,
-            weight,
+            place: Place { weight, segment },
             at: now,
         });
         state.held_rows += 1;
@@ -116,11 +139,13 @@ impl Queue {
     /// What is due at `now`.
     pub fn next(&self, now: Instant) -> Next {
         let state = self.state.lock();
+        let rests = || self.spool.as_ref().is_some_and(|spool| !spool.is_read());
         let Some(oldest) = state.waiting.front() else {
-            return if state.draining.is_some() {
-                Next::End
-            } else {
-                Next::Wait
+            return match state.draining {
+                Some(until) if now < until && rests() => Next::Read,
+                Some(_) => Next::End,
+                None if rests() => Next::Read,
+                None => Next::Wait,
             };
         };
         if let Some(until) = state.draining {
@@ -144,19 +169,27 @@ impl Queue {
     }
 
     /// Rows are through: their room is free, and who waits for them is told.
-    pub fn settle(&self, weights: &[usize]) {
-        self.release(weights);
+    pub fn settle(&self, places: &[Place]) {
+        self.release(places);
+        if let Some(spool) = &self.spool {
+            spool.through(places.iter().filter_map(|place| place.segment));
+        }
         self.settled
-            .send_modify(|settled| *settled += weights.len() as u64);
+            .send_modify(|settled| *settled += places.len() as u64);
     }
 
-    fn release(&self, weights: &[usize]) {
-        let bytes: usize = weights.iter().sum();
+    /// A segment of the spool is through: who waits for that is told.
+    pub fn read_through(&self) {
+        self.settled.send_modify(|_| {});
+    }
+
+    fn release(&self, places: &[Place]) {
+        let bytes: usize = places.iter().map(|place| place.weight).sum();
         let mut state = self.state.lock();
-        state.held_rows = state.held_rows.saturating_sub(weights.len());
+        state.held_rows = state.held_rows.saturating_sub(places.len());
         state.held_bytes = state.held_bytes.saturating_sub(bytes);
         drop(state);
-        self.metrics.queued.dec_by(weights.len() as i64);
+        self.metrics.queued.dec_by(places.len() as i64);
         self.metrics.queued_bytes.dec_by(bytes as i64);
     }
 
@@ -165,23 +198,33 @@ impl Queue {
         self.state.lock().draining
     }
 
-    /// The writing task ends. What it could not write is lost.
-    pub fn end(&self, in_hand: &[usize]) {
+    /// The writing task ends. What it could not write stays in the spool for the next process, or is lost.
+    pub fn end(&self, in_hand: &[Place]) {
         let mut state = self.state.lock();
         state.closed = true;
-        let mut weights: Vec<usize> = in_hand.to_vec();
-        weights.extend(state.waiting.drain(..).map(|queued| queued.weight));
-        state.lost = weights.len();
+        let mut places: Vec<Place> = in_hand.to_vec();
+        places.extend(state.waiting.drain(..).map(|queued| queued.place));
+        let kept = places
+            .iter()
+            .filter(|place| place.segment.is_some())
+            .count();
+        let lost = places.len() - kept;
+        state.lost = lost;
         drop(state);
-        if !weights.is_empty() {
-            tracing::error!(
-                rows = weights.len(),
-                "spend rows lost: not written before the end"
-            );
-            self.metrics.dropped.inc_by(weights.len() as u64);
+        match &self.spool {
+            Some(spool) if kept == 0 => spool.close(),
+            Some(_) => tracing::warn!(
+                rows = kept,
+                "spend rows not written before the end: they are on disk, and are written after the next start"
+            ),
+            None => {}
+        }
+        if lost > 0 {
+            tracing::error!(rows = lost, "spend rows lost: not written before the end");
+            self.metrics.dropped.inc_by(lost as u64);
         }
         // Not settled: a waiting flush must not take lost rows for committed ones.
-        self.release(&weights);
+        self.release(&places);
         self.ended.cancel();
     }
 
@@ -195,7 +238,7 @@ impl Queue {
         let mut settled = self.settled.subscribe();
         tokio::select! {
             biased;
-            reached = settled.wait_for(|settled| *settled >= target) => {
+            reached = settled.wait_for(|settled| *settled >= target && self.is_read()) => {
                 reached.map(|_| ()).map_err(|_| WriterEnded)
             }
             () = self.ended.cancelled() => Err(WriterEnded),
@@ -211,6 +254,10 @@ impl Queue {
         self.wake.notify_one();
         self.ended.cancelled().await;
         self.state.lock().lost
+    }
+
+    fn is_read(&self) -> bool {
+        self.spool.as_ref().is_none_or(Spool::is_read)
     }
 
     pub fn pending(&self) -> usize {

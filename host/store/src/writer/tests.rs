@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 
+use super::spool::Frame;
 use super::*;
 use crate::spend::SpendFilter;
 use crate::store::StoreOptions;
@@ -16,6 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Names the database to the process that is going to be killed.
 const CRASH_DB: &str = "WITGATE_STORE_CRASH_TEST_DB";
+
+/// The first row it records.
+const CRASH_FIRST: &str = "WITGATE_STORE_CRASH_TEST_FIRST";
 
 struct Fixture {
     store: Store,
@@ -94,6 +98,7 @@ fn by_hand() -> SpendOptions {
 fn row(id: usize) -> SpendRow<'static> {
     SpendRow {
         request_id: format!("req-{id:06}").into(),
+        user: "ann".into(),
         ..Default::default()
     }
 }
@@ -294,33 +299,138 @@ async fn a_cancelled_token_ends_at_once() {
     assert_eq!(fixture.writer.drain(PATIENCE).await, 1);
 }
 
-/// A process that records without end is killed: what it saw committed is there, without gaps.
+/// Rows that memory has no room for wait on the disk, up to its bound, and are written when the database works again.
 #[tokio::test]
-async fn committed_rows_survive_kill_9() {
+async fn what_memory_has_no_room_for_waits_on_disk() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("w.db");
-    let committed = kill_after(&path, 500);
-    let store = Store::open(path.to_str().unwrap(), &StoreOptions::default())
-        .await
-        .unwrap();
-    let mut rows = store
+    let a_row = Frame::of(&Packed::of(&row(0))).len() as u64;
+    let options = SpendOptions {
+        queue_rows: 10,
+        spool: Some(SpoolOptions {
+            folder: folder.path().join("spool"),
+            most_bytes: 300 * a_row,
+        }),
+        ..by_hand()
+    };
+    let fixture = Fixture::new(path.to_str().unwrap(), options).await;
+    limit_pages(&fixture.store, 1).await;
+    let taken = (0..310)
+        .filter(|id| fixture.writer.record(&row(*id)))
+        .count();
+    assert_eq!(
+        taken, 300,
+        "10 in memory and on disk, the others on disk only"
+    );
+    assert_eq!(fixture.metric("rows_refused_total"), 10.0);
+    limit_pages(&fixture.store, 1_000_000).await;
+    fixture.writer.flush().await.unwrap();
+    assert_eq!(fixture.count().await, 300);
+    assert!(fixture.writer.record(&row(310)), "room again");
+    assert_eq!(fixture.writer.drain(PATIENCE).await, 0);
+    assert_eq!(fixture.count().await, 301);
+    assert_eq!(fixture.metric("spool_bytes"), 0.0);
+    let mut left = std::fs::read_dir(folder.path().join("spool")).unwrap();
+    assert!(left.next().is_none(), "an orderly end leaves nothing");
+}
+
+/// What could not be written before the end is written by the next process, and counted once.
+#[tokio::test]
+async fn the_next_process_writes_what_the_last_one_could_not() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("w.db");
+    let options = || SpendOptions {
+        queue_rows: 50,
+        spool: spool_in(folder.path()),
+        ..by_hand()
+    };
+    let fixture = Fixture::new(path.to_str().unwrap(), options()).await;
+    limit_pages(&fixture.store, 1).await;
+    for id in 0..100 {
+        assert!(fixture.writer.record(&row(id)));
+    }
+    assert_eq!(
+        fixture.writer.drain(Duration::from_millis(50)).await,
+        0,
+        "nothing is lost"
+    );
+    assert_eq!(fixture.metric("rows_dropped_total"), 0.0);
+    drop(fixture);
+    let next = Fixture::new(path.to_str().unwrap(), options()).await;
+    next.writer.flush().await.unwrap();
+    assert_eq!(next.count().await, 100);
+    assert_eq!(next.metric("spool_rows_read_total"), 100.0);
+}
+
+/// Two processes share the folder: what belongs to one that lives is left alone.
+#[tokio::test]
+async fn a_process_that_lives_keeps_its_rows() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("w.db");
+    let options = || SpendOptions {
+        spool: spool_in(folder.path()),
+        ..by_hand()
+    };
+    let one = Fixture::new(path.to_str().unwrap(), options()).await;
+    one.writer.record(&row(0));
+    let other = Fixture::new(path.to_str().unwrap(), options()).await;
+    other.writer.flush().await.unwrap();
+    assert_eq!(other.metric("spool_rows_read_total"), 0.0);
+    assert_eq!(other.count().await, 0);
+}
+
+fn spool_in(folder: &Path) -> Option<SpoolOptions> {
+    Some(SpoolOptions {
+        folder: folder.join("spool"),
+        most_bytes: 1 << 30,
+    })
+}
+
+/// A process that records without end is killed at random moments, a thousand times: every row that it had recorded is there,
+/// once, and counted once.
+#[tokio::test]
+async fn kill_9_a_thousand_times_loses_no_row() {
+    const KILLS: usize = 1000;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("w.db");
+    let mut recorded = 0;
+    for kill in 0..KILLS {
+        // From before the first row to after many commits; the same in every run.
+        let rows = (kill * 7919) % 97;
+        recorded = kill_after(&path, recorded, rows);
+    }
+    let options = SpendOptions {
+        spool: spool_in(folder.path()),
+        ..Default::default()
+    };
+    let fixture = Fixture::new(path.to_str().unwrap(), options).await;
+    fixture.writer.flush().await.unwrap();
+    let rows = fixture
+        .store
         .spend_logs(&SpendFilter::default(), 1_000_000)
         .await
         .unwrap();
-    assert!(
-        rows.len() >= committed,
-        "{} of {committed} rows",
-        rows.len()
-    );
-    rows.sort_by(|one, other| one.request_id.cmp(&other.request_id));
-    for (id, found) in rows.iter().enumerate() {
-        assert_eq!(found.request_id, row(id).request_id);
-    }
+    let mut ids: Vec<&str> = rows.iter().map(|row| &*row.request_id).collect();
+    ids.sort_unstable();
+    let missing = (0..recorded).find(|id| ids.binary_search(&&*row(*id).request_id).is_err());
+    assert_eq!(missing, None, "of {recorded} rows");
+    // The one that was being recorded may be there, too.
+    assert!(ids.len() <= recorded + KILLS, "{} of {recorded}", ids.len());
+    let days = fixture
+        .store
+        .rows("LiteLLM_DailyUserSpend", &crate::rows::Select::default())
+        .await
+        .unwrap();
+    let counted: i64 = days
+        .iter()
+        .map(|day| day["api_requests"].as_i64().unwrap())
+        .sum();
+    assert_eq!(counted, ids.len() as i64);
 }
 
-/// Starts this test binary as the process to be killed, waits until it has seen `rows` committed,
-/// kills it, and returns how many it had seen.
-fn kill_after(path: &Path, rows: usize) -> usize {
+/// Starts this test binary as the process to be killed, which records from `first` on; kills it when it has told of `rows` more, and
+/// returns the first that it did not tell of.
+fn kill_after(path: &Path, first: usize, rows: usize) -> usize {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
@@ -328,48 +438,53 @@ fn kill_after(path: &Path, rows: usize) -> usize {
             "--nocapture",
         ])
         .env(CRASH_DB, path)
+        .env(CRASH_FIRST, first.to_string())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut seen = 0;
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-        let line = line.unwrap();
-        if let Some(count) = line.strip_prefix("committed ") {
-            seen = count.parse().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = first;
+    let mut told = |lines: &mut dyn Iterator<Item = std::io::Result<String>>| {
+        let line = lines.next()?.unwrap();
+        if let Some(id) = line.strip_prefix("recorded ") {
+            next = id.parse::<usize>().unwrap() + 1;
         }
-        if seen >= rows {
+        Some(next)
+    };
+    while let Some(next) = told(&mut lines) {
+        if next >= first + rows {
             break;
         }
     }
     // SIGKILL, in the middle of whatever it does.
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(seen >= rows, "the process ended by itself");
-    seen
+    // What it told while it was being killed counts.
+    while told(&mut lines).is_some() {}
+    next
 }
 
-/// Records rows until it is killed, and tells how many it saw committed by the interval alone. Does
-/// nothing when the tests run: it is the other half of `committed_rows_survive_kill_9`.
+/// Records rows until it is killed, and tells of each. Does nothing when the tests run: it is the other half of
+/// `kill_9_a_thousand_times_loses_no_row`.
 #[tokio::test]
 async fn the_process_to_be_killed() {
     let Ok(path) = std::env::var(CRASH_DB) else {
         return;
     };
+    let first: usize = std::env::var(CRASH_FIRST).unwrap().parse().unwrap();
     let options = SpendOptions {
-        commit_interval: Duration::from_millis(5),
+        commit_interval: Duration::from_millis(1),
+        spool: spool_in(Path::new(&path).parent().unwrap()),
         ..Default::default()
     };
     let fixture = Fixture::new(&path, options).await;
-    let mut recorded: usize = 0;
-    loop {
-        for _ in 0..10 {
-            recorded += usize::from(fixture.writer.record(&row(recorded)));
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        let committed = recorded - fixture.writer.pending();
+    for id in first.. {
+        assert!(fixture.writer.record(&row(id)));
         let mut out = std::io::stdout().lock();
-        writeln!(out, "committed {committed}").unwrap();
+        writeln!(out, "recorded {id}").unwrap();
         out.flush().unwrap();
+        drop(out);
+        tokio::task::yield_now().await;
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::Now;
-use super::queue::{Next, Queue};
+use super::queue::{Next, Place, Queue};
+use super::{Now, spool};
 use crate::database::Database;
 use crate::spend::{self, Inserted, Packed};
 
@@ -22,20 +22,34 @@ pub(super) async fn run(queue: Arc<Queue>, database: Database, token: Cancellati
         token,
         now,
     };
-    while worker.group_due().await {
-        let (rows, weights): (Vec<Packed>, Vec<usize>) = worker
-            .queue
-            .take()
-            .into_iter()
-            .map(|queued| (queued.row, queued.weight))
-            .unzip();
-        if worker.write(&rows).await.is_err() {
-            worker.queue.end(&weights);
-            return;
+    while let Some(due) = worker.due().await {
+        if matches!(due, Group::Waiting) {
+            let (rows, places): (Vec<Packed>, Vec<Place>) = worker
+                .queue
+                .take()
+                .into_iter()
+                .map(|queued| (queued.row, queued.place))
+                .unzip();
+            if worker.write(&rows).await.is_err() {
+                worker.queue.end(&places);
+                return;
+            }
+            worker.queue.settle(&places);
         }
-        worker.queue.settle(&weights);
+        // Also between groups: under load the queue is never empty.
+        if worker.read_spooled().await.is_err() {
+            break;
+        }
     }
     worker.queue.end(&[]);
+}
+
+/// What is to be written.
+enum Group {
+    /// Rows that wait in memory.
+    Waiting,
+    /// Rows of the spool.
+    Spooled,
 }
 
 struct Worker {
@@ -46,16 +60,46 @@ struct Worker {
 }
 
 impl Worker {
-    /// Waits until rows are to be written. False when the task is at its end.
-    async fn group_due(&self) -> bool {
+    /// Writes the oldest segment of the spool, when there is one.
+    async fn read_spooled(&self) -> Result<(), Stopped> {
+        let Some((spool, due)) = self.queue.spool().and_then(|s| Some((s, s.take()?))) else {
+            return Ok(());
+        };
+        let path = due.path.clone();
+        // A few megabytes.
+        let read = tokio::task::spawn_blocking(move || spool::read(&path)).await;
+        let read = read.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        let rows = match read {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::error!(%error, path = %due.path.display(), "a segment of spend rows cannot be read; it is tried again");
+                spool.done(due, false);
+                return self.wait(0).await;
+            }
+        };
+        self.queue.metrics().spool_read.inc_by(rows.len() as u64);
+        for group in rows.chunks(self.queue.options().commit_rows.max(1)) {
+            if self.write(group).await.is_err() {
+                spool.done(due, false);
+                return Err(Stopped);
+            }
+        }
+        spool.done(due, true);
+        self.queue.read_through();
+        Ok(())
+    }
+
+    /// Waits until rows are to be written. `None` when the task is at its end.
+    async fn due(&self) -> Option<Group> {
         loop {
             if self.token.is_cancelled() {
-                return false;
+                return None;
             }
             let now = Instant::now();
             let due = match self.queue.next(now) {
-                Next::Commit => return true,
-                Next::End => return false,
+                Next::Commit => return Some(Group::Waiting),
+                Next::Read => return Some(Group::Spooled),
+                Next::End => return None,
                 Next::At(due) => Some(due),
                 Next::Wait => None,
             };

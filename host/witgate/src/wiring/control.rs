@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use jiff::tz::TimeZone;
 use serde_json::Value;
 use witgate_config::Loaded;
 use witgate_identity::{KEY_BYTES, MasterKey};
 use witgate_management::{KeyPolicy, Settings};
+use witgate_metering::ResetClock;
 use zeroize::Zeroizing;
 
 /// Most random bytes of a new key: its text has at most 512 bytes.
@@ -16,6 +16,7 @@ const KEY_BYTES_MAX: usize = 256;
 pub(super) fn settings(
     loaded: &Loaded,
     policy: Option<Arc<dyn KeyPolicy>>,
+    clock: ResetClock,
     problems: &mut Vec<String>,
 ) -> Settings {
     let (general, env) = (&loaded.config.general, &loaded.environment);
@@ -26,16 +27,6 @@ pub(super) fn settings(
         let value = config.get(section).and_then(|section| section.get(key));
         value.and_then(Value::as_bool).unwrap_or(false)
     };
-    let zone = config
-        .get("litellm_settings")
-        .and_then(|settings| settings.get("timezone")?.as_str());
-    let zone = zone.unwrap_or("UTC");
-    let zone = TimeZone::get(zone).unwrap_or_else(|_| {
-        problems.push(format!(
-            "litellm_settings.timezone: {zone:?} is no time zone; it is a name such as Europe/Berlin, or UTC"
-        ));
-        TimeZone::UTC
-    });
     let bytes = match env.non_empty("LENGTH_OF_LITELLM_GENERATED_KEY") {
         None => KEY_BYTES,
         Some(text) => match text.trim().parse() {
@@ -52,7 +43,7 @@ pub(super) fn settings(
         master: master.map(MasterKey::new),
         policy,
         config: Arc::new(config.clone()),
-        zone,
+        clock,
         key_bytes: bytes,
         hides_key_names: env.flag("DISABLE_KEY_NAME") == Some(true),
         salt: salt.map(|salt| Zeroizing::new(salt.to_owned())),

@@ -48,7 +48,7 @@ pub(super) async fn open(
 }
 
 fn next_reset(budget: &Budget, clock: &ResetClock, now: Timestamp) -> Option<Timestamp> {
-    clock.next_reset(budget.duration.as_deref()?, now).ok()
+    Some(clock.next_reset(budget.duration.as_deref()?, now))
 }
 
 fn steps(budget: &Budget, next: Option<Timestamp>, now: Timestamp) -> Vec<Write> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use witgate_config::Loaded;
@@ -19,56 +20,66 @@ const RECONCILE: Duration = Duration::from_secs(86_400);
 /// Accounts of a comparison that are named in the log.
 const NAMED: usize = 20;
 
+/// Time from the start, or from another timetable, to the first clean-up.
+const FIRST_CLEANUP: Duration = Duration::from_secs(60);
+
 /// How often sessions that ended are removed.
 const SESSIONS: Duration = Duration::from_secs(3600);
 
 /// When what is done, as the configuration says.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timetable {
-    /// Between looks for budgets that begin anew; `None` never (`disable_reset_budget`).
-    resets: Option<Duration>,
+    /// Least and most seconds between looks for budgets that begin anew; `None` never (`disable_reset_budget`).
+    resets: Option<(f64, f64)>,
     /// How long rows of calls are kept, and the time between clean-ups; `None` for ever.
     retention: Option<(Retention, Duration)>,
 }
 
 impl Timetable {
-    /// Reads it. The time between resets is drawn once between its two bounds, as LiteLLM does, so that gateways that
-    /// start together do not look together.
+    /// Reads it.
     pub fn of(loaded: &Loaded, problems: &mut Vec<String>) -> Self {
         let general = loaded.config.raw.get("general_settings");
         let setting = |key: &str| general?.get(key).filter(|value| !value.is_null());
         let env = &loaded.environment;
-        let seconds = |key: &str, default: f64| {
-            let variable = || {
-                env.non_empty(&key.to_uppercase())?
-                    .trim()
-                    .parse::<f64>()
-                    .ok()
+        let off = setting("disable_reset_budget").and_then(Value::as_bool) == Some(true);
+        let mut seconds = |key: &str, default: f64| {
+            let name = key.to_uppercase();
+            let (place, value) = match (setting(key), env.non_empty(&name)) {
+                (Some(value), _) => (format!("general_settings.{key}"), value.to_string()),
+                (None, Some(text)) => (name, text.trim().to_owned()),
+                (None, None) => return default,
             };
-            let value = setting(key).and_then(Value::as_f64).or_else(variable);
-            value
-                .filter(|value| *value >= 1.0 && *value < 1e9)
-                .unwrap_or(default)
+            let number = value.parse().ok();
+            let good = number.filter(|seconds: &f64| (1.0..1e9).contains(seconds));
+            good.unwrap_or_else(|| {
+                problems.push(format!(
+                    "{place}: expected a number of seconds, at least 1, not {value}"
+                ));
+                default
+            })
         };
         let least = seconds("proxy_budget_rescheduler_min_time", 597.0);
         let most = seconds("proxy_budget_rescheduler_max_time", 605.0).max(least);
-        let drawn = least + (most - least) * rand::random::<f64>();
-        let off = setting("disable_reset_budget").and_then(Value::as_bool) == Some(true);
         let retention = Retention::of(setting("maximum_spend_logs_retention_period"));
         let mut retention = retention.unwrap_or_else(|problem| {
             problems.push(problem);
             None
         });
-        let count = |name: &str| {
-            env.non_empty(name)?
-                .trim()
-                .parse::<u64>()
-                .ok()
-                .filter(|n| *n > 0)
+        let mut count = |name: &str, default: u64| {
+            let Some(text) = env.non_empty(name) else {
+                return default;
+            };
+            let number = text.trim().parse().ok().filter(|number| *number > 0);
+            number.unwrap_or_else(|| {
+                problems.push(format!(
+                    "{name}: expected a whole number above 0, not {text:?}"
+                ));
+                default
+            })
         };
         if let Some(retention) = &mut retention {
-            retention.batch = count("SPEND_LOG_CLEANUP_BATCH_SIZE").unwrap_or(retention.batch);
-            retention.loops = count("SPEND_LOG_RUN_LOOPS").unwrap_or(retention.loops);
+            retention.batch = count("SPEND_LOG_CLEANUP_BATCH_SIZE", retention.batch);
+            retention.loops = count("SPEND_LOG_RUN_LOOPS", retention.loops);
         }
         let every = match setting("maximum_spend_logs_retention_interval") {
             None => Some(86_400),
@@ -82,9 +93,17 @@ impl Timetable {
             86_400
         });
         Self {
-            resets: (!off).then(|| Duration::from_secs_f64(drawn)),
+            resets: (!off).then_some((least, most)),
             retention: retention.map(|retention| (retention, Duration::from_secs(every))),
         }
+    }
+
+    /// When budgets are next looked at: drawn between the two bounds, as LiteLLM does, so that gateways that start together do not
+    /// look together.
+    fn next_resets(&self) -> Option<Instant> {
+        let (least, most) = self.resets?;
+        let drawn = least + (most - least) * rand::random::<f64>();
+        Some(Instant::now() + Duration::from_secs_f64(drawn))
     }
 }
 
@@ -104,56 +123,69 @@ fn told(drifts: &[Drift]) {
     }
 }
 
-/// Does the jobs until the end.
-pub async fn run(plane: Arc<ControlPlane>, timetable: Timetable, stop: CancellationToken) {
-    let begun = Instant::now();
-    let far = Duration::from_secs(86_400 * 365);
-    let after = |every: Option<Duration>| Instant::now() + every.unwrap_or(far);
-    let mut resets = after(timetable.resets);
-    // Also at the start: a gateway that never runs for a day would never clean up.
-    let mut retention = begun
-        + timetable
-            .retention
-            .as_ref()
-            .map_or(far, |_| Duration::from_secs(60));
-    let mut sessions = after(Some(SESSIONS));
-    let mut comparison = after(Some(RECONCILE));
+/// Does the jobs until the end, by the timetable of the day.
+pub async fn run(
+    plane: Arc<ControlPlane>,
+    mut timetable: watch::Receiver<Timetable>,
+    stop: CancellationToken,
+) {
+    let in_time = |every: Duration| Instant::now() + every;
+    let mut sessions = in_time(SESSIONS);
+    let mut comparison = in_time(RECONCILE);
     loop {
-        let now = Timestamp::now;
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = sleep_until(resets) => {
-                match plane.reset_budgets(now()).await {
-                    Ok(done) if done.own + done.budgets > 0 => {
-                        tracing::info!(own = done.own, budgets = done.budgets, holders = done.holders, "budgets begin anew");
+        let times = *timetable.borrow_and_update();
+        let mut resets = times.next_resets();
+        // Also soon after the start: a gateway that never runs for a day would never clean up.
+        let mut retention = times.retention.map(|_| in_time(FIRST_CLEANUP));
+        loop {
+            let now = Timestamp::now;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = timetable.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+                () = at(resets) => {
+                    match plane.reset_budgets(now()).await {
+                        Ok(done) if done.own + done.budgets > 0 => {
+                            tracing::info!(own = done.own, budgets = done.budgets, holders = done.holders, "budgets begin anew");
+                        }
+                        Ok(_) => {}
+                        Err(error) => tracing::error!(%error, "budgets do not begin anew; tried again"),
                     }
-                    Ok(_) => {}
-                    Err(error) => tracing::error!(%error, "budgets do not begin anew; tried again"),
+                    resets = times.next_resets();
                 }
-                resets = after(timetable.resets);
-            }
-            () = sleep_until(retention) => {
-                if let Some((keep, every)) = timetable.retention {
-                    match plane.remove_old_calls(keep, now()).await {
-                        Ok(removed) => tracing::info!(removed, "old rows of calls are removed"),
-                        Err(error) => tracing::error!(%error, "old rows of calls are not removed; tried again"),
+                () = at(retention) => {
+                    if let Some((keep, every)) = times.retention {
+                        match plane.remove_old_calls(keep, now()).await {
+                            Ok(removed) => tracing::info!(removed, "old rows of calls are removed"),
+                            Err(error) => tracing::error!(%error, "old rows of calls are not removed; tried again"),
+                        }
+                        retention = Some(in_time(every));
                     }
-                    retention = after(Some(every));
                 }
-            }
-            () = sleep_until(sessions) => {
-                if let Err(error) = plane.remove_old_sessions(now()).await {
-                    tracing::error!(%error, "sessions that ended are not removed; tried again");
+                () = sleep_until(sessions) => {
+                    if let Err(error) = plane.remove_old_sessions(now()).await {
+                        tracing::error!(%error, "sessions that ended are not removed; tried again");
+                    }
+                    sessions = in_time(SESSIONS);
                 }
-                sessions = after(Some(SESSIONS));
-            }
-            () = sleep_until(comparison) => {
-                match plane.reconcile().await {
-                    Ok(drifts) => told(&drifts),
-                    Err(error) => tracing::error!(%error, "spend is not compared with the calls"),
+                () = sleep_until(comparison) => {
+                    match plane.reconcile().await {
+                        Ok(drifts) => told(&drifts),
+                        Err(error) => tracing::error!(%error, "spend is not compared with the calls"),
+                    }
+                    comparison = in_time(RECONCILE);
                 }
-                comparison = after(Some(RECONCILE));
             }
         }
+    }
+}
+
+/// Waits until then; without a time for ever.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }

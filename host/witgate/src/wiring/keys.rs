@@ -5,11 +5,13 @@
 //! share a Redis. What does not exist is remembered for a short time only, and apart from what does, which made-up keys
 //! must not push out.
 
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use quick_cache::sync::Cache;
 use serde_json::Value;
@@ -24,11 +26,12 @@ const KNOWN_MAX: usize = 100_000;
 /// Keys that do not exist, and how long that is believed at most.
 const UNKNOWN_MAX: usize = 10_000;
 const UNKNOWN_TTL: Duration = Duration::from_secs(10);
-/// End users and tags kept at most, known or not.
+/// End users kept at most, known or not.
 const END_USERS_MAX: usize = 100_000;
-const TAGS_MAX: usize = 10_000;
 /// `user_api_key_cache_ttl` when the configuration does not say.
 const TTL_S: u64 = 60;
+
+type Tags = HashMap<String, Arc<Scope>>;
 
 /// What was looked up lately. Clones are one.
 #[derive(Clone)]
@@ -39,7 +42,8 @@ struct Kept {
     unknown: Cache<KeyHash, Instant>,
     /// Also those that the database does not know.
     end_users: Cache<String, (Instant, Option<EndUser>)>,
-    tags: Cache<String, (Instant, Option<Arc<Scope>>)>,
+    /// All that bear limits.
+    tags: ArcSwapOption<(Instant, Tags)>,
     ttl_ms: AtomicU64,
     /// Counts changes, so that a row that was read before one is not kept after it.
     changes: AtomicU64,
@@ -53,7 +57,7 @@ impl Default for Known {
             known: Cache::new(KNOWN_MAX),
             unknown: Cache::new(UNKNOWN_MAX),
             end_users: Cache::new(END_USERS_MAX),
-            tags: Cache::new(TAGS_MAX),
+            tags: ArcSwapOption::empty(),
             ttl_ms: AtomicU64::new(TTL_S * 1000),
             changes: AtomicU64::new(0),
             told: AtomicBool::new(false),
@@ -81,7 +85,7 @@ impl Known {
         self.0.known.clear();
         self.0.unknown.clear();
         self.0.end_users.clear();
-        self.0.tags.clear();
+        self.0.tags.store(None);
     }
 
     /// Whether something changed here since this was last asked.
@@ -119,9 +123,9 @@ impl Watch for Known {
                 self.0.changes.fetch_add(1, Ordering::AcqRel);
                 self.0.end_users.remove(id);
             }
-            Changed::Tag(name) => {
+            Changed::Tag(_) => {
                 self.0.changes.fetch_add(1, Ordering::AcqRel);
-                self.0.tags.remove(name);
+                self.0.tags.store(None);
             }
             Changed::Models | Changed::Config => {}
         }
@@ -190,8 +194,10 @@ impl VirtualKeys for Keys {
             bearers.region = user.allowed_model_region;
             bearers.scopes.push(user.scope);
         }
-        for tag in tags {
-            bearers.scopes.extend(self.tag(tag).await?);
+        if !tags.is_empty() {
+            let known = self.tags().await?;
+            let named = tags.iter().filter_map(|tag| known.1.get(tag));
+            bearers.scopes.extend(named.cloned());
         }
         Ok(bearers)
     }
@@ -214,20 +220,21 @@ impl Keys {
         Ok(found)
     }
 
-    async fn tag(&self, name: &str) -> Result<Option<Arc<Scope>>, LookupFault> {
+    async fn tags(&self) -> Result<Arc<(Instant, Tags)>, LookupFault> {
         let (now, kept) = (Instant::now(), &self.known.0);
-        if let Some((since, tag)) = kept.tags.get(name)
-            && now.saturating_duration_since(since) < self.known.ttl()
+        if let Some(tags) = kept.tags.load_full()
+            && now.saturating_duration_since(tags.0) < self.known.ttl()
         {
-            return Ok(tag);
+            return Ok(tags);
         }
         let changes = kept.changes.load(Ordering::Acquire);
-        let found = self.plane.tag(name).await.map_err(fault)?;
-        kept.tags.insert(name.to_owned(), (now, found.clone()));
+        let found = self.plane.tags().await.map_err(fault)?;
+        let tags = Arc::new((now, found));
+        kept.tags.store(Some(tags.clone()));
         if kept.changes.load(Ordering::Acquire) != changes {
-            kept.tags.remove(name);
+            kept.tags.store(None);
         }
-        Ok(found)
+        Ok(tags)
     }
 }
 

@@ -11,7 +11,7 @@ use rust_decimal::Decimal;
 use witgate_config::Loaded;
 use witgate_identity::{Budget, Limits, Scope, ScopeKind};
 use witgate_management::{Changed, PROXY_USER, Watch};
-use witgate_metering::{Books, ResetClock, Rules};
+use witgate_metering::{Books, Period, ResetClock, Rules};
 use witgate_pipeline::{CountedTokens, Metering};
 
 use super::keys::Known;
@@ -107,20 +107,17 @@ fn gateway(loaded: &Loaded, clock: &ResetClock, problems: &mut Vec<String>) -> O
         .filter(|max| *max > 0.0)
         .and_then(dollars);
     let duration = litellm.budget_duration.clone();
-    let budget = max.map(|max| {
-        let next = duration
-            .as_deref()
-            .map(|text| clock.next_reset(text, Timestamp::now()));
-        let resets_at = next.transpose().unwrap_or_else(|error| {
-            problems.push(format!("litellm_settings.budget_duration: {error}"));
-            None
-        });
-        Budget {
-            max: Some(max),
-            soft: None,
-            duration: duration.clone(),
-            resets_at,
-        }
+    let period = duration.as_deref().and_then(|text| {
+        let period = Period::parse(text);
+        period
+            .map_err(|error| problems.push(format!("litellm_settings.budget_duration: {error}")))
+            .ok()
+    });
+    let budget = max.map(|max| Budget {
+        max: Some(max),
+        soft: None,
+        duration: duration.clone(),
+        resets_at: period.map(|period| period.next_reset(Timestamp::now(), clock)),
     });
     (parallel.is_some() || budget.is_some()).then(|| Scope {
         limits: Limits {
