@@ -63,6 +63,7 @@ bench: setup ## measure against nginx and LiteLLM; the table is also written to 
 	cargo build --release --locked -p witgate
 	cargo build --release --locked -p witgate-testkit --bin fake-upstream
 	cargo build --release --locked -p witgate-routing --example selection-cost
+	cargo build --release --locked -p witgate-store --example store-cost
 	@$(MAKE) --no-print-directory plugins WITGATE=$(RELEASE)
 	@$(MAKE) --no-print-directory $(TARGET)/venv-litellm/ready
 	python3 tests/bench/bench.py --target $(TARGET)

@@ -15,11 +15,13 @@ import json
 import os
 import pathlib
 import statistics
+import subprocess
 import tempfile
 import time
 
 from caching import caching
 from contenders import Direct, LiteLLM, Nginx, Upstream, Witgate
+from limited import limited, limited_line
 from load import CONNECTIONS, body, first_frame_times, wrk
 from selection import selection
 from shared_state import shared_state
@@ -36,7 +38,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--target", type=pathlib.Path, required=True, help="cargo's target folder")
     arguments.add_argument("--without-litellm", action="store_true", help="leave LiteLLM out")
-    arguments.add_argument("--only", choices=["caching", "redis", "selection"], help="this part alone; prints, and writes no report")
+    arguments.add_argument("--only", choices=["caching", "limits", "redis", "selection", "store"], help="this part alone; prints, and writes no report")
     arguments.add_argument("--seconds", type=int, default=4, help="length of one measurement")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="witgate-bench-") as scratch:
@@ -55,9 +57,14 @@ def part(options, scratch):
     release = options.target / "release"
     if options.only == "selection":
         return selection(release)["table"]
+    if options.only == "store":
+        return store_table(release)
     (scratch / "body.json").write_text(json.dumps(body(stream=False)))
     run = lambda contenders: throughput(contenders, options.seconds, scratch)
     with Upstream(release / "fake-upstream") as upstream:
+        if options.only == "limits":
+            measured = limited(release, upstream, scratch, run)
+            return [*throughput_table(measured["rows"]), limited_line(measured)]
         if options.only == "redis":
             measured = shared_state(release, upstream, scratch, run)
             return [*throughput_table(measured["rows"]), redis_line(measured)]
@@ -105,9 +112,20 @@ def measure(options, scratch):
         report["redis"] = shared_state(
             release, upstream, scratch, lambda contenders: throughput(contenders, options.seconds, scratch)
         )
+        report["limits"] = limited(
+            release, upstream, scratch, lambda contenders: throughput(contenders, options.seconds, scratch)
+        )
+    progress("the database")
+    report["store"] = store_table(release)
     progress("choices of a deployment")
     report["selection"] = selection(release)
     return report
+
+
+def store_table(release):
+    """The printed table of host/store/examples/store-cost.rs."""
+    text = subprocess.run([release / "examples" / "store-cost"], capture_output=True, text=True, check=True).stdout
+    return [line for line in text.splitlines() if line.startswith("|")]
 
 
 def throughput(contenders, seconds, scratch):

@@ -231,16 +231,15 @@ plugins:
         self.spawn(command, self.folder / "log", env=environment)
         self.wait_for_answer(60)
         if self.kind == "production":
-            self.key = self.virtual_key()
+            self.key = self.virtual_key({"max_budget": 1e9, "rpm_limit": 10**9, "tpm_limit": 10**12, "max_parallel_requests": 10**6})
         self.idle_mb = self.rss_mb()
 
     def stop(self):
         super().stop()
         self.key = KEY
 
-    def virtual_key(self):
-        """A key with everything that a call is checked against and counted to, and that nobody reaches."""
-        wanted = {"max_budget": 1e9, "rpm_limit": 10**9, "tpm_limit": 10**12, "max_parallel_requests": 10**6}
+    def virtual_key(self, wanted):
+        """A key that the gateway makes."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
         headers = {"content-type": "application/json", "authorization": f"Bearer {KEY}"}
         connection.request("POST", "/key/generate", json.dumps(wanted), headers)
@@ -250,12 +249,15 @@ plugins:
             raise RuntimeError(f"{self.name} makes no key: {response.status} {answer[:300]}")
         return json.loads(answer)["key"]
 
-    def guardrail_buckets(self):
-        """How many guardrail verdicts so far took at most so many seconds, from short to long."""
+    def metrics(self):
+        """The page of metrics."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
         connection.request("GET", "/metrics", headers={"authorization": f"Bearer {KEY}"})
-        page = connection.getresponse().read().decode()
-        lines = (line for line in page.splitlines() if line.startswith("witgate_plugin_call_seconds_bucket{"))
+        return connection.getresponse().read().decode()
+
+    def guardrail_buckets(self):
+        """How many guardrail verdicts so far took at most so many seconds, from short to long."""
+        lines = (line for line in self.metrics().splitlines() if line.startswith("witgate_plugin_call_seconds_bucket{"))
         verdicts = (line for line in lines if 'function="check"' in line)
         found = (re.search(r'le="([^"]+)".* (\d+)$', line) for line in verdicts)
         return sorted((float(match[1]), int(match[2])) for match in found)

@@ -37,6 +37,9 @@ def render(report):
     lines += throughput_table(report["caching"]["rows"])
     lines += ["", "Limits per minute held in memory and in a Redis that gateways share:", ""]
     lines += [*throughput_table(report["redis"]["rows"]), "", redis_line(report["redis"])]
+    lines += ["", "What a caller's key costs:", ""]
+    lines += [*throughput_table(report["limits"]["rows"]), "", limited_line(report["limits"])]
+    lines += ["", "The database:", "", *report["store"]]
     lines += ["", "The choice of a deployment, by how many there are:", "", *report["selection"]["table"]]
     return "\n".join(lines) + "\n"
 
@@ -68,7 +71,7 @@ def goals(report):
     rate = {name: row["at_32"]["per_second"] for name, row in rows.items()}
     guardrail = report["guardrail_us"]
     yield "bare ÷ nginx, 32 connections", "≥ 0.5", ratio(rate["Witgate bare"], rate["nginx"])
-    yield "production ÷ nginx, 32 connections", "≥ 0.3", ratio(rate["Witgate production"], rate["nginx"])
+    yield "production with a key, limits and a budget ÷ nginx, 32 connections", "≥ 0.25", ratio(rate["Witgate production"], rate["nginx"])
     if "LiteLLM" in rate:
         yield "production ÷ LiteLLM, 32 connections", "≥ 100", ratio(rate["Witgate production"], rate["LiteLLM"])
     yield "idle memory with production plugins, MB", "≤ 40", number(rows["Witgate production"]["idle_mb"])
