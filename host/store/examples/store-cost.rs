@@ -33,7 +33,9 @@ const SPOOLED: usize = 100_000;
 
 #[tokio::main]
 async fn main() {
-    println!("| | look-up among 1000 keys, µs | 100 000 | 1 000 000 | spend rows/s | rows/s of a spool |");
+    println!(
+        "| | look-up among 1000 keys, µs | 100 000 | 1 000 000 | spend rows/s | rows/s of a spool |"
+    );
     println!("|---|---:|---:|---:|---:|---:|");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("w.db").display().to_string();
@@ -52,7 +54,10 @@ async fn measure(name: &str, url: &str, folder: &Path) {
         cells.push(format!("{:.0}", lookup_us(&store, keys).await));
     }
     cells.push(format!("{:.0}", rows_a_second(&store).await));
-    cells.push(format!("{:.0}", spooled_a_second(&store, &folder.join(name)).await));
+    cells.push(format!(
+        "{:.0}",
+        spooled_a_second(&store, &folder.join(name)).await
+    ));
     println!("| {name} | {} |", cells.join(" | "));
     store.close().await;
 }
@@ -81,7 +86,9 @@ async fn lookup_us(store: &Store, keys: usize) -> f64 {
     for number in 0..LOOKUPS {
         let wanted = token(number * 7919 % keys);
         let begun = Instant::now();
-        let row = store.row("LiteLLM_VerificationToken", "token", &wanted).await;
+        let row = store
+            .row("LiteLLM_VerificationToken", "token", &wanted)
+            .await;
         taken.push(begun.elapsed());
         assert!(row.unwrap().is_some());
     }
@@ -149,7 +156,9 @@ async fn spooled_a_second(store: &Store, folder: &Path) -> f64 {
         ..SpendOptions::default()
     };
     // Its database does not take anything.
-    let away = Store::open("sqlite::memory:", &StoreOptions::default()).await.unwrap();
+    let away = Store::open("sqlite::memory:", &StoreOptions::default())
+        .await
+        .unwrap();
     away.close().await;
     let dead = writer(&away, folder, never);
     for number in 0..SPOOLED {
