@@ -20,6 +20,8 @@ export WITGATE_TOOLS_DIR ?= $(CURDIR)/plugins/target/tools
 PLUGIN_CACHE := $(CURDIR)/plugins/target/cache
 # Debian's Node 18 is old enough to need npm's quiet modes and new enough for the SDK.
 NPM := npm --no-fund --no-audit --loglevel=error
+# What tests need of npm: the SDK of OpenAI, and an OpenID provider.
+NODE_MODULES := $(patsubst %,%/node_modules/.package-lock.json,tests/sdk/javascript tests/vendors/idp)
 
 .PHONY: help
 help: ## list the targets
@@ -36,7 +38,7 @@ run: setup ## build everything in release mode and serve examples/quickstart.yam
 	@exec tests/tools/quickstart.sh $(RELEASE)
 
 .PHONY: test
-test: setup $(TARGET)/venv-sdk/ready tests/sdk/javascript/node_modules/.package-lock.json ## all tests: unit, plugins, whole binary, real SDKs
+test: setup $(TARGET)/venv-sdk/ready $(TARGET)/venv-management/ready $(NODE_MODULES) ## all tests: unit, plugins, whole binary, real SDKs
 	cargo build --workspace --bins --tests --locked
 	@$(MAKE) --no-print-directory plugins
 	@$(MAKE) --no-print-directory test-plugins
@@ -112,9 +114,16 @@ $(TARGET)/venv-sdk/ready: tests/sdk/python/requirements.txt tests/vendors/requir
 	$(TARGET)/venv-sdk/bin/pip install --quiet --disable-pip-version-check $(addprefix -r ,$^)
 	@touch $@
 
-tests/sdk/javascript/node_modules/.package-lock.json: tests/sdk/javascript/package-lock.json
+# LiteLLM's client needs an older openai than the SDK under test.
+$(TARGET)/venv-management/ready: tests/sdk/management/requirements.txt
 	@tests/tools/setup.sh sdk
-	cd tests/sdk/javascript && $(NPM) ci
+	python3 -m venv --clear $(TARGET)/venv-management
+	$(TARGET)/venv-management/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(NODE_MODULES): %/node_modules/.package-lock.json: %/package-lock.json
+	@tests/tools/setup.sh sdk
+	cd $* && $(NPM) ci
 	@touch $@
 
 $(TARGET)/venv-litellm/ready: tests/bench/requirements.txt

@@ -66,7 +66,6 @@ pub(crate) fn references(config: &Config, root: &Node, problems: &mut Vec<Proble
     duplicate_ids(config, problems);
     duplicate_guardrails(config, problems);
     credentials(config, problems);
-    silent_channels(root, problems);
     let groups = Groups::of(config);
     routing_groups::check(config, root, &groups, problems);
     for path in FALLBACKS {
@@ -225,42 +224,6 @@ fn duplicate_guardrails(config: &Config, problems: &mut Vec<Problem>) {
                     .fix("give each guardrail its own name"),
             );
         }
-    }
-}
-
-/// The channel of `alerting` that exists for budget alerts alone, and those are not raised yet.
-const BUDGETS_ONLY: &str = "webhook";
-/// The one that tells whom it is given; LiteLLM's carries only budget alerts, to the users concerned.
-const MAIL: &str = "email";
-
-/// Who gets mail about alerts, or another component that knows.
-const TELLS_WHOM: [&str; 2] = ["plugins.email.settings.recipients", "plugins.email.source"];
-
-/// Warns about alerts that nobody will get: who lists a channel expects to hear from it.
-fn silent_channels(root: &Node, problems: &mut Vec<Problem>) {
-    let Some(alerting) = root.at_path("general_settings.alerting") else {
-        return;
-    };
-    let one = std::slice::from_ref(alerting);
-    for channel in alerting.as_list().unwrap_or(one) {
-        let (message, fix) = match channel.as_text() {
-            Some(name @ BUDGETS_ONLY) => (
-                format!(
-                    "`{name}` carries only budget alerts, which are not raised yet: nothing will be sent"
-                ),
-                "add an alerter that carries the others, such as `slack`",
-            ),
-            Some(name @ MAIL) if TELLS_WHOM.iter().all(|path| root.at_path(path).is_none()) => (
-                format!(
-                    "`{name}` has nobody to write to: budget alerts, which go to the users concerned, are not raised yet"
-                ),
-                "list who gets the others in `plugins.email.settings.recipients`",
-            ),
-            _ => continue,
-        };
-        let path = "general_settings.alerting";
-        problems
-            .push(Problem::warning(ProblemKind::Unsupported, &channel.at, path, message).fix(fix));
     }
 }
 

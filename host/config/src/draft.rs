@@ -166,6 +166,11 @@ impl Draft {
         (loaded, load::in_file_order(problems))
     }
 
+    /// Everything wrong or odd about it, in file order.
+    pub fn problems(self) -> Vec<Problem> {
+        self.check().1
+    }
+
     /// What the manager is asked for, by whom: for the words of a warning.
     fn asked(&self, answered: bool) -> Option<Asked> {
         let early = self.early().ok()?;
@@ -174,6 +179,30 @@ impl Draft {
             manager: early.manager.map(|manager| manager.component)?,
             names: early.names.into_iter().collect(),
         })
+    }
+
+    /// The tree as it is read so far.
+    pub(crate) fn root(&self) -> &Node {
+        &self.merged.root
+    }
+
+    /// What stands under a key of the top, made by `empty` when nothing does. Only mappings are read as drafts.
+    pub(crate) fn entry(&mut self, key: &str, empty: impl Fn() -> Data) -> Option<&mut Node> {
+        let new = || Node::new(empty(), Position::default());
+        let entries = self.merged.root.as_map_mut()?;
+        let entry = entries.entry(key.to_owned()).or_insert_with(|| Entry {
+            key_at: Position::default(),
+            node: new(),
+        });
+        if entry.node.is_null() {
+            entry.node = new();
+        }
+        Some(&mut entry.node)
+    }
+
+    /// Something odd about what was added.
+    pub(crate) fn add_problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
     }
 
     /// The tree without what fetched values may change.

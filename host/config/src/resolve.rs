@@ -17,7 +17,7 @@ const DEPTH_MAX: usize = 100;
 
 /// Variables a configuration may not set: they decide which programs and libraries run, and who
 /// the process is.
-const REFUSED: [&str; 14] = [
+pub(crate) const REFUSED: [&str; 14] = [
     "PATH",
     "LD_PRELOAD",
     "LD_LIBRARY_PATH",

@@ -264,8 +264,7 @@ fn named<T: DeserializeOwned>(
     all
 }
 
-/// SQLite is the one database now. Another known one is a warning, because a LiteLLM
-/// configuration should start; an unknown one stops the start, as it does in LiteLLM.
+/// A database that is not known stops the start, as it does in LiteLLM.
 fn database(config: &mut Config, root: &Node, problems: &mut Vec<Problem>) {
     let path = "general_settings.database_url";
     let Some(url) = config
@@ -281,17 +280,7 @@ fn database(config: &mut Config, root: &Node, problems: &mut Vec<Problem>) {
         .map(|node| node.at.clone())
         .unwrap_or_default();
     match url.reveal().split(':').next().unwrap_or_default() {
-        "sqlite" | "file" => config.general.database_url = Some(url),
-        "postgres" | "postgresql" => {
-            let message =
-                "Postgres is not supported yet; the SQLite file in the data directory is used";
-            problems.push(Problem::warning(
-                ProblemKind::Unsupported,
-                &at,
-                path,
-                message,
-            ));
-        }
+        "sqlite" | "file" | "postgres" | "postgresql" => config.general.database_url = Some(url),
         _ => problems.push(
             Problem::error(
                 ProblemKind::WrongType,
@@ -299,7 +288,7 @@ fn database(config: &mut Config, root: &Node, problems: &mut Vec<Problem>) {
                 path,
                 "is not the URL of a database known here",
             )
-            .fix("write `sqlite:PATH`, or leave it out for the SQLite file in the data directory"),
+            .fix("write `postgresql://…` or `sqlite:PATH`, or leave it out for the SQLite file in the data directory"),
         ),
     }
 }

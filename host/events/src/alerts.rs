@@ -10,6 +10,7 @@
 pub mod outage;
 pub mod report;
 
+mod budget;
 mod calls;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use budget::{BudgetAlert, BudgetEvent};
 pub use watch::{Begun, InFlight, Watch};
 
 /// One thing to tell.
@@ -73,6 +75,10 @@ pub enum AlertKind {
     RegionOutageAlerts,
     /// The figures of a day.
     DailyReports,
+    /// A budget is, or will be, used up.
+    BudgetAlerts,
+    /// What teams and tags have spent.
+    SpendReports,
     /// A plugin failed too often and rests.
     PluginBreakerOpen,
     /// A new configuration was refused.
@@ -83,13 +89,15 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All kinds that are raised by themselves.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::LlmExceptions,
         Self::LlmTooSlow,
         Self::LlmRequestsHanging,
         Self::OutageAlerts,
         Self::RegionOutageAlerts,
         Self::DailyReports,
+        Self::BudgetAlerts,
+        Self::SpendReports,
         Self::PluginBreakerOpen,
         Self::ConfigReloadRefused,
     ];
@@ -104,6 +112,8 @@ impl AlertKind {
             Self::OutageAlerts => "outage_alerts",
             Self::RegionOutageAlerts => "region_outage_alerts",
             Self::DailyReports => "daily_reports",
+            Self::BudgetAlerts => "budget_alerts",
+            Self::SpendReports => "spend_reports",
             Self::PluginBreakerOpen => "plugin_breaker_open",
             Self::ConfigReloadRefused => "config_reload_refused",
             Self::Test => "test",

@@ -20,7 +20,9 @@ mod service;
 pub mod sink;
 pub mod spend;
 
-pub use alerts::{Alert, AlertKind, AlertSettings, Begun, InFlight, Level, Watch};
+pub use alerts::{
+    Alert, AlertKind, AlertSettings, Begun, BudgetAlert, BudgetEvent, InFlight, Level, Watch,
+};
 pub use completed::{
     Audience, AutoRouted, Cache, Caller, Completed, Cost, Dynamic, Failure, Fallback, GuardrailRun,
     GuardrailStatus, Origin, Outcome, PromptUsed, ProxyFailure, Request, Routing, RoutingCandidate,

@@ -22,6 +22,20 @@ impl KeyHash {
         })
     }
 
+    pub(crate) fn of_digest(digest: &[u8; 32]) -> Self {
+        Self(hex::encode(digest))
+    }
+
+    /// What stands for the key of a caller without one: of what is known of them, told apart by its lengths.
+    pub(crate) fn of_caller(parts: &[String]) -> Self {
+        let mut digest = Sha256::new();
+        for part in parts {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part.as_bytes());
+        }
+        Self(format!("hashed-jwt-{}", hex::encode(digest.finalize())))
+    }
+
     /// A hash from its text; `None` when it is not 64 lower-case hex digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

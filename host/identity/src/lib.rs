@@ -4,6 +4,7 @@
 //! stores it, and comparing it in constant time. Asking anybody else (a plugin, a database) is the
 //! pipeline's business.
 
+mod caller;
 mod credential;
 mod entry;
 mod master;
@@ -13,11 +14,12 @@ mod scope;
 mod session;
 mod virtual_key;
 
+pub use caller::{Caller, Named};
 pub use credential::{Credential, KeyHash, find_credential, mask_key};
 pub use entry::{EntryRules, NoEntry, network, within};
 pub use master::MasterKey;
 pub use principal::{ModelList, Principal, Role, allows};
-pub use routes::is_known as is_known_route;
+pub use routes::{allowed as allows_route, is_known as is_known_route};
 pub use scope::{Budget, Limits, ModelScope, Scope, ScopeKind};
 pub use session::{Session, Signer};
 pub use virtual_key::{KEY_BYTES, KeyProblem, VirtualKey, key_text};

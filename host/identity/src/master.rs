@@ -44,6 +44,12 @@ impl MasterKey {
         bool::from(digest.ct_eq(&self.digest)).then_some(&self.principal)
     }
 
+    /// Its hash, as a row of LiteLLM's database would have it.
+    #[must_use]
+    pub fn hash(&self) -> KeyHash {
+        KeyHash::of_digest(&self.digest)
+    }
+
     /// Whether this caller came with the master key itself.
     #[must_use]
     pub fn is(&self, caller: &Principal) -> bool {

@@ -114,6 +114,8 @@ pub struct Scope {
     pub models: Vec<ModelScope>,
     /// The budget, when there is one.
     pub budget: Option<Budget>,
+    /// Further budgets that all must hold (`budget_limits`): US dollars per rolling window, and the window's length in seconds.
+    pub windows: Vec<(Decimal, u64)>,
     /// US dollars spent so far as the database had it when the scope was read.
     pub spent: Decimal,
 }
@@ -129,6 +131,7 @@ impl Scope {
             limits: Limits::default(),
             models: Vec::new(),
             budget: None,
+            windows: Vec::new(),
             spent: Decimal::ZERO,
         }
     }

@@ -5,10 +5,12 @@
 
 mod bounds;
 mod generate;
+mod kept;
 mod read;
 #[cfg(test)]
 mod tests;
 mod update;
+mod windows;
 
 use serde_json::{Map, Value};
 use witgate_identity::{KeyHash, mask_key};
@@ -22,6 +24,7 @@ use crate::{Ask, ControlPlane, Refusal};
 pub(crate) use bounds::{check_model_budgets, check_models};
 pub(crate) use generate::{answer, draft, made};
 pub(crate) use update::{remove, remove_then};
+pub(crate) use windows::check_budget_limits;
 
 pub(crate) const TABLE: &str = "LiteLLM_VerificationToken";
 
@@ -40,6 +43,7 @@ pub(crate) const FIELDS: &[Field] = &[
     column("tpm_limit", Shape::Whole),
     column("rpm_limit", Shape::Whole),
     column("model_max_budget", Shape::Object),
+    column("budget_limits", Shape::Objects),
     column("metadata", Shape::Object),
     column("aliases", Shape::Object),
     column("config", Shape::Object),
@@ -68,11 +72,10 @@ pub(crate) const FIELDS: &[Field] = &[
 
 /// Members of a key that LiteLLM has and this release does not act on: a key that asks for one is refused, since a limit
 /// that does not limit would be worse than none.
-const NOT_YET: [&str; 8] = [
+const NOT_YET: [&str; 7] = [
     "auto_rotate",
     "rotation_interval",
     "tpd_limit",
-    "budget_limits",
     "budget_fallbacks",
     "router_settings",
     "mcp_rpm_limit",

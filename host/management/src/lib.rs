@@ -1,8 +1,9 @@
 //! The control plane: LiteLLM's management API over the rows of the database.
 //!
 //! Reading order: [`operation`] is what an operation is and the list of all of them, [`ask`] a request for one, [`fields`]
-//! how bodies are read, [`refusal`] how it says no; then one file for each resource. [`principals`] is the other way
-//! round: what a request's key, end user and tags are in the database.
+//! how bodies are read, [`refusal`] how it says no; then one file for each resource. `described` is what the OpenAPI
+//! document says of them. [`principals`] is the other way round: what a request's key, end user and tags are in the
+//! database, and `callers` those who come without a key.
 //!
 //! Nothing here knows HTTP beyond methods, paths and statuses, nor SQL: rows come and go through `witgate_store`.
 
@@ -10,12 +11,18 @@ pub mod ask;
 mod audit;
 mod bounds;
 mod budgets;
+mod callers;
+mod configuration;
+mod credentials;
 mod customers;
+mod described;
 pub mod durations;
 pub mod fields;
+mod in_force;
 pub mod jobs;
 mod keys;
 mod linked;
+mod models;
 pub mod operation;
 mod organizations;
 mod plane;
@@ -23,7 +30,9 @@ pub mod policy;
 pub mod principals;
 pub mod refusal;
 mod rights;
+mod seal;
 mod spend;
+mod stored;
 mod tags;
 mod teams;
 #[cfg(test)]
@@ -31,10 +40,13 @@ mod testing;
 mod users;
 
 pub use ask::Ask;
+pub use described::{row_schemas, shape};
 pub use fields::moment;
 pub use jobs::{Drift, Retention};
 pub use operation::{Operation, Who, operations};
-pub use plane::{Changed, ControlPlane, Settings, Unwatched, Watch};
+pub use plane::{Changed, Configuration, ControlPlane, Setting, Settings, Unwatched, Watch};
 pub use policy::{KeyAction, KeyPolicy, KeyVerdict};
 pub use principals::{EndUser, PROXY_USER};
 pub use refusal::Refusal;
+pub use seal::Seal;
+pub use stored::{BY_TEAM_ADMIN, StoredItem, StoredRows, place};

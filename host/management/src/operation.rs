@@ -78,6 +78,9 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         crate::budgets::OPERATIONS,
         crate::customers::OPERATIONS,
         crate::tags::OPERATIONS,
+        crate::models::OPERATIONS,
+        crate::credentials::OPERATIONS,
+        crate::configuration::OPERATIONS,
         crate::audit::read::OPERATIONS,
     ];
     let spend = &crate::spend::OPERATIONS;

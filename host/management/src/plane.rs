@@ -1,8 +1,10 @@
 //! The control plane at work: the rows, the settings of the day, and who must hear of changes.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use async_trait::async_trait;
 use serde_json::Value;
 use witgate_identity::MasterKey;
 use witgate_metering::ResetClock;
@@ -55,6 +57,39 @@ impl Watch for Unwatched {
     fn changed(&self, _: &Changed) {}
 }
 
+/// A key of the configuration, for those who set it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setting {
+    /// Its name in its section.
+    pub name: String,
+    /// What it holds, in a word or two.
+    pub kind: String,
+    /// What it does.
+    pub doc: String,
+    /// What it is without being set, in words.
+    pub default: String,
+}
+
+/// The configuration that the process serves, for operations that change what the database holds of it.
+#[async_trait]
+pub trait Configuration: Send + Sync {
+    /// Puts in force what the database holds now. What of it cannot be served is left out: the row, and why.
+    ///
+    /// # Errors
+    /// Why nothing was changed.
+    async fn apply(&self) -> Result<BTreeMap<String, String>, Vec<String>>;
+    /// What is wrong with a setting, if something is.
+    fn fault(&self, section: &str, key: &str, value: &Value) -> Option<String>;
+    /// The keys of a section that can be stored.
+    fn settings(&self, section: &str) -> Vec<Setting>;
+    /// Whether the files declare a setting, and so it is theirs.
+    fn of_file(&self, section: &str, key: &str) -> bool;
+    /// The configuration in force, every secret masked.
+    fn shown(&self) -> Value;
+    /// Whether a parameter or variable of this name holds a secret.
+    fn is_secret(&self, name: &str) -> bool;
+}
+
 /// The part of the configuration that the control plane goes by.
 #[derive(Clone)]
 pub struct Settings {
@@ -74,6 +109,10 @@ pub struct Settings {
     pub salt: Option<zeroize::Zeroizing<String>>,
     /// `store_model_in_db`
     pub stores_models: bool,
+    /// `litellm_settings.key_alias_pattern`, between anchors.
+    pub key_alias_pattern: Option<regex::Regex>,
+    /// `DEFAULT_SOFT_BUDGET`, US dollars.
+    pub soft_budget: Option<f64>,
 }
 
 impl Settings {
@@ -109,6 +148,8 @@ impl Default for Settings {
             hides_key_names: false,
             salt: None,
             stores_models: false,
+            key_alias_pattern: None,
+            soft_budget: None,
         }
     }
 }
@@ -120,6 +161,7 @@ pub struct ControlPlane {
     /// The settings; replaced whole when the configuration is loaded anew.
     pub settings: ArcSwap<Settings>,
     watch: Arc<dyn Watch>,
+    configuration: OnceLock<Arc<dyn Configuration>>,
 }
 
 impl ControlPlane {
@@ -129,7 +171,22 @@ impl ControlPlane {
             store,
             settings: ArcSwap::from_pointee(settings),
             watch,
+            configuration: OnceLock::new(),
         }
+    }
+
+    /// Says whose configuration it is; once.
+    pub fn serves(&self, configuration: Arc<dyn Configuration>) {
+        // Set once per process.
+        let _ = self.configuration.set(configuration);
+    }
+
+    /// The configuration that the process serves.
+    pub(crate) fn configuration(&self) -> Result<&Arc<dyn Configuration>, Refusal> {
+        let found = self.configuration.get();
+        found.ok_or_else(|| {
+            Refusal::error(503, "internal_error", "the gateway is starting; ask again")
+        })
     }
 
     /// Does an operation, when the caller may ask for it.

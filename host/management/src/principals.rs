@@ -57,7 +57,7 @@ impl ControlPlane {
         Ok(Some(virtual_key(&settings, &key, &linked, now)))
     }
 
-    async fn linked(&self, key: &Row) -> Result<Linked, StoreError> {
+    pub(crate) async fn linked(&self, key: &Row) -> Result<Linked, StoreError> {
         let text =
             |row: &Row, column: &str| row.get(column).and_then(Value::as_str).map(str::to_owned);
         let mut linked = Linked {
@@ -197,50 +197,27 @@ impl ControlPlane {
     pub async fn user(&self, id: &str) -> Result<Option<Row>, StoreError> {
         self.store.row("LiteLLM_UserTable", "user_id", id).await
     }
-
-    /// The principal of a user and a team that a token of an identity provider names. What the database does not know adds
-    /// nothing.
-    pub async fn principal_of(
-        &self,
-        user: Option<&str>,
-        team: Option<&str>,
-        organization: Option<&str>,
-        now: Timestamp,
-    ) -> Result<Principal, StoreError> {
-        let mut key = Row::new();
-        for (column, value) in [
-            ("user_id", user),
-            ("team_id", team),
-            ("organization_id", organization),
-        ] {
-            if let Some(value) = value {
-                key.insert(column.to_owned(), value.into());
-            }
-        }
-        let linked = self.linked(&key).await?;
-        let found = virtual_key(&self.settings.load_full(), &key, &linked, now);
-        let mut principal = (*found.principal).clone();
-        principal
-            .scopes
-            .retain(|scope| scope.kind != ScopeKind::Key);
-        Ok(principal)
-    }
 }
 
 /// Rows that a key's row leads to.
 #[derive(Debug, Default)]
-struct Linked {
+pub(crate) struct Linked {
     budget: Option<Row>,
-    team: Option<Row>,
+    pub team: Option<Row>,
     aliases: Option<Row>,
     membership: Option<Row>,
     member_budget: Option<Row>,
-    user: Option<Row>,
-    organization: Option<Row>,
+    pub user: Option<Row>,
+    pub organization: Option<Row>,
     organization_budget: Option<Row>,
 }
 
-fn virtual_key(settings: &Settings, key: &Row, linked: &Linked, now: Timestamp) -> VirtualKey {
+pub(crate) fn virtual_key(
+    settings: &Settings,
+    key: &Row,
+    linked: &Linked,
+    now: Timestamp,
+) -> VirtualKey {
     let text = |column: &str| key.get(column).and_then(Value::as_str).map(str::to_owned);
     let of = |row: &Option<Row>, column: &str| {
         row.as_ref()
@@ -304,6 +281,7 @@ fn virtual_key(settings: &Settings, key: &Row, linked: &Linked, now: Timestamp) 
     scopes.retain(|scope| {
         scope.kind == ScopeKind::Key
             || scope.budget.is_some()
+            || !scope.windows.is_empty()
             || !scope.limits.is_empty()
             || !scope.models.is_empty()
     });
@@ -454,8 +432,19 @@ fn scope(
             resets_at: text("budget_reset_at").and_then(moment),
         });
     }
+    scope.windows = windows(row.get("budget_limits"));
     scope.spent = row.get("spend").and_then(money).unwrap_or_default();
     scope
+}
+
+/// `budget_limits`
+fn windows(limits: Option<&Value>) -> Vec<(Decimal, u64)> {
+    let limits = limits.and_then(Value::as_array).into_iter().flatten();
+    let window = |limit: &Value| {
+        let length = crate::durations::seconds(limit.get("budget_duration")?.as_str()?)?;
+        Some((money(limit.get("max_budget")?)?, length))
+    };
+    limits.filter_map(window).collect()
 }
 
 fn budget_of(max: Decimal) -> Budget {

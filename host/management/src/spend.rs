@@ -13,6 +13,7 @@ mod logs;
 mod names;
 mod report;
 mod reset;
+mod summary;
 #[cfg(test)]
 mod tests;
 

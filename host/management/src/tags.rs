@@ -201,6 +201,15 @@ async fn make(
     })?;
     plane.changed(Changed::Tag(name.to_owned()));
     if models {
+        // In force at once; what keeps a deployment from it is told where it is read.
+        if let Ok(configuration) = plane.configuration()
+            && let Err(why) = configuration.apply().await
+        {
+            tracing::error!(
+                "the deployments of a tag are not in force yet: {}",
+                why.join("\n")
+            );
+        }
         plane.changed(Changed::Models);
     }
     Ok(())

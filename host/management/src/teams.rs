@@ -45,6 +45,7 @@ pub(crate) const FIELDS: &[Field] = &[
     column("rpm_limit", Shape::Whole),
     column("max_parallel_requests", Shape::Whole),
     column("model_max_budget", Shape::Object),
+    column("budget_limits", Shape::Objects),
     column("metadata", Shape::Object),
     column("blocked", Shape::Flag),
     column("team_member_permissions", Shape::Texts),
@@ -89,8 +90,7 @@ const CALLBACK: &[Field] = &[
 
 /// Members of a team that LiteLLM has and this release does not act on: a limit that does not limit would be worse than
 /// none.
-const NOT_YET: [&str; 7] = [
-    "budget_limits",
+const NOT_YET: [&str; 6] = [
     "router_settings",
     "tpd_limit",
     "policies",
@@ -392,7 +392,7 @@ impl ControlPlane {
 }
 
 /// Now, and in any case later than a row's last change: that is how a change in between is seen.
-fn later(was: Option<&str>, now: Timestamp) -> Timestamp {
+pub(crate) fn later(was: Option<&str>, now: Timestamp) -> Timestamp {
     let was = was.and_then(moment);
     let next = was.and_then(|was| was.checked_add(Span::new().milliseconds(1)).ok());
     next.map_or(now, |next| next.max(now))

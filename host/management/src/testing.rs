@@ -1,5 +1,6 @@
 //! A control plane over a database in memory, for tests.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -10,8 +11,8 @@ use witgate_store::{
 };
 use witgate_wire::errors::CompatErrors;
 
-use crate::plane::Settings;
-use crate::{Ask, Changed, ControlPlane, Watch, operations};
+use crate::plane::{Setting, Settings};
+use crate::{Ask, Changed, Configuration, ControlPlane, Seal, StoredRows, Watch, operations};
 
 pub(crate) const MASTER: &str = "sk-master-0123456789";
 
@@ -29,8 +30,74 @@ impl Watch for Heard {
 }
 
 pub(crate) struct World {
-    pub plane: ControlPlane,
+    pub plane: Arc<ControlPlane>,
     pub heard: Arc<Heard>,
+}
+
+/// The salt of what is stored in tests.
+pub(crate) const SALT: &str = "salt-of-tests";
+
+/// A configuration that serves whatever the database holds but models named `unserved`, and has one setting in its file.
+#[derive(Default)]
+pub(crate) struct Served {
+    plane: std::sync::OnceLock<std::sync::Weak<ControlPlane>>,
+    pub rows: Mutex<StoredRows>,
+}
+
+#[async_trait::async_trait]
+impl Configuration for Served {
+    async fn apply(&self) -> Result<BTreeMap<String, String>, Vec<String>> {
+        let plane = self.plane.get().and_then(std::sync::Weak::upgrade).unwrap();
+        let rows = plane.stored_rows().await.unwrap();
+        let stored = rows.opened(&Seal::of(SALT), None);
+        *self.rows.lock() = rows;
+        let refused = stored
+            .items
+            .into_iter()
+            .filter(|item| item.value["model_name"] == "unserved");
+        let refused = refused.map(|item| (item.place, "nobody serves it".to_owned()));
+        Ok(refused.chain(stored.faults).collect())
+    }
+
+    fn fault(&self, section: &str, key: &str, _: &Value) -> Option<String> {
+        (key == "num_retrys").then(|| format!("{section}.{key}: did you mean `num_retries`?"))
+    }
+
+    fn settings(&self, _: &str) -> Vec<Setting> {
+        let name = "alerting".to_owned();
+        vec![Setting {
+            name,
+            kind: "list".to_owned(),
+            doc: String::new(),
+            default: String::new(),
+        }]
+    }
+
+    fn of_file(&self, _: &str, key: &str) -> bool {
+        key == "of_the_file"
+    }
+
+    fn shown(&self) -> Value {
+        let stored = self.rows.lock().opened(&Seal::of(SALT), None);
+        let mut shown = json!({"credential_list": []});
+        for item in stored.items {
+            match item.path.split_once('.') {
+                Some((section, key)) => shown[section][key] = item.value,
+                None if item.path == "credential_list[]" => {
+                    shown["credential_list"]
+                        .as_array_mut()
+                        .unwrap()
+                        .push(item.value);
+                }
+                None => {}
+            }
+        }
+        shown
+    }
+
+    fn is_secret(&self, name: &str) -> bool {
+        name.ends_with("key")
+    }
 }
 
 /// A world with these settings of the configuration.
@@ -45,12 +112,15 @@ pub(crate) async fn world_in(url: &str, config: Value) -> World {
     let settings = Settings {
         master: Some(MasterKey::new(MASTER)),
         config: Arc::new(config),
+        salt: Some(SALT.to_owned().into()),
+        stores_models: true,
         ..Settings::default()
     };
-    World {
-        plane: ControlPlane::new(store, settings, heard.clone()),
-        heard,
-    }
+    let plane = Arc::new(ControlPlane::new(store, settings, heard.clone()));
+    let served = Arc::new(Served::default());
+    served.plane.set(Arc::downgrade(&plane)).unwrap();
+    plane.serves(served.clone());
+    World { plane, heard }
 }
 
 pub(crate) fn admin() -> Principal {
@@ -73,6 +143,7 @@ impl World {
             token: tokio_util::sync::CancellationToken::new(),
             metrics: StoreMetrics::register(&mut prometheus_client::registry::Registry::default()),
             now: Arc::new(|| "2026-01-01T00:00:00Z".parse().unwrap()),
+            observe: None,
         };
         let writer = SpendWriter::start(&self.plane.store, SpendOptions::default(), parts);
         for call in calls {
@@ -125,7 +196,13 @@ impl World {
             changed_by: None,
         };
         match self.plane.answer(operation, ask).await {
-            Ok(answer) => (200, answer),
+            Ok(answer) => {
+                // Whatever any test is answered is as the document says.
+                let schema = operation.answer_schema();
+                let wrong = crate::described::tests::misfit(&schema, &answer);
+                assert_eq!(wrong, None, "the answer of {operation:?}");
+                (200, answer)
+            }
             Err(refusal) => {
                 let (status, body) = refusal.body(CompatErrors::V2025);
                 (status, serde_json::from_slice(&body).unwrap())

@@ -12,9 +12,10 @@ mod facts;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::MutexGuard;
 use rust_decimal::Decimal;
 use thiserror::Error;
@@ -28,6 +29,9 @@ pub use facts::{Crossing, Fact};
 /// Accounts that nobody has used for so long are forgotten; by then the database has all of it.
 const IDLE: Duration = Duration::from_secs(600);
 
+/// How long a fact about a budget without a period is not told again.
+const SILENCE: Duration = Duration::from_secs(86_400);
+
 /// What a call has to do with one budget.
 #[derive(Debug, Clone, Copy)]
 pub struct Charge<'a> {
@@ -35,6 +39,8 @@ pub struct Charge<'a> {
     pub scope: &'a Scope,
     /// The model, when it is the budget of one.
     pub model: Option<&'a ModelScope>,
+    /// The length of its window in seconds, for one of several budgets (`budget_limits`).
+    pub window_s: Option<u64>,
     /// US dollars at which calls are refused; `None` only counts.
     pub max: Option<Decimal>,
 }
@@ -52,6 +58,7 @@ pub fn charges<'a>(
             found.push(Charge {
                 scope,
                 model: None,
+                window_s: None,
                 max: scope.budget.as_ref().and_then(|budget| budget.max),
             });
         }
@@ -59,7 +66,14 @@ pub fn charges<'a>(
         found.extend(budgets.map(|(model, max)| Charge {
             scope,
             model: Some(model),
+            window_s: None,
             max: Some(max),
+        }));
+        found.extend(scope.windows.iter().map(|(max, window_s)| Charge {
+            scope,
+            model: None,
+            window_s: Some(*window_s),
+            max: Some(*max),
         }));
     }
     found.sort_by_key(|charge| order(charge.scope.kind));
@@ -90,10 +104,16 @@ pub const fn refuses_at_max(kind: ScopeKind) -> bool {
 }
 
 impl Charge<'_> {
+    /// Whether it is the scope's own budget, whose spend is the scope's.
+    fn is_whole(&self) -> bool {
+        self.model.is_none() && self.window_s.is_none()
+    }
+
     /// Whether what is spent and reserved leaves no room.
     fn is_full(&self, committed: Decimal) -> bool {
         // Budgets of a model are refused at their end, whoever has them.
-        let at_max = self.model.is_some() || refuses_at_max(self.scope.kind);
+        let at_max =
+            self.model.is_some() || self.window_s.is_some() || refuses_at_max(self.scope.kind);
         self.max.is_some_and(|max| match at_max {
             true => committed >= max,
             false => committed > max,
@@ -104,6 +124,11 @@ impl Charge<'_> {
     fn name(&self, name: &mut String) {
         name.clear();
         account_name(name, self.scope.kind, &self.scope.id);
+        if let Some(window) = self.window_s {
+            for part in [":window:", &window.to_string(), "s"] {
+                name.push_str(part);
+            }
+        }
         if let Some(model) = self.model {
             let window = model.budget.map_or(0, |(_, window)| window);
             for part in [":", &model.model, ":", &window.to_string(), "s"] {
@@ -137,9 +162,18 @@ pub struct Exceeded {
 }
 
 /// What is spent and reserved of all budgets.
-#[derive(Default)]
 pub struct Books {
     accounts: Shards<Account>,
+    silence_s: AtomicU64,
+}
+
+impl Default for Books {
+    fn default() -> Self {
+        Books {
+            accounts: Shards::default(),
+            silence_s: AtomicU64::new(SILENCE.as_secs()),
+        }
+    }
 }
 
 impl Books {
@@ -147,6 +181,12 @@ impl Books {
     #[must_use]
     pub fn new() -> Arc<Books> {
         Arc::default()
+    }
+
+    /// `alerting_args.budget_alert_ttl`: how long a fact about a budget that has no period is not told again; `None` is a day.
+    pub fn silence(&self, silence: Option<Duration>) {
+        let seconds = silence.unwrap_or(SILENCE).as_secs();
+        self.silence_s.store(seconds, Relaxed);
     }
 
     /// Lets a call in that will cost about `estimate`, and reserves that of every budget; or reserves nothing. Waits for nobody.
@@ -193,7 +233,7 @@ impl Books {
                     max: charge.max.unwrap_or_default(),
                 });
             }
-            if charge.scope.kind == ScopeKind::Key && charge.model.is_none() {
+            if charge.scope.kind == ScopeKind::Key && charge.is_whole() {
                 key_spend = Some(spent);
             }
         }
@@ -205,6 +245,7 @@ impl Books {
             accounts,
             estimate,
             key_spend,
+            silence_s: self.silence_s.load(Relaxed),
         })
     }
 
@@ -251,6 +292,7 @@ pub struct Reservation {
     accounts: Vec<Arc<Account>>,
     estimate: Decimal,
     key_spend: Option<Decimal>,
+    silence_s: u64,
 }
 
 impl Reservation {
@@ -263,11 +305,12 @@ impl Reservation {
     /// The call has cost this many US dollars. What that means for the budgets comes back, for whoever tells people.
     pub fn settle(mut self, cost: Decimal, now: Timestamp) -> Vec<Fact> {
         let mut facts = Vec::new();
+        let silence = SignedDuration::from_secs(i64::try_from(self.silence_s).unwrap_or(i64::MAX));
         for account in std::mem::take(&mut self.accounts) {
             let mut state = account.state.lock();
             state.release(self.estimate);
             state.spend(&account, cost, now);
-            state.facts(&account, now, &mut facts);
+            state.facts(&account, now, silence, &mut facts);
         }
         facts
     }

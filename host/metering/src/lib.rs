@@ -8,11 +8,14 @@ mod budgets;
 mod durations;
 mod limits;
 mod models;
+mod priority;
 mod shards;
 
 pub use budgets::{Books, Charge, Crossing, Exceeded, Fact, Reservation, charges, refuses_at_max};
 pub use durations::{Period, PeriodError, ResetClock};
 pub use limits::{
-    Admitted, Descriptor, LimitKind, Limiter, NotAdmitted, Refusal, Rules, Standing, descriptors,
+    Admitted, Descriptor, LimitKind, Limiter, NotAdmitted, Refusal, Rules, Standing, UNBOUNDED,
+    descriptors,
 };
 pub use models::{ModelScopeError, model_scopes, money, whole};
+pub use priority::{ActiveKeys, Priorities, Reserved, Sharing, Used, counted};

@@ -19,10 +19,14 @@ use thiserror::Error;
 use witgate_identity::{Limits, ModelScope, Scope, ScopeKind};
 use witgate_state::{Bound, GateLevel, StateError, Store};
 
+use crate::priority::Used;
 use crate::shards::Shards;
 pub use admitted::{Admitted, Standing};
 use meter::{Meter, Meters, State};
 use shared::Shared;
+
+/// A limit that counts and refuses nothing; a number that Redis' scripts still have exactly.
+pub const UNBOUNDED: u64 = 1 << 52;
 
 /// What is limited: a descriptor of LiteLLM's rate limiter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,20 @@ pub struct Descriptor<'a> {
 }
 
 impl Descriptor<'_> {
+    /// The name of its meter; with the minute where windows are the calendar's.
+    fn meter_name(&self, minute: Option<u64>, name: &mut String) {
+        name.clear();
+        name.push_str(self.key);
+        for part in [Some(self.id), self.model].into_iter().flatten() {
+            name.push(':');
+            name.push_str(part);
+        }
+        if let Some(minute) = minute {
+            name.push_str("::");
+            name.push_str(&minute.to_string());
+        }
+    }
+
     /// Who or what, with the model group where the limits are of one.
     #[must_use]
     pub fn value(&self) -> String {
@@ -280,20 +298,7 @@ impl Limiter {
         let mut wants: Vec<Want> = Vec::with_capacity(descriptors.len());
         let mut name = String::with_capacity(96);
         let mut want = |at: usize, limits: Limits, minute: Option<u64>| {
-            let descriptor = &descriptors[at];
-            name.clear();
-            name.push_str(descriptor.key);
-            for part in [Some(descriptor.id), descriptor.model]
-                .into_iter()
-                .flatten()
-            {
-                name.push(':');
-                name.push_str(part);
-            }
-            if let Some(minute) = minute {
-                name.push_str("::");
-                name.push_str(&minute.to_string());
-            }
+            descriptors[at].meter_name(minute, &mut name);
             let meter = self
                 .meters
                 .get_or(&name, || Meter::new(&name), |meter| meter.is_idle(now));
@@ -482,6 +487,23 @@ impl Limiter {
         let mut sum = 0;
         self.meters.each(|meter| sum += meter.state.lock().inside);
         sum
+    }
+
+    /// What is used of a descriptor's limits, as far as this gateway knows. With a shared store that is how it stood when a call
+    /// of this gateway was counted last.
+    #[must_use]
+    pub fn used(&self, descriptor: &Descriptor<'_>, now: Duration, unix_s: u64) -> Used {
+        let mut name = String::with_capacity(96);
+        let minute = self.rules().by_calendar.then_some(unix_s / 60);
+        descriptor.meter_name(minute, &mut name);
+        let Some(meter) = self.meters.get(&name) else {
+            return Used::default();
+        };
+        let level = meter.state.lock().level(now, Duration::ZERO);
+        Used {
+            requests: level.calls,
+            tokens: level.amount,
+        }
     }
 
     /// The meters, for whoever looks at all.

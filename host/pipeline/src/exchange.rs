@@ -38,8 +38,10 @@ pub struct Arrival {
     pub path_model: Option<String>,
     /// Request headers.
     pub headers: Arc<HeaderMap>,
-    /// Address of the peer.
+    /// Address of the caller, as far as the operator believes headers.
     pub peer: Option<IpAddr>,
+    /// Address of the connection's other end.
+    pub socket: Option<IpAddr>,
     /// The body, or why there is none.
     pub body: Result<Bytes, BodyFault>,
 }

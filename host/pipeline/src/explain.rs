@@ -55,6 +55,7 @@ pub async fn explain_call(gateway: &Gateway, asked: Asked) -> Result<Explanation
         path_model: None,
         headers: asked.headers,
         peer: None,
+        socket: None,
         body: Ok(Bytes::new()),
     });
     x.principal = match request.field("key") {

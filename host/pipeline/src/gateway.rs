@@ -32,6 +32,8 @@ pub struct Gateway {
     pub limiter: Arc<witgate_metering::Limiter>,
     /// What they spend of their budgets.
     pub books: Arc<witgate_metering::Books>,
+    /// Which keys use which model groups, for the dynamic rate limiter.
+    pub active: Arc<witgate_metering::ActiveKeys>,
     /// Told when a call gives its place back.
     pub freed: tokio::sync::Notify,
     /// Requests with a priority that wait for a deployment.

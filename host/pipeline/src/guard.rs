@@ -108,7 +108,7 @@ fn unescape(step: &str) -> Cow<'_, str> {
 }
 
 /// Indexes of the guardrails that judge this call in this phase, in the order of the config
-/// (LiteLLM's `should_run_guardrail`): those asked for by name, and those that are always on.
+/// (LiteLLM's `should_run_guardrail`): those that the request, its key or its team names, and those that are always on.
 pub fn selected(x: &Exchange, phase: Phase) -> Vec<usize> {
     let entries = &x.snapshot.guardrails;
     if entries.is_empty() {
@@ -119,8 +119,17 @@ pub fn selected(x: &Exchange, phase: Phase) -> Vec<usize> {
         .as_ref()
         .map(witgate_wire::RequestView::guardrails)
         .unwrap_or_default();
+    let principal = &x.principal;
+    let of_caller = |name: &String| {
+        let lists = [&principal.metadata, &principal.team_metadata];
+        let mut lists = lists
+            .into_iter()
+            .filter_map(|own| own.get("guardrails")?.as_array());
+        lists.any(|list| list.iter().any(|one| one.as_str() == Some(name)))
+    };
     let runs = |entry: &GuardrailEntry| {
-        (entry.default_on || phase == Phase::LoggingOnly || asked.contains(&entry.name))
+        let is_on = entry.default_on || phase == Phase::LoggingOnly;
+        (is_on || asked.contains(&entry.name) || of_caller(&entry.name))
             && entry.modes.include(phase, &x.tags)
             && !leads_here(x, &entry.name)
     };

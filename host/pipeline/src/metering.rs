@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use witgate_identity::Scope;
-use witgate_metering::{Admitted, Reservation, ResetClock};
+use witgate_metering::{Admitted, Priorities, Reservation, ResetClock};
 
 /// What the configuration says of limits and budgets of callers.
 #[derive(Debug, Clone)]
@@ -28,6 +28,12 @@ pub struct Metering {
     pub waits: Option<(u32, Duration)>,
     /// `LEGACY_MULTI_INSTANCE_RATE_LIMITING`: refusals are in the words of LiteLLM's old limiter.
     pub old_words: bool,
+    /// A dynamic rate limiter among `litellm_settings.callbacks`, and how it shares out the limits of model groups.
+    pub priorities: Option<Priorities>,
+    /// Some deployment limits keys that nothing else limits for its model.
+    pub limits_keys: bool,
+    /// `DYNAMIC_RATE_LIMIT_ERROR_THRESHOLD_PER_MINUTE`: limits of the type `dynamic` hold while a deployment has failed more often in this minute.
+    pub failures_max: u64,
     /// When budgets begin anew.
     pub clock: ResetClock,
 }
@@ -56,6 +62,9 @@ impl Default for Metering {
             gateway: None,
             waits: None,
             old_words: false,
+            priorities: None,
+            limits_keys: false,
+            failures_max: 1,
             clock: ResetClock::default(),
         }
     }

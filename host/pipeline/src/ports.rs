@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http::HeaderMap;
 use witgate_events::{Begun, Completed, InFlight, ServiceEvent};
-use witgate_identity::{KeyHash, Principal, Scope, VirtualKey};
+use witgate_identity::{Caller, KeyHash, Named, Principal, Scope, VirtualKey};
 use witgate_routing::ErrorClass;
 
 pub use hook::{
@@ -144,6 +144,15 @@ pub trait VirtualKeys: Send + Sync {
     ) -> Result<Bearers, LookupFault> {
         let _ = (end_user, tags);
         Ok(Bearers::default())
+    }
+
+    /// What the database knows of somebody who comes without a key of its; `None` without a database.
+    ///
+    /// # Errors
+    /// When that cannot be found out now.
+    async fn caller(&self, named: &Named) -> Result<Option<Arc<Caller>>, LookupFault> {
+        let _ = named;
+        Ok(None)
     }
 }
 
@@ -442,9 +451,9 @@ pub trait Recorder: Send + Sync {
     fn wants_headers(&self, failed: bool) -> bool;
     /// A try that failed and was followed by another one of the same call.
     fn record_attempt(&self, attempt: Completed);
-    /// Something has happened to budgets that somebody may want to hear of.
-    fn budgets(&self, facts: Vec<witgate_metering::Fact>) {
-        let _ = facts;
+    /// Something has happened to budgets that somebody may want to hear of, by a call of this caller's.
+    fn budgets(&self, facts: Vec<witgate_metering::Fact>, caller: &Principal) {
+        let _ = (facts, caller);
     }
     /// A call begins to wait for an upstream, until what is given is dropped. `call` is asked only when somebody listens.
     fn begin(&self, call: &dyn Fn() -> Begun) -> Option<InFlight> {

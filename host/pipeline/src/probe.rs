@@ -51,7 +51,7 @@ pub async fn probe(gateway: &Arc<Gateway>, snapshot: &Arc<Snapshot>, index: usiz
     let endpoint = match mode {
         "embedding" => Endpoint::Embeddings,
         "completion" => Endpoint::Completions,
-        "chat" | "responses" => Endpoint::ChatCompletions,
+        "chat" => Endpoint::ChatCompletions,
         other => return plain::probe(snapshot, index, other).await,
     };
     if !deployment.upstream_model.contains('*') {
@@ -139,6 +139,7 @@ async fn call(
         path_model: None,
         headers: HeaderMap::new().into(),
         peer: None,
+        socket: None,
         body: Ok(body),
     });
     exchange.snapshot = snapshot.clone();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, Uri};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
+use witgate_federation::Federation;
 use witgate_identity::{EntryRules, MasterKey, within};
 use witgate_routing::ErrorClass;
 use witgate_wire::errors::CompatErrors;
@@ -112,6 +113,8 @@ pub struct Access {
     pub key_header: Option<String>,
     /// `general_settings.custom_auth`.
     pub custom: Option<CustomAuth>,
+    /// Identity providers, and proxies in front, that vouch for callers.
+    pub federation: Option<Federation>,
     /// `general_settings.allow_client_side_credentials`.
     pub client_credentials: bool,
     /// `general_settings.use_x_forwarded_for`.
@@ -166,6 +169,8 @@ pub struct CustomAuth {
     pub plugin: Arc<dyn Authenticator>,
     /// `custom_auth_settings.mode: auto`: what it does not let in is checked in the normal way.
     pub auto: bool,
+    /// `custom_auth_run_common_checks`: models, limits and budgets of the team, user and organization that it names hold.
+    pub common_checks: bool,
 }
 
 /// What a guardrail's failure to judge means for the call.
@@ -315,6 +320,8 @@ pub struct Target {
     pub configured_model: String,
     /// `model_info.base_model`, for the price.
     pub base_model: Option<String>,
+    /// `default_api_key_rpm_limit` and `default_api_key_tpm_limit`: of keys that nothing limits for this model.
+    pub key_limits: witgate_identity::Limits,
     /// Prices stated in the config; they win over the price map.
     pub custom_price: Option<Arc<witgate_wire::prices::ModelPrice>>,
     /// `GET /model/info`'s `litellm_params` (without secrets) and `model_info`, JSON objects.
@@ -360,6 +367,14 @@ pub struct Settings {
     pub mock_tokens: (u64, u64),
     /// Limits and budgets of callers.
     pub metering: Metering,
+    /// `litellm_settings.cost_discount_config` and `cost_margin_config`.
+    pub adjustments: witgate_wire::prices::Adjustments,
+    /// Not `litellm_settings.disable_token_counter`: tokens are counted where the upstream does not say.
+    pub counts_tokens: bool,
+    /// `litellm_settings.include_cost_in_streaming_usage`: the usage of a stream says what it cost.
+    pub streams_cost: bool,
+    /// `litellm_settings.extra_spend_tag_headers`: headers that are tags of a call.
+    pub tag_headers: Vec<String>,
     /// Adds `User-Agent: …` tags to events.
     pub user_agent_tags: bool,
 }

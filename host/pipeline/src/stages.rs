@@ -33,6 +33,7 @@ use crate::reply::Reply;
 pub use auto_route::AutoParts;
 pub(crate) use auto_route::lead;
 pub use identify::{AuthInput, principal};
+pub(crate) use settle::cost_of;
 
 /// What a stage decides, besides failing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +87,7 @@ pub const STAGES: &[Stage] = &[
     },
     Stage {
         name: "identify",
-        what: "finds out who is calling: custom_auth first, then the master key, then a session of the UI",
+        what: "finds out who is calling: custom_auth first, then identity providers, the master key, a session of the UI",
         why_here: "before anything is spent on the call or told to it",
         run: Run::Waits(|g, x| Box::pin(identify::identify(g, x))),
     },

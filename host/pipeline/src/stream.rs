@@ -3,7 +3,10 @@
 //! The stream owns its call. When it is dropped before its end, the client has left: the upstream is
 //! cancelled with it and the call is settled with what was seen so far.
 
+mod priced;
+
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt};
@@ -17,7 +20,7 @@ use witgate_wire::stream::{ChunkRewrite, ChunkText, ChunkView, StreamAssembler, 
 
 use crate::exchange::{Exchange, UpstreamStream};
 use crate::failure::{Case, Failure};
-use crate::gateway::Finish;
+use crate::gateway::{Finish, Gateway};
 use crate::guard_stream::{GuardChain, Released};
 use crate::hook_stream::Passed;
 use crate::hooks;
@@ -25,6 +28,7 @@ use crate::ports::UpstreamErrorKind;
 use crate::reply::BodyStream;
 use crate::rescue::error_json;
 use crate::stages::call::onward;
+use priced::priced;
 
 /// How long an upstream may take to end its answer after the last frame.
 const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
@@ -37,6 +41,8 @@ pub struct ClientStream {
     model: Option<String>,
     /// The client asked for the usage of the stream.
     show_usage: bool,
+    /// Who knows what the usage costs, where the client is told.
+    priced_by: Option<Arc<Gateway>>,
     /// Another deployment has taken up the stream.
     is_resumed: bool,
     /// `id` and `created` of the first chunk, as JSON: what follows shall have them, too.
@@ -53,7 +59,10 @@ impl ClientStream {
         model: Option<String>,
         show_usage: bool,
     ) -> Self {
+        let streams_cost = |x: &Exchange| x.snapshot.settings.streams_cost;
+        let is_told = show_usage && finish.exchange.as_deref().is_some_and(streams_cost);
         Self {
+            priced_by: is_told.then(|| finish.gateway()),
             finish,
             upstream,
             model,
@@ -202,6 +211,10 @@ impl ClientStream {
         if chunk.is_usage_only() && !self.show_usage {
             return Ok(());
         }
+        let (chunk, frame) = match &self.priced_by {
+            Some(gateway) => priced(gateway, x, chunk, frame),
+            None => (chunk, frame),
+        };
         // Log probabilities repeat the text token by token, also what a guardrail masks or holds.
         let chunk = if x.stream_guards.is_some() {
             without_logprobs(chunk)

@@ -357,6 +357,16 @@ impl State {
         usage
     }
 
+    /// How often the one of these deployments that failed most has failed in this minute, at all gateways.
+    pub fn failures_max(&self, candidates: &[usize], now: Now) -> u64 {
+        let minute = now.minute();
+        let of = |index: &usize| {
+            let slot = self.slot(*index);
+            slot.failed.get(minute) + slot.others.failed.get(minute)
+        };
+        candidates.iter().map(of).max().unwrap_or(0)
+    }
+
     /// Notes what a health check found; it counts for `for_` at most.
     pub fn checked(&self, id: &str, is_healthy: bool, for_: Duration, now: Now) {
         if let Some(slot) = self.by_id.get(id) {

@@ -32,6 +32,7 @@ enum Source {
         activity: Arc<Activity>,
     },
     Bytes(Bytes),
+    Failed(BodyError),
 }
 
 /// Why a request body could not be read.
@@ -99,7 +100,33 @@ impl ReqBody {
         match &self.source {
             Source::Client { incoming, .. } => incoming.size_hint().exact(),
             Source::Bytes(bytes) => Some(bytes.len() as u64),
+            Source::Failed(_) => None,
         }
+    }
+
+    /// The same body, read already when it is announced to be no longer than this: then whoever drops it costs the client
+    /// no connection.
+    pub async fn early(mut self, most: u64) -> Self {
+        if self.ended || self.announced().is_none_or(|length| length > most) {
+            return self;
+        }
+        let mut whole = BytesMut::new();
+        while let Some(chunk) = self.chunk().await {
+            match chunk {
+                Ok(chunk) => whole.extend_from_slice(&chunk),
+                Err(error) => {
+                    if let Source::Client { activity, .. } = &self.source {
+                        activity.left_body_unread();
+                    }
+                    self.source = Source::Failed(error);
+                    self.ended = false;
+                    return self;
+                }
+            }
+        }
+        self.ended = whole.is_empty();
+        self.source = Source::Bytes(whole.freeze());
+        self
     }
 
     /// The whole body. One that arrived in one piece is not copied.
@@ -154,6 +181,11 @@ impl ReqBody {
             Source::Bytes(bytes) => {
                 self.ended = true;
                 return Poll::Ready(Some(Ok(std::mem::take(bytes))));
+            }
+            Source::Failed(error) => {
+                let error = *error;
+                self.ended = true;
+                return Poll::Ready(Some(Err(error)));
             }
         };
         loop {

@@ -2,12 +2,13 @@
 //!
 //! [`App`] is the [`Service`](crate::Service) of the gateway. A call to a model goes to the pipeline;
 //! the other routes are answered in [`mod@info`], [`mod@explain`], [`mod@health`], [`mod@manage`], [`mod@cache`], [`mod@budgets`] and [`mod@plugins`], or by
-//! the desk where people sign in ([`mod@login`]).
+//! the desk where people sign in ([`mod@login`]). What is no route may be a page of [`mod@docs`].
 
 mod app;
 mod budgets;
 mod cache;
 mod calls;
+mod docs;
 mod explain;
 mod health;
 mod info;
@@ -18,6 +19,7 @@ mod table;
 
 pub use app::{Admin, App, AppOptions, HealthApp, ReloadProblems, ServiceFault};
 pub use cache::CacheRoute;
+pub use docs::{Docs, DocsOptions};
 pub use health::{HealthRoute, TestConnection};
 pub use plugins::{Change, Lines, PluginAdmin, PluginRoute, Refused, Which};
 pub use table::{Kind, Matched, ROUTES, Route, find};

@@ -53,6 +53,8 @@ impl<S: Service> Caller<S> {
         let in_flight = self.activity.begin();
         let service = self.service.clone();
         let metrics = self.metrics.clone();
+        let activity = self.activity.clone();
+        let is_http1 = request.version() < http::Version::HTTP_2;
         let request = request.map(|incoming| {
             ReqBody::new(
                 incoming,
@@ -65,7 +67,7 @@ impl<S: Service> Caller<S> {
         async move {
             // The service is shared by all requests, and so are its invariants: a panic must not
             // leave them broken, which no lock of ours held across a panic point could.
-            let response = match AssertUnwindSafe(service.call(request)).catch_unwind().await {
+            let mut response = match AssertUnwindSafe(service.call(request)).catch_unwind().await {
                 Ok(response) => response,
                 Err(_) => {
                     metrics.0.panics.inc();
@@ -73,6 +75,13 @@ impl<S: Service> Caller<S> {
                     service.panicked()
                 }
             };
+            // The connection ends behind the response: a client that is not told sends its next request there.
+            if is_http1 && activity.is_body_unread() {
+                let close = http::HeaderValue::from_static("close");
+                response
+                    .headers_mut()
+                    .insert(http::header::CONNECTION, close);
+            }
             Ok(response.map(|body| Outgoing {
                 body,
                 metrics,

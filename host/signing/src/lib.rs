@@ -1,11 +1,12 @@
 //! Signatures as the clouds want them. Pure functions of a request, a secret and a time: no connection is opened here and no
 //! clock read.
 //!
-//! [`aws`] is Signature Version 4, [`gcp`] the assertions of service accounts, [`azure`] the keys of storage accounts. Errors never
-//! show a secret.
+//! [`aws`] is Signature Version 4, [`gcp`] the assertions of service accounts, [`azure`] the keys of storage accounts; [`jws`]
+//! checks the signatures of others. Errors never show a secret.
 
 pub mod azure;
 pub mod gcp;
+pub mod jws;
 mod sigv4;
 
 /// AWS Signature Version 4.

@@ -101,6 +101,7 @@ fn writer(store: &Store, spool: &Path, options: SpendOptions) -> SpendWriter {
         tracker: TaskTracker::new(),
         token: CancellationToken::new(),
         metrics: StoreMetrics::register(&mut Registry::default()),
+        observe: None,
         now: Arc::new(jiff::Timestamp::now),
     };
     let spool = Some(SpoolOptions {

@@ -25,4 +25,4 @@ pub use rows::{Filter, Is, Row, Select, Sums, Write, WriteError, time_text};
 pub use spend::{PROXY_USER, SpendFilter, SpendRow};
 pub use store::{Durability, OpenError, Store, StoreError, StoreOptions};
 pub use users::UserRow;
-pub use writer::{Now, SpendOptions, SpendWriter, SpoolOptions, WriterEnded, WriterParts};
+pub use writer::{Now, Observe, SpendOptions, SpendWriter, SpoolOptions, WriterEnded, WriterParts};

@@ -205,6 +205,12 @@ impl Store {
         Ok(())
     }
 
+    /// Whether the rows are on a PostgreSQL server.
+    #[must_use]
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.database(), Database::Postgres(_))
+    }
+
     /// Closes all connections; SQLite's write-ahead log is folded into the file. Close after the
     /// [`SpendWriter`](crate::SpendWriter) was drained.
     pub async fn close(&self) {

@@ -35,6 +35,9 @@ pub use spool::SpoolOptions;
 /// The current time.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
+/// Hears how long a transaction took, and why it failed.
+pub type Observe = Arc<dyn Fn(Duration, Option<&str>) + Send + Sync>;
+
 /// What the writer is given by the process it lives in.
 #[derive(Clone)]
 pub struct WriterParts {
@@ -47,6 +50,8 @@ pub struct WriterParts {
     pub metrics: StoreMetrics,
     /// Gives `created_at` and `updated_at`.
     pub now: Now,
+    /// Hears of every transaction; `None`: nobody.
+    pub observe: Option<Observe>,
 }
 
 /// Grouping and bounds.
@@ -108,7 +113,7 @@ impl SpendWriter {
             queue.clone(),
             store.database().clone(),
             parts.token,
-            parts.now,
+            (parts.now, parts.observe),
         ));
         Self { queue }
     }

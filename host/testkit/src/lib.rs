@@ -26,6 +26,7 @@ mod clouds;
 mod collector;
 mod datadog;
 mod idp;
+mod issuer;
 mod langfuse;
 mod postgres;
 mod recorder;
@@ -56,6 +57,7 @@ pub use gateway::{
 };
 pub use http1::Recorded;
 pub use idp::{FakeIdp, Token};
+pub use issuer::{FakeIssuer, Spoilt, now_s};
 pub use journal::{Journal, PATIENCE};
 pub use langfuse::FakeLangfuse;
 pub use metrics::Metrics;

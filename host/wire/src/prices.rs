@@ -4,6 +4,7 @@
 //! the program's text. It is never parsed as a whole, which would cost some 30 MB: a lookup finds
 //! its line by bisection and parses that.
 
+mod adjust;
 mod cost;
 mod lookup;
 mod map;
@@ -12,6 +13,7 @@ mod model;
 mod tests;
 mod units;
 
+pub use adjust::Adjustments;
 pub use cost::{Cost, CostContext, SearchContext, cost};
 pub use lookup::{PriceQuery, Prices};
 pub use model::{ModelPrice, parse_decimal};

@@ -2,6 +2,7 @@
 
 mod cli;
 mod commands;
+mod config_admin;
 mod health_admin;
 mod plugin_admin;
 mod process;

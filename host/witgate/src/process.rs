@@ -10,10 +10,10 @@ use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use witgate_config::{Env, Loaded, Source};
+use witgate_config::{Draft, Env, Loaded, Source};
 use witgate_events::{EventMetrics, Hub, HubParts, Jitter, Watch};
 use witgate_login::{Desk, DeskParts};
-use witgate_management::ControlPlane;
+use witgate_management::{ControlPlane, StoredRows};
 use witgate_pipeline::{Clock, Gateway};
 use witgate_plugins::{Host, HostOptions};
 use witgate_server::routes::{App, AppOptions, HealthApp};
@@ -25,8 +25,9 @@ use witgate_store::{
 use crate::cli::Serve;
 use crate::plugin_admin::PluginAdministration;
 use crate::reload::{Administration, Control, Reloader};
+use crate::wiring::stored::{self, How, LeftOut};
 use crate::wiring::{
-    self, Answers, Background, Fanout, Kept, Keys, Known, Models, Paths, Reports, Secrets,
+    self, Answers, Background, Fanout, Kept, Keys, Known, Models, Paths, Read, Reports, Secrets,
     Services, ShadowMetrics, StoredUsers, Upstreams, W3c,
 };
 
@@ -134,9 +135,8 @@ struct Parts {
 /// Serves until a signal says stop.
 pub async fn serve(
     options: Serve,
-    source: Source,
-    env: Env,
-    loaded: Loaded,
+    (source, env): (Source, Env),
+    (draft, loaded): (Draft, Loaded),
     base: Base,
     secrets: Secrets,
 ) -> anyhow::Result<()> {
@@ -159,6 +159,7 @@ pub async fn serve(
         tasks: tasks.clone(),
     };
     let known = Known::default();
+    let heard = known.clone();
     let books = witgate_metering::Books::new();
     let plane = Arc::new(ControlPlane::new(
         store.clone(),
@@ -187,6 +188,7 @@ pub async fn serve(
             metrics: witgate_state::StateMetrics::register(&mut registry),
             observe: Some(Arc::new(services.clone())),
         },
+        providers: wiring::Providers::new()?,
         peers: wiring::SharedPeers::default(),
         auto_known: HashMap::new(),
         limiter: witgate_metering::Limiter::new(witgate_metering::Rules::default()),
@@ -207,7 +209,7 @@ pub async fn serve(
     };
     let (parts, control) = start(
         &options,
-        (source, env, loaded),
+        (source, env, draft),
         (kept, store),
         (rested, services),
         &mut registry,
@@ -216,12 +218,18 @@ pub async fn serve(
     .await?;
     // Cancelled when no new connections are taken any more.
     let stopping = CancellationToken::new();
+    let administration = Arc::new(Administration::new(control.clone()));
+    parts.plane.serves(administration.clone());
     let app = App {
         gateway: parts.gateway.clone(),
-        admin: Arc::new(Administration::new(control.clone())),
+        admin: administration,
         plugins: Arc::new(PluginAdministration::new(control.clone(), stopping.clone())),
         plane: parts.plane.clone(),
         desk: parts.desk.clone(),
+        docs: Arc::new(wiring::docs(
+            &control.loaded().environment,
+            &root_path(&control),
+        )?),
         registry: Arc::new(registry),
         options: app_options(&control),
     };
@@ -244,6 +252,7 @@ pub async fn serve(
     let address = bound.local_addr();
     let watcher = control.clone().watch(&tasks, &stop)?;
     tasks.spawn(control.clone().keep_secrets_fresh(stop.clone()));
+    tasks.spawn(control.clone().keep_stored_fresh(heard, stop.clone()));
     let checked = parts.gateway.clone();
     tasks.spawn(witgate_pipeline::keep_checking(
         checked,
@@ -330,17 +339,13 @@ fn report(loaded: &Loaded) {
     }
 }
 
-/// Without a master key and custom authentication everybody may call; only loopback may then be served,
+/// Without a master key, custom authentication and an identity provider everybody may call; only loopback may then be served,
 /// unless the operator insists.
 fn bind_address(options: &Serve, loaded: &Loaded) -> anyhow::Result<SocketAddr> {
     let general = &loaded.config.general;
-    let custom_off = general
-        .custom_auth_settings
-        .get("mode")
-        .and_then(|m| m.as_str())
-        == Some("off");
+    let custom_off = wiring::custom_auth_mode(&loaded.config) == "off";
     let custom = general.custom_auth.is_some() && !custom_off;
-    let open = general.master_key.is_none() && !custom;
+    let open = general.master_key.is_none() && !custom && !wiring::vouches(loaded);
     let host = match (options.host, open) {
         (Some(host), _) => host,
         (None, true) => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -374,16 +379,18 @@ fn server_options(options: &Serve, bind: SocketAddr, registry: &mut Registry) ->
     server
 }
 
+fn root_path(control: &Control) -> String {
+    let loaded = control.loaded();
+    let root = loaded.environment.non_empty("SERVER_ROOT_PATH");
+    root.unwrap_or_default().trim_end_matches('/').to_owned()
+}
+
 fn app_options(control: &Control) -> AppOptions {
     let loaded = control.loaded();
-    let root = loaded
-        .environment
-        .non_empty("SERVER_ROOT_PATH")
-        .unwrap_or_default();
     let litellm = loaded.config.raw.get("litellm_settings");
     let guarded = litellm.and_then(|s| s.get("require_auth_for_metrics_endpoint"));
     AppOptions {
-        root_path: root.trim_end_matches('/').to_owned(),
+        root_path: root_path(control),
         metrics_need_auth: guarded
             .and_then(serde_json::Value::as_bool)
             .unwrap_or(false),
@@ -464,15 +471,30 @@ fn store_options(loaded: &Loaded) -> anyhow::Result<StoreOptions> {
 
 async fn start(
     options: &Serve,
-    (source, env, loaded): (Source, Env, Loaded),
+    (source, env, draft): (Source, Env, Draft),
     (mut kept, store): (Kept, Store),
     (rested, services): (Rested, Services),
     registry: &mut Registry,
     (tasks, stop): (&TaskTracker, &CancellationToken),
 ) -> anyhow::Result<(Parts, Arc<Control>)> {
+    let (host, plane) = (kept.host.clone(), kept.plane.clone());
+    let (peers, known) = (kept.peers.clone(), kept.known.clone());
+    let embedding = kept.answers.gateway.clone();
+    let how = How {
+        read: Read::Due,
+        strict: options.strict_config,
+        plugins: None,
+        last: &StoredRows::default(),
+    };
+    let built = stored::build(&draft, &mut kept, how).await;
+    let built = built.map_err(|problems| {
+        anyhow::anyhow!("the configuration is refused:\n{}", problems.join("\n"))
+    })?;
+    stored::tell(&built.left_out, &LeftOut::new());
     let spend = SpendWriter::start(
         &store,
         SpendOptions {
+            commit_interval: wiring::commit_interval(&built.loaded),
             spool: Some(SpoolOptions {
                 folder: kept.paths.data_dir.join("spend"),
                 most_bytes: SPOOL_BYTES,
@@ -484,16 +506,11 @@ async fn start(
             token: stop.clone(),
             metrics: StoreMetrics::register(registry),
             now: Arc::new(jiff::Timestamp::now),
+            observe: Some(services.of_the_ledger(store.is_postgres())),
         },
     );
-    let (host, plane) = (kept.host.clone(), kept.plane.clone());
-    let (peers, known) = (kept.peers.clone(), kept.known.clone());
-    let embedding = kept.answers.gateway.clone();
-    let wired = wiring::wire(&loaded, &mut kept, None)
-        .await
-        .map_err(|problems| {
-            anyhow::anyhow!("the configuration is refused:\n{}", problems.join("\n"))
-        })?;
+    let wired = built.wired;
+    kept.secrets = built.secrets;
     plane.settings.store(Arc::new(wired.control));
     let hub = Arc::new(Hub::new(
         HubParts {
@@ -510,6 +527,7 @@ async fn start(
     tasks.spawn(watch.clone().run(stop.clone()));
     let fanout = Arc::new(Fanout {
         hub: hub.clone(),
+        budgets: wiring::BudgetAlerts::new(watch.clone(), peers.clone(), kept.background.clone()),
         watch,
         spend: spend.clone(),
         ledger: ArcSwap::from_pointee(wired.ledger),
@@ -517,6 +535,7 @@ async fn start(
     let gateway = Arc::new(Gateway {
         limiter: kept.limiter.clone(),
         books: kept.books.clone(),
+        active: Arc::default(),
         freed: tokio::sync::Notify::new(),
         queue: Arc::default(),
         snapshot: ArcSwap::from_pointee(wired.snapshot),
@@ -532,7 +551,21 @@ async fn start(
         tasks: TaskTracker::new(),
     });
     let (timetable, times) = tokio::sync::watch::channel(wired.timetable);
-    tasks.spawn(wiring::jobs::run(plane.clone(), times, stop.clone()));
+    tasks.spawn(wiring::jobs::run(
+        plane.clone(),
+        times,
+        services.clone(),
+        stop.clone(),
+    ));
+    let (every_days, first_after) = wired.spend_reports;
+    let reports = wiring::SpendReports {
+        plane: plane.clone(),
+        watch: fanout.watch.clone(),
+        peers: peers.clone(),
+        every_days,
+        first_after,
+    };
+    tasks.spawn(reports.run(stop.clone()));
     tasks.spawn(wiring::synchronise(
         gateway.clone(),
         peers,
@@ -565,8 +598,10 @@ async fn start(
             env,
             kept,
             strict: options.strict_config,
+            rows: built.rows,
+            left_out: built.left_out,
         },
-        (loaded, wired.plugins),
+        (draft, built.loaded, wired.plugins),
         gateway.clone(),
         fanout,
         desk.clone(),

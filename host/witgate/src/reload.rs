@@ -6,7 +6,8 @@
 //! with. A configuration that is refused changes nothing.
 //!
 //! Secrets are asked of their manager when somebody asks for the reload, else when their time is over; one that changed
-//! makes a reload by itself.
+//! makes a reload by itself. So does a change of what the database holds of the configuration, over the files as they were
+//! last accepted.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,23 +21,24 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
+use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use witgate_config::{Draft, Env, Loaded, Problem, Source};
 use witgate_login::Desk;
-use witgate_management::ControlPlane;
+use witgate_management::{ControlPlane, StoredRows};
 use witgate_pipeline::{Checked, Gateway};
 use witgate_plugins::{Kind, LoadError, NotMeant, PluginId, Registry as Plugins};
 use witgate_server::routes::{
     Admin, Change, Refused, ReloadProblems, ServiceFault, TestConnection, Which,
 };
 
-use crate::commands::strict;
 use crate::health_admin;
 use crate::wiring::jobs::Timetable;
-use crate::wiring::{self, Fanout, Kept, Read, Reports, ShadowReport, SharedPeers, Wired};
+use crate::wiring::stored::{self, How, LeftOut};
+use crate::wiring::{self, Fanout, Kept, Known, Read, Reports, ShadowReport, SharedPeers, Wired};
 
 /// Editors and ConfigMaps change a file in several steps; the reload waits until they are through.
 const SETTLE: Duration = Duration::from_millis(250);
@@ -51,6 +53,10 @@ pub struct Reloader {
     pub kept: Kept,
     /// `--strict-config`
     pub strict: bool,
+    /// What the database holds of the configuration, as it is in force.
+    pub rows: StoredRows,
+    /// What of that could not be served.
+    pub left_out: LeftOut,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -61,6 +67,8 @@ struct ReloadLabels {
 /// The process as its signals see it.
 pub struct Control {
     reloader: Mutex<Reloader>,
+    /// The files of the configuration that serves.
+    base: ArcSwap<Draft>,
     loaded: ArcSwap<Loaded>,
     plugins: ArcSwap<Plugins>,
     shadows: ArcSwap<Reports>,
@@ -79,7 +87,7 @@ impl Control {
     /// Controls a gateway that serves `loaded`.
     pub fn new(
         reloader: Reloader,
-        (loaded, plugins): (Loaded, Plugins),
+        (base, loaded, plugins): (Draft, Loaded, Plugins),
         gateway: Arc<Gateway>,
         fanout: Arc<Fanout>,
         desk: Arc<Desk>,
@@ -97,6 +105,7 @@ impl Control {
             shadows: ArcSwap::from_pointee(reloader.kept.shadows.clone()),
             peers: reloader.kept.peers.clone(),
             reloader: Mutex::new(reloader),
+            base: ArcSwap::from_pointee(base),
             loaded: ArcSwap::from_pointee(loaded),
             plugins: ArcSwap::from_pointee(plugins),
             gateway,
@@ -106,6 +115,11 @@ impl Control {
             reloads,
             reloaded: Notify::new(),
         }
+    }
+
+    /// Its files.
+    pub fn base(&self) -> Arc<Draft> {
+        self.base.load_full()
     }
 
     /// The configuration that serves.
@@ -216,33 +230,79 @@ impl Control {
 
     async fn try_reload(&self, read: Read) -> Result<(), ReloadProblems> {
         let mut reloader = self.reloader.lock().await;
-        let reloader = &mut *reloader;
-        let lines =
-            |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let draft = Draft::read(&reloader.source, &reloader.env);
-        let Ok(early) = draft.early() else {
-            let problems = witgate_config::check(&reloader.source, &reloader.env);
-            return Err(lines(problems));
+        let base = Draft::read(&reloader.source, &reloader.env);
+        self.put_in_force(&mut reloader, Arc::new(base), read).await
+    }
+
+    /// Builds the configuration of these files with what the database holds now, and puts it in force.
+    async fn put_in_force(
+        &self,
+        reloader: &mut Reloader,
+        base: Arc<Draft>,
+        read: Read,
+    ) -> Result<(), ReloadProblems> {
+        let same_files = Arc::ptr_eq(&base, &self.base());
+        let serving = self.plugins.load_full();
+        let how = How {
+            read,
+            strict: reloader.strict,
+            plugins: Some(&serving),
+            last: &reloader.rows,
         };
-        let kept = &reloader.kept;
-        let sources = wiring::sources(&kept.paths, &early.loaded).await?;
-        let fetched = kept.secrets.load(draft, &early, &kept.host, &sources, read);
-        let (mut loaded, secrets) = fetched.await?;
-        if reloader.strict {
-            strict(&mut loaded.problems);
-            if loaded.problems.iter().any(Problem::is_error) {
-                return Err(lines(loaded.problems));
-            }
-        }
-        let wired =
-            wiring::wire(&loaded, &mut reloader.kept, Some(&self.plugins.load_full())).await?;
-        for problem in &loaded.problems {
+        let built = stored::build(&base, &mut reloader.kept, how).await?;
+        // Of files that were read before, what is new.
+        let before = self.loaded();
+        let known = |problem: &Problem| same_files && before.problems.contains(problem);
+        for problem in built.loaded.problems.iter().filter(|one| !known(*one)) {
             tracing::warn!("{problem}");
         }
-        self.install(wired);
-        self.loaded.store(Arc::new(loaded));
-        reloader.kept.secrets = secrets;
+        stored::tell(&built.left_out, &reloader.left_out);
+        self.install(built.wired);
+        self.loaded.store(Arc::new(built.loaded));
+        self.base.store(base);
+        reloader.kept.secrets = built.secrets;
+        reloader.rows = built.rows;
+        reloader.left_out = built.left_out;
         Ok(())
+    }
+
+    /// Puts in force what the database holds of the configuration now; what of it is left out.
+    pub async fn read_stored(&self) -> Result<LeftOut, Vec<String>> {
+        let mut reloader = self.reloader.lock().await;
+        if !stored::is_asked(&self.loaded()) {
+            return Ok(LeftOut::new());
+        }
+        let rows = self.plane.stored_rows().await.map_err(|error| {
+            let text = format!("the models and settings of the database cannot be read, those that were read last count: {error}");
+            vec![text]
+        })?;
+        if rows != reloader.rows {
+            let done = self
+                .put_in_force(&mut reloader, self.base(), Read::Due)
+                .await;
+            let result = if done.is_ok() { "ok" } else { "refused" };
+            self.reloads.get_or_create(&ReloadLabels { result }).inc();
+            self.reloaded.notify_one();
+            done?;
+            tracing::info!(
+                "what the database holds of the configuration has changed, and is in force"
+            );
+        }
+        Ok(reloader.left_out.clone())
+    }
+
+    /// Reads what the database holds of the configuration again and again, and when another gateway changed it.
+    pub async fn keep_stored_fresh(self: Arc<Self>, known: Known, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = known.configured_elsewhere() => {}
+                () = tokio::time::sleep(stored::interval(&self.loaded())) => {}
+            }
+            if let Err(problems) = self.read_stored().await {
+                tracing::error!("{}", problems.join("\n"));
+            }
+        }
     }
 
     /// Changes one plugin of the configuration that serves; the rest of it stays as it is. Nothing changes
@@ -366,7 +426,7 @@ impl Control {
 /// `cache_params.type`, or what it is without; null when no answers are kept.
 fn cache_type(loaded: &Loaded) -> Option<String> {
     let litellm = loaded.config.raw.get("litellm_settings")?;
-    let is_on = litellm.get("cache").and_then(serde_json::Value::as_bool) == Some(true);
+    let is_on = litellm.get("cache").and_then(Value::as_bool) == Some(true);
     let params = litellm.get("cache_params").filter(|p| !p.is_null());
     let named = params.and_then(|params| params.get("type")?.as_str());
     let unnamed = || if params.is_some() { "local" } else { "redis" };
@@ -391,9 +451,9 @@ pub fn meant(plugins: &Plugins, which: &Which) -> Result<PluginId, Refused> {
 
 /// The process as its routes see it.
 pub struct Administration {
-    control: Arc<Control>,
+    pub(crate) control: Arc<Control>,
     /// The process's own runtime. What a reload starts must not run on a thread that serves.
-    runtime: Handle,
+    pub(crate) runtime: Handle,
 }
 
 impl Administration {
@@ -419,7 +479,7 @@ impl Admin for Administration {
             .unwrap_or_else(|error| Err(vec![format!("the reload did not finish: {error}")]))
     }
 
-    async fn test_service(&self, service: &str) -> Result<serde_json::Value, ServiceFault> {
+    async fn test_service(&self, service: &str) -> Result<Value, ServiceFault> {
         health_admin::test_service(&self.control, service).await
     }
 
@@ -427,7 +487,7 @@ impl Admin for Administration {
         health_admin::test_connection(&self.control, wanted).await
     }
 
-    fn readiness(&self) -> (bool, serde_json::Value) {
+    fn readiness(&self) -> (bool, Value) {
         let control = &self.control;
         let sinks: Vec<String> = control
             .fanout

@@ -3,12 +3,15 @@
 mod alerts;
 mod auto_routers;
 mod bearers;
+mod budget_alerts;
 mod caching;
 mod connection;
 mod control;
 mod dialects;
 mod disabled;
+mod docs;
 mod entry;
+mod federation;
 mod gateway_budget;
 mod hooks;
 pub mod jobs;
@@ -36,6 +39,8 @@ mod shadow;
 mod shared_health;
 mod sources;
 mod specs;
+mod spend_reports;
+pub mod stored;
 mod trace;
 mod upstream;
 
@@ -49,9 +54,12 @@ use witgate_pipeline::Snapshot;
 use witgate_plugins::{Host, PluginId, Progress, ProgressHook, Registry, Sources};
 
 pub use alerts::{listed as listed_alerters, webhooks as alert_webhooks};
+pub use budget_alerts::BudgetAlerts;
 pub use caching::Answers;
 pub use connection::one_deployment;
 pub use disabled::Disabled;
+pub use docs::docs;
+pub use federation::{Providers, vouches};
 pub use gateway_budget::begin_periods;
 pub use keys::{Keys, Known};
 pub use login::StoredUsers;
@@ -59,12 +67,13 @@ pub use metering::Heard;
 pub use paths::Paths;
 pub use peers::{SharedPeers, synchronise};
 pub use plugin_models::Models;
-pub use recorder::{Fanout, Ledger};
+pub use recorder::{Fanout, Ledger, commit_interval};
 pub use secrets::{Read, Secrets, needs_reading};
 pub use services::Services;
 pub use shadow::{Background, Report as ShadowReport, ShadowMetrics};
 pub use sources::{registries, sources, trust};
-pub use specs::plugin_specs;
+pub use specs::{custom_auth_mode, plugin_specs};
+pub use spend_reports::Reports as SpendReports;
 pub use trace::W3c;
 pub use upstream::Upstreams;
 
@@ -80,6 +89,8 @@ pub struct Wired {
     pub ledger: Ledger,
     /// When the jobs of the database are done; taken at start.
     pub timetable: jobs::Timetable,
+    /// Days between spend reports, and how soon after a start the first one comes.
+    pub spend_reports: (u32, std::time::Duration),
     /// For the control plane.
     pub control: witgate_management::Settings,
     /// For the desk where people sign in.
@@ -103,6 +114,8 @@ pub struct Kept {
     pub known: Known,
     /// The control plane.
     pub plane: Arc<witgate_management::ControlPlane>,
+    /// Identity providers that vouch for callers.
+    pub providers: federation::Providers,
     /// Where answers are kept.
     pub answers: Answers,
     /// The Redis that is shared with other gateways.
@@ -187,17 +200,27 @@ pub fn assemble(
     let keys = kept.keys.clone();
     let mut shades = shades::Shades::new(loaded, &plugins, kept);
     let guardrails = specs::guardrails(loaded, &plugins, &mut shades, &mut problems);
-    let access = specs::access(loaded, &plugins, &keys, &mut shades, &mut problems);
+    let mut access = specs::access(loaded, &plugins, &keys, &mut shades, &mut problems);
+    access.federation = federation::federation(
+        loaded,
+        &kept.providers,
+        &plugins,
+        &keys,
+        &mut shades,
+        &mut problems,
+    );
     let shadows = shades.reports;
     let hooks = hooks::entries(loaded, &plugins);
     let routers = router::entries(&loaded.config, &plugins);
     let policy = specs::key_policy(loaded, &plugins, &mut problems);
     let timetable = jobs::Timetable::of(loaded, &mut problems);
+    let spend_report_days = spend_reports::frequency(loaded, &mut problems);
     let hub = specs::hub(loaded, &plugins, &mut problems);
     let login = login::rules(loaded, &plugins, &mut problems);
     let store = redis::store(loaded, &mut kept.redis, &kept.redis_parts, &mut problems);
     let metering = metering::metering(loaded, &mut problems);
     let control = control::settings(loaded, policy, metering.clock.clone(), &mut problems);
+    let adjustments = settings::adjustments(loaded, &mut problems);
     let (cache, embedder) = caching::cache(
         loaded,
         &mut kept.answers,
@@ -210,9 +233,10 @@ pub fn assemble(
         return Err(problems);
     }
     kept.known.configure(loaded);
+    kept.books.silence(alerts::budget_silence(loaded));
     kept.limiter
         .configure(metering::rules(loaded), store.as_ref());
-    let settings = settings::settings(loaded, kept.concurrency, metering);
+    let settings = settings::settings(loaded, kept.concurrency, metering, adjustments);
     let shared_health = shared_health::turns(store.as_ref(), loaded, &settings.health);
     let peers = peers::serving(store, loaded, &kept.peers, &kept.books);
     let (routing, targets) = models;
@@ -246,9 +270,11 @@ pub fn assemble(
             successes: !loaded.config.general.disable_spend_logs,
             failures: !loaded.config.general.disable_error_logs,
             totals: !flag("general_settings", "disable_spend_updates"),
+            prompts: recorder::prompts(loaded),
             end_users: !flag("litellm_settings", "disable_end_user_cost_tracking"),
         },
         timetable,
+        spend_reports: (spend_report_days, spend_reports::first_after(loaded)),
         control,
         login,
         plugins,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use witgate_testkit::workspace_root;
 
 /// Each crate of the host with all the crates of ours it may use. What is not here may not be.
-const ROOMS: [(&str, &[&str]); 21] = [
+const ROOMS: [(&str, &[&str]); 22] = [
     ("witgate-config", &[]),
     ("witgate-wire", &[]),
     ("witgate-identity", &[]),
@@ -23,6 +23,10 @@ const ROOMS: [(&str, &[&str]); 21] = [
     ),
     ("witgate-routing", &["witgate-wire"]),
     ("witgate-login", &["witgate-identity"]),
+    (
+        "witgate-federation",
+        &["witgate-identity", "witgate-signing"],
+    ),
     (
         "witgate-management",
         &[
@@ -45,6 +49,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
             "witgate-routing",
             "witgate-identity",
             "witgate-events",
+            "witgate-federation",
             "witgate-caching",
             "witgate-metering",
         ],
@@ -72,6 +77,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
             "witgate-bundles",
             "witgate-caching",
             "witgate-config",
+            "witgate-federation",
             "witgate-wire",
             "witgate-identity",
             "witgate-login",

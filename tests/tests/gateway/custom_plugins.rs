@@ -117,6 +117,28 @@ async fn in_mode_on_the_plugin_alone_decides() {
 }
 
 #[tokio::test]
+async fn in_mode_off_the_plugin_is_not_asked() {
+    let stage = stage("off", "").await;
+    let red = Client::of(&stage.gateway).key(RED);
+    let error = red.chat(&chat("gpt-4o")).await.error(401);
+    assert!(
+        error["message"]
+            .to_string()
+            .contains("Virtual Key expected"),
+        "{error}"
+    );
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+}
+
+#[tokio::test]
+async fn a_mode_that_there_is_not_is_refused() {
+    let config = "general_settings:\n  custom_auth: custom-auth\n  custom_auth_settings: {mode: sometimes}\nplugins:\n  custom-auth: {settings: {teams: {}}}\n";
+    let refusal = Gateway::builder(config).expect_refusal().await;
+    let part = "custom_auth_settings.mode: \"sometimes\" is none of on, off, auto";
+    assert!(refusal.output.contains(part), "{}", refusal.output);
+}
+
+#[tokio::test]
 async fn an_authenticator_with_wrong_settings_keeps_the_gateway_from_starting() {
     let upstream = FakeUpstream::start().await;
     let config = base_config(&upstream.api_base()).replace(

@@ -5,7 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use witgate_testkit::{FakeAnthropic, FakeLangfuse, FakeUpstream, Gateway, workspace_root};
+use serde_json::json;
+use witgate_testkit::{
+    FakeAnthropic, FakeIssuer, FakeLangfuse, FakeUpstream, Gateway, workspace_root,
+};
 
 fn examples() -> Vec<PathBuf> {
     let folder = workspace_root().join("examples");
@@ -45,6 +48,7 @@ fn first_request(config: &Path) -> String {
 async fn every_example_starts_and_its_first_request_works() {
     let (upstream, vendor) = (FakeUpstream::start().await, FakeLangfuse::start().await);
     let anthropic = FakeAnthropic::start().await;
+    let issuer = FakeIssuer::start().await;
     let examples = examples();
     assert!(
         examples
@@ -66,6 +70,11 @@ async fn every_example_starts_and_its_first_request_works() {
             .env("ANTHROPIC_API_BASE", anthropic.origin())
             .env("ANTHROPIC_API_KEY", FakeAnthropic::KEY)
             .env("LITELLM_MASTER_KEY", "sk-1234")
+            .env(
+                "JWT_PUBLIC_KEY_URL",
+                issuer.issuer() + "/.well-known/openid-configuration",
+            )
+            .env("JWT_AUDIENCE", "gateway")
             .start()
             .await;
         let command = first_request(&config)
@@ -81,6 +90,10 @@ async fn every_example_starts_and_its_first_request_works() {
                 ),
             ])
             .env("LITELLM_MASTER_KEY", "sk-1234")
+            .env(
+                "TOKEN",
+                issuer.token(json!({"sub": "ann", "aud": "gateway"})),
+            )
             .output()
             .await
             .expect("run curl");

@@ -434,3 +434,26 @@ async fn order_says_which_of_two_guardrails_runs_first() {
         );
     }
 }
+
+/// A key and a team name guardrails that judge their calls, whatever the request says.
+#[tokio::test]
+async fn a_key_and_a_team_have_guardrails_of_their_own() {
+    let off = hide_secrets("pre_call").replace("default_on: true", "default_on: false");
+    let stage = stage(&off).await;
+    let sent = async |body: Value| {
+        let made = stage.client.post("/key/generate", &body).await.ok();
+        let client = crate::support::Client::of(&stage.gateway).key(made["key"].as_str().unwrap());
+        client.chat(&leaking(chat("gpt-4o"))).await.ok();
+        stage.upstream.requests().last().json()["messages"][0]["content"].to_string()
+    };
+    assert!(sent(json!({})).await.contains(SECRET));
+    assert!(
+        !sent(json!({"guardrails": ["secrets"]}))
+            .await
+            .contains(SECRET)
+    );
+    let team = json!({"team_alias": "red", "metadata": {"guardrails": ["secrets"]}});
+    let team = stage.client.post("/team/new", &team).await.ok();
+    let body = json!({"team_id": team["team_id"], "guardrails": ["another"]});
+    assert!(!sent(body).await.contains(SECRET));
+}

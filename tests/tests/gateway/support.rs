@@ -1,5 +1,6 @@
 //! What every scenario needs: a gateway in front of a fake upstream, and a client of it.
 
+pub mod idp;
 pub mod moto;
 
 use std::path::PathBuf;
@@ -89,10 +90,18 @@ pub fn chat_stream(model: &str) -> Value {
 
 /// The virtual environment that `make test` installs.
 pub fn venv_folder() -> PathBuf {
+    target().join("venv-sdk")
+}
+
+fn target() -> PathBuf {
     let own = std::env::current_exe().expect("a test knows its own path");
     let target = own.ancestors().nth(3);
-    let target = target.expect("a test lies in a target folder");
-    target.join("venv-sdk")
+    target.expect("a test lies in a target folder").to_owned()
+}
+
+/// A program of another environment that `make test` installs.
+pub fn venv_of(folder: &str, program: &str) -> PathBuf {
+    target().join(folder).join("bin").join(program)
 }
 
 /// A program of it, such as `python`.
@@ -181,6 +190,17 @@ impl Client {
     /// GETs.
     pub async fn get(&self, path: &str) -> Answer {
         Answer::whole(self.send(Method::GET, path, None).await).await
+    }
+
+    /// Any method, with these bytes as JSON.
+    pub async fn ask(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Answer {
+        Answer::whole(self.send(method, path, Some(body.into())).await).await
+    }
+
+    /// PATCHes JSON.
+    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
+        let body = Some(body.to_string().into());
+        Answer::whole(self.send(Method::PATCH, path, body).await).await
     }
 
     /// Any method, no body.

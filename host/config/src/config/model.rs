@@ -57,6 +57,10 @@ pub struct ModelParams {
     pub rpm: Option<u64>,
     /// Tokens per minute: a weight for `simple-shuffle`.
     pub tpm: Option<u64>,
+    /// Requests per minute of a key that nothing else limits for this model.
+    pub default_api_key_rpm_limit: Option<u64>,
+    /// Tokens per minute of a key that nothing else limits for this model.
+    pub default_api_key_tpm_limit: Option<u64>,
     /// Explicit weight for `simple-shuffle`; wins over `rpm` and `tpm`.
     pub weight: Option<f64>,
     /// Concurrent calls.

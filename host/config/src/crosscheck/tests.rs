@@ -92,28 +92,3 @@ fn patterns_match_from_the_start() {
         );
     }
 }
-
-#[test]
-fn a_channel_that_sends_nothing_is_told() {
-    for (alerting, told) in [
-        ("[slack]", &[][..]),
-        ("[slack, email]", &["email"]),
-        ("[email, webhook]", &["email", "webhook"]),
-        ("webhook", &["webhook"]),
-        (
-            "[email]\nplugins: {email: {settings: {recipients: [ops@example.com]}}}",
-            &[],
-        ),
-    ] {
-        let yaml = format!("{MODELS}\ngeneral_settings:\n  alerting: {alerting}\n");
-        let warnings = warnings(&yaml);
-        assert_eq!(warnings.len(), told.len(), "{alerting}: {warnings:?}");
-        for (warning, channel) in warnings.iter().zip(told) {
-            assert!(warning.contains("general_settings.alerting"), "{warning}");
-            assert!(
-                warning.contains(&format!("`{channel}` ")) && warning.contains("budget alerts"),
-                "{warning}"
-            );
-        }
-    }
-}

@@ -86,7 +86,7 @@ fn what_must_not_be_served_is_refused_and_says_why() {
         ),
         (
             "general_settings: {database_url: 'mysql://u:p@h/d'}\n",
-            "c.yaml:1:34 general_settings.database_url: is not the URL of a database known here; write `sqlite:PATH`, or leave it out for the SQLite file in the data directory",
+            "c.yaml:1:34 general_settings.database_url: is not the URL of a database known here; write `postgresql://…` or `sqlite:PATH`, or leave it out for the SQLite file in the data directory",
         ),
         (
             "general_settings: {master_key: 1234}\n",
@@ -173,10 +173,6 @@ fn what_is_odd_is_served_with_a_warning() {
             "router_settings: {enable_pre_call_check: true, enable_pre_call_checks: false}\n",
             "c.yaml:1:19 router_settings.enable_pre_call_check: is another spelling of `enable_pre_call_checks`, which is also given and counts",
         ),
-        (
-            "general_settings: {database_url: 'postgresql://u:p@h/d'}\n",
-            "c.yaml:1:34 general_settings.database_url: Postgres is not supported yet; the SQLite file in the data directory is used",
-        ),
     ];
     for (yaml, expected) in cases {
         assert_eq!(lines(&loaded(yaml, &[]).problems), [expected], "{yaml}");
@@ -188,6 +184,7 @@ fn what_is_fine_is_served_in_silence() {
     for yaml in [
         "model_list: []\n",
         "general_settings:\nlitellm_settings: ~\n",
+        "general_settings: {database_url: 'postgresql://u:p@h/d'}\n",
         "{}\n",
         "router_settings: {enable_pre_call_check: true}\n",
         "general_settings: {key_management_system: azure_kms}\n",
@@ -390,14 +387,14 @@ fn variables_of_the_wrong_type_are_errors_only_when_they_are_flags() {
     );
     let problems = loaded(
         MODEL,
-        &[("REQUEST_TIMEOUT", "soon"), ("STORE_MODEL_IN_DB", "maybe")],
+        &[("REQUEST_TIMEOUT", "soon"), ("USE_AWS_KMS", "maybe")],
     )
     .problems;
     assert_eq!(
         lines(&problems),
         [
             "REQUEST_TIMEOUT: expected a number; the default is used; correct REQUEST_TIMEOUT, or unset it",
-            "STORE_MODEL_IN_DB: expected true or false; the default is used; correct STORE_MODEL_IN_DB, or unset it",
+            "USE_AWS_KMS: expected true or false; the default is used; correct USE_AWS_KMS, or unset it",
         ]
     );
 }
@@ -677,7 +674,7 @@ fn planned_keys_in_use_are_listed_unless_they_say_what_holds_anyway() {
     let listed: Vec<String> = loaded(
         yaml,
         &[
-            ("STORE_MODEL_IN_DB", "True"),
+            ("LITELLM_LOCAL_MODEL_COST_MAP", "True"),
             ("AWS_REGION_NAME", "x"),
             ("NO_DOCS", "false"),
         ],
@@ -692,7 +689,7 @@ fn planned_keys_in_use_are_listed_unless_they_say_what_holds_anyway() {
         [
             "litellm_settings.enable_preview_features",
             "general_settings.infer_model_from_keys",
-            "STORE_MODEL_IN_DB"
+            "LITELLM_LOCAL_MODEL_COST_MAP"
         ]
     );
 }

@@ -286,5 +286,5 @@ fn names_of_kinds_are_read_back() {
             format!("\"{}\"", kind.as_str())
         );
     }
-    assert_eq!(AlertKind::parse("budget_alerts"), None);
+    assert_eq!(AlertKind::parse("fallback_reports"), None);
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::outage::{Failed, Outages};
 use super::report::Report;
-use super::{Alert, AlertKind, AlertSettings, Draft, Level, calls};
+use super::{Alert, AlertKind, AlertSettings, BudgetAlert, Draft, Level, calls};
 use crate::completed::{Caller, Completed, Origin};
 use crate::hub::Hub;
 use crate::mask;
@@ -143,6 +143,23 @@ impl Watch {
         let draft = draft
             .field("Plugin", plugin)
             .field("Rest", &format!("{} s", rest.as_secs_f64()));
+        self.raise(draft, &self.settings.load());
+    }
+
+    /// Whether alerts of this kind are told to anybody.
+    pub fn tells(&self, kind: AlertKind) -> bool {
+        self.settings.load().tells(kind)
+    }
+
+    /// Something happened to a budget.
+    pub fn budget(&self, alert: &BudgetAlert) {
+        self.raise(alert.draft(), &self.settings.load());
+    }
+
+    /// What was spent: a title and lines.
+    pub fn spend_report(&self, title: &str, text: String) {
+        let mut draft = Draft::new(AlertKind::SpendReports, Level::Low, title);
+        draft.text = text;
         self.raise(draft, &self.settings.load());
     }
 

@@ -81,6 +81,7 @@ impl ControlPlane {
         let controls = &caller.allowed_cache_controls;
         within(&mut given, "allowed_cache_controls", controls, true)?;
         limits(ask, &mut given, true)?;
+        self.keep(ask, &mut given, None).await?;
         Ok(given)
     }
 
@@ -120,7 +121,8 @@ impl ControlPlane {
         }
         let controls = &caller.allowed_cache_controls;
         within(given, "allowed_cache_controls", controls, false)?;
-        limits(ask, given, false)
+        limits(ask, given, false)?;
+        self.keep(ask, given, Some(key)).await
     }
 }
 
@@ -311,13 +313,21 @@ pub(super) fn upper_bounds(settings: &Settings, given: &Given) -> Result<(), Ref
     Ok(())
 }
 
-/// `litellm_settings.key_generation_settings`: who may make keys for a team or for a person, and what must be said.
+/// `general_settings.default_team_disabled` and `litellm_settings.key_generation_settings`: who may make keys for a team or
+/// for a person, and what must be said.
 fn may_make(
     settings: &Settings,
     ask: &Ask,
     given: &Given,
     team: Option<&Row>,
 ) -> Result<(), Refusal> {
+    let teams_only = settings.general("default_team_disabled");
+    let teams_only = teams_only.and_then(Value::as_bool) == Some(true);
+    if teams_only && !ask.is_admin() && given.text("team_id").is_none() {
+        let message =
+            "Keys belong to teams here (default_team_disabled): say which team with team_id";
+        return Err(Refusal::forbidden(message).param("team_id"));
+    }
     let Some(rules) = settings.litellm("key_generation_settings") else {
         return Ok(());
     };

@@ -79,6 +79,9 @@ pub(super) async fn read(
     action: KeyAction,
 ) -> Result<Given, Refusal> {
     let mut given = read_body(&ask.body)?;
+    if action == KeyAction::Update {
+        alias_fits(&plane.settings.load(), given.text("key_alias"))?;
+    }
     let policy = plane.settings.load().policy.clone();
     let Some(policy) = policy else {
         return Ok(given);
@@ -159,6 +162,7 @@ fn read_body(body: &Map<String, Value>) -> Result<Given, Refusal> {
         return Err(Refusal::bad(message).param("allowed_routes"));
     }
     super::bounds::check_models(&given)?;
+    super::check_budget_limits(given.columns.get("budget_limits"))?;
     Ok(given)
 }
 
@@ -184,6 +188,8 @@ pub(crate) async fn made(plane: &ControlPlane, draft: Draft) -> Result<Made, Ref
 pub(crate) fn draft(plane: &ControlPlane, ask: &Ask, mut given: Given) -> Result<Draft, Refusal> {
     let settings = plane.settings.load_full();
     defaults(&settings, &mut given)?;
+    soft_budget(&settings, &mut given);
+    alias_fits(&settings, given.text("key_alias"))?;
     super::bounds::upper_bounds(&settings, &given)?;
     let text = match given.members.remove("key") {
         Some(Value::String(text)) => own_text(&settings, text)?,
@@ -272,6 +278,44 @@ fn defaults(settings: &Settings, given: &mut Given) -> Result<(), Refusal> {
     };
     given.fill(Given::read(&[FIELDS], defaults)?);
     Ok(())
+}
+
+/// `litellm_settings.default_soft_budget` (`DEFAULT_SOFT_BUDGET`), where it is set and nothing else was said.
+fn soft_budget(settings: &Settings, given: &mut Given) {
+    let default = settings
+        .litellm("default_soft_budget")
+        .and_then(Value::as_f64);
+    let Some(default) = default.or(settings.soft_budget) else {
+        return;
+    };
+    let has_row = given.text("budget_id").is_some();
+    if !has_row && given.members.get("soft_budget").is_none_or(Value::is_null) {
+        given
+            .members
+            .insert("soft_budget".to_owned(), json!(default));
+    }
+}
+
+/// Whether an alias is one that `litellm_settings.key_alias_pattern` allows.
+///
+/// # Errors
+/// When it is not.
+fn alias_fits(settings: &Settings, alias: Option<&str>) -> Result<(), Refusal> {
+    let (Some(pattern), Some(alias)) = (&settings.key_alias_pattern, alias) else {
+        return Ok(());
+    };
+    // As Python's fullmatch: the pattern was compiled between anchors.
+    if pattern.is_match(alias) {
+        return Ok(());
+    }
+    let written = settings
+        .litellm("key_alias_pattern")
+        .and_then(Value::as_str);
+    let message = format!(
+        "key_alias {alias:?} does not match litellm_settings.key_alias_pattern {:?}",
+        written.unwrap_or_default()
+    );
+    Err(Refusal::bad(message).param("key_alias"))
 }
 
 /// Rows that a key refers to and that are made with it: a budget for a soft budget, object permissions.

@@ -371,6 +371,25 @@ async fn the_operator_fills_in_and_says_who_makes_keys() {
     assert_eq!(status, 403);
 }
 
+#[tokio::test]
+async fn without_a_default_team_everybody_but_admins_makes_keys_for_teams_only() {
+    let world = world(json!({"general_settings": {"default_team_disabled": true}})).await;
+    let team =
+        json!({"team_id": "red", "members_with_roles": [{"user_id": "ann", "role": "admin"}]});
+    world.done("/team/new", team).await;
+    let (status, answer) = world.post(&user("ann"), "/key/generate", json!({})).await;
+    assert_eq!(
+        (status, &answer["error"]["param"]),
+        (403, &json!("team_id"))
+    );
+    let of_team = json!({"team_id": "red"});
+    assert_eq!(
+        world.post(&user("ann"), "/key/generate", of_team).await.0,
+        200
+    );
+    world.done("/key/generate", json!({})).await;
+}
+
 struct Policy(KeyVerdict);
 
 #[async_trait::async_trait]

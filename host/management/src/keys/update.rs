@@ -21,7 +21,7 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     let token = text(&key, "token");
     plane.bound_change(&ask, &mut given, &key).await?;
     let mut steps = Vec::new();
-    let changes = change(plane, &ask, given, &key, &mut steps)?;
+    let changes = change(plane, &ask, given, &key, &mut steps).await?;
     let filter = Filter::by("token", token.as_str());
     steps.push(Write::Update {
         table: TABLE,
@@ -60,7 +60,7 @@ fn told(plane: &ControlPlane, token: &str, changes: &Row) {
 }
 
 /// The columns that change, and steps that must be made before.
-fn change(
+async fn change(
     plane: &ControlPlane,
     ask: &Ask,
     mut given: crate::fields::Given,
@@ -88,29 +88,11 @@ fn change(
     }
     linked::reset_at(&settings, ask, &mut given.columns);
     if let Some(soft) = given.members.remove("soft_budget") {
-        let by = ask.actor().to_owned();
-        let row = match key.get("budget_id").and_then(Value::as_str) {
-            Some(id) => json!({"budget_id": id, "soft_budget": soft, "updated_by": by}),
-            None => {
-                let id = uuid::Uuid::new_v4().to_string();
-                given.set("budget_id", id.as_str());
-                json!({"budget_id": id, "soft_budget": soft, "created_by": by, "updated_by": by})
-            }
-        };
-        if let Value::Object(row) = row {
-            steps.push(match row.contains_key("created_by") {
-                true => Write::Insert("LiteLLM_BudgetTable", row),
-                false => Write::Update {
-                    table: "LiteLLM_BudgetTable",
-                    filter: Filter::by(
-                        "budget_id",
-                        row.get("budget_id").cloned().unwrap_or_default(),
-                    ),
-                    set: row,
-                    add: Vec::new(),
-                },
-            });
-        }
+        let limits = Row::from_iter([("soft_budget".to_owned(), soft)]);
+        let budget = given.text("budget_id").or(text_of(key, "budget_id"));
+        let (budget, step) = plane.limit_alone(ask, budget, limits).await?;
+        given.set("budget_id", budget);
+        steps.push(step);
     }
     let permission = text_of(key, "object_permission_id");
     linked::object_permission(&mut given, permission, steps);
@@ -182,7 +164,7 @@ pub(super) async fn regenerate(plane: &ControlPlane, mut ask: Ask) -> Outcome {
         Filter::by("token", token.as_str()),
         "token",
     )];
-    let mut changes = change(plane, &ask, given, &key, &mut steps)?;
+    let mut changes = change(plane, &ask, given, &key, &mut steps).await?;
     changes.insert("token".to_owned(), token.as_str().into());
     if !settings.hides_key_names {
         changes.insert("key_name".to_owned(), mask_key(&new).into());

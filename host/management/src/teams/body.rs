@@ -12,6 +12,7 @@ pub(super) fn read_body(body: &Map<String, Value>, tables: &[&[Field]]) -> Resul
     crate::fields::refuse(&NOT_YET, body, "team")?;
     let given = Given::read(tables, body)?;
     crate::keys::check_models(&given)?;
+    crate::keys::check_budget_limits(given.columns.get("budget_limits"))?;
     let permissions = crate::fields::texts(&given.columns, "team_member_permissions");
     check_permissions(&permissions)?;
     let aliases = given

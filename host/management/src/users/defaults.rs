@@ -36,6 +36,7 @@ pub(super) fn fill(settings: &Settings, ask: &Ask, given: &mut Given) -> Result<
     given.fill(params);
     for (column, setting) in [
         ("max_budget", "max_internal_user_budget"),
+        ("max_budget", "default_max_internal_user_budget"),
         ("budget_duration", "internal_user_budget_duration"),
     ] {
         let said = given

@@ -65,7 +65,14 @@ pub(super) async fn info(plane: &ControlPlane, ask: Ask) -> Outcome {
             Filter::of("team_id", Is::In(own_teams)),
         ),
     };
-    let keys = keys.and("team_id", Is::Not(SESSIONS.into()));
+    let mut keys = keys.and("team_id", Is::Not(SESSIONS.into()));
+    let settings = plane.settings.load_full();
+    let hides_master = settings.general("disable_master_key_return");
+    if let Some(master) = &settings.master
+        && hides_master.and_then(Value::as_bool) == Some(true)
+    {
+        keys = keys.and("token", Is::Not(master.hash().as_str().into()));
+    }
     let keys = plane.store.rows(keys::TABLE, &keys.into()).await?;
     let mut teams = json!(plane.store.rows(teams::TABLE, &teams.into()).await?);
     if !ask.is_admin() {

@@ -279,3 +279,24 @@ async fn many_at_once() {
     let (_, roles) = world.get(&user("ann"), "/user/available_roles").await;
     assert_eq!(roles.as_object().unwrap().len(), 4);
 }
+
+/// LiteLLM writes a row for the master key; nobody needs to see it.
+#[tokio::test]
+async fn a_row_of_the_master_key_is_left_out_where_the_settings_say_so() {
+    use witgate_store::Write;
+    for hides in [false, true] {
+        let config = json!({"general_settings": {"disable_master_key_return": hides}});
+        let world = world(config).await;
+        let token = witgate_identity::MasterKey::new(crate::testing::MASTER).hash();
+        let row = json!({"token": token.as_str(), "user_id": "default_user_id", "spend": 1.0});
+        let row = row.as_object().cloned().unwrap();
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let steps = vec![Write::Insert(crate::keys::TABLE, row)];
+        world.plane.store.write(steps, now).await.unwrap();
+        world.done("/key/generate", json!({})).await;
+        let (status, info) = world.get(&admin(), "/user/info").await;
+        assert_eq!(status, 200, "{info}");
+        let count = info["keys"].as_array().map(Vec::len);
+        assert_eq!(count, Some(if hides { 1 } else { 2 }), "{info}");
+    }
+}

@@ -17,7 +17,7 @@ pub(super) struct Account {
     pub(super) name: Box<str>,
     pub(super) kind: ScopeKind,
     pub(super) id: Box<str>,
-    /// The model, and how long the window is that begins with the first spend, for the budget of one.
+    /// The model (empty for all of them), and how long the window is that begins with the first spend, for a budget of one.
     pub(super) model: Option<(Box<str>, Duration)>,
     pub(super) state: Mutex<State>,
 }
@@ -57,6 +57,9 @@ pub(super) struct Terms {
 
 impl Account {
     pub(super) fn new(charge: &Charge<'_>, name: &str) -> Account {
+        let window = charge
+            .window_s
+            .map(|window_s| (Box::from(""), Duration::from_secs(window_s)));
         let model = charge.model.and_then(|model| {
             let (_, window_s) = model.budget?;
             Some((model.model.as_str().into(), Duration::from_secs(window_s)))
@@ -65,7 +68,7 @@ impl Account {
             name: name.into(),
             kind: charge.scope.kind,
             id: charge.scope.id.as_str().into(),
-            model,
+            model: model.or(window),
             state: Mutex::default(),
         }
     }
@@ -141,6 +144,7 @@ impl State {
         if self.is_over(account, now) {
             (self.spent, self.untold) = (Decimal::ZERO, Decimal::ZERO);
             self.window_start = Some(now.as_second());
+            self.told = Told::default();
         }
         self.spent = add(self.spent, cost);
         self.untold = add(self.untold, cost);

@@ -1,5 +1,7 @@
 //! What happened to a budget that somebody may want to hear of.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
@@ -22,7 +24,7 @@ pub enum Crossing {
     Max,
 }
 
-/// What happened to a budget. Each happens once a day and period at most.
+/// What happened to a budget. Each happens once in a period at most; where there is none, once in [`Books::silence`](super::Books::silence).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fact {
     /// What was reached.
@@ -33,28 +35,35 @@ pub struct Fact {
     pub id: String,
     /// How it is called otherwise.
     pub alias: Option<String>,
-    /// The model, for the budget of one.
+    /// The model, for the budget of one; empty for all of them.
     pub model: Option<String>,
+    /// The window, for a budget that has one.
+    pub window: Option<Duration>,
     /// US dollars spent.
     pub spent: Decimal,
     /// The budget.
     pub max: Option<Decimal>,
     /// The soft budget.
     pub soft: Option<Decimal>,
+    /// Until then it is not told again, of this period.
+    pub until: Timestamp,
     /// What will be spent by the end of the period, and when the soft budget will be passed; for [`Crossing::Projected`].
     pub projected: Option<(Decimal, Timestamp)>,
 }
 
-/// A fact is not told again for so long.
-const ONCE_IN: SignedDuration = SignedDuration::from_hours(24);
-
-/// When each was told last.
+/// Until when each is not told again.
 #[derive(Debug, Default)]
 pub(super) struct Told([Option<Timestamp>; 5]);
 
 impl State {
     /// Adds what has happened and was not told lately.
-    pub(super) fn facts(&mut self, account: &Account, now: Timestamp, facts: &mut Vec<Fact>) {
+    pub(super) fn facts(
+        &mut self,
+        account: &Account,
+        now: Timestamp,
+        silence: SignedDuration,
+        facts: &mut Vec<Fact>,
+    ) {
         if self.terms.max.is_none() && self.terms.soft.is_none() {
             return;
         }
@@ -81,23 +90,39 @@ impl State {
             projected.map(|_| Crossing::Projected),
             left,
         ];
+        let ends = self.ends(account).filter(|ends| *ends > now);
+        let until = ends.unwrap_or_else(|| now.saturating_add(silence).unwrap_or(Timestamp::MAX));
         for crossing in reached.into_iter().flatten() {
-            let last = &mut self.told.0[crossing as usize];
-            if last.is_some_and(|at| now.duration_since(at) < ONCE_IN) {
+            let told = &mut self.told.0[crossing as usize];
+            if told.is_some_and(|until| now < until) {
                 continue;
             }
-            *last = Some(now);
+            *told = Some(until);
             facts.push(Fact {
                 crossing,
                 kind: account.kind,
                 id: account.id.to_string(),
                 alias: self.terms.alias.as_deref().map(str::to_owned),
                 model: account.model.as_ref().map(|(model, _)| model.to_string()),
+                window: account.model.as_ref().map(|(_, window)| *window),
                 spent,
                 max: self.terms.max,
                 soft: self.terms.soft,
+                until,
                 projected: projected.filter(|_| crossing == Crossing::Projected),
             });
+        }
+    }
+
+    /// When the period or the window that runs is over.
+    fn ends(&self, account: &Account) -> Option<Timestamp> {
+        match (&account.model, self.window_start) {
+            (None, _) => self.resets_at,
+            (Some((_, length)), Some(start)) => {
+                let length = i64::try_from(length.as_secs()).ok()?;
+                Timestamp::from_second(start.checked_add(length)?).ok()
+            }
+            (Some(_), None) => None,
         }
     }
 

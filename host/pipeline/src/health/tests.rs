@@ -172,9 +172,32 @@ async fn modes_without_a_route_are_called_by_hand() {
             "/v1/rerank",
             r#""documents":["test from litellm"]"#,
         ),
+        (
+            json!({"mode": "responses"}),
+            "/v1/responses",
+            r#""input":"test from litellm""#,
+        ),
+        (
+            json!({"mode": "ocr"}),
+            "/v1/ocr",
+            r#""image_url":"data:image/png;base64,"#,
+        ),
+        (json!({"mode": "batch"}), "/v1/batches?limit=1", ""),
+        (
+            json!({"mode": "video_generation"}),
+            "/v1/videos?limit=1",
+            "",
+        ),
+        (
+            json!({"mode": "realtime"}),
+            "/v1/realtime?model=gpt-4o-mini",
+            "",
+        ),
     ] {
         let world = self::info(info.clone()).build();
-        world.upstream.then(Script::json(200, &json!({})));
+        let is_socket = info["mode"] == "realtime";
+        let status = if is_socket { 101 } else { 200 };
+        world.upstream.then(Script::json(status, &json!({})));
         assert!(entry(&world).await.0, "{info}");
         {
             let sent = world.upstream.sent.lock().unwrap();
@@ -191,10 +214,10 @@ async fn modes_without_a_route_are_called_by_hand() {
 
 #[tokio::test(start_paused = true)]
 async fn a_mode_that_cannot_be_called_is_not_healthy() {
-    let world = info(json!({"mode": "realtime"})).build();
+    let world = info(json!({"mode": "image_edit"})).build();
     let (is_healthy, shown) = entry(&world).await;
     assert!(!is_healthy);
-    assert!(shown["error"].as_str().unwrap().contains("realtime"));
+    assert!(shown["error"].as_str().unwrap().contains("image_edit"));
     assert_eq!(world.upstream.calls(), 0);
 }
 

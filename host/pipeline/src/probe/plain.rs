@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, Uri};
+use http::header::{
+    CONNECTION, CONTENT_TYPE, HeaderName, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, timeout_at};
+use url::form_urlencoded;
 
 use super::{Probe, patience};
 use crate::attempt::{Failed, collect, error_body, refusal, too_slow, unreachable};
@@ -21,16 +24,26 @@ const SPOKEN: &str = "test";
 /// The voice, unless the model has another.
 const VOICE: &str = "alloy";
 
-/// A call: its path, and its body.
+/// Tokens asked for of an answer: fewer are refused.
+const RESPONSE_TOKENS: u64 = 16;
+
+/// A picture of one white pixel.
+const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg==";
+
+/// A call: its path, and what is sent.
 struct Call {
     path: &'static str,
-    body: Body,
+    sends: Sends,
 }
 
-enum Body {
+enum Sends {
     Json(Value),
     /// An audio file and the model's name, as a form.
     Clip,
+    /// Nothing: a list is asked for, which costs nothing.
+    List,
+    /// A web socket is opened, and closed.
+    Socket,
 }
 
 /// Calls a deployment of one of these modes.
@@ -69,7 +82,7 @@ fn call(mode: &str, prompt: &str, info: &Value) -> Option<Call> {
     let json = |path, body| {
         Some(Call {
             path,
-            body: Body::Json(body),
+            sends: Sends::Json(body),
         })
     };
     match mode {
@@ -84,7 +97,27 @@ fn call(mode: &str, prompt: &str, info: &Value) -> Option<Call> {
         }
         "audio_transcription" => Some(Call {
             path: "/audio/transcriptions",
-            body: Body::Clip,
+            sends: Sends::Clip,
+        }),
+        "responses" => json(
+            "/responses",
+            json!({"input": prompt, "max_output_tokens": RESPONSE_TOKENS, "store": false}),
+        ),
+        "ocr" => json(
+            "/ocr",
+            json!({"document": {"type": "image_url", "image_url": PIXEL}}),
+        ),
+        "batch" => Some(Call {
+            path: "/batches",
+            sends: Sends::List,
+        }),
+        "video_generation" => Some(Call {
+            path: "/videos",
+            sends: Sends::List,
+        }),
+        "realtime" => Some(Call {
+            path: "/realtime",
+            sends: Sends::Socket,
         }),
         "moderation" => json("/moderations", json!({"input": prompt})),
         "rerank" => json("/rerank", json!({"query": "", "documents": [prompt]})),
@@ -94,8 +127,15 @@ fn call(mode: &str, prompt: &str, info: &Value) -> Option<Call> {
 
 /// The call with the deployment's headers and its own parameters.
 fn request(target: &Target, call: &Call, model: &str) -> Option<http::Request<Bytes>> {
-    let (body, kind) = match &call.body {
-        Body::Json(own) => {
+    let mut request = http::Request::new(Bytes::new());
+    *request.method_mut() = match call.sends {
+        Sends::Json(_) | Sends::Clip => Method::POST,
+        Sends::List | Sends::Socket => Method::GET,
+    };
+    *request.headers_mut() = target.headers.clone();
+    let mut query = Vec::new();
+    match &call.sends {
+        Sends::Json(own) => {
             let mut body = Map::new();
             for (name, text) in &target.defaults {
                 body.insert(name.clone(), serde_json::from_str(text).ok()?);
@@ -105,30 +145,48 @@ fn request(target: &Target, call: &Call, model: &str) -> Option<http::Request<By
             if call.path == "/audio/speech" {
                 body.entry("voice").or_insert_with(|| VOICE.into());
             }
-            (Value::Object(body).to_string().into_bytes(), None)
+            *request.body_mut() = Value::Object(body).to_string().into();
         }
-        Body::Clip => {
+        Sends::Clip => {
             let kind = format!("multipart/form-data; boundary={BOUNDARY}");
-            (form(model), Some(kind))
+            let kind = HeaderValue::try_from(kind).ok()?;
+            request.headers_mut().insert(CONTENT_TYPE, kind);
+            *request.body_mut() = form(model).into();
         }
-    };
-    let mut request = http::Request::new(Bytes::from(body));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = beside_chat(&target.urls[0], call.path)?;
-    *request.headers_mut() = target.headers.clone();
-    if let Some(kind) = kind {
-        let kind = HeaderValue::try_from(kind).ok()?;
-        request.headers_mut().insert(CONTENT_TYPE, kind);
+        Sends::List => query.push(("limit", "1")),
+        Sends::Socket => {
+            query.push(("model", model));
+            for (name, value) in SOCKET {
+                request
+                    .headers_mut()
+                    .insert(name, HeaderValue::from_static(value));
+            }
+        }
     }
+    *request.uri_mut() = beside_chat(&target.urls[0], call.path, &query)?;
     Some(request)
 }
 
+/// What opens a web socket (RFC 6455). The nonce proves nothing here: no frame is read.
+const SOCKET: [(HeaderName, &str); 4] = [
+    (CONNECTION, "Upgrade"),
+    (UPGRADE, "websocket"),
+    (SEC_WEBSOCKET_VERSION, "13"),
+    (SEC_WEBSOCKET_KEY, "d2l0Z2F0ZS1wcm9iZS0wMQ=="),
+];
+
 /// The URL of another operation of the same server.
-fn beside_chat(chat: &Uri, path: &str) -> Option<Uri> {
+fn beside_chat(chat: &Uri, path: &str, query: &[(&str, &str)]) -> Option<Uri> {
     let base = chat.path().strip_suffix("/chat/completions")?;
-    let query = chat.query().map_or(String::new(), |q| format!("?{q}"));
+    let own = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(query)
+        .finish();
+    let query = [chat.query().unwrap_or_default(), &own];
+    let query: Vec<&str> = query.into_iter().filter(|part| !part.is_empty()).collect();
+    let mark = if query.is_empty() { "" } else { "?" };
     let mut parts = chat.clone().into_parts();
-    parts.path_and_query = Some(format!("{base}{path}{query}").parse().ok()?);
+    let whole = format!("{base}{path}{mark}{}", query.join("&"));
+    parts.path_and_query = Some(whole.parse().ok()?);
     Uri::from_parts(parts).ok()
 }
 
@@ -143,6 +201,13 @@ async fn send(
     let answer = sent.map_err(|_| too_slow(target, wait))?;
     let answer = answer.map_err(|error| unreachable(target, &error))?;
     let (head, body) = answer.into_parts();
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        // An open socket has no end to wait for; it is closed as this is dropped.
+        return Ok(Probe {
+            headers: head.headers,
+            ..Probe::default()
+        });
+    }
     if !head.status.is_success() {
         let text = error_body(body, deadline).await;
         let mut failed = refusal(target, head.status, &text);
@@ -208,8 +273,12 @@ mod tests {
         let chat: Uri = "https://h.test/v1/chat/completions?api-version=2"
             .parse()
             .unwrap();
-        let speech = beside_chat(&chat, "/audio/speech").unwrap();
+        let speech = beside_chat(&chat, "/audio/speech", &[]).unwrap();
         assert_eq!(speech, "https://h.test/v1/audio/speech?api-version=2");
-        assert!(beside_chat(&"https://h.test/other".parse().unwrap(), "/x").is_none());
+        let socket = beside_chat(&chat, "/realtime", &[("model", "a b&c")]).unwrap();
+        let expected = "https://h.test/v1/realtime?api-version=2&model=a+b%26c";
+        assert_eq!(socket, expected);
+        let other = "https://h.test/other".parse().unwrap();
+        assert!(beside_chat(&other, "/x", &[]).is_none());
     }
 }

@@ -9,7 +9,9 @@
 //!
 //! The order is LiteLLM's: budgets are checked with the key, limits after it.
 
+mod dynamic;
 mod need;
+mod own;
 mod refusal;
 
 use rust_decimal::Decimal;
@@ -21,8 +23,10 @@ use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
 use crate::metering::{Held, Metering};
 use crate::stages::Flow;
+use dynamic::Group;
 use need::Need;
 
+pub(in crate::stages) use dynamic::headers as dynamic_headers;
 pub(in crate::stages) use refusal::dollars;
 
 pub(super) async fn admit(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
@@ -41,7 +45,13 @@ pub(super) async fn admit(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, F
     }
     let (principal, snapshot) = (x.principal.clone(), x.snapshot.clone());
     let metering = &snapshot.settings.metering;
-    if principal.scopes.is_empty() && x.scopes.is_empty() && metering.gateway.is_none() {
+    // A part of another call takes nothing of limits.
+    let dynamic = match x.made_by.is_some() {
+        true => None,
+        false => dynamic::group(gateway, x)?,
+    };
+    let is_borne = !principal.scopes.is_empty() || !x.scopes.is_empty();
+    if !is_borne && metering.gateway.is_none() && dynamic.is_none() {
         return Ok(Flow::Continue);
     }
     let of_request = x.scopes.clone();
@@ -49,12 +59,13 @@ pub(super) async fn admit(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, F
     let scopes = principal.scopes.iter().chain(of_request);
     let of_gateway = metering.gateway.as_ref().map(|scope| scope.load_full());
     let scopes: Vec<&Scope> = scopes.chain(of_gateway.as_deref()).collect();
-    let need = Need::of(gateway, x, &scopes, metering);
+    let counts_tokens = metering.limits_keys || dynamic.as_ref().is_some_and(Group::counts_tokens);
+    let need = Need::of(gateway, x, &scopes, metering, counts_tokens);
     let budgets = budgets(gateway, x, &scopes, &need, metering)?;
     // It has its place and its tokens with the call that it is a part of.
     let limits = match x.made_by.is_some() {
         true => None,
-        false => limits(gateway, x, &scopes, &need, metering).await?,
+        false => limits(gateway, x, &scopes, &need, dynamic.as_ref()).await?,
     };
     x.held = Held { limits, budgets };
     Ok(Flow::Continue)
@@ -96,10 +107,15 @@ async fn limits(
     x: &mut Exchange,
     scopes: &[&Scope],
     need: &Need,
-    metering: &Metering,
+    dynamic: Option<&Group>,
 ) -> Result<Option<Admitted>, Failure> {
+    let snapshot = x.snapshot.clone();
+    let metering = &snapshot.settings.metering;
     let groups = need.groups(x);
-    let descriptors = descriptors(scopes.iter().copied(), &groups);
+    let mut descriptors = descriptors(scopes.iter().copied(), &groups);
+    own::of_deployments(x, &mut descriptors);
+    own::only_in_trouble(gateway, x, &mut descriptors);
+    descriptors.extend(dynamic.into_iter().flat_map(Group::descriptors));
     if descriptors.is_empty() {
         return Ok(None);
     }
@@ -108,7 +124,7 @@ async fn limits(
         Some(least) if metering.reserves_tokens => need.tokens(x, least, metering),
         _ => need::Tokens::uncounted(),
     };
-    let admitted = enter(gateway, x, &descriptors, tokens.reserved, metering).await?;
+    let admitted = enter(gateway, x, &descriptors, tokens.reserved, dynamic).await?;
     // Only now: a refused request stays as it came.
     if let Some(cap) = tokens.cap_to_set {
         need::cap(x, cap)?;
@@ -122,8 +138,9 @@ async fn enter(
     x: &Exchange,
     descriptors: &[Descriptor<'_>],
     tokens: u64,
-    metering: &Metering,
+    dynamic: Option<&Group>,
 ) -> Result<Admitted, Failure> {
+    let metering = &x.snapshot.settings.metering;
     let unix_s = u64::try_from(x.started.as_second()).unwrap_or(0);
     let (mut left, all) = metering.waits.unwrap_or_default();
     let each = all.checked_div(left).unwrap_or_default();
@@ -144,7 +161,7 @@ async fn enter(
                 x,
                 &refusal,
                 is_of_gateway,
-                metering.old_words,
+                dynamic.and_then(|group| group.words(&refusal)),
             ));
         }
         left -= 1;

@@ -3,16 +3,18 @@
 //! Position: before anything is spent on the call or revealed to it. Reads: headers. Writes:
 //! `principal`. Errors: `NoCredential`, `MalformedCredential`, `NotAVirtualKey`, `UnknownKey`, `KeyBlocked`,
 //! `KeyExpired`, `RouteNotAllowed`, `KeysUnavailable`, `AuthenticationFailed`, `Denied`. Config: `master_key`,
-//! `custom_auth`, `litellm_key_header_name`, `custom_auth_settings.mode`. Cost: one SHA-256 and, for a virtual key, a
-//! look into memory; or one call of the authenticator.
+//! `custom_auth`, `litellm_key_header_name`, `custom_auth_settings.mode`, `custom_auth_run_common_checks`, `enable_jwt_auth`,
+//! `enable_oauth2_auth`, `enable_oauth2_proxy_auth`. Cost: one SHA-256 and, for a virtual key, a look into memory; or one call of
+//! the authenticator; or the check of a signature.
 //!
-//! The order is LiteLLM's (`user_api_key_auth`): custom authentication first, then the master key, then the key of a
-//! session of the UI, then virtual keys.
+//! The order is LiteLLM's (`user_api_key_auth`): custom authentication first, then whoever an identity provider or a proxy in
+//! front vouches for, then the master key, then the key of a session of the UI, then virtual keys.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 mod bearers;
+mod vouched;
 
 use http::HeaderMap;
 use jiff::Timestamp;
@@ -26,7 +28,7 @@ use crate::exchange::Exchange;
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
 use crate::ports::{AuthDecision, AuthRequest};
-use crate::snapshot::{Access, CustomAuth};
+use crate::snapshot::{CustomAuth, Snapshot};
 use crate::stages::Flow;
 
 /// The parts of a request that identification looks at, for routes that are not calls, too.
@@ -43,6 +45,10 @@ pub struct AuthInput<'a> {
     pub headers: &'a HeaderMap,
     /// Address of the caller.
     pub ip: Option<IpAddr>,
+    /// Address of the connection's other end.
+    pub socket: Option<IpAddr>,
+    /// The model that is asked for; empty on routes that are no calls.
+    pub model: &'a str,
     /// Now, seconds since the epoch: sessions end.
     pub now_s: u64,
 }
@@ -60,15 +66,21 @@ pub(super) async fn identify(_: &Gateway, x: &mut Exchange) -> Result<Flow, Fail
         now: x.started,
         headers: &x.arrival.headers,
         ip: x.arrival.peer,
+        socket: x.arrival.socket,
+        model: &x.model,
         now_s: u64::try_from(x.started.as_second()).unwrap_or_default(),
     };
-    x.principal = principal(&snapshot.access, &input).await?;
+    x.principal = principal(&snapshot, &input).await?;
     bearers::find(x).await?;
     Ok(Flow::Continue)
 }
 
 /// Finds out who is calling, where the operator's rules let anybody in.
-pub async fn principal(access: &Access, input: &AuthInput<'_>) -> Result<Arc<Principal>, Failure> {
+pub async fn principal(
+    snapshot: &Snapshot,
+    input: &AuthInput<'_>,
+) -> Result<Arc<Principal>, Failure> {
+    let access = &snapshot.access;
     let path = input.url.split('?').next().unwrap_or(input.url);
     let names = [input.route, path];
     let forbidden = |message: String| Failure::new(Case::Denied { status: 403 }, message);
@@ -83,7 +95,7 @@ pub async fn principal(access: &Access, input: &AuthInput<'_>) -> Result<Arc<Pri
             return Err(forbidden(message));
         }
     }
-    let caller = known(access, input, &names).await?;
+    let caller = known(snapshot, input, &names).await?;
     if access.entry.is_for_admins(&names) && !caller.is_admin() {
         let message =
             format!("user not allowed to access this route. Route={path} is an admin only route");
@@ -94,14 +106,18 @@ pub async fn principal(access: &Access, input: &AuthInput<'_>) -> Result<Arc<Pri
 
 /// Whoever the credential says.
 async fn known(
-    access: &Access,
+    snapshot: &Snapshot,
     input: &AuthInput<'_>,
     names: &[&str],
 ) -> Result<Arc<Principal>, Failure> {
+    let access = &snapshot.access;
     let header = |name: &str| input.headers.get(name).and_then(|v| v.to_str().ok());
     let mut credential = find_credential(header, access.key_header.as_deref());
     if let Some(custom) = &access.custom {
         match ask(custom, input, &credential).await? {
+            Answer::Principal(principal) if custom.common_checks => {
+                return vouched::checked(access, principal).await;
+            }
             Answer::Principal(principal) => return Ok(principal),
             Answer::Check(key) => credential = Credential::Key(key),
             Answer::Normal => {}
@@ -113,6 +129,18 @@ async fn known(
             ..Principal::default()
         }));
     }
+    // Ours before anybody else is shown it.
+    if let (Some(master), Credential::Key(key)) = (&access.master_key, &credential)
+        && let Some(admin) = master.check(key)
+    {
+        return Ok(Arc::new(admin.clone()));
+    }
+    if let Some(federation) = &access.federation
+        && let Some(principal) =
+            vouched::find(federation, &snapshot.routing, input, names, &credential).await?
+    {
+        return Ok(principal);
+    }
     let Some(master) = &access.master_key else {
         if access.custom.is_some() {
             // Custom authentication did not vouch for the caller, and there is nothing else to ask.
@@ -120,6 +148,10 @@ async fn known(
                 Case::AuthenticationFailed,
                 "custom_auth did not accept this request.",
             ));
+        }
+        if access.federation.is_some() {
+            let text = "no identity provider vouches for this request, and there is no master key.";
+            return Err(refuse(Case::AuthenticationFailed, text));
         }
         return Ok(Arc::new(anybody(&credential)));
     };
@@ -133,9 +165,6 @@ async fn known(
         }
         Credential::Key(key) => key,
     };
-    if let Some(admin) = master.check(key) {
-        return Ok(Arc::new(admin.clone()));
-    }
     let signer = master.signer();
     let now_s = u64::try_from(input.now.as_second()).unwrap_or_default();
     let session = signer.and_then(|signer| signer.check_session_key(key, now_s));

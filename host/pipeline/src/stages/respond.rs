@@ -17,6 +17,7 @@ use crate::gateway::{Finish, Gateway};
 use crate::hooks;
 use crate::reply::Reply;
 use crate::rescue;
+use crate::stages::admit::dynamic_headers;
 use crate::stages::settle;
 use crate::stream::ClientStream;
 
@@ -192,6 +193,7 @@ fn call_headers(gateway: &Gateway, x: &Exchange, headers: &mut HeaderMap, comple
         }
     }
     limits::told(x, headers, complete);
+    dynamic_headers(gateway, x, headers);
     if x.served.prioritized {
         headers.insert(PRIORITIZATION_USED, HeaderValue::from_static("True"));
     }

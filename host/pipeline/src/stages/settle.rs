@@ -2,7 +2,8 @@
 //!
 //! Position: when the last byte has left, or the call has failed. Reads: `usage`, `assembler`,
 //! `shown`, `withheld`, `served`, `held`. Writes: `usage`, `response`, `response_id`, `cost`, `held`. Errors: none; what cannot be
-//! priced is recorded as unknown. Config: `model_info` prices, `base_model`, `token_rate_limit_type`. Cost: a look-up and a
+//! priced is recorded as unknown. Config: `model_info` prices, `base_model`, `token_rate_limit_type`, `cost_discount_config`, `cost_margin_config`,
+//! `disable_token_counter`. Cost: a look-up and a
 //! few decimal operations; counting tokens only when the upstream did not, and then not on the
 //! request's task.
 
@@ -49,7 +50,8 @@ pub(super) fn settle_then(
     }
     let streamed = assemble(gateway, &mut x);
     let answered = streamed.is_some() || x.withheld.is_some() || x.failure.is_none();
-    if x.usage.is_none() && answered && x.served.deployment.is_some() {
+    let counts = answered && x.snapshot.settings.counts_tokens;
+    if x.usage.is_none() && counts && x.served.deployment.is_some() {
         later(gateway, x, streamed.unwrap_or_default(), ended, next);
     } else {
         price(gateway, &mut x);
@@ -75,7 +77,7 @@ fn meter(gateway: &Gateway, x: &mut Exchange, ended: Now) {
         let cost = x.cost.as_ref().map_or(Decimal::ZERO, |cost| cost.total);
         let facts = budgets.settle(cost, gateway.clock.now());
         if !facts.is_empty() {
-            gateway.recorder.budgets(facts);
+            gateway.recorder.budgets(facts, &x.principal);
         }
     }
 }
@@ -109,7 +111,7 @@ pub(super) fn price(gateway: &Gateway, x: &mut Exchange) {
 }
 
 /// What this usage costs at the deployment that serves the call; `None` when its price is unknown.
-pub(super) fn cost_of(gateway: &Gateway, x: &Exchange, usage: &Usage) -> Option<Cost> {
+pub(crate) fn cost_of(gateway: &Gateway, x: &Exchange, usage: &Usage) -> Option<Cost> {
     let target = x.target()?;
     let price = target.custom_price.clone().or_else(|| {
         gateway.prices.resolve(&PriceQuery {
@@ -127,7 +129,12 @@ pub(super) fn cost_of(gateway: &Gateway, x: &Exchange, usage: &Usage) -> Option<
         duration_ms: u64::try_from(elapsed.as_millis()).ok(),
         ..CostContext::default()
     };
-    price.map(|price| cost(usage, &price, &context))
+    let mut cost = price.map(|price| cost(usage, &price, &context))?;
+    x.snapshot
+        .settings
+        .adjustments
+        .apply(&target.provider, &mut cost);
+    Some(cost)
 }
 
 /// Ends the folding of a stream; gives the text it amounts to.

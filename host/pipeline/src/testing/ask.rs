@@ -59,6 +59,7 @@ fn arrival(endpoint: Endpoint, route: &'static str, mut body: Value, extra: Valu
         path_model: None,
         headers: Arc::default(),
         peer: Some([192, 0, 2, 7].into()),
+        socket: Some([192, 0, 2, 7].into()),
         body: Ok(Bytes::from(body.to_string())),
     }
 }

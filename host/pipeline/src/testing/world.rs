@@ -174,6 +174,7 @@ impl Setup {
             health: crate::health::Health::default(),
             limiter: witgate_metering::Limiter::new(witgate_metering::Rules::default()),
             books: witgate_metering::Books::new(),
+            active: Arc::default(),
             freed: tokio::sync::Notify::new(),
             queue: Arc::default(),
             metrics: Metrics::new(&mut prometheus_client::registry::Registry::default()),
@@ -208,6 +209,10 @@ fn settings() -> Settings {
         polling_interval: Duration::from_secs(3600),
         mock_tokens: (10, 20),
         metering: crate::metering::Metering::default(),
+        adjustments: witgate_wire::prices::Adjustments::default(),
+        counts_tokens: true,
+        streams_cost: false,
+        tag_headers: Vec::new(),
         user_agent_tags: false,
     }
 }
@@ -241,6 +246,7 @@ fn target(upstream: &Arc<FakeUpstream>, model: &str) -> Target {
         region: String::new(),
         configured_model: model.to_owned(),
         base_model: None,
+        key_limits: witgate_identity::Limits::default(),
         custom_price: None,
         info: Default::default(),
     }

@@ -1,7 +1,7 @@
 //! `witgate:host/jwt`: tokens of others, checked here, so that no plugin has to do cryptography.
 //!
-//! ring verifies; it is the cryptography that TLS runs on already. Everything about the claims is strict: a claim of the wrong
-//! type is a wrong claim, never an absent one.
+//! [`jws`](witgate_signing::jws) verifies. Everything about the claims is strict: a claim of the wrong type is a wrong claim,
+//! never an absent one.
 
 #[cfg(test)]
 mod tests;
@@ -10,17 +10,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{Request, Uri};
-use ring::signature::{
-    self, ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RsaParameters,
-    RsaPublicKeyComponents, UnparsedPublicKey,
-};
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 use witgate_outbound::Body;
+use witgate_signing::jws::{Jwk, NotNow, Parts, SET_MAX, check_time};
 
 use super::Context;
 use super::http::exchange;
@@ -29,11 +23,6 @@ use crate::bindings::witgate::host::http::HttpError;
 use crate::bindings::witgate::host::jwt as wit;
 use crate::record::Find;
 
-/// Bytes of a token.
-const TOKEN_MAX: usize = 64 << 10;
-/// Bytes of a key set, and keys in it.
-const SET_MAX: usize = 256 << 10;
-const KEYS_MAX: usize = 100;
 /// Key sets of one plugin that are kept.
 const SETS_MAX: usize = 16;
 /// How long a key set is good.
@@ -48,29 +37,6 @@ const GRACE_S: f64 = 60.0;
 pub(crate) struct KeySets {
     /// By URL, with the time at which each was fetched. Held during a request, so that many calls at once make one.
     known: Mutex<HashMap<String, (u64, Arc<Vec<Jwk>>)>>,
-}
-
-/// A public key (RFC 7517, 7518, 8037), as far as signatures need it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Jwk {
-    kty: String,
-    kid: Option<String>,
-    alg: Option<String>,
-    #[serde(rename = "use")]
-    usage: Option<String>,
-    crv: String,
-    n: String,
-    e: String,
-    x: String,
-    y: String,
-}
-
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    kid: Option<String>,
-    crit: Option<Value>,
 }
 
 impl wit::Host for State {
@@ -156,124 +122,16 @@ async fn verify(
     Ok(Value::Object(parts.claims).to_string())
 }
 
-/// A token taken apart, nothing of it checked yet.
-struct Parts<'a> {
-    header: Header,
-    claims: Map<String, Value>,
-    signed: &'a str,
-    signature: Vec<u8>,
-}
-
-impl<'a> Parts<'a> {
-    fn of(token: &'a str) -> Result<Self, &'static str> {
-        if token.len() > TOKEN_MAX {
-            return Err("it is longer than 64 KiB");
-        }
-        let mut pieces = token.split('.');
-        let (Some(header), Some(claims), Some(signature), None) =
-            (pieces.next(), pieces.next(), pieces.next(), pieces.next())
-        else {
-            return Err("it does not have three parts");
-        };
-        let decode = |text: &str| {
-            URL_SAFE_NO_PAD
-                .decode(text)
-                .map_err(|_| "it is not base64url")
-        };
-        let header: Header = serde_json::from_slice(&decode(header)?)
-            .map_err(|_| "its header is not that of a signed token")?;
-        if header.crit.is_some() {
-            return Err("it demands extensions that are not known here (`crit`)");
-        }
-        let claims = serde_json::from_slice(&decode(claims)?)
-            .map_err(|_| "its claims are not a JSON object")?;
-        let end = token.rfind('.').unwrap_or_default();
-        Ok(Self {
-            header,
-            claims,
-            signed: token.get(..end).unwrap_or_default(),
-            signature: decode(signature)?,
-        })
-    }
-}
-
-impl Jwk {
-    /// Whether a token with this header may have been signed with the key. The key decides which algorithms there are, never
-    /// the token.
-    fn fits(&self, header: &Header) -> bool {
-        let kind = match header.alg.as_str() {
-            "RS256" | "RS384" | "RS512" | "PS256" | "PS384" | "PS512" => self.kty == "RSA",
-            "ES256" => self.kty == "EC" && self.crv == "P-256",
-            "ES384" => self.kty == "EC" && self.crv == "P-384",
-            "EdDSA" => self.kty == "OKP" && self.crv == "Ed25519",
-            // `none` and shared secrets among them.
-            _ => false,
-        };
-        kind && self.usage.as_deref().is_none_or(|usage| usage == "sig")
-            && self.alg.as_ref().is_none_or(|alg| *alg == header.alg)
-            // A token without a key id may have been signed with any of them.
-            && (header.kid.is_none() || header.kid == self.kid)
-    }
-
-    fn verifies(&self, parts: &Parts<'_>) -> bool {
-        let decode = |text: &str| URL_SAFE_NO_PAD.decode(text.trim_end_matches('='));
-        let message = parts.signed.as_bytes();
-        let rsa = |parameters: &RsaParameters| {
-            let (Ok(n), Ok(e)) = (decode(&self.n), decode(&self.e)) else {
-                return false;
-            };
-            // A zero in front, which some publish, is none to ring.
-            let n: Vec<u8> = n.into_iter().skip_while(|byte| *byte == 0).collect();
-            let key = RsaPublicKeyComponents { n, e };
-            key.verify(parameters, message, &parts.signature).is_ok()
-        };
-        let curve = |algorithm: &'static dyn signature::VerificationAlgorithm, point: &[&str]| {
-            let mut key = Vec::new();
-            if point.len() == 2 {
-                // An uncompressed point.
-                key.push(4);
-            }
-            for coordinate in point {
-                match decode(coordinate) {
-                    Ok(bytes) => key.extend(bytes),
-                    Err(_) => return false,
-                }
-            }
-            UnparsedPublicKey::new(algorithm, key)
-                .verify(message, &parts.signature)
-                .is_ok()
-        };
-        match parts.header.alg.as_str() {
-            "RS256" => rsa(&signature::RSA_PKCS1_2048_8192_SHA256),
-            "RS384" => rsa(&signature::RSA_PKCS1_2048_8192_SHA384),
-            "RS512" => rsa(&signature::RSA_PKCS1_2048_8192_SHA512),
-            "PS256" => rsa(&signature::RSA_PSS_2048_8192_SHA256),
-            "PS384" => rsa(&signature::RSA_PSS_2048_8192_SHA384),
-            "PS512" => rsa(&signature::RSA_PSS_2048_8192_SHA512),
-            "ES256" => curve(&ECDSA_P256_SHA256_FIXED, &[&self.x, &self.y]),
-            "ES384" => curve(&ECDSA_P384_SHA384_FIXED, &[&self.x, &self.y]),
-            "EdDSA" => curve(&ED25519, &[&self.x]),
-            _ => false,
-        }
-    }
-}
-
 fn check_claims(
     claims: &Map<String, Value>,
     expected: &wit::Expected,
     now_s: f64,
 ) -> Result<(), &'static str> {
-    let end = claims.get("exp").and_then(Value::as_f64);
-    let end = end.ok_or("it does not say when it ends (`exp`)")?;
-    if now_s >= end + GRACE_S {
-        return Err("it has expired (`exp`)");
-    }
-    if let Some(begin) = claims.get("nbf") {
-        let begin = begin.as_f64().ok_or("`nbf` is not a number")?;
-        if now_s < begin - GRACE_S {
-            return Err("it is not valid yet (`nbf`)");
-        }
-    }
+    check_time(claims, now_s, GRACE_S).map_err(|problem| match problem {
+        NotNow::Endless => "it does not say when it ends (`exp`)",
+        NotNow::Expired => "it has expired (`exp`)",
+        NotNow::NotYet => "it is not valid yet (`nbf`)",
+    })?;
     if text(claims, "iss") != Some(issuer(claims, &expected.issuer)?.as_str()) {
         return Err("somebody else issued it (`iss`)");
     }
@@ -361,17 +219,8 @@ async fn fetch(context: &Context, url: &str) -> Result<Vec<Jwk>, wit::JwtError> 
             answer.body.len()
         )));
     }
-    #[derive(Deserialize)]
-    struct Set {
-        keys: Vec<Value>,
-    }
-    let set: Set = serde_json::from_slice(&answer.body)
-        .map_err(|_| unavailable("the keys: the answer is no JWK Set".to_owned()))?;
-    // A key of a kind that is not known here does no harm to the others.
-    let keys = set.keys.into_iter().take(KEYS_MAX);
-    Ok(keys
-        .filter_map(|key| serde_json::from_value(key).ok())
-        .collect())
+    Jwk::set(&answer.body)
+        .ok_or_else(|| unavailable("the keys: the answer is no JWK Set".to_owned()))
 }
 
 fn now_ms(context: &Context) -> u64 {

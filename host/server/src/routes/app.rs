@@ -11,11 +11,15 @@ use witgate_pipeline::{
     AuthInput, Checked, Failure, Gateway, Principal, Reply, ReplyBody, detail, rescue,
 };
 
+use super::docs::Docs;
 use super::health::{HealthCall, HealthRoute, TestConnection};
 use super::plugins::PluginAdmin;
 use super::table::{Found, Kind, Matched, find};
 use super::{budgets, cache, calls, explain, health, info, login, manage, plugins};
 use crate::{METRICS_CONTENT_TYPE, Request, RespBody, Response, Service, encode_metrics};
+
+/// Longest body that is read before it is known who sends it, of requests that are no calls to models.
+const BODY_SMALL: u64 = 64 << 10;
 
 /// What is wrong with a configuration that was refused, one line per problem.
 pub type ReloadProblems = Vec<String>;
@@ -64,6 +68,8 @@ pub struct App {
     pub plane: Arc<ControlPlane>,
     /// Where people sign in.
     pub desk: Arc<Desk>,
+    /// What the gateway tells of itself.
+    pub docs: Arc<Docs>,
     /// All metrics.
     pub registry: Arc<Registry>,
     /// How the routes are served.
@@ -122,15 +128,26 @@ impl Service for HealthApp {
 
 impl App {
     async fn route(&self, request: Request) -> Reply {
-        let Some(path) = self.strip_root(request.uri().path()) else {
+        let uri = request.uri().clone();
+        let Some(path) = self.strip_root(uri.path()) else {
             return detail(StatusCode::NOT_FOUND, "Not Found");
         };
-        let matched = match find(request.method(), path) {
+        let found = find(request.method(), path);
+        let is_call = matches!(&found, Found::Route(m) if matches!(m.route.kind, Kind::Call(_)));
+        let request = match is_call {
+            true => request,
+            // Whoever is refused before the body is read keeps the connection all the same.
+            false => {
+                let (head, body) = request.into_parts();
+                Request::from_parts(head, body.early(BODY_SMALL).await)
+            }
+        };
+        let matched = match found {
             Found::Route(matched) => matched,
             Found::WrongMethod => {
                 return detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
             }
-            Found::Nothing => return detail(StatusCode::NOT_FOUND, "Not Found"),
+            Found::Nothing => return self.page(path, &request),
         };
         match matched.route.kind {
             Kind::Call(endpoint) => {
@@ -143,13 +160,10 @@ impl App {
                 )
                 .await
             }
-            Kind::Login(step) => {
-                let path = path.to_owned();
-                login::login(&self.desk, step, path, request).await
-            }
+            Kind::Login(step) => login::login(&self.desk, step, path.to_owned(), request).await,
             Kind::Liveness => info::json(&serde_json::json!("I'm alive!")),
             Kind::Readiness => health::readiness(self.admin.as_ref()),
-            Kind::Routes => info::routes(),
+            Kind::Routes => info::routes(self.docs.paths()),
             Kind::Metrics if !self.options.metrics_need_auth => self.metrics(),
             kind => match self.identify(&request, matched.route.name).await {
                 Ok(principal) if let Kind::Manage(operation) = kind => {
@@ -173,6 +187,15 @@ impl App {
                 Ok(principal) => self.answer(matched, &request, &principal).await,
                 Err(failure) => rescue(&failure, self.gateway.snapshot.load().settings.compat),
             },
+        }
+    }
+
+    /// What is no route may be a page.
+    fn page(&self, path: &str, request: &Request) -> Reply {
+        match self.docs.page(path, request.headers()) {
+            None => detail(StatusCode::NOT_FOUND, "Not Found"),
+            Some(page) if [Method::GET, Method::HEAD].contains(request.method()) => page,
+            Some(_) => detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
         }
     }
 
@@ -261,9 +284,11 @@ impl App {
                     .access
                     .caller_ip(request.body().peer().ip(), request.headers()),
             ),
+            socket: Some(request.body().peer().ip()),
+            model: "",
             now_s: u64::try_from(self.gateway.clock.now().as_second()).unwrap_or_default(),
         };
-        witgate_pipeline::principal(&snapshot.access, &input).await
+        witgate_pipeline::principal(&snapshot, &input).await
     }
 
     async fn reload(&self) -> Reply {

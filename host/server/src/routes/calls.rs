@@ -18,7 +18,8 @@ pub(super) async fn call(
     let (head, body) = request.into_parts();
     let announced = body.announced();
     let access = &gateway.snapshot.load_full().access;
-    let peer = access.caller_ip(body.peer().ip(), &head.headers);
+    let socket = body.peer().ip();
+    let peer = access.caller_ip(socket, &head.headers);
     // The configuration's limit holds while the body arrives, not only when it is there.
     let limit = gateway.snapshot.load().settings.max_request_bytes;
     let body = body.limited(limit.map_or(u64::MAX, |max| max as u64));
@@ -43,6 +44,7 @@ pub(super) async fn call(
             path_model,
             headers: head.headers.into(),
             peer: Some(peer),
+            socket: Some(socket),
             body,
         })
         .await

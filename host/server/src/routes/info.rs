@@ -114,21 +114,22 @@ fn sees(snapshot: &Snapshot, principal: &Principal, deployment: &Deployment) -> 
     }
 }
 
-/// `GET /routes`
-pub(super) fn routes() -> Reply {
-    let routes: Vec<Value> = ROUTES
-        .iter()
-        .flat_map(|route| {
-            route.paths.iter().map(|path| {
-                json!({
-                    "path": path,
-                    "methods": [route.method.as_str()],
-                    "name": route.name.trim_matches('/').replace('/', "_"),
-                    "endpoint": route.name,
-                })
-            })
+/// `GET /routes`: with the pages, which are where the operator put them.
+pub(super) fn routes<'a>(pages: impl Iterator<Item = &'a str>) -> Reply {
+    let one = |path: &str, method: &str, name: &str| {
+        json!({
+            "path": path,
+            "methods": [method],
+            "name": name.trim_matches('/').replace('/', "_"),
+            "endpoint": name,
         })
-        .collect();
+    };
+    let pages = pages.map(|path| one(path, "GET", path));
+    let routes = ROUTES.iter().flat_map(|route| {
+        let paths = route.paths.iter();
+        paths.map(|path| one(path, route.method.as_str(), route.name))
+    });
+    let routes: Vec<Value> = routes.chain(pages).collect();
     json(&json!({ "routes": routes }))
 }
 

@@ -242,6 +242,7 @@ async fn spend_suite(store: &Store) {
             tracker: tracker.clone(),
             token: tokio_util::sync::CancellationToken::new(),
             metrics: StoreMetrics::register(&mut prometheus_client::registry::Registry::default()),
+            observe: None,
             now: std::sync::Arc::new(|| at(0)),
         },
     );

@@ -45,6 +45,7 @@ impl Fixture {
                 tracker: tracker.clone(),
                 token: token.clone(),
                 metrics: StoreMetrics::register(&mut registry),
+                observe: None,
                 now: Arc::new(|| Timestamp::UNIX_EPOCH),
             },
         );

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::queue::{Next, Place, Queue};
-use super::{Now, spool};
+use super::{Now, Observe, spool};
 use crate::database::Database;
 use crate::spend::{self, Inserted, Packed};
 
@@ -15,12 +15,18 @@ use crate::spend::{self, Inserted, Packed};
 struct Stopped;
 
 /// Writes until the queue is drained or the token is cancelled.
-pub(super) async fn run(queue: Arc<Queue>, database: Database, token: CancellationToken, now: Now) {
+pub(super) async fn run(
+    queue: Arc<Queue>,
+    database: Database,
+    token: CancellationToken,
+    (now, observe): (Now, Option<Observe>),
+) {
     let worker = Worker {
         queue,
         database,
         token,
         now,
+        observe,
     };
     while let Some(due) = worker.due().await {
         if matches!(due, Group::Waiting) {
@@ -57,6 +63,7 @@ struct Worker {
     database: Database,
     token: CancellationToken,
     now: Now,
+    observe: Option<Observe>,
 }
 
 impl Worker {
@@ -152,8 +159,13 @@ impl Worker {
                 () = self.queue.wake().notified() => {}
             }
         };
-        let seconds = begun.elapsed().as_secs_f64();
-        self.queue.metrics().seconds.observe(seconds);
+        let took = begun.elapsed();
+        self.queue.metrics().seconds.observe(took.as_secs_f64());
+        if let Some(observe) = &self.observe {
+            let error = outcome.as_ref().and_then(|outcome| outcome.as_ref().err());
+            let error = error.map(ToString::to_string);
+            observe(took, error.as_deref());
+        }
         outcome.ok_or(Stopped)
     }
 

@@ -38,10 +38,10 @@ fn start(options: Serve) -> anyhow::Result<()> {
     };
     // Without secrets to fetch, what is wrong is told before anything is started.
     let loaded = match wiring::needs_reading(&early) {
-        true => Err(draft),
+        true => None,
         false => {
-            let loaded = draft.load(BTreeMap::new());
-            Ok(loaded.map_err(|problems| refused(&problems))?)
+            let loaded = draft.clone().load(BTreeMap::new());
+            Some(loaded.map_err(|problems| refused(&problems))?)
         }
     };
     // For everything but connections, which have threads of their own.
@@ -57,10 +57,11 @@ fn start(options: Serve) -> anyhow::Result<()> {
             let base = Base::start(&options, &source, &early.loaded.environment)?;
             let secrets = Secrets::default();
             let (mut loaded, secrets) = match loaded {
-                Ok(loaded) => (loaded, secrets),
-                Err(draft) => {
+                Some(loaded) => (loaded, secrets),
+                None => {
                     let sources = wiring::sources(&base.paths, &early.loaded).await;
                     let sources = sources.map_err(|lines| refused_for(&lines))?;
+                    let draft = draft.clone();
                     let loaded = secrets.load(draft, &early, &base.host, &sources, Read::Due);
                     loaded.await.map_err(|lines| refused_for(&lines))?
                 }
@@ -72,7 +73,7 @@ fn start(options: Serve) -> anyhow::Result<()> {
                     return Err(refused(&loaded.problems));
                 }
             }
-            process::serve(options, source, env, loaded, base, secrets).await
+            process::serve(options, (source, env), (draft, loaded), base, secrets).await
         };
         let served = served.await;
         telemetry.stop();

@@ -16,30 +16,49 @@ use super::settings::seconds;
 /// LiteLLM's threshold of the router's alerts.
 const ROUTERS_THRESHOLD: Duration = Duration::from_secs(300);
 
-/// The alerters that the configuration names, but for the channels that would stay silent: `witgate check` tells of them.
-/// `webhook` carries nothing but budget alerts, which are not raised yet, and `email` nothing else unless it is told whom.
-pub(super) fn names(config: &Config) -> Vec<String> {
-    let mut names = listed(config);
-    names.retain(|name| match name.as_str() {
-        "webhook" => false,
-        "email" => config.plugins.get("email").is_some_and(|entry| {
+/// The component of a channel. `webhook` has another name: a plugin of the operator's may well be called so.
+pub(super) fn component(channel: &str) -> &str {
+    match channel {
+        "webhook" => "budget-webhook",
+        other => other,
+    }
+}
+
+/// Whether a channel is told of budgets alone: LiteLLM's webhook, and mail to nobody but those whose budget it is.
+pub(super) fn is_for_budgets(config: &Config, name: &str) -> bool {
+    match name {
+        "webhook" => true,
+        "email" => !config.plugins.get("email").is_some_and(|entry| {
             entry.source.is_some() || entry.settings.contains_key("recipients")
         }),
-        _ => true,
-    });
+        _ => false,
+    }
+}
+
+/// The alerters that hear alerts. Mail to the users concerned needs a mail server; without one nothing could be sent.
+pub(super) fn names(loaded: &Loaded) -> Vec<String> {
+    let has_server = loaded.environment.non_empty("SMTP_HOST").is_some();
+    let mut names = listed(&loaded.config);
+    names.retain(|name| name != "email" || has_server || !is_for_budgets(&loaded.config, name));
     names
 }
 
 /// The alerters that are loaded, and whether they hear alerts. `email` with `TEST_EMAIL_ADDRESS` alone hears
 /// none: it is there to be tried.
 pub(super) fn entries(loaded: &Loaded) -> Vec<(String, bool)> {
-    let hearing = names(&loaded.config);
+    let hearing = names(loaded);
     let tried = loaded.environment.non_empty("TEST_EMAIL_ADDRESS").is_some()
         && listed(&loaded.config).iter().any(|name| name == "email")
         && !hearing.iter().any(|name| name == "email");
     let hearing = hearing.into_iter().map(|name| (name, true));
     let tried = tried.then(|| ("email".to_owned(), false));
     hearing.chain(tried).collect()
+}
+
+/// `alerting_args.budget_alert_ttl`
+pub(super) fn budget_silence(loaded: &Loaded) -> Option<Duration> {
+    let ttl = general(&loaded.config, "alerting_args")?.get("budget_alert_ttl")?;
+    ttl.as_f64().filter(|ttl| *ttl >= 0.0).map(seconds)
 }
 
 /// What `alerting` lists.
@@ -90,7 +109,7 @@ pub(super) fn settings(loaded: &Loaded) -> AlertSettings {
     let report_every =
         number("daily_report_frequency").or_else(|| env.parse("SLACK_DAILY_REPORT_FREQUENCY"));
     AlertSettings {
-        is_on: !names(config).is_empty(),
+        is_on: !names(loaded).is_empty(),
         kinds: texts(config, "alert_types").map_or(default.kinds, |names| kinds(&names)),
         threshold: threshold.map_or(default.threshold, seconds),
         router_threshold: routers(config)
@@ -149,12 +168,14 @@ pub(super) struct Alerter {
     pub plugin: Arc<host::Alerter>,
     /// It is the router's own channel.
     pub is_routers: bool,
+    /// It hears of budgets alone.
+    pub is_for_budgets: bool,
 }
 
 #[async_trait]
 impl Sink for Alerter {
     async fn deliver(&self, batch: &[EncodedEvent]) -> Delivery {
-        let groups = squashed(batch, self.is_routers);
+        let groups = squashed(batch, self.is_routers, self.is_for_budgets);
         if groups.is_empty() {
             return Delivery::Delivered;
         }
@@ -191,14 +212,19 @@ impl Sink for Alerter {
 }
 
 /// Alerts for this channel that say the same, as one with their positions in the batch.
-fn squashed(batch: &[EncodedEvent], is_routers: bool) -> Vec<(Alert, Vec<usize>)> {
+fn squashed(
+    batch: &[EncodedEvent],
+    is_routers: bool,
+    is_for_budgets: bool,
+) -> Vec<(Alert, Vec<usize>)> {
     let mut groups: Vec<(Alert, Vec<usize>)> = Vec::new();
     for (at, event) in batch.iter().enumerate() {
         // What the hub encoded it can decode.
         let Ok(alert) = serde_json::from_slice::<Alert>(&event.json) else {
             continue;
         };
-        if alert.is_routers != is_routers {
+        let is_theirs = matches!(alert.kind, AlertKind::BudgetAlerts | AlertKind::Test);
+        if alert.is_routers != is_routers || is_for_budgets && !is_theirs {
             continue;
         }
         let same = |(known, _): &&mut (Alert, Vec<usize>)| {
@@ -275,10 +301,14 @@ mod tests {
     #[test]
     fn alerts_that_say_the_same_are_one() {
         let batch = [event("a"), event("b"), event("a"), event("router")];
-        let routers = squashed(&batch, true);
+        let routers = squashed(&batch, true, false);
         assert_eq!(routers.len(), 1);
         assert_eq!(routers[0].1, [3], "the router's channel gets its own alone");
-        let groups = squashed(&batch, false);
+        let groups = squashed(&batch, false, false);
+        assert!(
+            squashed(&batch, false, true).is_empty(),
+            "none is of a budget"
+        );
         let members: Vec<&[usize]> = groups
             .iter()
             .map(|(_, members)| members.as_slice())

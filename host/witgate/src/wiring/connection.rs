@@ -38,7 +38,12 @@ pub fn one_deployment(
     if !problems.is_empty() {
         return Err(lines(problems));
     }
-    let mut settings = settings::settings(loaded, None, witgate_pipeline::Metering::default());
+    let mut settings = settings::settings(
+        loaded,
+        None,
+        witgate_pipeline::Metering::default(),
+        witgate_wire::prices::Adjustments::default(),
+    );
     settings.health.details = true;
     Ok(Snapshot {
         state: witgate_routing::State::new(&routing),

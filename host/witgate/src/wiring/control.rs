@@ -21,12 +21,8 @@ pub(super) fn settings(
 ) -> Settings {
     let (general, env) = (&loaded.config.general, &loaded.environment);
     let master = general.master_key.as_ref().map(|key| key.reveal());
-    let salt = env.non_empty("LITELLM_SALT_KEY").or(master);
+    let salt = super::stored::salt(loaded);
     let config = &loaded.config.raw;
-    let flag = |section: &str, key: &str| {
-        let value = config.get(section).and_then(|section| section.get(key));
-        value.and_then(Value::as_bool).unwrap_or(false)
-    };
     let bytes = match env.non_empty("LENGTH_OF_LITELLM_GENERATED_KEY") {
         None => KEY_BYTES,
         Some(text) => match text.trim().parse() {
@@ -39,7 +35,21 @@ pub(super) fn settings(
             }
         },
     };
+    let setting = |key: &str| config.get("litellm_settings")?.get(key);
+    let pattern = setting("key_alias_pattern").and_then(Value::as_str);
+    let key_alias_pattern = pattern.and_then(|pattern| {
+        let anchored = regex::Regex::new(&format!("^(?:{pattern})$"));
+        anchored
+            .map_err(|error| {
+                problems.push(format!(
+                    "litellm_settings.key_alias_pattern: {pattern:?} is no regular expression: {error}"
+                ));
+            })
+            .ok()
+    });
     Settings {
+        key_alias_pattern,
+        soft_budget: env.parse("DEFAULT_SOFT_BUDGET"),
         master: master.map(MasterKey::new),
         policy,
         config: Arc::new(config.clone()),
@@ -47,7 +57,6 @@ pub(super) fn settings(
         key_bytes: bytes,
         hides_key_names: env.flag("DISABLE_KEY_NAME") == Some(true),
         salt: salt.map(|salt| Zeroizing::new(salt.to_owned())),
-        stores_models: flag("general_settings", "store_model_in_db")
-            || env.flag("STORE_MODEL_IN_DB") == Some(true),
+        stores_models: super::stored::is_asked(loaded),
     }
 }

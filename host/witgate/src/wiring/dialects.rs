@@ -214,7 +214,7 @@ fn params(
     merged: &Merged<'_>,
     plugin: &Provider,
 ) -> (Map<String, Value>, Vec<Credential>) {
-    let (own, env) = (&merged.entry.params, &loaded.environment);
+    let (own, env) = (&merged.entry.params, merged.env(loaded));
     let facts = plugin.facts();
     let mut params = Map::new();
     let mut credentials = Vec::new();

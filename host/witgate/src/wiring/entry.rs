@@ -5,14 +5,18 @@ use witgate_config::Loaded;
 use witgate_identity::{EntryRules, network};
 use witgate_pipeline::Demands;
 
+use super::federation;
+
 /// Addresses and routes.
 pub(super) fn rules(loaded: &Loaded, problems: &mut Vec<String>) -> EntryRules {
+    let mut public: Vec<String> = setting(loaded, "public_routes")
+        .map(texts)
+        .unwrap_or_default();
+    public.extend(federation::public_routes(loaded));
     EntryRules {
         ips: networks(loaded, "allowed_ips", problems),
         routes: setting(loaded, "allowed_routes").map(texts),
-        public: setting(loaded, "public_routes")
-            .map(texts)
-            .unwrap_or_default(),
+        public,
         admin_only: setting(loaded, "admin_only_routes")
             .map(texts)
             .unwrap_or_default(),

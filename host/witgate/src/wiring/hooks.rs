@@ -25,7 +25,11 @@ pub(super) fn callbacks(config: &Config, sources: &Sources) -> Callbacks {
         sinks: Vec::new(),
         hooks: Vec::new(),
     };
-    for name in &config.litellm.callbacks {
+    let callbacks = &config.litellm.callbacks;
+    for name in callbacks
+        .iter()
+        .filter(|name| !super::metering::is_own_callback(name))
+    {
         let component = super::specs::component_of(config, name);
         let manifest = sources
             .resolve(&component)

@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 use witgate_config::Loaded;
 use witgate_management::{ControlPlane, Drift, Retention};
 
+use super::Services;
+
 /// How often accounts are compared with their calls.
 const RECONCILE: Duration = Duration::from_secs(86_400);
 
@@ -127,6 +129,7 @@ fn told(drifts: &[Drift]) {
 pub async fn run(
     plane: Arc<ControlPlane>,
     mut timetable: watch::Receiver<Timetable>,
+    services: Services,
     stop: CancellationToken,
 ) {
     let in_time = |every: Duration| Instant::now() + every;
@@ -146,7 +149,12 @@ pub async fn run(
                     Err(_) => return,
                 },
                 () = at(resets) => {
-                    match plane.reset_budgets(now()).await {
+                    let begun = Instant::now();
+                    let done = plane.reset_budgets(now()).await;
+                    let error = done.as_ref().err().map(ToString::to_string);
+                    let error = error.as_deref().map(|message| ("DatabaseError", message));
+                    services.tell("reset_budget_job", "reset_budget", begun.elapsed(), error);
+                    match done {
                         Ok(done) if done.own + done.budgets > 0 => {
                             tracing::info!(own = done.own, budgets = done.budgets, holders = done.holders, "budgets begin anew");
                         }

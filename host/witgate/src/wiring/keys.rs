@@ -15,9 +15,11 @@ use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use quick_cache::sync::Cache;
 use serde_json::Value;
+use tokio::sync::Notify;
 use witgate_config::Loaded;
-use witgate_identity::{KeyHash, Scope, VirtualKey};
-use witgate_management::{Changed, ControlPlane, EndUser, Watch};
+use witgate_federation::{Directory, Fault};
+use witgate_identity::{Caller, KeyHash, Named, Scope, VirtualKey};
+use witgate_management::{Changed, ControlPlane, EndUser, Refusal, Watch};
 use witgate_pipeline::{Bearers, LookupFault, VirtualKeys};
 use witgate_store::StoreError;
 
@@ -28,6 +30,8 @@ const UNKNOWN_MAX: usize = 10_000;
 const UNKNOWN_TTL: Duration = Duration::from_secs(10);
 /// End users kept at most, known or not.
 const END_USERS_MAX: usize = 100_000;
+/// Callers without a key kept at most, known or not.
+const CALLERS_MAX: usize = 100_000;
 /// `user_api_key_cache_ttl` when the configuration does not say.
 const TTL_S: u64 = 60;
 
@@ -44,11 +48,16 @@ struct Kept {
     end_users: Cache<String, (Instant, Option<EndUser>)>,
     /// All that bear limits.
     tags: ArcSwapOption<(Instant, Tags)>,
+    callers: Cache<Named, (Instant, Arc<Caller>)>,
     ttl_ms: AtomicU64,
     /// Counts changes, so that a row that was read before one is not kept after it.
     changes: AtomicU64,
     /// Something changed that other gateways should hear of.
     told: AtomicBool,
+    /// The same of the configuration in the database.
+    told_of_configuration: AtomicBool,
+    /// Another gateway changed it.
+    configured: Notify,
 }
 
 impl Default for Known {
@@ -58,9 +67,12 @@ impl Default for Known {
             unknown: Cache::new(UNKNOWN_MAX),
             end_users: Cache::new(END_USERS_MAX),
             tags: ArcSwapOption::empty(),
+            callers: Cache::new(CALLERS_MAX),
             ttl_ms: AtomicU64::new(TTL_S * 1000),
             changes: AtomicU64::new(0),
             told: AtomicBool::new(false),
+            told_of_configuration: AtomicBool::new(false),
+            configured: Notify::new(),
         }))
     }
 }
@@ -86,6 +98,7 @@ impl Known {
         self.0.unknown.clear();
         self.0.end_users.clear();
         self.0.tags.store(None);
+        self.0.callers.clear();
     }
 
     /// Whether something changed here since this was last asked.
@@ -93,9 +106,29 @@ impl Known {
         self.0.told.swap(false, Ordering::AcqRel)
     }
 
-    /// What has_news told was not passed on.
+    /// What `has_news` told was not passed on.
     pub fn tell_again(&self) {
         self.0.told.store(true, Ordering::Release);
+    }
+
+    /// The same as `has_news`, of the configuration in the database.
+    pub fn has_news_of_configuration(&self) -> bool {
+        self.0.told_of_configuration.swap(false, Ordering::AcqRel)
+    }
+
+    /// What that told was not passed on.
+    pub fn tell_of_configuration_again(&self) {
+        self.0.told_of_configuration.store(true, Ordering::Release);
+    }
+
+    /// Another gateway changed the configuration in the database.
+    pub fn hear_of_configuration(&self) {
+        self.0.configured.notify_one();
+    }
+
+    /// Waits until another gateway changed it.
+    pub async fn configured_elsewhere(&self) {
+        self.0.configured.notified().await;
     }
 
     fn ttl(&self) -> Duration {
@@ -127,7 +160,10 @@ impl Watch for Known {
                 self.0.changes.fetch_add(1, Ordering::AcqRel);
                 self.0.tags.store(None);
             }
-            Changed::Models | Changed::Config => {}
+            Changed::Models | Changed::Config => {
+                self.0.told_of_configuration.store(true, Ordering::Release);
+                return;
+            }
         }
         self.0.told.store(true, Ordering::Release);
     }
@@ -201,6 +237,14 @@ impl VirtualKeys for Keys {
         }
         Ok(bearers)
     }
+
+    async fn caller(&self, named: &Named) -> Result<Option<Arc<Caller>>, LookupFault> {
+        let found = Directory::caller(self, named).await;
+        found.map(Some).map_err(|fault| LookupFault {
+            text: fault.0,
+            is_unreachable: false,
+        })
+    }
 }
 
 impl Keys {
@@ -235,6 +279,59 @@ impl Keys {
             kept.tags.store(None);
         }
         Ok(tags)
+    }
+}
+
+#[async_trait]
+impl Directory for Keys {
+    async fn caller(&self, named: &Named) -> Result<Arc<Caller>, Fault> {
+        let (now, kept) = (Instant::now(), &self.known.0);
+        if let Some(caller) = fresh(&kept.callers, named, now, self.known.ttl()) {
+            return Ok(caller);
+        }
+        let changes = kept.changes.load(Ordering::Acquire);
+        let found = self.plane.caller(named, jiff::Timestamp::now()).await;
+        let found = Arc::new(found.map_err(refused)?);
+        kept.callers.insert(named.clone(), (now, found.clone()));
+        if kept.changes.load(Ordering::Acquire) != changes {
+            kept.callers.remove(named);
+        }
+        Ok(found)
+    }
+
+    async fn make_user(&self, id: &str, email: Option<&str>) -> Result<(), Fault> {
+        let made = self.plane.make_user(id, email, now()).await;
+        made.map_err(refused)
+    }
+
+    async fn make_team(&self, id: &str) -> Result<(), Fault> {
+        self.plane.make_team(id, now()).await.map_err(refused)
+    }
+
+    async fn join(&self, team: &str, user: &str) -> Result<(), Fault> {
+        self.plane.join(team, user, now()).await.map_err(refused)
+    }
+
+    async fn leave(&self, team: &str, user: &str) -> Result<(), Fault> {
+        self.plane.leave(team, user, now()).await.map_err(refused)
+    }
+
+    async fn set_role(&self, user: &str, role: &str) -> Result<(), Fault> {
+        let set = self.plane.set_role(user, role, now()).await;
+        set.map_err(refused)
+    }
+}
+
+/// Now, as the database keeps it.
+fn now() -> jiff::Timestamp {
+    let now = jiff::Timestamp::now();
+    now.round(jiff::Unit::Millisecond).unwrap_or(now)
+}
+
+fn refused(refusal: Refusal) -> Fault {
+    match refusal {
+        Refusal::Unavailable(why) => Fault(why),
+        other => Fault(other.message()),
     }
 }
 

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
-use witgate_config::Loaded;
+use witgate_config::{Loaded, ModelParams};
 use witgate_identity::{Budget, Limits, Scope, ScopeKind};
 use witgate_management::{Changed, PROXY_USER, Watch};
-use witgate_metering::{Books, Period, ResetClock, Rules};
+use witgate_metering::{Books, Period, Priorities, ResetClock, Rules, Sharing};
 use witgate_pipeline::{CountedTokens, Metering};
 
 use super::keys::Known;
@@ -69,8 +69,53 @@ pub(super) fn metering(loaded: &Loaded, problems: &mut Vec<String>) -> Metering 
         gateway: gateway(loaded, &clock, problems).map(|scope| Arc::new(ArcSwap::from_pointee(scope))),
         waits: waits(loaded),
         old_words: is_legacy(loaded),
+        priorities: priorities(loaded, problems),
+        limits_keys: config.model_list.iter().any(|entry| !key_limits(&entry.params).is_empty()),
+        failures_max: env.parse("DYNAMIC_RATE_LIMIT_ERROR_THRESHOLD_PER_MINUTE").unwrap_or(default.failures_max),
         clock,
     }
+}
+
+/// LiteLLM's dynamic rate limiters among `litellm_settings.callbacks`: they are the gateway's own.
+const DYNAMIC: [(&str, Sharing); 2] = [
+    ("dynamic_rate_limiter", Sharing::ByActiveKeys),
+    ("dynamic_rate_limiter_v3", Sharing::BySaturation),
+];
+
+/// What a deployment allows keys that nothing else limits for its model.
+pub(super) fn key_limits(params: &ModelParams) -> Limits {
+    Limits {
+        rpm: params.default_api_key_rpm_limit,
+        tpm: params.default_api_key_tpm_limit,
+        parallel: None,
+    }
+}
+
+/// Whether a callback is no plugin but the gateway's own.
+pub(super) fn is_own_callback(name: &str) -> bool {
+    DYNAMIC.iter().any(|(own, _)| *own == name)
+}
+
+fn priorities(loaded: &Loaded, problems: &mut Vec<String>) -> Option<Priorities> {
+    let listed = |own: &str| {
+        loaded
+            .config
+            .litellm
+            .callbacks
+            .iter()
+            .any(|name| name == own)
+    };
+    // With both, the newer one.
+    let (_, sharing) = DYNAMIC.into_iter().rev().find(|(own, _)| listed(own))?;
+    let settings = loaded.config.raw.get("litellm_settings");
+    let setting = |key: &str| settings?.get(key);
+    let read = Priorities::read(
+        sharing,
+        setting("priority_reservation"),
+        setting("priority_reservation_settings"),
+    );
+    read.map_err(|problem| problems.push(format!("litellm_settings.{problem}")))
+        .ok()
 }
 
 /// When budgets begin anew.

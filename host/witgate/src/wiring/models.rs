@@ -1,6 +1,6 @@
 //! `model_list`: deployments for routing, and how each is reached.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
@@ -21,7 +21,7 @@ use super::provider_port::Speaker;
 use super::providers;
 use super::routing;
 use super::settings::set;
-use super::upstream::Upstreams;
+use super::upstream::{Reach, Upstreams};
 
 /// Builds routing and targets; adds to `problems` whatever cannot be served.
 pub(super) fn models(
@@ -41,6 +41,11 @@ pub(super) fn models(
         if invalid && loaded.config.router.ignore_invalid_deployments != Some(false) {
             let mut made = made.iter();
             entries.retain(|entry| match made.next() {
+                // Whoever joined the database's with the file's leaves it out.
+                Some(Err(why)) if entry.entry.is_stored() => {
+                    problems.push(format!("{}: {why}", entry.place()));
+                    false
+                }
                 Some(Err(why)) => {
                     tracing::error!("{}: {why}; the deployment is left out", entry.place());
                     false
@@ -200,6 +205,15 @@ pub(super) struct Merged<'a> {
 }
 
 impl Merged<'_> {
+    /// The variables it may use: none when an admin of a team wrote it.
+    pub(super) fn env<'l>(&self, loaded: &'l Loaded) -> &'l Env {
+        static NONE: LazyLock<Env> = LazyLock::new(Env::default);
+        match self.entry.is_bounded() {
+            true => &NONE,
+            false => &loaded.environment,
+        }
+    }
+
     /// What is known of the model's abilities: `supports_…` and limits, from the price map and `model_info`.
     pub(super) fn facts(&self, provider_name: &str) -> Map<String, Value> {
         let is_fact = |name: &str| {
@@ -234,10 +248,11 @@ impl Merged<'_> {
 pub(super) fn place(entry: &ModelEntry) -> String {
     let at = &entry.position;
     let file = at.file().unwrap_or("config");
-    format!(
-        "{file}:{}:{} model_list (model_name: {})",
-        at.line, at.col, entry.model_name
-    )
+    let line = match entry.is_stored() {
+        true => String::new(),
+        false => format!(":{}:{}", at.line, at.col),
+    };
+    format!("{file}{line} model_list (model_name: {})", entry.model_name)
 }
 
 fn merged<'a>(config: &Config, entry: &'a ModelEntry) -> Merged<'a> {
@@ -292,9 +307,15 @@ fn target(
     id: &str,
     prices: &Prices,
 ) -> Result<Target, String> {
-    let (entry, env) = (merged.entry, &loaded.environment);
+    let entry = merged.entry;
     let params = &entry.params;
     let plugin = speaker.as_ref().map(|(_, plugin)| plugin.as_ref());
+    let is_bounded = entry.is_bounded();
+    if is_bounded {
+        bounded(merged, provider_name, plugin)?;
+    }
+    // What an admin of a team wrote has nothing of the gateway's own.
+    let env = merged.env(loaded);
     let ((base, is_own), unavailable) = match base_url(merged, provider_name, plugin, env) {
         Ok(base) => (base, None),
         // Whose provider nobody can tell is no deployment. With a `*` the request may tell it.
@@ -332,8 +353,13 @@ fn target(
             None
         }
     };
+    let reach = if is_bounded {
+        Reach::Public
+    } else {
+        Reach::All
+    };
     let upstream = upstreams
-        .client(&tls(&loaded.config, params.ssl_verify.as_ref()))
+        .client(&tls(&loaded.config, params.ssl_verify.as_ref()), reach)
         .map_err(|error| error.to_string())?;
     let backend = prices.lookup(provider_name, &params.model);
     let stated = stated_prices(entry);
@@ -374,9 +400,34 @@ fn target(
             .get("base_model")
             .and_then(Value::as_str)
             .map(str::to_owned),
+        key_limits: super::metering::key_limits(params),
         custom_price: ModelPrice::custom(id, stated, backend.as_deref()).map(Into::into),
         info: info(merged, provider_name),
     })
+}
+
+/// Whether a deployment by an admin of a team is one: with a key of its own, of a provider that needs nothing else.
+fn bounded(
+    merged: &Merged<'_>,
+    provider_name: &str,
+    plugin: Option<&Provider>,
+) -> Result<(), String> {
+    let params = &merged.entry.params;
+    let says = |what: &str| Err(format!("an admin of a team wrote it, {what}"));
+    if params.litellm_credential_name.is_some() || !params.provider.is_empty() {
+        return says("and it uses a credential or cloud settings that only administrators use");
+    }
+    if params.api_key.as_ref().is_none_or(|key| key.is_empty()) {
+        return says("and it has no api_key of its own");
+    }
+    let is_keyed = match plugin {
+        Some(plugin) => !plugin.facts().key_env.is_empty(),
+        None => true,
+    };
+    match is_keyed && witgate_routing::PROVIDERS.contains(&provider_name) {
+        true => Ok(()),
+        false => says("and its provider needs more than an api_key"),
+    }
 }
 
 /// The deployment's own `timeout`, else its `request_timeout`; zero is unset.

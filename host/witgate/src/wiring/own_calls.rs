@@ -108,6 +108,7 @@ impl Own {
             path_model: None,
             headers: Arc::new(HeaderMap::new()),
             peer: None,
+            socket: None,
             body: Ok(body.to_string().into()),
         };
         (made_by, arrival)

@@ -16,14 +16,20 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use witgate_config::Loaded;
-use witgate_metering::Books;
+use witgate_metering::{ActiveKeys, Books};
 use witgate_pipeline::Gateway;
 use witgate_routing::{BudgetScope, BudgetShare, Deployment, Now, Snapshot, State, Totals};
 use witgate_state::{StateError, Store, Take, Taken};
 
 const BOARD: &str = "witgate:gateways";
+/// Which keys use which model groups, for the dynamic rate limiter.
+const ACTIVE: &str = "witgate:active-keys";
 /// Counts changes of keys, teams and whatever else gateways keep of the database.
 const CHANGES: &str = "witgate:changes";
+/// They count for the minute they are told of.
+const ACTIVE_TTL: Duration = Duration::from_secs(60);
+/// Counts changes of models, credentials and settings in the database.
+const CONFIGURATIONS: &str = "witgate:configurations";
 /// Intervals after which what a gateway put on the board counts no more.
 const SILENT: u32 = 5;
 const SILENT_MIN: Duration = Duration::from_secs(5);
@@ -42,6 +48,8 @@ pub struct Peers {
     heard: Mutex<Option<Duration>>,
     /// How many changes of the database this gateway has heard of.
     changes: Mutex<Option<i64>>,
+    /// The same of its configuration.
+    configurations: Mutex<Option<i64>>,
 }
 
 /// What the process's synchroniser serves: the peers of the configuration that serves, if it has some.
@@ -77,7 +85,13 @@ impl Peers {
             news: Notify::new(),
             heard: Mutex::new(None),
             changes: Mutex::new(None),
+            configurations: Mutex::new(None),
         }
+    }
+
+    /// Whether this gateway is the first that says this within the time.
+    pub(super) async fn claim(&self, what: &str, ttl: Duration) -> Result<bool, StateError> {
+        self.store.set_if_absent(what, "SENT", Some(ttl)).await
     }
 
     /// How the Redis between the gateways stands.
@@ -95,28 +109,53 @@ impl Peers {
         same && self.interval == interval
     }
 
-    /// Tells the others of changes in the database, and hears of theirs: then what is in memory is forgotten.
+    /// Tells the others of changes in the database, and hears of theirs: then what is in memory is forgotten, and the
+    /// configuration read anew.
     async fn share_changes(&self, known: &Known) {
-        let seen = match known.has_news() {
-            true => self.store.increase(CHANGES, 1, None).await,
-            false => self.store.increase(CHANGES, 0, None).await,
-        };
-        match seen {
-            Ok(count) => {
-                let mut heard = self.changes.lock();
-                // The first time, too: what was read before it may be old.
-                let is_news = heard.is_none_or(|before| before != count);
-                *heard = Some(count);
-                drop(heard);
-                if is_news {
-                    known.forget_all();
-                }
-            }
+        let told = known.has_news();
+        match self.share(CHANGES, &self.changes, told).await {
+            // The first time, too: what was read before it may be old.
+            Ok(true) => known.forget_all(),
+            Ok(false) => {}
             // Told later, and until then what is in memory lives as long as it may.
             Err(error) => {
                 known.tell_again();
                 tracing::debug!(%error, "changes of keys and teams are not shared");
             }
+        }
+        let told = known.has_news_of_configuration();
+        match self.share(CONFIGURATIONS, &self.configurations, told).await {
+            Ok(true) => known.hear_of_configuration(),
+            Ok(false) => {}
+            Err(error) => {
+                if told {
+                    known.tell_of_configuration_again();
+                }
+                tracing::debug!(%error, "changes of models and settings are not shared");
+            }
+        }
+    }
+
+    /// Counts a change when there is one; whether there were some since this was last asked.
+    async fn share(
+        &self,
+        counter: &str,
+        heard: &Mutex<Option<i64>>,
+        told: bool,
+    ) -> Result<bool, StateError> {
+        let count = self.store.increase(counter, i64::from(told), None).await?;
+        let before = heard.lock().replace(count);
+        Ok(before != Some(count))
+    }
+
+    /// Which keys are active here and elsewhere, where a limiter goes by that.
+    async fn share_active(&self, active: &ActiveKeys, minute: u64) {
+        let Some(own) = active.export(minute) else {
+            return;
+        };
+        match self.store.exchange(ACTIVE, &self.id, own, ACTIVE_TTL).await {
+            Ok(others) => active.import(others.iter().map(|told| &told[..]), minute),
+            Err(error) => tracing::debug!(%error, "keys active elsewhere are not known"),
         }
     }
 
@@ -272,7 +311,9 @@ pub async fn synchronise(
             let snapshot = gateway.snapshot.load_full();
             peers.share_changes(&known).await;
             let (routing, state) = (&snapshot.routing, &snapshot.state);
-            peers.exchange(routing, state, gateway.moment()).await;
+            let now = gateway.moment();
+            peers.exchange(routing, state, now).await;
+            peers.share_active(&gateway.active, now.minute()).await;
         }
     }
 }

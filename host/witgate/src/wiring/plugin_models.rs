@@ -159,6 +159,7 @@ fn arrival(call: ModelCall) -> (MadeBy, Arrival) {
         path_model: None,
         headers: Arc::new(HeaderMap::new()),
         peer: None,
+        socket: None,
         body: Ok(call.request.into()),
     };
     (made_by, arrival)

@@ -2,14 +2,21 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use serde_json::Value;
+use witgate_config::Loaded;
 use witgate_events::{
     Begun, Completed, EventKind, Failure, Hub, InFlight, Outcome, ProxyFailure, ServiceError,
     ServiceEvent, Watch, spend,
 };
+use witgate_identity::Principal;
+use witgate_metering::Fact;
 use witgate_pipeline::Recorder;
-use witgate_store::{SpendRow, SpendWriter};
+use witgate_store::{SpendOptions, SpendRow, SpendWriter};
+
+use super::budget_alerts::BudgetAlerts;
 
 /// What the configuration says about spend rows.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +27,8 @@ pub struct Ledger {
     pub failures: bool,
     /// Totals of keys, users, teams and days (`disable_spend_updates: false`).
     pub totals: bool,
+    /// Characters of each text in the messages and answers that rows keep (`store_prompts_in_spend_logs`); `None` keeps none.
+    pub prompts: Option<usize>,
     /// Whether rows and totals tell of end users (`disable_end_user_cost_tracking: false`).
     pub end_users: bool,
 }
@@ -30,6 +39,8 @@ pub struct Fanout {
     pub hub: Arc<Hub>,
     /// Raises alerts.
     pub watch: Arc<Watch>,
+    /// Tells what happened to budgets.
+    pub budgets: BudgetAlerts,
     /// The ledger.
     pub spend: SpendWriter,
     /// Which rows are written; swapped at a reload.
@@ -51,6 +62,12 @@ impl Recorder for Fanout {
         };
         if rows || counts {
             let mut row = row(&call);
+            if let Some(most) = ledger.prompts.filter(|_| rows) {
+                let prompts = spend::Prompts::of(&call, most);
+                row.messages = prompts.messages.into();
+                row.response = prompts.response.into();
+                row.proxy_server_request = prompts.proxy_server_request.into();
+            }
             if !ledger.end_users {
                 row.end_user = None;
             }
@@ -78,6 +95,10 @@ impl Recorder for Fanout {
     fn record_attempt(&self, call: Completed) {
         self.watch.attempt_failed(&call);
         self.hub.publish(call);
+    }
+
+    fn budgets(&self, facts: Vec<Fact>, caller: &Principal) {
+        self.budgets.raise(facts, caller);
     }
 
     fn tells_services(&self) -> bool {
@@ -119,6 +140,31 @@ fn proxy_failure(call: &Completed, failure: &Failure) -> ProxyFailure {
         metadata: None,
         audience: call.audience.clone(),
     }
+}
+
+/// `store_prompts_in_spend_logs` and how much of each text is kept.
+pub(super) fn prompts(loaded: &Loaded) -> Option<usize> {
+    let env = &loaded.environment;
+    let general = loaded.config.raw.get("general_settings");
+    let setting = |key: &str| general?.get(key).filter(|value| !value.is_null());
+    let is_on = setting("store_prompts_in_spend_logs").and_then(Value::as_bool);
+    let is_on = is_on.or_else(|| env.flag("STORE_PROMPTS_IN_SPEND_LOGS"));
+    let most = setting("store_prompts_in_spend_logs_max_chars").and_then(Value::as_u64);
+    let most = most.and_then(|most| usize::try_from(most).ok());
+    let most = most.or_else(|| env.parse("MAX_STRING_LENGTH_PROMPT_IN_DB"));
+    (is_on == Some(true)).then(|| most.unwrap_or(spend::MAX_PROMPT_CHARS))
+}
+
+/// `proxy_batch_write_at`: how long the first row of a group waits; a tenth of a second unless the operator says so.
+pub fn commit_interval(loaded: &Loaded) -> Duration {
+    let general = loaded.config.raw.get("general_settings");
+    let setting = general.and_then(|general| general.get("proxy_batch_write_at")?.as_f64());
+    let seconds = setting.or_else(|| loaded.environment.parse("PROXY_BATCH_WRITE_AT"));
+    let seconds = seconds.filter(|seconds| (0.0..=3600.0).contains(seconds));
+    seconds.map_or(
+        SpendOptions::default().commit_interval,
+        Duration::from_secs_f64,
+    )
 }
 
 fn text(text: &Option<String>) -> Option<Cow<'_, str>> {

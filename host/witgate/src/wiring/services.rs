@@ -1,6 +1,8 @@
 //! What the gateway's own services do, for the sinks of `service_callbacks`: from those that are there before the hub.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use witgate_events::{Hub, ServiceError, ServiceEvent};
 use witgate_state::{Observe, Observed, StateError};
@@ -16,6 +18,40 @@ impl Services {
         let _ = self.0.set(Arc::downgrade(hub));
     }
 
+    /// Tells of an operation of a service of LiteLLM's (`ServiceTypes`): how long it took, with which class of error and which text
+    /// it failed.
+    pub fn tell(
+        &self,
+        service: &'static str,
+        operation: impl Into<Cow<'static, str>>,
+        took: Duration,
+        error: Option<(&'static str, &str)>,
+    ) {
+        let Some(hub) = self.hub() else { return };
+        hub.publish_service(ServiceEvent {
+            service,
+            call_type: operation.into(),
+            end: jiff::Timestamp::now(),
+            took,
+            error: error.map(|(class, message)| ServiceError {
+                class: class.into(),
+                message: message.to_owned(),
+            }),
+        });
+    }
+
+    /// Tells of the transactions of spend rows: as `batch_write_to_db`, and as `postgres` where they go there.
+    pub fn of_the_ledger(&self, is_postgres: bool) -> witgate_store::Observe {
+        let services = self.clone();
+        Arc::new(move |took, error| {
+            let error = error.map(|message| ("DatabaseError", message));
+            services.tell("batch_write_to_db", "update_spend", took, error);
+            if is_postgres {
+                services.tell("postgres", "update_spend", took, error);
+            }
+        })
+    }
+
     fn hub(&self) -> Option<Arc<Hub>> {
         let hub = self.0.get().and_then(Weak::upgrade);
         hub.filter(|hub| hub.tells_services())
@@ -28,17 +64,10 @@ impl Observe for Services {
     }
 
     fn observe(&self, observed: &Observed<'_>) {
-        let Some(hub) = self.hub() else { return };
-        hub.publish_service(ServiceEvent {
-            service: "redis",
-            call_type: observed.command.to_owned().into(),
-            end: jiff::Timestamp::now(),
-            took: observed.took,
-            error: observed.error.map(|error| ServiceError {
-                class: class(error).into(),
-                message: error.to_string(),
-            }),
-        });
+        let message = observed.error.map(ToString::to_string);
+        let error = observed.error.zip(message.as_deref());
+        let error = error.map(|(error, message)| (class(error), message));
+        self.tell("redis", observed.command.to_owned(), observed.took, error);
     }
 }
 

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use serde_json::Value;
 use tokio::sync::Semaphore;
 use witgate_config::Loaded;
 use witgate_pipeline::{HealthSettings, Settings};
 use witgate_wire::errors::CompatErrors;
+use witgate_wire::prices::Adjustments;
 
 /// The LiteLLM release whose answers are given by default.
 const COMPAT_VERSION: &str = "1.74.0";
@@ -22,6 +24,7 @@ pub(super) fn settings(
     loaded: &Loaded,
     concurrency: Option<usize>,
     metering: witgate_pipeline::Metering,
+    adjustments: Adjustments,
 ) -> Settings {
     let config = &loaded.config;
     // LiteLLM's order; zero is unset wherever a timeout may stand.
@@ -44,6 +47,8 @@ pub(super) fn settings(
                 .map_or_else(|| value.to_string(), str::to_owned),
         )
     };
+    let litellm = |key: &str| config.raw.get("litellm_settings")?.get(key);
+    let flag = |key: &str| litellm(key).and_then(Value::as_bool) == Some(true);
     let tokens = |name: &str, default| loaded.environment.parse(name).unwrap_or(default);
     let version = raw("compat_version").unwrap_or_else(|| COMPAT_VERSION.to_owned());
     Settings {
@@ -79,8 +84,29 @@ pub(super) fn settings(
             tokens("DEFAULT_MOCK_RESPONSE_COMPLETION_TOKEN_COUNT", 20),
         ),
         metering,
+        adjustments,
+        counts_tokens: !flag("disable_token_counter"),
+        streams_cost: flag("include_cost_in_streaming_usage"),
+        tag_headers: texts(litellm("extra_spend_tag_headers")),
         user_agent_tags: true,
     }
+}
+
+/// `cost_discount_config` and `cost_margin_config`.
+pub(super) fn adjustments(loaded: &Loaded, problems: &mut Vec<String>) -> Adjustments {
+    let of = |key: &str| loaded.config.raw.get("litellm_settings")?.get(key);
+    let read = Adjustments::read(of("cost_discount_config"), of("cost_margin_config"));
+    read.unwrap_or_else(|problem| {
+        problems.push(format!("litellm_settings.{problem}"));
+        Adjustments::default()
+    })
+}
+
+/// The texts of a list.
+fn texts(value: Option<&Value>) -> Vec<String> {
+    let items = value.and_then(Value::as_array).into_iter().flatten();
+    let texts = items.filter_map(Value::as_str);
+    texts.map(str::to_owned).collect()
 }
 
 /// How deployments are checked.

@@ -18,7 +18,7 @@ use witgate_plugins::{
 
 use super::entry;
 use super::shades::Shades;
-use super::{Keys, alerts, dialects, hooks, login, plugins, prompts, router, shades};
+use super::{Keys, alerts, dialects, federation, hooks, login, plugins, prompts, router, shades};
 use crate::cli::Recorded;
 
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
@@ -53,12 +53,13 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         add(config, component, spec, &mut specs)?;
     }
     for (name, _) in alerts::entries(loaded) {
-        let mut spec = spec(config, &name, &name, Kind::Alerter, &lookups);
+        let component = alerts::component(&name);
+        let mut spec = spec(config, &name, component, Kind::Alerter, &lookups);
         if let Some(webhooks) = alerts::webhooks(config) {
             spec.settings
                 .insert("alert_to_webhook_url".to_owned(), webhooks);
         }
-        add(config, &name, spec, &mut specs)?;
+        add(config, component, spec, &mut specs)?;
     }
     if let Some((url, _)) = alerts::routers(config)? {
         let mut spec = spec(config, alerts::ROUTERS, "slack", Kind::Alerter, &lookups);
@@ -96,6 +97,14 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
             .filter(|(key, _)| *key != "mode");
         spec.settings
             .extend(settings.map(|(key, value)| (key.clone(), value.clone())));
+        if spec.fail == Some(host::FailPolicy::Open) {
+            bail!("plugins.{name}.fail: an authenticator cannot fail open; remove the key");
+        }
+        add(config, name, spec, &mut specs)?;
+    }
+    if let Some(name) = federation::custom_validate(loaded) {
+        let key = federation::CUSTOM_VALIDATE;
+        let spec = spec(config, key, name, Kind::Authenticator, &lookups);
         if spec.fail == Some(host::FailPolicy::Open) {
             bail!("plugins.{name}.fail: an authenticator cannot fail open; remove the key");
         }
@@ -426,7 +435,9 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
     let shared = shared(config);
     let only_hooks =
         |name: &String| registry.request_hook(name).is_some() && registry.log_sink(name).is_none();
-    let callbacks = litellm.callbacks.iter().filter(|name| !only_hooks(name));
+    let callbacks = litellm.callbacks.iter();
+    let callbacks =
+        callbacks.filter(|name| !only_hooks(name) && !super::metering::is_own_callback(name));
     let callbacks: Vec<String> = callbacks.cloned().collect();
     for (name, kinds) in sinks(config, &callbacks) {
         if registry.prompt_manager(&name).is_some() {
@@ -493,6 +504,7 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
             sink: Arc::new(alerts::Alerter {
                 plugin,
                 is_routers: name == alerts::ROUTERS,
+                is_for_budgets: alerts::is_for_budgets(config, &name),
             }),
             kinds: if hears { Kinds::ALERTS } else { Kinds::NONE },
             redaction: SinkRedaction::default(),
@@ -653,6 +665,16 @@ fn modes(modes: &config::GuardrailModes) -> Modes {
     }
 }
 
+/// `custom_auth_settings.mode`. Without quotes, YAML's `on` and `off` are true and false.
+pub fn custom_auth_mode(config: &Config) -> &str {
+    match config.general.custom_auth_settings.get("mode") {
+        None | Some(Value::Null | Value::Bool(true)) => "on",
+        Some(Value::Bool(false)) => "off",
+        Some(Value::String(mode)) => mode,
+        Some(_) => "",
+    }
+}
+
 /// Who may come in.
 pub(super) fn access(
     loaded: &Loaded,
@@ -662,16 +684,20 @@ pub(super) fn access(
     problems: &mut Vec<String>,
 ) -> Access {
     let general = &loaded.config.general;
+    let raw = |key: &str| self::general(&loaded.config, key);
+    let flag = |key: &str| raw(key).and_then(Value::as_bool).unwrap_or(false);
+    let common_checks = flag("custom_auth_run_common_checks");
     let custom = general.custom_auth.as_ref().and_then(|component| {
         let plugin = registry.authenticator(CUSTOM_AUTH);
         if plugin.is_none() {
             missing(problems, CUSTOM_AUTH);
         }
-        let mode = general
-            .custom_auth_settings
-            .get("mode")
-            .and_then(Value::as_str)
-            .unwrap_or("on");
+        let mode = custom_auth_mode(&loaded.config);
+        if !["on", "off", "auto"].contains(&mode) {
+            problems.push(format!(
+                "general_settings.custom_auth_settings.mode: {mode:?} is none of on, off, auto"
+            ));
+        }
         let plugin = shades.authenticator(CUSTOM_AUTH, component, plugin?);
         if mode == "off" {
             return None;
@@ -681,17 +707,17 @@ pub(super) fn access(
                 true => CustomAuth {
                     plugin,
                     auto: mode == "auto",
+                    common_checks,
                 },
                 // Not absent: without a master key its absence would let everybody in.
                 false => CustomAuth {
                     plugin: Arc::new(plugins::TurnedOff),
                     auto: true,
+                    common_checks,
                 },
             },
         )
     });
-    let raw = |key: &str| self::general(&loaded.config, key);
-    let flag = |key: &str| raw(key).and_then(Value::as_bool).unwrap_or(false);
     let entry = entry::rules(loaded, problems);
     Access {
         trusted_proxies: entry::networks(loaded, "trusted_proxy_ranges", problems)
@@ -707,6 +733,7 @@ pub(super) fn access(
             .and_then(Value::as_str)
             .map(str::to_lowercase),
         custom,
+        federation: None,
         client_credentials: flag("allow_client_side_credentials"),
         forwarded_for: flag("use_x_forwarded_for"),
         without_database: flag("allow_requests_on_db_unavailable"),

@@ -7,26 +7,55 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http_body_util::BodyStream;
-use witgate_outbound::{Body, Client, ClientError, ClientOptions, Egress, SendError, TlsOptions};
+use witgate_outbound::{
+    Body, Client, ClientError, ClientOptions, Egress, Policy, SendError, TlsOptions,
+};
 use witgate_pipeline::{Upstream, UpstreamBody, UpstreamError, UpstreamErrorKind};
+
+/// How far a deployment reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reach {
+    /// Anywhere: the operator wrote it.
+    All,
+    /// The public internet: an admin of a team wrote it, who must not be led inside by the gateway.
+    Public,
+}
 
 /// Clients by their TLS options. Kept over reloads, so that connections survive them.
 #[derive(Default)]
 pub struct Upstreams {
-    clients: HashMap<TlsOptions, Arc<dyn Upstream>>,
+    clients: HashMap<(TlsOptions, Reach), Arc<dyn Upstream>>,
 }
 
 impl Upstreams {
     /// The client with these options.
-    pub fn client(&mut self, tls: &TlsOptions) -> Result<Arc<dyn Upstream>, ClientError> {
-        if let Some(client) = self.clients.get(tls) {
+    pub fn client(
+        &mut self,
+        tls: &TlsOptions,
+        reach: Reach,
+    ) -> Result<Arc<dyn Upstream>, ClientError> {
+        let wanted = (tls.clone(), reach);
+        if let Some(client) = self.clients.get(&wanted) {
             return Ok(client.clone());
         }
-        let mut options = ClientOptions::new(Egress::Unrestricted);
+        let mut options = ClientOptions::new(match reach {
+            Reach::All => Egress::Unrestricted,
+            Reach::Public => Egress::Policy(Arc::new(public())),
+        });
         options.tls = tls.clone();
         let client: Arc<dyn Upstream> = Arc::new(Pooled(Client::new(options)?));
-        self.clients.insert(tls.clone(), client.clone());
+        self.clients.insert(wanted, client.clone());
         Ok(client)
+    }
+}
+
+/// Every host with a public address.
+fn public() -> Policy {
+    let rules = ["https://*:*", "http://*:*"];
+    Policy {
+        // A test reads both.
+        allow: rules.iter().filter_map(|rule| rule.parse().ok()).collect(),
+        private: Vec::new(),
     }
 }
 
@@ -75,5 +104,13 @@ fn send_error(error: &SendError) -> UpstreamError {
     UpstreamError {
         kind,
         message: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn public_addresses_are_reached_by_both_schemes() {
+        assert_eq!(super::public().allow.len(), 2);
     }
 }

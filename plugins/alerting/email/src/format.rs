@@ -5,6 +5,9 @@ use witgate_plugin::alerter::{Alert, Level};
 /// Characters of a subject; more of the title is in the mail itself.
 const SUBJECT_MAX: usize = 150;
 
+/// Fields of a budget's event that are for programs: the hash of the key, and what the title says.
+const FOR_PROGRAMS: [&str; 2] = ["token", "event_message"];
+
 /// LiteLLM's subject, one line.
 pub fn subject(alert: &Alert) -> String {
     let title: String = alert
@@ -64,11 +67,14 @@ fn facts(alert: &Alert) -> impl Iterator<Item = (String, String)> {
     ];
     let count = (alert.count > 1).then(|| ("Alerts that say the same", alert.count.to_string()));
     let proxy = alert.proxy_url.clone().map(|url| ("Proxy URL", url));
+    let is_shown = |(name, _): &&(String, String)| {
+        alert.kind != "budget_alerts" || !FOR_PROGRAMS.contains(&name.as_str())
+    };
     let named = |(name, value): (&str, String)| (name.to_owned(), value);
     own.into_iter()
         .chain(count)
         .map(named)
-        .chain(alert.fields.iter().cloned())
+        .chain(alert.fields.iter().filter(is_shown).cloned())
         .chain(alert.metadata.iter().cloned())
         .chain(proxy.map(named))
 }

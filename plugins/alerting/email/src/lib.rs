@@ -14,6 +14,9 @@ const SMTPS: u16 = 465;
 /// The alert type of a test.
 const TEST: &str = "test";
 
+/// The alert type whose users are told themselves.
+const BUDGETS: &str = "budget_alerts";
+
 /// How long it is remembered that an alert was taken, milliseconds.
 const REMEMBER_MS: u64 = 600_000;
 
@@ -56,7 +59,12 @@ impl Alerter for Email {
             if kv::PLUGIN.get(&mark).is_some() {
                 continue;
             }
-            if self.recipients(alert).is_empty() {
+            let recipients = self.recipients(alert);
+            // A budget of nobody who has an address.
+            if recipients.is_empty() && alert.kind == BUDGETS {
+                continue;
+            }
+            if recipients.is_empty() {
                 let reason =
                     "nobody to write to: list addresses in plugins.email.settings.recipients";
                 let reason = reason.to_owned();
@@ -108,12 +116,26 @@ impl Email {
     }
 
     /// Who gets an alert: of a test, who is there for tests.
-    fn recipients(&self, alert: &Alert) -> &[String] {
+    /// Of a budget that is used up its user, too, and of a soft one who is named for it.
+    fn recipients(&self, alert: &Alert) -> Vec<String> {
         let own = &self.settings;
-        match alert.kind == TEST && !own.test_address.is_empty() {
-            true => std::slice::from_ref(&own.test_address),
-            false => &own.recipients,
+        if alert.kind == TEST && !own.test_address.is_empty() {
+            return vec![own.test_address.clone()];
         }
+        let mut recipients = own.recipients.clone();
+        if alert.kind == BUDGETS {
+            let is_over = ("event".to_owned(), "budget_crossed".to_owned());
+            let fields = alert.fields.iter().filter(|(name, _)| {
+                name == "alert_emails" || name == "user_email" && alert.fields.contains(&is_over)
+            });
+            let named = fields.flat_map(|(_, value)| value.split(',').map(str::trim));
+            for address in named.filter(|address| !address.is_empty()) {
+                if !recipients.iter().any(|known| known == address) {
+                    recipients.push(address.to_owned());
+                }
+            }
+        }
+        recipients
     }
 }
 

@@ -6,6 +6,9 @@ use witgate_plugin::alerter::{Alert, Level};
 /// Alerts that are a text for people, not an incident: without level and time.
 const PLAIN: [&str; 2] = ["daily_reports", "new_model_added"];
 
+/// Fields of a budget's event that are for programs: the hash of the key, and what the title says.
+const FOR_PROGRAMS: [&str; 2] = ["token", "event_message"];
+
 /// Characters of a message; Slack cuts longer ones.
 const TEXT_MAX: usize = 39_000;
 
@@ -29,7 +32,8 @@ pub fn text(alert: &Alert) -> String {
         ));
     }
     text.push_str(&escaped(&alert.title));
-    for (name, value) in &alert.fields {
+    let is_shown = |name: &str| alert.kind != "budget_alerts" || !FOR_PROGRAMS.contains(&name);
+    for (name, value) in alert.fields.iter().filter(|(name, _)| is_shown(name)) {
         text.push_str(&format!("\n{}: `{}`", escaped(name), coded(value)));
     }
     if !alert.text.is_empty() {

@@ -249,6 +249,7 @@ async fn the_gateways_own_services_are_shown() {
             .await
             .error(401);
         page(&stage, "litellm_redis_latency_count{").await;
+        page(&stage, "litellm_batch_write_to_db_latency_count{").await;
         redis.kill().await;
         let page = page(&stage, "litellm_redis_failed_requests_total{").await;
         let count = |service: &str| {

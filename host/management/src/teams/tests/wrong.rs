@@ -42,7 +42,7 @@ async fn wrong_requests_are_told_what_is_wrong() {
         ),
         (
             "/team/new",
-            json!({"budget_limits": [{"max_budget": 1}]}),
+            json!({"tpd_limit": 5}),
             400,
             "not enforced by this release",
         ),

@@ -60,13 +60,14 @@ impl Need {
         x: &Exchange,
         scopes: &[&Scope],
         metering: &Metering,
+        counts_tokens: bool,
     ) -> Need {
         let has_max = |scope: &&Scope| {
             let budget = scope.budget.as_ref();
             budget.is_some_and(|budget| budget.max.is_some()) || !scope.models.is_empty()
         };
         let money = scopes.iter().any(has_max);
-        let is_limited = scopes.iter().any(|scope| scope.limits.tpm.is_some());
+        let is_limited = counts_tokens || scopes.iter().any(|scope| scope.limits.tpm.is_some());
         let mut need = Need {
             group: None,
             is_free: false,

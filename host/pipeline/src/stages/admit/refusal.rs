@@ -17,7 +17,12 @@ pub(super) fn over_budget(x: &Exchange, charge: &Charge<'_>, exceeded: &Exceeded
     let (spent, max) = (dollars(exceeded.spent), dollars(exceeded.max));
     let costs = format!("Current cost: {spent}, Max budget: {max}");
     let (scope, id) = (charge.scope, &charge.scope.id);
+    let of_window = charge.window_s.map(|window| {
+        let kind = scope.kind.descriptor();
+        format!("Budget has been exceeded! {kind}={id} window={window}s {costs}")
+    });
     let message = match (charge.model, scope.kind) {
+        _ if of_window.is_some() => of_window.unwrap_or_default(),
         (Some(model), ScopeKind::Key) => format!(
             "LiteLLM Virtual Key: {id}, key_alias: {}, exceeded budget for model={}",
             scope.alias.as_deref().unwrap_or("None"),
@@ -61,7 +66,7 @@ pub(super) fn over_limit(
     x: &Exchange,
     refusal: &Refusal,
     is_of_gateway: bool,
-    old_words: bool,
+    own_words: Option<String>,
 ) -> Failure {
     let Refusal {
         key,
@@ -71,15 +76,14 @@ pub(super) fn over_limit(
         current,
         resets_in,
     } = refusal;
-    let wait = resets_in.as_millis().div_ceil(1000).max(1);
-    let resets = x.started.checked_add(rounded(*resets_in));
-    let resets = resets.unwrap_or(x.started);
-    let resets = resets.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
-    let message = if is_of_gateway {
+    let resets = resets(x, *resets_in);
+    let message = if let Some(words) = own_words {
+        words
+    } else if is_of_gateway {
         format!(
             "Max parallel request limit reached Hit Global Limit: Limit={limit}, current: {current}"
         )
-    } else if old_words {
+    } else if x.snapshot.settings.metering.old_words {
         let of = match *key {
             "api_key" => "key",
             "end_user" => "customer",
@@ -100,10 +104,27 @@ pub(super) fn over_limit(
             limit.saturating_sub(*current),
         )
     };
-    Failure::new(Case::RateLimited, message)
+    limited(
+        x,
+        Failure::new(Case::RateLimited, message),
+        kind.name(),
+        *resets_in,
+    )
+}
+
+/// With the headers of a limit.
+pub(super) fn limited(x: &Exchange, failure: Failure, kind: &str, resets_in: Duration) -> Failure {
+    let wait = resets_in.as_millis().div_ceil(1000).max(1);
+    failure
         .header("retry-after", &wait.to_string())
-        .header("rate_limit_type", kind.name())
-        .header("reset_at", &resets)
+        .header("rate_limit_type", kind)
+        .header("reset_at", &resets(x, resets_in))
+}
+
+fn resets(x: &Exchange, resets_in: Duration) -> String {
+    let resets = x.started.checked_add(rounded(resets_in));
+    let resets = resets.unwrap_or(x.started);
+    resets.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// Nobody knows what all gateways have admitted.

@@ -280,6 +280,7 @@ async fn a_fallback_that_the_caller_may_not_use_is_left_out() {
             access.custom = Some(CustomAuth {
                 plugin,
                 auto: false,
+                common_checks: false,
             })
         })
         .routing(|r| r.fallbacks = vec![rule("a", &["b", "c"])])
@@ -478,6 +479,7 @@ async fn a_deployment_may_be_a_target_for_those_who_may_use_its_group() {
                 access.custom = Some(CustomAuth {
                     plugin,
                     auto: false,
+                    common_checks: false,
                 })
             })
             .routing(|r| r.fallbacks = vec![rule("a", &["d2"])])

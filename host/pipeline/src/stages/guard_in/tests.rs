@@ -226,6 +226,7 @@ async fn a_guardrail_may_send_the_request_to_another_model_that_the_caller_may_u
                 access.custom = Some(CustomAuth {
                     plugin,
                     auto: false,
+                    common_checks: false,
                 })
             })
             .guard(

@@ -56,7 +56,7 @@ pub(super) async fn find(x: &mut Exchange) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tags that the key and its team have: they are the call's, too.
+/// Tags that the key and its team have are the call's, too, and headers that the operator calls tags.
 fn add_tags(x: &mut Exchange) {
     let principal = x.principal.clone();
     let of = |metadata: &serde_json::Map<String, serde_json::Value>| -> Vec<String> {
@@ -74,6 +74,12 @@ fn add_tags(x: &mut Exchange) {
         if !x.tags.contains(&tag) {
             x.tags.push(tag);
         }
+    }
+    let snapshot = x.snapshot.clone();
+    for name in &snapshot.settings.tag_headers {
+        let tag = x.header(name).filter(|value| !value.is_empty());
+        let tag = tag.map(|value| format!("{name}: {value}"));
+        x.tags.extend(tag.filter(|tag| !x.tags.contains(tag)));
     }
 }
 

@@ -186,6 +186,7 @@ async fn custom_authentication_decides_as_its_mode_allows() {
         let custom = CustomAuth {
             plugin: plugin.clone(),
             auto,
+            common_checks: false,
         };
         let world = locked()
             .access(|access| access.custom = Some(custom))
@@ -213,6 +214,7 @@ async fn a_denial_keeps_its_own_type_and_param() {
         access.custom = Some(CustomAuth {
             plugin,
             auto: false,
+            common_checks: false,
         })
     });
     let error = setup.build().send(chat(json!({}))).await.error();
@@ -233,6 +235,7 @@ async fn a_denial_with_a_status_that_is_no_error_becomes_401() {
         access.custom = Some(CustomAuth {
             plugin,
             auto: false,
+            common_checks: false,
         })
     });
     assert_eq!(setup.build().send(chat(json!({}))).await.status, 401);
@@ -242,7 +245,13 @@ async fn a_denial_with_a_status_that_is_no_error_becomes_401() {
 async fn custom_authentication_without_a_master_key_lets_nobody_in_who_was_not_vouched_for() {
     for auto in [false, true] {
         let plugin = std::sync::Arc::new(FakeAuth::new(Ok(AuthDecision::Decline)));
-        let setup = Setup::new().access(|access| access.custom = Some(CustomAuth { plugin, auto }));
+        let setup = Setup::new().access(|access| {
+            access.custom = Some(CustomAuth {
+                plugin,
+                auto,
+                common_checks: false,
+            })
+        });
         assert_eq!(
             setup.build().send(chat(json!({}))).await.status,
             401,
@@ -259,6 +268,7 @@ async fn a_custom_identity_is_accounted_under_the_key_it_came_with() {
         access.custom = Some(CustomAuth {
             plugin,
             auto: false,
+            common_checks: false,
         })
     });
     let world = setup.build();
@@ -300,6 +310,7 @@ fn restricted(models: &[&str]) -> Setup {
         access.custom = Some(CustomAuth {
             plugin,
             auto: false,
+            common_checks: false,
         })
     })
 }

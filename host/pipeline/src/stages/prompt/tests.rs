@@ -211,6 +211,7 @@ async fn a_prompt_that_the_client_chose_leads_to_no_model_it_may_not_use() {
                     principal,
                 ))))),
                 auto: false,
+                common_checks: false,
             });
         })
         .build();

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use witgate_identity::{Scope, ScopeKind};
-use witgate_metering::{Admitted, Standing};
+use witgate_metering::{Admitted, Standing, UNBOUNDED};
 use witgate_wire::errors::CompatErrors;
 
 use super::{LIMIT_REQUESTS, LIMIT_TOKENS, REMAINING_REQUESTS, REMAINING_TOKENS, text};
@@ -30,6 +30,9 @@ pub(super) fn told(x: &Exchange, headers: &mut HeaderMap, complete: bool) {
             let (Some(left), Some(limit)) = (left, limit) else {
                 continue;
             };
+            if limit == UNBOUNDED {
+                continue;
+            }
             for (what, number) in [("remaining", left), ("limit", limit)] {
                 let name = format!("x-ratelimit-{}-{what}-{kind}", standing.key);
                 number_as(headers, &name, number);

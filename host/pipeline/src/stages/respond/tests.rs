@@ -61,6 +61,7 @@ async fn the_region_is_the_keys_else_the_deployments() {
                 access.custom = Some(CustomAuth {
                     plugin,
                     auto: false,
+                    common_checks: false,
                 })
             })
             .build();

@@ -65,6 +65,7 @@ fn setup(scopes: Vec<Scope>) -> Setup {
             access.custom = Some(CustomAuth {
                 plugin: Arc::new(auth),
                 auto: false,
+                common_checks: false,
             });
         })
         .settings(|s| s.compat = CompatErrors::V2025)
@@ -387,6 +388,7 @@ async fn a_users_budget_does_not_refuse_a_teams_key() {
                 access.custom = Some(CustomAuth {
                     plugin: Arc::new(auth),
                     auto: false,
+                    common_checks: false,
                 });
             })
             .settings(|s| s.metering.budgets_users_of_teams = applies)

@@ -120,6 +120,7 @@ async fn a_session_stays_and_so_does_a_caller() {
                 principal,
             ))))),
             auto: false,
+            common_checks: false,
         }
     };
     for (affinity, expected) in [(true, "m0"), (false, "m1")] {

@@ -1,0 +1,243 @@
+//! What a database adds to the files: deployments, credentials and settings, each with the row it came from.
+//!
+//! It becomes part of the [`Draft`] before anything is resolved, so that references, checks and types are the same for all.
+//! Of settings, what the files declare is theirs, unless `db_config_precedence` says otherwise; what decides which code runs
+//! or where the database is can only be said by the files.
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use crate::definition::kind::Kind;
+use crate::definition::{Definition, find};
+use crate::draft::Draft;
+use crate::node::{Data, Entry, Node, Position};
+use crate::problem::{Problem, ProblemKind};
+use crate::resolve::REFUSED;
+use crate::tree;
+use crate::validate;
+
+/// How the place of everything stored begins, where files have their name.
+const STORED: &str = "database:";
+
+/// Settings that only the files give, besides those that name code: without them the database could not be read, or others
+/// than the operator would decide what runs here.
+const OF_THE_FILE: [&str; 26] = [
+    "general_settings.master_key",
+    "general_settings.database_url",
+    "general_settings.database_type",
+    "general_settings.database_args",
+    "general_settings.database_connection_pool_limit",
+    "general_settings.database_connection_timeout",
+    "general_settings.database_connection_pool_timeout",
+    "general_settings.disable_prisma_schema_update",
+    "general_settings.store_model_in_db",
+    "general_settings.supported_db_objects",
+    "general_settings.db_config_precedence",
+    "general_settings.proxy_config_reload_interval_seconds",
+    "general_settings.key_management_system",
+    "general_settings.key_management_settings",
+    "general_settings.use_google_kms",
+    "general_settings.use_azure_key_vault",
+    "general_settings.custom_auth_settings",
+    "litellm_settings.custom_provider_map",
+    "environment_variables.LITELLM_SALT_KEY",
+    "environment_variables.LITELLM_MASTER_KEY",
+    "environment_variables.DATABASE_URL",
+    "environment_variables.STORE_MODEL_IN_DB",
+    "environment_variables.DIRECT_URL",
+    "environment_variables.LITELLM_MODE",
+    "environment_variables.SSL_CERT_FILE",
+    "environment_variables.CONFIG_FILE_PATH",
+];
+
+/// One thing that the database adds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredItem {
+    /// Its row: `database:TABLE["id"]`. Problems name it where they name a file otherwise.
+    pub place: String,
+    /// `model_list[]`, `credential_list[]`, or a setting such as `general_settings.alerting`.
+    pub path: String,
+    /// Its value.
+    pub value: Value,
+}
+
+impl Draft {
+    /// With what the database adds.
+    #[must_use]
+    pub fn with_stored(mut self, items: &[StoredItem]) -> Self {
+        let db_wins = self.gives_way();
+        for item in items {
+            let node = node(&item.value, &Position::of_file(&item.place.as_str().into()));
+            match item.path.split_once('.') {
+                None => self.append(item.path.trim_end_matches("[]"), node),
+                Some((section, key)) => match only_files(section, key, &item.value) {
+                    None => self.set(section, key, node, db_wins),
+                    Some(why) => self.warn(&node.at, &item.path, &why),
+                },
+            }
+        }
+        self
+    }
+
+    /// Whether the database's settings go before the files' (`db_config_precedence`).
+    pub fn gives_way(&self) -> bool {
+        let precedence = self.root().at_path("general_settings.db_config_precedence");
+        precedence.and_then(Node::as_text) == Some("db")
+    }
+
+    /// Whether the files declare a setting.
+    pub fn declares(&self, section: &str, key: &str) -> bool {
+        self.root()
+            .get(section)
+            .and_then(|section| section.get(key))
+            .is_some()
+    }
+
+    fn append(&mut self, list: &str, node: Node) {
+        let name = "credential_name";
+        let called = node.get(name).and_then(Node::as_text).map(str::to_owned);
+        let entry = self.entry(list, || Data::List(Vec::new()));
+        if let Some(Data::List(items)) = entry.map(|entry| &mut entry.data) {
+            // A credential of the database is there in place of the file's.
+            if let Some(called) = called {
+                items.retain(|item| item.get(name).and_then(Node::as_text) != Some(&called));
+            }
+            items.push(node);
+        }
+    }
+
+    fn set(&mut self, section: &str, key: &str, node: Node, db_wins: bool) {
+        let declared = self.declares(section, key);
+        if declared && !db_wins {
+            let why = "the file declares it, and the file's counts; general_settings.db_config_precedence: db would change that";
+            return self.warn(&node.at, &format!("{section}.{key}"), why);
+        }
+        let entry = self.entry(section, || Data::Map(IndexMap::new()));
+        if let Some(Data::Map(entries)) = entry.map(|entry| &mut entry.data) {
+            let key_at = node.at.clone();
+            match (
+                entries.get_mut(key).map(|entry| &mut entry.node.data),
+                node.data,
+            ) {
+                (Some(Data::Map(of_file)), Data::Map(of_db)) => of_file.extend(of_db),
+                (_, data) => {
+                    let node = Node::new(data, key_at.clone());
+                    entries.insert(key.to_owned(), Entry { key_at, node });
+                }
+            }
+        }
+    }
+
+    fn warn(&mut self, at: &Position, path: &str, why: &str) {
+        self.add_problem(Problem::warning(
+            ProblemKind::Reference,
+            at,
+            path,
+            format!("is left out: {why}"),
+        ));
+    }
+}
+
+impl crate::ModelEntry {
+    /// Whether it came from the database.
+    pub fn is_stored(&self) -> bool {
+        self.position
+            .file()
+            .is_some_and(|file| file.starts_with(STORED))
+    }
+
+    /// Whether an admin of a team wrote it: it uses nothing of the gateway's own.
+    pub fn is_bounded(&self) -> bool {
+        self.is_stored() && self.model_info.get("added_by_team_admin") == Some(&Value::Bool(true))
+    }
+}
+
+/// What is wrong with a setting that somebody wants to store, if something is: in which words, with the nearest name.
+pub fn setting_fault(section: &str, key: &str, value: &Value) -> Option<String> {
+    if let Some(why) = only_files(section, key, value) {
+        return Some(format!("{section}.{key}: {why}"));
+    }
+    if section == "environment_variables" && REFUSED.contains(&key) {
+        return Some(format!(
+            "{section}.{key}: may not be set by a configuration"
+        ));
+    }
+    let at = Position::default();
+    let map = |key: &str, node| {
+        let key_at = at.clone();
+        let entries = [(key.to_owned(), Entry { key_at, node })];
+        Node::new(Data::Map(entries.into_iter().collect()), at.clone())
+    };
+    let mut root = map(section, map(key, node(value, &at)));
+    let mut problems = Vec::new();
+    validate::validate(&mut root, &mut problems);
+    problems.first().map(ToString::to_string)
+}
+
+/// The definitions of a section's keys, as far as a database may set them.
+pub fn settings_of(section: &str) -> impl Iterator<Item = &'static Definition> {
+    let section = section.to_owned();
+    let names = tree::root()
+        .child(&section)
+        .into_iter()
+        .flat_map(tree::Tree::names);
+    let all = names.filter_map(move |name| find(&format!("{section}.{name}")));
+    all.filter(|definition| {
+        !OF_THE_FILE.contains(&definition.path.as_str()) && !is_local(&definition.kind)
+    })
+}
+
+/// Whether such a value names code or a file of this machine.
+fn is_local(kind: &Kind) -> bool {
+    matches!(kind, Kind::Code | Kind::Path)
+}
+
+/// Why only the files may say this, if that is so.
+fn only_files(section: &str, key: &str, value: &Value) -> Option<String> {
+    let path = format!("{section}.{key}");
+    let is_local = find(&path).is_some_and(|definition| is_local(&definition.kind));
+    let is_own = section == "environment_variables" && key.starts_with("WITGATE_");
+    if is_local || is_own || OF_THE_FILE.contains(&path.as_str()) {
+        return Some("only the configuration file may say it".to_owned());
+    }
+    // A name leads to a built-in or declared component; a path or a reference to any.
+    let is_path = |text: &str| text.contains(['.', '/', ':', '\\']);
+    let texts = value
+        .as_array()
+        .map_or(std::slice::from_ref(value), Vec::as_slice);
+    let path = texts
+        .iter()
+        .filter_map(Value::as_str)
+        .find(|text| is_path(text));
+    match path.filter(|_| section == "litellm_settings" && key.contains("callback")) {
+        Some(name) => Some(format!(
+            "only the configuration file may name a component by its path, such as {name:?}"
+        )),
+        None => None,
+    }
+}
+
+/// JSON as a part of the configuration.
+fn node(value: &Value, at: &Position) -> Node {
+    let data = match value {
+        Value::Null => Data::Null,
+        Value::Bool(value) => Data::Bool(*value),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => Data::Int(whole),
+            None => Data::Float(number.as_f64().unwrap_or_default()),
+        },
+        Value::String(text) => Data::Text(text.clone()),
+        Value::Array(items) => Data::List(items.iter().map(|item| node(item, at)).collect()),
+        Value::Object(members) => {
+            let entries = members.iter().map(|(name, value)| {
+                let (key_at, node) = (at.clone(), node(value, at));
+                (name.clone(), Entry { key_at, node })
+            });
+            Data::Map(entries.collect())
+        }
+    };
+    Node::new(data, at.clone())
+}
+
+#[cfg(test)]
+mod tests;

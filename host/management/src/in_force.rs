@@ -1,0 +1,111 @@
+//! What operations that change the configuration in the database have in common: encrypted, written, put in force, taken back
+//! when it cannot be served, and masked for people.
+
+use serde_json::{Map, Value, json};
+use witgate_store::Write;
+
+use crate::plane::Settings;
+use crate::seal::{Opened, Seal};
+use crate::{Ask, Changed, ControlPlane, Refusal};
+
+impl Settings {
+    /// What secrets are encrypted with; no operation that stores one goes on without.
+    pub(crate) fn seal(&self) -> Result<Seal, Refusal> {
+        let salt = self.salt.as_ref().filter(|salt| !salt.is_empty());
+        salt.map(|salt| Seal::of(salt)).ok_or_else(|| {
+            let text = "nothing is stored that could not be encrypted: set LITELLM_SALT_KEY or a master key";
+            Refusal::error(500, "internal_server_error", text)
+        })
+    }
+
+    /// Nothing of the configuration is stored without `store_model_in_db`.
+    pub(crate) fn must_store(&self) -> Result<(), Refusal> {
+        match self.stores_models {
+            true => Ok(()),
+            false => {
+                let text = "Set `'STORE_MODEL_IN_DB='True'` in your env to enable this feature, or general_settings.store_model_in_db: true";
+                Err(Refusal::error(500, "internal_server_error", text))
+            }
+        }
+    }
+}
+
+impl ControlPlane {
+    /// Writes a change of what the database holds of the configuration, and puts it in force. When it cannot be served, `back`
+    /// undoes it.
+    pub(crate) async fn put_in_force(
+        &self,
+        ask: &Ask,
+        what: Changed,
+        places: &[String],
+        steps: Vec<Write>,
+        back: Vec<Write>,
+    ) -> Result<(), Refusal> {
+        let configuration = self.configuration()?;
+        self.store.write(steps, ask.now).await?;
+        let why = match configuration.apply().await {
+            Ok(mut left_out) => places.iter().find_map(|place| left_out.remove(place)),
+            Err(why) => Some(why.join("\n")),
+        };
+        let Some(why) = why else {
+            self.changed(what);
+            return Ok(());
+        };
+        self.store.write(back, ask.now).await?;
+        if let Err(why) = configuration.apply().await {
+            tracing::error!(
+                "a change was taken back, and what was there before is refused, too: {}",
+                why.join("\n")
+            );
+        }
+        self.changed(what);
+        Err(Refusal::bad(format!("nothing was changed: {why}")))
+    }
+
+    /// Parameters with every secret masked; without a configuration everything is one.
+    pub(crate) fn masked(&self, values: Map<String, Value>) -> Map<String, Value> {
+        let is_secret = |name: &str| {
+            self.configuration()
+                .map_or(true, |known| known.is_secret(name))
+        };
+        let masked =
+            values
+                .into_iter()
+                .map(|(name, value)| match is_secret(&name) && !value.is_null() {
+                    true => (name, json!("*****")),
+                    false => (name, value),
+                });
+        masked.collect()
+    }
+}
+
+/// Every text encrypted, as LiteLLM keeps parameters.
+pub(crate) fn sealed(
+    seal: &Seal,
+    values: Map<String, Value>,
+) -> Result<Map<String, Value>, Refusal> {
+    let sealed = values.into_iter().map(|(name, value)| match value {
+        Value::String(text) => match seal.close(&text) {
+            Some(sealed) => Ok((name, sealed.into())),
+            None => Err(Refusal::error(
+                500,
+                "internal_server_error",
+                "the value could not be encrypted",
+            )),
+        },
+        value => Ok((name, value)),
+    });
+    sealed.collect()
+}
+
+/// What can be decrypted, decrypted.
+pub(crate) fn plain(seal: &Seal, values: Map<String, Value>) -> Map<String, Value> {
+    let plain =
+        values.into_iter().map(
+            |(name, value)| match value.as_str().map(|text| seal.open(text)) {
+                Some(Opened::Sealed(text)) => (name, text.into()),
+                _ => (name, value),
+            },
+        );
+    plain.collect()
+}

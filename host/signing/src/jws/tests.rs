@@ -1,0 +1,166 @@
+//! Signatures of every kind of key, and tokens that are none.
+
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
+use serde_json::json;
+
+use super::*;
+
+fn encode(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn signed(header: &Value, claims: &Value, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
+    let text = format!(
+        "{}.{}",
+        encode(header.to_string().as_bytes()),
+        encode(claims.to_string().as_bytes())
+    );
+    let signature = sign(text.as_bytes());
+    format!("{text}.{}", encode(&signature))
+}
+
+fn elliptic() -> (EcdsaKeyPair, Jwk) {
+    let random = SystemRandom::new();
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random)
+        .unwrap();
+    let point = pair.public_key().as_ref();
+    let key = json!({"kty": "EC", "crv": "P-256", "kid": "e1", "x": encode(&point[1..33]), "y": encode(&point[33..])});
+    (pair, serde_json::from_value(key).unwrap())
+}
+
+#[test]
+fn signatures_are_verified_and_only_with_the_key_they_are_for() {
+    let random = SystemRandom::new();
+    let (pair, key) = elliptic();
+    let sign = |text: &[u8]| pair.sign(&random, text).unwrap().as_ref().to_vec();
+    let token = signed(
+        &json!({"alg": "ES256", "kid": "e1"}),
+        &json!({"sub": "ann"}),
+        sign,
+    );
+    let parts = Parts::of(&token).unwrap();
+    assert!(key.fits(&parts.header) && key.verifies(&parts));
+    let (_, other) = elliptic();
+    assert!(other.fits(&parts.header) && !other.verifies(&parts));
+
+    let edwards = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    let point = encode(edwards.public_key().as_ref());
+    let key: Jwk =
+        serde_json::from_value(json!({"kty": "OKP", "crv": "Ed25519", "x": point})).unwrap();
+    let sign = |text: &[u8]| edwards.sign(text).as_ref().to_vec();
+    let token = signed(&json!({"alg": "EdDSA"}), &json!({"sub": "ann"}), sign);
+    let parts = Parts::of(&token).unwrap();
+    assert!(key.fits(&parts.header) && key.verifies(&parts));
+
+    // One claim changed under the same signature.
+    let (head, rest) = token.split_once('.').unwrap();
+    let (_, signature) = rest.split_once('.').unwrap();
+    let forged = format!("{head}.{}.{signature}", encode(br#"{"sub":"eve"}"#));
+    assert!(!key.verifies(&Parts::of(&forged).unwrap()));
+}
+
+/// P-521 is another library's than the rest.
+#[test]
+fn es512_is_verified_with_its_own_curve_only() {
+    use p521::ecdsa::signature::Signer as _;
+    // A scalar of 521 bits: its first byte is 0 or 1.
+    let mut bytes = [7; 66];
+    bytes[0] = 0;
+    let secret = p521::ecdsa::SigningKey::from_slice(&bytes).unwrap();
+    let point = secret.verifying_key().to_sec1_point(false);
+    let (x, y) = (
+        encode(&point.x().unwrap()[..]),
+        encode(&point.y().unwrap()[..]),
+    );
+    let key = json!({"kty": "EC", "crv": "P-521", "kid": "e5", "x": x, "y": y});
+    let key: Jwk = serde_json::from_value(key).unwrap();
+    let sign = |text: &[u8]| {
+        let signature: p521::ecdsa::Signature = secret.sign(text);
+        signature.to_bytes().to_vec()
+    };
+    let header = json!({"alg": "ES512", "kid": "e5"});
+    let token = signed(&header, &json!({"sub": "ann"}), sign);
+    let parts = Parts::of(&token).unwrap();
+    assert!(key.fits(&parts.header) && key.verifies(&parts));
+    let forged = signed(&header, &json!({"sub": "ann"}), |_| vec![7; 132]);
+    assert!(!key.verifies(&Parts::of(&forged).unwrap()));
+    let (_, other) = elliptic();
+    assert!(!other.fits(&parts.header));
+}
+
+#[test]
+fn sets_are_lists_or_one_key_and_unknown_kinds_do_no_harm() {
+    let count = |set: Value| Jwk::set(set.to_string().as_bytes()).map(|keys| keys.len());
+    let key = || json!({"kty": "RSA", "kid": "a"});
+    assert_eq!(count(json!({"keys": [key(), {"kty": 7}, key()]})), Some(2));
+    assert_eq!(count(json!([key()])), Some(1));
+    assert_eq!(count(key()), Some(1));
+    for none in [json!({"jwks_uri": "x"}), json!({"keys": 1}), json!("x")] {
+        assert_eq!(count(none), None);
+    }
+    assert!(Jwk::set(b"<html>").is_none());
+}
+
+#[test]
+fn the_key_says_what_it_is_for_not_the_token() {
+    let key = |more: Value| -> Jwk {
+        let mut all = json!({"kty": "RSA", "kid": "a"});
+        all.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        serde_json::from_value(all).unwrap()
+    };
+    let header = |alg: &str, kid: Option<&str>| Header {
+        alg: alg.to_owned(),
+        kid: kid.map(str::to_owned),
+        crit: None,
+    };
+    for (key, header, fits) in [
+        (key(json!({})), header("RS256", Some("a")), true),
+        (key(json!({})), header("RS256", None), true),
+        (key(json!({})), header("RS256", Some("b")), false),
+        (key(json!({})), header("HS256", Some("a")), false),
+        (key(json!({})), header("none", Some("a")), false),
+        (key(json!({})), header("ES256", Some("a")), false),
+        (
+            key(json!({"alg": "RS256"})),
+            header("RS512", Some("a")),
+            false,
+        ),
+        (
+            key(json!({"use": "enc"})),
+            header("RS256", Some("a")),
+            false,
+        ),
+        (
+            key(json!({"kty": "oct", "k": "c2VjcmV0"})),
+            header("HS256", Some("a")),
+            false,
+        ),
+    ] {
+        assert_eq!(key.fits(&header), fits, "{key:?} {}", header.alg);
+    }
+}
+
+#[test]
+fn what_is_no_token_is_told_so() {
+    let header = encode(br#"{"alg":"RS256"}"#);
+    for (token, why) in [
+        (String::new(), "three parts"),
+        (format!("{header}.e30"), "three parts"),
+        (format!("{header}.e30.x.y"), "three parts"),
+        (format!("{header}.e30.!"), "base64url"),
+        (format!("e30.e30.x{}", encode(b"x")), "header"),
+        (format!("{header}.{}.eA", encode(b"[]")), "JSON object"),
+        (
+            format!("{}.e30.eA", encode(br#"{"alg":"RS256","crit":["x"]}"#)),
+            "crit",
+        ),
+        ("x".repeat(TOKEN_MAX + 1), "64 KiB"),
+    ] {
+        let error = Parts::of(&token).err().unwrap_or("nothing");
+        assert!(error.contains(why), "{error} is not about {why}");
+    }
+}

@@ -1,0 +1,172 @@
+//! Databases that LiteLLM's own migrations made, at several of its releases, with its data: served, and written to, as they are.
+//!
+//! The SQL is in the package `litellm-proxy-extras`, which `make test` installs beside the other real things; nothing of it is here.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+use witgate_testkit::{FakeUpstream, Gateway, PostgresServer};
+
+use crate::support::{Client, MASTER_KEY, base_config, chat, venv_folder};
+
+/// The last migration of a release: the first of all, LiteLLM of mid-2025, and the newest.
+const LEVELS: [&str; 3] = ["20250326162113", "20250707230009", "99999999999999"];
+
+/// What PyNaCl makes of `openai/of-litellm`, `sk-litellm-secret`, `sk-litellm-credential` and `sk-litellm-variable` under [`SALT`], as
+/// LiteLLM calls it; every other one as its older releases encode it.
+const SEALED: [&str; 4] = [
+    "Aw4ZJC86RVBbZnF8h5KdqLO-ydTf6vUAsY30qbPZlBiEk-3zXpvaeuRARK1PTej5KcIrcaZlCuNt",
+    "Ii04Q05ZZG96hZCbprG8x9Ld6PP+CRQf3cl83yC/E0LqXIjP1i7r2M/8hOoyPXLMMGxnlMFGJ3VP",
+    "QUxXYm14g46ZpK-6xdDb5vH8BxIdKDM-QY-1Bx810aktCnIEYUv2XaxEG8PpeGcg-Rzj8FC0VjdZlLXmYQ==",
+    "YGt2gYyXoq24w87Z5O/6BRAbJjE8R1JdPD/oVV5VfR2CXABuxwAs5gZbvwUOJFIjTExJjx7q7/ByhoU=",
+];
+const SALT: &str = "sk-salt-of-litellm";
+
+/// LiteLLM's migrations up to a level, oldest first.
+fn migrations(level: &str) -> Vec<PathBuf> {
+    let lib = venv_folder().join("lib");
+    let python = std::fs::read_dir(&lib)
+        .expect("make test installs it")
+        .next();
+    let python = python.expect("a Python").expect("a folder").path();
+    let folder = python.join("site-packages/litellm_proxy_extras/migrations");
+    let all =
+        std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut all: Vec<PathBuf> = all.map(|entry| entry.expect("a folder").path()).collect();
+    all.retain(|path| {
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        path.is_dir() && name.split('_').next().is_some_and(|at| at <= level)
+    });
+    all.sort();
+    all.into_iter()
+        .map(|path| path.join("migration.sql"))
+        .collect()
+}
+
+/// A database with LiteLLM's tables of a level and somebody's data.
+async fn database(postgres: &PostgresServer, level: &str, upstream: &FakeUpstream) -> String {
+    let name = format!("level_{level}");
+    postgres
+        .sql("postgres", &format!("CREATE DATABASE {name}"))
+        .await;
+    let url = postgres.url_of(&name);
+    let mut psql = Command::new("psql");
+    psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1"]);
+    for file in migrations(level) {
+        psql.arg("-f").arg(file);
+    }
+    let made = psql.arg(&url).output().await.expect("run psql");
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let [model, key, credential, variable] = SEALED;
+    let base = upstream.api_base();
+    let hash = "9f23b8da382db05cf9452b69675b81886d94b742f9478d1922d897d3b97d40ba";
+    let params = json!({"model": model, "api_key": key, "api_base": base, "rpm": 100});
+    let by_name = json!({"model": model, "api_base": base, "litellm_credential_name": "c"});
+    let by_variable =
+        json!({"model": model, "api_base": base, "api_key": "os.environ/OF_LITELLM_API_KEY"});
+    let members = json!([{"user_id": "ann", "role": "admin"}]);
+    let rows = [
+        r#""LiteLLM_BudgetTable" (budget_id, max_budget, created_by, updated_by, updated_at) VALUES ('b', 100, 't', 't', now())"#.to_owned(),
+        format!(r#""LiteLLM_TeamTable" (team_id, team_alias, admins, members, members_with_roles, models, spend) VALUES ('red', 'Red', '{{ann}}', '{{ann}}', '{members}', '{{stored,named,variable,more}}', 1.5)"#),
+        r#""LiteLLM_UserTable" (user_id, user_email, user_role, teams, models, spend) VALUES ('ann', 'ann@x.org', 'internal_user', '{red}', '{}', 2.5)"#.to_owned(),
+        format!(r#""LiteLLM_VerificationToken" (token, key_name, key_alias, user_id, team_id, models, spend, budget_id, metadata) VALUES ('{hash}', 'sk-...tell', 'of-litellm', 'ann', 'red', '{{}}', 0.5, 'b', '{{"tags": ["old"]}}')"#),
+        format!(r#""LiteLLM_ProxyModelTable" (model_id, model_name, litellm_params, model_info, created_by, updated_by, updated_at) VALUES ('m1', 'stored', '{params}', '{{"id": "m1", "db_model": true}}', 't', 't', now()), ('m2', 'named', '{by_name}', '{{}}', 't', 't', now()), ('m3', 'variable', to_jsonb('{by_variable}'::text), NULL, 't', 't', now())"#),
+        format!(r#""LiteLLM_CredentialsTable" (credential_id, credential_name, credential_values, credential_info, created_by, updated_by, updated_at) VALUES ('c1', 'c', '{{"api_key": "{credential}"}}', '{{}}', 't', 't', now())"#),
+        format!(r#""LiteLLM_Config" (param_name, param_value) VALUES ('environment_variables', '{{"OF_LITELLM_API_KEY": "{variable}"}}'), ('litellm_settings', '{{"drop_params": true, "no_key_of_ours": 1}}'), ('model_cost_map_reload_config', '{{"interval_hours": 6}}')"#),
+    ];
+    for row in rows {
+        postgres.sql(&name, &format!("INSERT INTO {row}")).await;
+    }
+    url
+}
+
+#[tokio::test]
+async fn databases_of_litellm_are_served_and_written_as_they_are() {
+    let postgres = PostgresServer::start().await;
+    for level in LEVELS {
+        let upstream = FakeUpstream::start().await;
+        let url = database(&postgres, level, &upstream).await;
+        let config = base_config(&upstream.api_base());
+        let gateway = Gateway::builder(config)
+            .env("DATABASE_URL", url)
+            .env("LITELLM_SALT_KEY", SALT)
+            .env("STORE_MODEL_IN_DB", "True")
+            .start()
+            .await;
+        let admin = Client::of(&gateway).key(MASTER_KEY);
+        // The key's text, whose hash LiteLLM kept.
+        let ann = Client::of(&gateway).key("sk-of-litellm");
+        for (model, key) in [
+            ("stored", "sk-litellm-secret"),
+            ("named", "sk-litellm-credential"),
+            ("variable", "sk-litellm-variable"),
+        ] {
+            let answer = ann.chat(&chat(model)).await;
+            assert_eq!(answer.status, 200, "{level} {model}: {}", answer.text());
+            let calls = upstream.requests().all();
+            let last = calls.last().expect("a call");
+            assert_eq!(
+                last.header("authorization"),
+                Some(format!("Bearer {key}").as_str()),
+                "{level} {model}"
+            );
+            assert_eq!(last.json()["model"], "of-litellm", "{level} {model}");
+        }
+        let refused = ann.chat(&chat("gpt-4o")).await.error(401);
+        assert_eq!(refused["type"], "team_model_access_denied", "{level}");
+
+        // Read back, and written.
+        let user = admin.get("/user/info?user_id=ann").await.ok();
+        assert_eq!(user["user_info"]["user_email"], "ann@x.org", "{level}");
+        let team = admin.get("/team/info?team_id=red").await.ok();
+        assert_eq!(team["team_info"]["team_alias"], "Red", "{level}");
+        let listed = admin.get("/credentials").await.ok();
+        assert_eq!(
+            listed["credentials"][0]["credential_values"],
+            json!({"api_key": "*****"}),
+            "{level}"
+        );
+        let more = json!({
+            "model_name": "more", "model_info": {"id": "m4"},
+            "litellm_params": {"model": "openai/m", "api_base": upstream.api_base(), "api_key": "sk-more"},
+        });
+        admin.post("/model/new", &more).await.ok();
+        ann.chat(&chat("more")).await.ok();
+        admin
+            .post("/model/block", &json!({"model_id": "m4"}))
+            .await
+            .ok();
+        assert_ne!(ann.chat(&chat("more")).await.status, 200, "{level}");
+        admin
+            .post(
+                "/config/update",
+                &json!({"router_settings": {"model_group_alias": {"s": "stored"}}}),
+            )
+            .await
+            .ok();
+        let key = json!({"key": "sk-of-litellm", "max_budget": 50});
+        admin.post("/key/update", &key).await.ok();
+        let name = format!("level_{level}");
+        let sql = r#"SELECT param_value->'model_group_alias'->>'s' FROM "LiteLLM_Config" WHERE param_name = 'router_settings'"#;
+        assert_eq!(postgres.sql(&name, sql).await, "stored", "{level}");
+        let sql =
+            r#"SELECT max_budget FROM "LiteLLM_VerificationToken" WHERE key_alias = 'of-litellm'"#;
+        assert_eq!(postgres.sql(&name, sql).await, "50", "{level}");
+        let sql =
+            r#"SELECT litellm_params::text FROM "LiteLLM_ProxyModelTable" WHERE model_id = 'm4'"#;
+        let stored: Value = serde_json::from_str(&postgres.sql(&name, sql).await).expect("JSON");
+        assert!(!stored.to_string().contains("sk-more"), "{level}: {stored}");
+        assert!(
+            !gateway.printed("sk-litellm-"),
+            "{level}: a secret is in the log"
+        );
+    }
+}
