@@ -18,6 +18,7 @@ mod rules;
 mod tests;
 
 pub use desk::{Answer, Desk, DeskParts, Step, Visit};
+pub use page::escape;
 pub use ports::{
     Authorization, Callback, Fault, Login, Mapped, OpenId, Plugin, ProxyRequest, Refusal, User,
     Users, Values, Who,

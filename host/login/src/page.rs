@@ -79,7 +79,7 @@ fn page(title: &str, body: &str) -> String {
 }
 
 /// Text that is only text, wherever it stands.
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {

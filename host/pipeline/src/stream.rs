@@ -380,7 +380,12 @@ fn resumed(
             ),
         );
     }
-    let edited = chunk.object().apply(&edits).ok();
+    edited(chunk, frame, &edits)
+}
+
+/// The chunk and its frame with the edits; both as they are when the edits do not fit the chunk.
+fn edited(chunk: ChunkView, frame: Frame, edits: &Edits) -> (ChunkView, Frame) {
+    let edited = chunk.object().apply(edits).ok();
     match edited.and_then(|bytes| Some((ChunkView::parse(&bytes).ok()?, bytes))) {
         Some((edited, bytes)) => {
             let frame = Frame {

@@ -1,7 +1,7 @@
 //! `include_cost_in_streaming_usage`: the usage that a stream tells says what it cost.
 
 use witgate_wire::json::Edits;
-use witgate_wire::sse::{self, Frame};
+use witgate_wire::sse::Frame;
 use witgate_wire::stream::ChunkView;
 
 use crate::exchange::Exchange;
@@ -22,16 +22,5 @@ pub(super) fn priced(
     };
     let mut edits = Edits::new();
     edits.set_pointer("/usage/cost", cost.total.normalize().to_string());
-    let edited = chunk.object().apply(&edits).ok();
-    match edited.and_then(|bytes| Some((ChunkView::parse(&bytes).ok()?, bytes))) {
-        Some((edited, bytes)) => {
-            let frame = Frame {
-                raw: sse::data_frame(&bytes),
-                data: Some(bytes),
-                ..frame
-            };
-            (edited, frame)
-        }
-        None => (chunk, frame),
-    }
+    super::edited(chunk, frame, &edits)
 }

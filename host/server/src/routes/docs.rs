@@ -9,6 +9,7 @@ mod document;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::json;
+use witgate_login::escape;
 use witgate_pipeline::Reply;
 
 use super::info;
@@ -103,10 +104,10 @@ impl Docs {
     }
 
     fn html(&self, page: &str) -> Reply {
-        let title = escaped(&self.options.title);
+        let title = escape(&self.options.title);
         let html = page
             .replace("{title}", &title)
-            .replace("{root}", &escaped(&self.root));
+            .replace("{root}", &escape(&self.root));
         let mut reply = Reply::full(StatusCode::OK, "text/html; charset=utf-8", html);
         for (name, value) in [
             (header::CONTENT_SECURITY_POLICY, POLICY),
@@ -154,22 +155,6 @@ const REDOC: &str = r#"<!DOCTYPE html>
 </body>
 </html>
 "#;
-
-/// Text as it may stand in an element or an attribute.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            other => out.push(other),
-        }
-    }
-    out
-}
 
 #[cfg(test)]
 mod tests {
