@@ -46,10 +46,11 @@ def main():
             print("\n".join(part(options, pathlib.Path(scratch))))
             return
         report = measure(options, pathlib.Path(scratch))
+    # First the figures, then their page: a page that fails costs no second run.
+    (options.target / "bench.json").write_text(json.dumps(report, indent=1))
     text = render(report)
     print(text)
     (options.target / "bench.md").write_text(text)
-    (options.target / "bench.json").write_text(json.dumps(report, indent=1))
 
 
 def part(options, scratch):

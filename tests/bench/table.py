@@ -1,6 +1,7 @@
 """The report as one page of Markdown: the table, then the goals and what was reached."""
 
 from caching import GOAL
+from limited import limited_line
 from selection import GOAL_GROWTH, GOAL_US
 
 
