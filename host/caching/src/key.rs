@@ -5,7 +5,7 @@
 
 use sha2::{Digest, Sha256};
 use witgate_wire::RequestView;
-use witgate_wire::json::{Raw, canonical, quote};
+use witgate_wire::json::{Raw, canonical, quote_into};
 use witgate_wire::request::is_control_field;
 
 /// Control fields that change what the upstream is asked.
@@ -74,30 +74,28 @@ impl Material {
             .collect();
         // Stable: of equal names the order tells which one counts.
         members.sort_by_key(|(name, _)| *name);
-        let mut text = String::with_capacity(request.bytes().len() + 128);
+        let mut text = Vec::with_capacity(request.bytes().len() + 128);
         for part in [scope, kind, model] {
-            text.push_str(&quote(part));
+            quote_into(&mut text, part);
         }
         for (name, value) in members {
-            text.push_str(&quote(name));
-            text.push(':');
-            canonical(value, &mut text);
+            member(name, value, &mut text);
         }
-        let digest = Sha256::new_with_prefix(text.as_bytes());
+        let digest = Sha256::new_with_prefix(&text);
         Self { digest }
     }
 
     /// With one more member.
     pub(crate) fn with(&self, name: &str, value: Raw<'_>) -> Self {
-        let mut text = format!("{}:", quote(name));
-        canonical(value, &mut text);
+        let mut text = Vec::new();
+        member(name, value, &mut text);
         self.with_text(&text)
     }
 
     /// With more text, which must be told apart from every other by itself.
-    pub(crate) fn with_text(&self, text: &str) -> Self {
+    pub(crate) fn with_text(&self, text: &[u8]) -> Self {
         let mut digest = self.digest.clone();
-        digest.update(text.as_bytes());
+        digest.update(text);
         Self { digest }
     }
 
@@ -109,6 +107,12 @@ impl Material {
             None => digest,
         }
     }
+}
+
+fn member(name: &str, value: Raw<'_>, text: &mut Vec<u8>) {
+    quote_into(text, name);
+    text.push(b':');
+    canonical(value, text);
 }
 
 /// Whether a key is one of this namespace.

@@ -1,6 +1,6 @@
 //! Questions that mean the same: what is compared by meaning, and what must be equal.
 
-use witgate_wire::json::{Raw, canonical, quote};
+use witgate_wire::json::{Raw, canonical, quote_into};
 use witgate_wire::{Endpoint, RequestView};
 
 use crate::key::Material;
@@ -30,7 +30,7 @@ pub fn question(
         Endpoint::Embeddings => return None,
     };
     let value = request.field(member)?;
-    let (mut text, mut frame) = (String::new(), String::new());
+    let (mut text, mut frame) = (String::new(), Vec::new());
     match member {
         "messages" => {
             for message in value.elements() {
@@ -51,17 +51,17 @@ pub fn question(
 }
 
 /// The texts of a message into `text`, everything else of it into `frame`.
-fn read(message: Raw<'_>, text: &mut String, frame: &mut String) {
+fn read(message: Raw<'_>, text: &mut String, frame: &mut Vec<u8>) {
     let mut members: Vec<_> = message.entries().collect();
     members.sort_by(|(a, _), (b, _)| a.cmp(b));
-    frame.push('{');
+    frame.push(b'{');
     for (name, value) in members {
-        frame.push_str(&quote(&name));
-        frame.push(':');
+        quote_into(frame, &name);
+        frame.push(b':');
         match (name.as_ref(), value.kind()) {
             ("content", "string") => {
                 text.push_str(&value.as_str().unwrap_or_default());
-                frame.push('t');
+                frame.push(b't');
             }
             ("content", "array") => {
                 for part in value.elements() {
@@ -71,8 +71,8 @@ fn read(message: Raw<'_>, text: &mut String, frame: &mut String) {
                         // Split into parts or not, it is the same text.
                         Some(part) => {
                             text.push_str(&part);
-                            if !frame.ends_with('t') {
-                                frame.push('t');
+                            if !frame.ends_with(b"t") {
+                                frame.push(b't');
                             }
                         }
                         None => canonical(part, frame),
@@ -81,9 +81,9 @@ fn read(message: Raw<'_>, text: &mut String, frame: &mut String) {
             }
             _ => canonical(value, frame),
         }
-        frame.push(',');
+        frame.push(b',');
     }
-    frame.push('}');
+    frame.push(b'}');
 }
 
 #[cfg(test)]

@@ -96,9 +96,11 @@ async fn lookup_us(store: &Store, keys: usize) -> f64 {
     taken[LOOKUPS / 2].as_secs_f64() * 1e6
 }
 
-fn writer(store: &Store, spool: &Path, options: SpendOptions) -> SpendWriter {
+/// A writer, and its task.
+fn writer(store: &Store, spool: &Path, options: SpendOptions) -> (SpendWriter, TaskTracker) {
+    let tracker = TaskTracker::new();
     let parts = WriterParts {
-        tracker: TaskTracker::new(),
+        tracker: tracker.clone(),
         token: CancellationToken::new(),
         metrics: StoreMetrics::register(&mut Registry::default()),
         observe: None,
@@ -108,7 +110,8 @@ fn writer(store: &Store, spool: &Path, options: SpendOptions) -> SpendWriter {
         folder: spool.to_owned(),
         most_bytes: 4 << 30,
     });
-    SpendWriter::start(store, SpendOptions { spool, ..options }, parts)
+    let writer = SpendWriter::start(store, SpendOptions { spool, ..options }, parts);
+    (writer, tracker)
 }
 
 fn row(number: usize, of: &'static str) -> SpendRow<'static> {
@@ -136,7 +139,7 @@ fn row(number: usize, of: &'static str) -> SpendRow<'static> {
 /// Rows that are recorded as fast as the queue takes them, until the last one is committed.
 async fn rows_a_second(store: &Store) -> f64 {
     let folder = tempfile::tempdir().unwrap();
-    let writer = writer(store, folder.path(), SpendOptions::default());
+    let (writer, _) = writer(store, folder.path(), SpendOptions::default());
     let begun = Instant::now();
     for number in 0..ROWS {
         assert!(writer.record(&row(number, "row")));
@@ -161,13 +164,20 @@ async fn spooled_a_second(store: &Store, folder: &Path) -> f64 {
         .await
         .unwrap();
     away.close().await;
-    let dead = writer(&away, folder, never);
+    let (dead, task) = writer(&away, folder, never);
     for number in 0..SPOOLED {
         assert!(dead.record(&row(number, "spooled")));
     }
     dead.drain(Duration::ZERO).await;
+    // Its folder is locked until nothing of it is left, and nobody else's until then.
+    drop(dead);
+    task.close();
+    task.wait().await;
     let begun = Instant::now();
-    let next = writer(store, folder, SpendOptions::default());
+    let (next, _) = writer(store, folder, SpendOptions::default());
     next.flush().await.unwrap();
+    let last = format!("spooled-{}", SPOOLED - 1);
+    let last = store.row("LiteLLM_SpendLogs", "request_id", &last).await;
+    assert!(last.unwrap().is_some(), "the spool was not read");
     SPOOLED as f64 / begun.elapsed().as_secs_f64()
 }

@@ -328,7 +328,7 @@ impl Scanner<'_> {
 /// First byte at or after `at` that ends a run of plain string bytes: `"`, `\` or a control.
 ///
 /// Eight bytes at a time: strings are most of a prompt, and this loop is most of the scan.
-fn plain_until(bytes: &[u8], mut at: usize) -> usize {
+pub(super) fn plain_until(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     while let Some(chunk) = bytes.get(at..at + 8) {

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::scanner::plain_until;
+
 /// A string as a JSON string literal, quotes included.
 pub fn quote(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len() + 2);
@@ -11,30 +13,29 @@ pub fn quote(text: &str) -> String {
 
 /// Appends a string as a JSON string literal, quotes included.
 pub fn quote_into(out: &mut Vec<u8>, text: &str) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     let bytes = text.as_bytes();
     let mut from = 0;
-    for (i, &c) in bytes.iter().enumerate() {
+    loop {
+        let at = plain_until(bytes, from);
+        out.extend_from_slice(&bytes[from..at]);
+        let Some(&c) = bytes.get(at) else { break };
         let short = match c {
-            b'"' => b'"',
-            b'\\' => b'\\',
             b'\n' => b'n',
             b'\r' => b'r',
             b'\t' => b't',
             0x08 => b'b',
             0x0c => b'f',
             0..=0x1f => b'u',
-            _ => continue,
+            quote_or_slash => quote_or_slash,
         };
-        out.extend_from_slice(&bytes[from..i]);
         out.extend_from_slice(&[b'\\', short]);
         if short == b'u' {
-            const HEX: &[u8; 16] = b"0123456789abcdef";
             out.extend_from_slice(&[b'0', b'0', b'0' + (c >> 4), HEX[usize::from(c & 15)]]);
         }
-        from = i + 1;
+        from = at + 1;
     }
-    out.extend_from_slice(&bytes[from..]);
     out.push(b'"');
 }
 

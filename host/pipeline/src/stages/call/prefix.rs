@@ -61,11 +61,11 @@ pub(super) fn of(request: &RequestView) -> Option<Prefix> {
         }
     }
     blocks.truncate(marked);
-    let mut tools = String::new();
+    let mut tools = Vec::new();
     if let Some(list) = request.field("tools") {
         canonical_but(list, &[MARK], &mut tools);
     }
-    let digests = prefix_digests(tools.as_bytes(), blocks.iter().map(String::as_bytes));
+    let digests = prefix_digests(&tools, blocks.iter().map(Vec::as_slice));
     (!digests.is_empty()).then_some(Prefix { digests, ttl })
 }
 
@@ -82,8 +82,8 @@ fn mark(value: Raw<'_>) -> Option<Duration> {
     })
 }
 
-fn block(role: &str, value: Raw<'_>) -> String {
-    let mut text = role.to_owned();
+fn block(role: &str, value: Raw<'_>) -> Vec<u8> {
+    let mut text = role.as_bytes().to_vec();
     canonical_but(value, &[MARK], &mut text);
     text
 }
