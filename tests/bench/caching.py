@@ -53,9 +53,11 @@ class CachingWitgate(Witgate):
 
     MODELS = Witgate.MODELS + "litellm_settings: {{cache: true, cache_params: {{type: local}}}}\n"
 
-    def __init__(self, binary, upstream, scratch):
-        super().__init__("bare", binary, upstream, scratch, folder="witgate-caching")
-        self.name = "Witgate, a hit"
+    def __init__(self, binary, upstream, scratch, keeps_rows):
+        super().__init__("bare", binary, upstream, scratch, folder=f"witgate-caching-{keeps_rows}")
+        self.name = "Witgate, a hit" + (" with its spend row" if keeps_rows else "")
+        if not keeps_rows:
+            self.MODELS = self.MODELS + "general_settings: {{disable_spend_logs: true, disable_spend_updates: true}}\n"
 
     def hit(self):
         """The kept answer, once there is one."""
@@ -71,17 +73,22 @@ class CachingWitgate(Witgate):
 
 
 def caching(release, upstream, scratch, throughput):
-    """Rows of both, and how many hits there are for one file."""
-    gateway = CachingWitgate(release / "witgate", upstream, scratch)
-    nginx = None
+    """Rows of nginx, of hits and of hits that the ledger has a row of; and how many hits there are for one file.
+
+    nginx writes nothing down (`access_log off`), so it is the hits without a row that are compared.
+    """
+    gateways = [CachingWitgate(release / "witgate", upstream, scratch, keeps_rows) for keeps_rows in (False, True)]
+    contenders = []
     try:
-        gateway.start()
-        nginx = StaticNginx(upstream, scratch, gateway.hit())
-        nginx.start()
-        rows = throughput([nginx, gateway])
+        for gateway in gateways:
+            contenders.append(gateway)
+            gateway.start()
+            answer = gateway.hit()
+        contenders.insert(0, StaticNginx(upstream, scratch, answer))
+        contenders[0].start()
+        rows = throughput(contenders)
     finally:
-        for contender in (gateway, nginx):
-            if contender:
-                contender.stop()
+        for contender in contenders:
+            contender.stop()
     rate = lambda contender: rows[contender.name]["at_32"]["per_second"]
-    return {"rows": rows, "ratio": rate(gateway) / rate(nginx)}
+    return {"rows": rows, "ratio": rate(gateways[0]) / rate(contenders[0])}
