@@ -6,6 +6,7 @@
 mod guardrail;
 mod key_management;
 mod model;
+mod pass_through;
 mod plugin;
 mod settings;
 
@@ -19,6 +20,7 @@ use crate::node::Position;
 pub use guardrail::{GuardrailEntry, GuardrailMode, GuardrailModes};
 pub use key_management::{AccessMode, KeyManagementSettings};
 pub use model::{Credential, ModelEntry, ModelParams};
+pub use pass_through::PassThroughEndpoint;
 pub use plugin::{
     PluginEntry, PluginFailPolicy, PluginGrants, PluginIsolation, PluginLimits, PluginRecord,
     PluginRecycle, PluginRegistry, PluginShadow, PluginTrust,

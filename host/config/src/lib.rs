@@ -43,9 +43,10 @@ mod yaml;
 
 pub use config::{
     AccessMode, Config, Credential, GeneralSettings, GuardrailEntry, GuardrailMode, GuardrailModes,
-    KeyManagementSettings, LitellmSettings, ModelAlias, ModelEntry, ModelParams, PluginEntry,
-    PluginFailPolicy, PluginGrants, PluginIsolation, PluginLimits, PluginRecord, PluginRecycle,
-    PluginRegistry, PluginShadow, PluginTrust, RouterSettings, RoutingGroup, RoutingStrategy,
+    KeyManagementSettings, LitellmSettings, ModelAlias, ModelEntry, ModelParams,
+    PassThroughEndpoint, PluginEntry, PluginFailPolicy, PluginGrants, PluginIsolation,
+    PluginLimits, PluginRecord, PluginRecycle, PluginRegistry, PluginShadow, PluginTrust,
+    RouterSettings, RoutingGroup, RoutingStrategy,
 };
 pub use definition::kind::Kind;
 pub use definition::{Definition, Status, Variable, definitions, find, variable, variables};

@@ -19,10 +19,13 @@ use crate::validate;
 /// How the place of everything stored begins, where files have their name.
 const STORED: &str = "database:";
 
+const GUARDRAILS: &str = "guardrails";
+
 /// Settings that only the files give, besides those that name code: without them the database could not be read, or others
 /// than the operator would decide what runs here.
-const OF_THE_FILE: [&str; 26] = [
+const OF_THE_FILE: [&str; 27] = [
     "general_settings.master_key",
+    "general_settings.dangerously_permit_weak_or_unset_master_key",
     "general_settings.database_url",
     "general_settings.database_type",
     "general_settings.database_args",
@@ -55,7 +58,7 @@ const OF_THE_FILE: [&str; 26] = [
 pub struct StoredItem {
     /// Its row: `database:TABLE["id"]`. Problems name it where they name a file otherwise.
     pub place: String,
-    /// `model_list[]`, `credential_list[]`, or a setting such as `general_settings.alerting`.
+    /// `model_list[]`, `credential_list[]`, `guardrails[]`, or a setting such as `general_settings.alerting`.
     pub path: String,
     /// Its value.
     pub value: Value,
@@ -96,6 +99,11 @@ impl Draft {
     fn append(&mut self, list: &str, node: Node) {
         let name = "credential_name";
         let called = node.get(name).and_then(Node::as_text).map(str::to_owned);
+        if list == GUARDRAILS && self.names_guardrail(&node) {
+            let why = "the file has a guardrail of this name, and the file's counts".to_owned();
+            let path = format!("{GUARDRAILS}[].guardrail_name");
+            return self.add_problem(Problem::error(ProblemKind::Reference, &node.at, &path, why));
+        }
         let entry = self.entry(list, || Data::List(Vec::new()));
         if let Some(Data::List(items)) = entry.map(|entry| &mut entry.data) {
             // A credential of the database is there in place of the file's.
@@ -104,6 +112,21 @@ impl Draft {
             }
             items.push(node);
         }
+    }
+
+    /// Whether there is a guardrail that is called as this one.
+    fn names_guardrail(&self, node: &Node) -> bool {
+        let name = |node: &Node| {
+            node.get("guardrail_name")
+                .and_then(Node::as_text)
+                .map(str::to_owned)
+        };
+        let listed = self.root().get(GUARDRAILS).and_then(Node::as_list);
+        let called = name(node);
+        listed
+            .unwrap_or_default()
+            .iter()
+            .any(|one| name(one) == called)
     }
 
     fn set(&mut self, section: &str, key: &str, node: Node, db_wins: bool) {
@@ -138,12 +161,22 @@ impl Draft {
     }
 }
 
+/// Whether what is there came from the database.
+fn is_stored(position: &Position) -> bool {
+    position.file().is_some_and(|file| file.starts_with(STORED))
+}
+
+impl crate::GuardrailEntry {
+    /// Whether it came from the database: then nothing it says is a grant of the operator's.
+    pub fn is_stored(&self) -> bool {
+        is_stored(&self.position)
+    }
+}
+
 impl crate::ModelEntry {
     /// Whether it came from the database.
     pub fn is_stored(&self) -> bool {
-        self.position
-            .file()
-            .is_some_and(|file| file.starts_with(STORED))
+        is_stored(&self.position)
     }
 
     /// Whether an admin of a team wrote it: it uses nothing of the gateway's own.
@@ -209,12 +242,12 @@ fn only_files(section: &str, key: &str, value: &Value) -> Option<String> {
         .iter()
         .filter_map(Value::as_str)
         .find(|text| is_path(text));
-    match path.filter(|_| section == "litellm_settings" && key.contains("callback")) {
-        Some(name) => Some(format!(
-            "only the configuration file may name a component by its path, such as {name:?}"
-        )),
-        None => None,
-    }
+    path.filter(|_| section == "litellm_settings" && key.contains("callback"))
+        .map(|name| {
+            format!(
+                "only the configuration file may name a component by its path, such as {name:?}"
+            )
+        })
 }
 
 /// JSON as a part of the configuration.

@@ -48,6 +48,20 @@ pub struct Alert {
     /// For the router's own channel (`router_settings.alerting_config`), and not for the others.
     #[serde(default)]
     pub is_routers: bool,
+    /// The text of the key that a letter is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyText>,
+}
+
+/// The text of a key. Debug output does not show it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyText(pub String);
+
+impl std::fmt::Debug for KeyText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyText(***)")
+    }
 }
 
 /// How bad it is.
@@ -85,6 +99,12 @@ pub enum AlertKind {
     ConfigReloadRefused,
     /// Somebody tries whether alerts arrive (`/health/services`); `alert_types` does not name it.
     Test,
+    /// A letter to somebody whose key was made. Letters are for one address and go by mail alone.
+    KeyCreated,
+    /// A letter to somebody whose key has another text.
+    KeyRotated,
+    /// A letter to somebody who is invited.
+    InternalUserCreated,
 }
 
 impl AlertKind {
@@ -117,7 +137,19 @@ impl AlertKind {
             Self::PluginBreakerOpen => "plugin_breaker_open",
             Self::ConfigReloadRefused => "config_reload_refused",
             Self::Test => "test",
+            Self::KeyCreated => "key_created",
+            Self::KeyRotated => "key_rotated",
+            Self::InternalUserCreated => "internal_user_created",
         }
+    }
+
+    /// Whether it is a letter: mail to one address, and nobody else's business.
+    #[must_use]
+    pub const fn is_letter(self) -> bool {
+        matches!(
+            self,
+            Self::KeyCreated | Self::KeyRotated | Self::InternalUserCreated
+        )
     }
 
     /// The kind of this name; `None` for one that the gateway cannot raise.

@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 
 use crate::headers::Headers;
 use crate::redact::RequestRedaction;
+use crate::sink::EventKind;
 
 /// One finished call to a model: a success, or one failed attempt.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +46,8 @@ pub struct Completed {
     pub routing: Option<Routing>,
     /// Other groups that were tried in place of the requested one, in order.
     pub fallbacks: Vec<Fallback>,
+    /// Windows of budgets in which the cost was spent, for the ledger.
+    pub budget_windows: Vec<BudgetWindow>,
     /// What the deployment's provider may still spend, US dollars; `None` when it has no budget.
     pub provider_budget_left: Option<f64>,
     /// Tokens.
@@ -81,6 +84,21 @@ pub struct Completed {
     pub redaction: RequestRedaction,
     /// What the request said about who may see it.
     pub audience: Audience,
+}
+
+/// A window of a key's or team's `budget_limits` in which a call's cost was spent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BudgetWindow {
+    /// `key` or `team`.
+    pub entity_type: &'static str,
+    /// Which one.
+    pub entity_id: String,
+    /// `budget_duration`, such as `1h`.
+    pub duration: String,
+    /// How long it is, in seconds.
+    pub length_s: u64,
+    /// When it began.
+    pub start: Timestamp,
 }
 
 /// How a call ended.
@@ -142,6 +160,8 @@ pub struct Served {
     pub price_key: String,
     /// That entry, as a JSON object.
     pub price_entry: Option<Arc<RawValue>>,
+    /// The deployment rests because of this failure.
+    pub cooled_down: bool,
 }
 
 /// Where an automatic router led a call.
@@ -335,6 +355,30 @@ pub struct Audience {
     pub except: Vec<String>,
     /// Who made the call. What a plugin made goes to no sink that calls models itself: one event would lead to the next.
     pub origin: Origin,
+    /// Sinks that the call's key or team names: they get it, too.
+    pub named: Arc<Named>,
+}
+
+/// Sinks that somebody names for their calls, by the configuration's names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Named {
+    /// Of calls that got an answer.
+    pub success: Vec<String>,
+    /// Of calls and tries that failed.
+    pub failure: Vec<String>,
+}
+
+impl Named {
+    /// Whether a sink gets events of this kind.
+    #[must_use]
+    pub fn includes(&self, sink: &str, kind: EventKind) -> bool {
+        let names = match kind {
+            EventKind::Success => &self.success,
+            EventKind::Failure => &self.failure,
+            _ => return false,
+        };
+        names.iter().any(|name| name == sink)
+    }
 }
 
 /// Who made a call.

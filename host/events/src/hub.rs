@@ -208,10 +208,21 @@ impl Hub {
         self.try_sink(sink, redaction, |excluded| Entry::call(call, excluded))
     }
 
-    /// The same with an alert.
+    /// The same with an alert. A sink for calls gets none, whatever its name.
     pub fn try_alert(&self, sink: &str, alert: Alert) -> Option<bool> {
         let redaction = RequestRedaction::default();
-        self.try_sink(sink, redaction, |_| Entry::alert(alert))
+        let takes_alerts = self.takes_alerts(sink);
+        takes_alerts
+            .then(|| self.try_sink(sink, redaction, |_| Entry::alert(alert)))
+            .flatten()
+    }
+
+    /// Whether there is a sink of this name that is for alerts.
+    #[must_use]
+    pub fn takes_alerts(&self, sink: &str) -> bool {
+        let routes = self.routes();
+        let lane = routes.lanes.iter().find(|lane| lane.name() == sink);
+        lane.is_some_and(|lane| !lane.is_for_calls())
     }
 
     fn try_sink(
@@ -341,7 +352,8 @@ impl Hub {
                     .iter()
                     .any(|except| except.trim().eq_ignore_ascii_case(name));
                 let loops = audience.origin != Origin::Client && lane.calls_models();
-                lane.wants(kind) && !switched_off && !loops
+                let named = audience.named.includes(name, kind) && lane.can_be_named();
+                (named || lane.wants(kind)) && !switched_off && !loops
             })
             .peekable();
         if interested.peek().is_none() {

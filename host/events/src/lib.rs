@@ -21,12 +21,13 @@ pub mod sink;
 pub mod spend;
 
 pub use alerts::{
-    Alert, AlertKind, AlertSettings, Begun, BudgetAlert, BudgetEvent, InFlight, Level, Watch,
+    Alert, AlertKind, AlertSettings, Begun, BudgetAlert, BudgetEvent, InFlight, KeyText, Level,
+    Watch,
 };
 pub use completed::{
-    Audience, AutoRouted, Cache, Caller, Completed, Cost, Dynamic, Failure, Fallback, GuardrailRun,
-    GuardrailStatus, Origin, Outcome, PromptUsed, ProxyFailure, Request, Routing, RoutingCandidate,
-    Served, Times, Usage,
+    Audience, AutoRouted, BudgetWindow, Cache, Caller, Completed, Cost, Dynamic, Failure, Fallback,
+    GuardrailRun, GuardrailStatus, Named, Origin, Outcome, PromptUsed, ProxyFailure, Request,
+    Routing, RoutingCandidate, Served, Times, Usage,
 };
 pub use headers::Headers;
 pub use hub::{DrainReport, Hub, HubConfig, HubParts, Jitter, Published, SinkState};

@@ -130,6 +130,8 @@ pub struct Kinds {
     pub alert: bool,
     /// Operations of the gateway's own services (`service_callbacks`).
     pub service: bool,
+    /// Calls of teams and keys that name the sink, beside those that it gets anyway.
+    pub named: bool,
 }
 
 impl Kinds {
@@ -140,6 +142,7 @@ impl Kinds {
         proxy_failure: false,
         alert: false,
         service: false,
+        named: false,
     };
     /// Successes only: what `success_callback` means.
     pub const SUCCESS: Self = Self {
@@ -148,6 +151,7 @@ impl Kinds {
         proxy_failure: false,
         alert: false,
         service: false,
+        named: false,
     };
     /// Failures only: what `failure_callback` means.
     pub const FAILURE: Self = Self {
@@ -156,6 +160,7 @@ impl Kinds {
         proxy_failure: false,
         alert: false,
         service: false,
+        named: false,
     };
 
     /// Nothing: a sink that is there to be tried.
@@ -165,6 +170,7 @@ impl Kinds {
         proxy_failure: false,
         alert: false,
         service: false,
+        named: false,
     };
 
     /// Alerts only: what `alerting` means.
@@ -174,6 +180,7 @@ impl Kinds {
         proxy_failure: false,
         alert: true,
         service: false,
+        named: false,
     };
 
     /// Operations of the gateway's own services: what `service_callbacks` means.
@@ -201,6 +208,7 @@ impl Kinds {
             proxy_failure: self.proxy_failure || other.proxy_failure,
             alert: self.alert || other.alert,
             service: self.service || other.service,
+            named: self.named || other.named,
         }
     }
 }

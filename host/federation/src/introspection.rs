@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::claims;
 use crate::keys::shown;
 use crate::ports::{Directory, Fetch, Request};
-use crate::{Problem, Refusal};
+use crate::{Problem, Refusal, vouched};
 
 /// An OAuth2 server that is asked.
 pub struct Introspection {
@@ -61,14 +61,7 @@ impl Introspection {
             ..Named::default()
         };
         let role = claims::text(&said, &self.role_field);
-        let caller = directory.caller(&named).await?;
-        if caller.as_key.team_blocked {
-            return Err(Refusal::unauthorized("the team is blocked.").into());
-        }
-        let mut principal = (*caller.as_key.principal).clone();
-        principal.key_hash = Some(named.key("", ""));
-        principal.user_id = principal.user_id.or(named.user);
-        principal.team_id = principal.team_id.or(named.team);
+        let mut principal = vouched::principal(directory, named).await?;
         if let Some(role) = role.as_deref().and_then(Role::parse) {
             principal.role = Some(role);
         }

@@ -5,6 +5,7 @@
 //! listings, too.
 
 mod admit;
+mod mapped;
 mod restrictions;
 
 use std::sync::Arc;
@@ -118,7 +119,10 @@ impl Jwt {
                 }
             }
         }
-        self.admit(directory, &verified, asked).await
+        match self.claimed(&verified)? {
+            Some(claimed) => self.by_claim(directory, &verified, &claimed, asked).await,
+            None => self.admit(directory, &verified, asked).await,
+        }
     }
 
     /// A token whose signature, time, issuer and audience are right.

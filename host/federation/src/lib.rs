@@ -16,6 +16,7 @@ pub mod proxy;
 mod refusal;
 pub mod said;
 pub mod settings;
+mod vouched;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use witgate_identity::Principal;
 pub use introspection::Introspection;
 pub use jwt::{Jwt, Verification};
 pub use keys::KeySets;
-pub use ports::{Answer, Directory, Fault, Fetch, Judge, Request};
+pub use ports::{Answer, Claimed, Directory, Fault, Fetch, Judge, Request};
 pub use proxy::{FIELDS as PROXY_FIELDS, Proxy};
 pub use refusal::{Problem, Refusal};
 pub use settings::{JwtSettings, RolePermission};

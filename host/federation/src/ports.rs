@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
-use witgate_identity::{Caller, Named};
+use witgate_identity::{Caller, Named, Principal, VirtualKey};
 use zeroize::Zeroizing;
 
 /// A request to an identity provider.
@@ -73,6 +73,17 @@ pub trait Fetch: Send + Sync {
 #[derive(Debug, Clone)]
 pub struct Fault(pub String);
 
+/// A claim that may stand for a virtual key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Claimed {
+    /// Who issued the token, where the settings name several issuers; else empty.
+    pub issuer: String,
+    /// The claim.
+    pub name: String,
+    /// What it says.
+    pub value: String,
+}
+
 /// Knows users, teams and organizations, from memory wherever it can.
 #[async_trait]
 pub trait Directory: Send + Sync {
@@ -88,6 +99,20 @@ pub trait Directory: Send + Sync {
     async fn leave(&self, team: &str, user: &str) -> Result<(), Fault>;
     /// Gives a user another role.
     async fn set_role(&self, user: &str, role: &str) -> Result<(), Fault>;
+    /// The virtual key that a claim stands for; which one it is is believed for so many milliseconds.
+    async fn key_of(
+        &self,
+        claimed: &Claimed,
+        keep_ms: u64,
+    ) -> Result<Option<Arc<VirtualKey>>, Fault>;
+    /// Makes a virtual key for a claim, or takes one of the user's own where `takes_own`; for whom is in the principal.
+    /// `None` when an administrator switched the claim off.
+    async fn register(
+        &self,
+        claimed: &Claimed,
+        who: &Principal,
+        takes_own: bool,
+    ) -> Result<Option<Arc<VirtualKey>>, Fault>;
 }
 
 /// `custom_validate`: has a word on claims that are verified.

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use witgate_identity::{Named, Principal, within};
 
 use crate::ports::Directory;
-use crate::{Asked, Problem, Refusal};
+use crate::{Asked, Problem, vouched};
 
 /// The parts of an identity that a header may give.
 pub const FIELDS: [&str; 6] = [
@@ -54,17 +54,8 @@ impl Proxy {
         if named.user.is_none() && named.team.is_none() {
             return Ok(None);
         }
-        let caller = directory.caller(&named).await?;
-        if caller.as_key.team_blocked {
-            return Err(Refusal::unauthorized("the team is blocked.").into());
-        }
-        let mut principal = (*caller.as_key.principal).clone();
-        principal.key_hash = Some(named.key("", ""));
-        principal.user_id = principal.user_id.or(named.user);
-        principal.user_email = principal.user_email.or(named.email);
-        principal.team_id = principal.team_id.or(named.team);
+        let mut principal = vouched::principal(directory, named).await?;
         principal.team_alias = principal.team_alias.or_else(|| of("team_alias"));
-        principal.org_id = principal.org_id.or(named.organization);
         if let Some(models) = of("models") {
             let models = models.split(',').map(str::trim);
             let models = models.filter(|model| !model.is_empty());

@@ -33,6 +33,8 @@ pub struct Said {
     pub user_role: Option<String>,
     /// It is another team's place than the settings' that says so (`object_id_jwt_field`).
     pub is_object: bool,
+    /// The teams are those that the database knows the user in, not the token's.
+    pub is_of_database: bool,
 }
 
 /// Reads claims. `issuer` is the one of several that the token comes from.
@@ -113,6 +115,7 @@ pub fn read(
         role,
         has_allowed_role,
         is_object: false,
+        is_of_database: false,
     };
     if said.organization.is_some() {
         said.organization_alias = None;

@@ -50,6 +50,26 @@ pub struct JwtSettings {
     pub oidc_userinfo_endpoint: Option<String>,
     pub oidc_userinfo_cache_ttl: f64,
     pub issuers: Vec<Issuer>,
+    pub team_claim_fallback: bool,
+    pub fallback_to_db_teams: bool,
+    #[serde(alias = "jwt_client_id_field")]
+    pub virtual_key_claim_field: Option<String>,
+    pub virtual_key_mapping_cache_ttl: f64,
+    pub unregistered_jwt_client_behavior: Unregistered,
+    pub auto_register_map_existing_key: bool,
+}
+
+/// What becomes of a token whose claim stands for no key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unregistered {
+    /// Its claims say who it is, as without keys.
+    #[default]
+    FallbackTeamMapping,
+    /// It is refused.
+    Reject,
+    /// A key is made for it.
+    AutoRegister,
 }
 
 /// An item of `role_mappings`.
@@ -198,6 +218,12 @@ impl Default for JwtSettings {
             oidc_userinfo_enabled: false,
             oidc_userinfo_endpoint: None,
             issuers: Vec::new(),
+            team_claim_fallback: false,
+            fallback_to_db_teams: false,
+            virtual_key_claim_field: None,
+            virtual_key_mapping_cache_ttl: 300.0,
+            unregistered_jwt_client_behavior: Unregistered::default(),
+            auto_register_map_existing_key: false,
         }
     }
 }
@@ -248,15 +274,21 @@ impl JwtSettings {
             self.oidc_userinfo_enabled && self.oidc_userinfo_endpoint.is_none(),
             "oidc_userinfo_enabled needs oidc_userinfo_endpoint",
         );
+        when(
+            self.unregistered_jwt_client_behavior != Unregistered::FallbackTeamMapping
+                && self.virtual_key_claim_field.is_none(),
+            "unregistered_jwt_client_behavior needs virtual_key_claim_field: the claim that stands for a key",
+        );
         let whole = |seconds: f64| seconds.is_finite() && seconds >= 0.0;
         let times = [
             self.public_key_ttl,
             self.public_key_stale_ttl,
             self.oidc_userinfo_cache_ttl,
+            self.virtual_key_mapping_cache_ttl,
         ];
         when(
             !times.into_iter().all(whole),
-            "public_key_ttl, public_key_stale_ttl and oidc_userinfo_cache_ttl are seconds",
+            "public_key_ttl, public_key_stale_ttl, oidc_userinfo_cache_ttl and virtual_key_mapping_cache_ttl are seconds",
         );
         for (at, map) in self.jwt_litellm_role_map.iter().enumerate() {
             let role = &map.litellm_role;

@@ -1,5 +1,7 @@
 //! The credential a client sends: where it is looked for, how it is hashed, how it may be shown.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -77,13 +79,30 @@ impl std::fmt::Debug for Credential {
     }
 }
 
-/// Headers that may carry a key, in the order LiteLLM looks at them (`user_api_key_auth`).
-const BARE_HEADERS: [&str; 4] = [
+/// Headers that may carry a key, in the order LiteLLM looks at them (`user_api_key_auth`), beside the one that the operator names.
+pub const CARRIERS: [&str; 6] = [
+    "x-litellm-api-key",
+    "authorization",
     "api-key",
     "x-api-key",
     "x-goog-api-key",
     "ocp-apim-subscription-key",
 ];
+
+/// Whether a header, by its lower-case name, may carry a credential for this gateway. `key_header` is
+/// `general_settings.litellm_key_header_name`.
+#[must_use]
+pub fn may_carry(name: &str, key_header: Option<&str>) -> bool {
+    CARRIERS.contains(&name) || key_header == Some(name)
+}
+
+/// The user of `Basic` credentials; `None` when they are none.
+#[must_use]
+pub fn basic_user(encoded: &str) -> Option<String> {
+    let text = STANDARD.decode(encoded.trim()).ok()?;
+    let text = Zeroizing::new(String::from_utf8(text).ok()?);
+    Some(text.split_once(':')?.0.to_owned())
+}
 
 /// Finds the credential of a request. `header` looks a header up by its lower-case name;
 /// `key_header` is `general_settings.litellm_key_header_name`, which wins when it is present.
@@ -100,8 +119,9 @@ pub fn find_credential<'a>(
     if let Some(value) = header("authorization") {
         return bearer(value).map_or(Credential::Malformed, key);
     }
-    BARE_HEADERS
+    CARRIERS
         .iter()
+        .skip(2)
         .find_map(|name| header(name))
         .map_or(Credential::Missing, key)
 }

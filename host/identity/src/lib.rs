@@ -15,11 +15,13 @@ mod session;
 mod virtual_key;
 
 pub use caller::{Caller, Named};
-pub use credential::{Credential, KeyHash, find_credential, mask_key};
+pub use credential::{
+    CARRIERS, Credential, KeyHash, basic_user, find_credential, mask_key, may_carry,
+};
 pub use entry::{EntryRules, NoEntry, network, within};
 pub use master::MasterKey;
 pub use principal::{ModelList, Principal, Role, allows};
-pub use routes::{allowed as allows_route, is_known as is_known_route};
-pub use scope::{Budget, Limits, ModelScope, Scope, ScopeKind};
+pub use routes::{PASS_THROUGH, allowed as allows_route, is_known as is_known_route};
+pub use scope::{Budget, BudgetWindow, Limits, ModelScope, Scope, ScopeKind};
 pub use session::{Session, Signer};
 pub use virtual_key::{KEY_BYTES, KeyProblem, VirtualKey, key_text};

@@ -89,6 +89,8 @@ pub struct Principal {
     pub model_lists: Vec<ModelList>,
     /// Names for models that only this caller has (the key's `aliases`, the team's `model_aliases`).
     pub aliases: Vec<(String, String)>,
+    /// Models to call in place of one whose budget of the key's is used up, in their order (the key's `budget_fallbacks`).
+    pub budget_fallbacks: Vec<(String, Vec<String>)>,
     /// Routes and groups of routes that may be called (LiteLLM's `allowed_routes`); empty allows all.
     pub allowed_routes: Vec<String>,
     /// The cache's controls that the key may set (LiteLLM's `allowed_cache_controls`); empty allows all.
@@ -102,7 +104,7 @@ pub struct Principal {
     /// Who bears the call's requests, tokens and money, as far as it is known with the key: the key itself, its team, the
     /// user in it, the user, the organization. Those of the request (end user, tags) are not here.
     pub scopes: Vec<Scope>,
-    /// A session of the UI: it looks and manages, and calls no model.
+    /// A session of the UI: it looks and manages, and calls models only where sessions have a budget.
     pub session: bool,
 }
 

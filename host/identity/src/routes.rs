@@ -1,12 +1,25 @@
 //! LiteLLM's groups of routes, and what an entry of `allowed_routes` opens.
 
+/// The name under which the operator's pass-through routes are known, all of them (LiteLLM's `call_type` of such a call).
+pub const PASS_THROUGH: &str = "pass_through_endpoint";
+
 /// A group's name and what is in it: patterns, in which `{*}` stands for one or more segments of a path, and names of other
 /// groups (LiteLLM's `LiteLLMRoutes`; routes this gateway does not have yet are in them, so that a key made today means the same
 /// tomorrow).
 const GROUPS: &[(&str, &[&str])] = &[
     (
         "llm_api_routes",
-        &["openai_routes", "anthropic_routes", "google_routes"],
+        &[
+            "openai_routes",
+            "anthropic_routes",
+            "google_routes",
+            "apply_guardrail_routes",
+            PASS_THROUGH,
+        ],
+    ),
+    (
+        "apply_guardrail_routes",
+        &["/guardrails/apply_guardrail", "/apply_guardrail"],
     ),
     (
         "openai_routes",
@@ -264,13 +277,23 @@ const GROUPS: &[(&str, &[&str])] = &[
             "/audit/{*}",
         ],
     ),
-    ("master_key_only_routes", &["/global/spend/reset"]),
+    (
+        "master_key_only_routes",
+        &[
+            "/global/spend/reset",
+            "/memory-usage",
+            "/memory-usage-in-mem-cache",
+            "/memory-usage-in-mem-cache-items",
+        ],
+    ),
     (
         "public_routes",
         &[
             "/",
             "/routes",
             "/test",
+            "/config/yaml",
+            "/health/backlog",
             "/health/liveliness",
             "/health/liveness",
             "/health/readiness",
@@ -289,7 +312,10 @@ pub fn allowed(entries: &[String], route: &str) -> bool {
 /// Whether an entry can open anything: a path, or a group that exists.
 #[must_use]
 pub fn is_known(entry: &str) -> bool {
-    entry.starts_with('/') || entry == "*" || GROUPS.iter().any(|(name, _)| *name == entry)
+    entry.starts_with('/')
+        || entry == "*"
+        || entry == PASS_THROUGH
+        || GROUPS.iter().any(|(name, _)| *name == entry)
 }
 
 /// Whether one of the entries of `public_routes` or `admin_only_routes` is a route: an equal path, a prefix with `*` at its

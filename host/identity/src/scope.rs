@@ -63,6 +63,8 @@ pub struct Limits {
     pub rpm: Option<u64>,
     /// Tokens per window (`tpm_limit`).
     pub tpm: Option<u64>,
+    /// Tokens per day (`tpd_limit`): 24 hours that begin with the first request.
+    pub tpd: Option<u64>,
     /// Requests at once (`max_parallel_requests`).
     pub parallel: Option<u64>,
 }
@@ -71,7 +73,11 @@ impl Limits {
     /// Whether nothing is limited.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.rpm.is_none() && self.tpm.is_none() && self.parallel.is_none()
+        let counts = [self.rpm, self.tpm, self.tpd, self.parallel];
+        let [None, None, None, None] = counts else {
+            return false;
+        };
+        true
     }
 }
 
@@ -99,6 +105,19 @@ pub struct ModelScope {
     pub budget: Option<(Decimal, u64)>,
 }
 
+/// A budget for a window of time that begins with the first spend (one of LiteLLM's `budget_limits`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BudgetWindow {
+    /// US dollars per window.
+    pub max: Decimal,
+    /// LiteLLM's `budget_duration`, such as `1h`: what the window is called.
+    pub duration: String,
+    /// How long it is, in seconds.
+    pub length_s: u64,
+    /// When the window began that the database knew of, and US dollars spent in it.
+    pub known: Option<(Timestamp, Decimal)>,
+}
+
 /// One of those who bear a call's requests, tokens and money.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
@@ -114,8 +133,8 @@ pub struct Scope {
     pub models: Vec<ModelScope>,
     /// The budget, when there is one.
     pub budget: Option<Budget>,
-    /// Further budgets that all must hold (`budget_limits`): US dollars per rolling window, and the window's length in seconds.
-    pub windows: Vec<(Decimal, u64)>,
+    /// Further budgets that all must hold (`budget_limits`).
+    pub windows: Vec<BudgetWindow>,
     /// US dollars spent so far as the database had it when the scope was read.
     pub spent: Decimal,
 }

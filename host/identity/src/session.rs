@@ -48,18 +48,24 @@ impl Signer {
     /// The JWT of a session, for LiteLLM's cookie `token`. `more` are claims beside those of the session.
     #[must_use]
     pub fn token(&self, session: &Session, more: Map<String, Value>) -> String {
-        let mut claims = json!({
+        let claims = json!({
             "user_id": session.user_id,
             "key": self.session_key(session),
             "user_email": session.user_email,
             "user_role": session.role.as_str(),
             "exp": session.ends_s,
         });
-        if let Some(claims) = claims.as_object_mut() {
-            claims.extend(more);
-        }
+        let mut claims = claims.as_object().cloned().unwrap_or_default();
+        claims.extend(more);
+        self.jwt(&claims)
+    }
+
+    /// A JWT of these claims. What it opens is for whoever checks them to say.
+    #[must_use]
+    pub fn jwt(&self, claims: &Map<String, Value>) -> String {
         let head = encode(br#"{"alg":"HS256","typ":"JWT"}"#);
-        let signed = format!("{head}.{}", encode(claims.to_string().as_bytes()));
+        let claims = Value::from(claims.clone()).to_string();
+        let signed = format!("{head}.{}", encode(claims.as_bytes()));
         let signature = encode(&self.mac(&[signed.as_bytes()]));
         format!("{signed}.{signature}")
     }

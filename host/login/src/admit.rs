@@ -62,6 +62,18 @@ pub(crate) async fn admit_admin(rules: &Rules, users: &dyn Users) -> Result<User
     Ok(user)
 }
 
+/// A user of the table who signs in with a password. Groups are the identity provider's to tell, so who must be in one comes
+/// through it.
+pub(crate) fn admit_known(rules: &Rules, user: User) -> Result<User, Refusal> {
+    check_domain(rules, user.user_email.as_deref())?;
+    let user = User {
+        role: user.role.or(Some(Role::InternalUserViewer)),
+        ..user
+    };
+    check_access(rules, &user, &[])?;
+    Ok(user)
+}
+
 /// What the operator is told in full, and the user only that it did not work.
 pub(crate) fn broken(what: &str, why: &str) -> Refusal {
     tracing::error!("signing in failed: {what}: {why}");
@@ -195,6 +207,13 @@ fn new_user(
 }
 
 fn check_access(rules: &Rules, user: &User, groups: &[String]) -> Result<(), Refusal> {
+    // SCIM's `active: false`, as LiteLLM keeps it.
+    if user.metadata.get("scim_active") == Some(&Value::Bool(false)) {
+        return Err(Refusal {
+            status: 403,
+            message: "This user was deactivated.".to_owned(),
+        });
+    }
     match &rules.access {
         AccessMode::All => Ok(()),
         AccessMode::AdminOnly => {

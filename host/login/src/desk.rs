@@ -10,15 +10,19 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use witgate_identity::{Role, Session, Signer};
 
-use crate::admit::{admit, admit_admin, broken};
+use crate::admit::{admit, admit_admin, admit_known, broken};
 use crate::guesses::Guesses;
 use crate::page;
 use crate::pending::{self, Pending};
-use crate::ports::{Callback, Login, OpenId, Plugin, ProxyRequest, Refusal, User, Users, Who};
+use crate::ports::{
+    Callback, Login, OpenId, Plugin, ProxyRequest, Refusal, Taken, User, Users, Who,
+};
 use crate::rules::{Provider, Rules};
 
 /// How long a session lasts, seconds.
 const SESSION_S: u64 = 24 * 60 * 60;
+/// How long the page of an invitation has to ask for a password, seconds.
+const INVITED_S: u64 = 60 * 60;
 /// The cookie of a session, LiteLLM's.
 const TOKEN: &str = "token";
 
@@ -37,6 +41,14 @@ pub enum Step {
     Form,
     /// `POST /login`: name and password.
     Password,
+    /// `POST /v2/login`: the same as JSON, for a UI that is a program.
+    PasswordJson,
+    /// `GET /.well-known/litellm-ui-config`: what a UI must know before anybody signs in.
+    UiConfig,
+    /// `GET /onboarding/get_token`: whom an invitation is for.
+    Invited,
+    /// `POST /onboarding/claim_token`: takes it.
+    TakeInvitation,
     /// `GET /ui/`: who is signed in.
     Ui,
     /// `POST /ui/logout`
@@ -112,6 +124,9 @@ impl Desk {
     /// Answers a request.
     pub async fn answer(&self, visit: &Visit) -> Answer {
         let rules = self.rules.load_full();
+        if visit.step == Step::UiConfig {
+            return ui_config(&rules);
+        }
         if rules.ui_disabled {
             let text = "The admin UI is disabled (`DISABLE_ADMIN_UI`).";
             return html(200, page::message("Admin UI is disabled", text));
@@ -144,6 +159,10 @@ impl Desk {
             Step::DebugCallback => called.callback(true).await,
             Step::Form => Ok(html(200, page::form(&rules.root_path))),
             Step::Password => called.password().await,
+            Step::PasswordJson => called.password_json().await,
+            Step::UiConfig => Ok(ui_config(&rules)),
+            Step::Invited => called.invited().await,
+            Step::TakeInvitation => called.take_invitation().await,
             Step::Ui => Ok(called.ui()),
             Step::SignOut => Ok(called.sign_out()),
         };
@@ -303,29 +322,130 @@ impl Called<'_> {
     async fn password(&self) -> Result<Answer, Refusal> {
         let form = pairs(&String::from_utf8_lossy(&self.visit.body));
         let field = |name: &str| form.get(name).map_or("", String::as_str);
+        let user = self.who(field("username"), field("password")).await?;
+        Ok(self.session(user, "username_password"))
+    }
+
+    /// LiteLLM's answer: where the UI goes; the session is in the cookie.
+    async fn password_json(&self) -> Result<Answer, Refusal> {
+        let body = self.json()?;
+        let user = self
+            .who(text(&body, "username"), text(&body, "password"))
+            .await?;
+        Ok(self.session_json(user, "username_password"))
+    }
+
+    /// The body, a JSON object.
+    fn json(&self) -> Result<Map<String, Value>, Refusal> {
+        let body = serde_json::from_slice(&self.visit.body);
+        body.map_err(|_| bad("The body must be a JSON object."))
+    }
+
+    /// Who has this password: the built-in administrator, else a user of the table.
+    async fn who(&self, name: &str, password: &str) -> Result<User, Refusal> {
+        self.not_too_often()?;
+        let users = self.desk.parts.users.as_ref();
+        let known = self.rules.password.as_ref();
+        if known.is_some_and(|known| known.check(name, password)) {
+            return admit_admin(self.rules, users).await;
+        }
+        let found = users.by_password(name, password).await;
+        match found.map_err(|fault| broken("the users' table", &fault.0))? {
+            Some(user) => admit_known(self.rules, user),
+            None => Err(self.wrong(
+                "Invalid credentials used to access UI. Check UI_USERNAME and UI_PASSWORD (by default `admin` and the master key), or the address and password of a user.",
+            )),
+        }
+    }
+
+    fn not_too_often(&self) -> Result<(), Refusal> {
         let caller = self.visit.client_ip.as_deref().unwrap_or_default();
-        let now_s = (self.desk.parts.now_s)();
-        if self.desk.guesses.too_many(caller, now_s) {
-            return Err(Refusal {
+        match self
+            .desk
+            .guesses
+            .too_many(caller, (self.desk.parts.now_s)())
+        {
+            false => Ok(()),
+            true => Err(Refusal {
                 status: 429,
                 message: "Too many wrong passwords. Wait a minute.".to_owned(),
-            });
+            }),
         }
-        let known = self.rules.password.as_ref();
-        if !known.is_some_and(|known| known.check(field("username"), field("password"))) {
-            self.desk.guesses.wrong(caller, now_s);
-            return Err(Refusal {
-                status: 401,
-                message: "Invalid credentials used to access UI. Check UI_USERNAME and UI_PASSWORD; by default they are `admin` and the master key."
-                    .to_owned(),
-            });
+    }
+
+    /// A guess that was wrong; it counts.
+    fn wrong(&self, message: &str) -> Refusal {
+        let caller = self.visit.client_ip.as_deref().unwrap_or_default();
+        self.desk.guesses.wrong(caller, (self.desk.parts.now_s)());
+        Refusal {
+            status: 401,
+            message: message.to_owned(),
         }
-        let user = admit_admin(self.rules, self.desk.parts.users.as_ref()).await?;
-        Ok(self.session(user, "username_password"))
+    }
+
+    /// Whom an invitation is for. The token says so to the page that asks for the password; it opens nothing.
+    async fn invited(&self) -> Result<Answer, Refusal> {
+        let query = pairs(self.visit.query.as_deref().unwrap_or_default());
+        let link = query.get("invite_link").map_or("", String::as_str);
+        let found = self.desk.parts.users.invited(link).await;
+        let user = found.map_err(|fault| broken("the users' table", &fault.0))?;
+        let user = user.ok_or_else(invalid)?;
+        let now_s = (self.desk.parts.now_s)();
+        let claims = json!({
+            "user_id": user.user_id, "user_email": user.user_email, "key": "",
+            "user_role": user.role.as_ref().map(Role::as_str), "login_method": "username_password",
+            "server_root_path": self.rules.root_path, "exp": now_s + INVITED_S,
+        });
+        let claims = claims.as_object().cloned().unwrap_or_default();
+        let answered = json!({
+            "login_url": format!("{}/ui/", self.base()), "token": self.signer.jwt(&claims),
+            "user_email": user.user_email,
+        });
+        Ok(answer(200, "application/json", answered.to_string()))
+    }
+
+    /// Takes an invitation: the user has a password, and is signed in.
+    async fn take_invitation(&self) -> Result<Answer, Refusal> {
+        let body = self.json()?;
+        let (link, user_id) = (text(&body, "invitation_link"), text(&body, "user_id"));
+        let users = self.desk.parts.users.as_ref();
+        let broken = |fault: crate::Fault| broken("the users' table", &fault.0);
+        let user = users.invited(link).await.map_err(broken)?;
+        let user = user.filter(|user| user.user_id == user_id);
+        let user = user.ok_or_else(invalid)?;
+        // Who may not enter needs no password.
+        let user = admit_known(self.rules, user)?;
+        let taken = users.take_invitation(link, user_id, text(&body, "password"));
+        match taken.await.map_err(broken)? {
+            Taken::Yes => Ok(self.session_json(user, "username_password")),
+            Taken::Invalid => Err(invalid()),
+            Taken::BadPassword => Err(bad("A password has 1 to 1024 bytes.")),
+        }
     }
 
     /// Sends the browser to the UI, with a session.
     fn session(&self, user: User, method: &str) -> Answer {
+        let mut answer = redirect(&self.signed_in());
+        answer.headers.push(self.session_cookie(user, method));
+        answer
+    }
+
+    /// Tells a UI that is a program where to go, with a session.
+    fn session_json(&self, user: User, method: &str) -> Answer {
+        let told = json!({
+            "redirect_url": self.signed_in(), "user_id": user.user_id, "user_email": user.user_email,
+        });
+        let mut answer = answer(200, "application/json", told.to_string());
+        answer.headers.push(self.session_cookie(user, method));
+        answer
+    }
+
+    fn signed_in(&self) -> String {
+        format!("{}/ui/?login=success", self.base())
+    }
+
+    /// The header that keeps a new session in the browser.
+    fn session_cookie(&self, user: User, method: &str) -> (&'static str, String) {
         let session = Session {
             user_id: user.user_id,
             user_email: user.user_email,
@@ -345,26 +465,26 @@ impl Called<'_> {
         });
         let more = more.as_object().cloned().unwrap_or_default();
         let token = self.signer.token(&session, more);
-        let mut answer = redirect(&format!("{}/ui/?login=success", self.base()));
         let cookie = self.set_cookie(TOKEN, &token, "/", SESSION_S);
-        answer.headers.push(("set-cookie", cookie));
-        answer
+        ("set-cookie", cookie)
     }
 
     fn ui(&self) -> Answer {
         let now_s = (self.desk.parts.now_s)();
         let token = self.cookie(TOKEN);
         let claims = token.and_then(|token| self.signer.check_token(token, now_s));
+        // An invitation's token is no session.
+        let claims = claims.filter(|claims| !text(claims, "key").is_empty());
         let root = &self.rules.root_path;
         let Some(claims) = claims else {
             return html(200, page::signed_out(root));
         };
-        let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or("none");
+        let said = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or("none");
         let facts = [
-            ("User", text("user_id")),
-            ("E-mail", text("user_email")),
-            ("Role", text("user_role")),
-            ("Signed in with", text("login_method")),
+            ("User", said("user_id")),
+            ("E-mail", said("user_email")),
+            ("Role", said("user_role")),
+            ("Signed in with", said("login_method")),
         ];
         html(200, page::signed_in(root, &facts))
     }
@@ -410,6 +530,35 @@ impl Called<'_> {
             ""
         };
         format!("{name}={value}; Path={path}; Max-Age={life_s}; HttpOnly; SameSite=Lax{secure}")
+    }
+}
+
+/// LiteLLM's `UiDiscoveryEndpoints`.
+fn ui_config(rules: &Rules) -> Answer {
+    let told = json!({
+        "server_root_path": match rules.root_path.as_str() {
+            "" => "/",
+            path => path,
+        },
+        "proxy_base_url": rules.base_url,
+        "auto_redirect_to_sso": false,
+        "admin_ui_disabled": rules.ui_disabled,
+        "sso_configured": !matches!(rules.provider, Provider::None),
+    });
+    answer(200, "application/json", told.to_string())
+}
+
+/// A member of a body that is a text.
+fn text<'a>(body: &'a Map<String, Value>, name: &str) -> &'a str {
+    body.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Nobody can guess the id of an invitation, so wrong ones are not counted.
+fn invalid() -> Refusal {
+    let text = "Invalid invitation link: it does not exist, was used, or is older than 7 days.";
+    Refusal {
+        status: 401,
+        message: text.to_owned(),
     }
 }
 

@@ -20,7 +20,7 @@ mod tests;
 pub use desk::{Answer, Desk, DeskParts, Step, Visit};
 pub use page::escape;
 pub use ports::{
-    Authorization, Callback, Fault, Login, Mapped, OpenId, Plugin, ProxyRequest, Refusal, User,
-    Users, Values, Who,
+    Authorization, Callback, Fault, Login, Mapped, OpenId, Plugin, ProxyRequest, Refusal, Taken,
+    User, Users, Values, Who,
 };
 pub use rules::{AccessMode, NewUser, Password, Provider, Rules};

@@ -146,6 +146,17 @@ pub struct User {
     pub metadata: Map<String, Value>,
 }
 
+/// What became of an invitation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It is taken, and its user has a password.
+    Yes,
+    /// There is none of this id for this user, it was taken, or its time is over.
+    Invalid,
+    /// The password cannot be one.
+    BadPassword,
+}
+
 /// The users' table.
 #[async_trait]
 pub trait Users: Send + Sync {
@@ -156,6 +167,17 @@ pub trait Users: Send + Sync {
         sso_user_id: &str,
         email: Option<&str>,
     ) -> Result<Option<User>, Fault>;
+    /// The user with this address, or this id, whose password this is.
+    async fn by_password(&self, name: &str, password: &str) -> Result<Option<User>, Fault>;
+    /// The user whom an invitation is for that can be taken.
+    async fn invited(&self, invitation: &str) -> Result<Option<User>, Fault>;
+    /// Takes an invitation: this is the user's password from now on. Of several at once one takes it.
+    async fn take_invitation(
+        &self,
+        invitation: &str,
+        user_id: &str,
+        password: &str,
+    ) -> Result<Taken, Fault>;
     /// Makes the user's row, or changes address, role and id at the provider of the one that is there.
     async fn save(&self, user: &User) -> Result<(), Fault>;
 }

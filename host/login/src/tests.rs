@@ -43,6 +43,18 @@ impl Users for Nobody {
         Ok(None)
     }
 
+    async fn by_password(&self, _: &str, _: &str) -> Result<Option<User>, Fault> {
+        Ok(None)
+    }
+
+    async fn invited(&self, _: &str) -> Result<Option<User>, Fault> {
+        Ok(None)
+    }
+
+    async fn take_invitation(&self, _: &str, _: &str, _: &str) -> Result<Taken, Fault> {
+        Ok(Taken::Invalid)
+    }
+
     async fn save(&self, _user: &User) -> Result<(), Fault> {
         Ok(())
     }

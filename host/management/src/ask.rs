@@ -52,6 +52,22 @@ impl Page {
 }
 
 impl Ask {
+    /// What the gateway does by itself, as an administrator would; `actor` is whom the audit log names.
+    pub(crate) fn of_gateway(route: &'static str, now: Timestamp, actor: &str) -> Self {
+        Self {
+            caller: Arc::new(Principal {
+                role: Some(Role::ProxyAdmin),
+                ..Principal::default()
+            }),
+            route,
+            named: None,
+            query: Vec::new(),
+            body: Map::new(),
+            now,
+            changed_by: Some(actor.to_owned()),
+        }
+    }
+
     /// A parameter that is not empty.
     #[must_use]
     pub fn param(&self, name: &str) -> Option<&str> {

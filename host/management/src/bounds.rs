@@ -7,10 +7,11 @@ use crate::Refusal;
 use crate::fields::{number, texts};
 
 /// Limits that compare.
-const LIMITS: [&str; 5] = [
+const LIMITS: [&str; 6] = [
     "max_budget",
     "soft_budget",
     "tpm_limit",
+    "tpd_limit",
     "rpm_limit",
     "max_parallel_requests",
 ];
@@ -30,8 +31,9 @@ pub(crate) fn limits(asked: &Row, most: &Row, whose: &str) -> Result<(), Refusal
 
 /// What a user is given and is absent or above becomes the most there is.
 pub(crate) fn cap(columns: &mut Row, organization: &Row, budget: Option<&Row>) {
-    // A user has no soft budget.
-    for name in LIMITS.into_iter().filter(|name| *name != "soft_budget") {
+    // What a user does not have.
+    let has = |name: &&str| !["soft_budget", "tpd_limit"].contains(name);
+    for name in LIMITS.into_iter().filter(has) {
         let Some(most) = budget
             .and_then(|budget| budget.get(name))
             .filter(|most| most.is_number())

@@ -8,6 +8,7 @@ use crate::audit::Action;
 use crate::fields::{Field, Given, Shape, column, member};
 use crate::linked::{self, BUDGET, BUDGETS as TABLE, change_budget, new_budget};
 use crate::operation::{Operation, Outcome, Who};
+use crate::refusal::RACED;
 use crate::{Ask, Changed, ControlPlane, Refusal};
 
 #[cfg(test)]
@@ -312,7 +313,7 @@ async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
             });
         }
     }
-    steps.push(Write::Delete(TABLE, named()));
+    steps.push(Write::Remove(TABLE, named(), RACED));
     steps.extend(plane.note(&ask, Action::Deleted, TABLE, id, Some(&old), None));
     plane.store.write(steps, ask.now).await?;
     plane.changed(Changed::Shared);

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use witgate_identity::{Caller, Named, Principal, Role, ScopeKind, VirtualKey};
+use witgate_identity::{Caller, Named, ScopeKind, VirtualKey};
 use witgate_store::{Filter, Row, StoreError};
 
 use crate::fields::{text, texts};
-use crate::operation::operations;
+use crate::operation::{Outcome, operations};
 use crate::principals::virtual_key;
 use crate::rights::role_in;
 use crate::{Ask, ControlPlane, Refusal, organizations, teams, users};
@@ -131,7 +131,7 @@ impl ControlPlane {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let body = json!({"user_id": id, "user_email": email, "auto_create_key": false});
-        let made = self.as_gateway("/user/new", body, now).await;
+        let made = self.as_gateway("/user/new", body, now, ACTOR).await;
         match made {
             Err(refusal) if self.user(id).await?.is_none() => Err(refusal),
             _ => Ok(()),
@@ -143,7 +143,7 @@ impl ControlPlane {
     /// # Errors
     /// Why there is none.
     pub async fn make_team(&self, id: &str, now: Timestamp) -> Result<(), Refusal> {
-        let made = self.as_gateway("/team/new", json!({"team_id": id}), now);
+        let made = self.as_gateway("/team/new", json!({"team_id": id}), now, ACTOR);
         match made.await {
             Err(refusal) if self.team(id).await?.is_none() => Err(refusal),
             _ => Ok(()),
@@ -157,7 +157,7 @@ impl ControlPlane {
     pub async fn join(&self, team: &str, user: &str, now: Timestamp) -> Result<(), Refusal> {
         let member = json!({"user_id": user, "role": "user"});
         let body = json!({"team_id": team, "member": member});
-        let joined = self.as_gateway("/team/member_add", body, now).await;
+        let joined = self.as_gateway("/team/member_add", body, now, ACTOR).await;
         let is_in = |row: Option<Row>| row.is_some_and(|row| role_in(&row, user).is_some());
         match joined {
             Err(refusal) if !is_in(self.team(team).await?) => Err(refusal),
@@ -171,7 +171,9 @@ impl ControlPlane {
     /// Why they are still in it.
     pub async fn leave(&self, team: &str, user: &str, now: Timestamp) -> Result<(), Refusal> {
         let body = json!({"team_id": team, "user_id": user});
-        self.as_gateway("/team/member_delete", body, now).await
+        self.as_gateway("/team/member_delete", body, now, ACTOR)
+            .await
+            .map(drop)
     }
 
     /// Gives a user another role.
@@ -180,16 +182,19 @@ impl ControlPlane {
     /// Why they have not got it.
     pub async fn set_role(&self, user: &str, role: &str, now: Timestamp) -> Result<(), Refusal> {
         let body = json!({"user_id": user, "user_role": role});
-        self.as_gateway("/user/update", body, now).await
+        self.as_gateway("/user/update", body, now, ACTOR)
+            .await
+            .map(drop)
     }
 
     /// An operation that the gateway asks for by itself.
-    async fn as_gateway(
+    pub(crate) async fn as_gateway(
         &self,
         route: &'static str,
         body: Value,
         now: Timestamp,
-    ) -> Result<(), Refusal> {
+        actor: &str,
+    ) -> Outcome {
         let mut all = operations();
         let found = all.find(|operation| operation.method == "POST" && operation.name() == route);
         let operation = found.ok_or_else(|| Refusal::bad(format!("no operation {route}")))?;
@@ -201,18 +206,11 @@ impl ControlPlane {
             _ => Map::new(),
         };
         let ask = Ask {
-            caller: Arc::new(Principal {
-                role: Some(Role::ProxyAdmin),
-                ..Principal::default()
-            }),
-            route,
-            named: None,
-            query: Vec::new(),
             body,
-            now,
-            changed_by: Some(ACTOR.to_owned()),
+            ..Ask::of_gateway(route, now, actor)
         };
-        self.answer(operation, ask).await.map(drop)
+        // Boxed: an operation may ask for another.
+        Box::pin(self.answer(operation, ask)).await
     }
 }
 

@@ -4,6 +4,7 @@
 //! declares is the file's. Secrets are encrypted in the database and masked in every answer.
 
 mod callbacks;
+pub(crate) mod fallbacks;
 mod fields;
 mod parts;
 #[cfg(test)]
@@ -17,7 +18,7 @@ use witgate_store::{Filter, Is, Row, Write};
 use crate::audit::Action;
 use crate::fields::{Field, Given, Shape, member};
 use crate::in_force::sealed;
-use crate::operation::{Operation, Outcome, Who};
+use crate::operation::{Operation, Outcome, Running, Who};
 use crate::refusal::RACED;
 use crate::stored::{CONFIG as TABLE, SECTIONS, object, place};
 use crate::{Ask, Changed, ControlPlane, Refusal};
@@ -163,55 +164,59 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "GET",
-        paths: &["/get/internal_user_settings"],
+        paths: &["/active/callbacks", "/settings"],
         who: Who::Viewer,
-        what: "Tells what new users get (default_internal_user_params).",
+        what: "Tells the log sinks and alerts that are at work, as LiteLLM lists them.",
         body: &[],
         query: &[],
-        run: |plane, _| Box::pin(parts::get(plane, "default_internal_user_params")),
+        run: |plane, _| Box::pin(callbacks::active(plane)),
     },
-    Operation {
-        method: "PATCH",
-        paths: &["/update/internal_user_settings"],
-        who: Who::Admin,
-        what: "Sets what new users get (default_internal_user_params).",
-        body: &[PART],
-        query: &[],
-        run: |plane, ask| {
-            Box::pin(parts::update(
-                plane,
-                ask,
-                "default_internal_user_params",
-                "Internal user",
-            ))
-        },
-    },
+    shown_part(
+        &["/get/internal_user_settings"],
+        "Tells what new users get (default_internal_user_params).",
+        |plane, _| Box::pin(parts::get(plane, parts::USERS)),
+    ),
+    changed_part(
+        &["/update/internal_user_settings"],
+        "Sets what new users get (default_internal_user_params).",
+        |plane, ask| Box::pin(parts::update(plane, ask, parts::USERS)),
+    ),
+    shown_part(
+        &["/get/default_team_settings"],
+        "Tells what new teams get (default_team_params).",
+        |plane, _| Box::pin(parts::get(plane, parts::TEAMS)),
+    ),
+    changed_part(
+        &["/update/default_team_settings"],
+        "Sets what new teams get (default_team_params).",
+        |plane, ask| Box::pin(parts::update(plane, ask, parts::TEAMS)),
+    ),
+];
+
+type Run = for<'a> fn(&'a ControlPlane, Ask) -> Running<'a>;
+
+/// An operation that tells one setting which has members of its own.
+const fn shown_part(paths: &'static [&'static str], what: &'static str, run: Run) -> Operation {
     Operation {
         method: "GET",
-        paths: &["/get/default_team_settings"],
+        paths,
         who: Who::Viewer,
-        what: "Tells what new teams get (default_team_params).",
+        what,
         body: &[],
         query: &[],
-        run: |plane, _| Box::pin(parts::get(plane, "default_team_params")),
-    },
+        run,
+    }
+}
+
+/// One that sets members of it.
+const fn changed_part(paths: &'static [&'static str], what: &'static str, run: Run) -> Operation {
     Operation {
         method: "PATCH",
-        paths: &["/update/default_team_settings"],
         who: Who::Admin,
-        what: "Sets what new teams get (default_team_params).",
         body: &[PART],
-        query: &[],
-        run: |plane, ask| {
-            Box::pin(parts::update(
-                plane,
-                ask,
-                "default_team_params",
-                "Default team",
-            ))
-        },
-    },
-];
+        ..shown_part(paths, what, run)
+    }
+}
 
 /// Changes of settings by their section; null takes one away.
 type Changes = BTreeMap<&'static str, Map<String, Value>>;

@@ -10,6 +10,7 @@ use crate::audit::Action;
 use crate::fields::{Field, Given, Shape, member, text};
 use crate::in_force::{plain, sealed};
 use crate::operation::{Operation, Outcome, Who};
+use crate::refusal::RACED;
 use crate::stored::{CREDENTIALS as TABLE, MODELS, object, place};
 use crate::{Ask, Changed, ControlPlane, Refusal};
 
@@ -213,9 +214,10 @@ async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
     plane.settings.load().must_store()?;
     let old = plane.credential(&ask).await?;
     let name = text(&old, "credential_name").unwrap_or_default().to_owned();
-    let mut steps = vec![Write::Delete(
+    let mut steps = vec![Write::Remove(
         TABLE,
         Filter::by("credential_name", name.as_str()),
+        RACED,
     )];
     steps.extend(plane.note(&ask, Action::Deleted, TABLE, &name, Some(&old), None));
     let back = vec![Write::Insert(TABLE, old)];

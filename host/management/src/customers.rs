@@ -9,6 +9,7 @@ use crate::budgets::{self, MOST, many};
 use crate::fields::{Field, Given, Shape, column, member};
 use crate::linked::{BUDGET, BUDGETS, new_budget};
 use crate::operation::{Operation, Outcome, Who};
+use crate::refusal::RACED;
 use crate::{Ask, Changed, ControlPlane, Refusal};
 
 #[cfg(test)]
@@ -194,7 +195,7 @@ async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
 
 fn refused(error: WriteError) -> Refusal {
     match error {
-        WriteError::Gone(name) => {
+        WriteError::Gone(name) if name != RACED => {
             Refusal::bad("the budget does not exist: make it by /budget/new first").param(name)
         }
         error => error.into(),
@@ -348,7 +349,7 @@ async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
     for row in &rows {
         let id = row.get("user_id").and_then(Value::as_str);
         let id = id.unwrap_or_default();
-        steps.push(Write::Delete(TABLE, Filter::by("user_id", id)));
+        steps.push(Write::Remove(TABLE, Filter::by("user_id", id), RACED));
         steps.extend(plane.note(&ask, Action::Deleted, TABLE, id, Some(row), None));
     }
     plane.store.write(steps, ask.now).await?;

@@ -67,6 +67,9 @@ impl Operation {
             Who::Viewer => "Proxy admins, and those who only look.",
             Who::Member => "Everybody, for what is theirs to change; not those who only look.",
             Who::Anyone => "Everybody, for what they may see.",
+            Who::Provisioner => {
+                "Proxy admins, and keys with allowed_routes [\"/scim/*\"] that an administrator made."
+            }
         }
     }
 

@@ -2,9 +2,10 @@
 //! when it cannot be served, and masked for people.
 
 use serde_json::{Map, Value, json};
-use witgate_store::Write;
+use witgate_store::{Filter, Is, Row, Write};
 
 use crate::plane::Settings;
+use crate::refusal::RACED;
 use crate::seal::{Opened, Seal};
 use crate::{Ask, Changed, ControlPlane, Refusal};
 
@@ -76,6 +77,46 @@ impl ControlPlane {
                     false => (name, value),
                 });
         masked.collect()
+    }
+}
+
+/// A change of one row, and what undoes it.
+pub(crate) struct Revision {
+    pub steps: Vec<Write>,
+    pub back: Vec<Write>,
+}
+
+/// Changes the row of this key, unless somebody else did since it was read.
+pub(crate) fn revise(
+    ask: &Ask,
+    (table, key): (&'static str, &'static str),
+    old: &Row,
+    mut set: Row,
+) -> Revision {
+    let id = old.get(key).cloned().unwrap_or_default();
+    let named = || Filter::of(key, Is::Equal(id.clone()));
+    let write = |set: Row| Write::Update {
+        table,
+        filter: named(),
+        set,
+        add: Vec::new(),
+    };
+    let was = old.get("updated_at").filter(|was| !was.is_null()).cloned();
+    let mut back = set.clone();
+    for (column, value) in &mut back {
+        *value = old.get(column).cloned().unwrap_or_default();
+    }
+    let now = crate::teams::later(was.as_ref().and_then(Value::as_str), ask.now);
+    set.insert("updated_at".to_owned(), json!(now));
+    let mut steps = vec![Write::Present(table, named(), "row")];
+    if let Some(was) = was {
+        let other = named().and("updated_at", Is::Not(was));
+        steps.push(Write::Absent(table, other, RACED));
+    }
+    steps.push(write(set));
+    Revision {
+        steps,
+        back: vec![write(back)],
     }
 }
 

@@ -7,6 +7,7 @@ mod bounds;
 mod generate;
 mod kept;
 mod read;
+mod rotation;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -22,6 +23,8 @@ use crate::refusal::RACED;
 use crate::{Ask, ControlPlane, Refusal};
 
 pub(crate) use bounds::{check_model_budgets, check_models};
+pub use rotation::Rotations;
+
 pub(crate) use generate::{answer, draft, made};
 pub(crate) use update::{remove, remove_then};
 pub(crate) use windows::check_budget_limits;
@@ -32,6 +35,7 @@ pub(crate) const TABLE: &str = "LiteLLM_VerificationToken";
 pub(crate) const FIELDS: &[Field] = &[
     column("key_alias", Shape::Text),
     column("models", Shape::Texts),
+    column("access_group_ids", Shape::Texts),
     column("spend", Shape::Number),
     column("max_budget", Shape::Number),
     column("budget_duration", Shape::Duration),
@@ -41,9 +45,11 @@ pub(crate) const FIELDS: &[Field] = &[
     column("organization_id", Shape::Text),
     column("max_parallel_requests", Shape::Whole),
     column("tpm_limit", Shape::Whole),
+    column("tpd_limit", Shape::Whole),
     column("rpm_limit", Shape::Whole),
     column("model_max_budget", Shape::Object),
     column("budget_limits", Shape::Objects),
+    column("budget_fallbacks", Shape::Object),
     column("metadata", Shape::Object),
     column("aliases", Shape::Object),
     column("config", Shape::Object),
@@ -51,6 +57,8 @@ pub(crate) const FIELDS: &[Field] = &[
     column("blocked", Shape::Flag),
     column("allowed_cache_controls", Shape::Texts),
     column("allowed_routes", Shape::Texts),
+    column("auto_rotate", Shape::Flag),
+    column("rotation_interval", Shape::Duration),
     metadata("model_rpm_limit", Shape::Object),
     metadata("model_tpm_limit", Shape::Object),
     metadata("rpm_limit_type", Shape::Text),
@@ -62,6 +70,7 @@ pub(crate) const FIELDS: &[Field] = &[
     metadata("temp_budget_increase", Shape::Number),
     metadata("temp_budget_expiry", Shape::Time),
     metadata("allowed_passthrough_routes", Shape::Texts),
+    metadata("denied_passthrough_routes", Shape::Texts),
     member("key", Shape::Text),
     member("duration", Shape::Text),
     member("key_type", Shape::Text),
@@ -72,11 +81,7 @@ pub(crate) const FIELDS: &[Field] = &[
 
 /// Members of a key that LiteLLM has and this release does not act on: a key that asks for one is refused, since a limit
 /// that does not limit would be worse than none.
-const NOT_YET: [&str; 7] = [
-    "auto_rotate",
-    "rotation_interval",
-    "tpd_limit",
-    "budget_fallbacks",
+const NOT_YET: [&str; 3] = [
     "router_settings",
     "mcp_rpm_limit",
     "throttle_on_budget_exceeded",
@@ -87,9 +92,11 @@ const KEYS: &[Field] = &[
     member("keys", Shape::Texts),
     member("key_aliases", Shape::Texts),
 ];
+const MANY: &[Field] = &[member("keys", Shape::Objects)];
 const REGENERATE: &[Field] = &[
     member("new_key", Shape::Text),
     member("new_master_key", Shape::Text),
+    member("grace_period", Shape::Text),
 ];
 
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -119,6 +126,15 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         body: &[FIELDS],
         query: &[],
         run: |plane, ask| Box::pin(update::update(plane, ask)),
+    },
+    Operation {
+        method: "POST",
+        paths: &["/key/bulk_update"],
+        who: Who::Admin,
+        what: "Changes several keys; each is changed or refused for itself.",
+        body: &[MANY],
+        query: &[],
+        run: |plane, ask| Box::pin(update::bulk(plane, ask)),
     },
     Operation {
         method: "POST",
@@ -272,7 +288,7 @@ pub(crate) fn refused(error: WriteError) -> Refusal {
         )
         .param("key_alias"),
         WriteError::Taken(what) if what != RACED => taken(),
-        WriteError::Gone(what) => {
+        WriteError::Gone(what) if what != RACED => {
             let message = format!("{what} does not exist: make it first, or leave it out");
             Refusal::bad(message).param(what)
         }
@@ -284,9 +300,14 @@ fn taken() -> Refusal {
     Refusal::bad("Key with this text already exists; leave `key` out and one is made").param("key")
 }
 
-/// LiteLLM's JSON of a key, without its hash.
-pub(crate) fn shown(mut key: Row) -> Map<String, Value> {
+/// LiteLLM's JSON of a key, without its hash. Credentials of its log sinks are for administrators.
+pub(crate) fn shown(ask: &Ask, mut key: Row) -> Map<String, Value> {
     key.remove("token");
+    if !ask.is_admin()
+        && let Some(metadata) = key.get_mut("metadata")
+    {
+        crate::audit::mask(metadata);
+    }
     for absent in ["litellm_budget_table", "object_permission"] {
         key.entry(absent).or_insert(Value::Null);
     }

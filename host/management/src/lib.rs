@@ -7,20 +7,26 @@
 //!
 //! Nothing here knows HTTP beyond methods, paths and statuses, nor SQL: rows come and go through `witgate_store`.
 
+mod access_groups;
 pub mod ask;
 mod audit;
 mod bounds;
 mod budgets;
 mod callers;
 mod configuration;
+mod cost_map;
 mod credentials;
 mod customers;
 mod described;
 pub mod durations;
 pub mod fields;
+mod guardrails;
 mod in_force;
+mod invitations;
 pub mod jobs;
+mod jwt_mappings;
 mod keys;
+mod letters;
 mod linked;
 mod models;
 pub mod operation;
@@ -30,23 +36,32 @@ pub mod policy;
 pub mod principals;
 pub mod refusal;
 mod rights;
+mod scim;
 mod seal;
 mod spend;
+mod spent;
 mod stored;
 mod tags;
 mod teams;
 #[cfg(test)]
 mod testing;
+mod ui;
 mod users;
 
 pub use ask::Ask;
+pub use cost_map::PriceSource;
 pub use described::{row_schemas, shape};
 pub use fields::moment;
+pub use invitations::NotTaken;
 pub use jobs::{Drift, Retention};
+pub use jwt_mappings::Claimed;
+pub use keys::Rotations;
+pub use letters::{Letter, LetterKind, Post};
 pub use operation::{Operation, Who, operations};
 pub use plane::{Changed, Configuration, ControlPlane, Setting, Settings, Unwatched, Watch};
 pub use policy::{KeyAction, KeyPolicy, KeyVerdict};
-pub use principals::{EndUser, PROXY_USER};
+pub use principals::{EndUser, KeyRows, PROXY_USER};
 pub use refusal::Refusal;
 pub use seal::Seal;
 pub use stored::{BY_TEAM_ADMIN, StoredItem, StoredRows, place};
+pub use ui::UiSettings;

@@ -3,16 +3,17 @@
 //! A change is written, and put in force at once: what the gateway then could not serve is taken back, and the caller is told
 //! why. Admins of teams manage deployments of their teams, within the bounds of [`team`].
 
+pub(crate) mod access_groups;
 mod team;
 #[cfg(test)]
 mod tests;
 
 use serde_json::{Map, Value, json};
-use witgate_store::{Filter, Is, Row, Write};
+use witgate_store::{Filter, Row, Write};
 
 use crate::audit::Action;
 use crate::fields::{Field, Given, Shape, member, text};
-use crate::in_force::{plain, sealed};
+use crate::in_force::{Revision, plain, revise, sealed};
 use crate::operation::{Operation, Outcome, Who};
 use crate::refusal::RACED;
 use crate::seal::Seal;
@@ -276,34 +277,13 @@ impl ControlPlane {
         (mut set, of_team): (Row, team::OfTeam),
         action: Action,
     ) -> Result<(), Refusal> {
-        let named = || Filter::by("model_id", id);
-        let was = old.get("updated_at").filter(|was| !was.is_null()).cloned();
-        let mut back = set.clone();
-        for (column, value) in &mut back {
-            *value = old.get(column).cloned().unwrap_or_default();
-        }
         set.insert("updated_by".to_owned(), ask.actor().into());
-        let now = crate::teams::later(was.as_ref().and_then(Value::as_str), ask.now);
-        set.insert("updated_at".to_owned(), json!(now));
-        let mut steps = vec![Write::Present(TABLE, named(), "model")];
-        if let Some(was) = was {
-            steps.push(Write::Absent(
-                TABLE,
-                named().and("updated_at", Is::Not(was)),
-                RACED,
-            ));
-        }
-        steps.extend(self.note(ask, action, TABLE, id, Some(old), Some(&set)));
-        let write = |set: Row| Write::Update {
-            table: TABLE,
-            filter: named(),
-            set,
-            add: Vec::new(),
-        };
-        steps.push(write(set));
-        steps.extend(of_team.steps);
-        let mut back = vec![write(back)];
-        back.extend(of_team.back);
+        let mut revision = revise(ask, (TABLE, "model_id"), old, set.clone());
+        let note = self.note(ask, action, TABLE, id, Some(old), Some(&set));
+        revision.steps.extend(note);
+        revision.steps.extend(of_team.steps);
+        revision.back.extend(of_team.back);
+        let Revision { steps, back } = revision;
         self.put_in_force(ask, Changed::Models, &[place(TABLE, id)], steps, back)
             .await
     }
@@ -316,7 +296,7 @@ async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
     let info = object(old.get("model_info"));
     team::may_change(plane, &ask, &info, None, &Map::new()).await?;
     let named = Filter::by("model_id", id.as_str());
-    let mut steps = vec![Write::Delete(TABLE, named)];
+    let mut steps = vec![Write::Remove(TABLE, named, RACED)];
     let mut of_team = team::gone(plane, &ask, &info, &id).await?;
     let is_listed = !of_team.steps.is_empty();
     steps.append(&mut of_team.steps);

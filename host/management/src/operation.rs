@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::fields::Field;
 use crate::{Ask, ControlPlane, Refusal};
 
-/// What an operation answers: JSON with status 200, or why not.
+/// What an operation answers: JSON, or why not.
 pub type Outcome = Result<Value, Refusal>;
 
 /// An operation at work.
@@ -44,6 +44,8 @@ pub enum Who {
     Member,
     /// Everybody, for what they may see.
     Anyone,
+    /// Proxy admins, and keys that an administrator made for an identity provider: their `allowed_routes` name `/scim/*`.
+    Provisioner,
 }
 
 impl Operation {
@@ -51,6 +53,22 @@ impl Operation {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.paths.first().copied().unwrap_or_default()
+    }
+
+    /// Whether it is SCIM's, which has a media type and statuses of its own.
+    #[must_use]
+    pub fn is_scim(&self) -> bool {
+        self.who == Who::Provisioner
+    }
+
+    /// The status of its answer. 204 is without a body.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match (self.is_scim(), self.method) {
+            (true, "POST") => 201,
+            (true, "DELETE") => 204,
+            _ => 200,
+        }
     }
 }
 
@@ -75,13 +93,23 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         crate::teams::OPERATIONS,
         crate::organizations::OPERATIONS,
         crate::users::OPERATIONS,
+        crate::invitations::OPERATIONS,
+        crate::scim::OPERATIONS,
+        crate::jwt_mappings::OPERATIONS,
         crate::budgets::OPERATIONS,
         crate::customers::OPERATIONS,
         crate::tags::OPERATIONS,
         crate::models::OPERATIONS,
         crate::credentials::OPERATIONS,
+        crate::guardrails::OPERATIONS,
+        crate::models::access_groups::OPERATIONS,
+        crate::configuration::fallbacks::OPERATIONS,
+        crate::access_groups::OPERATIONS,
+        crate::spent::OPERATIONS,
+        crate::cost_map::OPERATIONS,
         crate::configuration::OPERATIONS,
         crate::audit::read::OPERATIONS,
+        crate::ui::OPERATIONS,
     ];
     let spend = &crate::spend::OPERATIONS;
     ALL.iter().chain(spend).copied().flatten()

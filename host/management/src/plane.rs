@@ -10,8 +10,10 @@ use witgate_identity::MasterKey;
 use witgate_metering::ResetClock;
 use witgate_store::Store;
 
+use crate::cost_map::PriceSource;
+use crate::letters::Post;
 use crate::operation::{Operation, Outcome, Who};
-use crate::policy::KeyPolicy;
+use crate::policy::{KeyAction, KeyPolicy};
 use crate::{Ask, Refusal};
 
 /// How often an operation that somebody else's change overtook is done anew.
@@ -88,6 +90,15 @@ pub trait Configuration: Send + Sync {
     fn shown(&self) -> Value;
     /// Whether a parameter or variable of this name holds a secret.
     fn is_secret(&self, name: &str) -> bool;
+    /// Which price map is in force.
+    fn prices(&self) -> PriceSource;
+    /// Fetches the price map and puts it in force; how many models it prices.
+    ///
+    /// # Errors
+    /// Why the one in force stays.
+    async fn fetch_prices(&self) -> Result<usize, String>;
+    /// When the price map is to be fetched has changed.
+    fn prices_scheduled(&self);
 }
 
 /// The part of the configuration that the control plane goes by.
@@ -95,8 +106,12 @@ pub trait Configuration: Send + Sync {
 pub struct Settings {
     /// The admin's key: no virtual key may be equal to it.
     pub master: Option<MasterKey>,
-    /// `custom_key_generate`
+    /// `custom_key_generate`; asked for changes, too, when there is no other for them.
     pub policy: Option<Arc<dyn KeyPolicy>>,
+    /// `custom_key_update`
+    pub update_policy: Option<Arc<dyn KeyPolicy>>,
+    /// `LITELLM_KEY_ROTATION_GRACE_PERIOD`: how long the old text of a rotated key stays good when nothing else is said.
+    pub rotation_grace: Option<String>,
     /// The configuration as it was written, variables filled in.
     pub config: Arc<Value>,
     /// `litellm_settings.timezone` and `budget_reset_time`: when a budget's day begins.
@@ -113,6 +128,10 @@ pub struct Settings {
     pub key_alias_pattern: Option<regex::Regex>,
     /// `DEFAULT_SOFT_BUDGET`, US dollars.
     pub soft_budget: Option<f64>,
+    /// `MAX_TEAM_LIST_LIMIT`: most teams in a list that has no pages.
+    pub teams_most: Option<u64>,
+    /// What a UI is told at its start.
+    pub ui: crate::UiSettings,
 }
 
 impl Settings {
@@ -130,6 +149,46 @@ impl Settings {
         (!value.is_null()).then_some(value)
     }
 
+    /// Whether the operator's configuration has a log sink of this name: teams and keys may name no other.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub(crate) fn has_sink(&self, name: &str) -> Result<(), Refusal> {
+        let litellm = self.config.get("litellm_settings");
+        let lists = ["callbacks", "success_callback", "failure_callback"];
+        let holds = |of: &Value| {
+            let mut listed = lists.iter().filter_map(|list| of.get(list));
+            listed.any(|list| {
+                list == name
+                    || list
+                        .as_array()
+                        .is_some_and(|l| l.iter().any(|one| one == name))
+            })
+        };
+        let teams = || litellm?.get("default_team_settings")?.as_array();
+        let known = litellm.is_some_and(holds) || teams().into_iter().flatten().any(holds);
+        match known {
+            true => Ok(()),
+            false => {
+                let message = format!(
+                    "{name:?} is no log sink of this gateway: an operator lists it in litellm_settings.callbacks, or for teams alone in default_team_settings"
+                );
+                Err(Refusal::bad(message).param("callback_name"))
+            }
+        }
+    }
+
+    /// Who judges this of a key, and the key of the configuration that says so.
+    pub(crate) fn judge_of(&self, action: KeyAction) -> Option<(Arc<dyn KeyPolicy>, &'static str)> {
+        let own = match action {
+            KeyAction::Generate => None,
+            KeyAction::Update => self.update_policy.clone(),
+        };
+        let shared = || Some((self.policy.clone()?, "custom_key_generate"));
+        own.map(|policy| (policy, "custom_key_update"))
+            .or_else(shared)
+    }
+
     /// Whether a key of `litellm_settings` is true.
     #[must_use]
     pub fn litellm_flag(&self, key: &str) -> bool {
@@ -142,6 +201,8 @@ impl Default for Settings {
         Self {
             master: None,
             policy: None,
+            update_policy: None,
+            rotation_grace: None,
             config: Arc::default(),
             clock: ResetClock::default(),
             key_bytes: witgate_identity::KEY_BYTES,
@@ -150,8 +211,21 @@ impl Default for Settings {
             stores_models: false,
             key_alias_pattern: None,
             soft_budget: None,
+            teams_most: None,
+            ui: crate::UiSettings::default(),
         }
     }
+}
+
+/// Whether a key is one that an identity provider provisions with. Nobody but an administrator gives a key these routes.
+fn provisions(ask: &Ask) -> bool {
+    let mut routes = ask.caller.allowed_routes.iter();
+    ask.caller.key_hash.is_some() && routes.any(|route| is_for_provisioning(route))
+}
+
+/// Whether an entry of `allowed_routes` names SCIM's routes, and not only among all others.
+pub(crate) fn is_for_provisioning(route: &str) -> bool {
+    route == "/scim/*" || route.starts_with("/scim/")
 }
 
 /// The control plane.
@@ -162,6 +236,7 @@ pub struct ControlPlane {
     pub settings: ArcSwap<Settings>,
     watch: Arc<dyn Watch>,
     configuration: OnceLock<Arc<dyn Configuration>>,
+    pub(crate) carrier: OnceLock<Arc<dyn Post>>,
 }
 
 impl ControlPlane {
@@ -172,6 +247,7 @@ impl ControlPlane {
             settings: ArcSwap::from_pointee(settings),
             watch,
             configuration: OnceLock::new(),
+            carrier: OnceLock::new(),
         }
     }
 
@@ -179,6 +255,12 @@ impl ControlPlane {
     pub fn serves(&self, configuration: Arc<dyn Configuration>) {
         // Set once per process.
         let _ = self.configuration.set(configuration);
+    }
+
+    /// Says who carries letters; once.
+    pub fn posts_with(&self, post: Arc<dyn Post>) {
+        // Set once per process.
+        let _ = self.carrier.set(post);
     }
 
     /// The configuration that the process serves.
@@ -201,6 +283,7 @@ impl ControlPlane {
             Who::Viewer => matches!(role, Some(ProxyAdmin | ProxyAdminViewer)),
             Who::Member => !matches!(role, Some(ProxyAdminViewer | InternalUserViewer)),
             Who::Anyone => true,
+            Who::Provisioner => role == Some(&ProxyAdmin) || provisions(&ask),
         };
         if !allowed {
             return Err(ask.admin_only());

@@ -4,30 +4,37 @@
 //! (`get_data(table_name="combined_view")` and `common_checks`): a budget row fills in what its owner leaves open, a
 //! user's budget bears on personal keys only, and lists that restrict and cannot be read allow nothing.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use witgate_identity::{
-    Budget, KeyHash, Limits, ModelList, ModelScope, Principal, Role, Scope, ScopeKind, VirtualKey,
+    Budget, BudgetWindow, KeyHash, Limits, ModelList, ModelScope, Principal, Role, Scope,
+    ScopeKind, VirtualKey,
 };
 use witgate_metering::model_scopes;
 use witgate_store::{Filter, Is, Row, Select, StoreError};
 
 use crate::ControlPlane;
+use crate::access_groups::widened;
 use crate::fields::moment;
 use crate::plane::Settings;
 
 /// The user whose spend is that of the whole gateway.
 pub use witgate_store::PROXY_USER;
 
+const WINDOWS: &str = witgate_store::WINDOWS;
+
 /// Tags with budgets that are kept at most.
 const TAGS_MAX: u64 = 10_000;
 
 /// Nothing: what an unreadable list allows.
-const NOTHING: &str = "no-default-models";
+pub(crate) const NOTHING: &str = "no-default-models";
 
 /// An end user of the database.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,12 +56,72 @@ impl ControlPlane {
         hash: &str,
         now: Timestamp,
     ) -> Result<Option<VirtualKey>, StoreError> {
+        let rows = self.key_rows(hash).await?;
+        Ok(rows.map(|rows| self.key_of(&rows, now)))
+    }
+
+    /// The rows that a key is made of.
+    pub async fn key_rows(&self, hash: &str) -> Result<Option<KeyRows>, StoreError> {
         let Some(key) = self.store.row(crate::keys::TABLE, "token", hash).await? else {
             return Ok(None);
         };
-        let settings = self.settings.load_full();
         let linked = self.linked(&key).await?;
-        Ok(Some(virtual_key(&settings, &key, &linked, now)))
+        Ok(Some(KeyRows { key, linked }))
+    }
+
+    /// The key that rows make.
+    pub fn key_of(&self, rows: &KeyRows, now: Timestamp) -> VirtualKey {
+        virtual_key(&self.settings.load_full(), &rows.key, &rows.linked, now)
+    }
+
+    /// Rows of a key for others on the same database: nobody without the salt can read or make them, and they are for this key and
+    /// this generation alone.
+    pub fn seal_rows(
+        &self,
+        rows: &KeyRows,
+        hash: &str,
+        generation: &str,
+        now: Timestamp,
+    ) -> Option<String> {
+        let settings = self.settings.load();
+        let salt = settings.salt.as_ref().filter(|salt| !salt.is_empty())?;
+        let entry = Sealed {
+            purpose: PURPOSE.to_owned(),
+            hash: hash.to_owned(),
+            generation: generation.to_owned(),
+            at_ms: now.as_millisecond(),
+            rows: Cow::Borrowed(rows),
+        };
+        crate::Seal::of(salt).close(&serde_json::to_string(&entry).ok()?)
+    }
+
+    /// Rows that somebody sealed so, and how old they are; `None` when they are not for this key and generation, older than
+    /// `ttl`, or from a time to come.
+    pub fn open_rows(
+        &self,
+        sealed: &str,
+        hash: &str,
+        generation: &str,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Option<(KeyRows, Duration)> {
+        let settings = self.settings.load();
+        let salt = settings.salt.as_ref().filter(|salt| !salt.is_empty())?;
+        let crate::seal::Opened::Sealed(text) = crate::Seal::of(salt).open(sealed) else {
+            return None;
+        };
+        let entry: Sealed<'_> = serde_json::from_str(&text).ok()?;
+        let age_ms = now.as_millisecond().checked_sub(entry.at_ms)?;
+        // Clocks of gateways differ a little.
+        let age = Duration::from_millis(u64::try_from(age_ms.max(0)).ok()?);
+        let own = entry.rows.key.get("token").and_then(Value::as_str);
+        let is_good = entry.purpose == PURPOSE
+            && entry.hash == hash
+            && own == Some(hash)
+            && entry.generation == generation
+            && age_ms > -SKEW_MS
+            && age < ttl;
+        is_good.then(|| (entry.rows.into_owned(), age))
     }
 
     pub(crate) async fn linked(&self, key: &Row) -> Result<Linked, StoreError> {
@@ -65,6 +132,11 @@ impl ControlPlane {
             ..Linked::default()
         };
         let (team, user) = (text(key, "team_id"), text(key, "user_id"));
+        let has_windows = |row: &Row| !windows(row.get("budget_limits"), &[], ("", "")).is_empty();
+        let mut windowed = Vec::new();
+        if has_windows(key) {
+            windowed.extend(text(key, "token"));
+        }
         if let Some(user) = &user {
             linked.user = self.store.row("LiteLLM_UserTable", "user_id", user).await?;
         }
@@ -72,6 +144,9 @@ impl ControlPlane {
         if let Some(id) = &team
             && let Some(team) = self.team(id).await?
         {
+            if has_windows(&team) {
+                windowed.push(id.clone());
+            }
             organization = organization.or(text(&team, "organization_id"));
             if let Some(model_id) = team.get("model_id").and_then(Value::as_i64) {
                 let filter = Filter::by("id", model_id);
@@ -110,7 +185,19 @@ impl ControlPlane {
                 .and_then(|row| text(row, "budget_id"));
             linked.organization_budget = self.budget(budget).await?;
         }
+        linked.groups = self.groups_of(&[Some(key), linked.team.as_ref()]).await?;
+        linked.windows = self.window_spend(windowed).await?;
         Ok(linked)
+    }
+
+    /// What these keys and teams have spent in the windows of their `budget_limits`.
+    async fn window_spend(&self, ids: Vec<String>) -> Result<Vec<Row>, StoreError> {
+        if ids.is_empty() || !self.store.has_table(WINDOWS) {
+            return Ok(Vec::new());
+        }
+        let ids = ids.into_iter().map(Value::from).collect();
+        let select = Filter::of("entity_id", Is::In(ids)).into();
+        self.store.rows(WINDOWS, &select).await
     }
 
     async fn budget(&self, id: Option<String>) -> Result<Option<Row>, StoreError> {
@@ -199,8 +286,30 @@ impl ControlPlane {
     }
 }
 
+/// What entries are sealed for.
+const PURPOSE: &str = "auth cache";
+/// How far ahead another gateway's clock may be.
+const SKEW_MS: i64 = 5_000;
+
+/// An entry as it is sealed.
+#[derive(Serialize, Deserialize)]
+struct Sealed<'a> {
+    purpose: String,
+    hash: String,
+    generation: String,
+    at_ms: i64,
+    rows: Cow<'a, KeyRows>,
+}
+
+/// The rows that a key is made of.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct KeyRows {
+    key: Row,
+    linked: Linked,
+}
+
 /// Rows that a key's row leads to.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(crate) struct Linked {
     budget: Option<Row>,
     pub team: Option<Row>,
@@ -210,6 +319,10 @@ pub(crate) struct Linked {
     pub user: Option<Row>,
     pub organization: Option<Row>,
     organization_budget: Option<Row>,
+    /// Access groups of the key and its team, by id.
+    groups: HashMap<String, Row>,
+    /// Windows of the key and the team that have begun.
+    windows: Vec<Row>,
 }
 
 pub(crate) fn virtual_key(
@@ -227,11 +340,18 @@ pub(crate) fn virtual_key(
     let token = text("token").unwrap_or_default();
     let (user_id, team_id) = (text("user_id"), text("team_id"));
     let org_id = of(&linked.organization, "organization_id").or(text("organization_id"));
-    let mut scopes = vec![key_scope(&token, key, linked.budget.as_ref(), now)];
+    let mut of_key = key_scope(&token, key, linked.budget.as_ref(), now);
+    of_key.windows = windows(key.get("budget_limits"), &linked.windows, ("key", &token));
+    let mut scopes = vec![of_key];
     if let Some(team) = &linked.team {
         let id = team_id.clone().unwrap_or_default();
         let mut scope = scope(ScopeKind::Team, id, team.get("team_alias"), None, team);
         scope.models = model_limits(team.get("metadata"), team.get("model_max_budget"), now);
+        scope.windows = windows(
+            team.get("budget_limits"),
+            &linked.windows,
+            ("team", &scope.id),
+        );
         scopes.push(scope);
     }
     if let (Some(team), Some(user)) = (&team_id, &user_id)
@@ -309,9 +429,10 @@ pub(crate) fn virtual_key(
         key_alias: text("key_alias"),
         user_email: of(&linked.user, "user_email"),
         team_alias: of(&linked.team, "team_alias"),
-        models: models(key, linked.team.as_ref()),
+        models: models(key, linked),
         model_lists: model_lists(linked, team_id.is_some()),
         aliases: aliases.collect(),
+        budget_fallbacks: budget_fallbacks(key.get("budget_fallbacks")),
         allowed_routes: restriction(key, "allowed_routes"),
         allowed_cache_controls: restriction(key, "allowed_cache_controls"),
         metadata: object(Some(key), "metadata"),
@@ -326,21 +447,41 @@ pub(crate) fn virtual_key(
     };
     let blocked = |row: &Row| row.get("blocked").and_then(Value::as_bool) == Some(true);
     VirtualKey {
-        blocked: blocked(key),
+        blocked: blocked(key) || linked.user.as_ref().is_some_and(is_inactive),
         team_blocked: linked.team.as_ref().is_some_and(blocked),
         expires: key.get("expires").and_then(Value::as_str).and_then(moment),
         principal: Arc::new(principal),
     }
 }
 
-/// The key's own list; `all-team-models` is the team's.
-fn models(key: &Row, team: Option<&Row>) -> Vec<String> {
-    let own = restriction(key, "models");
+/// Whether a user was deactivated (SCIM's `active: false`, which LiteLLM keeps as `metadata.scim_active`): none of their keys lets
+/// anybody in.
+pub(crate) fn is_inactive(user: &Row) -> bool {
+    let active = user
+        .get("metadata")
+        .and_then(|metadata| metadata.get("scim_active"));
+    active == Some(&Value::Bool(false))
+}
+
+/// `budget_fallbacks`: lists of models by the model that they stand in for.
+fn budget_fallbacks(chains: Option<&Value>) -> Vec<(String, Vec<String>)> {
+    let chains = chains.and_then(Value::as_object).into_iter().flatten();
+    let chain = |(model, models): (&String, &Value)| {
+        let models = models.as_array()?.iter().filter_map(Value::as_str);
+        Some((model.clone(), models.map(str::to_owned).collect()))
+    };
+    chains.filter_map(chain).collect()
+}
+
+/// The key's own list, with what its access groups add; `all-team-models` is the team's.
+fn models(key: &Row, linked: &Linked) -> Vec<String> {
+    let own = widened(restriction(key, "models"), key, &linked.groups);
     if !own.iter().any(|model| model == "all-team-models") {
         return own;
     }
+    let team = linked.team.as_ref();
     let of_team = team
-        .map(|team| restriction(team, "models"))
+        .map(|team| widened(restriction(team, "models"), team, &linked.groups))
         .unwrap_or_default();
     if of_team.is_empty() {
         return of_team;
@@ -354,7 +495,7 @@ fn model_lists(linked: &Linked, of_team: bool) -> Vec<ModelList> {
     let mut lists = Vec::new();
     let mut add = |owner: &'static str, row: Option<&Row>| {
         let models = row
-            .map(|row| restriction(row, "models"))
+            .map(|row| widened(restriction(row, "models"), row, &linked.groups))
             .unwrap_or_default();
         if !models.is_empty() {
             lists.push(ModelList { owner, models });
@@ -421,6 +562,7 @@ fn scope(
     scope.limits = Limits {
         rpm: whole("rpm_limit"),
         tpm: whole("tpm_limit"),
+        tpd: whole("tpd_limit"),
         parallel: whole("max_parallel_requests"),
     };
     if max.is_some() || soft.is_some() {
@@ -432,17 +574,29 @@ fn scope(
             resets_at: text("budget_reset_at").and_then(moment),
         });
     }
-    scope.windows = windows(row.get("budget_limits"));
     scope.spent = row.get("spend").and_then(money).unwrap_or_default();
     scope
 }
 
-/// `budget_limits`
-fn windows(limits: Option<&Value>) -> Vec<(Decimal, u64)> {
+/// `budget_limits` of a key or team, and what the database knows of their windows.
+fn windows(limits: Option<&Value>, known: &[Row], (kind, id): (&str, &str)) -> Vec<BudgetWindow> {
     let limits = limits.and_then(Value::as_array).into_iter().flatten();
     let window = |limit: &Value| {
-        let length = crate::durations::seconds(limit.get("budget_duration")?.as_str()?)?;
-        Some((money(limit.get("max_budget")?)?, length))
+        let duration = limit.get("budget_duration")?.as_str()?;
+        let known = known.iter().find(|row| {
+            let is = |column: &str, text: &str| row.get(column).is_some_and(|value| value == text);
+            is("entity_type", kind) && is("entity_id", id) && is("window_duration", duration)
+        });
+        let known = known.and_then(|row| {
+            let start = moment(row.get("window_start")?.as_str()?)?;
+            Some((start, row.get("spend").and_then(money)?))
+        });
+        Some(BudgetWindow {
+            max: money(limit.get("max_budget")?)?,
+            duration: duration.to_owned(),
+            length_s: crate::durations::seconds(duration)?,
+            known,
+        })
     };
     limits.filter_map(window).collect()
 }
@@ -569,6 +723,47 @@ mod tests {
         assert!(of_team.team_blocked);
         assert_eq!(of_team.principal.models, ["c", "b"]);
         assert_eq!(of_team.principal.model_lists[0].owner, "team");
+    }
+
+    #[tokio::test]
+    async fn sealed_rows_are_for_their_key_their_generation_and_their_time() {
+        let world = crate::testing::world(json!({})).await;
+        let plane = &world.plane;
+        let body = json!({"key": "sk-of-ann-1234567", "metadata": {"logging": [{"callback_vars": {"langfuse_secret": "hunter2"}}]}});
+        world.done("/key/generate", body).await;
+        let hash = KeyHash::of("sk-of-ann-1234567").as_str().to_owned();
+        let rows = plane.key_rows(&hash).await.unwrap().unwrap();
+        let at = |s: i64| now() + jiff::SignedDuration::from_secs(s);
+        let sealed = plane.seal_rows(&rows, &hash, "7", now()).unwrap();
+        assert!(!sealed.contains("hunter2") && !sealed.contains(&hash));
+        let ttl = Duration::from_secs(60);
+        let open = |sealed: &str, hash: &str, generation: &str, at| {
+            plane.open_rows(sealed, hash, generation, ttl, at).is_some()
+        };
+        assert!(open(&sealed, &hash, "7", at(59)) && open(&sealed, &hash, "7", at(-4)));
+        assert!(!open(&sealed, &hash, "7", at(60)) && !open(&sealed, &hash, "7", at(-6)));
+        assert!(!open(&sealed, &hash, "8", now()) && !open(&sealed, "ab", "7", now()));
+        // Another key's rows under this key's name.
+        let foreign = plane.seal_rows(&rows, "ab", "7", now()).unwrap();
+        assert!(!open(&foreign, "ab", "7", now()));
+        // What another salt made, other secrets of the database, and what nobody made.
+        let other = crate::Seal::of("another").close("{}").unwrap();
+        let own = crate::Seal::of(crate::testing::SALT)
+            .close("sk-upstream")
+            .unwrap();
+        let mut spoilt = sealed.clone();
+        spoilt.replace_range(
+            40..41,
+            if sealed.as_bytes()[40] == b'A' {
+                "B"
+            } else {
+                "A"
+            },
+        );
+        let plain = serde_json::to_string(&rows.clone()).unwrap();
+        for wrong in [other, own, spoilt, plain, String::new()] {
+            assert!(!open(&wrong, &hash, "7", now()), "{wrong}");
+        }
     }
 
     #[test]

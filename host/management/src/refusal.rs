@@ -17,6 +17,8 @@ pub enum Refusal {
     Detail(u16, Value),
     /// FastAPI's validation of the body: status 422, every fault.
     Invalid(Vec<Value>),
+    /// SCIM's error (RFC 7644): status, what kind of it, and what is wrong.
+    Scim(u16, Option<&'static str>, String),
     /// Somebody else changed the same row in between: nothing was changed, asking again may succeed.
     Raced,
     /// The database failed; the text is for the operator.
@@ -89,6 +91,7 @@ impl Refusal {
                 None => detail.to_string(),
             },
             Self::Invalid(faults) => Value::from(faults.clone()).to_string(),
+            Self::Scim(_, _, text) => text.clone(),
             Self::Raced => "somebody else changes the same at this moment".to_owned(),
             Self::Unavailable(_) => "the database does not answer".to_owned(),
         }
@@ -103,6 +106,16 @@ impl Refusal {
                 (*status, json!({ "detail": detail }).to_string().into())
             }
             Self::Invalid(faults) => (422, json!({ "detail": faults }).to_string().into()),
+            Self::Scim(status, kind, text) => {
+                let mut body = json!({
+                    "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"],
+                    "status": status.to_string(), "detail": text,
+                });
+                if let Some(kind) = kind {
+                    body["scimType"] = (*kind).into();
+                }
+                (*status, body.to_string().into())
+            }
             Self::Raced => {
                 let text =
                     "somebody else changes the same at this moment; nothing was changed, try again";
@@ -135,6 +148,7 @@ impl From<WriteError> for Refusal {
         match error {
             WriteError::Store(error) => error.into(),
             WriteError::Taken(what) if what == RACED => Self::Raced,
+            WriteError::Gone(RACED) => Self::Raced,
             error => Self::bad(error.to_string()),
         }
     }

@@ -1,5 +1,5 @@
-//! What was spent and used: `/spend/*`, `/global/*` and the daily activity of users, teams, tags, organizations and
-//! customers.
+//! What was spent and used: `/spend/*`, `/global/*`, `/model/metrics*`, and the reports and daily activity of users, teams,
+//! tags, organizations and customers.
 //!
 //! Single calls come from the ledger, `LiteLLM_SpendLogs`. Sums come from the daily tables, which are written in the same
 //! transaction as the ledger, are small, and outlive what the ledger's retention removes. Days are days of UTC. Who is no
@@ -10,9 +10,12 @@ mod calculate;
 mod daily;
 mod global;
 mod logs;
+mod models;
 mod names;
+mod predict;
 mod report;
 mod reset;
+mod scoped;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -26,7 +29,7 @@ use witgate_store::{Filter, Is, Row, Sums};
 use crate::operation::Operation;
 use crate::{Ask, ControlPlane, Refusal};
 
-pub(crate) const OPERATIONS: [&[Operation]; 7] = [
+pub(crate) const OPERATIONS: [&[Operation]; 10] = [
     logs::OPERATIONS,
     calculate::OPERATIONS,
     global::OPERATIONS,
@@ -34,6 +37,9 @@ pub(crate) const OPERATIONS: [&[Operation]; 7] = [
     report::OPERATIONS,
     reset::OPERATIONS,
     daily::OPERATIONS,
+    models::OPERATIONS,
+    predict::OPERATIONS,
+    scoped::OPERATIONS,
 ];
 
 /// The daily table that has every call.

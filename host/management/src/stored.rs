@@ -1,4 +1,4 @@
-//! What the database holds of the configuration (`store_model_in_db`): deployments, credentials, settings.
+//! What the database holds of the configuration (`store_model_in_db`): deployments, credentials, guardrails, settings.
 //!
 //! Rows are read as they are, so that whoever asks again can tell that nothing changed, and opened then: decrypted, and
 //! brought into the shape that the same thing has in the file. What cannot be opened is left out, and told.
@@ -7,10 +7,12 @@ use serde_json::{Map, Value, json};
 use witgate_store::{Row, Select, StoreError};
 
 use crate::ControlPlane;
+use crate::in_force::plain;
 use crate::seal::{Opened, Seal};
 
 pub(crate) const MODELS: &str = "LiteLLM_ProxyModelTable";
 pub(crate) const CREDENTIALS: &str = "LiteLLM_CredentialsTable";
+pub(crate) const GUARDRAILS: &str = "LiteLLM_GuardrailsTable";
 pub(crate) const CONFIG: &str = "LiteLLM_Config";
 
 /// Rows of [`CONFIG`] that are sections of the configuration.
@@ -29,6 +31,7 @@ pub const BY_TEAM_ADMIN: &str = "added_by_team_admin";
 pub struct StoredRows {
     models: Vec<Row>,
     credentials: Vec<Row>,
+    guardrails: Vec<Row>,
     config: Vec<Row>,
 }
 
@@ -37,7 +40,7 @@ pub struct StoredRows {
 pub struct StoredItem {
     /// Its row, for messages.
     pub place: String,
-    /// Where it goes: `model_list[]`, `credential_list[]`, or a key such as `general_settings.alerting`.
+    /// Where it goes: `model_list[]`, `credential_list[]`, `guardrails[]`, or a key such as `general_settings.alerting`.
     pub path: String,
     /// What the file would say there.
     pub value: Value,
@@ -71,6 +74,7 @@ impl ControlPlane {
         Ok(StoredRows {
             models: all(MODELS).await?,
             credentials: all(CREDENTIALS).await?,
+            guardrails: all(GUARDRAILS).await?,
             config: all(CONFIG).await?,
         })
     }
@@ -97,6 +101,12 @@ impl StoredRows {
             for row in &self.credentials {
                 let at = place(CREDENTIALS, text(row, "credential_name"));
                 stored.add(at, "credential_list[]", credential(row, seal));
+            }
+        }
+        if wanted(&["guardrails"]) {
+            for row in self.guardrails.iter().filter(|row| is_reviewed(row)) {
+                let at = place(GUARDRAILS, text(row, "guardrail_id"));
+                stored.add(at, "guardrails[]", guardrail(row, seal));
             }
         }
         for row in &self.config {
@@ -183,6 +193,30 @@ fn credential(row: &Row, seal: &Seal) -> Result<Value, String> {
         "credential_name": text(row, "credential_name"), "credential_values": values,
         "credential_info": object(row.get("credential_info")),
     }))
+}
+
+/// Whether a guardrail serves: newer LiteLLM keeps those in the same table that teams have asked for.
+fn is_reviewed(row: &Row) -> bool {
+    ["", "active", "approved"].contains(&text(row, "status"))
+}
+
+/// A guardrail as the file would have it. Which plugin it is, is a name: a row leads to no component by its path.
+fn guardrail(row: &Row, seal: &Seal) -> Result<Value, String> {
+    let params = plain(seal, object(row.get("litellm_params")));
+    let plugin = params.get("guardrail").and_then(Value::as_str);
+    if let Some(path) =
+        plugin.filter(|name| name.starts_with('/') || name.contains(['.', ':', '\\', '#']))
+    {
+        return Err(format!(
+            "litellm_params.guardrail {path:?}: only the configuration file may name a component by its path or module; declare it under plugins, and use its name there"
+        ));
+    }
+    let mut entry =
+        json!({"guardrail_name": text(row, "guardrail_name"), "litellm_params": params});
+    if let Some(info) = row.get("guardrail_info").filter(|info| !info.is_null()) {
+        entry["guardrail_info"] = object(Some(info)).into();
+    }
+    Ok(entry)
 }
 
 /// A text that should be encrypted with our salt, or not at all.

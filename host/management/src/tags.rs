@@ -11,6 +11,7 @@ use crate::customers::with_budgets;
 use crate::fields::{Field, Given, Shape, column, member};
 use crate::linked::{BUDGET, BUDGETS, new_budget};
 use crate::operation::{Operation, Outcome, Who};
+use crate::refusal::RACED;
 use crate::{Ask, Changed, ControlPlane, Refusal};
 
 #[cfg(test)]
@@ -194,7 +195,7 @@ async fn make(
             Refusal::bad("the budget does not exist: make it by /budget/new first")
                 .param("budget_id")
         }
-        WriteError::Gone(_) => {
+        WriteError::Gone(what) if what != RACED => {
             Refusal::detail(409, "a deployment was changed meanwhile; ask again")
         }
         error => error.into(),
@@ -376,7 +377,8 @@ async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
         &mut steps,
     )
     .await?;
-    steps.push(Write::Delete(TABLE, Filter::by("tag_name", name.as_str())));
+    let named = Filter::by("tag_name", name.as_str());
+    steps.push(Write::Remove(TABLE, named, RACED));
     steps.extend(plane.note(&ask, Action::Deleted, TABLE, &name, Some(&old), None));
     make(plane, &ask, &name, steps).await?;
     Ok(json!({"message": format!("Tag {name} deleted successfully")}))

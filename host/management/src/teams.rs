@@ -38,10 +38,12 @@ pub(crate) const FIELDS: &[Field] = &[
     column("team_alias", Shape::Text),
     column("organization_id", Shape::Text),
     column("models", Shape::Texts),
+    column("access_group_ids", Shape::Texts),
     column("max_budget", Shape::Number),
     column("soft_budget", Shape::Number),
     column("budget_duration", Shape::Duration),
     column("tpm_limit", Shape::Whole),
+    column("tpd_limit", Shape::Whole),
     column("rpm_limit", Shape::Whole),
     column("max_parallel_requests", Shape::Whole),
     column("model_max_budget", Shape::Object),
@@ -55,6 +57,7 @@ pub(crate) const FIELDS: &[Field] = &[
     metadata("guardrails", Shape::Texts),
     metadata("prompts", Shape::Texts),
     metadata("allowed_passthrough_routes", Shape::Texts),
+    metadata("denied_passthrough_routes", Shape::Texts),
     metadata("team_member_key_duration", Shape::Duration),
     member("team_id", Shape::Text),
     member("model_aliases", Shape::Object),
@@ -90,11 +93,9 @@ const CALLBACK: &[Field] = &[
 
 /// Members of a team that LiteLLM has and this release does not act on: a limit that does not limit would be worse than
 /// none.
-const NOT_YET: [&str; 6] = [
+const NOT_YET: [&str; 4] = [
     "router_settings",
-    "tpd_limit",
     "policies",
-    "access_group_ids",
     "default_team_member_models",
     "allowed_models",
 ];
@@ -132,6 +133,19 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         body: &[FIELDS],
         query: &[],
         run: |plane, ask| Box::pin(update::update(plane, ask)),
+    },
+    Operation {
+        method: "PATCH",
+        paths: &["/team/{team_id}"],
+        who: Who::Member,
+        what: "Changes a team; what is not said stays, null takes a limit away.",
+        body: &[FIELDS],
+        query: &[],
+        run: |plane, mut ask| {
+            let named = ask.named.take().unwrap_or_default();
+            ask.body.insert("team_id".to_owned(), named.into());
+            Box::pin(update::update(plane, ask))
+        },
     },
     Operation {
         method: "POST",

@@ -83,13 +83,13 @@ impl Configuration for Served {
         for item in stored.items {
             match item.path.split_once('.') {
                 Some((section, key)) => shown[section][key] = item.value,
-                None if item.path == "credential_list[]" => {
-                    shown["credential_list"]
-                        .as_array_mut()
-                        .unwrap()
-                        .push(item.value);
+                None => {
+                    let list = &mut shown[item.path.trim_end_matches("[]")];
+                    if list.is_null() {
+                        *list = json!([]);
+                    }
+                    list.as_array_mut().unwrap().push(item.value);
                 }
-                None => {}
             }
         }
         shown
@@ -98,6 +98,16 @@ impl Configuration for Served {
     fn is_secret(&self, name: &str) -> bool {
         name.ends_with("key")
     }
+
+    fn prices(&self) -> crate::PriceSource {
+        crate::PriceSource::default()
+    }
+
+    async fn fetch_prices(&self) -> Result<usize, String> {
+        Err("nobody says where".to_owned())
+    }
+
+    fn prices_scheduled(&self) {}
 }
 
 /// A world with these settings of the configuration.
@@ -144,6 +154,7 @@ impl World {
             metrics: StoreMetrics::register(&mut prometheus_client::registry::Registry::default()),
             now: Arc::new(|| "2026-01-01T00:00:00Z".parse().unwrap()),
             observe: None,
+            elsewhere: witgate_store::Elsewhere::default(),
         };
         let writer = SpendWriter::start(&self.plane.store, SpendOptions::default(), parts);
         for call in calls {

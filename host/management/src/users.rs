@@ -2,7 +2,7 @@
 
 mod defaults;
 mod new;
-mod password;
+pub(crate) mod password;
 mod read;
 #[cfg(test)]
 mod tests;

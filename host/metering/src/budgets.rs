@@ -3,6 +3,7 @@
 //! Source: LiteLLM's budget checks in `auth_checks`, its spend counters and its budget reservation. An account is what this gateway
 //! knows of a scope's spend: the database's figure, raised by every call since. A call is let in when what is spent and reserved
 //! leaves room, and its own estimate is reserved in the same step; so a budget is passed by no more than calls let in before it was full.
+//! With a store in common that is so for all gateways together: what is reserved here draws on accounts there before the call is admitted.
 
 mod account;
 mod exchange;
@@ -15,15 +16,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::MutexGuard;
 use rust_decimal::Decimal;
 use thiserror::Error;
-use witgate_identity::{ModelScope, Scope, ScopeKind};
+use witgate_identity::{BudgetWindow, ModelScope, Scope, ScopeKind};
 
 use crate::limits::models;
 use crate::shards::Shards;
 use account::{Account, State};
+pub(crate) use exchange::Drawing;
+use exchange::Sharing;
 pub use facts::{Crossing, Fact};
 
 /// Accounts that nobody has used for so long are forgotten; by then the database has all of it.
@@ -39,8 +43,8 @@ pub struct Charge<'a> {
     pub scope: &'a Scope,
     /// The model, when it is the budget of one.
     pub model: Option<&'a ModelScope>,
-    /// The length of its window in seconds, for one of several budgets (`budget_limits`).
-    pub window_s: Option<u64>,
+    /// The window, when it is one of several budgets (`budget_limits`).
+    pub window: Option<&'a BudgetWindow>,
     /// US dollars at which calls are refused; `None` only counts.
     pub max: Option<Decimal>,
 }
@@ -58,7 +62,7 @@ pub fn charges<'a>(
             found.push(Charge {
                 scope,
                 model: None,
-                window_s: None,
+                window: None,
                 max: scope.budget.as_ref().and_then(|budget| budget.max),
             });
         }
@@ -66,14 +70,14 @@ pub fn charges<'a>(
         found.extend(budgets.map(|(model, max)| Charge {
             scope,
             model: Some(model),
-            window_s: None,
+            window: None,
             max: Some(max),
         }));
-        found.extend(scope.windows.iter().map(|(max, window_s)| Charge {
+        found.extend(scope.windows.iter().map(|window| Charge {
             scope,
             model: None,
-            window_s: Some(*window_s),
-            max: Some(*max),
+            window: Some(window),
+            max: Some(window.max),
         }));
     }
     found.sort_by_key(|charge| order(charge.scope.kind));
@@ -106,15 +110,17 @@ pub const fn refuses_at_max(kind: ScopeKind) -> bool {
 impl Charge<'_> {
     /// Whether it is the scope's own budget, whose spend is the scope's.
     fn is_whole(&self) -> bool {
-        self.model.is_none() && self.window_s.is_none()
+        self.model.is_none() && self.window.is_none()
+    }
+
+    /// Whether calls are refused once the budget is used up to the last cent. Budgets of a model are, whoever has them.
+    fn is_full_at_max(&self) -> bool {
+        self.model.is_some() || self.window.is_some() || refuses_at_max(self.scope.kind)
     }
 
     /// Whether what is spent and reserved leaves no room.
     fn is_full(&self, committed: Decimal) -> bool {
-        // Budgets of a model are refused at their end, whoever has them.
-        let at_max =
-            self.model.is_some() || self.window_s.is_some() || refuses_at_max(self.scope.kind);
-        self.max.is_some_and(|max| match at_max {
+        self.max.is_some_and(|max| match self.is_full_at_max() {
             true => committed >= max,
             false => committed > max,
         })
@@ -124,8 +130,8 @@ impl Charge<'_> {
     fn name(&self, name: &mut String) {
         name.clear();
         account_name(name, self.scope.kind, &self.scope.id);
-        if let Some(window) = self.window_s {
-            for part in [":window:", &window.to_string(), "s"] {
+        if let Some(window) = self.window {
+            for part in [":window:", &window.length_s.to_string(), "s"] {
                 name.push_str(part);
             }
         }
@@ -165,6 +171,7 @@ pub struct Exceeded {
 pub struct Books {
     accounts: Shards<Account>,
     silence_s: AtomicU64,
+    sharing: ArcSwapOption<Sharing>,
 }
 
 impl Default for Books {
@@ -172,6 +179,7 @@ impl Default for Books {
         Books {
             accounts: Shards::default(),
             silence_s: AtomicU64::new(SILENCE.as_secs()),
+            sharing: ArcSwapOption::empty(),
         }
     }
 }
@@ -189,7 +197,8 @@ impl Books {
         self.silence_s.store(seconds, Relaxed);
     }
 
-    /// Lets a call in that will cost about `estimate`, and reserves that of every budget; or reserves nothing. Waits for nobody.
+    /// Lets a call in that will cost about `estimate`, and reserves that of every budget; or reserves nothing. Waits for nobody: what other
+    /// gateways have in common with this one is asked when the call is admitted ([`Limiter::admit`](crate::Limiter::admit)).
     ///
     /// # Errors
     /// When a budget has no room left: the first one in the order of the charges.
@@ -241,11 +250,19 @@ impl Books {
             state.reserved = add(state.reserved, estimate);
         }
         drop(states);
+        let sharing = self.sharing.load_full();
+        let bounds = match &sharing {
+            Some(_) => bounds(charges, &of_charge, &accounts),
+            None => Vec::new(),
+        };
         Ok(Reservation {
             accounts,
             estimate,
             key_spend,
             silence_s: self.silence_s.load(Relaxed),
+            begun: now,
+            bounds,
+            sharing,
         })
     }
 
@@ -293,6 +310,72 @@ pub struct Reservation {
     estimate: Decimal,
     key_spend: Option<Decimal>,
     silence_s: u64,
+    begun: Timestamp,
+    /// What may refuse it for all gateways together.
+    bounds: Vec<Bound>,
+    /// Whom its end is told.
+    sharing: Option<Arc<Sharing>>,
+}
+
+/// What a call's cost means for its budgets.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// For whoever tells people.
+    pub facts: Vec<Fact>,
+    /// The windows of `budget_limits` in which it was spent, for whoever keeps them.
+    pub windows: Vec<SpentIn>,
+}
+
+/// A window of `budget_limits` in which something was spent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpentIn {
+    /// Whose it is.
+    pub kind: ScopeKind,
+    /// Which one.
+    pub id: String,
+    /// LiteLLM's `budget_duration`.
+    pub duration: String,
+    /// How long the window is, in seconds.
+    pub length_s: u64,
+    /// When it began, seconds since the epoch.
+    pub start_s: i64,
+}
+
+/// A budget that may refuse a call.
+#[derive(Debug)]
+struct Bound {
+    account: Arc<Account>,
+    /// Which of the charges it is.
+    charge: usize,
+    max: Decimal,
+    is_full_at_max: bool,
+}
+
+/// What refuses at each account, the least when there are several. An amount beyond what a store counts exactly each gateway holds for
+/// itself.
+fn bounds(charges: &[Charge<'_>], of_charge: &[usize], accounts: &[Arc<Account>]) -> Vec<Bound> {
+    let mut found: Vec<Bound> = Vec::new();
+    for (at, (charge, of)) in charges.iter().zip(of_charge).enumerate() {
+        let max = charge.max.filter(|max| exchange::is_exact(*max));
+        let (Some(max), Some(account)) = (max, accounts.get(*of)) else {
+            continue;
+        };
+        let bound = Bound {
+            account: account.clone(),
+            charge: at,
+            max,
+            is_full_at_max: charge.is_full_at_max(),
+        };
+        let known = found
+            .iter_mut()
+            .find(|known| Arc::ptr_eq(&known.account, account));
+        match known {
+            Some(known) if bound.max < known.max => *known = bound,
+            Some(_) => {}
+            None => found.push(bound),
+        }
+    }
+    found
 }
 
 impl Reservation {
@@ -302,25 +385,39 @@ impl Reservation {
         self.key_spend
     }
 
-    /// The call has cost this many US dollars. What that means for the budgets comes back, for whoever tells people.
-    pub fn settle(mut self, cost: Decimal, now: Timestamp) -> Vec<Fact> {
-        let mut facts = Vec::new();
+    /// The call has cost this many US dollars. What that means for the budgets comes back.
+    pub fn settle(mut self, cost: Decimal, now: Timestamp) -> Settled {
+        let mut settled = Settled::default();
         let silence = SignedDuration::from_secs(i64::try_from(self.silence_s).unwrap_or(i64::MAX));
-        for account in std::mem::take(&mut self.accounts) {
+        self.end(|account, state| {
+            state.spend(account, cost, now);
+            state.facts(account, now, silence, &mut settled.facts);
+            if !cost.is_zero() {
+                settled.windows.extend(state.spent_in(account));
+            }
+        });
+        settled
+    }
+
+    /// Gives back what is reserved, and does the rest with each account at the same moment.
+    fn end(&mut self, mut and: impl FnMut(&Account, &mut State)) {
+        let estimate = self.estimate;
+        let mut ended = std::mem::take(&mut self.accounts);
+        ended.retain(|account| {
             let mut state = account.state.lock();
-            state.release(self.estimate);
-            state.spend(&account, cost, now);
-            state.facts(&account, now, silence, &mut facts);
+            state.release(estimate);
+            and(account, &mut state);
+            state.becomes_fresh()
+        });
+        if let Some(sharing) = self.sharing.as_ref().filter(|_| !ended.is_empty()) {
+            sharing.ended(ended);
         }
-        facts
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        for account in &self.accounts {
-            account.state.lock().release(self.estimate);
-        }
+        self.end(|_, _| {});
     }
 }
 

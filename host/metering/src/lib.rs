@@ -11,7 +11,9 @@ mod models;
 mod priority;
 mod shards;
 
-pub use budgets::{Books, Charge, Crossing, Exceeded, Fact, Reservation, charges, refuses_at_max};
+pub use budgets::{
+    Books, Charge, Crossing, Exceeded, Fact, Reservation, Settled, SpentIn, charges, refuses_at_max,
+};
 pub use durations::{Period, PeriodError, ResetClock};
 pub use limits::{
     Admitted, Descriptor, LimitKind, Limiter, NotAdmitted, Refusal, Rules, Standing, UNBOUNDED,

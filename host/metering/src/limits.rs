@@ -19,14 +19,18 @@ use thiserror::Error;
 use witgate_identity::{Limits, ModelScope, Scope, ScopeKind};
 use witgate_state::{Bound, GateLevel, StateError, Store};
 
+use crate::budgets::{Exceeded, Reservation};
 use crate::priority::Used;
 use crate::shards::Shards;
 pub use admitted::{Admitted, Standing};
 use meter::{Meter, Meters, State};
-use shared::Shared;
+use shared::{Asked, Shared};
 
 /// A limit that counts and refuses nothing; a number that Redis' scripts still have exactly.
 pub const UNBOUNDED: u64 = 1 << 52;
+
+/// The window of tokens per day.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// What is limited: a descriptor of LiteLLM's rate limiter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +46,8 @@ pub struct Descriptor<'a> {
 }
 
 impl Descriptor<'_> {
-    /// The name of its meter; with the minute where windows are the calendar's.
-    fn meter_name(&self, minute: Option<u64>, name: &mut String) {
+    /// The name of its meter; with the minute where windows are the calendar's, and of its own for tokens per day.
+    fn meter_name(&self, minute: Option<u64>, is_day: bool, name: &mut String) {
         name.clear();
         name.push_str(self.key);
         for part in [Some(self.id), self.model].into_iter().flatten() {
@@ -53,6 +57,9 @@ impl Descriptor<'_> {
         if let Some(minute) = minute {
             name.push_str("::");
             name.push_str(&minute.to_string());
+        }
+        if is_day {
+            name.push_str(":day");
         }
     }
 
@@ -130,6 +137,8 @@ pub enum LimitKind {
     Requests,
     /// Tokens per window.
     Tokens,
+    /// Tokens per day.
+    TokensPerDay,
     /// Requests at once.
     Parallel,
 }
@@ -141,6 +150,7 @@ impl LimitKind {
         match self {
             Self::Requests => "requests",
             Self::Tokens => "tokens",
+            Self::TokensPerDay => "tokens_per_day",
             Self::Parallel => "max_parallel_requests",
         }
     }
@@ -179,6 +189,9 @@ pub enum NotAdmitted {
     /// A limit refuses it.
     #[error("{} of {} {} is {}", .0.kind.name(), .0.key, .0.value, .0.limit)]
     Over(Refusal),
+    /// A budget that gateways have in common refuses it.
+    #[error(transparent)]
+    OverBudget(Exceeded),
     /// Nobody can tell what all gateways together have admitted, and [`Rules::fails_closed`].
     #[error("the limits that gateways share cannot be looked up: {0}")]
     Unavailable(StateError),
@@ -244,24 +257,27 @@ impl Limiter {
         **self.rules.load()
     }
 
-    /// Admits a call that will take about so many tokens, or takes nothing. `now` is of a clock that never goes back, `unix_s` the
-    /// calendar's. With a shared store it waits for that once; otherwise for nobody.
+    /// Admits a call that will take about so many tokens and has reserved so much of budgets, or takes nothing. `now` is of a clock that
+    /// never goes back, `unix_s` the calendar's. With a shared store it waits for that once, when there is a limit or a budget; otherwise
+    /// for nobody.
     ///
     /// # Errors
-    /// When a limit refuses it, or none can be looked up.
+    /// When a limit refuses it, or a budget that others have drawn on, too; or limits cannot be looked up.
     pub async fn admit(
         self: &Arc<Self>,
         descriptors: &[Descriptor<'_>],
         tokens: u64,
+        reservation: Option<&Reservation>,
         now: Duration,
         unix_s: u64,
     ) -> Result<Admitted, NotAdmitted> {
-        if descriptors.is_empty() {
+        let shared = self.shared.load_full();
+        let reservation = reservation.filter(|own| shared.is_some() && own.is_shared());
+        if descriptors.is_empty() && reservation.is_none() {
             return Ok(Admitted::nothing());
         }
         let rules = self.rules();
         let wanted = self.wanted(descriptors, tokens, now, unix_s, rules);
-        let shared = self.shared.load_full();
         let Some(shared) = shared else {
             let levels = here(&wanted, now, rules.window)
                 .map_err(|full| wanted.refused(&full, descriptors, rules))?;
@@ -270,13 +286,17 @@ impl Limiter {
         if let Some(full) = known_full(&wanted, now) {
             return Err(wanted.refused(&full, descriptors, rules));
         }
-        match shared.pass(&wanted, now, rules.window).await {
-            Ok(Ok((levels, member))) => {
+        let drawing = reservation.and_then(Reservation::drawing);
+        match shared.pass(&wanted, drawing, now, rules.window).await {
+            Ok(Asked::In(levels, member)) => {
                 let admitted = Admitted::of(&wanted, descriptors, &levels);
                 Ok(admitted.shared(shared, member))
             }
-            Ok(Err(full)) => Err(wanted.refused(&full, descriptors, rules)),
-            Err(error) if rules.fails_closed => Err(NotAdmitted::Unavailable(error)),
+            Ok(Asked::Full(full)) => Err(wanted.refused(&full, descriptors, rules)),
+            Ok(Asked::Exceeded(exceeded)) => Err(NotAdmitted::OverBudget(exceeded)),
+            Err(error) if rules.fails_closed && !descriptors.is_empty() => {
+                Err(NotAdmitted::Unavailable(error))
+            }
             Err(error) => {
                 tracing::debug!(%error, "this gateway limits by what it knows itself");
                 let levels = here(&wanted, now, rules.window)
@@ -297,8 +317,8 @@ impl Limiter {
     ) -> Wanted {
         let mut wants: Vec<Want> = Vec::with_capacity(descriptors.len());
         let mut name = String::with_capacity(96);
-        let mut want = |at: usize, limits: Limits, minute: Option<u64>| {
-            descriptors[at].meter_name(minute, &mut name);
+        let mut want = |at: usize, limits: Limits, minute: Option<u64>, is_day: bool| {
+            descriptors[at].meter_name(minute, is_day, &mut name);
             let meter = self
                 .meters
                 .get_or(&name, || Meter::new(&name), |meter| meter.is_idle(now));
@@ -307,13 +327,23 @@ impl Limiter {
                 .find(|want| Arc::ptr_eq(&want.meter, &meter))
             {
                 Some(known) => known.limits = least(known.limits, limits),
-                None => wants.push(Want { at, meter, limits }),
+                None => wants.push(Want {
+                    at,
+                    meter,
+                    limits,
+                    window: is_day.then_some(DAY),
+                }),
             }
         };
         for (at, descriptor) in descriptors.iter().enumerate() {
-            let limits = descriptor.limits;
+            let day = descriptor.limits.tpd;
+            let limits = Limits {
+                tpd: None,
+                ..descriptor.limits
+            };
             match rules.by_calendar {
-                false => want(at, limits, None),
+                false if limits.is_empty() => {}
+                false => want(at, limits, None, false),
                 true => {
                     let counted = Limits {
                         parallel: None,
@@ -325,12 +355,19 @@ impl Limiter {
                         ..limits
                     };
                     if !counted.is_empty() {
-                        want(at, counted, Some(unix_s / 60));
+                        want(at, counted, Some(unix_s / 60), false);
                     }
                     if !inside.is_empty() {
-                        want(at, inside, None);
+                        want(at, inside, None, false);
                     }
                 }
+            }
+            if day.is_some() {
+                let limits = Limits {
+                    tpm: day,
+                    ..Limits::default()
+                };
+                want(at, limits, None, true);
             }
         }
         Wanted { wants, tokens }
@@ -349,6 +386,8 @@ struct Want {
     at: usize,
     meter: Arc<Meter>,
     limits: Limits,
+    /// How long its window is, when it is no minute.
+    window: Option<Duration>,
 }
 
 impl Want {
@@ -372,18 +411,23 @@ impl Wanted {
         let descriptor = &descriptors[want.at];
         let (limit, current) = match full.kind {
             LimitKind::Requests => (want.limits.rpm, full.level.calls),
-            LimitKind::Tokens => (want.limits.tpm, full.level.amount),
+            LimitKind::Tokens | LimitKind::TokensPerDay => (want.limits.tpm, full.level.amount),
             LimitKind::Parallel => (want.limits.parallel, full.level.inside),
         };
         NotAdmitted::Over(Refusal {
             key: descriptor.key,
             value: descriptor.value(),
-            kind: full.kind,
+            kind: match full.kind {
+                LimitKind::Tokens if want.window.is_some() => LimitKind::TokensPerDay,
+                kind => kind,
+            },
             limit: limit.unwrap_or(0),
             current,
             resets_in: match full.kind {
                 LimitKind::Parallel => rules.window,
-                LimitKind::Requests | LimitKind::Tokens => full.level.left,
+                LimitKind::Requests | LimitKind::Tokens | LimitKind::TokensPerDay => {
+                    full.level.left
+                }
             },
         })
     }
@@ -407,11 +451,13 @@ fn here(wanted: &Wanted, now: Duration, window: Duration) -> Result<Vec<GateLeve
     let mut states = locked(wanted);
     for kind in [LimitKind::Requests, LimitKind::Parallel, LimitKind::Tokens] {
         for (at, (want, state)) in wanted.wants.iter().zip(&states).enumerate() {
-            let level = state.level(now, window);
+            let level = state.level(now, want.window.unwrap_or(window));
             let (limit, is, more) = match kind {
                 LimitKind::Requests => (want.limits.rpm, level.calls, 1),
                 LimitKind::Parallel => (want.limits.parallel, level.inside, 1),
-                LimitKind::Tokens => (want.limits.tpm, level.amount, wanted.tokens),
+                LimitKind::Tokens | LimitKind::TokensPerDay => {
+                    (want.limits.tpm, level.amount, wanted.tokens)
+                }
             };
             if limit.is_some_and(|limit| is.saturating_add(more) > limit) {
                 let want = at;
@@ -420,6 +466,7 @@ fn here(wanted: &Wanted, now: Duration, window: Duration) -> Result<Vec<GateLeve
         }
     }
     let take = |(want, state): (&Want, &mut MutexGuard<'_, State>)| {
+        let window = want.window.unwrap_or(window);
         state.take(want, wanted.tokens, now, window);
         state.level(now, window)
     };
@@ -461,6 +508,7 @@ fn least(one: Limits, other: Limits) -> Limits {
     Limits {
         rpm: least(one.rpm, other.rpm),
         tpm: least(one.tpm, other.tpm),
+        tpd: least(one.tpd, other.tpd),
         parallel: least(one.parallel, other.parallel),
     }
 }
@@ -495,7 +543,7 @@ impl Limiter {
     pub fn used(&self, descriptor: &Descriptor<'_>, now: Duration, unix_s: u64) -> Used {
         let mut name = String::with_capacity(96);
         let minute = self.rules().by_calendar.then_some(unix_s / 60);
-        descriptor.meter_name(minute, &mut name);
+        descriptor.meter_name(minute, false, &mut name);
         let Some(meter) = self.meters.get(&name) else {
             return Used::default();
         };

@@ -128,7 +128,7 @@ impl Priorities {
         let limits = Limits {
             rpm: of(group.rpm),
             tpm: of(group.tpm),
-            parallel: None,
+            ..Limits::default()
         };
         (name, limits)
     }
@@ -160,7 +160,7 @@ impl Priorities {
         Limits {
             rpm: of(group.rpm, used.requests),
             tpm: of(group.tpm, used.tokens),
-            parallel: None,
+            ..Limits::default()
         }
     }
 }
@@ -173,6 +173,7 @@ pub fn counted(limits: Limits) -> Limits {
         rpm: of(limits.rpm),
         tpm: of(limits.tpm),
         parallel: of(limits.parallel),
+        ..Limits::default()
     }
 }
 
@@ -301,7 +302,7 @@ mod tests {
         Limits {
             rpm: Some(rpm),
             tpm: Some(tpm),
-            parallel: None,
+            ..Limits::default()
         }
     }
 

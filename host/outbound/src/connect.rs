@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -74,6 +75,7 @@ pub(crate) async fn addresses(
             .await
             .map_err(|error| SendError::with(Kind::Resolve, name, error))?,
     };
+    let found = allowed_families(found);
     if found.is_empty() {
         return Err(SendError::new(Kind::Resolve, &to.to_string()));
     }
@@ -87,6 +89,21 @@ pub(crate) async fn addresses(
         .into_iter()
         .map(|address| SocketAddr::new(address, to.port))
         .collect())
+}
+
+/// Whether connections use IPv4 alone. One switch for the process, as it is about the network that the machine is in.
+static IPV4_ONLY: AtomicBool = AtomicBool::new(false);
+
+/// From now on new connections use IPv4 alone, or whatever there is (`litellm_settings.force_ipv4`).
+pub fn use_ipv4_only(only: bool) {
+    IPV4_ONLY.store(only, Ordering::Relaxed);
+}
+
+fn allowed_families(mut found: Vec<IpAddr>) -> Vec<IpAddr> {
+    if IPV4_ONLY.load(Ordering::Relaxed) {
+        found.retain(|address| address.to_canonical().is_ipv4());
+    }
+    found
 }
 
 /// Whether the peer chose HTTP/2 by ALPN.

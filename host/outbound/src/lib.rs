@@ -25,6 +25,7 @@ mod tls;
 
 pub use body::{Body, BoxError};
 pub use client::{Client, ClientOptions, DeniedHook};
+pub use connect::use_ipv4_only;
 pub use egress::{
     AddressClass, Denied, Egress, HostOrCidr, HostRule, Policy, RuleError, WhyDenied,
 };

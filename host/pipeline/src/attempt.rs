@@ -20,6 +20,7 @@ use crate::exchange::{Answer, Exchange, UpstreamStream};
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
 use crate::mock;
+use crate::outgoing;
 use crate::ports::{UpstreamBody, UpstreamError};
 use crate::snapshot::Target;
 
@@ -206,6 +207,7 @@ fn http_request(
     *http.method_mut() = Method::POST;
     *http.uri_mut() = target.urls[request.endpoint() as usize].clone();
     *http.headers_mut() = target.headers.clone();
+    outgoing::add(x, target, http.headers_mut());
     pass_trace(gateway, x, http.headers_mut());
     http
 }

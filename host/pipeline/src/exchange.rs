@@ -12,6 +12,7 @@ use sync_wrapper::SyncWrapper;
 use tokio::sync::OwnedSemaphorePermit;
 use witgate_events::{GuardrailRun, InFlight, PromptUsed};
 use witgate_identity::{Principal, Scope};
+use witgate_metering::SpentIn;
 use witgate_wire::response::ResponseView;
 use witgate_wire::stream::StreamAssembler;
 use witgate_wire::usage::Usage;
@@ -20,13 +21,14 @@ use witgate_wire::{Endpoint, RequestView};
 use crate::failure::Failure;
 use crate::guard::Judged;
 use crate::metering::Held;
+use crate::passage::{PASS_THROUGH, Passed};
 use crate::ports::{CallMemory, UpstreamBody};
 use crate::snapshot::Snapshot;
 use crate::stages::call::onward::Onward;
 
 /// A request as the server hands it over.
 pub struct Arrival {
-    /// The operation.
+    /// The operation; without a meaning for a call of a pass-through route.
     pub endpoint: Endpoint,
     /// Method of the request.
     pub method: Method,
@@ -114,6 +116,10 @@ pub struct Exchange {
     pub scopes: Vec<Arc<Scope>>,
     /// `admit`: what it holds of limits and budgets; given back with the exchange, `settle` corrects it before.
     pub held: Held,
+    /// `settle`: the windows of `budget_limits` in which its cost was spent.
+    pub budget_windows: Vec<SpentIn>,
+    /// Before `parse`: the call is of a pass-through route, whose stages are in [`crate::passage`].
+    pub passed: Option<Box<Passed>>,
     /// `admit`: the concurrency slot; freed with the exchange.
     pub slot: Option<OwnedSemaphorePermit>,
     /// `prompt`: the prompt that was filled in.
@@ -239,6 +245,8 @@ pub struct Served {
     pub service_tier: Option<String>,
     /// Tries that failed before the last one, in order.
     pub failed: Vec<FailedTry>,
+    /// The deployment of the last try rests because that failed.
+    pub cooled_down: bool,
     /// The timeout that applied to the call.
     pub timeout: Option<Duration>,
     /// What guardrails said to the bodies that the client's own fallbacks brought, and who they were.
@@ -283,6 +291,8 @@ pub struct FailedTry {
     pub end: jiff::Timestamp,
     /// How it was chosen.
     pub choice: Option<Choice>,
+    /// Its deployment rests because of it.
+    pub cooled_down: bool,
 }
 
 /// A hop to another group, and what came of it.
@@ -335,6 +345,15 @@ impl Exchange {
     pub fn wants_stream(&self) -> bool {
         self.arrival.endpoint != Endpoint::Embeddings
             && self.request.as_ref().is_some_and(RequestView::stream)
+    }
+
+    /// LiteLLM's `call_type`.
+    #[must_use]
+    pub fn call_type(&self) -> &'static str {
+        match self.passed {
+            Some(_) => PASS_THROUGH,
+            None => self.arrival.endpoint.call_type(),
+        }
     }
 
     /// What an upstream is asked: the caller's request, or what the cache leaves of it.

@@ -146,6 +146,8 @@ impl Gateway {
             region: None,
             scopes: Vec::new(),
             held: crate::metering::Held::default(),
+            budget_windows: Vec::new(),
+            passed: None,
             slot: None,
             prompt: None,
             guardrails: Vec::new(),
@@ -202,7 +204,7 @@ pub struct Finish {
 }
 
 impl Finish {
-    fn new(gateway: Arc<Gateway>, exchange: Exchange) -> Self {
+    pub(crate) fn new(gateway: Arc<Gateway>, exchange: Exchange) -> Self {
         Self {
             gateway,
             exchange: Some(Box::new(exchange)),

@@ -26,6 +26,8 @@ pub enum WireView {
     Request(RequestView),
     /// A response's body.
     Response(Bytes),
+    /// A body that is passed through, and the texts of it that are judged.
+    Passed(Bytes, Vec<BodyText>),
 }
 
 impl WireView {
@@ -39,10 +41,15 @@ impl WireView {
         Arc::new(Self::Response(bytes))
     }
 
+    /// A body that is passed through.
+    pub fn passed(bytes: Bytes, texts: Vec<BodyText>) -> Arc<Self> {
+        Arc::new(Self::Passed(bytes, texts))
+    }
+
     fn bytes(&self) -> &Bytes {
         match self {
             Self::Request(request) => request.bytes(),
-            Self::Response(bytes) => bytes,
+            Self::Response(bytes) | Self::Passed(bytes, _) => bytes,
         }
     }
 }
@@ -65,7 +72,7 @@ impl BodyView for WireView {
         let scanned;
         let object = match self {
             Self::Request(request) => request.object(),
-            Self::Response(bytes) => {
+            Self::Response(bytes) | Self::Passed(bytes, _) => {
                 scanned = Object::scan(bytes).ok()?;
                 &scanned
             }
@@ -88,6 +95,7 @@ impl BodyView for WireView {
         let found = match self {
             Self::Request(request) => texts::request_texts(request),
             Self::Response(bytes) => texts::response_texts(bytes),
+            Self::Passed(_, texts) => return texts.clone(),
         };
         let owned = |t: texts::TextRef<'_>| BodyText {
             pointer: t.pointer,
@@ -119,21 +127,72 @@ pub fn selected(x: &Exchange, phase: Phase) -> Vec<usize> {
         .as_ref()
         .map(witgate_wire::RequestView::guardrails)
         .unwrap_or_default();
-    let principal = &x.principal;
-    let of_caller = |name: &String| {
-        let lists = [&principal.metadata, &principal.team_metadata];
-        let mut lists = lists
-            .into_iter()
-            .filter_map(|own| own.get("guardrails")?.as_array());
-        lists.any(|list| list.iter().any(|one| one.as_str() == Some(name)))
-    };
+    let of_models = of_models(x, phase);
     let runs = |entry: &GuardrailEntry| {
         let is_on = entry.default_on || phase == Phase::LoggingOnly;
-        (is_on || asked.contains(&entry.name) || of_caller(&entry.name))
+        (is_on
+            || asked.contains(&entry.name)
+            || of_models.contains(&entry.name.as_str())
+            || of_caller(x, &entry.name))
             && entry.modes.include(phase, &x.tags)
             && !leads_here(x, &entry.name)
     };
     (0..entries.len()).filter(|i| runs(&entries[*i])).collect()
+}
+
+/// Guardrails that the deployments have which may serve the model asked for (`litellm_params.guardrails`); of an answer
+/// also those of the deployment that gave it.
+fn of_models(x: &Exchange, phase: Phase) -> Vec<&str> {
+    if !x.snapshot.settings.guards_models {
+        return Vec::new();
+    }
+    let served = x
+        .served
+        .deployment
+        .filter(|_| phase == Phase::PostCall || phase == Phase::LoggingOnly);
+    let asked = asked_deployments(x);
+    named_by(x, asked.iter().copied().chain(served)).collect()
+}
+
+/// The deployments that may serve the model asked for.
+fn asked_deployments(x: &Exchange) -> Arc<[usize]> {
+    let team = x.principal.team_id.as_deref();
+    let route = x.snapshot.routing.resolve_for(&x.model, team);
+    route.map(|route| route.candidates).unwrap_or_default()
+}
+
+/// The guardrails that these deployments have.
+fn named_by(x: &Exchange, deployments: impl Iterator<Item = usize>) -> impl Iterator<Item = &str> {
+    let targets = deployments.filter_map(move |index| x.snapshot.targets.get(index));
+    targets.flat_map(|target| target.guardrails.iter().map(String::as_str))
+}
+
+/// Indexes of the guardrails that judge requests for these deployments and have not judged this one, as it was for others.
+pub fn not_asked_yet(x: &Exchange, deployments: &[usize]) -> Vec<usize> {
+    if !x.snapshot.settings.guards_models {
+        return Vec::new();
+    }
+    let wanted: Vec<&str> = named_by(x, deployments.iter().copied()).collect();
+    let phases = [Phase::PreCall, Phase::DuringCall];
+    let asked = phases.map(|phase| selected(x, phase));
+    let judges = |(index, entry): &(usize, &GuardrailEntry)| {
+        let is_meant = |phase: &Phase| entry.modes.include(*phase, &x.tags);
+        wanted.contains(&entry.name.as_str())
+            && phases.iter().any(is_meant)
+            && !asked.iter().flatten().any(|asked| asked == index)
+            && !leads_here(x, &entry.name)
+    };
+    let entries = x.snapshot.guardrails.iter().enumerate();
+    entries.filter(judges).map(|(index, _)| index).collect()
+}
+
+/// Whether the caller's key or team names a guardrail.
+pub fn of_caller(x: &Exchange, name: &str) -> bool {
+    let lists = [&x.principal.metadata, &x.principal.team_metadata];
+    let mut lists = lists
+        .into_iter()
+        .filter_map(|own| own.get("guardrails")?.as_array());
+    lists.any(|list| list.iter().any(|one| one.as_str() == Some(name)))
 }
 
 /// Whether the call is a plugin's, and this plugin's calls led to it.
@@ -154,7 +213,7 @@ pub fn call_of(x: &Exchange, entry: &GuardrailEntry, phase: Phase) -> GuardCall 
     GuardCall {
         id: x.call_id.clone(),
         phase,
-        call_type: x.arrival.endpoint.call_type(),
+        call_type: x.call_type(),
         model: x.model.clone(),
         principal: x.principal.clone(),
         params: params.unwrap_or_else(|| "{}".to_owned()),

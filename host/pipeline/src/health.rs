@@ -3,7 +3,7 @@
 mod history;
 mod rounds;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
 
 use crate::gateway::Gateway;
 use crate::ports::Clock;
@@ -64,7 +65,13 @@ impl Default for HealthSettings {
 pub struct Health {
     last: ArcSwapOption<Vec<Checked>>,
     history: Mutex<History>,
+    /// Checks that nobody has written anywhere yet.
+    unwritten: Mutex<VecDeque<Arc<HealthRecord>>>,
+    news: Notify,
 }
+
+/// Most checks that wait to be written: while the database is away, those of long ago go first.
+const UNWRITTEN_MAX: usize = 5_000;
 
 impl Health {
     /// What the last round in the background found; `None` before its end, or when there are no rounds.
@@ -75,8 +82,39 @@ impl Health {
 
     /// Keeps what was found in the history.
     pub fn note(&self, found: &[Checked], by: Option<&str>, clock: &dyn Clock) {
-        let mut history = self.history.lock();
-        history.note(found, by, clock.now(), || clock.uuid());
+        let now = clock.now();
+        let news = self.history.lock().note(found, by, now, || clock.uuid());
+        if !news.is_empty() {
+            let mut unwritten = self.unwritten.lock();
+            unwritten.extend(news);
+            let over = unwritten.len().saturating_sub(UNWRITTEN_MAX);
+            unwritten.drain(..over);
+            drop(unwritten);
+            self.news.notify_one();
+        }
+    }
+
+    /// Waits until there are checks to be written.
+    pub async fn has_unwritten(&self) {
+        while self.unwritten.lock().is_empty() {
+            self.news.notified().await;
+        }
+    }
+
+    /// The checks that are to be written, the oldest first.
+    #[must_use]
+    pub fn take_unwritten(&self) -> Vec<Arc<HealthRecord>> {
+        self.unwritten.lock().drain(..).collect()
+    }
+
+    /// They could not be written.
+    pub fn put_back(&self, records: Vec<Arc<HealthRecord>>) {
+        let mut unwritten = self.unwritten.lock();
+        for record in records.into_iter().rev() {
+            if unwritten.len() < UNWRITTEN_MAX {
+                unwritten.push_front(record);
+            }
+        }
     }
 
     /// The newest check of each deployment.

@@ -15,10 +15,12 @@ pub mod metrics;
 pub mod ports;
 pub mod reply;
 pub mod rescue;
+pub mod sinks;
 pub mod snapshot;
 pub mod stages;
 
 mod access;
+mod apply;
 mod attempt;
 mod dialect;
 mod embedder;
@@ -30,6 +32,8 @@ mod health;
 mod hook_stream;
 mod hooks;
 mod mock;
+mod outgoing;
+pub mod passage;
 mod probe;
 mod queue;
 mod stream;
@@ -37,6 +41,7 @@ mod stream;
 mod testing;
 
 pub use access::{MayUse, may_use};
+pub use apply::{Asking, GuardedText, apply_guardrail};
 pub use dialect::{Credential, Dialect, ParamRules, origin};
 pub use embedder::Embedder;
 pub use exchange::{Arrival, BodyFault, MadeBy};
@@ -48,6 +53,7 @@ pub use health::{
 };
 pub use metering::{CountedTokens, Metering};
 pub use metrics::Metrics;
+pub use outgoing::ClientHeaders;
 pub use ports::{
     AuthDecision, AuthDenial, AuthRequest, Authenticator, Bearers, Block, BodyText, BodyView,
     Built, CallMemory, Clock, Edit, Finding, GuardCall, Guardrail, HookCall, HookDecision,
@@ -59,7 +65,7 @@ pub use ports::{
     UpstreamBody, UpstreamError, UpstreamErrorKind, Verdict, VirtualKeys,
 };
 pub use queue::Queue;
-pub use reply::{BodyStream, Reply, ReplyBody};
+pub use reply::{BodyStream, Relayed, Reply, ReplyBody};
 pub use rescue::{detail, rescue};
 pub use snapshot::{
     Access, CustomAuth, Demands, FailPolicy, GuardrailEntry, HookEntry, Modes, PromptEntry,

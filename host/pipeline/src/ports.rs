@@ -43,6 +43,21 @@ pub trait Upstream: Send + Sync {
         &self,
         request: http::Request<Bytes>,
     ) -> Result<http::Response<UpstreamBody>, UpstreamError>;
+
+    /// The same with a body that is sent as it comes. Its length is in the headers, when it is known. Whoever cannot do so
+    /// reads it first.
+    async fn send_stream(
+        &self,
+        request: http::Request<UpstreamBody>,
+    ) -> Result<http::Response<UpstreamBody>, UpstreamError> {
+        let (head, mut body) = request.into_parts();
+        let mut whole = bytes::BytesMut::new();
+        while let Some(piece) = futures_util::StreamExt::next(&mut body).await {
+            whole.extend_from_slice(&piece?);
+        }
+        self.send(http::Request::from_parts(head, whole.freeze()))
+            .await
+    }
 }
 
 /// What this gateway keeps together with others.

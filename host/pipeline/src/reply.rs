@@ -6,10 +6,15 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+use crate::failure::Failure;
+
 /// A stream of body bytes. Each item is flushed to the client as it comes; dropping the stream (the
 /// client left) ends the call behind it. It never yields an error: what goes wrong is told to the
 /// client in the stream's own format, then the stream ends.
 pub type BodyStream = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
+
+/// Bytes of another's answer that are passed on. An error cuts the client's answer off.
+pub type Relayed = Pin<Box<dyn Stream<Item = Result<Bytes, Failure>> + Send>>;
 
 /// The body of a reply.
 pub enum ReplyBody {
@@ -17,6 +22,8 @@ pub enum ReplyBody {
     Full(Bytes),
     /// Frame after frame.
     Stream(BodyStream),
+    /// Another's answer as it comes. The headers may say its length.
+    Relay(Relayed),
 }
 
 /// A reply to the client.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Uri};
 use ipnet::IpNet;
+use rust_decimal::Decimal;
 use tokio::sync::Semaphore;
 use witgate_federation::Federation;
 use witgate_identity::{EntryRules, MasterKey, within};
@@ -18,10 +19,13 @@ use crate::dialect::Dialect;
 use crate::embedder::Embedder;
 use crate::health::HealthSettings;
 use crate::metering::Metering;
+use crate::outgoing::ClientHeaders;
+use crate::passage::Passages;
 use crate::ports::{
     Authenticator, Guardrail, HookPoints, Peers, Phase, PromptManager, RequestHook, Router,
     SharedHealth, Upstream, VirtualKeys,
 };
+use crate::sinks::NamedSinks;
 use crate::stages::AutoParts;
 
 /// A configuration, ready to serve.
@@ -52,6 +56,8 @@ pub struct Snapshot {
     pub cache: Option<witgate_caching::AnswerCache>,
     /// Embeds questions, for a cache that compares meanings.
     pub embedder: Option<Embedder>,
+    /// Routes that lead elsewhere as they are.
+    pub passages: Passages,
     /// Names and numbers that apply to every call.
     pub settings: Settings,
 }
@@ -115,6 +121,8 @@ pub struct Access {
     pub custom: Option<CustomAuth>,
     /// Identity providers, and proxies in front, that vouch for callers.
     pub federation: Option<Federation>,
+    /// `litellm_settings.max_ui_session_budget`, US dollars: what a session of the UI may spend on models; without one it calls none.
+    pub session_budget: Option<Decimal>,
     /// `general_settings.allow_client_side_credentials`.
     pub client_credentials: bool,
     /// `general_settings.use_x_forwarded_for`.
@@ -298,6 +306,8 @@ pub struct Target {
     pub api_base: String,
     /// Headers of every request: authorization, content type, the config's own.
     pub headers: HeaderMap,
+    /// What a request is given of the client's headers.
+    pub client_headers: ClientHeaders,
     /// The config's parameters for the body, as JSON texts; the client's own win.
     pub defaults: Vec<(String, String)>,
     /// `timeout_by_service_tier`, which goes before the other two.
@@ -306,6 +316,10 @@ pub struct Target {
     pub timeout: Option<Duration>,
     /// `litellm_params.stream_timeout`.
     pub stream_timeout: Option<Duration>,
+    /// `litellm_params.guardrails`: they judge every call that may come here.
+    pub guardrails: Vec<String>,
+    /// `litellm_params.keepalive_seconds`: a silent stream gets a comment this often.
+    pub keepalive: Option<Duration>,
     /// `litellm_params.mock_response`, a JSON value: answer without an upstream.
     pub mock: Option<String>,
     /// `litellm_params.mock_timeout`: wait until the timeout, and fail.
@@ -373,8 +387,19 @@ pub struct Settings {
     pub counts_tokens: bool,
     /// `litellm_settings.include_cost_in_streaming_usage`: the usage of a stream says what it cost.
     pub streams_cost: bool,
+    /// `general_settings.always_include_stream_usage`: a stream whose client does not say tells its usage.
+    pub streams_usage: bool,
+    /// `general_settings.infer_model_from_keys`: models of providers whose key the environment has; they are listed, and
+    /// asked for like any other.
+    pub inferred_models: Vec<String>,
+    /// Some deployment has guardrails of its own.
+    pub guards_models: bool,
+    /// `DEFAULT_MODEL_CREATED_AT_TIME`: when models say that they were created, seconds since the epoch.
+    pub models_created_s: i64,
     /// `litellm_settings.extra_spend_tag_headers`: headers that are tags of a call.
     pub tag_headers: Vec<String>,
+    /// `litellm_settings.default_team_settings`: log sinks of teams that name none themselves.
+    pub team_sinks: HashMap<String, Arc<NamedSinks>>,
     /// Adds `User-Agent: …` tags to events.
     pub user_agent_tags: bool,
 }

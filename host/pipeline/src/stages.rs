@@ -2,7 +2,7 @@
 //!
 //! [`STAGES`] is what runs, what `witgate explain pipeline` prints and what ARCHITECTURE.md shows.
 
-mod admit;
+pub(crate) mod admit;
 pub(crate) mod authorize;
 mod auto_route;
 mod cache;
@@ -252,6 +252,11 @@ pub(crate) fn respond(finish: &mut Finish) -> Reply {
 /// `respond`: the reply to a call that failed.
 pub(crate) fn rescued(call: Option<(&Gateway, &Exchange)>, failure: &Failure) -> Reply {
     respond::rescued(call, failure)
+}
+
+/// LiteLLM's headers of a call whose answer is still coming.
+pub(crate) fn call_headers(gateway: &Gateway, x: &Exchange, headers: &mut http::HeaderMap) {
+    respond::call_headers(gateway, x, headers, false);
 }
 
 /// `settle` and `record`: every call ends here, once.

@@ -33,6 +33,9 @@ use priced::priced;
 /// How long an upstream may take to end its answer after the last frame.
 const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// What a client is sent while the upstream is silent: a comment, which readers of events pass over.
+const KEEPALIVE: &[u8] = b": keepalive\n\n";
+
 /// The client's side of a stream.
 pub struct ClientStream {
     finish: Finish,
@@ -48,6 +51,8 @@ pub struct ClientStream {
     /// `id` and `created` of the first chunk, as JSON: what follows shall have them, too.
     head: Option<(String, String)>,
     ended: bool,
+    /// How long the upstream has been silent while the client was told that all is well.
+    silent: std::time::Duration,
 }
 
 impl ClientStream {
@@ -70,6 +75,7 @@ impl ClientStream {
             is_resumed: false,
             head: None,
             ended: false,
+            silent: std::time::Duration::ZERO,
         }
     }
 
@@ -122,10 +128,21 @@ impl ClientStream {
         let Some(body) = &mut self.upstream.body else {
             return self.end_of_upstream(out).await;
         };
-        match timeout(self.upstream.idle, body.get_mut().next()).await {
-            Ok(Some(Ok(bytes))) => self.upstream.decoder.push(bytes),
+        let x = self.finish.exchange.as_deref();
+        let every = x.and_then(Exchange::target).and_then(|t| t.keepalive);
+        let left = self.upstream.idle.saturating_sub(self.silent);
+        let wait = every.map_or(left, |every| every.min(left));
+        match timeout(wait, body.get_mut().next()).await {
+            Ok(Some(Ok(bytes))) => {
+                self.silent = std::time::Duration::ZERO;
+                self.upstream.decoder.push(bytes);
+            }
             Ok(Some(Err(error))) => return Err(self.interrupted(&error)),
             Ok(None) => self.upstream.body = None,
+            Err(_) if wait < left => {
+                self.silent += wait;
+                out.extend_from_slice(KEEPALIVE);
+            }
             Err(_) => {
                 let text = format!(
                     "the upstream sent nothing for {} s in the middle of a stream",

@@ -60,6 +60,9 @@ pub struct PluginSpec {
     pub kind: Kind,
     /// The plugin's own settings as configured; may hold secrets.
     pub settings: Map<String, Value>,
+    /// Those of the settings that somebody else than the operator wrote, such as the database: a URL or a model in one of them
+    /// grants nothing by being there.
+    pub foreign: Vec<String>,
     /// The environment: settings fall back to it, and granted variables are read from it.
     pub env: EnvLookup,
     /// Keys of `litellm_settings` that its manifest may refer to; they may hold secrets.
@@ -296,6 +299,7 @@ impl PluginSpec {
             component: component.into(),
             kind,
             settings: Map::new(),
+            foreign: Vec::new(),
             env,
             shared: Arc::new(|_| None),
             grants: Grants::default(),

@@ -129,6 +129,23 @@ impl ReqBody {
         self
     }
 
+    /// The body, when it has been read already and fits the limit.
+    ///
+    /// # Errors
+    /// The same body, when something is still to come.
+    pub fn in_hand(mut self) -> Result<Bytes, Self> {
+        if self.ended {
+            return Ok(Bytes::new());
+        }
+        match &mut self.source {
+            Source::Bytes(bytes) if bytes.len() as u64 <= self.max => {
+                self.ended = true;
+                Ok(std::mem::take(bytes))
+            }
+            _ => Err(self),
+        }
+    }
+
     /// The whole body. One that arrived in one piece is not copied.
     ///
     /// A body that is refused, or dropped unread, costs the client its HTTP/1.1 connection after the

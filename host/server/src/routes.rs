@@ -1,10 +1,11 @@
 //! What each path means: one table for the matcher, `GET /routes` and the answers 404 and 405.
 //!
 //! [`App`] is the [`Service`](crate::Service) of the gateway. A call to a model goes to the pipeline;
-//! the other routes are answered in [`mod@info`], [`mod@explain`], [`mod@health`], [`mod@manage`], [`mod@cache`], [`mod@budgets`] and [`mod@plugins`], or by
-//! the desk where people sign in ([`mod@login`]). What is no route may be a page of [`mod@docs`].
+//! the other routes are answered in [`mod@info`], [`mod@explain`], [`mod@health`], [`mod@manage`], [`mod@cache`], [`mod@budgets`], [`mod@apply`], [`mod@key_health`] and [`mod@plugins`], or by
+//! the desk where people sign in ([`mod@login`]). What is no route of the table may be one of the operator's ([`mod@passages`]). What is no route may be a page of [`mod@docs`].
 
 mod app;
+mod apply;
 mod budgets;
 mod cache;
 mod calls;
@@ -12,12 +13,14 @@ mod docs;
 mod explain;
 mod health;
 mod info;
+mod key_health;
 mod login;
 mod manage;
+mod passages;
 mod plugins;
 mod table;
 
-pub use app::{Admin, App, AppOptions, HealthApp, ReloadProblems, ServiceFault};
+pub use app::{Admin, App, AppOptions, Earlier, HealthApp, ReloadProblems, ServiceFault};
 pub use cache::CacheRoute;
 pub use docs::{Docs, DocsOptions};
 pub use health::{HealthRoute, TestConnection};

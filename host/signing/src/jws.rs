@@ -3,6 +3,7 @@
 //! ring verifies; it is the cryptography that TLS runs on already. P-521, which it does not have, is RustCrypto's. Only
 //! asymmetric keys are known: what verifies a token is public, so a "shared secret" here would be one that everybody has.
 
+mod pem;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +42,9 @@ pub struct Jwk {
     e: String,
     x: String,
     y: String,
+    /// It was published without a key id, so it may be any token's.
+    #[serde(skip)]
+    nameless: bool,
 }
 
 /// What a token says of its signature.
@@ -129,12 +133,28 @@ pub fn check_time(claims: &Map<String, Value>, now_s: f64, grace_s: f64) -> Resu
 }
 
 impl Jwk {
-    /// The keys of a set: `{"keys": […]}`, a list, or one key. `None` when it is none of these. A key of a kind that is not
+    /// The keys of a set: `{"keys": […]}`, a list, one key; or in PEM: keys and certificates one after another, or by key id
+    /// (`{"ID": "-----BEGIN …"}`). `None` when it is none of these. A key of a kind that is not
     /// known here does no harm to the others.
     #[must_use]
     pub fn set(body: &[u8]) -> Option<Vec<Self>> {
+        if body.trim_ascii_start().starts_with(b"-----BEGIN ") {
+            let keys = pem::keys(std::str::from_utf8(body).ok()?);
+            return (!keys.is_empty()).then_some(keys);
+        }
         let keys = match serde_json::from_slice(body).ok()? {
             Value::Array(keys) => keys,
+            Value::Object(set) if is_pem_by_id(&set) => {
+                let by_id = set.iter().take(KEYS_MAX).flat_map(|(kid, text)| {
+                    let keys = pem::keys(text.as_str().unwrap_or_default());
+                    keys.into_iter().map(|key| Self {
+                        kid: Some(kid.clone()),
+                        nameless: false,
+                        ..key
+                    })
+                });
+                return Some(by_id.collect());
+            }
             Value::Object(mut set) => match set.remove("keys") {
                 Some(Value::Array(keys)) => keys,
                 Some(_) => return None,
@@ -148,6 +168,14 @@ impl Jwk {
             keys.filter_map(|key| serde_json::from_value(key).ok())
                 .collect(),
         )
+    }
+
+    /// A key of which only itself is known.
+    fn nameless() -> Self {
+        Self {
+            nameless: true,
+            ..Self::default()
+        }
     }
 
     /// Whether a token with this header may have been signed with the key. The key decides which algorithms there are, never
@@ -166,7 +194,7 @@ impl Jwk {
         kind && self.usage.as_deref().is_none_or(|usage| usage == "sig")
             && self.alg.as_ref().is_none_or(|alg| *alg == header.alg)
             // A token without a key id may have been signed with any of them.
-            && (header.kid.is_none() || header.kid == self.kid)
+            && (header.kid.is_none() || self.nameless || header.kid == self.kid)
     }
 
     /// Whether the signature is this key's. Ask [`Jwk::fits`] first.
@@ -212,6 +240,15 @@ impl Jwk {
     fn point(&self) -> Option<Vec<u8>> {
         Some([vec![4], decoded(&self.x)?, decoded(&self.y)?].concat())
     }
+}
+
+/// Google's form of certificates.
+fn is_pem_by_id(set: &Map<String, Value>) -> bool {
+    let is_pem = |value: &Value| {
+        let text = value.as_str().map(str::trim_start);
+        text.is_some_and(|text| text.starts_with("-----BEGIN "))
+    };
+    !set.is_empty() && set.values().all(is_pem)
 }
 
 fn p521(point: &[u8], message: &[u8], signature: &[u8]) -> bool {

@@ -1,6 +1,8 @@
-//! Gates and accounts: what a store can do for those who limit calls and count money.
+//! Gates: what a store can do for those who limit calls.
 
 use std::time::Duration;
+
+use crate::account::{Balance, Draw, Holder};
 
 /// A gate that calls pass: so many within a window of time, with so much of something, and so many inside at once.
 ///
@@ -17,6 +19,8 @@ pub struct Gate<'a> {
     pub amount: Option<(u64, u64)>,
     /// Calls inside at once, at most.
     pub inside: Option<u64>,
+    /// How long its window is, when it is another than [`Pass::window`].
+    pub window: Option<Duration>,
 }
 
 impl Gate<'_> {
@@ -26,9 +30,13 @@ impl Gate<'_> {
     }
 }
 
-/// A call that wants to pass gates, all of them or none.
+/// A call that wants to pass gates and to draw on accounts, all of them or none.
 #[derive(Debug, Clone, Copy)]
 pub struct Pass<'a> {
+    /// The accounts, each once. They are looked at before the gates.
+    pub draws: &'a [Draw<'a>],
+    /// Who draws on them.
+    pub holder: Holder<'a>,
     /// The gates, each once.
     pub gates: &'a [Gate<'a>],
     /// Who passes; nobody else is called so.
@@ -37,6 +45,21 @@ pub struct Pass<'a> {
     pub window: Duration,
     /// How long somebody is inside who never says that they stay or leave.
     pub lease: Duration,
+}
+
+impl Pass<'_> {
+    /// Of nobody through no gate: for those who only leave.
+    #[must_use]
+    pub const fn nowhere(window: Duration, lease: Duration) -> Pass<'static> {
+        Pass {
+            draws: &[],
+            holder: Holder { name: "", lease },
+            gates: &[],
+            member: "",
+            window,
+            lease,
+        }
+    }
 }
 
 /// A call that leaves a gate. Who is not inside (any more) changes nothing by leaving.
@@ -48,6 +71,8 @@ pub struct Exit<'a> {
     pub member: &'a str,
     /// The window it passed in ([`GateLevel::window`]); 0 when nobody has heard which, and it is the one that runs.
     pub window: u64,
+    /// How long that window is, when it is another than [`Pass::window`].
+    pub length: Option<Duration>,
     /// What the amount is corrected by. Less than nothing counts for that window only, more than nothing for a later one, too.
     pub correction: i64,
     /// The call is not counted after all, inside or not.
@@ -80,11 +105,18 @@ pub enum Bound {
     Inside,
 }
 
-/// Whether a call has passed: all gates or none.
+/// Whether a call has passed: all or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Passed {
-    /// All; how they stand now.
-    All(Vec<GateLevel>),
+    /// All; how the gates stand now, and the accounts.
+    All(Vec<GateLevel>, Vec<Balance>),
+    /// None: an account has no room.
+    Overdrawn {
+        /// The first one.
+        at: usize,
+        /// How it stands.
+        balance: Balance,
+    },
     /// None. Bounds on calls are looked at first, then those on who is inside, then those on amounts.
     Refused {
         /// The first gate that refused.
@@ -94,33 +126,6 @@ pub enum Passed {
         /// How it stands.
         level: GateLevel,
     },
-}
-
-/// What is added to an account that many add to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Posting<'a> {
-    /// The account.
-    pub account: &'a str,
-    /// How often the account has been set back, as the poster knows. Who knows more sets it back; what is added to an account that
-    /// was set back meanwhile is not added.
-    pub generation: u64,
-    /// The sum as the poster knows it, with what is added: what an account begins with, and is set back to.
-    pub sum: i64,
-    /// What is added to one that is there.
-    pub add: i64,
-    /// How long the account is kept.
-    pub ttl: Duration,
-    /// The account ends then, whoever adds to it: its generation is that of who began it. Otherwise each posting keeps it for as long.
-    pub is_window: bool,
-}
-
-/// How an account stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Balance {
-    /// How often it has been set back.
-    pub generation: u64,
-    /// The sum.
-    pub sum: i64,
 }
 
 /// When a window began, as its key holds it.

@@ -3,6 +3,7 @@
 //! A [`Store`] knows bytes, numbers and times, never what they mean. In Redis every operation ends within
 //! [`RedisSettings::socket_timeout`], and a [`Breaker`] answers at once while Redis does not.
 
+mod account;
 mod breaker;
 mod error;
 mod gate;
@@ -13,9 +14,10 @@ mod reply;
 mod settings;
 mod store;
 
+pub use account::{Balance, Draw, EXACT, Holder, Posting};
 pub use breaker::Breaker;
 pub use error::StateError;
-pub use gate::{Balance, Bound, Exit, Gate, GateLevel, Pass, Passed, Posting};
+pub use gate::{Bound, Exit, Gate, GateLevel, Pass, Passed};
 pub use memory::{Clock, MEMORY_KEYS, Memory};
 pub use metrics::StateMetrics;
 pub use redis::{Observe, Observed, Redis, RedisParts};

@@ -2,6 +2,7 @@
 //!
 //! The time is passed in. Values are bounded in number: the one that would expire first makes room.
 
+mod accounts;
 mod gates;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

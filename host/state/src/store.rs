@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::account::{Balance, Draw, Holder, Posting};
 use crate::error::StateError;
-use crate::gate::{Balance, Exit, Gate, Pass, Passed, Posting};
+use crate::gate::{Exit, Gate, Pass, Passed};
 use crate::memory::Memory;
 use crate::redis::Redis;
 use crate::reply::Reply;
@@ -271,15 +272,29 @@ impl Store {
         }
     }
 
-    /// Lets a call through all these gates or through none, and others out before it. In a cluster gates that are in different
-    /// places are passed one by one at the same time, and given back when one refuses.
+    /// Lets a call through all these gates and draw on all these accounts, or none, and others out before it. In a cluster those that are
+    /// in different places are passed one by one at the same time, and given back when one refuses; what is held of an account stays
+    /// stated there until its holder states it anew.
     pub async fn pass(&self, pass: &Pass<'_>, exits: &[Exit<'_>]) -> Result<Passed, StateError> {
         valid(Some(pass.window))?;
         valid(Some(pass.lease))?;
+        valid(Some(pass.holder.lease))?;
+        let keys = pass.draws.iter().map(|draw| self.key(draw.posting.account));
+        let keys: Vec<String> = keys.collect();
+        let draws = pass.draws.iter().zip(&keys);
+        let draws = draws.map(|(draw, account)| Draw {
+            posting: Posting {
+                account,
+                ..draw.posting
+            },
+            ..*draw
+        });
+        let draws: Vec<Draw<'_>> = draws.collect();
         let names: Vec<String> = pass.gates.iter().map(|gate| self.gate(gate.name)).collect();
         let gates = pass.gates.iter().zip(&names);
         let gates: Vec<Gate<'_>> = gates.map(|(gate, name)| Gate { name, ..*gate }).collect();
         let pass = Pass {
+            draws: &draws,
             gates: &gates,
             ..*pass
         };
@@ -311,8 +326,13 @@ impl Store {
         }
     }
 
-    /// Adds to accounts that many add to; how they stand now.
-    pub async fn post(&self, postings: &[Posting<'_>]) -> Result<Vec<Balance>, StateError> {
+    /// Adds to accounts that many add to, and states what is held of them; how they stand now.
+    pub async fn post(
+        &self,
+        holder: Holder<'_>,
+        postings: &[Posting<'_>],
+    ) -> Result<Vec<Balance>, StateError> {
+        valid(Some(holder.lease))?;
         for posting in postings {
             valid(Some(posting.ttl))?;
         }
@@ -325,8 +345,11 @@ impl Store {
         });
         let postings: Vec<Posting<'_>> = postings.collect();
         match &self.place {
-            Where::Memory(memory) => postings.iter().map(|one| memory.post(one)).collect(),
-            Where::Redis(redis) => redis.post(&postings).await,
+            Where::Memory(memory) => {
+                let each = postings.iter().map(|one| memory.post(&holder, one));
+                each.collect()
+            }
+            Where::Redis(redis) => redis.post(&holder, &postings).await,
         }
     }
 

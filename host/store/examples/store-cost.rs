@@ -104,6 +104,7 @@ fn writer(store: &Store, spool: &Path, options: SpendOptions) -> (SpendWriter, T
         token: CancellationToken::new(),
         metrics: StoreMetrics::register(&mut Registry::default()),
         observe: None,
+        elsewhere: witgate_store::Elsewhere::default(),
         now: Arc::new(jiff::Timestamp::now),
     };
     let spool = Some(SpoolOptions {

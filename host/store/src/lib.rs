@@ -22,7 +22,10 @@ pub mod writer;
 pub use answers::{AnswerError, AnswerFile, AnswerRow};
 pub use metrics::StoreMetrics;
 pub use rows::{Filter, Is, Row, Select, Sums, Write, WriteError, time_text};
-pub use spend::{PROXY_USER, SpendFilter, SpendRow};
+pub use spend::{PROXY_USER, SpendFilter, SpendRow, SpendWindow, WINDOWS};
 pub use store::{Durability, OpenError, Store, StoreError, StoreOptions};
 pub use users::UserRow;
-pub use writer::{Now, Observe, SpendOptions, SpendWriter, SpoolOptions, WriterEnded, WriterParts};
+pub use writer::{
+    Asked, Elsewhere, HandOver, Now, Observe, SendRows, SpendOptions, SpendWriter, SpoolOptions,
+    WriterEnded, WriterParts,
+};

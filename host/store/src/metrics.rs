@@ -26,14 +26,18 @@ pub struct StoreMetrics {
     pub(crate) spooled_bytes: Gauge,
     /// Rows that this disk did not take.
     pub(crate) spool_failures: Counter,
+    /// Segments of it that cannot be read, or not to their end.
+    pub(crate) spool_unreadable: Counter,
     /// Rows that were read from it, also those of a process that ended.
     pub(crate) spool_read: Counter,
+    /// Rows that another gateway has written for this one.
+    pub(crate) handed: Counter,
     /// Seconds of one transaction.
     pub(crate) seconds: Histogram,
 }
 
 impl StoreMetrics {
-    /// Makes the metrics and registers them under `witgate_spend_rows_*` and `witgate_spend_commit_*`.
+    /// Makes the metrics and registers them under `witgate_spend_*`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             queued: Gauge::default(),
@@ -45,7 +49,9 @@ impl StoreMetrics {
             failures: Counter::default(),
             spooled_bytes: Gauge::default(),
             spool_failures: Counter::default(),
+            spool_unreadable: Counter::default(),
             spool_read: Counter::default(),
+            handed: Counter::default(),
             // From a commit of a few rows to a busy or dying disk.
             seconds: Histogram::new([
                 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0,
@@ -90,6 +96,16 @@ impl StoreMetrics {
             "witgate_spend_spool_failures",
             "Spend rows that the disk of the process did not take",
             metrics.spool_failures.clone(),
+        );
+        registry.register(
+            "witgate_spend_spool_unreadable",
+            "Files of spend rows that cannot be read, or not to their end: they are set aside",
+            metrics.spool_unreadable.clone(),
+        );
+        registry.register(
+            "witgate_spend_rows_handed",
+            "Spend rows that the gateway which holds the lock has written for this one",
+            metrics.handed.clone(),
         );
         registry.register(
             "witgate_spend_spool_rows_read",

@@ -94,8 +94,14 @@ pub enum Write {
         /// What is added.
         add: Vec<(&'static str, f64)>,
     },
+    /// Columns of the rows that fit are set; the transaction fails as [`WriteError::Gone`] with this name when none fits. Of two
+    /// transactions that change the same row so that it fits no more, one goes on.
+    Change(&'static str, Filter, Row, &'static str),
     /// All rows that fit are removed.
     Delete(&'static str, Filter),
+    /// The same, and the transaction goes on only when there was one; else it fails as [`WriteError::Gone`] with this name. Of those who
+    /// remove the same at once, one does it.
+    Remove(&'static str, Filter, &'static str),
     /// Of the rows that fit, the first by this column are removed, at most so many. The table's key is one column.
     DeleteFirst(&'static str, Filter, &'static str, u64),
     /// The transaction goes on only when no row fits; else it fails as [`WriteError::Taken`] with this name.
@@ -110,7 +116,7 @@ pub enum WriteError {
     /// A unique column has this value already: the column, or the name given with [`Write::Absent`].
     #[error("{0} is taken")]
     Taken(String),
-    /// What [`Write::Present`] names is not there.
+    /// What [`Write::Present`], [`Write::Change`] or [`Write::Remove`] names is not there.
     #[error("{0} is not there")]
     Gone(&'static str),
     /// A value cannot be in its column.

@@ -1,10 +1,12 @@
 //! One row per settled request (`LiteLLM_SpendLogs`), how rows are written, and queries over them.
 
 mod insert;
+mod marks;
 mod packed;
 #[cfg(test)]
 mod tests;
 mod totals;
+mod windows;
 
 use std::borrow::Cow;
 
@@ -16,8 +18,10 @@ use crate::rows::{Filter, Is, Row, Select};
 use crate::store::{Store, StoreError};
 
 pub(crate) use insert::{Inserted, insert};
+pub(crate) use marks::{MARKS, Position};
 pub(crate) use packed::Packed;
 pub use totals::PROXY_USER;
+pub use windows::{SpendWindow, WINDOWS};
 
 /// A row of `LiteLLM_SpendLogs`. Fields have the names of their columns, in snake case.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,6 +92,9 @@ pub struct SpendRow<'a> {
     pub proxy_server_request: Cow<'a, str>,
     /// The gateway's id of the call.
     pub litellm_call_id: Option<Cow<'a, str>>,
+    /// Windows of budgets in which the cost was spent: nothing, or a JSON array of [`SpendWindow`]. Added up in their own table, in no
+    /// column of the row.
+    pub budget_windows: Cow<'a, str>,
     /// Of the tokens read, those that came from the provider's cache. Counted per day, in no column of the row.
     pub cache_read_tokens: i64,
     /// Of the tokens read, those that went into the provider's cache. Counted per day, in no column of the row.
@@ -148,6 +155,7 @@ impl Default for SpendRow<'_> {
             mcp_namespaced_tool_name: None,
             billing_agent_id: None,
             agent_id: None,
+            budget_windows: Cow::Borrowed(""),
             proxy_server_request: Cow::Borrowed("{}"),
             litellm_call_id: None,
             cache_read_tokens: 0,
@@ -259,6 +267,7 @@ fn row(row: &Row) -> SpendRow<'static> {
         agent_id: optional("agent_id"),
         proxy_server_request: text("proxy_server_request"),
         litellm_call_id: optional("litellm_call_id"),
+        budget_windows: Cow::Borrowed(""),
         cache_read_tokens: 0,
         cache_creation_tokens: 0,
     }

@@ -2,10 +2,12 @@
 //!
 //! The map (`data/model_prices.json`: one model a line, sorted, LiteLLM's field names) is part of
 //! the program's text. It is never parsed as a whole, which would cost some 30 MB: a lookup finds
-//! its line by bisection and parses that.
+//! its line by bisection and parses that. Another map can be put in its place while the process
+//! runs; what is read from elsewhere is judged first ([`PriceMap`]).
 
 mod adjust;
 mod cost;
+mod foreign;
 mod lookup;
 mod map;
 mod model;
@@ -15,6 +17,7 @@ mod units;
 
 pub use adjust::Adjustments;
 pub use cost::{Cost, CostContext, SearchContext, cost};
+pub use foreign::PriceMap;
 pub use lookup::{PriceQuery, Prices};
 pub use model::{ModelPrice, parse_decimal};
 pub use rust_decimal::Decimal;

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use serde_json::Value;
-use witgate_management::{Configuration, Setting};
+use witgate_management::{Configuration, PriceSource, Setting};
 
 use crate::reload::Administration;
 use crate::wiring::stored::LeftOut;
@@ -44,5 +44,24 @@ impl Configuration for Administration {
 
     fn is_secret(&self, name: &str) -> bool {
         witgate_config::is_secret_name(name)
+    }
+
+    fn prices(&self) -> PriceSource {
+        let loaded = self.control.loaded();
+        self.control.cost_map().source(&loaded.environment)
+    }
+
+    async fn fetch_prices(&self) -> Result<usize, String> {
+        let control = self.control.clone();
+        // Also when the client leaves meanwhile, it is finished.
+        let fetching = self
+            .runtime
+            .spawn(async move { control.fetch_prices().await });
+        let unfinished = |error| Err(format!("the fetch did not finish: {error}"));
+        fetching.await.unwrap_or_else(unfinished)
+    }
+
+    fn prices_scheduled(&self) {
+        self.control.cost_map().look();
     }
 }

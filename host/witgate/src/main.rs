@@ -3,7 +3,11 @@
 mod cli;
 mod commands;
 mod config_admin;
+mod cost_map;
+mod environment;
 mod health_admin;
+mod health_records;
+mod memory;
 mod plugin_admin;
 mod process;
 mod reload;

@@ -19,7 +19,8 @@ use witgate_plugins::{Host, HostOptions};
 use witgate_server::routes::{App, AppOptions, HealthApp};
 use witgate_server::{Bound, Server, ServerMetrics, ServerOptions, TlsFiles, Workers};
 use witgate_store::{
-    SpendOptions, SpendWriter, SpoolOptions, Store, StoreMetrics, StoreOptions, WriterParts,
+    Elsewhere, SpendOptions, SpendWriter, SpoolOptions, Store, StoreMetrics, StoreOptions,
+    WriterParts,
 };
 
 use crate::cli::Serve;
@@ -159,6 +160,7 @@ pub async fn serve(
         tasks: tasks.clone(),
     };
     let known = Known::default();
+    known.shared().runs_on(background.clone());
     let heard = known.clone();
     let books = witgate_metering::Books::new();
     let plane = Arc::new(ControlPlane::new(
@@ -253,6 +255,12 @@ pub async fn serve(
     let watcher = control.clone().watch(&tasks, &stop)?;
     tasks.spawn(control.clone().keep_secrets_fresh(stop.clone()));
     tasks.spawn(control.clone().keep_stored_fresh(heard, stop.clone()));
+    tasks.spawn(control.clone().keep_prices_fresh(stop.clone()));
+    tasks.spawn(crate::health_records::keep(
+        parts.gateway.clone(),
+        parts.store.clone(),
+        stop.clone(),
+    ));
     let checked = parts.gateway.clone();
     tasks.spawn(witgate_pipeline::keep_checking(
         checked,
@@ -339,10 +347,26 @@ fn report(loaded: &Loaded) {
     }
 }
 
+/// Master keys that stand in documentation, and so in many a config.
+const WEAK_KEYS: [&str; 2] = ["", "sk-1234"];
+
 /// Without a master key, custom authentication and an identity provider everybody may call; only loopback may then be served,
 /// unless the operator insists.
 fn bind_address(options: &Serve, loaded: &Loaded) -> anyhow::Result<SocketAddr> {
     let general = &loaded.config.general;
+    let permitted = general.dangerously_permit_weak_or_unset_master_key;
+    let key = general.master_key.as_ref().map(|key| key.reveal().trim());
+    let is_weak = key.is_some_and(|key| WEAK_KEYS.contains(&key));
+    if permitted == Some(false) && (is_weak || key.is_none()) {
+        bail!(
+            "there is no master key, or a weak one such as sk-1234, and general_settings.dangerously_permit_weak_or_unset_master_key is false; set general_settings.master_key or LITELLM_MASTER_KEY to a long random text"
+        );
+    }
+    if is_weak && permitted.is_none() {
+        tracing::warn!(
+            "WEAK MASTER KEY: it stands in documentation, so anybody can guess it; set general_settings.master_key or LITELLM_MASTER_KEY to a long random text"
+        );
+    }
     let custom_off = wiring::custom_auth_mode(&loaded.config) == "off";
     let custom = general.custom_auth.is_some() && !custom_off;
     let open = general.master_key.is_none() && !custom && !wiring::vouches(loaded);
@@ -351,8 +375,9 @@ fn bind_address(options: &Serve, loaded: &Loaded) -> anyhow::Result<SocketAddr> 
         (None, true) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         (None, false) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     };
+    let insists = options.allow_unauthenticated || permitted == Some(true);
     if open {
-        if !host.is_loopback() && !options.allow_unauthenticated {
+        if !host.is_loopback() && !insists {
             bail!(
                 "no master key is configured, so anybody who reaches {host} could spend your provider keys; set general_settings.master_key or LITELLM_MASTER_KEY, listen on 127.0.0.1, or say --allow-unauthenticated"
             );
@@ -491,15 +516,16 @@ async fn start(
         anyhow::anyhow!("the configuration is refused:\n{}", problems.join("\n"))
     })?;
     stored::tell(&built.left_out, &LeftOut::new());
+    let ledger = Arc::new(ArcSwap::from_pointee(built.wired.ledger));
+    let buffer = wiring::SpendBuffer::new(peers.clone(), ledger.clone());
     let spend = SpendWriter::start(
         &store,
         SpendOptions {
-            commit_interval: wiring::commit_interval(&built.loaded),
             spool: Some(SpoolOptions {
                 folder: kept.paths.data_dir.join("spend"),
                 most_bytes: SPOOL_BYTES,
             }),
-            ..SpendOptions::default()
+            ..wiring::spend_options(&built.loaded)
         },
         WriterParts {
             tracker: tasks.clone(),
@@ -507,8 +533,13 @@ async fn start(
             metrics: StoreMetrics::register(registry),
             now: Arc::new(jiff::Timestamp::now),
             observe: Some(services.of_the_ledger(store.is_postgres())),
+            elsewhere: Elsewhere {
+                hand_over: Some(buffer.hand_over()),
+                send_rows: wiring::send_rows(&built.loaded)?,
+            },
         },
     );
+    tasks.spawn(buffer.write_for_all(spend.clone(), stop.clone()));
     let wired = built.wired;
     kept.secrets = built.secrets;
     plane.settings.store(Arc::new(wired.control));
@@ -524,13 +555,15 @@ async fn start(
     services.told_to(&hub);
     let watch = Watch::new(hub.clone(), wired.alerts, Arc::new(jiff::Timestamp::now));
     rested.watched_by(&watch);
+    let letters = wiring::Letters::new(watch.clone(), hub.clone());
+    kept.plane.posts_with(Arc::new(letters));
     tasks.spawn(watch.clone().run(stop.clone()));
     let fanout = Arc::new(Fanout {
         hub: hub.clone(),
         budgets: wiring::BudgetAlerts::new(watch.clone(), peers.clone(), kept.background.clone()),
         watch,
         spend: spend.clone(),
-        ledger: ArcSwap::from_pointee(wired.ledger),
+        ledger,
     });
     let gateway = Arc::new(Gateway {
         limiter: kept.limiter.clone(),
@@ -554,7 +587,7 @@ async fn start(
     tasks.spawn(wiring::jobs::run(
         plane.clone(),
         times,
-        services.clone(),
+        (services.clone(), peers.clone()),
         stop.clone(),
     ));
     let (every_days, first_after) = wired.spend_reports;
@@ -574,6 +607,8 @@ async fn start(
     ));
     let limiter = gateway.limiter.clone();
     tasks.spawn(limiter.keep_shared(stop.clone().cancelled_owned()));
+    let books = gateway.books.clone();
+    tasks.spawn(books.keep_shared(jiff::Timestamp::now, stop.clone().cancelled_owned()));
     tasks.spawn(wiring::begin_periods(
         gateway.clone(),
         store.clone(),
@@ -584,7 +619,7 @@ async fn start(
     host.serve_models(Arc::new(Models(Arc::downgrade(&gateway))));
     let desk = Arc::new(Desk::new(
         DeskParts {
-            users: Arc::new(StoredUsers::new(store.clone())),
+            users: Arc::new(StoredUsers::new(plane.clone())),
             now_s: Arc::new(|| {
                 u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default()
             }),
@@ -600,6 +635,7 @@ async fn start(
             strict: options.strict_config,
             rows: built.rows,
             left_out: built.left_out,
+            read_for: 0,
         },
         (draft, built.loaded, wired.plugins),
         gateway.clone(),

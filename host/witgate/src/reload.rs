@@ -11,6 +11,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -29,16 +30,17 @@ use tokio_util::task::TaskTracker;
 use witgate_config::{Draft, Env, Loaded, Problem, Source};
 use witgate_login::Desk;
 use witgate_management::{ControlPlane, StoredRows};
-use witgate_pipeline::{Checked, Gateway};
+use witgate_pipeline::{Checked, Gateway, HealthRecord};
 use witgate_plugins::{Kind, LoadError, NotMeant, PluginId, Registry as Plugins};
 use witgate_server::routes::{
-    Admin, Change, Refused, ReloadProblems, ServiceFault, TestConnection, Which,
+    Admin, Change, Earlier, Refused, ReloadProblems, ServiceFault, TestConnection, Which,
 };
 
-use crate::health_admin;
+use crate::cost_map::CostMap;
 use crate::wiring::jobs::Timetable;
 use crate::wiring::stored::{self, How, LeftOut};
 use crate::wiring::{self, Fanout, Kept, Known, Read, Reports, ShadowReport, SharedPeers, Wired};
+use crate::{health_admin, health_records, memory};
 
 /// Editors and ConfigMaps change a file in several steps; the reload waits until they are through.
 const SETTLE: Duration = Duration::from_millis(250);
@@ -57,6 +59,8 @@ pub struct Reloader {
     pub rows: StoredRows,
     /// What of that could not be served.
     pub left_out: LeftOut,
+    /// Of those who wanted it read, how many that has in it: whoever came before the reading began.
+    pub read_for: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -77,8 +81,12 @@ pub struct Control {
     desk: Arc<Desk>,
     timetable: watch::Sender<Timetable>,
     plane: Arc<ControlPlane>,
+    known: Known,
+    cost_map: CostMap,
     peers: SharedPeers,
     reloads: Family<ReloadLabels, Counter>,
+    /// How often somebody wanted to have in force what the database holds.
+    readings: AtomicU64,
     /// Told after each reload: other secrets may be due.
     reloaded: Notify,
 }
@@ -102,6 +110,8 @@ impl Control {
         );
         Self {
             plane: reloader.kept.plane.clone(),
+            known: reloader.kept.known.clone(),
+            cost_map: CostMap::default(),
             shadows: ArcSwap::from_pointee(reloader.kept.shadows.clone()),
             peers: reloader.kept.peers.clone(),
             reloader: Mutex::new(reloader),
@@ -113,6 +123,7 @@ impl Control {
             desk,
             timetable,
             reloads,
+            readings: AtomicU64::new(0),
             reloaded: Notify::new(),
         }
     }
@@ -253,7 +264,7 @@ impl Control {
         // Of files that were read before, what is new.
         let before = self.loaded();
         let known = |problem: &Problem| same_files && before.problems.contains(problem);
-        for problem in built.loaded.problems.iter().filter(|one| !known(*one)) {
+        for problem in built.loaded.problems.iter().filter(|one| !known(one)) {
             tracing::warn!("{problem}");
         }
         stored::tell(&built.left_out, &reloader.left_out);
@@ -266,9 +277,15 @@ impl Control {
         Ok(())
     }
 
-    /// Puts in force what the database holds of the configuration now; what of it is left out.
+    /// Puts in force what the database holds of the configuration now; what of it is left out. Those who come while it is being put in
+    /// force share the next reading.
     pub async fn read_stored(&self) -> Result<LeftOut, Vec<String>> {
+        let own = self.readings.fetch_add(1, Ordering::AcqRel) + 1;
         let mut reloader = self.reloader.lock().await;
+        if reloader.read_for >= own {
+            return Ok(reloader.left_out.clone());
+        }
+        let all = self.readings.load(Ordering::Acquire);
         if !stored::is_asked(&self.loaded()) {
             return Ok(LeftOut::new());
         }
@@ -288,6 +305,7 @@ impl Control {
                 "what the database holds of the configuration has changed, and is in force"
             );
         }
+        reloader.read_for = all;
         Ok(reloader.left_out.clone())
     }
 
@@ -407,6 +425,21 @@ impl Control {
         self.shadows.load().get(plugin).cloned()
     }
 
+    /// The price map.
+    pub fn cost_map(&self) -> &CostMap {
+        &self.cost_map
+    }
+
+    /// The control plane.
+    pub fn plane(&self) -> &ControlPlane {
+        &self.plane
+    }
+
+    /// Whoever was looked up lately.
+    pub fn known(&self) -> &Known {
+        &self.known
+    }
+
     /// The sinks and alerters.
     pub fn fanout(&self) -> &Fanout {
         &self.fanout
@@ -485,6 +518,18 @@ impl Admin for Administration {
 
     async fn test_connection(&self, wanted: TestConnection) -> Result<Checked, String> {
         health_admin::test_connection(&self.control, wanted).await
+    }
+
+    fn memory(&self) -> Value {
+        memory::told(&self.control)
+    }
+
+    async fn earlier_checks(&self, wanted: &Earlier<'_>) -> Vec<HealthRecord> {
+        let earlier = health_records::earlier(&self.control.plane.store, wanted).await;
+        earlier.unwrap_or_else(|error| {
+            tracing::warn!(%error, "earlier health checks cannot be read; this gateway's own are told");
+            Vec::new()
+        })
     }
 
     fn readiness(&self) -> (bool, Value) {

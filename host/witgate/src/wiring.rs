@@ -1,12 +1,15 @@
 //! From a loaded configuration to the parts that serve it. Only this room knows both sides.
 
 mod alerts;
+mod auth_cache;
 mod auto_routers;
 mod bearers;
 mod budget_alerts;
 mod caching;
+mod client_headers;
 mod connection;
 mod control;
+mod cron;
 mod dialects;
 mod disabled;
 mod docs;
@@ -14,12 +17,15 @@ mod entry;
 mod federation;
 mod gateway_budget;
 mod hooks;
+mod inferred;
 pub mod jobs;
 mod keys;
+mod letters;
 mod login;
 mod metering;
 mod models;
 mod own_calls;
+mod passages;
 mod paths;
 mod peers;
 mod plugin_models;
@@ -39,6 +45,8 @@ mod shadow;
 mod shared_health;
 mod sources;
 mod specs;
+mod spend_buffer;
+mod spend_logs_url;
 mod spend_reports;
 pub mod stored;
 mod trace;
@@ -62,17 +70,20 @@ pub use docs::docs;
 pub use federation::{Providers, vouches};
 pub use gateway_budget::begin_periods;
 pub use keys::{Keys, Known};
+pub use letters::Letters;
 pub use login::StoredUsers;
 pub use metering::Heard;
 pub use paths::Paths;
 pub use peers::{SharedPeers, synchronise};
 pub use plugin_models::Models;
-pub use recorder::{Fanout, Ledger, commit_interval};
+pub use recorder::{Fanout, Ledger, spend_options};
 pub use secrets::{Read, Secrets, needs_reading};
 pub use services::Services;
 pub use shadow::{Background, Report as ShadowReport, ShadowMetrics};
 pub use sources::{registries, sources, trust};
 pub use specs::{custom_auth_mode, plugin_specs};
+pub use spend_buffer::SpendBuffer;
+pub use spend_logs_url::send_rows;
 pub use spend_reports::Reports as SpendReports;
 pub use trace::W3c;
 pub use upstream::Upstreams;
@@ -162,7 +173,8 @@ pub async fn wire(
         specs::record(&mut specs, wanted).map_err(|error| vec![error.to_string()])?;
     }
     let (plugins, errors) = kept.host.load(specs, &sources, previous).await;
-    let errors = router::explained(&loaded.config, login::apart(loaded, errors));
+    let errors = specs::of_rows(&loaded.config, login::apart(loaded, errors));
+    let errors = router::explained(&loaded.config, errors);
     let plugins = kept.disabled.apply(plugins);
     let problems = errors.iter().map(ToString::to_string).collect();
     let wired = assemble(loaded, kept, &sources, plugins, problems)?;
@@ -212,14 +224,15 @@ pub fn assemble(
     let shadows = shades.reports;
     let hooks = hooks::entries(loaded, &plugins);
     let routers = router::entries(&loaded.config, &plugins);
-    let policy = specs::key_policy(loaded, &plugins, &mut problems);
+    let passages = passages::passages(loaded, &mut kept.upstreams, &mut problems);
+    let policies = specs::key_policies(loaded, &plugins, &mut problems);
     let timetable = jobs::Timetable::of(loaded, &mut problems);
     let spend_report_days = spend_reports::frequency(loaded, &mut problems);
     let hub = specs::hub(loaded, &plugins, &mut problems);
     let login = login::rules(loaded, &plugins, &mut problems);
     let store = redis::store(loaded, &mut kept.redis, &kept.redis_parts, &mut problems);
     let metering = metering::metering(loaded, &mut problems);
-    let control = control::settings(loaded, policy, metering.clock.clone(), &mut problems);
+    let control = control::settings(loaded, policies, metering.clock.clone(), &mut problems);
     let adjustments = settings::adjustments(loaded, &mut problems);
     let (cache, embedder) = caching::cache(
         loaded,
@@ -232,21 +245,36 @@ pub fn assemble(
     if !problems.is_empty() {
         return Err(problems);
     }
-    kept.known.configure(loaded);
-    kept.books.silence(alerts::budget_silence(loaded));
-    kept.limiter
-        .configure(metering::rules(loaded), store.as_ref());
-    let settings = settings::settings(loaded, kept.concurrency, metering, adjustments);
-    let shared_health = shared_health::turns(store.as_ref(), loaded, &settings.health);
-    let peers = peers::serving(store, loaded, &kept.peers, &kept.books);
-    let (routing, targets) = models;
-    let auto = auto_routers::parts(&routing, &kept.answers.gateway, &mut kept.auto_known);
-    kept.shadows.clone_from(&shadows);
     let flag = |section: &str, key: &str| {
         let section = loaded.config.raw.get(section);
         let value = section.and_then(|section| section.get(key));
         value.and_then(serde_json::Value::as_bool).unwrap_or(false)
     };
+    kept.known.configure(loaded);
+    let shares_keys = flag("litellm_settings", "enable_redis_auth_cache");
+    if shares_keys && store.is_none() {
+        tracing::warn!(
+            "litellm_settings.enable_redis_auth_cache: there is no Redis that gateways share, so each reads keys itself"
+        );
+    }
+    let shared_keys = store.clone().filter(|_| shares_keys);
+    kept.known.shared().configure(shared_keys);
+    kept.books.silence(alerts::budget_silence(loaded));
+    kept.limiter
+        .configure(metering::rules(loaded), store.as_ref());
+    let mut settings = settings::settings(loaded, kept.concurrency, metering, adjustments);
+    settings.guards_models = models.1.iter().any(|target| !target.guardrails.is_empty());
+    let shared_health = shared_health::turns(store.as_ref(), loaded, &settings.health);
+    let peers = peers::serving(store, loaded, &kept.peers, &kept.books);
+    let (routing, targets) = models;
+    let auto = auto_routers::parts(
+        loaded,
+        &routing,
+        &kept.answers.gateway,
+        &mut kept.auto_known,
+    );
+    kept.shadows.clone_from(&shadows);
+    witgate_outbound::use_ipv4_only(flag("litellm_settings", "force_ipv4"));
     Ok(Wired {
         snapshot: Snapshot {
             state: witgate_routing::State::new(&routing),
@@ -262,6 +290,7 @@ pub fn assemble(
             cache,
             embedder: embedder.flatten(),
             shared_health,
+            passages,
             settings,
         },
         hub,
@@ -271,7 +300,9 @@ pub fn assemble(
             failures: !loaded.config.general.disable_error_logs,
             totals: !flag("general_settings", "disable_spend_updates"),
             prompts: recorder::prompts(loaded),
+            streams: !flag("litellm_settings", "disable_streaming_logging"),
             end_users: !flag("litellm_settings", "disable_end_user_cost_tracking"),
+            buffer: spend_buffer::Rules::of(loaded),
         },
         timetable,
         spend_reports: (spend_report_days, spend_reports::first_after(loaded)),

@@ -335,3 +335,38 @@ async fn a_router_that_cannot_be_used_is_told_with_what_is_missing() {
     body["model"] = json!("poet");
     assert_eq!(served(&stage.client.chat(&body).await), "poet-1");
 }
+
+#[tokio::test]
+async fn routers_are_told_among_the_models_to_those_who_may_call_them() {
+    let inline = format!("auto_router_config: '{}'", ROUTES.replace('\n', " "));
+    let stage = stage(&semantic(&inline), "").await;
+    let told = stage.client.get("/model/info").await.ok();
+    let list = told["data"].as_array().expect("a list");
+    let names: Vec<&str> = list
+        .iter()
+        .filter_map(|one| one["model_name"].as_str())
+        .collect();
+    assert_eq!(names, ["coder", "poet", "other", "embed", "smart"]);
+    let router = &list[4];
+    assert_eq!(
+        router["model_info"],
+        json!({"id": "smart", "db_model": false})
+    );
+    let params = &router["litellm_params"];
+    assert_eq!(params["model"], "auto_router/words");
+    assert_eq!(params["auto_router_default_model"], "other");
+    let one = stage
+        .client
+        .get("/model/info?litellm_model_id=smart")
+        .await
+        .ok();
+    assert_eq!(one["data"], json!([router]));
+    for (models, count) in [(json!(["coder"]), 1), (json!(["smart"]), 1)] {
+        let body = json!({ "models": models });
+        let made = stage.client.post("/key/generate", &body).await.ok();
+        let caller = Client::of(&stage.gateway).key(made["key"].as_str().expect("a key"));
+        let told = caller.get("/model/info").await.ok();
+        let list = told["data"].as_array().expect("a list");
+        assert_eq!((list.len(), &list[0]["model_name"]), (count, &models[0]));
+    }
+}

@@ -240,3 +240,19 @@ async fn every_component_that_we_ship_passes_the_suite_of_its_kind_without_cases
         .collect();
     assert_eq!(code, Some(0), "{failed:#?}\n{stderr}");
 }
+
+#[tokio::test]
+async fn a_file_of_variables_in_the_working_directory_counts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write =
+        |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect(name);
+    let config = "model_list: []\ngeneral_settings: {master_key: os.environ/KEY_OF_FILE}\n";
+    write("config.yaml", config);
+    let check = ["check", "--config", "config.yaml"];
+    let (stdout, stderr, _) = Gateway::run(folder.path(), &check).await;
+    assert!(format!("{stdout}{stderr}").contains("KEY_OF_FILE"));
+    write(".env", "export KEY_OF_FILE='sk-of-file'\n");
+    let (stdout, stderr, code) = Gateway::run(folder.path(), &check).await;
+    let told = format!("{stdout}{stderr}");
+    assert!(code == Some(0) && !told.contains("KEY_OF_FILE"), "{told}");
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use witgate_testkit::{FakeUpstream, Gate, Gateway, Recorder, Reply, openai};
 
-use crate::support::{Stage, base_config, chat, chat_stream, streamed_text};
+use crate::support::{MASTER_KEY, Stage, base_config, chat, chat_stream, streamed_text};
 
 /// A key in AWS's documented example form: a pattern every detector knows, and no secret.
 const SECRET: &str = "AKIAIOSFODNN7EXAMPLE";
@@ -456,4 +456,37 @@ async fn a_key_and_a_team_have_guardrails_of_their_own() {
     let team = stage.client.post("/team/new", &team).await.ok();
     let body = json!({"team_id": team["team_id"], "guardrails": ["another"]});
     assert!(!sent(body).await.contains(SECRET));
+}
+
+/// A model's own guardrails judge its calls and nobody else's, also when a fallback leads to it.
+#[tokio::test]
+async fn guardrails_of_a_model_judge_what_may_come_to_it() {
+    let upstream = FakeUpstream::start().await;
+    upstream.always(Reply::echo());
+    let base = upstream.api_base();
+    let model = |name: &str, more: &str| {
+        format!(
+            "  - model_name: {name}\n    litellm_params: {{model: openai/{name}, api_base: '{base}', api_key: k{more}}}\n"
+        )
+    };
+    let guarded = ", guardrails: [secrets]";
+    let config = format!(
+        "model_list:\n{}{}{}general_settings: {{master_key: {MASTER_KEY}}}\n\
+         router_settings: {{num_retries: 0, fallbacks: [{{failing: [guarded]}}]}}\n\
+         guardrails:\n  - guardrail_name: secrets\n    litellm_params: {{guardrail: hide-secrets, mode: pre_call}}\n",
+        model("guarded", guarded),
+        model("open", ""),
+        model("failing", ""),
+    );
+    upstream.on_model("failing", Reply::error(500, "server_error", None, "no"));
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    for (name, hidden) in [("open", false), ("guarded", true), ("failing", true)] {
+        let answer = stage.client.chat(&leaking(chat(name))).await;
+        answer.ok();
+        let sent = stage.upstream.requests().last();
+        let text = String::from_utf8_lossy(&sent.body).into_owned();
+        assert_eq!(!text.contains(SECRET), hidden, "{name}: {text}");
+        let applied = answer.header("x-litellm-applied-guardrails");
+        assert_eq!(applied, hidden.then_some("secrets"), "{name}");
+    }
 }

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use witgate_testkit::{FakeSlack, FakeUpstream, Gateway, RedisServer, Reply};
+use witgate_testkit::{
+    FakeSlack, FakeUpstream, Gateway, PostgresServer, RedisServer, Reply, Signal,
+};
 
 use crate::support::{Client, MASTER_KEY, Stage, UPSTREAM_KEY, chat, eventually};
 
@@ -320,4 +322,65 @@ async fn a_service_that_cannot_be_tried_is_told_in_litellms_words() {
         stranger.get("/health/services?service=slack").await.status,
         401
     );
+}
+
+/// What checks find is in the database, so the next process and the gateways beside it tell of it, too.
+#[tokio::test]
+async fn earlier_checks_outlive_the_process_and_are_told_by_its_peers() {
+    let (sick, well) = (FakeUpstream::start().await, FakeUpstream::start().await);
+    sick.always(broken());
+    let postgres = PostgresServer::start().await;
+    let config = two(&sick, &well, "", "");
+    let start = async || {
+        let builder = Gateway::builder(&config).env("DATABASE_URL", postgres.url());
+        builder.start().await
+    };
+    let (mut gateway, peer) = tokio::join!(start(), start());
+    Client::of(&gateway)
+        .key(MASTER_KEY)
+        .get("/health")
+        .await
+        .ok();
+    let told_by = async |gateway: &Gateway| {
+        let client = Client::of(gateway).key(MASTER_KEY);
+        let history = eventually("the checks are told", async || {
+            let history = client.get("/health/history").await.ok();
+            (history["total_records"] == 2).then_some(history)
+        })
+        .await;
+        let latest = client.get("/health/latest").await.ok();
+        assert_eq!(latest["total_models"], 2);
+        let of_sick = &latest["latest_health_checks"]["sick"];
+        assert_eq!(
+            (&of_sick["status"], &of_sick["model_name"]),
+            (&json!("unhealthy"), &json!("gpt-4o"))
+        );
+        assert!(
+            of_sick["error_message"]
+                .as_str()
+                .unwrap()
+                .contains("on fire")
+        );
+        assert!(of_sick["response_time_ms"].as_f64().unwrap() > 0.0);
+        let filtered = client
+            .get("/health/history?status_filter=healthy&model=gpt-4o")
+            .await
+            .ok();
+        assert_eq!(filtered["total_records"], 1);
+        assert_eq!(filtered["health_checks"][0]["model_id"], "well");
+        let mut ids: Vec<String> = history["health_checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|check| check["health_check_id"].to_string())
+            .collect();
+        ids.sort();
+        ids
+    };
+    let own = told_by(&gateway).await;
+    assert_eq!(told_by(&peer).await, own);
+    gateway.signal(Signal::Kill).await;
+    gateway.ended().await;
+    let gateway = gateway.start_again().await;
+    assert_eq!(told_by(&gateway).await, own);
 }

@@ -1,6 +1,7 @@
 //! Tokens of identity providers: which are good, who they stand for, and how far they get.
 
 mod access;
+mod mapped;
 mod people;
 mod several;
 

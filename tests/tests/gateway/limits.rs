@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use witgate_testkit::{FakeUpstream, Gate, Gateway, RedisServer, Reply, openai};
+use witgate_testkit::{FakeUpstream, Gate, Gateway, RedisServer, Reply, Signal, openai};
 
 use crate::support::{
     Client, MASTER_KEY, Stage, UPSTREAM_KEY, base_config, chat, chat_stream, eventually,
@@ -257,7 +257,7 @@ async fn gateways_on_one_redis_limit_together() {
     redis.cli_until(&there, |inside| inside == "0").await;
 }
 
-/// What one gateway spends the others know within a second.
+/// What one gateway spends the others know.
 #[tokio::test]
 async fn gateways_on_one_redis_spend_together() {
     let redis = RedisServer::start().await;
@@ -607,4 +607,75 @@ async fn a_keys_limits_hold_over_three_gateways() {
     let answers = join_all(calls).await;
     let served = answers.iter().filter(|answer| answer.status == 200).count();
     assert_eq!((served, upstream.requests().len()), (10, 10));
+}
+
+/// Tokens of a day, of a key and of its team; at two gateways on one Redis, after a restart, too.
+#[tokio::test]
+async fn a_keys_tokens_of_a_day() {
+    let redis = RedisServer::start().await;
+    let upstream = FakeUpstream::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let general = format!(
+        "general_settings:\n  database_url: 'sqlite:{}'\n",
+        folder.path().join("shared.db").display()
+    );
+    let config = base_config(&upstream.api_base())
+        .replace("general_settings:\n", &general)
+        .replace(
+            "num_retries: 0\n",
+            &format!("num_retries: 0\n  redis_url: '{}'\n", redis.url()),
+        );
+    let mut members = fleet(2, &config).await;
+    let admin = &members[0].1;
+    let team = admin
+        .post("/team/new", &json!({"tpd_limit": 30}))
+        .await
+        .ok();
+    let team_id = team["team_id"].as_str().unwrap();
+    for body in [json!({"tpd_limit": 30}), json!({"team_id": team_id})] {
+        let made = members[0].1.post("/key/generate", &body).await.ok();
+        let name = made["key"].as_str().unwrap().to_owned();
+        let client = |member: usize| Client::of(&members[member].0).key(&name);
+        client(0).chat(&CHAT).await.ok();
+        let refused = client(1).chat(&CHAT).await;
+        assert_eq!(refused.header("rate_limit_type"), Some("tokens_per_day"));
+        let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+        assert!((86_000..=86_400).contains(&wait), "{wait}");
+        let error = refused.error(429);
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            message.contains("Limit type: tokens_per_day. Current limit: 30"),
+            "{message}"
+        );
+    }
+    let made = members[0]
+        .1
+        .post("/key/generate", &json!({"tpd_limit": 30}))
+        .await
+        .ok();
+    let name = made["key"].as_str().unwrap();
+    Client::of(&members[1].0).key(name).chat(&CHAT).await.ok();
+    let (mut killed, _) = members.remove(0);
+    killed.signal(Signal::Kill).await;
+    killed.ended().await;
+    let again = killed.start_again().await;
+    Client::of(&again).key(name).chat(&CHAT).await.error(429);
+}
+
+#[tokio::test]
+async fn more_calls_at_once_than_limit_concurrency_allows_are_refused() {
+    let upstream = FakeUpstream::start().await;
+    let gateway = Gateway::builder(base_config(&upstream.api_base())).env("LIMIT_CONCURRENCY", "1");
+    let stage = Stage::of(upstream, gateway).await;
+    let gate = Gate::new();
+    stage.upstream.next(Reply::openai().behind(&gate));
+    let first = stage.client.clone();
+    let first = tokio::spawn(async move { first.chat(&chat("gpt-4o")).await });
+    gate.reached(1).await;
+    let refused = stage.client.chat(&chat("gpt-4o")).await;
+    refused.error(503);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    gate.release();
+    first.await.expect("a task").ok();
+    stage.client.chat(&chat("gpt-4o")).await.ok();
 }

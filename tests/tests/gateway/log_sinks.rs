@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use witgate_testkit::{FakeLangfuse, FakeUpstream, Gateway, GatewayBuilder, Reply, openai};
 
-use crate::support::{MASTER_KEY, Stage, UPSTREAM_KEY, base_config, chat, chat_stream};
+use crate::support::{Client, MASTER_KEY, Stage, UPSTREAM_KEY, base_config, chat, chat_stream};
 
 fn langfuse(builder: GatewayBuilder, langfuse: &FakeLangfuse) -> GatewayBuilder {
     builder
@@ -338,4 +338,137 @@ async fn wrong_credentials_of_a_vendor_are_told_without_showing_them() {
     let Stage { mut gateway, .. } = stage;
     gateway.stop().await;
     assert!(!gateway.printed("sk-wrong-and-secret"));
+}
+
+/// The credentials that ingestion was asked with.
+fn credentials(vendor: &FakeLangfuse) -> Vec<String> {
+    let all = vendor.requests().all();
+    let of = |request: &witgate_testkit::Recorded| {
+        let value = request.header("authorization").unwrap_or_default();
+        value.to_owned()
+    };
+    all.iter().map(of).collect()
+}
+
+#[tokio::test]
+async fn a_team_has_log_sinks_and_credentials_of_its_own() {
+    let (upstream, vendor) = (FakeUpstream::start().await, FakeLangfuse::start().await);
+    let config = base_config(&upstream.api_base())
+        + "litellm_settings:\n  default_team_settings:\n  - team_id: red\n    success_callback: [langfuse]\n\
+           callback_settings: {langfuse: {flush_interval: 0.01}}\n";
+    let stage = Stage::of(upstream, langfuse(Gateway::builder(config), &vendor)).await;
+    let key = async |body: Value| {
+        let made = stage.client.post("/key/generate", &body).await.ok();
+        Client::of(&stage.gateway).key(made["key"].as_str().unwrap())
+    };
+    for team in ["red", "blue", "grey"] {
+        let body = json!({"team_id": team, "metadata": {}});
+        stage.client.post("/team/new", &body).await.ok();
+    }
+    // Nobody else's calls are logged.
+    let own = json!({"callback_name": "langfuse", "callback_type": "success", "callback_vars": {
+        "langfuse_public_key": "pk-blue", "langfuse_secret_key": "sk-blue-secret",
+    }});
+    stage.client.post("/team/blue/callback", &own).await.ok();
+    let foreign = json!({"callback_name": "s3"});
+    stage
+        .client
+        .post("/team/blue/callback", &foreign)
+        .await
+        .error(400);
+    let said = |text: &str| {
+        let mut body = chat("gpt-4o");
+        body["messages"][0]["content"] = json!(text);
+        body
+    };
+    let (red, blue, grey) = (
+        key(json!({"team_id": "red"})).await,
+        key(json!({"team_id": "blue"})).await,
+        key(json!({"team_id": "grey"})).await,
+    );
+    stage.client.chat(&said("from nobody")).await.ok();
+    grey.chat(&said("from grey")).await.ok();
+    red.chat(&said("from red")).await.ok();
+    let generation = generation(&vendor).await;
+    assert!(generation.to_string().contains("from red"), "{generation}");
+    // What the request says of the sink does not mix with what the team says.
+    let mut mixed = said("from blue");
+    mixed["langfuse_public_key"] = json!("pk-client");
+    blue.chat(&mixed).await.ok();
+    let blues = "Basic cGstYmx1ZTpzay1ibHVlLXNlY3JldA==";
+    let sent = vendor
+        .requests()
+        .wait_until("blue's credentials", |requests| {
+            requests
+                .iter()
+                .any(|one| one.header("authorization") == Some(blues))
+        })
+        .await;
+    let of_blue = sent
+        .iter()
+        .find(|one| one.header("authorization") == Some(blues));
+    let body = of_blue.unwrap().json().to_string();
+    assert!(
+        body.contains("from blue") && !body.contains("from red"),
+        "{body}"
+    );
+    let none = stage.client.post("/team/red/callback", &own).await;
+    none.ok();
+    stage
+        .client
+        .post("/team/red/disable_logging", &json!({}))
+        .await
+        .ok();
+    red.chat(&said("red is silent")).await.ok();
+    let Stage { mut gateway, .. } = stage;
+    gateway.stop().await;
+    let everything: String = vendor
+        .requests()
+        .all()
+        .iter()
+        .map(|one| one.json().to_string())
+        .collect();
+    for silent in ["from nobody", "from grey", "red is silent"] {
+        assert!(!everything.contains(silent), "{everything}");
+    }
+    assert!(
+        !credentials(&vendor)
+            .iter()
+            .any(|one| one.contains("cGstY2xpZW50"))
+    );
+    assert!(!gateway.printed("sk-blue-secret"));
+}
+
+#[tokio::test]
+async fn a_key_names_sinks_by_an_administrators_hand() {
+    let (upstream, vendor) = (FakeUpstream::start().await, FakeLangfuse::start().await);
+    let config = base_config(&upstream.api_base())
+        + "litellm_settings:\n  default_team_settings:\n  - team_id: nobody\n    failure_callback: [langfuse]\n\
+           callback_settings: {langfuse: {flush_interval: 0.01}}\n";
+    let stage = Stage::of(upstream, langfuse(Gateway::builder(config), &vendor)).await;
+    let logging = json!({"logging": [{"callback_name": "langfuse", "callback_type": "success", "callback_vars": {
+        "langfuse_public_key": FakeLangfuse::PUBLIC_KEY, "langfuse_secret_key": FakeLangfuse::SECRET_KEY,
+        "turn_off_message_logging": "true",
+    }}]});
+    let made = json!({"user_id": "ann", "metadata": logging});
+    let made = stage.client.post("/key/generate", &made).await.ok();
+    let ann = Client::of(&stage.gateway).key(made["key"].as_str().unwrap());
+    let mut private = chat("gpt-4o");
+    private["messages"][0]["content"] = json!("a very private sentence");
+    ann.chat(&private).await.ok();
+    let generation = generation(&vendor).await;
+    assert!(!generation.to_string().contains("private"), "{generation}");
+    // Neither does its user see the credentials, nor change them, nor give a key others.
+    let info = ann.get("/key/info").await.ok().to_string();
+    assert!(!info.contains(FakeLangfuse::SECRET_KEY), "{info}");
+    let other = json!({"metadata": {"logging": [{"callback_name": "langfuse"}]}});
+    ann.post("/key/generate", &other).await.error(403);
+    let change = json!({"key": made["key"], "metadata": {"logging": []}});
+    ann.post("/key/update", &change).await.error(403);
+    // Nor are they lost with other metadata.
+    let change = json!({"key": made["key"], "metadata": {"x": 1}});
+    ann.post("/key/update", &change).await.ok();
+    let path = format!("/key/info?key={}", made["key"].as_str().unwrap());
+    let info = stage.client.get(&path).await.ok().to_string();
+    assert!(info.contains(FakeLangfuse::SECRET_KEY), "{info}");
 }

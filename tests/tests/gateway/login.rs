@@ -863,3 +863,134 @@ async fn a_reload_changes_who_may_enter() {
         .await
         .refused(401, "not allowed to access proxy");
 }
+
+/// A session's bearer out of a cookie that was set.
+fn bearer(answer: &crate::support::Answer) -> String {
+    let cookie = answer.header("set-cookie").expect("a session");
+    let token = cookie
+        .strip_prefix("token=")
+        .and_then(|rest| rest.split(';').next());
+    let claims = claims(token.expect("a token"));
+    claims["key"].as_str().expect("a bearer").to_owned()
+}
+
+#[tokio::test]
+async fn whoever_is_invited_chooses_a_password_once_and_signs_in_with_it() {
+    let stage = crate::support::Stage::plain().await;
+    let admin = &stage.client;
+    let ann = json!({"user_id": "ann", "user_email": "ann@example.com", "auto_create_key": false});
+    admin.post("/user/new", &ann).await.ok();
+    let made = admin
+        .post("/invitation/new", &json!({"user_id": "ann"}))
+        .await
+        .ok();
+    let link = made["id"].as_str().unwrap();
+    let anybody = Client::of(&stage.gateway);
+    let asked = format!("/onboarding/get_token?invite_link={link}");
+    let told = anybody.get(&asked).await.ok();
+    assert_eq!(told["user_email"], "ann@example.com");
+    // The token tells whose invitation it is, and opens nothing.
+    let token = told["token"].as_str().unwrap();
+    assert_eq!(claims(token)["user_id"], "ann");
+    Client::of(&stage.gateway)
+        .key(token)
+        .get("/key/info")
+        .await
+        .error(401);
+    let take = |user: &str, password: &str| json!({"invitation_link": link, "user_id": user, "password": password});
+    anybody
+        .post("/onboarding/claim_token", &take("bob", "hunter2"))
+        .await
+        .error(401);
+    anybody
+        .post("/onboarding/claim_token", &take("ann", ""))
+        .await
+        .error(400);
+    let done = anybody
+        .post("/onboarding/claim_token", &take("ann", "hunter2"))
+        .await;
+    done.ok();
+    let session = Client::of(&stage.gateway).key(&bearer(&done));
+    assert_eq!(session.get("/user/info").await.ok()["user_id"], "ann");
+    anybody
+        .post("/onboarding/claim_token", &take("ann", "other"))
+        .await
+        .error(401);
+    anybody.get(&asked).await.error(401);
+    let sign_in = |name: &str, password: &str| json!({"username": name, "password": password});
+    for (name, password) in [("ann@example.com", "other"), ("bob", "hunter2"), ("", "")] {
+        anybody
+            .post("/v2/login", &sign_in(name, password))
+            .await
+            .error(401);
+    }
+    let done = anybody
+        .post("/v2/login", &sign_in("Ann@Example.com", "hunter2"))
+        .await;
+    let told = done.ok();
+    assert!(
+        told["redirect_url"]
+            .as_str()
+            .unwrap()
+            .ends_with("/ui/?login=success"),
+        "{told}"
+    );
+    let session = Client::of(&stage.gateway).key(&bearer(&done));
+    session.get("/user/info").await.ok();
+    session
+        .post("/invitation/new", &json!({"user_id": "ann"}))
+        .await
+        .error(401);
+    assert_eq!(
+        anybody
+            .post("/v2/login", &sign_in("admin", MASTER_KEY))
+            .await
+            .status,
+        200
+    );
+    let config = anybody
+        .get("/litellm/.well-known/litellm-ui-config")
+        .await
+        .ok();
+    assert_eq!(
+        (&config["server_root_path"], &config["admin_ui_disabled"]),
+        (&json!("/"), &json!(false))
+    );
+    // Who is deactivated is out at once: the session, and the password.
+    let off = json!({"Operations": [{"op": "replace", "value": {"active": false}}]});
+    admin.patch("/scim/v2/Users/ann", &off).await.ok();
+    session.get("/user/info").await.error(401);
+    anybody
+        .post("/v2/login", &sign_in("ann@example.com", "hunter2"))
+        .await
+        .error(401);
+    assert!(!stage.gateway.printed("hunter2") && !stage.gateway.printed(link));
+}
+
+#[tokio::test]
+async fn a_session_spends_its_budget_and_no_more() {
+    let upstream = FakeUpstream::start().await;
+    let config = base_config(&upstream.api_base()).replace(
+        &format!("api_key: {}}}", crate::support::UPSTREAM_KEY),
+        &format!(
+            "api_key: {}, input_cost_per_token: 1, output_cost_per_token: 0}}",
+            crate::support::UPSTREAM_KEY
+        ),
+    ) + "litellm_settings:\n  max_ui_session_budget: 0.5\n";
+    let stage = crate::support::Stage::of(upstream, Gateway::builder(config)).await;
+    let admin = json!({"username": "admin", "password": MASTER_KEY});
+    let sign_in = async || {
+        let done = Client::of(&stage.gateway).post("/v2/login", &admin).await;
+        Client::of(&stage.gateway).key(&bearer(&done))
+    };
+    let session = sign_in().await;
+    session.chat(&chat("gpt-4o")).await.ok();
+    let told = session.chat(&chat("gpt-4o")).await;
+    assert!(matches!(told.status, 400 | 429), "{}", told.text());
+    assert!(told.text().contains("udget"), "{}", told.text());
+    // It manages all the same, and what it makes is not bound by what it may spend.
+    let made = session.post("/key/generate", &json!({})).await.ok();
+    assert_eq!(made["max_budget"], Value::Null);
+    let key = Client::of(&stage.gateway).key(made["key"].as_str().unwrap());
+    key.chat(&chat("gpt-4o")).await.ok();
+}

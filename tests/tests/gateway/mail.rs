@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use witgate_testkit::{FakeUpstream, Gateway, Reply, workspace_root};
 
-use crate::support::{MASTER_KEY, Stage, UPSTREAM_KEY, chat, venv};
+use crate::support::{Client, MASTER_KEY, Stage, UPSTREAM_KEY, base_config, chat, venv};
 
 const PASSWORD: &str = "mail-password-0123456789";
 
@@ -208,4 +208,121 @@ async fn a_wrong_password_and_a_refused_recipient_are_told_in_the_log() {
     fail(&stage).await;
     let line = stage.gateway.wait_for_log("the mail server refused").await;
     assert!(line.contains("550 no such user"), "{line}");
+}
+
+impl MailServer {
+    /// A gateway that mails letters to users, and nothing else.
+    async fn post_office(&self, more: &[(&str, &str)]) -> Stage {
+        let upstream = FakeUpstream::start().await;
+        let config = base_config(&upstream.api_base()).replace(
+            "general_settings:\n",
+            "general_settings:\n  alerting: [email]\n",
+        ) + "callback_settings: {email: {flush_interval: 0.01}}\n";
+        let mut builder = Gateway::builder(config)
+            .env("SMTP_HOST", "localhost")
+            .env("SMTP_PORT", self.port.to_string())
+            .env("SMTP_SENDER_EMAIL", "gateway@example.com")
+            .env("SMTP_TLS", "False")
+            .env("PROXY_BASE_URL", "https://gw.example.com");
+        for (name, value) in more {
+            builder = builder.env(name, *value);
+        }
+        Stage::of(upstream, builder).await
+    }
+}
+
+/// The value of a line of a letter.
+fn line(mail: &Value, name: &str) -> String {
+    let text = mail["text"].as_str().unwrap_or_default();
+    let found = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    found
+        .unwrap_or_else(|| panic!("no {name} in {mail}"))
+        .to_owned()
+}
+
+#[tokio::test]
+async fn a_new_key_and_an_invitation_come_by_mail_to_their_user_alone() {
+    let mut server = MailServer::start("plain", false).await;
+    let stage = server
+        .post_office(&[("EMAIL_SUBJECT_KEY_CREATED", "Yours: {event_message}")])
+        .await;
+    let ann = json!({"user_id": "ann", "user_email": "ann@example.com", "auto_create_key": false, "send_invite_email": true});
+    stage.client.post("/user/new", &ann).await.ok();
+    let mail = server.next().await;
+    assert_eq!(mail["to"], json!(["ann@example.com"]), "{mail}");
+    assert_eq!(mail["subject"], "LiteLLM: New User Invitation", "{mail}");
+    let link = line(&mail, "Choose a password here");
+    let id = link.strip_prefix("https://gw.example.com/ui/onboarding?invitation_id=");
+    let invitation = format!("/invitation/info?invitation_id={}", id.expect("a link"));
+    assert_eq!(stage.client.get(&invitation).await.ok()["user_id"], "ann");
+    // Nobody to write to: no mail, and the key is made all the same.
+    let nobodys = json!({"send_invite_email": true});
+    stage.client.post("/key/generate", &nobodys).await.ok();
+    let body =
+        json!({"user_id": "ann", "key_alias": "<ci>", "max_budget": 5, "send_invite_email": true});
+    let made = stage.client.post("/key/generate", &body).await.ok();
+    let mail = server.next().await;
+    assert_eq!(mail["to"], json!(["ann@example.com"]), "{mail}");
+    assert_eq!(mail["subject"], "Yours: API Key Created", "{mail}");
+    assert_eq!(line(&mail, "Key"), made["key"].as_str().expect("a key"));
+    assert!(
+        mail["html"]
+            .as_str()
+            .unwrap_or_default()
+            .contains("&lt;ci&gt;"),
+        "{mail}"
+    );
+    assert!(
+        !stage.gateway.printed(&line(&mail, "Key")),
+        "the key is in the log"
+    );
+}
+
+/// Nobody waits for a day here: the key is due after a second, and looked for every second.
+#[tokio::test]
+async fn a_key_gets_another_text_by_itself_and_its_user_a_mail() {
+    let mut server = MailServer::start("plain", false).await;
+    let stage = server
+        .post_office(&[
+            ("LITELLM_KEY_ROTATION_ENABLED", "true"),
+            ("LITELLM_KEY_ROTATION_CHECK_INTERVAL_SECONDS", "1"),
+            ("LITELLM_KEY_ROTATION_GRACE_PERIOD", "1h"),
+        ])
+        .await;
+    let ann = json!({"user_id": "ann", "user_email": "ann@example.com", "auto_create_key": false});
+    stage.client.post("/user/new", &ann).await.ok();
+    let rotates = json!({"auto_rotate": true, "rotation_interval": "1s", "user_id": "ann"});
+    let made = stage.client.post("/key/generate", &rotates).await.ok();
+    let nobodys = json!({"auto_rotate": true, "rotation_interval": "1s"});
+    let nobodys = stage.client.post("/key/generate", &nobodys).await.ok();
+    let (old, nobodys) = (
+        made["key"].as_str().unwrap(),
+        nobodys["key"].as_str().unwrap(),
+    );
+    let mail = server.next().await;
+    assert_eq!(mail["subject"], "LiteLLM: API Key Rotated", "{mail}");
+    assert_eq!(mail["to"], json!(["ann@example.com"]), "{mail}");
+    let new = line(&mail, "Key");
+    assert_ne!(new, old);
+    for key in [new.as_str(), old, nobodys] {
+        let client = Client::of(&stage.gateway).key(key);
+        client.chat(&chat("gpt-4o")).await.ok();
+    }
+    // It is due again, and the text before is good all the same.
+    let again = line(&server.next().await, "Key");
+    assert!(again != new && again != old);
+    let client = Client::of(&stage.gateway).key(&again);
+    let info = client.get("/key/info").await.ok();
+    assert!(info["info"]["rotation_count"].as_i64() >= Some(2), "{info}");
+    Client::of(&stage.gateway)
+        .key(old)
+        .chat(&chat("gpt-4o"))
+        .await
+        .ok();
+    stage.gateway.wait_for_log("keep theirs").await;
+    for key in [&again, &new] {
+        assert!(!stage.gateway.printed(key), "a key is in the log");
+    }
 }

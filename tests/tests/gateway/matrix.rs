@@ -178,6 +178,14 @@ impl Town {
         self.done("/tag/new", json!({"name": tag})).await;
         self.done("/budget/new", json!({"budget_id": budget, "max_budget": 1}))
             .await;
+        let invitation = self
+            .done("/invitation/new", json!({ "user_id": user }))
+            .await;
+        let invitation = invitation["id"].as_str().unwrap().to_owned();
+        let mapping =
+            json!({"jwt_claim_name": "sub", "jwt_claim_value": user, "key": key["token"]});
+        let mapping = self.done("/jwt/key/mapping/new", mapping).await;
+        let mapping = mapping["id"].as_str().unwrap().to_owned();
         self.secret = key["key"].as_str().unwrap().to_owned();
         let token = key["token"].as_str().unwrap().to_owned();
         self.names.extend([
@@ -189,6 +197,8 @@ impl Town {
             ("customer", customer),
             ("tag", tag),
             ("budget", budget),
+            ("invitation", invitation),
+            ("mapping", mapping),
         ]);
     }
 
@@ -245,7 +255,7 @@ fn sign(answer: &Answer) -> char {
         401 | 403 => '-',
         400 if expired() => '-',
         404 => '0',
-        ..500 => '4',
+        400..500 => '4',
         _ => '5',
     }
 }
@@ -353,7 +363,7 @@ fn holds(kept: &Value, asked: &Value) -> bool {
 /// What the key of `limited` is under.
 fn limited() -> Value {
     json!({
-        "user_id": "limited", "models": ["gpt-4o"], "rpm_limit": 10, "tpm_limit": 100, "max_parallel_requests": 2,
+        "user_id": "limited", "models": ["gpt-4o"], "rpm_limit": 10, "tpm_limit": 100, "tpd_limit": 100, "max_parallel_requests": 2,
         "max_budget": 5, "budget_duration": "30d", "duration": "30d", "guardrails": ["pii"], "enforced_params": ["user"],
         "allowed_routes": ["/key/generate", "/key/update", "/user/update", "llm_api_routes"],
         "allowed_cache_controls": ["no-cache"], "tags": ["red"], "model_rpm_limit": {"gpt-4o": 5},
@@ -364,7 +374,7 @@ fn limited() -> Value {
 /// What a team is under whose admin asks, in an organization that is under twice as much.
 fn small_team(id: &str) -> Value {
     json!({
-        "team_id": id, "organization_id": "small", "max_budget": 5, "tpm_limit": 50, "rpm_limit": 5,
+        "team_id": id, "organization_id": "small", "max_budget": 5, "tpm_limit": 50, "tpd_limit": 50, "rpm_limit": 5,
         "max_parallel_requests": 1, "budget_duration": "30d", "models": ["gpt-4o"], "guardrails": ["pii"],
         "tags": ["red"], "model_rpm_limit": {"gpt-4o": 5}, "model_tpm_limit": {"gpt-4o": 50}, "team_member_budget": 1,
         "members_with_roles": [{"role": "admin", "user_id": "small-team-admin"}],

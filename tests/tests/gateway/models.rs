@@ -419,3 +419,30 @@ async fn settings_are_in_force_at_once_judged_like_the_files_and_masked() {
         "a secret is in the log"
     );
 }
+
+/// Writes that come at once are put in force together, and each is in force when it is answered.
+#[tokio::test]
+async fn a_burst_of_writes_shares_its_reloads() {
+    const WRITES: usize = 24;
+    let upstream = FakeUpstream::start().await;
+    let config = base_config(&upstream.api_base());
+    let builder = Gateway::builder(config).env("STORE_MODEL_IN_DB", "True");
+    let stage = Stage::of(upstream, builder.env("LITELLM_SALT_KEY", "sk-salt-1234")).await;
+    let (client, base) = (&stage.client, stage.upstream.api_base());
+    let write = async |n: usize| {
+        let name = format!("burst-{n}");
+        let body = json!({
+            "model_name": name, "model_info": {"id": name},
+            "litellm_params": {"model": "openai/gpt-4o", "api_base": base, "api_key": UPSTREAM_KEY},
+        });
+        client.post("/model/new", &body).await.ok();
+        client.chat(&chat(&name)).await.ok();
+    };
+    futures_util::future::join_all((0..WRITES).map(write)).await;
+    let told = stage.gateway.metrics().await;
+    let reloads = told.count("witgate_config_reloads_total", &[("result", "ok")]);
+    assert!(
+        reloads <= WRITES as f64 / 2.0,
+        "{reloads} reloads of {WRITES} writes"
+    );
+}

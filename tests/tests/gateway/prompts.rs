@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use witgate_testkit::{FakeLangfuse, FakeUpstream, Gateway, GatewayBuilder, Reply};
 
-use crate::support::{Stage, base_config, chat};
+use crate::support::{Client, Stage, base_config, chat};
 
 /// A gateway whose model `support` takes its prompt from Langfuse, and whose requests may name prompts.
 async fn stage(vendor: &FakeLangfuse, more: &str) -> Stage {
@@ -202,4 +202,32 @@ async fn a_custom_prompt_management_of_litellm_runs_unmodified() {
         sent[0]["messages"],
         json!([{"role": "system", "content": "Greet Ann, who is 30 years old and lives in Basel."}])
     );
+}
+
+#[tokio::test]
+async fn a_key_names_its_own_prompts_only() {
+    let vendor = FakeLangfuse::start().await;
+    prompts(&vendor);
+    let stage = stage(&vendor, "").await;
+    let key = async |maker: &Client, body: Value| {
+        let made = maker.post("/key/generate", &body).await.ok();
+        Client::of(&stage.gateway).key(made["key"].as_str().unwrap())
+    };
+    let with = |id: &str| json!({"model": "gpt-4o", "prompt_id": id, "messages": [], "prompt_variables": {"name": "Ann"}});
+    let body = json!({"user_id": "ann", "prompts": ["greet"]});
+    let ann = key(&stage.client, body).await;
+    ann.chat(&with("greet")).await.ok();
+    let told = ann.chat(&with("support/answer")).await.error(403);
+    assert_eq!(told["param"], "prompt_id");
+    // A deployment's prompt is the operator's choice.
+    ann.chat(&chat("support")).await.ok();
+    // Her own keys have no more.
+    ann.post("/key/generate", &json!({"prompts": ["other"]}))
+        .await
+        .error(403);
+    let second = key(&ann, json!({})).await;
+    second.chat(&with("support/answer")).await.error(403);
+    second.chat(&with("greet")).await.ok();
+    let anybodys = key(&stage.client, json!({})).await;
+    anybodys.chat(&with("support/answer")).await.ok();
 }

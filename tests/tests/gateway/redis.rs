@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use futures_util::future::join_all;
+use sha2::{Digest, Sha256};
 use witgate_testkit::{FakeUpstream, Gateway, RedisCluster, RedisSentinel, RedisServer, Reply};
 
 use crate::support::{Client, MASTER_KEY, chat, eventually};
@@ -309,4 +310,51 @@ async fn what_is_wrong_with_redis_settings_is_told_without_the_password() {
     let refusal = Gateway::builder(config).expect_refusal().await;
     assert!(refusal.output.contains("redis://"), "{}", refusal.output);
     assert!(!refusal.output.contains("hunter2"), "{}", refusal.output);
+}
+
+/// Two gateways with a database of each their own: what the second knows of the first one's keys it has from Redis.
+#[tokio::test]
+async fn a_key_is_known_to_another_gateway_by_redis_until_it_changes() {
+    let (upstream, redis) = (FakeUpstream::start().await, RedisServer::start().await);
+    let config = format!(
+        "model_list:\n  - model_name: a\n    litellm_params: {{model: openai/m, api_base: '{}', api_key: k}}\ngeneral_settings: {{master_key: {MASTER_KEY}}}\nrouter_settings: {{redis_url: '{}'}}\nlitellm_settings: {{enable_redis_auth_cache: true}}\n",
+        upstream.api_base(),
+        redis.url()
+    );
+    let members = fleet(2, &config, PATIENT).await;
+    let [first, second] = &members[..] else {
+        panic!("two gateways")
+    };
+    let key = "sk-shared-key-0123456789";
+    let made = serde_json::json!({"key": key, "user_id": "ann"});
+    let made = first.client.post("/key/generate", &made).await.ok();
+    let token = made["token"].as_str().unwrap();
+    let own = Client::of(&first.gateway).key(key);
+    own.chat(&CHAT).await.ok();
+    let entry = format!("witgate:auth:key:{token}");
+    let sealed = redis
+        .cli_until(&["GET", &entry], |value| !value.trim().is_empty())
+        .await;
+    for secret in [key, token, "ann"] {
+        assert!(!sealed.contains(secret), "{sealed}");
+    }
+    let other = Client::of(&second.gateway).key(key);
+    other.chat(&CHAT).await.ok();
+    // What Redis says of a key that nobody made is not believed, nor one key's entry for another.
+    let foreign = Sha256::digest("sk-foreign-key-0123456789");
+    let foreign: String = foreign.iter().map(|byte| format!("{byte:02x}")).collect();
+    let place = format!("witgate:auth:key:{foreign}");
+    redis.cli(&["SET", &place, sealed.trim()]).await;
+    let stranger = Client::of(&second.gateway).key("sk-foreign-key-0123456789");
+    stranger.chat(&CHAT).await.error(401);
+    // A change begins a new generation: what is there counts no more, even when somebody puts it back.
+    let named = serde_json::json!({ "key": key });
+    first.client.post("/key/block", &named).await.ok();
+    own.chat(&CHAT).await.error(401);
+    eventually("the other gateway knows", async || {
+        redis.cli(&["SET", &entry, sealed.trim()]).await;
+        let answer = other.chat(&CHAT).await;
+        (answer.status == 401).then_some(())
+    })
+    .await;
 }

@@ -1,9 +1,9 @@
 //! What the operator says of prices, tags and stored texts; and limits of keys that depend on models and windows.
 
 use serde_json::{Value, json};
-use witgate_testkit::{FakeUpstream, Gateway, Reply, openai};
+use witgate_testkit::{FakeUpstream, Gateway, Recorder, Reply, openai};
 
-use crate::support::{Client, Stage, UPSTREAM_KEY, base_config, chat, chat_stream};
+use crate::support::{Client, Stage, UPSTREAM_KEY, base_config, chat, chat_stream, eventually};
 
 /// The [`base_config`] with further settings of `litellm_settings` and `general_settings`.
 async fn stage(litellm: &str, general: &str) -> Stage {
@@ -285,6 +285,53 @@ async fn a_key_and_a_team_have_budgets_for_several_windows() {
     }
 }
 
+/// A key whose budget of a model is used up is led to the first model of its `budget_fallbacks` that it may use and has budget for; the
+/// rest of the call is that model's.
+#[tokio::test]
+async fn a_key_falls_back_when_its_budget_of_a_model_is_used_up() {
+    let upstream = FakeUpstream::start().await;
+    let config = base_config(&upstream.api_base()).replace(
+        "{model: openai/gpt-4o, ",
+        "{input_cost_per_token: 1, output_cost_per_token: 0, model: openai/gpt-4o, ",
+    );
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    let budget = json!({"budget_limit": 1, "time_period": "1d"});
+    let body = json!({
+        "models": ["gpt-4o", "full", "free"],
+        "model_max_budget": {"gpt-4o": budget, "full": {"budget_limit": 0, "time_period": "1d"}},
+        "budget_fallbacks": {"gpt-4o": ["forbidden", "full", "free"], "full": ["gpt-4o"]},
+    });
+    let client = key(&stage, body).await;
+    let served = || stage.upstream.requests().last().json()["model"].clone();
+    client.chat(&chat("gpt-4o")).await.ok();
+    assert_eq!(served(), "gpt-4o");
+    for _ in 0..2 {
+        client.chat(&chat("gpt-4o")).await.ok();
+        assert_eq!(
+            served(),
+            "free",
+            "neither what it may not use nor what is full"
+        );
+    }
+    let rows = stage.gateway.wait_for_spend_rows(3).await;
+    let groups: Vec<_> = rows.iter().map(|row| &row["model_group"]).collect();
+    assert_eq!(groups, ["gpt-4o", "free", "free"]);
+    // All of them are full: refused as without.
+    let error = client.chat(&chat("full")).await.error(400);
+    let message = error["message"].as_str().unwrap();
+    assert!(
+        message.ends_with("exceeded budget for model=full"),
+        "{message}"
+    );
+    let wrong = json!({"budget_fallbacks": {"gpt-4o": "free"}});
+    let refused = stage.client.post("/key/generate", &wrong).await.error(400);
+    let message = refused["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("budget_fallbacks.gpt-4o: "),
+        "{message}"
+    );
+}
+
 /// Rows wait as long as the operator says, and none is lost at the end.
 #[tokio::test]
 async fn rows_are_written_when_the_operator_says() {
@@ -310,4 +357,98 @@ async fn an_internal_user_has_the_default_budget() {
     let user = json!({"user_id": "ann", "user_role": "internal_user"});
     let made = stage.client.post("/user/new", &user).await.ok();
     assert_eq!(made["max_budget"], 2.5, "{made}");
+}
+
+/// Rows go to a collector instead of the database, again until it takes them; what they add up to is in the database.
+#[tokio::test]
+async fn rows_are_posted_to_where_the_operator_keeps_them() {
+    let collector = Recorder::start(Reply::json(200, &json!({}))).await;
+    collector.next(Reply::status(503, &[], "not now"));
+    let upstream = FakeUpstream::start().await;
+    let builder = Gateway::builder(base_config(&upstream.api_base()))
+        .env("SPEND_LOGS_URL", format!("{}/", collector.origin()));
+    let stage = Stage::of(upstream, builder).await;
+    let caller = key(&stage, json!({"user_id": "ann"})).await;
+    caller.chat(&chat("gpt-4o")).await.ok();
+    let posted = collector.requests().wait_for(2).await;
+    for request in &posted {
+        assert_eq!(
+            (&*request.method, &*request.target),
+            ("POST", "/spend/update")
+        );
+        assert_eq!(request.header("content-type"), Some("application/json"));
+        let rows: Value = serde_json::from_slice(&request.body).unwrap();
+        assert_eq!(rows.as_array().unwrap().len(), 1);
+        assert_eq!(
+            (&rows[0]["user"], &rows[0]["model_group"]),
+            (&json!("ann"), &json!("gpt-4o"))
+        );
+        assert!(
+            (rows[0]["spend"].as_f64().unwrap() - COST).abs() < 1e-12,
+            "{rows}"
+        );
+        assert!(rows[0]["metadata"].is_object(), "{rows}");
+    }
+    eventually("the spend is counted", async || {
+        let told = caller.get("/key/info").await.ok();
+        let spend = told["info"]["spend"].as_f64()?;
+        ((spend - COST).abs() < 1e-12).then_some(())
+    })
+    .await;
+    let rows = stage.client.get("/spend/logs").await.ok();
+    assert_eq!(rows, json!([]));
+}
+
+#[tokio::test]
+async fn a_wrong_place_or_time_for_rows_is_refused_at_the_start() {
+    let config = base_config("http://127.0.0.1:1/v1");
+    let builder = Gateway::builder(&config).env("SPEND_LOGS_URL", "collector:8080");
+    let refusal = builder.expect_refusal().await;
+    assert!(
+        refusal.output.contains("SPEND_LOGS_URL: expected a URL"),
+        "{}",
+        refusal.output
+    );
+    let config = config.replace(
+        "general_settings:\n",
+        "general_settings:\n  maximum_spend_logs_cleanup_cron: '0 25 * * *'\n",
+    );
+    let refusal = Gateway::builder(config).expect_refusal().await;
+    let told = "general_settings.maximum_spend_logs_cleanup_cron: \"25\" is none of 0 to 23";
+    assert!(refusal.output.contains(told), "{}", refusal.output);
+}
+
+#[tokio::test]
+async fn an_administrators_list_of_teams_has_the_operators_bound() {
+    let upstream = FakeUpstream::start().await;
+    let builder = Gateway::builder(base_config(&upstream.api_base()));
+    let stage = Stage::of(upstream, builder.env("MAX_TEAM_LIST_LIMIT", "2")).await;
+    for id in ["a", "b", "c"] {
+        stage
+            .client
+            .post("/team/new", &json!({"team_id": id}))
+            .await
+            .ok();
+    }
+    let all = stage.client.get("/user/info").await.ok();
+    assert_eq!(all["teams"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_ui_is_told_when_there_are_too_many_rows_for_reports() {
+    let upstream = FakeUpstream::start().await;
+    let builder = Gateway::builder(base_config(&upstream.api_base()))
+        .env("MAX_SPENDLOG_ROWS_TO_QUERY", "1")
+        .env("PROXY_LOGOUT_URL", "https://bye.example");
+    let stage = Stage::of(upstream, builder).await;
+    for calls in 1..=2 {
+        stage.client.chat(&chat("gpt-4o")).await.ok();
+        stage.gateway.wait_for_spend_rows(calls).await;
+        let told = stage.client.get("/sso/get/ui_settings").await.ok();
+        let expected = json!({
+            "PROXY_BASE_URL": null, "PROXY_LOGOUT_URL": "https://bye.example", "DEFAULT_TEAM_DISABLED": false,
+            "SSO_ENABLED": false, "NUM_SPEND_LOGS_ROWS": calls, "DISABLE_EXPENSIVE_DB_QUERIES": calls > 1,
+        });
+        assert_eq!(told, expected);
+    }
 }

@@ -185,3 +185,76 @@ async fn a_policy_that_fails_gives_no_key() {
     assert_eq!(stage.client.get("/key/list").await.ok()["total_count"], 0);
     assert!(!stage.gateway.printed(MASTER_KEY));
 }
+
+#[tokio::test]
+async fn an_old_text_is_good_until_its_grace_ends_or_its_key_goes() {
+    let stage = Stage::plain().await;
+    let (first, old) = made(&stage, json!({"key_alias": "ci"})).await;
+    let turned = async |named: &str, body: Value| {
+        let mut body = body;
+        body["key"] = named.into();
+        let made = stage.client.post("/key/regenerate", &body).await.ok();
+        let key = made["key"].as_str().expect("a key").to_owned();
+        let client = Client::of(&stage.gateway).key(&key);
+        (key, client)
+    };
+    let wrong = json!({"key": first, "grace_period": "soon"});
+    let told = stage
+        .client
+        .post("/key/regenerate", &wrong)
+        .await
+        .error(400);
+    assert_eq!(told["param"], "grace_period");
+    let (second, new) = turned(&first, json!({"grace_period": "1h"})).await;
+    for client in [&old, &new] {
+        client.chat(&chat("gpt-4o")).await.ok();
+        assert_eq!(
+            client.get("/key/info").await.ok()["info"]["key_alias"],
+            "ci"
+        );
+    }
+    // What becomes of the key is in force for its old text, too.
+    let blocked = json!({ "key": second });
+    stage.client.post("/key/block", &blocked).await.ok();
+    for client in [&old, &new] {
+        client.chat(&chat("gpt-4o")).await.error(401);
+    }
+    stage.client.post("/key/unblock", &blocked).await.ok();
+    let (third, newest) = turned(&second, json!({"grace_period": "1h"})).await;
+    for client in [&old, &new, &newest] {
+        client.chat(&chat("gpt-4o")).await.ok();
+    }
+    let (fourth, last) = turned(&third, json!({})).await;
+    for client in [&old, &new, &newest] {
+        let told = client.chat(&chat("gpt-4o")).await.error(401);
+        assert_eq!(told["type"], "token_not_found_in_db");
+    }
+    last.chat(&chat("gpt-4o")).await.ok();
+    let (_, final_one) = turned(&fourth, json!({"grace_period": "1h"})).await;
+    last.chat(&chat("gpt-4o")).await.ok();
+    stage
+        .client
+        .post("/key/delete", &json!({"key_aliases": ["ci"]}))
+        .await
+        .ok();
+    for client in [&last, &final_one] {
+        client.chat(&chat("gpt-4o")).await.error(401);
+    }
+}
+
+#[tokio::test]
+async fn a_policy_for_changes_leaves_new_keys_alone() {
+    let upstream = FakeUpstream::start().await;
+    let config = base_config(&upstream.api_base()).replace(
+        "general_settings:\n",
+        "general_settings:\n  custom_key_update: custom-key-policy\n",
+    );
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    // The example asks new keys for a team, and allows so many models.
+    let many: Vec<String> = (0..100).map(|n| format!("model-{n}")).collect();
+    let (key, _) = made(&stage, json!({ "models": many })).await;
+    let change = json!({"key": key, "models": many});
+    stage.client.post("/key/update", &change).await.error(403);
+    let change = json!({"key": key, "models": ["gpt-4o"]});
+    stage.client.post("/key/update", &change).await.ok();
+}

@@ -45,6 +45,10 @@ pub struct ModelParams {
     pub timeout: Option<f64>,
     /// Timeout in seconds to the first and between later chunks of a stream.
     pub stream_timeout: Option<f64>,
+    /// Guardrails that judge every call that may come here.
+    pub guardrails: Vec<String>,
+    /// A silent stream gets a comment this often, in seconds.
+    pub keepalive_seconds: Option<f64>,
     /// Timeouts in seconds by the request's `service_tier`.
     pub timeout_by_service_tier: IndexMap<String, f64>,
     /// Another spelling of `timeout`, which wins over it.

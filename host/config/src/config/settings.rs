@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::KeyManagementSettings;
+use super::{KeyManagementSettings, PassThroughEndpoint};
 use crate::Secret;
 
 /// Fallbacks: a model group and the groups (or `{model, …overrides}`) tried after it, in order.
@@ -81,6 +81,8 @@ pub struct LitellmSettings {
 pub struct GeneralSettings {
     /// The admin's bearer; also from `LITELLM_MASTER_KEY`. None: requests are not authenticated.
     pub master_key: Option<Secret>,
+    /// Whether the gateway starts without a master key, or with one that anybody can guess.
+    pub dangerously_permit_weak_or_unset_master_key: Option<bool>,
     /// Chat and text completions use this model whatever the body says.
     pub completion_model: Option<String>,
     /// Embeddings use this model whatever the body says.
@@ -103,6 +105,8 @@ pub struct GeneralSettings {
     pub use_google_kms: bool,
     /// The same as `key_management_system: azure_key_vault`.
     pub use_azure_key_vault: bool,
+    /// Routes that are proxied as they are.
+    pub pass_through_endpoints: Vec<PassThroughEndpoint>,
     /// Largest request body in MB (1048576 bytes).
     pub max_request_size_mb: Option<f64>,
     /// Largest non-streamed response body in MB (1048576 bytes).

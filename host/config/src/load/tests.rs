@@ -670,11 +670,11 @@ model_list:
 
 #[test]
 fn planned_keys_in_use_are_listed_unless_they_say_what_holds_anyway() {
-    let yaml = "litellm_settings: {enable_preview_features: true, drop_params: false, force_ipv4: false}\ngeneral_settings: {infer_model_from_keys: true}\n";
+    let yaml = "litellm_settings: {enable_preview_features: true, drop_params: false, enable_json_schema_validation: false}\ngeneral_settings: {moderation_model: m}\n";
     let listed: Vec<String> = loaded(
         yaml,
         &[
-            ("LITELLM_LOCAL_MODEL_COST_MAP", "True"),
+            ("LITELLM_PRINT_STANDARD_LOGGING_PAYLOAD", "True"),
             ("AWS_REGION_NAME", "x"),
             ("NO_DOCS", "false"),
         ],
@@ -688,8 +688,8 @@ fn planned_keys_in_use_are_listed_unless_they_say_what_holds_anyway() {
         listed,
         [
             "litellm_settings.enable_preview_features",
-            "general_settings.infer_model_from_keys",
-            "LITELLM_LOCAL_MODEL_COST_MAP"
+            "general_settings.moderation_model",
+            "LITELLM_PRINT_STANDARD_LOGGING_PAYLOAD"
         ]
     );
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::outage::{Failed, Outages};
 use super::report::Report;
-use super::{Alert, AlertKind, AlertSettings, BudgetAlert, Draft, Level, calls};
+use super::{Alert, AlertKind, AlertSettings, BudgetAlert, Draft, KeyText, Level, calls};
 use crate::completed::{Caller, Completed, Origin};
 use crate::hub::Hub;
 use crate::mask;
@@ -174,6 +174,27 @@ impl Watch {
         self.raise(draft, &settings);
     }
 
+    /// A letter for the sink of this name, which sends mail: to whom is among the fields. It is no alert, so nobody else hears of
+    /// it and the log does not tell it. Whether there was room for it; `None` without such a sink.
+    pub fn letter(
+        &self,
+        sink: &str,
+        kind: AlertKind,
+        fields: Vec<(String, String)>,
+        key: Option<KeyText>,
+    ) -> Option<bool> {
+        let mut draft = Draft::new(kind, Level::Low, kind.as_str());
+        draft.fields = fields;
+        let alert = self.alert(draft, &self.settings.load(), false);
+        self.hub.try_alert(sink, Alert { key, ..alert })
+    }
+
+    /// The gateway's own address, `PROXY_BASE_URL`.
+    #[must_use]
+    pub fn proxy_url(&self) -> Option<String> {
+        self.settings.load().proxy_url.clone()
+    }
+
     /// An alert of this kind that says nothing but that it is a test. It is not raised: the caller knows
     /// whom it is for.
     pub fn test(&self, kind: AlertKind, title: &str) -> Alert {
@@ -279,6 +300,7 @@ impl Watch {
             metadata: draft.metadata,
             proxy_url: settings.proxy_url.clone(),
             is_routers,
+            key: None,
         }
     }
 }

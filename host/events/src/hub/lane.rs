@@ -89,6 +89,17 @@ impl Lane {
         self.setup.read().kinds.includes(kind)
     }
 
+    /// Whether it is for calls, those of everybody or those of teams that name it.
+    pub fn is_for_calls(&self) -> bool {
+        let kinds = self.setup.read().kinds;
+        kinds.named || kinds.success || kinds.failure || kinds.proxy_failure
+    }
+
+    /// Whether teams and keys may name it for their calls.
+    pub fn can_be_named(&self) -> bool {
+        self.setup.read().kinds.named
+    }
+
     /// Whether it may call models.
     pub fn calls_models(&self) -> bool {
         self.setup.read().calls_models

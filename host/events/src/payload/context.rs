@@ -23,6 +23,9 @@ struct Context<'a> {
     /// What only metrics show: left out when there is no such budget.
     #[serde(skip_serializing_if = "Option::is_none")]
     provider_budget_left: Option<f64>,
+    /// The deployment rests because of this failure: left out when it does not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    cooled_down: bool,
 }
 
 #[derive(Serialize)]
@@ -114,6 +117,7 @@ pub(super) fn encode(
             llm_provider: payload.custom_llm_provider,
         }),
         provider_budget_left: call.provider_budget_left,
+        cooled_down: call.served.cooled_down,
     };
     serde_json::to_vec(&context).map(Bytes::from)
 }

@@ -37,6 +37,7 @@ fn chat() -> Completed {
             configured_model: "openai/gpt-4o".to_owned(),
             price_key: "gpt-4o".to_owned(),
             price_entry: Some(raw(json!({"key": "gpt-4o", "mode": "chat"}))),
+            cooled_down: false,
         },
         usage: Usage {
             prompt_tokens: 12,

@@ -9,7 +9,7 @@ use super::{Jwt, Verified};
 use crate::ports::Directory;
 use crate::said::{self, Said};
 use crate::settings::InternalRole;
-use crate::{Asked, Problem, Refusal};
+use crate::{Asked, Problem, Refusal, vouched};
 
 impl Jwt {
     pub(super) async fn admit(
@@ -19,7 +19,8 @@ impl Jwt {
         asked: &Asked<'_>,
     ) -> Result<Arc<Principal>, Problem> {
         let settings = &self.settings;
-        let said = said::read(settings, verified.issuer, &verified.claims)?;
+        let mut said = said::read(settings, verified.issuer, &verified.claims)?;
+        self.teams_of_database(directory, &mut said).await?;
         let mut restrictions = Restrictions::default();
         self.by_role(&said, asked, &mut restrictions)?;
         self.by_scopes(&said, asked, &mut restrictions)?;
@@ -48,12 +49,7 @@ impl Jwt {
             return Err(Refusal::forbidden(message).into());
         }
         let found = &caller.as_key.principal;
-        if caller.as_key.team_blocked {
-            let team = found.team_id.as_deref().unwrap_or_default();
-            let message =
-                format!("Team={team} is blocked. Update via `/team/unblock` if your admin.");
-            return Err(Refusal::unauthorized(message).into());
-        }
+        vouched::is_open(&caller)?;
         if found.team_id.is_some() && !found.is_admin() {
             restrictions.add_routes(&self.settings.team_allowed_routes);
             self.check_team_route(asked)?;
@@ -99,7 +95,7 @@ impl Jwt {
     }
 
     /// `enforce_rbac`, and `role_permissions` of the role.
-    fn by_role(
+    pub(super) fn by_role(
         &self,
         said: &Said,
         asked: &Asked<'_>,
@@ -133,7 +129,7 @@ impl Jwt {
     }
 
     /// `enforce_scope_based_access`: what no scope of the token opens is closed.
-    fn by_scopes(
+    pub(super) fn by_scopes(
         &self,
         said: &Said,
         asked: &Asked<'_>,
@@ -159,6 +155,55 @@ impl Jwt {
                 asked.path()
             )));
         }
+        Ok(())
+    }
+
+    /// Teams that the database knows the user in, where the settings let these stand in: for no team in the token at all, or, where
+    /// it is only one, for teams that there are not.
+    async fn teams_of_database(
+        &self,
+        directory: &dyn Directory,
+        said: &mut Said,
+    ) -> Result<(), Problem> {
+        let settings = &self.settings;
+        let claims_one = said.team.is_some() || said.team_alias.is_some() || !said.teams.is_empty();
+        let is_wanted = match claims_one {
+            true => settings.team_claim_fallback && !said.is_object,
+            false => settings.fallback_to_db_teams,
+        };
+        if !is_wanted || said.user.is_none() {
+            return Ok(());
+        }
+        if claims_one {
+            let mut tried = vec![Named {
+                team: said.team.clone(),
+                team_alias: said.team_alias.clone(),
+                ..Named::default()
+            }];
+            tried.extend(said.teams.iter().map(|team| Named {
+                team: Some(team.clone()),
+                ..Named::default()
+            }));
+            for named in &tried {
+                if directory.caller(named).await?.has_team {
+                    return Ok(());
+                }
+            }
+        }
+        let user = Named {
+            user: said.user.clone(),
+            email: said.email.clone(),
+            ..Named::default()
+        };
+        let caller = directory.caller(&user).await?;
+        let count = caller.teams.len();
+        if !caller.has_user || count == 0 || claims_one && count != 1 {
+            return Ok(());
+        }
+        said.team = None;
+        said.team_alias = None;
+        said.teams.clone_from(&caller.teams);
+        said.is_of_database = true;
         Ok(())
     }
 
@@ -188,7 +233,9 @@ impl Jwt {
             named.team_alias.clone_from(&said.team_alias);
             return Ok(());
         }
-        if settings.team_id_jwt_field.is_some() || settings.team_alias_jwt_field.is_some() {
+        let by_claim =
+            settings.team_id_jwt_field.is_some() || settings.team_alias_jwt_field.is_some();
+        if by_claim && !said.is_of_database {
             let of = |field: &Option<String>| field.clone().unwrap_or_else(|| "none".to_owned());
             let message = format!(
                 "No team found in token. Checked team_id field '{}' and team_alias field '{}'.",
@@ -255,7 +302,7 @@ impl Jwt {
         ))
     }
 
-    fn check_domain(&self, said: &Said) -> Result<(), Refusal> {
+    pub(super) fn check_domain(&self, said: &Said) -> Result<(), Refusal> {
         let Some(allowed) = &self.settings.user_allowed_email_domain else {
             return Ok(());
         };

@@ -48,6 +48,28 @@ pub(super) async fn list(plane: &ControlPlane) -> Outcome {
     Ok(Value::Object(lists.into_iter().collect()))
 }
 
+/// `/active/callbacks`: LiteLLM's lists by their names there. Here a sink is told of calls in one way, whichever list names it.
+pub(super) async fn active(plane: &ControlPlane) -> Outcome {
+    let settings = in_force(plane, "litellm_settings")?;
+    let general = in_force(plane, "general_settings")?;
+    let of = |key: &str| names(&settings, key);
+    let (both, success, failure) = (
+        of("callbacks"),
+        of("success_callback"),
+        of("failure_callback"),
+    );
+    let alerting = names(&general, "alerting");
+    let mut all: Vec<&String> = both.iter().chain(&success).chain(&failure).collect();
+    all.sort_unstable();
+    all.dedup();
+    Ok(json!({
+        "alerting": alerting, "litellm.callbacks": both, "litellm.success_callback": success,
+        "litellm.failure_callback": failure, "litellm.service_callback": of("service_callback"),
+        "num_callbacks": all.len(), "num_alerting": alerting.len(),
+        "litellm.request_timeout": settings.get("request_timeout"),
+    }))
+}
+
 pub(super) async fn get(plane: &ControlPlane) -> Outcome {
     let settings = in_force(plane, "litellm_settings")?;
     let variables = in_force(plane, VARIABLES)?;

@@ -10,6 +10,25 @@ use crate::{Ask, ControlPlane, Refusal};
 
 const LITELLM: &str = "litellm_settings";
 
+/// A setting with members of its own, and what LiteLLM calls it.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    key: &'static str,
+    what: &'static str,
+}
+
+/// What new users get.
+pub(super) const USERS: Part = Part {
+    key: "default_internal_user_params",
+    what: "Internal user",
+};
+
+/// What new teams get.
+pub(super) const TEAMS: Part = Part {
+    key: "default_team_params",
+    what: "Default team",
+};
+
 fn ips(settings: &Map<String, Value>) -> Option<Vec<String>> {
     let list = settings.get("allowed_ips")?.as_array()?;
     Some(
@@ -55,17 +74,12 @@ pub(super) async fn allowed_ip(plane: &ControlPlane, ask: Ask, adds: bool) -> Ou
     Ok(json!({"message": format!("IP {ip} address {done} successfully"), "status": "success"}))
 }
 
-pub(super) async fn get(plane: &ControlPlane, key: &'static str) -> Outcome {
-    let values = object(in_force(plane, LITELLM)?.get(key));
+pub(super) async fn get(plane: &ControlPlane, part: Part) -> Outcome {
+    let values = object(in_force(plane, LITELLM)?.get(part.key));
     Ok(json!({"values": values, "field_schema": {"description": "", "properties": {}}}))
 }
 
-pub(super) async fn update(
-    plane: &ControlPlane,
-    ask: Ask,
-    key: &'static str,
-    what: &str,
-) -> Outcome {
+pub(super) async fn update(plane: &ControlPlane, ask: Ask, Part { key, what }: Part) -> Outcome {
     if ask.body.is_empty() {
         return Err(Refusal::bad(
             "the body says nothing: send the members to set",

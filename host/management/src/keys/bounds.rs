@@ -10,7 +10,8 @@ use crate::rights::{TeamRole, role_in};
 use crate::{Ask, ControlPlane, Refusal, durations};
 
 /// Members only an administrator gives: they open what is nobody's own.
-const ADMINS_ONLY: [&str; 7] = [
+const ADMINS_ONLY: [&str; 10] = [
+    "access_group_ids",
     "spend",
     "permissions",
     "budget_id",
@@ -18,7 +19,12 @@ const ADMINS_ONLY: [&str; 7] = [
     "temp_budget_increase",
     "temp_budget_expiry",
     "allowed_passthrough_routes",
+    "denied_passthrough_routes",
+    LOGGING,
 ];
+
+/// A key's own log sinks, with their credentials.
+pub(super) const LOGGING: &str = "logging";
 
 /// What a key may do that somebody makes for another: calls, and nothing in the other's name.
 const OTHERS: &str = "llm_api_routes";
@@ -43,6 +49,7 @@ impl ControlPlane {
             return Err(ask.admin_only());
         };
         admins_only(&given, None)?;
+        no_provisioning(&given)?;
         let manages = match &team {
             Some(team) => self.manages_keys_of(ask, team, "/key/generate").await?,
             None => false,
@@ -105,6 +112,7 @@ impl ControlPlane {
             return Ok(());
         }
         admins_only(given, Some(key))?;
+        no_provisioning(given)?;
         let moved = ["user_id", "team_id", "blocked"].iter().any(|column| {
             let old = key.get(*column).unwrap_or(&Value::Null);
             given.columns.get(*column).is_some_and(|new| new != old)
@@ -143,6 +151,21 @@ fn admins_only(given: &Given, key: Option<&Row>) -> Result<(), Refusal> {
         Some(name) => {
             let message = format!("Only an administrator gives a key {name}");
             Err(Refusal::forbidden(message).param(name))
+        }
+    }
+}
+
+/// Who provisions acts above all users: an administrator alone makes keys for that.
+fn no_provisioning(given: &Given) -> Result<(), Refusal> {
+    let routes = crate::fields::texts(&given.columns, "allowed_routes");
+    match routes
+        .into_iter()
+        .find(|route| crate::plane::is_for_provisioning(route))
+    {
+        None => Ok(()),
+        Some(route) => {
+            let message = format!("Only an administrator gives a key the route {route}");
+            Err(Refusal::forbidden(message).param("allowed_routes"))
         }
     }
 }
@@ -219,6 +242,10 @@ fn within(
 
 /// A limit that the caller's own key has holds for the keys it makes.
 fn limits(ask: &Ask, given: &mut Given, new: bool) -> Result<(), Refusal> {
+    // What a session may spend is no bound of the keys that are made with it: their user's is.
+    if ask.caller.session {
+        return Ok(());
+    }
     let own = ask
         .caller
         .scopes
@@ -231,6 +258,7 @@ fn limits(ask: &Ask, given: &mut Given, new: bool) -> Result<(), Refusal> {
     for (field, own) in [
         ("rpm_limit", whole(own.limits.rpm)),
         ("tpm_limit", whole(own.limits.tpm)),
+        ("tpd_limit", whole(own.limits.tpd)),
         ("max_parallel_requests", whole(own.limits.parallel)),
         ("max_budget", money),
     ] {
@@ -390,6 +418,23 @@ pub(crate) fn check_models(given: &Given) -> Result<(), Refusal> {
         witgate_metering::model_scopes(None, limits, None, jiff::Timestamp::UNIX_EPOCH).map_err(
             |error| Refusal::bad(error.to_string().replace("model_rpm_limit", name)).param(name),
         )?;
+    }
+    Ok(())
+}
+
+/// `budget_fallbacks: {MODEL: [MODEL, …]}`
+pub(super) fn check_budget_fallbacks(chains: Option<&Value>) -> Result<(), Refusal> {
+    let chains = chains.and_then(Value::as_object).into_iter().flatten();
+    for (model, models) in chains {
+        let is_chain = models
+            .as_array()
+            .is_some_and(|models| models.iter().all(Value::is_string));
+        if !is_chain {
+            let message = format!(
+                "budget_fallbacks.{model}: not a list of models; it is such as {{\"gpt-4o\": [\"gpt-4o-mini\"]}}"
+            );
+            return Err(Refusal::bad(message).param("budget_fallbacks"));
+        }
     }
     Ok(())
 }

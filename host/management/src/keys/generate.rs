@@ -7,6 +7,7 @@ use witgate_store::{Filter, Row, Write};
 use super::{FIELDS, NOT_YET, TABLE, refused, shown, taken};
 use crate::audit::Action;
 use crate::fields::Given;
+use crate::letters::{Letter, LetterKind};
 use crate::linked::{self, with_linked};
 use crate::operation::Outcome;
 use crate::plane::Settings;
@@ -20,6 +21,13 @@ pub(crate) struct Made {
     pub row: Row,
 }
 
+impl Draft {
+    /// The hash of its text.
+    pub(crate) fn hash(&self) -> KeyHash {
+        KeyHash::of(&self.text)
+    }
+}
+
 /// A key that is about to be written.
 pub(crate) struct Draft {
     /// Its text.
@@ -31,8 +39,31 @@ pub(crate) struct Draft {
 pub(super) async fn generate(plane: &ControlPlane, ask: Ask) -> Outcome {
     let given = read(plane, &ask, KeyAction::Generate).await?;
     let given = plane.bound_new(&ask, given).await?;
-    let answer = answer(plane, make(plane, &ask, given).await?).await?;
-    Ok(Value::Object(answer))
+    let by_mail = given.members.get("send_invite_email") == Some(&Value::Bool(true));
+    let made = make(plane, &ask, given).await?;
+    if by_mail {
+        tell(plane, &made).await?;
+    }
+    Ok(Value::Object(answer(plane, &ask, made).await?))
+}
+
+/// `send_invite_email`: the key's user gets it by mail, too.
+async fn tell(plane: &ControlPlane, made: &Made) -> Result<(), Refusal> {
+    let user = crate::fields::text(&made.row, "user_id");
+    let Some(to) = plane.address_of(user).await? else {
+        tracing::warn!(
+            "no mail about a new key: there is nobody to write to, or no mail is sent (general_settings.alerting: [email], SMTP_HOST)"
+        );
+        return Ok(());
+    };
+    let text = made.text.clone();
+    plane.post(Letter::about_key(
+        LetterKind::KeyCreated,
+        to,
+        &made.row,
+        text,
+    ));
+    Ok(())
 }
 
 pub(super) async fn service_account(plane: &ControlPlane, ask: Ask) -> Outcome {
@@ -55,17 +86,18 @@ pub(super) async fn service_account(plane: &ControlPlane, ask: Ask) -> Outcome {
         plane.bound_new(&ask, given).await?
     };
     given.columns.remove("user_id");
-    let answer = answer(plane, make(plane, &ask, given).await?).await?;
+    let answer = answer(plane, &ask, make(plane, &ask, given).await?).await?;
     Ok(Value::Object(answer))
 }
 
 /// LiteLLM's answer: the row and the text, which is shown this once.
 pub(crate) async fn answer(
     plane: &ControlPlane,
+    ask: &Ask,
     made: Made,
 ) -> Result<Map<String, Value>, Refusal> {
     let token = made.row.get("token").cloned().unwrap_or_default();
-    let mut answer = shown(with_linked(plane, made.row).await?);
+    let mut answer = shown(ask, with_linked(plane, made.row).await?);
     answer.insert("key".to_owned(), made.text.into());
     answer.insert("token".to_owned(), token.clone());
     answer.insert("token_id".to_owned(), token);
@@ -82,8 +114,8 @@ pub(super) async fn read(
     if action == KeyAction::Update {
         alias_fits(&plane.settings.load(), given.text("key_alias"))?;
     }
-    let policy = plane.settings.load().policy.clone();
-    let Some(policy) = policy else {
+    let judge = plane.settings.load().judge_of(action);
+    let Some((policy, key)) = judge else {
         return Ok(given);
     };
     // The policy judges what is asked for. The key's text is not its business: it gets the hash.
@@ -110,7 +142,7 @@ pub(super) async fn read(
         }
         Ok(KeyVerdict::Deny(message)) => return Err(Refusal::forbidden(message)),
         Err(why) => {
-            tracing::error!("custom_key_generate could not judge a key: {why}");
+            tracing::error!("{key} could not judge a key: {why}");
             return Err(Refusal::error(
                 500,
                 "internal_server_error",
@@ -163,6 +195,7 @@ fn read_body(body: &Map<String, Value>) -> Result<Given, Refusal> {
     }
     super::bounds::check_models(&given)?;
     super::check_budget_limits(given.columns.get("budget_limits"))?;
+    super::bounds::check_budget_fallbacks(given.columns.get("budget_fallbacks"))?;
     Ok(given)
 }
 
@@ -219,8 +252,10 @@ pub(crate) fn draft(plane: &ControlPlane, ask: &Ask, mut given: Given) -> Result
         let there = Filter::by("budget_id", budget);
         steps.push(Write::Present("LiteLLM_BudgetTable", there, "budget_id"));
     }
+    crate::access_groups::there(&given, &mut steps);
     links(ask, &mut given, &mut steps);
     linked::reset_at(&settings, ask, &mut given.columns);
+    super::rotation::schedule(plane, &mut given, None, ask.now)?;
     if let Some(Value::String(duration)) = given.members.get("duration") {
         let ends = durations::end(duration, ask.now)
             .map_err(|message| Refusal::bad(message).param("duration"))?;

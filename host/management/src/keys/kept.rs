@@ -1,5 +1,5 @@
 //! What a key is under, the keys that it makes and changes are under too: an end, the time of a budget, budgets and limits of
-//! single models, guardrails, parameters that calls must say, tags. Who is no administrator takes none of it away, neither by
+//! single models, guardrails, parameters that calls must say, tags, the prompts it may name. Who is no administrator takes none of it away, neither by
 //! a new key nor by a change.
 
 use jiff::Timestamp;
@@ -13,7 +13,15 @@ use crate::{Ask, ControlPlane, Refusal, durations};
 /// Budgets and limits of single models.
 const OF_MODELS: [&str; 3] = ["model_max_budget", "model_rpm_limit", "model_tpm_limit"];
 /// Lists that only get longer.
-const LISTS: [&str; 4] = ["guardrails", "enforced_params", "tags", "budget_limits"];
+const LISTS: [&str; 5] = [
+    "guardrails",
+    "enforced_params",
+    "tags",
+    "budget_limits",
+    super::bounds::LOGGING,
+];
+/// Lists of what is allowed that only get shorter.
+const ALLOWED: [&str; 1] = ["prompts"];
 /// Of both, those that have a column; the others are in the metadata.
 const COLUMNS: [&str; 2] = ["model_max_budget", "budget_limits"];
 
@@ -50,7 +58,31 @@ impl ControlPlane {
                 put(given, name, list.into());
             }
         }
+        for name in ALLOWED {
+            let (own, asked) = (of(&own, name), asked(given, name, key));
+            if let (Some(Value::Array(own)), Some(asked)) = (own, asked)
+                && !own.is_empty()
+            {
+                put(given, name, allowed(name, own, &asked)?);
+            }
+        }
         Ok(())
+    }
+}
+
+/// What is asked for of a list of what is allowed, when all of it is on the caller's; the caller's when nothing is.
+fn allowed(name: &'static str, own: &[Value], asked: &Value) -> Result<Value, Refusal> {
+    let Some(asked) = asked.as_array().filter(|asked| !asked.is_empty()) else {
+        return Ok(own.to_vec().into());
+    };
+    match asked.iter().find(|item| !own.contains(item)) {
+        None => Ok(asked.clone().into()),
+        Some(item) => {
+            let message = format!(
+                "A key cannot be given more than yours has: {name} {item} is not among its"
+            );
+            Err(Refusal::forbidden(message).param(name))
+        }
     }
 }
 

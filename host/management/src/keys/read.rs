@@ -38,7 +38,7 @@ pub(super) async fn info(plane: &ControlPlane, ask: Ask) -> Outcome {
         }
         _ => plane.key(named).await?,
     };
-    let key = shown(with_linked(plane, key).await?);
+    let key = shown(&ask, with_linked(plane, key).await?);
     Ok(json!({"key": shown_name(named), "info": key}))
 }
 
@@ -53,7 +53,7 @@ pub(super) async fn infos(plane: &ControlPlane, ask: Ask) -> Outcome {
         let Ok(key) = plane.own_key(&ask, named).await else {
             continue;
         };
-        infos.push(Value::Object(shown(with_linked(plane, key).await?)));
+        infos.push(Value::Object(shown(&ask, with_linked(plane, key).await?)));
     }
     let names: Vec<String> = keys.iter().map(|named| shown_name(named)).collect();
     Ok(json!({"key": names, "info": infos}))
@@ -85,7 +85,7 @@ pub(super) async fn list(plane: &ControlPlane, ask: Ask) -> Outcome {
     let one = |row: Row| match whole {
         true => {
             let token = row.get("token").cloned().unwrap_or_default();
-            let mut shown = shown(row);
+            let mut shown = shown(&ask, row);
             shown.insert("token".to_owned(), token);
             Value::Object(shown)
         }

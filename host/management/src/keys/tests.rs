@@ -113,6 +113,12 @@ async fn wrong_requests_are_told_what_is_wrong() {
             generate,
             json!({"auto_rotate": true}),
             400,
+            "needs a rotation_interval",
+        ),
+        (
+            generate,
+            json!({"mcp_rpm_limit": {"search": 5}}),
+            400,
             "not enforced by this release",
         ),
         (

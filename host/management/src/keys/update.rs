@@ -1,15 +1,16 @@
 //! Changes, rotates, blocks and deletes keys.
 
 use serde_json::{Value, json};
-use witgate_identity::{KeyHash, mask_key};
-use witgate_store::{Filter, Is, Row, Select, Write};
+use witgate_identity::KeyHash;
+use witgate_store::{Filter, Is, Row, Select, Write, WriteError};
 
 use super::{TABLE, not_found, refused, shown, taken};
-use super::{bounds, generate};
+use super::{bounds, generate, rotation};
 use crate::audit::Action;
 use crate::fields::text as text_of;
 use crate::linked::{self, with_linked};
 use crate::operation::Outcome;
+use crate::refusal::RACED;
 use crate::{Ask, Changed, ControlPlane, KeyAction, Refusal, durations};
 
 pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
@@ -42,9 +43,46 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
         return Err(not_found(&named));
     }
     told(plane, &token, &changes);
-    let mut answer = shown(with_linked(plane, plane.key(&token).await?).await?);
+    let mut answer = shown(&ask, with_linked(plane, plane.key(&token).await?).await?);
     answer.insert("key".to_owned(), named.into());
     Ok(Value::Object(answer))
+}
+
+/// Keys that one request changes at most, as LiteLLM has it.
+const BULK_MAX: usize = 500;
+
+pub(super) async fn bulk(plane: &ControlPlane, ask: Ask) -> Outcome {
+    let given = crate::fields::Given::read(&[super::MANY], &ask.body)?;
+    let items = given.members.get("keys").and_then(Value::as_array);
+    let items = items.cloned().unwrap_or_default();
+    if items.is_empty() || items.len() > BULK_MAX {
+        let message = format!("keys is a list of 1 to {BULK_MAX} objects, each with its key");
+        return Err(Refusal::bad(message).param("keys"));
+    }
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    let total = items.len();
+    for item in items {
+        let named = item.get("key").and_then(Value::as_str).unwrap_or_default();
+        let named = super::shown_name(named);
+        let one = Ask {
+            route: "/key/update",
+            body: item.as_object().cloned().unwrap_or_default(),
+            ..ask.clone()
+        };
+        match update(plane, one).await {
+            Ok(mut info) => {
+                info["key"] = named.as_str().into();
+                done.push(json!({"key": named, "key_info": info}));
+            }
+            // What keeps all of them from being changed is told as such.
+            Err(refusal @ Refusal::Unavailable(_)) => return Err(refusal),
+            Err(refusal) => {
+                let why = refusal.message();
+                failed.push(json!({"key": named, "key_info": null, "failed_reason": why}));
+            }
+        }
+    }
+    Ok(json!({"total_requested": total, "successful_updates": done, "failed_updates": failed}))
 }
 
 /// Whoever keeps the key hears of it; a spend that was set counts from then on.
@@ -77,6 +115,7 @@ async fn change(
         let there = Filter::by("budget_id", budget);
         steps.push(Write::Present("LiteLLM_BudgetTable", there, "budget_id"));
     }
+    crate::access_groups::there(&given, steps);
     match given.members.remove("duration") {
         Some(Value::String(duration)) => {
             let ends = durations::end(&duration, ask.now)
@@ -87,6 +126,7 @@ async fn change(
         _ => {}
     }
     linked::reset_at(&settings, ask, &mut given.columns);
+    rotation::schedule(plane, &mut given, Some(key), ask.now)?;
     if let Some(soft) = given.members.remove("soft_budget") {
         let limits = Row::from_iter([("soft_budget".to_owned(), soft)]);
         let budget = given.text("budget_id").or(text_of(key, "budget_id"));
@@ -102,6 +142,9 @@ async fn change(
     );
     given.set("updated_at", json!(ask.now));
     let mut changes = given.changes(key);
+    if !ask.is_admin() {
+        crate::bounds::keep_metadata(&mut changes, key, &[bounds::LOGGING])?;
+    }
     for (name, empty) in [
         ("aliases", json!({})),
         ("config", json!({})),
@@ -109,6 +152,8 @@ async fn change(
         ("model_max_budget", json!({})),
         ("allowed_routes", json!([])),
         ("allowed_cache_controls", json!([])),
+        ("access_group_ids", json!([])),
+        ("auto_rotate", json!(false)),
         ("spend", json!(0.0)),
     ] {
         if let Some(value) = changes.get_mut(name)
@@ -164,23 +209,16 @@ pub(super) async fn regenerate(plane: &ControlPlane, mut ask: Ask) -> Outcome {
         Filter::by("token", token.as_str()),
         "token",
     )];
+    let until = rotation::grace(plane, ask.text("grace_period"), ask.now)?;
     let mut changes = change(plane, &ask, given, &key, &mut steps).await?;
     changes.insert("token".to_owned(), token.as_str().into());
-    if !settings.hides_key_names {
-        changes.insert("key_name".to_owned(), mask_key(&new).into());
-    }
-    let rotations = key
-        .get("rotation_count")
-        .and_then(Value::as_i64)
-        .unwrap_or_default();
-    changes.insert("rotation_count".to_owned(), (rotations + 1).into());
-    changes.insert("last_rotation_at".to_owned(), json!(ask.now));
-    steps.push(Write::Update {
-        table: TABLE,
-        filter: Filter::by("token", old.as_str()),
-        set: changes.clone(),
-        add: Vec::new(),
-    });
+    // What the request says of its rotation counts, not what the key had.
+    let mut after = key.clone();
+    after.extend(changes.clone());
+    changes.extend(rotation::renewed(&settings, &after, &new, ask.now)?);
+    let this = Filter::by("token", old.as_str());
+    steps.push(Write::Change(TABLE, this, changes.clone(), "key"));
+    steps.extend(rotation::retire(plane, (&old, &token), until));
     steps.extend(plane.note(
         &ask,
         Action::Rotated,
@@ -189,10 +227,14 @@ pub(super) async fn regenerate(plane: &ControlPlane, mut ask: Ask) -> Outcome {
         Some(&key),
         Some(&changes),
     ));
-    plane.store.write(steps, ask.now).await.map_err(refused)?;
+    let written = plane.store.write(steps, ask.now).await;
+    written.map_err(|error| match error {
+        WriteError::Gone("key") => not_found(&named),
+        error => refused(error),
+    })?;
     plane.changed(Changed::Key(old));
     plane.changed(Changed::Key(token.clone()));
-    let mut answer = shown(with_linked(plane, plane.key(&token).await?).await?);
+    let mut answer = shown(&ask, with_linked(plane, plane.key(&token).await?).await?);
     answer.insert("key".to_owned(), new.into());
     answer.insert("token".to_owned(), token.as_str().into());
     answer.insert("token_id".to_owned(), token.into());
@@ -242,9 +284,15 @@ pub(crate) async fn remove_then(
     mut steps: Vec<Write>,
     after: Vec<Write>,
 ) -> Result<(), Refusal> {
-    let tokens: Vec<String> = rows.iter().map(|row| text(row, "token")).collect();
+    let mut tokens: Vec<String> = Vec::with_capacity(rows.len());
     for row in rows {
         let token = text(&row, "token");
+        // Named twice, by its text and its alias.
+        if tokens.contains(&token) {
+            continue;
+        }
+        steps.extend(rotation::forget(plane, &token));
+        tokens.push(token.clone());
         steps.extend(plane.note(ask, Action::Deleted, TABLE, &token, Some(&row), None));
         let mut copy = row;
         copy.insert("deleted_by".to_owned(), ask.actor().into());
@@ -255,7 +303,7 @@ pub(crate) async fn remove_then(
         if plane.store.has_table(DELETED) {
             steps.push(Write::Insert(DELETED, copy));
         }
-        steps.push(Write::Delete(TABLE, Filter::by("token", token)));
+        steps.push(Write::Remove(TABLE, Filter::by("token", token), RACED));
     }
     steps.extend(after);
     plane.store.write(steps, ask.now).await.map_err(refused)?;
@@ -283,7 +331,7 @@ pub(super) async fn block(plane: &ControlPlane, ask: Ask, blocked: bool) -> Outc
     });
     plane.store.write(steps, ask.now).await.map_err(refused)?;
     plane.changed(Changed::Key(token.clone()));
-    let mut answer = shown(with_linked(plane, plane.key(&token).await?).await?);
+    let mut answer = shown(&ask, with_linked(plane, plane.key(&token).await?).await?);
     answer.insert("token".to_owned(), token.into());
     Ok(Value::Object(answer))
 }

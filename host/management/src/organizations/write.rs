@@ -8,6 +8,7 @@ use crate::audit::Action;
 use crate::fields::{Given, refuse, text};
 use crate::linked::{self, BUDGET, BUDGETS, change_budget, new_budget};
 use crate::operation::Outcome;
+use crate::refusal::RACED;
 use crate::{Ask, Changed, ControlPlane, Refusal, bounds, keys, teams};
 
 pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
@@ -187,7 +188,8 @@ pub(super) async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
     for row in &deleted {
         let id = text(row, "organization_id").unwrap_or_default();
         last.extend(plane.note(&ask, Action::Deleted, TABLE, id, Some(row), None));
-        last.push(Write::Delete(TABLE, Filter::by("organization_id", id)));
+        let named = Filter::by("organization_id", id);
+        last.push(Write::Remove(TABLE, named, RACED));
     }
     keys::remove_then(plane, &ask, deletion.keys, deletion.steps, last).await?;
     plane.changed(Changed::Shared);

@@ -55,14 +55,19 @@ fn calculate(plane: &ControlPlane, ask: &Ask) -> Outcome {
         let message = "completion_response has no usage to price";
         Refusal::bad(message).param("completion_response")
     })?;
-    let price = price_of(plane, model).ok_or_else(|| {
+    let price = known_price(plane, model)?;
+    let cost = cost(&usage, &price, &CostContext::default());
+    Ok(json!({ "cost": cost.total_f64() }))
+}
+
+/// The price of a model that has one.
+pub(super) fn known_price(plane: &ControlPlane, model: &str) -> Result<ModelPrice, Refusal> {
+    price_of(plane, model).ok_or_else(|| {
         let message = format!(
             "no price is known for model {model:?}: it is neither in the cost map nor a model of the configuration with one"
         );
         Refusal::bad(message).param("model")
-    })?;
-    let cost = cost(&usage, &price, &CostContext::default());
-    Ok(json!({ "cost": cost.total_f64() }))
+    })
 }
 
 /// The price of a model of the configuration, with what its deployment states; else of the cost map.

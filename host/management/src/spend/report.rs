@@ -40,9 +40,9 @@ async fn report(plane: &ControlPlane, ask: Ask) -> Outcome {
     match (ask.param("group_by"), team, customer) {
         _ if key.is_some() || user.is_some() => {
             let filter = days.and_if("api_key", key).and_if("user_id", user);
-            by_key(plane, filter).await
+            by_key(plane, EVERY_CALL, filter).await
         }
-        (Some("api_key"), ..) => by_key(plane, days).await,
+        (Some("api_key"), ..) => by_key(plane, EVERY_CALL, days).await,
         (Some("customer"), ..) | (None, None, Some(_)) => {
             let filter = days.and_if("end_user_id", customer);
             let rows = sums(plane, "LiteLLM_DailyEndUserSpend", filter, "end_user_id").await?;
@@ -156,7 +156,8 @@ fn by_day(rows: Vec<Row>, named: impl Fn(&Row) -> String, [list, name]: [&str; 2
     told.collect()
 }
 
-async fn by_key(plane: &ControlPlane, filter: Filter) -> Outcome {
+/// Key by key what these rows of a daily table have, model by model.
+pub(super) async fn by_key(plane: &ControlPlane, table: &'static str, filter: Filter) -> Outcome {
     let sums = Sums {
         filter,
         by: vec!["api_key", "model"],
@@ -171,7 +172,7 @@ async fn by_key(plane: &ControlPlane, filter: Filter) -> Outcome {
         models: Vec<Value>,
     }
     let mut keys: BTreeMap<String, Key> = BTreeMap::new();
-    for row in &plane.all_sums(EVERY_CALL, sums).await? {
+    for row in &plane.all_sums(table, sums).await? {
         let key = keys.entry(text(row, "api_key").to_owned()).or_default();
         let cost = float(row, "spend");
         let (input, output) = (whole(row, "prompt_tokens"), whole(row, "completion_tokens"));

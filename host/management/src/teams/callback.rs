@@ -63,6 +63,7 @@ pub(super) async fn add(plane: &ControlPlane, ask: Ask) -> Outcome {
         }
     }
     let (team, mut settings) = settings(plane, &ask).await?;
+    plane.settings.load().has_sink(name)?;
     for (wanted, list) in [(success, "success_callback"), (failure, "failure_callback")] {
         let listed = settings.entry(list).or_insert_with(|| json!([]));
         if !listed.is_array() {
@@ -103,7 +104,11 @@ pub(super) async fn get(plane: &ControlPlane, ask: Ask) -> Outcome {
 }
 
 pub(super) async fn disable(plane: &ControlPlane, ask: Ask) -> Outcome {
-    let (team, mut settings) = settings(plane, &ask).await?;
+    let (mut team, mut settings) = settings(plane, &ask).await?;
+    // LiteLLM's newer form, which would count in place of this one.
+    if let Some(Value::Object(metadata)) = team.get_mut("metadata") {
+        metadata.remove("logging");
+    }
     for list in ["success_callback", "failure_callback"] {
         settings.insert(list.to_owned(), json!([]));
     }

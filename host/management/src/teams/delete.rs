@@ -7,6 +7,7 @@ use super::{ALIASES, Hand, MEMBERSHIPS, TABLE, no_hand};
 use crate::audit::Action;
 use crate::fields::text;
 use crate::operation::Outcome;
+use crate::refusal::RACED;
 use crate::{Ask, Changed, ControlPlane, Refusal, keys, users};
 
 const DELETED: &str = "LiteLLM_DeletedTeamTable";
@@ -91,7 +92,7 @@ pub(crate) async fn deletion(
         }
         deletion
             .steps
-            .push(Write::Delete(TABLE, Filter::by("team_id", id)));
+            .push(Write::Remove(TABLE, Filter::by("team_id", id), RACED));
         if let Some(aliases) = team.get("model_id").and_then(Value::as_i64) {
             deletion
                 .steps

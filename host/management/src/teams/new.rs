@@ -14,8 +14,9 @@ use crate::rights::TeamRole;
 use crate::{Ask, Changed, ControlPlane, Refusal, bounds};
 
 /// What an organization's admin gives no team.
-pub(super) const ABOVE_ORGANIZATIONS: [&str; 4] = [
+pub(super) const ABOVE_ORGANIZATIONS: [&str; 5] = [
     "allowed_passthrough_routes",
+    "denied_passthrough_routes",
     "team_member_budget_id",
     "logging",
     "callback_settings",
@@ -34,6 +35,10 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
         let id = text(organization, "organization_id").unwrap_or_default();
         if !plane.administers_org(&ask, id).await? {
             return Err(ask.admin_only());
+        }
+        if !texts(&given.columns, "access_group_ids").is_empty() {
+            let message = "Only a proxy admin gives a team access_group_ids";
+            return Err(Refusal::forbidden(message).param("access_group_ids"));
         }
     }
     if let Some((organization, budget)) = &organization {
@@ -61,6 +66,7 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
             "organization_id",
         ));
     }
+    crate::access_groups::there(&given, &mut steps);
     let named = in_it(&ask, &mut given)?;
     let limits = member_limits(&mut given);
     let aliases = given.members.remove("model_aliases");

@@ -51,7 +51,7 @@ pub(super) async fn info(plane: &ControlPlane, ask: Ask) -> Outcome {
     let keys = plane.store.rows(keys::TABLE, &keys.into()).await?;
     let keys: Vec<Value> = keys
         .into_iter()
-        .map(|key| Value::Object(keys::shown(key)))
+        .map(|key| Value::Object(keys::shown(&ask, key)))
         .collect();
     let places = memberships(plane, places).await?;
     let budget = match super::people::member_budget(&team) {
@@ -144,7 +144,7 @@ pub(super) async fn list(plane: &ControlPlane, ask: Ask) -> Outcome {
         let keys: Vec<Value> = keys
             .iter()
             .filter(of)
-            .map(|key| Value::Object(keys::shown(key.clone())))
+            .map(|key| Value::Object(keys::shown(&ask, key.clone())))
             .collect();
         let places: Vec<&Row> = places.iter().filter(of).collect();
         let (keys, places) = (json!(keys), json!(places));

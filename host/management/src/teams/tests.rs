@@ -374,10 +374,23 @@ async fn members_added_at_once_are_all_there_in(world: &World) {
 
 #[tokio::test]
 async fn log_sinks_of_a_team_and_their_credentials() {
-    let world = world(json!({"litellm_settings": {"store_audit_logs": true}})).await;
+    let config = json!({"store_audit_logs": true, "success_callback": ["langfuse"]});
+    let world = world(json!({ "litellm_settings": config })).await;
+    let logging = json!([{"callback_name": "s3"}]);
     world
-        .done("/team/new", json!({"team_id": "red", "admins": ["ann"]}))
+        .done(
+            "/team/new",
+            json!({"team_id": "red", "admins": ["ann"], "metadata": {"logging": logging}}),
+        )
         .await;
+    let (status, told) = world
+        .post(
+            &admin(),
+            "/team/red/callback",
+            json!({"callback_name": "s3"}),
+        )
+        .await;
+    assert_eq!(status, 400, "no sink of the operator's: {told}");
     let sink = json!({"callback_name": "langfuse", "callback_type": "success", "callback_vars": {"langfuse_secret_key": "hunter2"}});
     world.done("/team/red/callback", sink.clone()).await;
     assert_eq!(
@@ -405,6 +418,8 @@ async fn log_sinks_of_a_team_and_their_credentials() {
     world.done("/team/red/disable_logging", json!({})).await;
     let (_, told) = world.get(&admin(), "/team/red/callback").await;
     assert_eq!(told["data"]["success_callbacks"], json!([]));
+    let team = world.plane.known_team("red").await.unwrap();
+    assert_eq!(team["metadata"].get("logging"), None);
 }
 
 #[tokio::test]

@@ -13,13 +13,14 @@ use crate::operation::Outcome;
 use crate::{Ask, ControlPlane, Refusal, bounds};
 
 /// What a team's own admin may change: nothing that opens more than the team has.
-const OWN: [&str; 15] = [
+const OWN: [&str; 16] = [
     "team_id",
     "team_alias",
     "models",
     "max_budget",
     "soft_budget",
     "tpm_limit",
+    "tpd_limit",
     "rpm_limit",
     "max_parallel_requests",
     "metadata",
@@ -32,8 +33,9 @@ const OWN: [&str; 15] = [
 ];
 
 /// Members of the metadata that a team's own admin leaves as they are.
-const ABOVE_TEAMS: [&str; 9] = [
+const ABOVE_TEAMS: [&str; 10] = [
     "allowed_passthrough_routes",
+    "denied_passthrough_routes",
     "team_member_budget_id",
     "logging",
     "callback_settings",
@@ -52,6 +54,7 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     bound(plane, hand, &given, &team).await?;
     let settings = plane.settings.load_full();
     let mut steps = Vec::new();
+    crate::access_groups::there(&given, &mut steps);
     linked::object_permission(&mut given, text(&team, "object_permission_id"), &mut steps);
     linked::reset_at(&settings, &ask, &mut given.columns);
     given.members.remove("team_id");
@@ -62,6 +65,7 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
         ("team_member_permissions", json!([])),
         ("model_max_budget", json!({})),
         ("blocked", json!(false)),
+        ("access_group_ids", json!([])),
     ] {
         if let Some(value) = set.get_mut(name)
             && value.is_null()
@@ -128,7 +132,12 @@ async fn bound(plane: &ControlPlane, hand: Hand, given: &Given, team: &Row) -> R
                 let text = "Only a proxy admin moves a team to another organization";
                 return Err(Refusal::forbidden(text).param("organization_id"));
             }
-            for name in ["allowed_passthrough_routes", "blocked"] {
+            for name in [
+                "allowed_passthrough_routes",
+                "denied_passthrough_routes",
+                "blocked",
+                "access_group_ids",
+            ] {
                 if given.metadata.contains_key(name) || given.says(name) {
                     let message = format!("Only a proxy admin sets {name} of a team");
                     return Err(Refusal::forbidden(message).param(name));

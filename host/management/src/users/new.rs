@@ -83,6 +83,7 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
     if let Some(Value::String(text)) = given.members.remove("password") {
         given.set("password", password::hashed(&text).await?);
     }
+    let given_invite = given.members.get("send_invite_email") == Some(&Value::Bool(true));
     linked::object_permission(&mut given, None, &mut steps);
     linked::reset_at(&settings, &ask, &mut given.columns);
     given.set("user_id", id.as_str());
@@ -93,6 +94,7 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
         .collect();
     given.set("teams", json!(ids));
     let email = given.text("user_email").map(str::to_owned);
+    let to = email.clone();
     let row = given.new_row();
     steps.extend(plane.note(&ask, Action::Created, TABLE, &id, None, Some(&row)));
     steps.push(Write::Insert(TABLE, row));
@@ -103,6 +105,14 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
         let row = organizations::membership(organization, &id, "internal_user");
         steps.push(Write::Insert(organizations::MEMBERSHIPS, row));
     }
+    let invitation = match given_invite {
+        true => {
+            let (invitation, step) = plane.invitation(&ask, &id);
+            steps.push(step);
+            Some(invitation)
+        }
+        false => None,
+    };
     let key = key.map(|mut key| {
         steps.append(&mut key.steps);
         key
@@ -122,10 +132,15 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
             error => refused(error),
         })?;
     plane.changed(Changed::Shared);
+    if let (Some(to), Some(invitation)) = (to, invitation) {
+        let team = joined.first().map(|join| &join.team);
+        let team = team.and_then(|team| text(team, "team_alias").or(text(team, "team_id")));
+        plane.invite(to, invitation, team);
+    }
     let mut answer = Map::new();
     if let Some(key) = key {
         let made = keys::made(plane, key).await?;
-        answer = keys::answer(plane, made).await?;
+        answer = keys::answer(plane, &ask, made).await?;
     }
     let row = plane.user(&id).await?.unwrap_or_default();
     answer.extend(with_linked(plane, shown(row)).await?);

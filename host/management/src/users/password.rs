@@ -3,6 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use scrypt::{Params, scrypt};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::Refusal;
@@ -16,7 +18,7 @@ const HASH: usize = 32;
 const MOST: usize = 1024;
 
 /// A password as the database keeps it. Takes some 50 ms, not on the threads that serve requests.
-pub(super) async fn hashed(password: &str) -> Result<String, Refusal> {
+pub(crate) async fn hashed(password: &str) -> Result<String, Refusal> {
     if password.is_empty() || password.len() > MOST {
         let message = format!("a password has 1 to {MOST} bytes");
         return Err(Refusal::bad(message).param("password"));
@@ -27,6 +29,29 @@ pub(super) async fn hashed(password: &str) -> Result<String, Refusal> {
     let hashed = tokio::task::spawn_blocking(move || with_salt(&password, salt)).await;
     let hashed = hashed.ok().flatten();
     hashed.ok_or_else(|| Refusal::error(500, "internal_server_error", "Internal server error"))
+}
+
+/// Whether a password is the one that is kept: by scrypt, or, of older releases of LiteLLM, its SHA-256 in hexadecimals. Takes as long
+/// without one.
+pub(crate) async fn is(given: &str, kept: Option<&str>) -> bool {
+    let given = Zeroizing::new(given.to_owned());
+    let kept = kept.unwrap_or_default().to_owned();
+    let compared = tokio::task::spawn_blocking(move || {
+        let scrypted = kept.strip_prefix("scrypt:").and_then(|text| {
+            let bytes = STANDARD.decode(text).ok()?;
+            let (salt, hash) = bytes.split_first_chunk::<SALT>()?;
+            Some((*salt, hash.to_vec()))
+        });
+        let (salt, hash) = scrypted.clone().unwrap_or(([0; SALT], Vec::new()));
+        let made = with_salt(&given, salt).unwrap_or_default();
+        let expected = format!("scrypt:{}", STANDARD.encode([&salt[..], &hash].concat()));
+        let by_scrypt = bool::from(made.as_bytes().ct_eq(expected.as_bytes()));
+        let digest = Sha256::digest(given.as_bytes());
+        let plain: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let by_digest = bool::from(plain.as_bytes().ct_eq(kept.as_bytes()));
+        given.len() <= MOST && !given.is_empty() && (scrypted.is_some() && by_scrypt || by_digest)
+    });
+    compared.await.unwrap_or(false)
 }
 
 fn with_salt(password: &str, salt: [u8; SALT]) -> Option<String> {
@@ -50,6 +75,25 @@ mod tests {
         let (one, other) = (hashed("a").await.unwrap(), hashed("a").await.unwrap());
         assert_ne!(one, other, "the salt is random");
         assert!(hashed("").await.is_err() && hashed(&"x".repeat(1025)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_is_compared() {
+        let own = hashed("hunter2").await.unwrap();
+        let old = "f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7";
+        for kept in [own.as_str(), EXPECTED, old] {
+            assert!(is("hunter2", Some(kept)).await, "{kept}");
+            assert!(!is("hunter3", Some(kept)).await && !is("", Some(kept)).await);
+        }
+        for kept in [
+            None,
+            Some(""),
+            Some("hunter2"),
+            Some("scrypt:"),
+            Some("scrypt:AAEC"),
+        ] {
+            assert!(!is("hunter2", kept).await, "{kept:?}");
+        }
     }
 
     const EXPECTED: &str =

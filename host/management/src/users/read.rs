@@ -74,7 +74,11 @@ pub(super) async fn info(plane: &ControlPlane, ask: Ask) -> Outcome {
         keys = keys.and("token", Is::Not(master.hash().as_str().into()));
     }
     let keys = plane.store.rows(keys::TABLE, &keys.into()).await?;
-    let mut teams = json!(plane.store.rows(teams::TABLE, &teams.into()).await?);
+    let teams = Select {
+        limit: settings.teams_most.filter(|_| everything),
+        ..teams.into()
+    };
+    let mut teams = json!(plane.store.rows(teams::TABLE, &teams).await?);
     if !ask.is_admin() {
         audit::mask(&mut teams);
     }
@@ -85,7 +89,7 @@ pub(super) async fn info(plane: &ControlPlane, ask: Ask) -> Outcome {
     };
     let keys: Vec<Value> = keys
         .into_iter()
-        .map(|key| Value::Object(keys::shown(key)))
+        .map(|key| Value::Object(keys::shown(&ask, key)))
         .collect();
     Ok(json!({"user_id": id, "user_info": user, "keys": keys, "teams": teams}))
 }

@@ -9,6 +9,7 @@ use crate::audit::Action;
 use crate::fields::{Given, text, texts};
 use crate::linked;
 use crate::operation::Outcome;
+use crate::refusal::RACED;
 use crate::teams::{self, Named};
 use crate::{Ask, Changed, ControlPlane, Refusal, bounds, keys, organizations};
 
@@ -285,10 +286,13 @@ pub(super) async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
         (INVITATIONS, "user_id"),
         (INVITATIONS, "created_by"),
         (INVITATIONS, "updated_by"),
-        (TABLE, "user_id"),
     ] {
         last.push(Write::Delete(table, Filter::of(column, those())));
     }
+    last.extend(ids.iter().map(|id| {
+        let named = Filter::by("user_id", id.as_str());
+        Write::Remove(TABLE, named, RACED)
+    }));
     let own = Filter::of("user_id", those()).into();
     let own = plane.store.rows(keys::TABLE, &own).await?;
     keys::remove_then(plane, &ask, own, steps, last).await?;

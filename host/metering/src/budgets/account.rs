@@ -5,10 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use rust_decimal::Decimal;
-use witgate_identity::ScopeKind;
+use witgate_identity::{BudgetWindow, ScopeKind};
 
 use super::facts::Told;
-use super::{Charge, IDLE, add};
+use super::{Charge, IDLE, SpentIn, add};
 use crate::durations::Period;
 
 /// One budget's account.
@@ -19,6 +19,8 @@ pub(super) struct Account {
     pub(super) id: Box<str>,
     /// The model (empty for all of them), and how long the window is that begins with the first spend, for a budget of one.
     pub(super) model: Option<(Box<str>, Duration)>,
+    /// What the window is called, for one of `budget_limits`.
+    duration: Option<Box<str>>,
     pub(super) state: Mutex<State>,
 }
 
@@ -31,6 +33,8 @@ pub(super) struct State {
     pub(super) reserved: Decimal,
     /// The part of `spent` that other gateways have not been told.
     pub(super) untold: Decimal,
+    /// The part of `spent` that is being told: nobody knows yet whether it was heard.
+    pub(super) telling: Decimal,
     /// What the database had when the scope was read last.
     seed: Option<Decimal>,
     pub(super) resets_at: Option<Timestamp>,
@@ -38,9 +42,16 @@ pub(super) struct State {
     pub(super) generation: u64,
     /// When the window began, seconds since the epoch.
     pub(super) window_start: Option<i64>,
+    /// What the database knew of it when the scope was read last.
+    known_window: Option<(Timestamp, Decimal)>,
     /// Used since others were heard last.
     pub(super) is_used: bool,
     used_at: Timestamp,
+    /// What is held here has been stated to others, last with this number.
+    pub(super) is_stated: bool,
+    pub(super) number: u64,
+    /// Less is held than was stated, and that is about to be told.
+    pub(super) is_fresh: bool,
     pub(super) terms: Terms,
     pub(super) told: Told,
 }
@@ -58,8 +69,8 @@ pub(super) struct Terms {
 impl Account {
     pub(super) fn new(charge: &Charge<'_>, name: &str) -> Account {
         let window = charge
-            .window_s
-            .map(|window_s| (Box::from(""), Duration::from_secs(window_s)));
+            .window
+            .map(|window| (Box::from(""), Duration::from_secs(window.length_s)));
         let model = charge.model.and_then(|model| {
             let (_, window_s) = model.budget?;
             Some((model.model.as_str().into(), Duration::from_secs(window_s)))
@@ -69,6 +80,7 @@ impl Account {
             kind: charge.scope.kind,
             id: charge.scope.id.as_str().into(),
             model: model.or(window),
+            duration: charge.window.map(|window| window.duration.as_str().into()),
             state: Mutex::default(),
         }
     }
@@ -90,6 +102,9 @@ impl State {
     pub(super) fn note(&mut self, account: &Account, charge: &Charge<'_>, now: Timestamp) {
         (self.used_at, self.is_used) = (now, true);
         self.terms.max = charge.max;
+        if let Some(window) = charge.window {
+            self.note_window(account, window, now);
+        }
         if account.model.is_some() {
             return;
         }
@@ -118,6 +133,51 @@ impl State {
         }
     }
 
+    /// Takes over what the database knew of a window, where that is news: one that runs and is not known here, that began before, or
+    /// in which more was spent.
+    fn note_window(&mut self, account: &Account, window: &BudgetWindow, now: Timestamp) {
+        if window.known == self.known_window {
+            return;
+        }
+        self.known_window = window.known;
+        let Some((start, spent)) = window.known else {
+            return;
+        };
+        let start = start.as_second();
+        let known = State {
+            window_start: Some(start),
+            ..State::default()
+        };
+        if known.is_over(account, now) {
+            return;
+        }
+        let own = self.window_start.filter(|_| !self.is_over(account, now));
+        match own {
+            None => {
+                (self.spent, self.untold) = (spent, Decimal::ZERO);
+                self.window_start = Some(start);
+                self.told = Told::default();
+            }
+            Some(own) if start <= own => {
+                self.spent = self.spent.max(spent);
+                self.window_start = Some(start);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// The window in which something was spent, when it is one of `budget_limits`.
+    pub(super) fn spent_in(&self, account: &Account) -> Option<SpentIn> {
+        let (duration, (_, length)) = (account.duration.as_ref()?, account.model.as_ref()?);
+        Some(SpentIn {
+            kind: account.kind,
+            id: account.id.to_string(),
+            duration: duration.to_string(),
+            length_s: length.as_secs(),
+            start_s: self.window_start?,
+        })
+    }
+
     /// What is spent now.
     pub(super) fn spent(&self, account: &Account, now: Timestamp) -> Decimal {
         match self.is_over(account, now) {
@@ -137,6 +197,13 @@ impl State {
         })
     }
 
+    /// What nobody was told of a window that is over went with it.
+    pub(super) fn forget_over(&mut self, account: &Account, now: Timestamp) {
+        if account.model.is_some() && self.is_over(account, now) {
+            self.untold = Decimal::ZERO;
+        }
+    }
+
     pub(super) fn spend(&mut self, account: &Account, cost: Decimal, now: Timestamp) {
         if cost.is_zero() {
             return;
@@ -153,6 +220,11 @@ impl State {
 
     pub(super) fn release(&mut self, estimate: Decimal) {
         self.reserved = (self.reserved - estimate).max(Decimal::ZERO);
+    }
+
+    /// Whether a call's end is to be told that has not been yet.
+    pub(super) fn becomes_fresh(&mut self) -> bool {
+        self.is_stated && !std::mem::replace(&mut self.is_fresh, true)
     }
 
     /// The spend was set in the database.

@@ -24,6 +24,8 @@ struct Held {
     meter: Arc<Meter>,
     /// The window of the reservation.
     window: u64,
+    /// How long it is, when it is no minute.
+    length: Option<Duration>,
     reserved: Option<u64>,
     is_inside: bool,
 }
@@ -61,18 +63,22 @@ impl Admitted {
             .map(|(want, level)| Held {
                 meter: want.meter.clone(),
                 window: level.window,
+                length: want.window,
                 reserved: want.limits.tpm.map(|_| wanted.tokens),
                 is_inside: true,
             });
         let mut standings: Vec<Standing> = Vec::with_capacity(descriptors.len());
         let mut last = None;
-        for (want, level) in wanted.wants.iter().zip(levels) {
+        // What is left of a day is told when nothing is.
+        let of_minutes = wanted.wants.iter().zip(levels);
+        for (want, level) in of_minutes.filter(|(want, _)| want.window.is_none()) {
             let left = |limit: Option<u64>, is: u64| limit.map(|limit| limit.saturating_sub(is));
             let limits = want.limits;
             let left = Limits {
                 rpm: left(limits.rpm, level.calls),
                 tpm: left(limits.tpm, level.amount),
                 parallel: left(limits.parallel, level.inside),
+                tpd: None,
             };
             match standings.last_mut().filter(|_| last == Some(want.at)) {
                 // What is counted by the minute and who is inside are two meters.
@@ -138,7 +144,8 @@ impl Admitted {
                 state.correct(held.window, correction, now);
             }
             if let Some((shared, member)) = &self.shared {
-                shared.leave(held.meter, *member, held.window, correction);
+                let window = (held.window, held.length);
+                shared.leave(held.meter, *member, window, correction);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Limits that gateways keep together in the store that they share.
+//! Limits that gateways keep together in the store that they share, and the budgets that a call draws on with them.
 //!
 //! A call waits for the store once, when it is admitted. That it has ended is told with the next admission, or after a few
 //! milliseconds by a task. Who is inside has a lease there, which the task renews: what a gateway held that was killed is free when
@@ -17,6 +17,7 @@ use witgate_state::{Exit, Gate, GateLevel, Pass, Passed, StateError, Store};
 
 use super::meter::Meter;
 use super::{Full, Limiter, Wanted};
+use crate::budgets::{Drawing, Exceeded};
 
 /// How long a call counts as inside whose gateway says nothing any more.
 const LEASE: Duration = Duration::from_secs(60);
@@ -45,6 +46,16 @@ pub(super) struct Shared {
     woken: Notify,
 }
 
+/// What became of a call.
+pub(super) enum Asked {
+    /// It is in: how limits stand, and what it is called there.
+    In(Vec<GateLevel>, u64),
+    /// A limit refuses it.
+    Full(Full),
+    /// A budget refuses it.
+    Exceeded(Exceeded),
+}
+
 /// A call that has ended, of which the store does not know that yet.
 #[derive(Debug)]
 struct Leaving {
@@ -52,6 +63,7 @@ struct Leaving {
     /// What the call is called there.
     name: String,
     window: u64,
+    length: Option<Duration>,
     correction: i64,
 }
 
@@ -72,6 +84,7 @@ impl Drop for Asking<'_> {
                 meter: want.meter.clone(),
                 name: shared.named(member),
                 window: 0,
+                length: want.window,
                 correction: match want.limits.tpm {
                     Some(_) => 0_i64.saturating_sub_unsigned(wanted.tokens),
                     None => 0,
@@ -91,6 +104,7 @@ fn exits(leaving: &[Leaving]) -> Vec<Exit<'_>> {
         name: &leaving.meter.name,
         member: &leaving.name,
         window: leaving.window,
+        length: leaving.length,
         correction: leaving.correction,
         undo: false,
     });
@@ -115,13 +129,14 @@ impl Shared {
         }
     }
 
-    /// Admits a call for all gateways together: the levels and what the call is called there, or which meter refuses.
+    /// Admits a call for all gateways together.
     pub(super) async fn pass(
         &self,
         wanted: &Wanted,
+        drawing: Option<Drawing<'_>>,
         now: Duration,
         window: Duration,
-    ) -> Result<Result<(Vec<GateLevel>, u64), Full>, StateError> {
+    ) -> Result<Asked, StateError> {
         let member = self.next.fetch_add(1, Relaxed);
         let named = self.named(member);
         let gates = wanted.wants.iter().map(|want| Gate {
@@ -129,13 +144,19 @@ impl Shared {
             calls: want.limits.rpm,
             amount: want.limits.tpm.map(|limit| (wanted.tokens, limit)),
             inside: want.limits.parallel,
+            window: want.window,
         });
         let gates: Vec<Gate<'_>> = gates.collect();
+        let draws = drawing.as_ref().map(Drawing::draws).unwrap_or_default();
+        let nowhere = Pass::nowhere(window, LEASE);
         let pass = Pass {
+            draws: &draws,
+            holder: drawing
+                .as_ref()
+                .map_or(nowhere.holder, |drawing| drawing.holder()),
             gates: &gates,
             member: &named,
-            window,
-            lease: LEASE,
+            ..nowhere
         };
         let mut asking = Asking {
             shared: self,
@@ -153,7 +174,10 @@ impl Shared {
         asking.told.clear();
         asking.wanted = None;
         match passed? {
-            Passed::All(levels) => {
+            Passed::All(levels, balances) => {
+                if let Some(drawing) = drawing {
+                    drawing.heard(balances);
+                }
                 for (want, level) in wanted.wants.iter().zip(&levels) {
                     let mut state = want.meter.state.lock();
                     state.hear(level, now);
@@ -162,13 +186,18 @@ impl Shared {
                         state.members.insert(member);
                     }
                 }
-                Ok(Ok((levels, member)))
+                Ok(Asked::In(levels, member))
+            }
+            Passed::Overdrawn { at, balance } => {
+                let exceeded = drawing.map(|drawing| drawing.exceeded(at, balance));
+                let unasked = || StateError::Refused("an account was not asked for".to_owned());
+                Ok(Asked::Exceeded(exceeded.ok_or_else(unasked)?))
             }
             Passed::Refused { at, bound, level } => {
                 if let Some(want) = wanted.wants.get(at) {
                     want.meter.state.lock().hear(&level, now);
                 }
-                Ok(Err(Full {
+                Ok(Asked::Full(Full {
                     want: at,
                     kind: bound.into(),
                     level,
@@ -178,11 +207,18 @@ impl Shared {
     }
 
     /// A call has ended.
-    pub(super) fn leave(&self, meter: Arc<Meter>, member: u64, window: u64, correction: i64) {
+    pub(super) fn leave(
+        &self,
+        meter: Arc<Meter>,
+        member: u64,
+        (window, length): (u64, Option<Duration>),
+        correction: i64,
+    ) {
         self.leave_all([Leaving {
             name: self.named(member),
             meter,
             window,
+            length,
             correction,
         }]);
     }
@@ -217,12 +253,7 @@ impl Shared {
             if asking.told.is_empty() {
                 return Ok(());
             }
-            let nowhere = Pass {
-                gates: &[],
-                member: "",
-                window,
-                lease: LEASE,
-            };
+            let nowhere = Pass::nowhere(window, LEASE);
             self.store.pass(&nowhere, &exits(&asking.told)).await?;
             asking.told.clear();
         }

@@ -10,7 +10,12 @@ use witgate_state::{Memory, Redis, RedisParts, RedisSettings, StateMetrics};
 use super::*;
 
 fn limits(rpm: Option<u64>, tpm: Option<u64>, parallel: Option<u64>) -> Limits {
-    Limits { rpm, tpm, parallel }
+    Limits {
+        rpm,
+        tpm,
+        parallel,
+        ..Limits::default()
+    }
 }
 
 fn of(id: &str, limits: Limits) -> Descriptor<'_> {
@@ -33,7 +38,7 @@ fn call(
     tokens: u64,
     second: u64,
 ) -> Result<Admitted, Refusal> {
-    let admit = limiter.admit(descriptors, tokens, at(second), second);
+    let admit = limiter.admit(descriptors, tokens, None, at(second), second);
     let mut admit = std::pin::pin!(admit);
     let waker = std::task::Waker::noop();
     match admit
@@ -42,10 +47,52 @@ fn call(
     {
         std::task::Poll::Ready(result) => result.map_err(|error| match error {
             NotAdmitted::Over(refusal) => refusal,
-            NotAdmitted::Unavailable(error) => panic!("{error}"),
+            other => panic!("{other}"),
         }),
         std::task::Poll::Pending => panic!("it waits"),
     }
+}
+
+/// Tokens of a day, beside those of a minute: taken together or not at all, corrected each in its own window.
+#[test]
+fn a_day_is_a_window_of_its_own() {
+    let limiter = Limiter::new(Rules::default());
+    let both = Limits {
+        tpm: Some(60),
+        tpd: Some(100),
+        ..Limits::default()
+    };
+    let key = [of("k", both)];
+    let first = call(&limiter, &key, 50, 0).unwrap();
+    let left = Limits {
+        tpm: Some(10),
+        ..Limits::default()
+    };
+    assert_eq!(first.standings()[0].left, left, "of the minute");
+    first.settle(40, at(1));
+    let second = call(&limiter, &key, 50, 61).unwrap();
+    let refused = call(&limiter, &key, 10, 121).unwrap();
+    drop(refused);
+    let refused = call(&limiter, &key, 11, 200).unwrap_err();
+    assert_eq!(refused.kind, LimitKind::TokensPerDay);
+    assert_eq!((refused.limit, refused.current), (100, 90));
+    assert_eq!(refused.resets_in, at(86_200));
+    // Its minute is over, its day is not.
+    second.settle(20, at(201));
+    let third = call(&limiter, &key, 40, 202).unwrap();
+    third.settle(40, at(203));
+    assert!(call(&limiter, &key, 1, 86_399).is_err());
+    assert!(call(&limiter, &key, 1, 86_400).is_ok());
+    let only = [of(
+        "d",
+        Limits {
+            tpd: Some(5),
+            ..Limits::default()
+        },
+    )];
+    let held = call(&limiter, &only, 5, 0).unwrap();
+    assert!(held.standings().is_empty());
+    assert!(call(&limiter, &only, 1, 0).is_err());
 }
 
 /// Second, and whether a call is admitted then: two a minute.
@@ -409,30 +456,30 @@ async fn gateways_count_together() {
     let (store, millis) = in_common();
     let (one, other) = (gateway(&store), gateway(&store));
     let key = [of("k", limits(Some(3), Some(100), Some(2)))];
-    let first = one.admit(&key, 40, at(0), 0).await.unwrap();
-    let second = other.admit(&key, 40, at(7), 7).await.unwrap();
+    let first = one.admit(&key, 40, None, at(0), 0).await.unwrap();
+    let second = other.admit(&key, 40, None, at(7), 7).await.unwrap();
     assert_eq!(
         second.standings()[0].left,
         limits(Some(1), Some(20), Some(0))
     );
-    let NotAdmitted::Over(third) = one.admit(&key, 1, at(0), 0).await.unwrap_err() else {
+    let NotAdmitted::Over(third) = one.admit(&key, 1, None, at(0), 0).await.unwrap_err() else {
         panic!("the store serves");
     };
     assert_eq!(third.kind, LimitKind::Parallel);
     second.settle(70, at(8));
     wait_for(&other).await;
-    let NotAdmitted::Over(third) = one.admit(&key, 1, at(0), 0).await.unwrap_err() else {
+    let NotAdmitted::Over(third) = one.admit(&key, 1, None, at(0), 0).await.unwrap_err() else {
         panic!("the store serves");
     };
     assert_eq!((third.kind, third.current), (LimitKind::Tokens, 110));
     // What one has given back goes with its next admission.
     first.settle(0, at(1));
-    let third = one.admit(&key, 20, at(1), 1).await.unwrap();
+    let third = one.admit(&key, 20, None, at(1), 1).await.unwrap();
     assert_eq!(
         third.standings()[0].left,
         limits(Some(0), Some(10), Some(1))
     );
-    let NotAdmitted::Over(fourth) = other.admit(&key, 0, at(9), 9).await.unwrap_err() else {
+    let NotAdmitted::Over(fourth) = other.admit(&key, 0, None, at(9), 9).await.unwrap_err() else {
         panic!("the store serves");
     };
     assert_eq!(
@@ -442,7 +489,7 @@ async fn gateways_count_together() {
     millis.fetch_add(60_000, Relaxed);
     drop(third);
     wait_for(&one).await;
-    let fifth = other.admit(&key, 0, at(69), 69).await.unwrap();
+    let fifth = other.admit(&key, 0, None, at(69), 69).await.unwrap();
     assert_eq!(
         fifth.standings()[0].left,
         limits(Some(2), Some(100), Some(1))
@@ -455,16 +502,19 @@ async fn a_full_window_is_not_asked_for_twice() {
     let (store, _) = in_common();
     let (one, other) = (gateway(&store), gateway(&store));
     let key = [of("k", limits(Some(1), None, None))];
-    other.admit(&key, 0, at(0), 0).await.unwrap();
-    assert!(one.admit(&key, 0, at(50), 50).await.is_err());
+    other.admit(&key, 0, None, at(0), 0).await.unwrap();
+    assert!(one.admit(&key, 0, None, at(50), 50).await.is_err());
     store.delete(&["{api_key:k}:window"]).await.unwrap();
-    assert!(one.admit(&key, 0, at(51), 51).await.is_err(), "it knows");
     assert!(
-        other.admit(&key, 0, at(0), 0).await.is_err(),
+        one.admit(&key, 0, None, at(51), 51).await.is_err(),
+        "it knows"
+    );
+    assert!(
+        other.admit(&key, 0, None, at(0), 0).await.is_err(),
         "so does who filled it"
     );
     assert!(
-        one.admit(&key, 0, at(110), 110).await.is_ok(),
+        one.admit(&key, 0, None, at(110), 110).await.is_ok(),
         "until it is over"
     );
 }
@@ -474,8 +524,8 @@ async fn what_a_dead_gateway_held_is_free_when_its_lease_is_over() {
     let (store, millis) = in_common();
     let (dead, alive) = (gateway(&store), gateway(&store));
     let key = [of("k", limits(None, None, Some(2)))];
-    let lost = dead.admit(&key, 0, at(0), 0).await.unwrap();
-    let held = alive.admit(&key, 0, at(0), 0).await.unwrap();
+    let lost = dead.admit(&key, 0, None, at(0), 0).await.unwrap();
+    let held = alive.admit(&key, 0, None, at(0), 0).await.unwrap();
     std::mem::forget(lost);
     let stop = CancellationToken::new();
     let keep = tokio::spawn(alive.clone().keep_shared(stop.clone().cancelled_owned()));
@@ -485,7 +535,7 @@ async fn what_a_dead_gateway_held_is_free_when_its_lease_is_over() {
         millis.fetch_add(16_000, Relaxed);
     }
     let third = alive
-        .admit(&key, 0, at(80), 80)
+        .admit(&key, 0, None, at(80), 80)
         .await
         .expect("the lease is over");
     assert_eq!(
@@ -496,7 +546,7 @@ async fn what_a_dead_gateway_held_is_free_when_its_lease_is_over() {
     drop((held, third));
     stop.cancel();
     keep.await.unwrap();
-    let free = dead.admit(&key, 0, at(81), 81).await.unwrap();
+    let free = dead.admit(&key, 0, None, at(81), 81).await.unwrap();
     assert_eq!(free.standings()[0].left.parallel, Some(1));
 }
 
@@ -511,13 +561,13 @@ async fn an_admission_that_is_not_waited_for_holds_nothing() {
     let key = [of("k", limits(None, Some(100), Some(1)))];
     // So that the script is known, and the next one is one command.
     limiter
-        .admit(&key, 0, at(0), 0)
+        .admit(&key, 0, None, at(0), 0)
         .await
         .unwrap()
         .settle(0, at(0));
     wait_for(&limiter).await;
     {
-        let admit = limiter.admit(&key, 60, at(0), 0);
+        let admit = limiter.admit(&key, 60, None, at(0), 0);
         let mut admit = std::pin::pin!(admit);
         let waker = std::task::Waker::noop();
         let polled = admit
@@ -528,7 +578,7 @@ async fn an_admission_that_is_not_waited_for_holds_nothing() {
         server.cli_until(&there, |inside| inside == "1").await;
     }
     wait_for(&limiter).await;
-    let next = limiter.admit(&key, 90, at(0), 0).await.unwrap();
+    let next = limiter.admit(&key, 90, None, at(0), 0).await.unwrap();
     assert_eq!(next.standings()[0].left, limits(None, Some(10), Some(0)));
 }
 
@@ -550,9 +600,9 @@ async fn without_the_store_each_gateway_counts_for_itself_or_admits_nothing() {
     let store = Store::redis(Redis::start(settings, parts()).unwrap());
     let limiter = gateway(&store);
     let key = [of("k", limits(Some(1), None, Some(1)))];
-    let held = limiter.admit(&key, 0, at(0), 0).await.unwrap();
+    let held = limiter.admit(&key, 0, None, at(0), 0).await.unwrap();
     assert!(matches!(
-        limiter.admit(&key, 0, at(60), 60).await,
+        limiter.admit(&key, 0, None, at(60), 60).await,
         Err(NotAdmitted::Over(Refusal {
             kind: LimitKind::Parallel,
             ..
@@ -560,7 +610,7 @@ async fn without_the_store_each_gateway_counts_for_itself_or_admits_nothing() {
     ));
     drop(held);
     assert!(
-        limiter.admit(&key, 0, at(1), 1).await.is_err(),
+        limiter.admit(&key, 0, None, at(1), 1).await.is_err(),
         "one a minute"
     );
     let rules = Rules {
@@ -568,7 +618,7 @@ async fn without_the_store_each_gateway_counts_for_itself_or_admits_nothing() {
         ..Rules::default()
     };
     limiter.configure(rules, Some(&store));
-    let closed = limiter.admit(&key, 0, at(61), 61).await;
+    let closed = limiter.admit(&key, 0, None, at(61), 61).await;
     assert!(
         matches!(closed, Err(NotAdmitted::Unavailable(_))),
         "{closed:?}"

@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 
 use super::{Answering, Talk, origin};
 use crate::attempt::{Failed, pass_trace, unreachable};
+use crate::outgoing;
 use crate::ports::{PluginFault, ProviderRequest, Upstream, UpstreamErrorKind};
 
 /// Headers that say how the message is framed; the client writes them itself.
@@ -73,6 +74,7 @@ impl Talk<'_> {
         for (name, value) in &self.dialect.headers {
             headers.insert(name.clone(), value.clone());
         }
+        outgoing::add(self.x, self.target, headers);
         pass_trace(self.gateway, self.x, headers);
         Ok(http)
     }

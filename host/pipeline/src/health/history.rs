@@ -1,4 +1,4 @@
-//! Earlier checks, in the memory of this gateway.
+//! Earlier checks, in the memory of this gateway. Whoever keeps them for longer takes those that are new.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -39,6 +39,17 @@ pub struct HealthRecord {
     pub checked_at: Timestamp,
 }
 
+impl HealthRecord {
+    /// LiteLLM's word of what was found.
+    #[must_use]
+    pub fn status(&self) -> &'static str {
+        match self.is_healthy {
+            true => "healthy",
+            false => "unhealthy",
+        }
+    }
+}
+
 #[derive(Default)]
 pub(super) struct History(IndexMap<String, OfDeployment>);
 
@@ -49,13 +60,15 @@ struct OfDeployment {
 }
 
 impl History {
+    /// Keeps what was found; what of it is kept for longer than until the next check.
     pub(super) fn note(
         &mut self,
         found: &[Checked],
         by: Option<&str>,
         now: Timestamp,
         id: impl Fn() -> Uuid,
-    ) {
+    ) -> Vec<Arc<HealthRecord>> {
+        let mut news = Vec::new();
         for checked in found {
             let record = Arc::new(record(id(), checked, by, now));
             // Whoever was checked last stands last.
@@ -70,6 +83,7 @@ impl History {
             });
             if is_news {
                 of.kept.push_front(record.clone());
+                news.push(record.clone());
                 of.kept.truncate(OF_DEPLOYMENT_MAX);
             }
             of.latest = record;
@@ -78,6 +92,7 @@ impl History {
         while self.0.values().map(|of| of.kept.len()).sum::<usize>() > MAX {
             self.0.shift_remove_index(0);
         }
+        news
     }
 
     pub(super) fn latest(&self) -> Vec<Arc<HealthRecord>> {

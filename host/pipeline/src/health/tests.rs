@@ -214,10 +214,10 @@ async fn modes_without_a_route_are_called_by_hand() {
 
 #[tokio::test(start_paused = true)]
 async fn a_mode_that_cannot_be_called_is_not_healthy() {
-    let world = info(json!({"mode": "image_edit"})).build();
+    let world = info(json!({"mode": "vector_store"})).build();
     let (is_healthy, shown) = entry(&world).await;
     assert!(!is_healthy);
-    assert!(shown["error"].as_str().unwrap().contains("image_edit"));
+    assert!(shown["error"].as_str().unwrap().contains("vector_store"));
     assert_eq!(world.upstream.calls(), 0);
 }
 

@@ -30,6 +30,9 @@ const RESPONSE_TOKENS: u64 = 16;
 /// A picture of one white pixel.
 const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg==";
 
+/// The same picture's bytes.
+const PIXEL_PNG: &[u8] = b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00:~\x9bU\x00\x00\x00\x0aIDATx\x9cc\xf8\x0f\x00\x01\x01\x01\x00\x1b\xb6\xeeV\x00\x00\x00\x00IEND\xaeB`\x82";
+
 /// A call: its path, and what is sent.
 struct Call {
     path: &'static str,
@@ -38,12 +41,20 @@ struct Call {
 
 enum Sends {
     Json(Value),
-    /// An audio file and the model's name, as a form.
-    Clip,
+    /// A file and texts, as a form.
+    Form(File, Vec<(&'static str, String)>),
     /// Nothing: a list is asked for, which costs nothing.
     List,
     /// A web socket is opened, and closed.
     Socket,
+}
+
+/// A file of a form.
+struct File {
+    field: &'static str,
+    name: &'static str,
+    kind: &'static str,
+    bytes: Vec<u8>,
 }
 
 /// Calls a deployment of one of these modes.
@@ -97,7 +108,27 @@ fn call(mode: &str, prompt: &str, info: &Value) -> Option<Call> {
         }
         "audio_transcription" => Some(Call {
             path: "/audio/transcriptions",
-            sends: Sends::Clip,
+            sends: Sends::Form(
+                File {
+                    field: "file",
+                    name: "test.wav",
+                    kind: "audio/wav",
+                    bytes: clip(),
+                },
+                Vec::new(),
+            ),
+        }),
+        "image_edit" => Some(Call {
+            path: "/images/edits",
+            sends: Sends::Form(
+                File {
+                    field: "image",
+                    name: "test.png",
+                    kind: "image/png",
+                    bytes: PIXEL_PNG.to_vec(),
+                },
+                vec![("prompt", prompt.to_owned())],
+            ),
         }),
         "responses" => json(
             "/responses",
@@ -129,7 +160,7 @@ fn call(mode: &str, prompt: &str, info: &Value) -> Option<Call> {
 fn request(target: &Target, call: &Call, model: &str) -> Option<http::Request<Bytes>> {
     let mut request = http::Request::new(Bytes::new());
     *request.method_mut() = match call.sends {
-        Sends::Json(_) | Sends::Clip => Method::POST,
+        Sends::Json(_) | Sends::Form(..) => Method::POST,
         Sends::List | Sends::Socket => Method::GET,
     };
     *request.headers_mut() = target.headers.clone();
@@ -147,11 +178,11 @@ fn request(target: &Target, call: &Call, model: &str) -> Option<http::Request<By
             }
             *request.body_mut() = Value::Object(body).to_string().into();
         }
-        Sends::Clip => {
+        Sends::Form(file, texts) => {
             let kind = format!("multipart/form-data; boundary={BOUNDARY}");
             let kind = HeaderValue::try_from(kind).ok()?;
             request.headers_mut().insert(CONTENT_TYPE, kind);
-            *request.body_mut() = form(model).into();
+            *request.body_mut() = form(model, file, texts).into();
         }
         Sends::List => query.push(("limit", "1")),
         Sends::Socket => {
@@ -222,21 +253,34 @@ async fn send(
     })
 }
 
-/// The model's name and a quarter of a second of silence, as a form.
-fn form(model: &str) -> Vec<u8> {
-    let model: String = model.chars().filter(|c| !c.is_control()).collect();
-    let mut form = format!(
-        "--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\n{model}\r\n\
-         --{BOUNDARY}\r\ncontent-disposition: form-data; name=\"file\"; filename=\"test.wav\"\r\n\
-         content-type: audio/wav\r\n\r\n"
-    )
-    .into_bytes();
-    form.extend(clip());
+/// The model's name, the texts and the file, as a form.
+fn form(model: &str, file: &File, texts: &[(&'static str, String)]) -> Vec<u8> {
+    let mut form = Vec::with_capacity(file.bytes.len() + 512);
+    let own = texts.iter().map(|(name, text)| (*name, text.as_str()));
+    for (name, text) in std::iter::once(("model", model)).chain(own) {
+        let text: String = text.chars().filter(|c| !c.is_control()).collect();
+        form.extend(
+            format!(
+                "--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n"
+            )
+            .into_bytes(),
+        );
+    }
+    let File {
+        field, name, kind, ..
+    } = file;
+    form.extend(
+        format!(
+            "--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"{field}\"; filename=\"{name}\"\r\ncontent-type: {kind}\r\n\r\n"
+        )
+        .into_bytes(),
+    );
+    form.extend(&file.bytes);
     form.extend(format!("\r\n--{BOUNDARY}--\r\n").into_bytes());
     form
 }
 
-/// A WAV file: one channel, 8 bits, 8000 samples a second, all of them silent.
+/// A quarter of a second of silence, as a WAV file: one channel, 8 bits, 8000 samples a second, all of them silent.
 fn clip() -> Vec<u8> {
     const SAMPLES: u32 = 2000;
     const RATE: u32 = 8000;

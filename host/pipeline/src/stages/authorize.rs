@@ -35,9 +35,9 @@ const OPERATORS_OWN: [&str; 16] = [
 ];
 
 pub(crate) fn authorize(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
-    if x.principal.session {
-        let message =
-            "A session of the UI cannot call models: there is no budget for it yet. Use a key.";
+    // Where sessions have a budget it is among their scopes.
+    if x.principal.session && x.principal.scopes.is_empty() {
+        let message = "A session of the UI cannot call models without a budget (litellm_settings.max_ui_session_budget). Use a key.";
         return Err(Failure::new(Case::Denied { status: 403 }, message));
     }
     if let Some(request) = &x.request {

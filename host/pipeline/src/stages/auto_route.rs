@@ -39,6 +39,8 @@ pub struct AutoParts {
     pub embedder: Option<Embedder>,
     /// Its utterances, or its keywords, as vectors of length one.
     pub known: Arc<OnceCell<Vec<Box<[f32]>>>>,
+    /// What `GET /model/info` shows of it: parameters, description.
+    pub info: (serde_json::Value, serde_json::Value),
 }
 
 pub(super) async fn auto_route(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {

@@ -189,7 +189,13 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
     let whole = x.request.as_ref().unwrap_or(request);
     let mut walk = Walk::new(controls(x, request), &route);
     let mut rng = SmallRng::seed_from_u64(gateway.clock.random());
-    let mut here = Hop::new(gateway, x, request.clone(), route).await;
+    // An automatic router may have led the call to deployments with guardrails of their own.
+    let first = hop::judge_for(gateway, x, request.clone(), &route, &mut served.judged).await;
+    let first = match first {
+        Ok(request) => request,
+        Err(failure) => return (served, Err(failure)),
+    };
+    let mut here = Hop::new(gateway, x, first, route).await;
     let mut told = Told::default();
     let mut decision = simulated(request).map(|(field, class)| {
         told.hear(x, &walk, &simulation(field, class));
@@ -254,6 +260,7 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
                 failure: failed.failure.clone(),
                 end: gateway.clock.now(),
                 choice: served.choice.take(),
+                cooled_down: std::mem::take(&mut served.cooled_down),
             });
         }
         told.hear(x, &walk, &failed.failure);
@@ -358,6 +365,7 @@ fn drop_last_try(served: &mut Served) {
         && let Some(last) = served.failed.pop()
     {
         served.choice = last.choice;
+        served.cooled_down = last.cooled_down;
     }
 }
 
@@ -476,7 +484,7 @@ async fn once(
         }
         Err(mut failed) => {
             let blame = blame(x, request, index, &failed);
-            outcome::failed(
+            served.cooled_down = outcome::failed(
                 gateway,
                 x,
                 index,

@@ -19,14 +19,15 @@ mod vouched;
 use http::HeaderMap;
 use jiff::Timestamp;
 use witgate_identity::{
-    Credential, KeyHash, KeyProblem, NoEntry, Principal, Role, VirtualKey, find_credential,
-    mask_key,
+    Credential, KeyHash, KeyProblem, NoEntry, Principal, Role, VirtualKey, basic_user,
+    find_credential, mask_key,
 };
 use zeroize::Zeroizing;
 
 use crate::exchange::Exchange;
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
+use crate::passage::Passage;
 use crate::ports::{AuthDecision, AuthRequest};
 use crate::snapshot::{CustomAuth, Snapshot};
 use crate::stages::Flow;
@@ -51,14 +52,17 @@ pub struct AuthInput<'a> {
     pub model: &'a str,
     /// Now, seconds since the epoch: sessions end.
     pub now_s: u64,
+    /// The pass-through route that is called, if it is one.
+    pub passage: Option<&'a Passage>,
 }
 
-pub(super) async fn identify(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
+pub(crate) async fn identify(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     if let Some(made_by) = &x.made_by {
         x.principal = made_by.principal.clone();
         return Ok(Flow::Continue);
     }
     let snapshot = x.snapshot.clone();
+    let passage = x.passed.as_ref().map(|passed| passed.passage.clone());
     let input = AuthInput {
         method: x.arrival.method.as_str(),
         url: &x.arrival.url,
@@ -69,6 +73,7 @@ pub(super) async fn identify(_: &Gateway, x: &mut Exchange) -> Result<Flow, Fail
         socket: x.arrival.socket,
         model: &x.model,
         now_s: u64::try_from(x.started.as_second()).unwrap_or_default(),
+        passage: passage.as_deref(),
     };
     x.principal = principal(&snapshot, &input).await?;
     bearers::find(x).await?;
@@ -112,7 +117,10 @@ async fn known(
 ) -> Result<Arc<Principal>, Failure> {
     let access = &snapshot.access;
     let header = |name: &str| input.headers.get(name).and_then(|v| v.to_str().ok());
-    let mut credential = find_credential(header, access.key_header.as_deref());
+    let mut credential = match input.passage {
+        Some(passage) => passed_credential(header, passage, access.key_header.as_deref()),
+        None => find_credential(header, access.key_header.as_deref()),
+    };
     if let Some(custom) = &access.custom {
         match ask(custom, input, &credential).await? {
             Answer::Principal(principal) if custom.common_checks => {
@@ -128,6 +136,10 @@ async fn known(
             role: Some(Role::InternalUserViewer),
             ..Principal::default()
         }));
+    }
+    // LiteLLM's order: custom authentication has been asked for these routes, too.
+    if input.passage.is_some_and(|passage| !passage.needs_key) {
+        return Ok(Arc::default());
     }
     // Ours before anybody else is shown it.
     if let (Some(master), Credential::Key(key)) = (&access.master_key, &credential)
@@ -169,7 +181,7 @@ async fn known(
     let now_s = u64::try_from(input.now.as_second()).unwrap_or_default();
     let session = signer.and_then(|signer| signer.check_session_key(key, now_s));
     if let Some(who) = session {
-        return Ok(Arc::new(who));
+        return vouched::active(access, who).await;
     }
     match &access.keys {
         Some(keys) if key.starts_with("sk-") => {
@@ -189,6 +201,32 @@ async fn known(
             }
         }
         _ => Err(unknown_key(key)),
+    }
+}
+
+/// The credential of a call of a pass-through route, which may say where it is.
+fn passed_credential<'a>(
+    header: impl Fn(&str) -> Option<&'a str>,
+    passage: &Passage,
+    key_header: Option<&str>,
+) -> Credential {
+    let own = passage.key_header.as_ref();
+    if let Some(value) = own.and_then(|name| header(name.as_str())) {
+        let bare = ["Bearer ", "bearer "]
+            .iter()
+            .find_map(|scheme| value.strip_prefix(scheme));
+        return match bare.unwrap_or(value).trim() {
+            "" => Credential::Malformed,
+            key => Credential::Key(Zeroizing::new(key.to_owned())),
+        };
+    }
+    let credential = find_credential(header, key_header);
+    match &credential {
+        Credential::Key(encoded) if passage.key_is_user => match basic_user(encoded) {
+            Some(user) => Credential::Key(Zeroizing::new(user)),
+            None => credential,
+        },
+        _ => credential,
     }
 }
 

@@ -64,14 +64,8 @@ pub(crate) fn model(x: &Exchange, request: &RequestView) -> String {
 
 /// Tags of the header `x-litellm-tags`, then of the body, each once.
 pub(crate) fn tags(x: &Exchange, request: &RequestView) -> Vec<String> {
-    let mut tags: Vec<String> = Vec::new();
-    let header = x.header("x-litellm-tags").unwrap_or_default();
-    let given = header
-        .split(',')
-        .map(str::trim)
-        .filter(|tag| !tag.is_empty())
-        .map(str::to_owned);
-    for tag in given.chain(request.tags()) {
+    let mut tags = header_tags(x);
+    for tag in request.tags() {
         if !tags.contains(&tag) {
             tags.push(tag);
         }
@@ -79,7 +73,19 @@ pub(crate) fn tags(x: &Exchange, request: &RequestView) -> Vec<String> {
     tags
 }
 
-fn body_failure(fault: BodyFault) -> Failure {
+/// Tags of the header `x-litellm-tags`, each once.
+pub(crate) fn header_tags(x: &Exchange) -> Vec<String> {
+    let header = x.header("x-litellm-tags").unwrap_or_default();
+    let mut tags: Vec<String> = Vec::new();
+    for tag in header.split(',').map(str::trim) {
+        if !tag.is_empty() && !tags.iter().any(|known| known == tag) {
+            tags.push(tag.to_owned());
+        }
+    }
+    tags
+}
+
+pub(crate) fn body_failure(fault: BodyFault) -> Failure {
     match fault {
         BodyFault::TooLarge { length, limit } => too_large(length, limit),
         BodyFault::Stalled => Failure::new(
@@ -93,7 +99,7 @@ fn body_failure(fault: BodyFault) -> Failure {
     }
 }
 
-fn too_large(length: u64, limit: u64) -> Failure {
+pub(crate) fn too_large(length: u64, limit: u64) -> Failure {
     let message = format!(
         "Request size is too large. Request size is {:.2} MB. Max size is {:.2} MB",
         length as f64 / MIB,

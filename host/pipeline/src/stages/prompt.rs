@@ -2,11 +2,12 @@
 //!
 //! Position: after the caller is known to be allowed, before guardrails, which must judge the text that goes upstream.
 //! Reads: `request`, `model`, `principal`. Writes: `request`, `model`, `prompt`. Errors: `UnknownPrompt`, `PromptUnavailable`,
-//! `MissingField`, `UnknownModel`, `ModelAccessDenied`. Config: `prompt_id` and its kin in `litellm_params`, `prompts`, `callbacks`. Cost: one
+//! `Denied`, `MissingField`, `UnknownModel`, `ModelAccessDenied`. Config: `prompt_id` and its kin in `litellm_params`, `prompts`, `callbacks`. Cost: one
 //! plugin call for a request with a prompt, a look-up otherwise.
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
 use serde_json::value::RawValue;
 use witgate_events::PromptUsed;
 use witgate_routing::Route;
@@ -71,6 +72,9 @@ fn wanted<'s>(x: &Exchange, snapshot: &'s Snapshot) -> Result<Option<Wanted<'s>>
     let named = own.as_ref().and_then(|id| prompts.by_id.get(id));
     let of = named.or(group);
     let by_client = own.is_some();
+    if let Some(id) = &own {
+        check_allowed(x, id)?;
+    }
     let id = match named {
         Some(named) => named.id.clone().or(own),
         None => own.or_else(|| group?.id.clone()),
@@ -116,6 +120,24 @@ fn group_of(x: &Exchange, snapshot: &Snapshot) -> Option<String> {
     let resolution = snapshot.routing.resolve_for(&x.model, team).ok()?;
     let first = *resolution.candidates.first()?;
     Some(snapshot.routing.deployment(first).model_group.clone())
+}
+
+/// The key's `prompts`: which ones it may name. A list that cannot be read allows none.
+fn check_allowed(x: &Exchange, id: &str) -> Result<(), Failure> {
+    let allowed = match x.principal.metadata.get("prompts") {
+        None | Some(Value::Null) => true,
+        Some(Value::Array(listed)) => listed.is_empty() || listed.iter().any(|one| one == id),
+        Some(_) => false,
+    };
+    match allowed {
+        true => Ok(()),
+        false => {
+            let message = format!(
+                "Key not allowed to use the prompt '{id}'. Contact admin to change its prompts."
+            );
+            Err(Failure::new(Case::Denied { status: 403 }, message).param("prompt_id"))
+        }
+    }
 }
 
 fn text(request: &RequestView, name: &str) -> Result<Option<String>, Failure> {

@@ -6,12 +6,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use witgate_events::{
-    Audience, AutoRouted, Cache, Caller, Completed, Cost, Dynamic, Failure as FailureEvent,
-    Fallback, Headers, Origin, Outcome, Request, RequestRedaction, Routing, RoutingCandidate,
-    Served, Times, Usage,
+    Audience, AutoRouted, BudgetWindow, Cache, Caller, Completed, Cost, Dynamic,
+    Failure as FailureEvent, Fallback, Headers, Origin, Outcome, Request, RequestRedaction,
+    Routing, RoutingCandidate, Served, Times, Usage,
 };
 
+use witgate_identity::ScopeKind;
+use witgate_metering::SpentIn;
 use witgate_routing::{Resolution, Route};
 
 use crate::exchange::{Choice, Exchange, FailedTry};
@@ -20,6 +23,10 @@ use crate::gateway::Gateway;
 use crate::guard_log::LogGuards;
 use crate::metrics::{CallLabels, RouteLabels, TokenLabels};
 use crate::rescue::status_of;
+use crate::sinks::NamedSinks;
+
+/// LiteLLM's model of a pass-through call.
+const UNKNOWN: &str = "unknown";
 
 pub(super) fn record(gateway: &Arc<Gateway>, x: Box<Exchange>) {
     let elapsed = gateway.clock.monotonic().saturating_sub(x.started_at);
@@ -148,7 +155,9 @@ fn configured_name(resolution: &Resolution) -> String {
 
 fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed {
     let caller = caller(&x);
-    let wanted = gateway.recorder.wants_headers(x.failure.is_some())
+    let sinks = NamedSinks::of(&x.principal, &x.snapshot.settings.team_sinks);
+    let wanted = sinks.is_some()
+        || gateway.recorder.wants_headers(x.failure.is_some())
         || !x.served.failed.is_empty() && gateway.recorder.wants_headers(true);
     let headers = |headers: &http::HeaderMap| match wanted {
         true => header_list(headers),
@@ -165,10 +174,13 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
         .or_else(|| field(&x, "litellm_session_id"))
         .unwrap_or_default();
     let said = RequestRedaction {
-        turn_off_message_logging: x
-            .request
-            .as_ref()
-            .and_then(|request| request.field("turn_off_message_logging")?.as_bool()),
+        turn_off_message_logging: match &sinks {
+            Some(sinks) if sinks.hides_messages => Some(true),
+            _ => x
+                .request
+                .as_ref()
+                .and_then(|request| request.field("turn_off_message_logging")?.as_bool()),
+        },
         ..RequestRedaction::default()
     };
     let redaction = RequestRedaction::from_headers(header, &said);
@@ -179,8 +191,15 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
         except: header("x-litellm-disable-callbacks")
             .map(|list| list.split(',').map(|name| name.trim().to_owned()).collect())
             .unwrap_or_default(),
+        named: sinks
+            .as_ref()
+            .map(|sinks| sinks.named.clone())
+            .unwrap_or_default(),
     };
-    let dynamic = dynamic(&x);
+    let dynamic = match &sinks {
+        Some(sinks) => sinks.over(dynamic(&x)),
+        None => dynamic(&x),
+    };
     let (traceparent, tracestate) = trace(gateway, &x);
     let request = Request {
         method: match &x.arrival.method {
@@ -195,17 +214,18 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
                 .map(Into::into)
         }),
         headers: request_headers,
-        body: x
-            .request
-            .as_ref()
-            .map(|request| request.bytes().clone())
-            .unwrap_or_default(),
+        body: match (&x.request, &x.passed) {
+            (Some(request), _) => request.bytes().clone(),
+            (None, Some(passed)) => passed.request.clone(),
+            (None, None) => bytes::Bytes::new(),
+        },
         ip: x.arrival.peer.map(|ip| ip.to_string()),
         user_agent_tags: x.snapshot.settings.user_agent_tags,
     };
     Completed {
         outcome: outcome(&x),
         served: served(&x),
+        budget_windows: x.budget_windows.iter().map(window).collect(),
         provider_budget_left: x.served.deployment.and_then(|index| {
             let state = &x.snapshot.state;
             state.provider_budget_left(index, gateway.moment())
@@ -217,8 +237,11 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
             hit: x.cached.hit.map(|hit| hit || x.cached.is_partial),
             key: x.cached.key.clone(),
         },
-        call_type: Cow::Borrowed(x.arrival.endpoint.call_type()),
-        route: Cow::Borrowed(x.arrival.route),
+        call_type: Cow::Borrowed(x.call_type()),
+        route: match &x.passed {
+            Some(passed) => Cow::Owned(passed.passage.path.clone()),
+            None => Cow::Borrowed(x.arrival.route),
+        },
         stream: x.wants_stream(),
         times: Times {
             start: x.started,
@@ -246,6 +269,20 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
         dynamic: dynamic.into(),
         redaction,
         audience,
+    }
+}
+
+fn window(spent: &SpentIn) -> BudgetWindow {
+    BudgetWindow {
+        // LiteLLM's words for whose budget it is.
+        entity_type: match spent.kind {
+            ScopeKind::Key => "key",
+            kind => kind.descriptor(),
+        },
+        entity_id: spent.id.clone(),
+        duration: spent.duration.clone(),
+        length_s: spent.length_s,
+        start: Timestamp::from_second(spent.start_s).unwrap_or_default(),
     }
 }
 
@@ -316,6 +353,13 @@ fn outcome(x: &Exchange) -> Outcome {
 }
 
 fn served(x: &Exchange) -> Served {
+    if let Some(passed) = &x.passed {
+        return Served {
+            model: UNKNOWN.to_owned(),
+            api_base: passed.passage.shown(),
+            ..Served::default()
+        };
+    }
     let (Some(index), Some(target)) = (x.served.deployment, x.target()) else {
         return Served {
             model_group: x.model.clone(),
@@ -331,6 +375,7 @@ fn served(x: &Exchange) -> Served {
         api_base: target.api_base.clone(),
         region: target.region.clone(),
         configured_model: target.configured_model.clone(),
+        cooled_down: x.served.cooled_down,
         ..Served::default()
     }
 }
@@ -413,6 +458,7 @@ fn attempts(x: &Exchange) -> Vec<Attempt> {
             api_base: target.api_base.clone(),
             region: target.region.clone(),
             configured_model: target.configured_model.clone(),
+            cooled_down: failed.cooled_down,
             ..Served::default()
         };
         let outcome = Outcome::Failure(FailureEvent {

@@ -85,10 +85,7 @@ pub(super) fn respond(finish: &mut Finish) -> Reply {
             let until_now = gateway.clock.monotonic().saturating_sub(x.started_at);
             x.overhead = Some(until_now.saturating_sub(x.served.upstream_time));
             let model = (!x.snapshot.settings.keep_upstream_model).then(|| x.served.group.clone());
-            let show_usage = x
-                .request
-                .as_ref()
-                .is_some_and(|request| request.include_usage());
+            let show_usage = shows_usage(x);
             let stream = ClientStream::new(finish.hand_over(), stream, model, show_usage);
             let mut reply = Reply::events(stream.into_body());
             reply.headers.extend(headers);
@@ -102,6 +99,19 @@ pub(super) fn respond(finish: &mut Finish) -> Reply {
             reply
         }
     }
+}
+
+/// Whether the client sees the usage of the stream: when it asks, or when it does not say and the operator wants it.
+fn shows_usage(x: &Exchange) -> bool {
+    let Some(request) = &x.request else {
+        return false;
+    };
+    let says = || match request.field("stream_options") {
+        // LiteLLM leaves alone what is no object.
+        Some(options) => options.kind() != "object" || options.get("include_usage").is_some(),
+        None => false,
+    };
+    request.include_usage() || x.snapshot.settings.streams_usage && !says()
 }
 
 /// The reply to a call that failed, with the headers known so far.
@@ -152,7 +162,12 @@ fn complete(x: &mut Exchange, body: Bytes) -> Bytes {
 
 /// LiteLLM's response headers, as far as they are known; `complete` tells a reply whose cost and
 /// duration are final.
-fn call_headers(gateway: &Gateway, x: &Exchange, headers: &mut HeaderMap, complete: bool) {
+pub(super) fn call_headers(
+    gateway: &Gateway,
+    x: &Exchange,
+    headers: &mut HeaderMap,
+    complete: bool,
+) {
     text(headers, CALL_ID, &x.call_id);
     headers.insert(VERSION, x.snapshot.settings.version.clone());
     if let Some(index) = x.served.deployment {

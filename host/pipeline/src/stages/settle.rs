@@ -75,10 +75,11 @@ fn meter(gateway: &Gateway, x: &mut Exchange, ended: Now) {
     }
     if let Some(budgets) = budgets {
         let cost = x.cost.as_ref().map_or(Decimal::ZERO, |cost| cost.total);
-        let facts = budgets.settle(cost, gateway.clock.now());
-        if !facts.is_empty() {
-            gateway.recorder.budgets(facts, &x.principal);
+        let settled = budgets.settle(cost, gateway.clock.now());
+        if !settled.facts.is_empty() {
+            gateway.recorder.budgets(settled.facts, &x.principal);
         }
+        x.budget_windows = settled.windows;
     }
 }
 

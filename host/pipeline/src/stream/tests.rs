@@ -30,6 +30,7 @@ fn hello() -> Script {
 async fn body(world: &World, arrival: Arrival) -> BodyStream {
     match world.open(arrival).await.body {
         ReplyBody::Stream(body) => body,
+        ReplyBody::Relay(_) => panic!("a stream of frames"),
         ReplyBody::Full(body) => panic!("a stream: {body:?}"),
     }
 }

@@ -90,6 +90,16 @@ impl Answer {
                     .expect("a stream that ends");
                 (text, true)
             }
+            ReplyBody::Relay(mut body) => {
+                let mut text = String::new();
+                while let Some(piece) = body.next().await {
+                    match piece {
+                        Ok(bytes) => text.push_str(std::str::from_utf8(&bytes).unwrap()),
+                        Err(failure) => text.push_str(&format!("<cut off: {}>", failure.message)),
+                    }
+                }
+                (text, true)
+            }
         };
         Answer {
             status: reply.status.as_u16(),

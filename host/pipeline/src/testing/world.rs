@@ -32,6 +32,7 @@ pub struct Setup {
     pub cache: Option<witgate_caching::AnswerCache>,
     pub embedder: Option<crate::embedder::Embedder>,
     pub shared_health: Option<Arc<dyn crate::ports::SharedHealth>>,
+    pub passages: crate::passage::Passages,
     guardrails: Vec<GuardrailEntry>,
     upstream: Arc<FakeUpstream>,
 }
@@ -61,6 +62,7 @@ impl Setup {
             cache: None,
             embedder: None,
             shared_health: None,
+            passages: crate::passage::Passages::default(),
             guardrails: Vec::new(),
             upstream: Arc::default(),
         }
@@ -162,6 +164,7 @@ impl Setup {
             auto: std::collections::HashMap::new(),
             cache: self.cache,
             embedder: self.embedder,
+            passages: self.passages,
             settings: self.settings,
         };
         let recorder = Arc::new(Records::default());
@@ -212,7 +215,12 @@ fn settings() -> Settings {
         adjustments: witgate_wire::prices::Adjustments::default(),
         counts_tokens: true,
         streams_cost: false,
+        streams_usage: false,
+        inferred_models: Vec::new(),
+        models_created_s: 1,
+        guards_models: false,
         tag_headers: Vec::new(),
+        team_sinks: std::collections::HashMap::new(),
         user_agent_tags: false,
     }
 }
@@ -235,10 +243,13 @@ fn target(upstream: &Arc<FakeUpstream>, model: &str) -> Target {
         ],
         api_base: "http://upstream.test/v1".to_owned(),
         headers,
+        client_headers: crate::outgoing::ClientHeaders::default(),
         defaults: Vec::new(),
         timeout_by_tier: Vec::new(),
         timeout: None,
         stream_timeout: None,
+        guardrails: Vec::new(),
+        keepalive: None,
         mock: None,
         mock_timeout: false,
         mock_tool_calls: None,

@@ -142,7 +142,9 @@ impl Settings {
 
     fn put(&mut self, declared: &Setting, found: Found, spec: &PluginSpec) {
         let name = declared.name.clone();
-        if let Found::Operator(_) = &found {
+        if let Found::Operator(_) = &found
+            && !spec.foreign.contains(&name)
+        {
             self.by_operator.push(name.clone());
         }
         let value = match found {

@@ -136,6 +136,7 @@ fn fingerprint(spec: &PluginSpec, component: &component::Loaded) -> [u8; 32] {
         (
             &component.digest,
             &spec.settings,
+            &spec.foreign,
             looked_up(spec, &component.manifest),
             &spec.grants,
             &spec.limits,

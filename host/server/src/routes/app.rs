@@ -7,15 +7,19 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use prometheus_client::registry::Registry;
 use witgate_login::Desk;
 use witgate_management::ControlPlane;
+use witgate_pipeline::passage::Crossing;
 use witgate_pipeline::{
-    AuthInput, Checked, Failure, Gateway, Principal, Reply, ReplyBody, detail, rescue,
+    AuthInput, Checked, Failure, Gateway, HealthRecord, Principal, Reply, ReplyBody, detail, rescue,
 };
 
 use super::docs::Docs;
 use super::health::{HealthCall, HealthRoute, TestConnection};
 use super::plugins::PluginAdmin;
 use super::table::{Found, Kind, Matched, find};
-use super::{budgets, cache, calls, explain, health, info, login, manage, plugins};
+use super::{
+    apply, budgets, cache, calls, explain, health, info, key_health, login, manage, passages,
+    plugins,
+};
 use crate::{METRICS_CONTENT_TYPE, Request, RespBody, Response, Service, encode_metrics};
 
 /// Longest body that is read before it is known who sends it, of requests that are no calls to models.
@@ -33,8 +37,23 @@ pub trait Admin: Send + Sync {
     fn readiness(&self) -> (bool, serde_json::Value);
     /// Sends a test event to the sink or alerter of this name; LiteLLM's answer of `GET /health/services`.
     async fn test_service(&self, service: &str) -> Result<serde_json::Value, ServiceFault>;
+    /// What the process holds in memory.
+    fn memory(&self) -> serde_json::Value;
     /// Calls a deployment that is in no model list; or what is wrong with what was asked.
     async fn test_connection(&self, wanted: TestConnection) -> Result<Checked, String>;
+    /// Earlier checks of deployments that are kept outside the process, the newest first; none when they cannot be had.
+    async fn earlier_checks(&self, wanted: &Earlier<'_>) -> Vec<HealthRecord>;
+}
+
+/// Which earlier checks.
+#[derive(Debug, Clone, Copy)]
+pub struct Earlier<'a> {
+    /// Of this model group.
+    pub model: Option<&'a str>,
+    /// That found this.
+    pub status: Option<&'a str>,
+    /// So many.
+    pub most: usize,
 }
 
 /// Why no test event was sent.
@@ -142,6 +161,19 @@ impl App {
                 Request::from_parts(head, body.early(BODY_SMALL).await)
             }
         };
+        if !matches!(found, Found::Route(_)) {
+            let path = path.to_owned();
+            let passages = &self.gateway.snapshot.load_full().passages;
+            match passages.find(request.method(), &path) {
+                Some(Crossing::Open(passage, rest)) => {
+                    return passages::pass(&self.gateway, request, passage, (path, rest)).await;
+                }
+                Some(Crossing::WrongMethod) => {
+                    return detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+                }
+                None => {}
+            }
+        }
         let matched = match found {
             Found::Route(matched) => matched,
             Found::WrongMethod => {
@@ -163,7 +195,14 @@ impl App {
             Kind::Login(step) => login::login(&self.desk, step, path.to_owned(), request).await,
             Kind::Liveness => info::json(&serde_json::json!("I'm alive!")),
             Kind::Readiness => health::readiness(self.admin.as_ref()),
-            Kind::Routes => info::routes(self.docs.paths()),
+            Kind::Routes => {
+                let snapshot = self.gateway.snapshot.load_full();
+                info::routes(self.docs.paths(), &snapshot.passages)
+            }
+            Kind::Health(HealthRoute::Backlog) => health::backlog(&self.gateway),
+            Kind::Test => info::json(&serde_json::json!({"route": path})),
+            // LiteLLM's page of its configuration says no more, so that anybody may ask for it.
+            Kind::ConfigYaml => info::json(&serde_json::json!({"hello": "world"})),
             Kind::Metrics if !self.options.metrics_need_auth => self.metrics(),
             kind => match self.identify(&request, matched.route.name).await {
                 Ok(principal) if let Kind::Manage(operation) = kind => {
@@ -180,6 +219,13 @@ impl App {
                     cache::answer(&self.gateway, &snapshot, route, request).await
                 }
                 Ok(principal) if kind == Kind::Explain => self.explain(request, principal).await,
+                Ok(principal) if kind == Kind::ApplyGuardrail => {
+                    apply::apply(&self.gateway, request, principal).await
+                }
+                Ok(principal) if kind == Kind::KeyHealth => {
+                    key_health::answer(self.admin.as_ref(), &principal).await
+                }
+                Ok(principal) if kind == Kind::Memory => self.memory(&principal),
                 Ok(principal) if let Kind::Health(route) = kind => {
                     self.health(request, &principal, matched.route.name, route)
                         .await
@@ -192,7 +238,8 @@ impl App {
 
     /// What is no route may be a page.
     fn page(&self, path: &str, request: &Request) -> Reply {
-        match self.docs.page(path, request.headers()) {
+        let passages = &self.gateway.snapshot.load_full().passages;
+        match self.docs.page(path, request.headers(), passages) {
             None => detail(StatusCode::NOT_FOUND, "Not Found"),
             Some(page) if [Method::GET, Method::HEAD].contains(request.method()) => page,
             Some(_) => detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
@@ -230,8 +277,24 @@ impl App {
             | Kind::Manage(_)
             | Kind::Health(_)
             | Kind::Cache(_)
+            | Kind::ApplyGuardrail
+            | Kind::KeyHealth
+            | Kind::Memory
+            | Kind::Test
+            | Kind::ConfigYaml
             | Kind::Login(_) => detail(StatusCode::NOT_FOUND, "Not Found"),
         }
+    }
+
+    /// `GET /memory-usage`: for the master key only.
+    fn memory(&self, principal: &Principal) -> Reply {
+        let settings = self.plane.settings.load();
+        let master = settings.master.as_ref();
+        if master.is_some_and(|master| master.is(principal)) {
+            return info::json(&self.admin.memory());
+        }
+        let compat = self.gateway.snapshot.load().settings.compat;
+        rescue(&info::master_only("/memory-usage"), compat)
     }
 
     async fn explain(&self, request: Request, principal: Arc<Principal>) -> Reply {
@@ -287,6 +350,7 @@ impl App {
             socket: Some(request.body().peer().ip()),
             model: "",
             now_s: u64::try_from(self.gateway.clock.now().as_second()).unwrap_or_default(),
+            passage: None,
         };
         witgate_pipeline::principal(&snapshot, &input).await
     }
@@ -356,6 +420,11 @@ fn response(reply: Reply) -> Response {
             stream,
             Ok::<_, crate::BoxError>,
         )),
+        ReplyBody::Relay(pieces) => {
+            RespBody::stream(futures_util::StreamExt::map(pieces, |piece| {
+                piece.map_err(|failure| failure.message.into())
+            }))
+        }
     };
     let mut response = Response::new(body);
     *response.status_mut() = reply.status;

@@ -6,11 +6,11 @@
 mod assets;
 mod document;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::json;
 use witgate_login::escape;
 use witgate_pipeline::Reply;
+use witgate_pipeline::passage::Passages;
 
 use super::info;
 
@@ -57,7 +57,8 @@ impl Default for DocsOptions {
 pub struct Docs {
     options: DocsOptions,
     root: String,
-    document: Bytes,
+    /// The document's text up to its last member, `paths`, and the operations of the paths.
+    document: (String, String),
 }
 
 impl Docs {
@@ -65,7 +66,7 @@ impl Docs {
     #[must_use]
     pub fn new(options: DocsOptions, root: &str) -> Self {
         Self {
-            document: document::document(&options, root).to_string().into(),
+            document: document::text(&options, root),
             root: root.to_owned(),
             options,
         }
@@ -81,10 +82,22 @@ impl Docs {
     }
 
     /// The page of a path without the root path, when there is one.
-    pub(super) fn page(&self, path: &str, headers: &HeaderMap) -> Option<Reply> {
+    pub(super) fn page(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        passages: &Passages,
+    ) -> Option<Reply> {
         let is = |page: &Option<String>| page.as_deref() == Some(path);
         let reply = match path {
-            DOCUMENT if self.options.document => Reply::json(StatusCode::OK, self.document.clone()),
+            DOCUMENT if self.options.document => {
+                let (head, paths) = &self.document;
+                let more = match self.options.filtered {
+                    true => String::new(),
+                    false => document::passages(passages),
+                };
+                Reply::json(StatusCode::OK, format!("{head}{paths}{more}}}}}"))
+            }
             _ if is(&self.options.swagger) => self.html(SWAGGER),
             _ if is(&self.options.redoc) => self.html(REDOC),
             "/" => self.root_page(),
@@ -163,7 +176,7 @@ mod tests {
     use super::*;
 
     fn page(docs: &Docs, path: &str) -> Option<(u16, HeaderMap, String)> {
-        let reply = docs.page(path, &HeaderMap::new())?;
+        let reply = docs.page(path, &HeaderMap::new(), &Passages::default())?;
         let ReplyBody::Full(body) = reply.body else {
             panic!("a stream");
         };

@@ -38,6 +38,10 @@ pub enum HealthRoute {
     SharedStatus,
     /// `POST /health/test_connection`
     TestConnection,
+    /// `GET /health/license`
+    License,
+    /// `GET /health/backlog`
+    Backlog,
 }
 
 /// The body of `POST /health/test_connection`: a deployment as the model list would have it.
@@ -67,7 +71,7 @@ pub(super) struct HealthCall<'a> {
 pub(super) fn may(route: HealthRoute, principal: &Principal) -> bool {
     let views = || principal.role == Some(Role::ProxyAdminViewer);
     match route {
-        HealthRoute::Details => true,
+        HealthRoute::Details | HealthRoute::License | HealthRoute::Backlog => true,
         HealthRoute::Check => principal.is_admin() || !principal.session,
         HealthRoute::Latest | HealthRoute::History | HealthRoute::SharedStatus => {
             principal.is_admin() || views()
@@ -82,11 +86,28 @@ pub(super) async fn answer(call: HealthCall<'_>, route: HealthRoute) -> Reply {
         HealthRoute::Check => health(&call).await,
         HealthRoute::Details => readiness(call.admin),
         HealthRoute::Services => services(&call).await,
-        HealthRoute::Latest => records::latest(&call.gateway.health),
-        HealthRoute::History => records::history(&call.gateway.health, call.query),
+        HealthRoute::Latest => records::latest(&call.gateway.health, call.admin).await,
+        HealthRoute::History => {
+            records::history(&call.gateway.health, call.admin, call.query).await
+        }
         HealthRoute::SharedStatus => shared_status(call.gateway).await,
         HealthRoute::TestConnection => test_connection(call).await,
+        HealthRoute::License => license(),
+        HealthRoute::Backlog => backlog(call.gateway),
     }
+}
+
+/// `GET /health/license`, as LiteLLM answers where no license is set: everything this gateway has is open to everybody.
+fn license() -> Reply {
+    json_reply(&json!({
+        "has_license": false, "license_type": "community", "expiration_date": null, "allowed_features": [],
+        "limits": {"max_users": null, "max_teams": null},
+    }))
+}
+
+/// `GET /health/backlog`: calls under way.
+pub(super) fn backlog(gateway: &Gateway) -> Reply {
+    json_reply(&json!({"in_flight_requests": gateway.metrics.in_flight.get()}))
 }
 
 /// `GET /health/readiness`

@@ -1,13 +1,11 @@
 //! Routes that tell what is configured: models, deployments, routes.
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
+use witgate_pipeline::passage::{PASS_THROUGH, Passages};
 use witgate_pipeline::{Case, Deployment, Failure, MayUse, Principal, Reply, Snapshot, may_use};
 
 use super::table::ROUTES;
-
-/// LiteLLM's constant creation time of a model.
-const CREATED: i64 = 1_677_610_602;
 
 /// A JSON answer with status 200.
 pub(super) fn json(value: &Value) -> Reply {
@@ -35,10 +33,17 @@ pub(super) fn models(snapshot: &Snapshot, principal: &Principal, query: Option<&
     let names = routing.names_for(principal.team_id.as_deref());
     let names = names.chain(patterns).filter(|_| !only_groups);
     let groups = routing.access_groups().filter(|_| groups);
+    // Whoever has a list of models is told of these by name or not at all.
+    let is_free = principal.models.is_empty() && principal.model_lists.is_empty();
+    let inferred = snapshot.settings.inferred_models.iter();
+    let inferred = inferred
+        .map(String::as_str)
+        .filter(|name| is_free && !only_groups && routing.group(name).is_none());
     let data: Vec<Value> = names
         .filter(|name| may_use(routing, principal, name) != MayUse::No)
+        .chain(inferred)
         .chain(groups.filter(|name| principal.may_use(name)))
-        .map(entry)
+        .map(|name| entry(snapshot, name))
         .collect();
     json(&json!({"data": data, "object": "list"}))
 }
@@ -47,7 +52,7 @@ pub(super) fn models(snapshot: &Snapshot, principal: &Principal, query: Option<&
 pub(super) fn model(snapshot: &Snapshot, principal: &Principal, name: &str) -> Reply {
     let (routing, team) = (&snapshot.routing, principal.team_id.as_deref());
     if may_use(routing, principal, name) != MayUse::No && routing.resolve_for(name, team).is_ok() {
-        return json(&entry(name));
+        return json(&entry(snapshot, name));
     }
     let error = json!({"error": {
         "message": format!("The model '{name}' does not exist or you do not have access to it"),
@@ -58,8 +63,9 @@ pub(super) fn model(snapshot: &Snapshot, principal: &Principal, name: &str) -> R
     Reply::json(StatusCode::NOT_FOUND, error.to_string())
 }
 
-fn entry(name: &str) -> Value {
-    json!({"id": name, "object": "model", "created": CREATED, "owned_by": "openai"})
+fn entry(snapshot: &Snapshot, name: &str) -> Value {
+    let created = snapshot.settings.models_created_s;
+    json!({"id": name, "object": "model", "created": created, "owned_by": "openai"})
 }
 
 /// `GET /model/info`: every deployment of the groups this caller may use, without secrets.
@@ -71,18 +77,19 @@ pub(super) fn model_info(snapshot: &Snapshot, principal: &Principal, query: Opti
         if !sees(snapshot, principal, deployment) || wanted.is_some_and(|id| id != deployment.id) {
             continue;
         }
-        let (params, info) = &target.info;
-        let mut model_info = Map::new();
-        model_info.insert("id".to_owned(), deployment.id.as_str().into());
-        model_info.insert("db_model".to_owned(), false.into());
-        if let Value::Object(own) = info {
-            model_info.extend(own.clone());
+        let (name, id) = (&deployment.model_group, deployment.id.as_str());
+        data.push(shown(name, id, &target.info));
+    }
+    for router in &snapshot.routing.settings().auto_routers {
+        let Some(parts) = snapshot.auto.get(&router.name) else {
+            continue;
+        };
+        let id = parts.info.1.get("id").and_then(Value::as_str);
+        let id = id.unwrap_or(&router.name);
+        let sees = may_use(&snapshot.routing, principal, &router.name) != MayUse::No;
+        if sees && wanted.is_none_or(|wanted| wanted == id) {
+            data.push(shown(&router.name, id, &parts.info));
         }
-        data.push(json!({
-            "model_name": &deployment.model_group,
-            "litellm_params": params,
-            "model_info": model_info,
-        }));
     }
     if let Some(id) = wanted.filter(|_| data.is_empty()) {
         let text = format!("Model id = {id} not found on litellm proxy");
@@ -92,6 +99,17 @@ pub(super) fn model_info(snapshot: &Snapshot, principal: &Principal, query: Opti
         );
     }
     json(&json!({ "data": data }))
+}
+
+/// An entry of `GET /model/info`.
+fn shown(name: &str, id: &str, (params, info): &(Value, Value)) -> Value {
+    let mut model_info = Map::new();
+    model_info.insert("id".to_owned(), id.into());
+    model_info.insert("db_model".to_owned(), false.into());
+    if let Value::Object(own) = info {
+        model_info.extend(own.clone());
+    }
+    json!({"model_name": name, "litellm_params": params, "model_info": model_info})
 }
 
 /// Whether a deployment is one that this caller may use. An administrator sees those of all teams.
@@ -114,8 +132,8 @@ fn sees(snapshot: &Snapshot, principal: &Principal, deployment: &Deployment) -> 
     }
 }
 
-/// `GET /routes`: with the pages, which are where the operator put them.
-pub(super) fn routes<'a>(pages: impl Iterator<Item = &'a str>) -> Reply {
+/// `GET /routes`: with the pages and the pass-through routes, which are where the operator put them.
+pub(super) fn routes<'a>(pages: impl Iterator<Item = &'a str>, passages: &Passages) -> Reply {
     let one = |path: &str, method: &str, name: &str| {
         json!({
             "path": path,
@@ -129,7 +147,13 @@ pub(super) fn routes<'a>(pages: impl Iterator<Item = &'a str>) -> Reply {
         let paths = route.paths.iter();
         paths.map(|path| one(path, route.method.as_str(), route.name))
     });
-    let routes: Vec<Value> = routes.chain(pages).collect();
+    let passages = passages.iter().flat_map(|passage| {
+        let methods: Vec<&str> = passage.methods().iter().map(Method::as_str).collect();
+        passage.paths().into_iter().map(move |path| {
+            json!({"path": path, "methods": methods, "name": PASS_THROUGH, "endpoint": PASS_THROUGH})
+        })
+    });
+    let routes: Vec<Value> = routes.chain(pages).chain(passages).collect();
     json(&json!({ "routes": routes }))
 }
 
@@ -142,6 +166,14 @@ pub(super) fn admin_only(principal: &Principal, route: &str) -> Failure {
     let user = principal.user_id.as_deref().unwrap_or("unknown");
     let message = format!(
         "Authentication Error, Only proxy admin can be used to generate, delete, update info for new keys/users/teams. Route={route}. Your role={role}. Your user_id={user}"
+    );
+    Failure::new(Case::AdminOnly, message)
+}
+
+/// LiteLLM's words for a caller who has not the master key.
+pub(super) fn master_only(route: &str) -> Failure {
+    let message = format!(
+        "Authentication Error, Tried to access route={route}, which is only for MASTER KEY"
     );
     Failure::new(Case::AdminOnly, message)
 }

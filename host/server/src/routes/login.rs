@@ -15,7 +15,9 @@ pub(super) async fn login(desk: &Desk, step: Step, path: String, request: Reques
     let scheme = if body.is_tls() { "https" } else { "http" };
     let client_ip = body.peer().ip().to_string();
     let form = match step {
-        Step::Password => body.limited(FORM_MAX).collect().await,
+        Step::Password | Step::PasswordJson | Step::TakeInvitation => {
+            body.limited(FORM_MAX).collect().await
+        }
         _ => Ok(bytes::Bytes::new()),
     };
     let Ok(form) = form else {

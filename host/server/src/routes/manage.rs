@@ -51,7 +51,8 @@ pub(super) async fn answer(
             .map(str::to_owned),
     };
     let (status, text) = match plane.answer(operation, ask).await {
-        Ok(answer) => (200, answer.to_string().into()),
+        Ok(_) if operation.status() == 204 => (204, bytes::Bytes::new()),
+        Ok(answer) => (operation.status(), answer.to_string().into()),
         Err(refusal) => refusal.body(compat),
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
@@ -59,6 +60,10 @@ pub(super) async fn answer(
     // Answers hold keys and people.
     let never = http::HeaderValue::from_static("no-store");
     reply.headers.insert(header::CACHE_CONTROL, never);
+    if operation.is_scim() {
+        let scim = http::HeaderValue::from_static("application/scim+json");
+        reply.headers.insert(header::CONTENT_TYPE, scim);
+    }
     reply
 }
 

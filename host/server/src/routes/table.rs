@@ -50,6 +50,16 @@ pub enum Kind {
     Cache(CacheRoute),
     /// `GET /provider/budgets`
     ProviderBudgets,
+    /// `POST /guardrails/apply_guardrail`
+    ApplyGuardrail,
+    /// `POST /key/health`
+    KeyHealth,
+    /// `GET /memory-usage`
+    Memory,
+    /// `GET /test`
+    Test,
+    /// `GET /config/yaml`
+    ConfigYaml,
 }
 
 impl Kind {
@@ -199,6 +209,52 @@ const OWN: &[Route] = &[
         paths: &["/health/test_connection"],
     },
     Route {
+        kind: Kind::Health(HealthRoute::License),
+        method: Method::GET,
+        name: "/health/license",
+        paths: &["/health/license"],
+    },
+    Route {
+        kind: Kind::Health(HealthRoute::Backlog),
+        method: Method::GET,
+        name: "/health/backlog",
+        paths: &["/health/backlog"],
+    },
+    Route {
+        kind: Kind::KeyHealth,
+        method: Method::POST,
+        name: "/key/health",
+        paths: &["/key/health"],
+    },
+    Route {
+        kind: Kind::ApplyGuardrail,
+        method: Method::POST,
+        name: "/guardrails/apply_guardrail",
+        paths: &["/guardrails/apply_guardrail", "/apply_guardrail"],
+    },
+    Route {
+        kind: Kind::Memory,
+        method: Method::GET,
+        name: "/memory-usage",
+        paths: &[
+            "/memory-usage",
+            "/memory-usage-in-mem-cache",
+            "/memory-usage-in-mem-cache-items",
+        ],
+    },
+    Route {
+        kind: Kind::Test,
+        method: Method::GET,
+        name: "/test",
+        paths: &["/test"],
+    },
+    Route {
+        kind: Kind::ConfigYaml,
+        method: Method::GET,
+        name: "/config/yaml",
+        paths: &["/config/yaml"],
+    },
+    Route {
         kind: Kind::Routes,
         method: Method::GET,
         name: "/routes",
@@ -335,6 +391,33 @@ const OWN: &[Route] = &[
         method: Method::POST,
         name: "/login",
         paths: &["/login"],
+    },
+    Route {
+        kind: Kind::Login(Step::PasswordJson),
+        method: Method::POST,
+        name: "/v2/login",
+        paths: &["/v2/login"],
+    },
+    Route {
+        kind: Kind::Login(Step::UiConfig),
+        method: Method::GET,
+        name: "/.well-known/litellm-ui-config",
+        paths: &[
+            "/.well-known/litellm-ui-config",
+            "/litellm/.well-known/litellm-ui-config",
+        ],
+    },
+    Route {
+        kind: Kind::Login(Step::Invited),
+        method: Method::GET,
+        name: "/onboarding/get_token",
+        paths: &["/onboarding/get_token"],
+    },
+    Route {
+        kind: Kind::Login(Step::TakeInvitation),
+        method: Method::POST,
+        name: "/onboarding/claim_token",
+        paths: &["/onboarding/claim_token"],
     },
     Route {
         kind: Kind::Login(Step::Ui),

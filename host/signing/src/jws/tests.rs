@@ -164,3 +164,63 @@ fn what_is_no_token_is_told_so() {
         assert!(error.contains(why), "{error} is not about {why}");
     }
 }
+
+/// A key of a P-256 pair in PEM: the head of its SubjectPublicKeyInfo is the same for all of them.
+fn armoured(pair: &EcdsaKeyPair) -> String {
+    const HEAD: [u8; 26] = [
+        0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08,
+        0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+    ];
+    let der = [&HEAD[..], pair.public_key().as_ref()].concat();
+    let base64 = base64::engine::general_purpose::STANDARD.encode(der);
+    format!("-----BEGIN PUBLIC KEY-----\n{base64}\n-----END PUBLIC KEY-----\n")
+}
+
+#[test]
+fn keys_in_pem_verify_what_they_signed() {
+    let random = SystemRandom::new();
+    let (pair, _) = elliptic();
+    let (other, _) = elliptic();
+    let sign = |text: &[u8]| pair.sign(&random, text).unwrap().as_ref().to_vec();
+    let header = json!({"alg": "ES256", "kid": "any"});
+    let token = signed(&header, &json!({"sub": "ann"}), sign);
+    let parts = Parts::of(&token).unwrap();
+    let verified = |body: &str| {
+        let keys = Jwk::set(body.as_bytes()).unwrap_or_default();
+        let mut fitting = keys.iter().filter(|key| key.fits(&parts.header));
+        fitting.any(|key| key.verifies(&parts))
+    };
+    let own = armoured(&pair);
+    assert!(verified(&own) && verified(&format!("\n{}{own}", armoured(&other))));
+    assert!(!verified(&armoured(&other)));
+    let by_id = |id: &str, key: &str| json!({ id: key }).to_string();
+    assert!(verified(&by_id("any", &own)));
+    assert!(!verified(&by_id("another", &own)), "of another id");
+    for broken in [
+        "",
+        "-----BEGIN PUBLIC KEY-----",
+        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
+    ] {
+        assert!(Jwk::set(broken.as_bytes()).is_none(), "{broken}");
+    }
+    // Cut anywhere, it is no key, and nothing breaks.
+    let der: String = own.lines().filter(|line| !line.starts_with('-')).collect();
+    for end in (0..der.len()).step_by(4) {
+        let cut = format!(
+            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----",
+            &der[..end]
+        );
+        assert!(!verified(&cut), "{end}");
+    }
+}
+
+/// Made with OpenSSL: `openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=issuer`, and a token signed with its key.
+#[test]
+fn the_key_of_a_certificate_is_read() {
+    let certificate = include_str!("../../testdata/issuer.pem");
+    let token = include_str!("../../testdata/token.jwt").trim();
+    let keys = Jwk::set(certificate.as_bytes()).unwrap();
+    let parts = Parts::of(token).unwrap();
+    assert_eq!(keys.len(), 1);
+    assert!(keys[0].fits(&parts.header) && keys[0].verifies(&parts));
+}

@@ -1,12 +1,13 @@
-//! Gates and accounts in the memory of the process.
+//! Gates in the memory of the process.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::{Inner, Memory, Value, end};
+use crate::account::Balance;
 use crate::error::StateError;
-use crate::gate::{Balance, Bound, Exit, Gate, GateLevel, Pass, Passed, Posting, window_text};
+use crate::gate::{Bound, Exit, Gate, GateLevel, Pass, Passed, window_text};
 
 /// The keys of a gate.
 pub(crate) struct GateKeys {
@@ -33,7 +34,25 @@ impl Memory {
     pub(crate) fn pass(&self, pass: &Pass<'_>, exits: &[Exit<'_>]) -> Result<Passed, StateError> {
         self.with(|inner, now| {
             for exit in exits {
-                inner.leave(exit, now, pass.window)?;
+                inner.leave(exit, now, exit.length.unwrap_or(pass.window))?;
+            }
+            let mut accounts = Vec::with_capacity(pass.draws.len());
+            for (at, draw) in pass.draws.iter().enumerate() {
+                let mut account = inner.account(draw.posting.account, now)?;
+                let balance = account.draw(&pass.holder, draw, now);
+                // Who draws may know of more than has been posted.
+                let known = match balance.generation == draw.posting.generation {
+                    true => draw.posting.sum.max(balance.sum),
+                    false => balance.sum,
+                };
+                let known = Balance {
+                    sum: known,
+                    ..balance
+                };
+                if draw.is_refused(known) {
+                    return Ok(Passed::Overdrawn { at, balance: known });
+                }
+                accounts.push((account, balance));
             }
             let keys = pass.gates.iter().map(|gate| GateKeys::of(gate.name));
             let keys: Vec<GateKeys> = keys.collect();
@@ -45,7 +64,7 @@ impl Memory {
             }
             let full = |inner: &Inner, bound: Bound| -> Result<Option<Passed>, StateError> {
                 for (at, (gate, keys)) in gates() {
-                    let level = inner.level(gate, keys, now, pass.window)?;
+                    let level = inner.level(gate, keys, now, gate.window.unwrap_or(pass.window))?;
                     let is_full = match bound {
                         Bound::Calls => gate.calls.is_some_and(|limit| level.calls >= limit),
                         Bound::Inside => gate.inside.is_some_and(|limit| level.inside >= limit),
@@ -64,12 +83,16 @@ impl Memory {
                     return Ok(refused);
                 }
             }
+            for (draw, (account, _)) in pass.draws.iter().zip(&accounts) {
+                inner.put_account(&draw.posting, account, now);
+            }
             let mut levels = Vec::with_capacity(pass.gates.len());
             for (_, (gate, keys)) in gates() {
                 inner.enter(gate, keys, pass, now)?;
-                levels.push(inner.level(gate, keys, now, pass.window)?);
+                levels.push(inner.level(gate, keys, now, gate.window.unwrap_or(pass.window))?);
             }
-            Ok(Passed::All(levels))
+            let balances = accounts.into_iter().map(|(_, balance)| balance);
+            Ok(Passed::All(levels, balances.collect()))
         })
     }
 
@@ -93,51 +116,6 @@ impl Memory {
             Ok(())
         })
     }
-
-    pub(crate) fn post(&self, posting: &Posting<'_>) -> Result<Balance, StateError> {
-        self.with(|inner, now| {
-            let key = posting.account;
-            let text = inner.bytes(key)?;
-            let stored = text.as_deref().and_then(balance);
-            let told = Balance {
-                generation: posting.generation,
-                sum: posting.sum,
-            };
-            let Some(stored) = stored else {
-                inner.put(key, written(told), end(now, Some(posting.ttl)));
-                return Ok(told);
-            };
-            let balance = if stored.generation == posting.generation || posting.is_window {
-                Balance {
-                    sum: stored.sum.saturating_add(posting.add),
-                    ..stored
-                }
-            } else if posting.generation > stored.generation {
-                told
-            } else {
-                stored
-            };
-            let ends = match inner.entries.get(key) {
-                Some(entry) if posting.is_window => entry.end,
-                _ => end(now, Some(posting.ttl)),
-            };
-            inner.put(key, written(balance), ends);
-            Ok(balance)
-        })
-    }
-}
-
-/// `GENERATION:SUM`
-fn balance(text: &[u8]) -> Option<Balance> {
-    let (generation, sum) = std::str::from_utf8(text).ok()?.split_once(':')?;
-    Some(Balance {
-        generation: generation.parse().ok()?,
-        sum: sum.parse().ok()?,
-    })
-}
-
-fn written(balance: Balance) -> Value {
-    Value::Bytes(format!("{}:{}", balance.generation, balance.sum).into())
 }
 
 impl Inner {
@@ -196,8 +174,9 @@ impl Inner {
         now: Duration,
     ) -> Result<(), StateError> {
         if gate.calls.is_some() || gate.amount.is_some() {
-            let (window, is_running) = self.window(keys, now, pass.window)?;
-            let ends = Duration::from_millis(window + millis(pass.window));
+            let length = gate.window.unwrap_or(pass.window);
+            let (window, is_running) = self.window(keys, now, length)?;
+            let ends = Duration::from_millis(window + millis(length));
             if !is_running {
                 self.remove(&keys.calls);
                 self.remove(&keys.amount);

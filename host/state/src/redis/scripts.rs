@@ -19,7 +19,7 @@ impl Atomic {
 }
 
 macro_rules! atomic {
-    ($(#[$doc:meta])* $name:ident = $code:literal) => {
+    ($(#[$doc:meta])* $name:ident = $code:expr) => {
         $(#[$doc])*
         pub(super) static $name: Atomic = Atomic {
             code: $code,
@@ -112,31 +112,82 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 0"
 }
 
-atomic! {
-    /// `member, window_ms, lease_ms, gates, exits`; per gate `calls, amount, amount_max, inside`, -1 where there is no bound;
-    /// per exit `member, window, correction, undo`. Keys: per gate its window, calls, amount and those inside; per exit the
-    /// same. The first number is 0 when all gates were passed, else which one refused, then for which bound; then the levels.
-    PASS = r"
+/// What scripts do with accounts (`memory/accounts.rs` has how they are written). `posted` reads one, posts the seven numbers behind `a` to it, writes
+/// nothing, and gives it with its balance.
+macro_rules! accounts {
+    () => {
+        r"
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function posted(key, a, holder, lease)
+  local text = redis.call('GET', key) or ''
+  local g, s, e = string.match(string.match(text, '^[^ ]*'), '^(%d+):(%-?%d+):(%d+)$')
+  local account = {g = tonumber(g), s = tonumber(s), e = tonumber(e), held = {}, ttl = tonumber(ARGV[a + 4])}
+  if account.e and account.e > 0 and account.e <= now then account.g = nil end
+  for name, ends, number, amount in string.gmatch(text, ' ([^ ,]+),(%d+),(%d+),(%d+)') do
+    ends = tonumber(ends)
+    if ends > now then account.held[#account.held + 1] = {name, ends, tonumber(number), tonumber(amount)} end
+  end
+  local generation, sum, add = tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])
+  local is_window, held, number = ARGV[a + 5] == '1', tonumber(ARGV[a + 6]), tonumber(ARGV[a + 7])
+  if not account.g then
+    if not (is_window and generation == 0) then
+      account.g, account.s, account.e = generation, sum, is_window and now + account.ttl or 0
+    end
+  elseif account.g == generation or is_window then account.s = account.s + add
+  elseif generation > account.g then account.g, account.s = generation, sum end
+  local own, total = nil, 0
+  for _, one in ipairs(account.held) do
+    if one[1] == holder then own = one end
+  end
+  if own and number >= own[3] then own[2], own[3], own[4] = now + lease, number, held
+  elseif not own and held > 0 then account.held[#account.held + 1] = {holder, now + lease, number, held} end
+  for _, one in ipairs(account.held) do total = total + one[4] end
+  return account, account.g or 0, account.g and account.s or 0, total
+end
+local function write(key, account)
+  local ttl, words = account.ttl, {'-'}
+  if account.g then words[1] = string.format('%.0f:%.0f:%.0f', account.g, account.s, account.e) end
+  if not account.g or account.e > 0 then
+    ttl = math.max(account.g and account.e - now or 0, 1)
+    for _, one in ipairs(account.held) do ttl = math.max(ttl, one[2] - now) end
+  end
+  for _, one in ipairs(account.held) do
+    words[#words + 1] = string.format('%s,%.0f,%.0f,%.0f', one[1], one[2], one[3], one[4])
+  end
+  redis.call('SET', key, table.concat(words, ' '), 'PX', ttl)
+end
+"
+    };
+}
+
+atomic! {
+    /// `member, -, lease_ms, gates, exits, draws, holder, holder_lease_ms`; per gate `calls, amount, amount_max, inside`, -1 where
+    /// there is no bound, and `window_ms`; per exit `member, window, correction, undo, window_ms`; per draw what is posted, then `own, max, is_full_at_max`. Keys: per
+    /// gate its window, calls, amount and those inside; per exit the same; per draw its account. The first number is 0 when all was
+    /// passed; -1 when an account refused, then which one and how it stands; else which gate refused, then for which bound. Then the
+    /// levels, then the balances.
+    PASS = concat!(accounts!(), r"
 local function seconds(ms) return string.format('%d.%03d', math.floor(ms / 1000), ms % 1000) end
-local window, lease = tonumber(ARGV[2]), tonumber(ARGV[3])
-local gates, exits = tonumber(ARGV[4]), tonumber(ARGV[5])
+local lease = tonumber(ARGV[3])
+local gates, exits, draws = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local HEAD, GATE, DRAW = 8, 5, 10
 local function number(key) return tonumber(redis.call('GET', key) or '0') or 0 end
-local function begun(key)
+local function begun(key, window)
   local start = tonumber(redis.call('GET', key) or '')
   if not start then return now, false end
   start = math.floor(start * 1000 + 0.5)
   if start > now or now - start >= window then return now, false end
   return start, true
 end
-local function kept(key, start)
+local function kept(key, start, window)
   if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, math.max(start + window - now, 1)) end
 end
 for i = 1, exits do
-  local k, a = 4 * gates + 4 * (i - 1), 5 + 4 * gates + 4 * (i - 1)
+  local k, a = 4 * gates + 4 * (i - 1), HEAD + GATE * (gates + i - 1)
+  local window = tonumber(ARGV[a + 5])
   local was = redis.call('ZREM', KEYS[k + 4], ARGV[a + 1]) == 1
-  local start, running = begun(KEYS[k + 1])
+  local start, running = begun(KEYS[k + 1], window)
   if running then
     local passed, correction = tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])
     local same = passed == 0 or passed == start
@@ -144,12 +195,25 @@ for i = 1, exits do
     if was and correction ~= 0 and (same or correction > 0) then
       correction = math.max(correction, -number(KEYS[k + 3]))
       redis.call('INCRBYFLOAT', KEYS[k + 3], string.format('%d', correction))
-      kept(KEYS[k + 3], start)
+      kept(KEYS[k + 3], start, window)
     end
   end
 end
+local accounts, balances = {}, {}
+for i = 1, draws do
+  local a = HEAD + GATE * (gates + exits) + DRAW * (i - 1)
+  local account, g, s, held = posted(KEYS[4 * gates + 4 * exits + i], a, ARGV[7], tonumber(ARGV[8]))
+  local own, max = tonumber(ARGV[a + 8]), tonumber(ARGV[a + 9])
+  held = held - own
+  local known = s
+  if g == tonumber(ARGV[a + 1]) then known = math.max(s, tonumber(ARGV[a + 2])) end
+  if known + held > max or (ARGV[a + 10] == '1' and known + held == max) then
+    return {-1, i, g, known, held}
+  end
+  accounts[i], balances[i] = account, {g, s, held}
+end
 local starts, runs = {}, {}
-local function bound(i, which) return tonumber(ARGV[5 + 4 * (i - 1) + which]) end
+local function bound(i, which) return tonumber(ARGV[HEAD + GATE * (i - 1) + which]) end
 local function holds(i) return bound(i, 3) >= 0 or bound(i, 4) >= 0 end
 local function level(i)
   local k = 4 * (i - 1)
@@ -160,7 +224,7 @@ local function level(i)
   return calls, amount, inside
 end
 for i = 1, gates do
-  starts[i], runs[i] = begun(KEYS[4 * i - 3])
+  starts[i], runs[i] = begun(KEYS[4 * i - 3], bound(i, 5))
   if holds(i) then redis.call('ZREMRANGEBYSCORE', KEYS[4 * i], '-inf', seconds(now - lease)) end
 end
 for _, by in ipairs({1, 4, 3}) do
@@ -170,13 +234,14 @@ for _, by in ipairs({1, 4, 3}) do
     if by == 4 then is = inside end
     if by == 3 then is, more = amount, bound(i, 2) end
     if bound(i, by) >= 0 and is + more > bound(i, by) then
-      return {i, by, calls, amount, inside, starts[i], starts[i] + window - now}
+      return {i, by, calls, amount, inside, starts[i], starts[i] + bound(i, 5) - now}
     end
   end
 end
+for i = 1, draws do write(KEYS[4 * gates + 4 * exits + i], accounts[i]) end
 local told = {0}
 for i = 1, gates do
-  local k = 4 * (i - 1)
+  local k, window = 4 * (i - 1), bound(i, 5)
   if bound(i, 1) >= 0 or bound(i, 3) >= 0 then
     if not runs[i] then
       redis.call('SET', KEYS[k + 1], seconds(now), 'PX', window)
@@ -185,11 +250,11 @@ for i = 1, gates do
     end
     if bound(i, 1) >= 0 then
       redis.call('INCR', KEYS[k + 2])
-      kept(KEYS[k + 2], starts[i])
+      kept(KEYS[k + 2], starts[i], window)
     end
     if bound(i, 3) >= 0 then
-      redis.call('INCRBYFLOAT', KEYS[k + 3], ARGV[5 + k + 2])
-      kept(KEYS[k + 3], starts[i])
+      redis.call('INCRBYFLOAT', KEYS[k + 3], ARGV[HEAD + GATE * (i - 1) + 2])
+      kept(KEYS[k + 3], starts[i], window)
     end
   end
   if holds(i) then
@@ -199,7 +264,10 @@ for i = 1, gates do
   local calls, amount, inside = level(i)
   for _, n in ipairs({calls, amount, inside, starts[i], starts[i] + window - now}) do told[#told + 1] = n end
 end
-return told"
+for i = 1, draws do
+  for _, n in ipairs(balances[i]) do told[#told + 1] = n end
+end
+return told")
 }
 
 atomic! {
@@ -212,23 +280,13 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[1])"
 }
 
 atomic! {
-    /// Per key `generation, sum, add, ttl_ms, is_window`; generations and sums come back.
-    POST = r"
+    /// `holder, lease_ms`, then per key `generation, sum, add, ttl_ms, is_window, held, number`; generations, sums and what is held come back.
+    POST = concat!(accounts!(), r"
 local told = {}
 for i, key in ipairs(KEYS) do
-  local a = 5 * (i - 1)
-  local generation, sum, add = tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])
-  local ttl, is_window = ARGV[a + 4], ARGV[a + 5] == '1'
-  local g, s = string.match(redis.call('GET', key) or '', '^(%d+):(%-?%d+)$')
-  if g then
-    g, s = tonumber(g), tonumber(s)
-    if g == generation or is_window then generation, sum = g, s + add
-    elseif g > generation then generation, sum = g, s end
-    local left = redis.call('PTTL', key)
-    if is_window and left > 0 then ttl = left end
-  end
-  redis.call('SET', key, string.format('%.0f:%.0f', generation, sum), 'PX', ttl)
-  told[2 * i - 1], told[2 * i] = generation, sum
+  local account, g, s, held = posted(key, 2 + 7 * (i - 1), ARGV[1], tonumber(ARGV[2]))
+  write(key, account)
+  told[3 * i - 2], told[3 * i - 1], told[3 * i] = g, s, held
 end
-return told"
+return told")
 }

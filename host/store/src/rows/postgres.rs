@@ -66,6 +66,10 @@ async fn one(
     step: Write,
     now: Timestamp,
 ) -> Result<u64, WriteError> {
+    let wanted = match &step {
+        Write::Remove(_, _, what) => Some(*what),
+        _ => None,
+    };
     let statement = match step {
         Write::Insert(table, row) => insert(db, table, row, now, |_| String::new())?,
         Write::Ensure(table, row) => insert(db, table, row, now, |table| {
@@ -85,7 +89,19 @@ async fn one(
             Some(statement) => statement,
             None => return Ok(0),
         },
-        Write::Delete(table, filter) => {
+        Write::Change(table, filter, set, what) => {
+            let step = Write::Update {
+                table,
+                filter,
+                set,
+                add: Vec::new(),
+            };
+            return match Box::pin(one(db, connection, step, now)).await? {
+                0 => Err(WriteError::Gone(what)),
+                changed => Ok(changed),
+            };
+        }
+        Write::Delete(table, filter) | Write::Remove(table, filter, _) => {
             let table = known(table)?;
             let mut statement = Statement::default();
             statement.push(&format!("DELETE FROM \"{}\"", table.name));
@@ -118,7 +134,10 @@ async fn one(
     let sql = dialect(&statement);
     let query = bind(sqlx::query(sqlx::AssertSqlSafe(sql)), &statement.params);
     let done = query.execute(connection).await.map_err(refused)?;
-    Ok(done.rows_affected())
+    match wanted {
+        Some(what) if done.rows_affected() == 0 => Err(WriteError::Gone(what)),
+        _ => Ok(done.rows_affected()),
+    }
 }
 
 async fn exists(
@@ -232,6 +251,10 @@ fn mark(word: &str, rest: &str) -> String {
         "field" => {
             let (column, name) = rest.split_once(' ').unwrap_or((rest, ""));
             format!("({column} #>> '{{{}}}')", name.replace('.', ","))
+        }
+        "seconds" => {
+            let (from, to) = rest.split_once(' ').unwrap_or((rest, rest));
+            format!("extract(epoch FROM {to} - {from})::double precision")
         }
         "exact" => format!("({rest})::double precision"),
         _ => String::new(),

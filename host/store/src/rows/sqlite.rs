@@ -54,6 +54,10 @@ async fn one(
     step: Write,
     now: Timestamp,
 ) -> Result<u64, WriteError> {
+    let wanted = match &step {
+        Write::Remove(_, _, what) => Some(*what),
+        _ => None,
+    };
     let statement = match step {
         Write::Insert(table, row) => insert(table, row, now, |_, _| String::new())?,
         Write::Ensure(table, row) => insert(table, row, now, |table, _| {
@@ -69,7 +73,19 @@ async fn one(
             set,
             add,
         } => update(table, &filter, set, &add)?,
-        Write::Delete(table, filter) => delete(table, &filter)?,
+        Write::Change(table, filter, set, what) => {
+            let step = Write::Update {
+                table,
+                filter,
+                set,
+                add: Vec::new(),
+            };
+            return match Box::pin(one(connection, step, now)).await? {
+                0 => Err(WriteError::Gone(what)),
+                changed => Ok(changed),
+            };
+        }
+        Write::Delete(table, filter) | Write::Remove(table, filter, _) => delete(table, &filter)?,
         Write::DeleteFirst(table, filter, order, limit) => {
             statement::delete_first(known(table)?, &filter, order, limit)?
         }
@@ -89,7 +105,10 @@ async fn one(
     let sql = dialect(&statement.sql);
     let query = bind(sqlx::query(sqlx::AssertSqlSafe(sql)), &statement.params);
     let done = query.execute(connection).await.map_err(refused)?;
-    Ok(done.rows_affected())
+    match wanted {
+        Some(what) if done.rows_affected() == 0 => Err(WriteError::Gone(what)),
+        _ => Ok(done.rows_affected()),
+    }
 }
 
 async fn exists(
@@ -213,6 +232,10 @@ fn dialect(sql: &str) -> String {
         "field" => {
             let (column, name) = rest.split_once(' ').unwrap_or((rest, ""));
             format!("json_extract({column}, '$.{name}')")
+        }
+        "seconds" => {
+            let (from, to) = rest.split_once(' ').unwrap_or((rest, rest));
+            format!("((julianday({to}) - julianday({from})) * 86400.0)")
         }
         "exact" => format!("CAST({rest} AS REAL)"),
         _ => String::new(),

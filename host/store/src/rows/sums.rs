@@ -16,8 +16,12 @@ pub struct Sums {
     pub by: Vec<&'static str>,
     /// And for each UTC day of this time, told as `day`.
     pub day: Option<&'static str>,
+    /// And for each text of a JSON column's member, told as `member`: the column, and `a` or `a.b` of the object in `a`.
+    pub member: Option<(&'static str, &'static str)>,
     /// Columns that are added up.
     pub sums: Vec<&'static str>,
+    /// Two times: the seconds from the first to the second, on average, are told as `seconds`.
+    pub seconds: Option<(&'static str, &'static str)>,
     /// By this column or sum, downwards when true; `n` is the count of rows. The groups' own order without.
     pub order: Option<(&'static str, bool)>,
     /// At most so many groups.
@@ -51,6 +55,11 @@ fn build(table: &'static str, asked: &Sums) -> Result<Statement, StoreError> {
         told.push(format!("{day} AS day"));
         groups.push(day);
     }
+    if let Some((name, path)) = asked.member {
+        let member = format!("{{field \"{}\" {path}}}", column(name)?.name);
+        told.push(format!("{member} AS member"));
+        groups.push(member);
+    }
     told.push("COUNT(*) AS n".to_owned());
     for name in &asked.sums {
         let column = column(name)?;
@@ -58,6 +67,10 @@ fn build(table: &'static str, asked: &Sums) -> Result<Statement, StoreError> {
             Kind::Int => format!("CAST(SUM(\"{0}\") AS BIGINT) AS \"{0}\"", column.name),
             _ => format!("SUM(\"{0}\") AS \"{0}\"", column.name),
         });
+    }
+    if let Some((from, to)) = asked.seconds {
+        let (from, to) = (column(from)?.name, column(to)?.name);
+        told.push(format!("AVG({{seconds \"{from}\" \"{to}\"}}) AS seconds"));
     }
     let mut statement = Statement::default();
     statement.push(&format!(

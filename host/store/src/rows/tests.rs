@@ -5,7 +5,8 @@ use witgate_testkit::PostgresServer;
 
 use super::*;
 use crate::{
-    OpenError, SpendOptions, SpendRow, SpendWriter, StoreMetrics, StoreOptions, WriterParts,
+    OpenError, SpendOptions, SpendRow, SpendWindow, SpendWriter, StoreMetrics, StoreOptions,
+    WriterParts,
 };
 
 const TEAMS: &str = "LiteLLM_TeamTable";
@@ -243,6 +244,7 @@ async fn spend_suite(store: &Store) {
             token: tokio_util::sync::CancellationToken::new(),
             metrics: StoreMetrics::register(&mut prometheus_client::registry::Registry::default()),
             observe: None,
+            elsewhere: crate::Elsewhere::default(),
             now: std::sync::Arc::new(|| at(0)),
         },
     );
@@ -320,7 +322,73 @@ async fn spend_suite(store: &Store) {
     });
     writer.flush().await.unwrap();
     sums_suite(store).await;
+    windows_suite(store, &writer).await;
     writer.drain(std::time::Duration::from_secs(5)).await;
+}
+
+/// Windows of `budget_limits`: one runs, is followed by the next, and what comes late is left out; in one group and in several.
+async fn windows_suite(store: &Store, writer: &SpendWriter) {
+    let hostile = "o'hara \"{}\"";
+    let mut next = 0;
+    let mut spend = |starts: &[i64]| {
+        for start in starts {
+            next += 1;
+            let window = |kind: &str, length_s| SpendWindow {
+                entity_type: kind.into(),
+                entity_id: hostile.into(),
+                duration: format!("{length_s}s"),
+                length_s,
+                start: at(*start),
+            };
+            let windows = [window("key", 100), window("key", 1000), window("team", 100)];
+            writer.record(&SpendRow {
+                request_id: format!("window {next}").into(),
+                call_type: "acompletion".into(),
+                spend: "0.25".parse().unwrap(),
+                budget_windows: serde_json::to_string(&windows).unwrap().into(),
+                start_time: at(*start),
+                ..SpendRow::default()
+            });
+        }
+    };
+    let known = async || {
+        let rows = store
+            .rows(crate::WINDOWS, &Select::default())
+            .await
+            .unwrap();
+        let text = |row: &Row, column: &str| row[column].as_str().unwrap().to_owned();
+        let mut known: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                assert_eq!(row["entity_id"], hostile);
+                let start: Timestamp = text(row, "window_start").parse().unwrap();
+                let spent = row["spend"].as_f64().unwrap();
+                let second = start.as_second() - at(0).as_second();
+                (
+                    text(row, "entity_type"),
+                    text(row, "window_duration"),
+                    second,
+                    spent,
+                )
+            })
+            .collect();
+        known.sort_by(|one, other| one.partial_cmp(other).unwrap());
+        let of = |at: usize| (known[at].2, known[at].3);
+        (of(0), of(1), of(2))
+    };
+    spend(&[0, 0, 100]);
+    writer.flush().await.unwrap();
+    assert_eq!(known().await, ((0, 0.75), (0, 0.75), (0, 0.75)));
+    spend(&[101]);
+    writer.flush().await.unwrap();
+    assert_eq!(known().await, ((0, 1.0), (101, 0.25), (101, 0.25)));
+    // Late, of a window that is over; and of the one that runs, by another gateway's count.
+    spend(&[0, 150]);
+    writer.flush().await.unwrap();
+    assert_eq!(known().await, ((0, 1.5), (101, 0.5), (101, 0.5)));
+    spend(&[150, 300, 299, 100]);
+    writer.flush().await.unwrap();
+    assert_eq!(known().await, ((0, 2.5), (299, 0.5), (299, 0.5)));
 }
 
 /// Sums of the calls of [`spend_suite`].

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqlitePool};
 
+use super::marks::{self, Marks};
 use super::packed::{INTEGER_COLUMNS, Packed, SELDOM, TEXT_COLUMNS};
 use super::time_text;
 use super::totals::{Addition, Totals};
@@ -52,21 +53,20 @@ impl Inserted {
 /// Rows to commit together: with those that are not kept, which only count.
 pub(crate) struct Group<'a> {
     kept: Vec<&'a Packed>,
-    all: &'a [Packed],
+    uncounted: Vec<&'a Packed>,
 }
 
 impl<'a> Group<'a> {
     pub fn of(all: &'a [Packed]) -> Self {
-        let kept = all.iter().filter(|row| row.keeps).collect();
-        Self { kept, all }
+        let (kept, uncounted) = all.iter().partition(|row| row.keeps);
+        Self { kept, uncounted }
     }
 
-    /// The sums of the rows that are new.
-    fn totals(&self, is_new: impl Fn(usize) -> bool) -> Vec<Addition> {
+    /// The sums of the rows that are new: of those that are kept, and these of the others.
+    fn totals(&self, is_new: impl Fn(usize) -> bool, fresh: &[&Packed]) -> Totals {
         let new = self.kept.iter().enumerate().filter(|(at, _)| is_new(*at));
         let new = new.map(|(_, row)| *row);
-        let uncounted = self.all.iter().filter(|row| !row.keeps);
-        Totals::of(new.chain(uncounted)).additions()
+        Totals::of(new.chain(fresh.iter().copied()))
     }
 }
 
@@ -110,8 +110,7 @@ async fn insert_sqlite(
         }
         first += chunk.len();
     }
-    let is_new = |at: usize| !inserted.is_old(at);
-    add(&mut transaction, &group.totals(is_new), &text).await?;
+    inserted.duplicates += add_totals(&mut transaction, (group, &inserted), now).await?;
     transaction.commit().await?;
     Ok(inserted)
 }
@@ -125,20 +124,55 @@ async fn insert_one_by_one(
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
     let mut inserted = Inserted::default();
     insert_each(&mut transaction, &group.kept, 0, &text, &mut inserted).await?;
-    let is_new = |at: usize| !inserted.is_old(at);
-    add(&mut transaction, &group.totals(is_new), &text).await?;
+    inserted.duplicates += add_totals(&mut transaction, (group, &inserted), now).await?;
     transaction.commit().await?;
     Ok(inserted)
+}
+
+/// Adds the sums of new rows to the totals; how many that are not kept were counted before.
+async fn add_totals(
+    connection: &mut SqliteConnection,
+    (group, inserted): (&Group<'_>, &Inserted),
+    now: Timestamp,
+) -> Result<u64, sqlx::Error> {
+    let text: Arc<str> = time_text(now).into();
+    let ids = marks::ids(&group.uncounted);
+    let mut marks = Marks::default();
+    if !ids.is_empty() {
+        let known = sqlx::query_as(
+            r#"SELECT "cronjob_id", "pod_id" FROM "LiteLLM_CronJob" WHERE "cronjob_id" IN (SELECT value FROM json_each(?))"#,
+        )
+        .bind(serde_json::Value::from(ids).to_string())
+        .fetch_all(&mut *connection)
+        .await?;
+        marks = Marks::of(known.into_iter());
+    }
+    let fresh = marks.fresh(&group.uncounted);
+    let is_new = |at: usize| !inserted.is_old(at);
+    add(connection, &group.totals(is_new, &fresh), &text).await?;
+    if let Some(moved) = marks.moved() {
+        sqlx::query(
+            r#"INSERT INTO "LiteLLM_CronJob" ("cronjob_id", "pod_id", "last_updated", "ttl")
+               SELECT json_extract(value, '$.id'), json_extract(value, '$.through'), ?, ? FROM json_each(?) WHERE true
+               ON CONFLICT ("cronjob_id") DO UPDATE SET "pod_id" = excluded."pod_id", "last_updated" = excluded."last_updated", "ttl" = excluded."ttl" "#,
+        )
+        .bind(text)
+        .bind(time_text(marks::kept_until(now)))
+        .bind(moved)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(group.uncounted.len().saturating_sub(fresh.len()) as u64)
 }
 
 /// Adds the sums to the totals.
 async fn add(
     connection: &mut SqliteConnection,
-    additions: &[Addition],
+    totals: &Totals,
     now: &Arc<str>,
 ) -> Result<(), sqlx::Error> {
-    for addition in additions {
-        let sql = sqlx::AssertSqlSafe(addition_sql(addition));
+    for addition in totals.additions() {
+        let sql = sqlx::AssertSqlSafe(addition_sql(&addition));
         let mut query = sqlx::query(sql);
         if addition.makes && !addition.new.is_empty() {
             query = query.bind(now.clone()).bind(now.clone());
@@ -148,7 +182,7 @@ async fn add(
             .execute(&mut *connection)
             .await?;
     }
-    Ok(())
+    totals.windows.add_sqlite(connection, now).await
 }
 
 /// One statement for all rows of a table. Names are constants of this crate, values one JSON parameter.

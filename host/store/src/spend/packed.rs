@@ -7,7 +7,10 @@ use std::fmt::Write;
 
 use rust_decimal::prelude::ToPrimitive;
 
-use super::SpendRow;
+use serde_json::{Map, Value};
+
+use super::{Position, SpendRow};
+use crate::schema::{Kind, table};
 
 /// Columns that hold texts, in the order in which [`Packed::texts`] gives them.
 pub(crate) const TEXT_COLUMNS: [&str; 30] = [
@@ -73,8 +76,10 @@ pub(crate) struct Packed {
     pub keeps: bool,
     /// Whether it counts in the totals (`disable_spend_updates` counts none).
     pub counts: bool,
+    /// Where it is in the spool, if it is there.
+    pub position: Option<Position>,
     text: String,
-    /// Where each text ends; absent texts are `NULL`.
+    /// Where each text ends; absent texts are `NULL`. Behind the last of them are the windows, which are no column.
     ends: [Option<usize>; TEXT_COLUMNS.len()],
 }
 
@@ -115,6 +120,7 @@ impl Packed {
         packed.optional(row.mcp_namespaced_tool_name.as_deref());
         packed.optional(row.billing_agent_id.as_deref());
         packed.optional(row.agent_id.as_deref());
+        packed.text.push_str(&row.budget_windows);
         Self {
             spend: row.spend.to_f64().unwrap_or_default(),
             integers: [
@@ -126,6 +132,7 @@ impl Packed {
             cached: [row.cache_read_tokens, row.cache_creation_tokens],
             keeps: true,
             counts: true,
+            position: None,
             text: packed.text,
             ends: packed.ends,
         }
@@ -161,6 +168,7 @@ impl Packed {
             cached: [0; 2],
             keeps: flags.first() == Some(&1),
             counts: flags.last() == Some(&1),
+            position: None,
             text: String::from_utf8(text.to_vec()).ok()?,
             ends: [None; TEXT_COLUMNS.len()],
         };
@@ -197,11 +205,44 @@ impl Packed {
         })
     }
 
+    /// The row as JSON, by its columns; texts have no NUL, which PostgreSQL does not take.
+    pub fn object(&self) -> Map<String, Value> {
+        let mut object = Map::new();
+        object.insert("spend".to_owned(), self.spend.into());
+        for (column, integer) in INTEGER_COLUMNS.iter().zip(self.integers) {
+            object.insert((*column).to_owned(), integer.into());
+        }
+        let schema = table("LiteLLM_SpendLogs");
+        for (column, text) in TEXT_COLUMNS.iter().zip(self.texts()) {
+            let kind = schema
+                .and_then(|table| table.column(column))
+                .map(|c| c.kind);
+            let value = match (kind, text) {
+                (_, None) => Value::Null,
+                (Some(Kind::Json), Some(text)) => {
+                    let text = text.replace("\\u0000", "");
+                    serde_json::from_str(&text).unwrap_or_else(|_| text.into())
+                }
+                (_, Some(text)) => text.replace('\0', "").into(),
+            };
+            object.insert((*column).to_owned(), value);
+        }
+        object
+    }
+
     /// The text of a column; of an absent one nothing.
     pub fn column(&self, name: &str) -> &str {
         let at = TEXT_COLUMNS.iter().position(|column| *column == name);
         let text = at.and_then(|at| self.texts().nth(at).flatten());
         text.unwrap_or_default()
+    }
+
+    /// [`SpendRow::budget_windows`]
+    pub fn windows(&self) -> &str {
+        let end = self.ends.iter().flatten().max();
+        self.text
+            .get(end.copied().unwrap_or_default()..)
+            .unwrap_or_default()
     }
 
     pub fn request_id(&self) -> &str {
@@ -244,5 +285,35 @@ impl Packer {
             *end = present.then_some(self.text.len());
         }
         self.next += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_behind_the_columns_and_none_of_them() {
+        for (agent, windows) in [
+            (None, ""),
+            (None, "[1]"),
+            (Some("é"), "[2]"),
+            (Some("é"), ""),
+        ] {
+            let row = Packed::of(&SpendRow {
+                request_id: "id".into(),
+                agent_id: agent.map(Into::into),
+                budget_windows: windows.into(),
+                ..SpendRow::default()
+            });
+            let mut bytes = Vec::new();
+            row.encode(&mut bytes);
+            let read = Packed::decode(&bytes).unwrap();
+            assert_eq!(read, row);
+            assert_eq!((read.windows(), read.request_id()), (windows, "id"));
+            assert_eq!(read.column("agent_id"), agent.unwrap_or_default());
+            assert_eq!(read.texts().count(), TEXT_COLUMNS.len());
+            assert_eq!(read.is_usual(), agent.is_none());
+        }
     }
 }

@@ -10,6 +10,7 @@ use rust_decimal::prelude::ToPrimitive;
 use serde_json::{Map, Value, json};
 
 use super::Packed;
+use super::windows::Windows;
 
 /// LiteLLM's user whose spend is that of the whole gateway.
 pub const PROXY_USER: &str = "litellm-proxy-budget";
@@ -87,6 +88,8 @@ pub(crate) struct Addition {
 pub(crate) struct Totals {
     accounts: BTreeMap<(Account, [String; 2]), Decimal>,
     daily: BTreeMap<(usize, Box<[String]>), Day>,
+    /// Windows of budgets.
+    pub windows: Windows,
 }
 
 #[derive(Debug, Default)]
@@ -113,6 +116,7 @@ impl Totals {
         let end_user = row.column("end_user");
         let tags: Vec<String> =
             serde_json::from_str(row.column("request_tags")).unwrap_or_default();
+        self.windows.add(row.windows(), spend);
         if !spend.is_zero() {
             let mut bear = |account: Account, id: &str, second: &str| {
                 if !id.is_empty() && (account.key.len() == 1 || !second.is_empty()) {

@@ -101,11 +101,10 @@ impl Queue {
         &self.wake
     }
 
-    pub fn push(&self, row: Packed) -> bool {
+    pub fn push(&self, mut row: Packed) -> bool {
         let weight = row.weight();
         let now = Instant::now();
-        // One that is not kept in the database has no id by which a repetition is known.
-        let spool = self.spool.as_ref().filter(|_| row.keeps);
+        let spool = self.spool.as_ref().filter(|spool| spool.takes(&row));
         let spool = spool.map(|spool| (spool, Frame::of(&row)));
         let mut state = self.state.lock();
         let full = state.held_rows >= self.options.queue_rows
@@ -116,7 +115,9 @@ impl Queue {
                 false => self.refuse(state, now),
             };
         }
-        let segment = spool.and_then(|(spool, row)| spool.keep(&row));
+        let place = spool.and_then(|(spool, row)| spool.keep(&row));
+        let segment = place.as_ref().map(|place| place.segment);
+        row.position = place.map(|place| place.position);
         state.waiting.push_back(Queued {
             row,
             place: Place { weight, segment },
@@ -126,7 +127,7 @@ impl Queue {
         state.held_bytes += weight;
         state.recorded += 1;
         let first = state.waiting.len() == 1;
-        let complete = state.waiting.len() == self.options.commit_rows;
+        let complete = state.waiting.len() == self.options.hurry_rows;
         drop(state);
         self.metrics.queued.inc();
         self.metrics.queued_bytes.inc_by(weight as i64);
@@ -153,7 +154,7 @@ impl Queue {
         }
         let due = oldest.at + self.options.commit_interval;
         let hurry = *self.settled.borrow() < state.hurry_until;
-        if hurry || due <= now || state.waiting.len() >= self.options.commit_rows {
+        if hurry || due <= now || state.waiting.len() >= self.options.hurry_rows {
             Next::Commit
         } else {
             Next::At(due)

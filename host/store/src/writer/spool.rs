@@ -4,19 +4,23 @@
 //! A folder per process, locked while it lives, with segments of rows. Rows that also wait in memory are in `live` segments, which
 //! go when the last of their rows is through; those that memory had no room for are in `spill` segments, which are read when the
 //! database keeps up. What a process that was killed left is read like a spill by the next one that comes: rows that are in the
-//! database already are not written again, since they have an id.
+//! database already are not written again, since they have an id. Rows that the database does not keep have none: how far they are
+//! counted is noted there by their [position](Position).
+//!
+//! A segment that cannot be read is told of once and set aside: it stays where it is, for the next process.
 //!
 //! A row is in the file when [`Spool::keep`] returns: in the system's cache, so that it outlives the process but not the machine.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use crate::metrics::StoreMetrics;
-use crate::spend::Packed;
+use crate::spend::{Packed, Position};
 
 /// Bytes after which a segment is full.
 const SEGMENT_BYTES: u64 = 4 << 20;
@@ -26,6 +30,9 @@ const HEAD: usize = 8;
 
 /// Longest row that is believed when it is read.
 const ROW_MAX: usize = 256 << 20;
+
+/// Folders that are tried: another process that starts in the same instant may take a new one for that of a process that is gone.
+const FOLDERS_MAX: usize = 100;
 
 /// Where rows are kept, and how many.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,11 +51,31 @@ pub(super) struct Due {
 
 pub(super) struct Spool {
     own: PathBuf,
+    /// The name of this process's folder, and the mark of those who read what it leaves.
+    name: Arc<str>,
+    left: Arc<str>,
     most: u64,
+    keeps: Keeps,
     metrics: StoreMetrics,
     state: Mutex<State>,
     /// Held for the life of the process.
     _lock: File,
+}
+
+/// Which rows a spool takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keeps {
+    /// Those that the database keeps, too.
+    Kept,
+    /// Also those that only count: the database notes how far they are counted.
+    All,
+}
+
+/// Where a row is that also waits in memory.
+pub(super) struct Place {
+    /// The number of its segment.
+    pub segment: u64,
+    pub position: Position,
 }
 
 #[derive(Default)]
@@ -62,8 +89,12 @@ struct State {
     is_reading: bool,
     bytes: u64,
     next: u64,
+    /// Rows that were ever in a live segment.
+    sequence: u64,
     /// Folders of processes that ended, to be removed when they are empty. Their locks keep others away.
     adopted: Vec<(PathBuf, File)>,
+    /// Folders with a segment that could not be read: they stay, and so do their locks.
+    aside: HashSet<PathBuf>,
 }
 
 struct Segment {
@@ -76,41 +107,68 @@ struct Segment {
 
 impl Spool {
     /// Opens a folder of our own, and takes over those whose processes are gone.
-    pub fn open(options: &SpoolOptions, metrics: StoreMetrics) -> io::Result<Self> {
+    pub fn open(options: &SpoolOptions, keeps: Keeps, metrics: StoreMetrics) -> io::Result<Self> {
         fs::create_dir_all(&options.folder)?;
         let mut state = State::default();
         for entry in fs::read_dir(&options.folder)? {
             let folder = entry?.path();
-            if let Some(lock) = locked(&folder)? {
-                adopt(&mut state, folder, lock)?;
+            let adopted = locked(&folder).and_then(|lock| match lock {
+                Some(lock) => adopt(&mut state, folder.clone(), lock),
+                None => Ok(()),
+            });
+            match adopted {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    metrics.spool_unreadable.inc();
+                    tracing::error!(%error, folder = %folder.display(), "spend rows of a process that ended are not read: its folder cannot be opened");
+                }
+                // Another process has taken it over meanwhile.
+                _ => {}
             }
         }
-        let own = options.folder.join(uuid::Uuid::new_v4().to_string());
-        create_private(&own)?;
-        let lock = File::create(own.join(LOCK))?;
-        lock.try_lock()?;
+        let (own, lock) = own_folder(&options.folder)?;
         metrics.spooled_bytes.set(state.bytes as i64);
         Ok(Self {
+            name: name(&own).into(),
+            left: left(&name(&own)),
             own,
             most: options.most_bytes,
+            keeps,
             metrics,
             state: Mutex::new(state),
             _lock: lock,
         })
     }
 
-    /// Keeps a row that also waits in memory: the segment it is in, `None` when the disk does not take it.
-    pub fn keep(&self, row: &Frame) -> Option<u64> {
+    /// Whether it takes this row.
+    pub fn takes(&self, row: &Packed) -> bool {
+        row.keeps || self.keeps == Keeps::All
+    }
+
+    /// Keeps a row that also waits in memory; `None` when the disk does not take it.
+    pub fn keep(&self, row: &Frame) -> Option<Place> {
         let mut state = self.state.lock();
         let state = &mut *state;
         if state.live.as_ref().is_some_and(Segment::is_full)
             && let Some(full) = state.live.take()
-            && full.rows > 0
         {
-            let of = (full.path, full.bytes, full.rows);
-            state.full.insert(full.number, of);
+            match full.rows {
+                0 => state.remove(&full.path, full.bytes),
+                rows => {
+                    _ = state
+                        .full
+                        .insert(full.number, (full.path, full.bytes, rows))
+                }
+            }
         }
-        self.append(state, row, Kind::Live)
+        let segment = self.append(state, row, Kind::Live)?;
+        state.sequence += 1;
+        let position = Position {
+            source: self.name.clone(),
+            before: Some(self.left.clone()),
+            tells: None,
+            at: state.sequence,
+        };
+        Some(Place { segment, position })
     }
 
     /// Keeps a row that has no place in memory. False when the disk does not take it.
@@ -126,6 +184,8 @@ impl Spool {
     fn append(&self, state: &mut State, Frame(frame): &Frame, kind: Kind) -> Option<u64> {
         let size = frame.len() as u64;
         if state.bytes + size > self.most {
+            let why = format!("its bound of {} bytes is reached", self.most);
+            self.failed(&io::Error::other(why));
             return None;
         }
         let opened = match kind {
@@ -135,7 +195,11 @@ impl Spool {
         let written = (|| {
             if opened.is_none() {
                 state.next += 1;
-                *opened = Some(Segment::create(&self.own, state.next)?);
+                let first = match kind {
+                    Kind::Live => Some(state.sequence + 1),
+                    Kind::Spill => None,
+                };
+                *opened = Some(Segment::create(&self.own, state.next, first)?);
             }
             let segment = opened.as_mut().ok_or(io::ErrorKind::NotFound)?;
             segment.file.write_all(frame)?;
@@ -163,11 +227,16 @@ impl Spool {
                         }),
                     }
                 }
-                if self.metrics.spool_failures.inc() == 0 {
-                    tracing::error!(%error, folder = %self.own.display(), "spend rows are not kept on disk: they are lost when the process is killed");
-                }
+                self.failed(&error);
                 None
             }
+        }
+    }
+
+    /// The disk did not take a row; told of the first.
+    fn failed(&self, error: &io::Error) {
+        if self.metrics.spool_failures.inc() == 0 {
+            tracing::error!(%error, folder = %self.own.display(), "spend rows are not kept on disk: they are lost when the process is killed");
         }
     }
 
@@ -187,18 +256,13 @@ impl Spool {
             if *rows == 0
                 && let Some((path, bytes, _)) = state.full.remove(&number)
             {
-                remove(&path);
-                state.bytes = state.bytes.saturating_sub(bytes);
+                state.remove(&path, bytes);
             }
         }
-        // Not at once: a truncation for every commit would cost more than reading some rows twice.
-        if let Some(live) = state.live.as_mut()
-            && live.rows == 0
-            && live.bytes > SEGMENT_BYTES / 4
-            && live.file.set_len(0).is_ok()
-        {
-            state.bytes = state.bytes.saturating_sub(live.bytes);
-            live.bytes = 0;
+        // Not at once: a new file for every commit would cost more than reading some rows twice.
+        let is_through = |live: &mut Segment| live.rows == 0 && live.bytes > SEGMENT_BYTES / 4;
+        if let Some(live) = state.live.take_if(is_through) {
+            state.remove(&live.path, live.bytes);
         }
         self.metrics.spooled_bytes.set(state.bytes as i64);
     }
@@ -220,19 +284,25 @@ impl Spool {
         Some(due)
     }
 
-    /// The rows of a segment are in the database, or not: then it is read again.
-    pub fn done(&self, due: Due, written: bool) {
+    /// What became of a segment.
+    pub fn done(&self, due: Due, outcome: Outcome) {
         let mut state = self.state.lock();
+        let state = &mut *state;
         state.is_reading = false;
-        match written {
-            false => state.due.push_front(due),
-            true => {
-                remove(&due.path);
-                state.bytes = state.bytes.saturating_sub(due.bytes);
+        match outcome {
+            Outcome::NotYet => state.due.push_front(due),
+            Outcome::Written => state.remove(&due.path, due.bytes),
+            Outcome::Unreadable => {
+                self.metrics.spool_unreadable.inc();
+                state.aside.extend(due.path.parent().map(Path::to_owned));
             }
         }
         if state.due.is_empty() {
-            for (folder, _lock) in std::mem::take(&mut state.adopted) {
+            let aside = &state.aside;
+            for (folder, _lock) in state
+                .adopted
+                .extract_if(.., |(folder, _)| !aside.contains(folder))
+            {
                 remove_folder(&folder);
             }
         }
@@ -241,11 +311,23 @@ impl Spool {
 
     /// Every row is through: nothing stays.
     pub fn close(&self) {
-        if self.is_read() {
+        let is_aside = self.state.lock().aside.contains(&self.own);
+        if self.is_read() && !is_aside {
             remove_folder(&self.own);
             self.metrics.spooled_bytes.set(0);
         }
     }
+}
+
+/// What became of a segment that was to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Its rows are in the database.
+    Written,
+    /// They are not: it is read again.
+    NotYet,
+    /// Not all of it can be read: it stays as it is, and is not read again by this process.
+    Unreadable,
 }
 
 #[derive(Clone, Copy)]
@@ -263,11 +345,20 @@ impl State {
             });
         }
     }
+
+    fn remove(&mut self, path: &Path, bytes: u64) {
+        if let Err(error) = fs::remove_file(path) {
+            tracing::warn!(%error, path = %path.display(), "a segment of spend rows stays; its rows are not counted twice");
+        }
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
 }
 
 impl Segment {
-    fn create(folder: &Path, number: u64) -> io::Result<Self> {
-        let path = folder.join(format!("{number:012}.rows"));
+    /// A new one. The name of a live one says where its rows stand among those of the process.
+    fn create(folder: &Path, number: u64, first: Option<u64>) -> io::Result<Self> {
+        let first = first.map_or_else(String::new, |first| format!("-{first}"));
+        let path = folder.join(format!("{number:012}{first}.rows"));
         let file = OpenOptions::new()
             .append(true)
             .create_new(true)
@@ -286,19 +377,67 @@ impl Segment {
     }
 }
 
+/// What can be read of a segment.
+#[derive(Debug, PartialEq)]
+pub(super) struct Contents {
+    pub rows: Vec<Packed>,
+    /// There is more, which is not as it was written.
+    pub is_damaged: bool,
+}
+
 /// The rows of a segment, as far as they are whole: the last one of a process that was killed may not be.
-pub(super) fn read(path: &Path) -> io::Result<Vec<Packed>> {
+pub(super) fn read(path: &Path) -> io::Result<Contents> {
     let bytes = fs::read(path)?;
+    let (from, first) = places(path);
     let mut rest = bytes.as_slice();
     let mut rows = Vec::new();
-    while let Some((row, next)) = unframe(rest) {
-        rows.push(row);
-        rest = next;
-    }
-    if !rest.is_empty() {
+    let is_damaged = loop {
+        match unframe(rest) {
+            Framed::Whole(mut row, next) => {
+                row.position = Some(Position {
+                    at: first + rows.len() as u64,
+                    ..from.clone()
+                });
+                rows.push(*row);
+                rest = next;
+            }
+            Framed::Cut => break false,
+            Framed::Damaged => break true,
+        }
+    };
+    if !rest.is_empty() && !is_damaged {
         tracing::warn!(path = %path.display(), bytes = rest.len(), "a spend row that was being written when the process ended is not read");
     }
-    Ok(rows)
+    Ok(Contents { rows, is_damaged })
+}
+
+/// Where rows of a segment are counted, and the first one's number.
+fn places(path: &Path) -> (Position, u64) {
+    let process = path.parent().map(name).unwrap_or_default();
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let first = stem
+        .split_once('-')
+        .and_then(|(_, first)| first.parse().ok());
+    // Rows that never waited in memory come by this way alone.
+    let live = first.map(|_: u64| (Arc::from(&*process), left(&process)));
+    let (before, tells) = live.unzip();
+    let from = Position {
+        source: format!("{process}/{stem}").into(),
+        before,
+        tells,
+        at: 0,
+    };
+    (from, first.unwrap_or(1))
+}
+
+/// The mark of what was read of a process's live segments after its end.
+fn left(process: &str) -> Arc<str> {
+    format!("{process}/left").into()
+}
+
+fn name(folder: &Path) -> String {
+    let name = folder.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// A row as the file has it.
@@ -308,6 +447,10 @@ impl Frame {
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.0.len()
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
     }
 
     pub fn of(row: &Packed) -> Self {
@@ -322,17 +465,41 @@ impl Frame {
     }
 }
 
-fn unframe(bytes: &[u8]) -> Option<(Packed, &[u8])> {
+/// What a file goes on with.
+pub(super) enum Framed<'a> {
+    Whole(Box<Packed>, &'a [u8]),
+    /// The beginning of a row, or nothing.
+    Cut,
+    /// Something else.
+    Damaged,
+}
+
+pub(super) fn unframe(bytes: &[u8]) -> Framed<'_> {
+    let Some(((length, sum), rest)) = head(bytes) else {
+        return Framed::Cut;
+    };
+    if length > ROW_MAX {
+        return Framed::Damaged;
+    }
+    let Some((payload, rest)) = rest.split_at_checked(length) else {
+        return Framed::Cut;
+    };
+    let is_whole = crc32fast::hash(payload) == sum;
+    match Packed::decode(payload).filter(|_| is_whole) {
+        Some(row) => Framed::Whole(Box::new(row), rest),
+        None => Framed::Damaged,
+    }
+}
+
+/// Length and checksum of a row.
+fn head(bytes: &[u8]) -> Option<((usize, u32), &[u8])> {
     let (length, rest) = bytes.split_first_chunk()?;
     let (sum, rest) = rest.split_first_chunk()?;
-    let length = u32::from_le_bytes(*length) as usize;
-    if length > ROW_MAX {
-        return None;
-    }
-    let (payload, rest) = rest.split_at_checked(length)?;
-    let is_whole = crc32fast::hash(payload) == u32::from_le_bytes(*sum);
-    let row = Packed::decode(payload).filter(|_| is_whole)?;
-    Some((row, rest))
+    let head = (
+        u32::from_le_bytes(*length) as usize,
+        u32::from_le_bytes(*sum),
+    );
+    Some((head, rest))
 }
 
 const LOCK: &str = "lock";
@@ -352,6 +519,33 @@ fn locked(folder: &Path) -> io::Result<Option<File>> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// A new folder with a lock that is ours. Whoever looks for folders of processes that are gone may have had it first.
+fn own_folder(root: &Path) -> io::Result<(PathBuf, File)> {
+    for _ in 0..FOLDERS_MAX {
+        let own = root.join(uuid::Uuid::new_v4().to_string());
+        create_private(&own)?;
+        let path = own.join(LOCK);
+        let lock = match File::create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened?,
+        };
+        // Locked, and still there: it is not locked by another one that has taken it over, nor was it taken away before.
+        if lock.try_lock().is_ok() && is_the_same(&path, &lock) {
+            return Ok((own, lock));
+        }
+    }
+    Err(io::Error::other("other processes take every new folder"))
+}
+
+fn is_the_same(path: &Path, file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let (there, ours) = (fs::metadata(path).map(id), file.metadata().map(id));
+    there
+        .ok()
+        .is_some_and(|there| ours.is_ok_and(|ours| there == ours))
 }
 
 fn adopt(state: &mut State, folder: PathBuf, lock: File) -> io::Result<()> {
@@ -379,12 +573,6 @@ fn adopt(state: &mut State, folder: PathBuf, lock: File) -> io::Result<()> {
 fn create_private(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().mode(0o700).create(folder)
-}
-
-fn remove(path: &Path) {
-    if let Err(error) = fs::remove_file(path) {
-        tracing::warn!(%error, path = %path.display(), "a segment of spend rows stays; its rows are not counted twice");
-    }
 }
 
 fn remove_folder(folder: &Path) {
@@ -420,13 +608,114 @@ mod tests {
         let path = folder.path().join("x.rows");
         for (cut, whole) in [(0, 2), (1, 1), (last.len(), 1)] {
             fs::write(&path, &bytes[..bytes.len() - cut]).unwrap();
-            let rows = read(&path).unwrap();
+            let mut read = read(&path).unwrap();
+            for (at, row) in read.rows.iter_mut().enumerate() {
+                let position = row.position.take().unwrap();
+                assert_eq!(position.at, at as u64 + 1);
+            }
             let expected = [&a, &b].into_iter().take(whole);
-            assert!(rows.iter().eq(expected), "{cut}");
+            assert!(read.rows.iter().eq(expected) && !read.is_damaged, "{cut}");
         }
-        // A bit of the first row is wrong.
-        bytes[HEAD + 3] ^= 1;
-        fs::write(&path, &bytes).unwrap();
-        assert_eq!(read(&path).unwrap(), []);
+        // A bit of the first row is wrong, or the length of the second.
+        for (at, whole) in [(HEAD + 3, 0), (bytes.len() - last.len() + 3, 1)] {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 0x40;
+            fs::write(&path, &bytes).unwrap();
+            let read = read(&path).unwrap();
+            assert_eq!((read.rows.len(), read.is_damaged), (whole, true), "{at}");
+        }
+    }
+
+    #[test]
+    fn rows_of_a_process_are_numbered_across_its_segments() {
+        let cases = [
+            ("000000000007-42", Some("abc"), Some("abc/left"), 42),
+            ("000000000008", None, None, 1),
+        ];
+        for (stem, before, tells, first) in cases {
+            let path = format!("/x/spend/abc/{stem}.rows");
+            let (from, number) = places(Path::new(&path));
+            assert_eq!(*from.source, *format!("abc/{stem}"));
+            assert_eq!(
+                (from.before.as_deref(), from.tells.as_deref()),
+                (before, tells)
+            );
+            assert_eq!(number, first);
+        }
+    }
+
+    /// All of them look for folders of others while they make their own.
+    #[test]
+    fn processes_that_start_at_once_each_have_a_folder() {
+        const PROCESSES: usize = 8;
+        let folder = tempfile::tempdir().unwrap();
+        let options = SpoolOptions {
+            folder: folder.path().to_owned(),
+            most_bytes: 1 << 20,
+        };
+        let open = || {
+            let metrics =
+                StoreMetrics::register(&mut prometheus_client::registry::Registry::default());
+            Spool::open(&options, Keeps::All, metrics)
+        };
+        for _ in 0..200 {
+            let start = std::sync::Barrier::new(PROCESSES);
+            std::thread::scope(|scope| {
+                let process = || {
+                    start.wait();
+                    open()
+                };
+                let all: Vec<_> = (0..PROCESSES).map(|_| scope.spawn(process)).collect();
+                let all: Vec<Spool> = all
+                    .into_iter()
+                    .map(|one| one.join().unwrap().unwrap())
+                    .collect();
+                let frame = Frame::of(&Packed::of(&SpendRow::default()));
+                for one in &all {
+                    assert!(one.keep(&frame).is_some());
+                    one.through([1].into_iter());
+                    one.close();
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_full_segment_whose_rows_are_through_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SpoolOptions {
+            folder: folder.path().to_owned(),
+            most_bytes: 1 << 30,
+        };
+        let metrics = StoreMetrics::register(&mut prometheus_client::registry::Registry::default());
+        let spool = Spool::open(&options, Keeps::All, metrics.clone()).unwrap();
+        let large = SpendRow {
+            metadata: "x".repeat(SEGMENT_BYTES as usize).into(),
+            ..SpendRow::default()
+        };
+        let (large, small) = (
+            Frame::of(&Packed::of(&large)),
+            Frame::of(&Packed::of(&SpendRow::default())),
+        );
+        // The last row of the segment is through before the segment is found to be full, and after.
+        let place = spool.keep(&large).unwrap();
+        assert_eq!(place.position.at, 1);
+        spool.through([place.segment].into_iter());
+        let next = spool.keep(&small).unwrap();
+        assert_ne!(next.segment, place.segment);
+        assert_eq!(next.position.at, 2);
+        let files = || {
+            let files = fs::read_dir(&spool.own).unwrap();
+            files
+                .filter(|file| file.as_ref().unwrap().path().extension().is_some())
+                .count()
+        };
+        assert_eq!(files(), 1);
+        let place = spool.keep(&large).unwrap();
+        let last = spool.keep(&small).unwrap();
+        assert_ne!(last.segment, place.segment);
+        spool.through([next.segment, place.segment].into_iter());
+        assert_eq!(files(), 1);
+        assert_eq!(metrics.spooled_bytes.get(), small.len() as i64);
     }
 }

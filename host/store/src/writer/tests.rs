@@ -21,6 +21,9 @@ const CRASH_DB: &str = "WITGATE_STORE_CRASH_TEST_DB";
 /// The first row it records.
 const CRASH_FIRST: &str = "WITGATE_STORE_CRASH_TEST_FIRST";
 
+/// Whether its rows are `kept` or only `counted`.
+const CRASH_HOW: &str = "WITGATE_STORE_CRASH_TEST_HOW";
+
 struct Fixture {
     store: Store,
     writer: SpendWriter,
@@ -31,6 +34,10 @@ struct Fixture {
 
 impl Fixture {
     async fn new(url: &str, options: SpendOptions) -> Self {
+        Self::with(url, options, Elsewhere::default()).await
+    }
+
+    async fn with(url: &str, options: SpendOptions, elsewhere: Elsewhere) -> Self {
         let store_options = StoreOptions {
             busy_timeout: Duration::from_millis(20),
             ..Default::default()
@@ -46,6 +53,7 @@ impl Fixture {
                 token: token.clone(),
                 metrics: StoreMetrics::register(&mut registry),
                 observe: None,
+                elsewhere,
                 now: Arc::new(|| Timestamp::UNIX_EPOCH),
             },
         );
@@ -129,6 +137,7 @@ async fn rows_are_committed_after_the_interval() {
 #[tokio::test]
 async fn a_complete_group_does_not_wait() {
     let options = SpendOptions {
+        hurry_rows: 5,
         commit_rows: 5,
         ..by_hand()
     };
@@ -387,25 +396,237 @@ fn spool_in(folder: &Path) -> Option<SpoolOptions> {
     })
 }
 
+/// A segment that is no file is told of once and stays; what is beside it is written, and nobody waits for it.
+#[tokio::test]
+async fn what_cannot_be_read_is_set_aside_with_its_folder() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("w.db");
+    let left = folder.path().join("spool/left-behind");
+    std::fs::create_dir_all(left.join("000000000001.rows")).unwrap();
+    std::fs::write(left.join("lock"), "").unwrap();
+    let whole = Frame::of(&Packed::of(&row(0)));
+    std::fs::write(left.join("000000000002.rows"), whole.bytes()).unwrap();
+    let mut damaged = whole.bytes().to_vec();
+    damaged.extend(Frame::of(&Packed::of(&row(1))).bytes());
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    damaged.extend(Frame::of(&Packed::of(&row(2))).bytes());
+    std::fs::write(left.join("000000000003.rows"), damaged).unwrap();
+    let options = || SpendOptions {
+        spool: spool_in(folder.path()),
+        ..by_hand()
+    };
+    for _ in 0..2 {
+        let fixture = Fixture::new(path.to_str().unwrap(), options()).await;
+        let flushed = tokio::time::timeout(PATIENCE, fixture.writer.flush()).await;
+        flushed.expect("nobody waits for it").unwrap();
+        assert_eq!(fixture.count().await, 1);
+        assert_eq!(fixture.metric("spool_unreadable_total"), 2.0);
+        assert_eq!(fixture.writer.drain(PATIENCE).await, 0);
+        assert!(left.join("000000000001.rows").exists());
+        assert!(!left.join("000000000002.rows").exists());
+        assert!(left.join("000000000003.rows").exists());
+        let folders = std::fs::read_dir(folder.path().join("spool")).unwrap();
+        assert_eq!(folders.count(), 1, "its own is gone");
+    }
+}
+
+/// A group that is handed over may be written by others, by this process, or by both: it is counted once, also when the rows are not kept.
+#[tokio::test]
+async fn whoever_writes_a_group_second_finds_it_written() {
+    let postgres = witgate_testkit::PostgresServer::start().await;
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("w.db").display().to_string();
+    for url in [file, postgres.url()] {
+        // Handed over and said to be written; not so; written, and not said to be.
+        let groups: Arc<parking_lot::Mutex<Vec<Vec<u8>>>> = Arc::default();
+        let is_written = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let (told, says) = (groups.clone(), is_written.clone());
+        let elsewhere = handing(move |group| {
+            told.lock().push(group);
+            let says = says.load(std::sync::atomic::Ordering::Relaxed);
+            Box::pin(std::future::ready(says))
+        });
+        let options = SpendOptions {
+            spool: spool_in(folder.path()),
+            ..by_hand()
+        };
+        let fixture = Fixture::with(&url, options, elsewhere).await;
+        for id in 0..10 {
+            fixture.writer.record_as(&row(id), id % 2 == 0, true);
+        }
+        fixture.writer.flush().await.unwrap();
+        assert_eq!(
+            (fixture.count().await, fixture.metric("rows_handed_total")),
+            (0, 10.0)
+        );
+        is_written.store(false, std::sync::atomic::Ordering::Relaxed);
+        for id in 10..20 {
+            fixture.writer.record_as(&row(id), id % 2 == 0, true);
+        }
+        fixture.writer.flush().await.unwrap();
+        assert_eq!(fixture.count().await, 5);
+        let groups = groups.lock().clone();
+        assert_eq!(groups.len(), 2);
+        // The first one was passed over by the second: only its rows with an id can still be told from those that were written.
+        for _ in 0..3 {
+            let written = fixture.writer.write_handed(&groups[1..]).await;
+            assert_eq!(written.unwrap(), 0);
+        }
+        assert_eq!(requests(&fixture.store).await, 10);
+        assert_eq!(fixture.writer.write_handed(&[b"x"]).await.unwrap(), 1);
+    }
+}
+
+/// In the order in which they were handed over, as one gateway does that hears of each before it goes on.
+#[tokio::test]
+async fn a_group_is_counted_once_however_often_it_comes() {
+    let folder = TempDir::new().unwrap();
+    let groups: Arc<parking_lot::Mutex<Vec<Vec<u8>>>> = Arc::default();
+    let told = groups.clone();
+    let elsewhere = handing(move |group| {
+        told.lock().push(group);
+        Box::pin(std::future::ready(true))
+    });
+    let options = SpendOptions {
+        spool: spool_in(folder.path()),
+        ..by_hand()
+    };
+    let path = folder.path().join("w.db");
+    let fixture = Fixture::with(path.to_str().unwrap(), options, elsewhere).await;
+    for group in 0..5 {
+        for id in 0..3 {
+            fixture.writer.record_as(&row(3 * group + id), false, true);
+        }
+        fixture.writer.flush().await.unwrap();
+    }
+    let groups = groups.lock().clone();
+    for at in 0..groups.len() {
+        fixture.writer.write_handed(&groups[..=at]).await.unwrap();
+    }
+    assert_eq!(requests(&fixture.store).await, 15);
+    assert_eq!(fixture.count().await, 0);
+    let days = |days: i64| Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(24 * days);
+    assert_eq!(fixture.store.remove_old_marks(days(89)).await.unwrap(), 0);
+    assert_eq!(fixture.store.remove_old_marks(days(91)).await.unwrap(), 1);
+}
+
+/// Rows that are kept elsewhere go there, again and again until it takes them, and are counted once here.
+#[tokio::test]
+async fn rows_that_are_kept_elsewhere_are_only_counted_here() {
+    let folder = TempDir::new().unwrap();
+    let sent: Arc<parking_lot::Mutex<Vec<Value>>> = Arc::default();
+    let told = sent.clone();
+    let elsewhere = Elsewhere {
+        hand_over: None,
+        send_rows: Some(Arc::new(move |rows| {
+            let mut sent = told.lock();
+            sent.push(rows.into());
+            let outcome = match sent.len() {
+                1 => Err("not now".to_owned()),
+                _ => Ok(()),
+            };
+            Box::pin(std::future::ready(outcome))
+        })),
+    };
+    let path = folder.path().join("w.db");
+    let fixture = Fixture::with(path.to_str().unwrap(), by_hand(), elsewhere).await;
+    fixture.writer.record(&row(0));
+    fixture.writer.record_as(&row(1), false, true);
+    fixture.writer.flush().await.unwrap();
+    let sent = sent.lock().clone();
+    assert_eq!(sent.len(), 2);
+    assert_eq!(sent[0], sent[1]);
+    assert_eq!(sent[0][0]["request_id"], "req-000000");
+    assert_eq!(sent[0].as_array().unwrap().len(), 1);
+    assert_eq!(fixture.count().await, 0);
+    assert_eq!(requests(&fixture.store).await, 2);
+    assert_eq!(fixture.metric("rows_written_total"), 1.0);
+}
+
+/// What a process that was killed had handed over may be written before the next one reads its spool, after that, or in the middle.
+#[tokio::test]
+async fn what_a_killed_process_had_handed_over_is_counted_once() {
+    for after_the_spool in [false, true] {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("w.db");
+        let url = path.to_str().unwrap();
+        let options = || SpendOptions {
+            spool: spool_in(folder.path()),
+            commit_rows: 4,
+            ..by_hand()
+        };
+        let groups: Arc<parking_lot::Mutex<Vec<Vec<u8>>>> = Arc::default();
+        let told = groups.clone();
+        // Nobody ever says that it is written.
+        let elsewhere = handing(move |group| {
+            told.lock().push(group);
+            Box::pin(std::future::pending())
+        });
+        let fixture = Fixture::with(url, options(), elsewhere).await;
+        for id in 0..10 {
+            fixture.writer.record_as(&row(id), id % 3 == 0, true);
+        }
+        let writer = fixture.writer.clone();
+        fixture.tracker.spawn(async move { writer.flush().await });
+        fixture
+            .until("a group is handed over", async |_| groups.lock().len() == 1)
+            .await;
+        fixture.token.cancel();
+        fixture.tracker.close();
+        fixture.tracker.wait().await;
+        drop(fixture);
+        let groups = groups.lock().clone();
+        let next = Fixture::new(
+            url,
+            SpendOptions {
+                spool: None,
+                ..options()
+            },
+        )
+        .await;
+        if !after_the_spool {
+            next.writer.write_handed(&groups).await.unwrap();
+            assert_eq!(requests(&next.store).await, 4);
+        }
+        let reader = Fixture::new(url, options()).await;
+        reader.writer.flush().await.unwrap();
+        assert_eq!(requests(&reader.store).await, 10, "{after_the_spool}");
+        next.writer.write_handed(&groups).await.unwrap();
+        assert_eq!(requests(&reader.store).await, 10, "{after_the_spool}");
+        assert_eq!(reader.count().await, 4);
+    }
+}
+
+/// Groups go this way.
+fn handing(give: impl Fn(Vec<u8>) -> Asked<bool> + Send + Sync + 'static) -> Elsewhere {
+    Elsewhere {
+        hand_over: Some(HandOver {
+            is_on: Arc::new(|| true),
+            give: Arc::new(give),
+        }),
+        send_rows: None,
+    }
+}
+
+/// How many requests the totals tell of.
+async fn requests(store: &Store) -> i64 {
+    let days = store
+        .rows("LiteLLM_DailyUserSpend", &crate::rows::Select::default())
+        .await
+        .unwrap();
+    let counts = days.iter().map(|day| day["api_requests"].as_i64().unwrap());
+    counts.sum()
+}
+
 /// A process that records without end is killed at random moments, a thousand times: every row that it had recorded is there,
 /// once, and counted once.
 #[tokio::test]
 async fn kill_9_a_thousand_times_loses_no_row() {
     const KILLS: usize = 1000;
     let folder = TempDir::new().unwrap();
-    let path = folder.path().join("w.db");
-    let mut recorded = 0;
-    for kill in 0..KILLS {
-        // From before the first row to after many commits; the same in every run.
-        let rows = (kill * 7919) % 97;
-        recorded = kill_after(&path, recorded, rows);
-    }
-    let options = SpendOptions {
-        spool: spool_in(folder.path()),
-        ..Default::default()
-    };
-    let fixture = Fixture::new(path.to_str().unwrap(), options).await;
-    fixture.writer.flush().await.unwrap();
+    let (fixture, ends) = killed(&folder, KILLS, "kept").await;
+    let recorded = ends[KILLS - 1];
     let rows = fixture
         .store
         .spend_logs(&SpendFilter::default(), 1_000_000)
@@ -417,21 +638,67 @@ async fn kill_9_a_thousand_times_loses_no_row() {
     assert_eq!(missing, None, "of {recorded} rows");
     // The one that was being recorded may be there, too.
     assert!(ids.len() <= recorded + KILLS, "{} of {recorded}", ids.len());
+    assert_eq!(requests(&fixture.store).await, ids.len() as i64);
+}
+
+/// The same of rows that the database does not keep, which have no id there: each is in the totals, once.
+#[tokio::test]
+async fn kill_9_hundreds_of_times_counts_every_row_once() {
+    const KILLS: usize = 300;
+    let folder = TempDir::new().unwrap();
+    let (fixture, ends) = killed(&folder, KILLS, "counted").await;
+    let recorded = ends[KILLS - 1];
+    assert_eq!(fixture.count().await, 0);
     let days = fixture
         .store
         .rows("LiteLLM_DailyUserSpend", &crate::rows::Select::default())
         .await
         .unwrap();
-    let counted: i64 = days
+    let counts: std::collections::HashMap<&str, i64> = days
         .iter()
-        .map(|day| day["api_requests"].as_i64().unwrap())
-        .sum();
-    assert_eq!(counted, ids.len() as i64);
+        .map(|day| {
+            let user = day["user_id"].as_str().unwrap();
+            (user, day["api_requests"].as_i64().unwrap())
+        })
+        .collect();
+    let counted = |id: usize| counts.get(&*row(id).request_id).copied();
+    let wrong = (0..recorded).find(|id| match counted(*id) {
+        Some(1) => false,
+        // One that was recorded and not told of is recorded again by the next process, as another row.
+        Some(2) => !ends.contains(id),
+        _ => true,
+    });
+    assert_eq!(
+        wrong.map(|id| (id, counted(id))),
+        None,
+        "of {recorded} rows"
+    );
+    // Some were counted by their own process, which did not live to take them off its disk.
+    assert!(fixture.metric("rows_duplicate_total") > 0.0);
+}
+
+/// Kills the process so often; the next one, when it has read what was left, and the rows that were not told of first.
+async fn killed(folder: &TempDir, kills: usize, how: &str) -> (Fixture, Vec<usize>) {
+    let path = folder.path().join("w.db");
+    let (mut recorded, mut ends) = (0, Vec::with_capacity(kills));
+    for kill in 0..kills {
+        // From before the first row to after many commits; the same in every run.
+        let rows = (kill * 7919) % 97;
+        recorded = kill_after(&path, recorded, rows, how);
+        ends.push(recorded);
+    }
+    let options = SpendOptions {
+        spool: spool_in(folder.path()),
+        ..Default::default()
+    };
+    let fixture = Fixture::new(path.to_str().unwrap(), options).await;
+    fixture.writer.flush().await.unwrap();
+    (fixture, ends)
 }
 
 /// Starts this test binary as the process to be killed, which records from `first` on; kills it when it has told of `rows` more, and
 /// returns the first that it did not tell of.
-fn kill_after(path: &Path, first: usize, rows: usize) -> usize {
+fn kill_after(path: &Path, first: usize, rows: usize, how: &str) -> usize {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
@@ -440,6 +707,7 @@ fn kill_after(path: &Path, first: usize, rows: usize) -> usize {
         ])
         .env(CRASH_DB, path)
         .env(CRASH_FIRST, first.to_string())
+        .env(CRASH_HOW, how)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -466,13 +734,14 @@ fn kill_after(path: &Path, first: usize, rows: usize) -> usize {
 }
 
 /// Records rows until it is killed, and tells of each. Does nothing when the tests run: it is the other half of
-/// `kill_9_a_thousand_times_loses_no_row`.
+/// `kill_9_a_thousand_times_loses_no_row` and its like.
 #[tokio::test]
 async fn the_process_to_be_killed() {
     let Ok(path) = std::env::var(CRASH_DB) else {
         return;
     };
     let first: usize = std::env::var(CRASH_FIRST).unwrap().parse().unwrap();
+    let is_kept = std::env::var(CRASH_HOW).unwrap() == "kept";
     let options = SpendOptions {
         commit_interval: Duration::from_millis(1),
         spool: spool_in(Path::new(&path).parent().unwrap()),
@@ -480,7 +749,11 @@ async fn the_process_to_be_killed() {
     };
     let fixture = Fixture::new(&path, options).await;
     for id in first.. {
-        assert!(fixture.writer.record(&row(id)));
+        let mut row = row(id);
+        if !is_kept {
+            row.user = row.request_id.clone();
+        }
+        assert!(fixture.writer.record_as(&row, is_kept, true));
         let mut out = std::io::stdout().lock();
         writeln!(out, "recorded {id}").unwrap();
         out.flush().unwrap();

@@ -6,37 +6,37 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use serde_json::Value;
+
 use super::queue::{Next, Place, Queue};
-use super::{Now, Observe, spool};
+use super::spool::{self, Outcome};
+use super::{Elsewhere, Now, Observe, WriterParts, group};
 use crate::database::Database;
+use crate::metrics::StoreMetrics;
 use crate::spend::{self, Inserted, Packed};
 
 /// The task was told to end before its rows were written.
 struct Stopped;
 
 /// Writes until the queue is drained or the token is cancelled.
-pub(super) async fn run(
-    queue: Arc<Queue>,
-    database: Database,
-    token: CancellationToken,
-    (now, observe): (Now, Option<Observe>),
-) {
+pub(super) async fn run(queue: Arc<Queue>, database: Database, parts: WriterParts) {
     let worker = Worker {
         queue,
         database,
-        token,
-        now,
-        observe,
+        token: parts.token,
+        now: parts.now,
+        observe: parts.observe,
+        elsewhere: parts.elsewhere,
     };
     while let Some(due) = worker.due().await {
         if matches!(due, Group::Waiting) {
-            let (rows, places): (Vec<Packed>, Vec<Place>) = worker
+            let (mut rows, places): (Vec<Packed>, Vec<Place>) = worker
                 .queue
                 .take()
                 .into_iter()
                 .map(|queued| (queued.row, queued.place))
                 .unzip();
-            if worker.write(&rows).await.is_err() {
+            if worker.write(&mut rows).await.is_err() {
                 worker.queue.end(&places);
                 return;
             }
@@ -64,6 +64,7 @@ struct Worker {
     token: CancellationToken,
     now: Now,
     observe: Option<Observe>,
+    elsewhere: Elsewhere,
 }
 
 impl Worker {
@@ -76,22 +77,31 @@ impl Worker {
         // A few megabytes.
         let read = tokio::task::spawn_blocking(move || spool::read(&path)).await;
         let read = read.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        let rows = match read {
-            Ok(rows) => rows,
+        let mut contents = match read {
+            Ok(contents) => contents,
             Err(error) => {
-                tracing::error!(%error, path = %due.path.display(), "a segment of spend rows cannot be read; it is tried again");
-                spool.done(due, false);
-                return self.wait(0).await;
+                tracing::error!(%error, path = %due.path.display(), "a segment of spend rows cannot be read: it is set aside, and tried again by the next process");
+                spool.done(due, Outcome::Unreadable);
+                self.queue.read_through();
+                return Ok(());
             }
         };
+        let rows = &mut contents.rows;
         self.queue.metrics().spool_read.inc_by(rows.len() as u64);
-        for group in rows.chunks(self.queue.options().commit_rows.max(1)) {
+        for group in rows.chunks_mut(self.queue.options().commit_rows.max(1)) {
             if self.write(group).await.is_err() {
-                spool.done(due, false);
+                spool.done(due, Outcome::NotYet);
                 return Err(Stopped);
             }
         }
-        spool.done(due, true);
+        let outcome = match contents.is_damaged {
+            true => Outcome::Unreadable,
+            false => Outcome::Written,
+        };
+        if outcome == Outcome::Unreadable {
+            tracing::error!(path = %due.path.display(), rows = contents.rows.len(), "a segment of spend rows is damaged: its rows up to there are written, and it is set aside");
+        }
+        spool.done(due, outcome);
         self.queue.read_through();
         Ok(())
     }
@@ -118,13 +128,12 @@ impl Worker {
         }
     }
 
-    /// Commits rows, however often it takes.
-    async fn write(&self, rows: &[Packed]) -> Result<(), Stopped> {
+    /// Writes rows, however often it takes.
+    async fn write(&self, rows: &mut [Packed]) -> Result<(), Stopped> {
         let mut failures: u32 = 0;
         loop {
-            match self.commit(rows).await? {
-                Ok(inserted) => {
-                    self.count(rows, &inserted);
+            match self.write_once(rows).await? {
+                Ok(()) => {
                     if failures > 0 {
                         tracing::info!(failures, "the database takes spend rows again");
                     }
@@ -143,29 +152,86 @@ impl Worker {
         }
     }
 
+    /// Rows to where they are kept, then what they add to the totals.
+    async fn write_once(&self, rows: &mut [Packed]) -> Result<Result<(), String>, Stopped> {
+        if let Some(send) = &self.elsewhere.send_rows {
+            let kept = rows.iter().filter(|row| row.keeps);
+            let objects: Vec<Value> = kept.map(|row| Value::Object(row.object())).collect();
+            let sent = objects.len() as u64;
+            if sent > 0 {
+                if let Err(error) = self.in_time(send(objects)).await? {
+                    return Ok(Err(error));
+                }
+                self.queue.metrics().written.inc_by(sent);
+                // Not again when the rest fails.
+                rows.iter_mut().for_each(|row| row.keeps = false);
+            }
+        }
+        if self.hand_over(rows).await? {
+            self.queue.metrics().handed.inc_by(rows.len() as u64);
+            return Ok(Ok(()));
+        }
+        let inserted = self.commit(rows).await?;
+        Ok(inserted
+            .map(|inserted| count(self.queue.metrics(), rows, &inserted))
+            .map_err(|error| error.to_string()))
+    }
+
+    /// Has another gateway write the rows. Not while the process ends: then the time is short.
+    async fn hand_over(&self, rows: &[Packed]) -> Result<bool, Stopped> {
+        let draining = || self.queue.deadline().is_some();
+        let way = self.elsewhere.hand_over.as_ref();
+        let Some(way) = way.filter(|way| !draining() && (way.is_on)()) else {
+            return Ok(false);
+        };
+        let mut handing = (way.give)(group::encode(rows));
+        loop {
+            tokio::select! {
+                biased;
+                is_written = &mut handing => return Ok(is_written),
+                () = self.token.cancelled() => return Err(Stopped),
+                () = self.queue.wake().notified() => {
+                    if draining() {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+    }
+
     /// One transaction, cut short by the end of the task. What is cut short is rolled back or was
     /// committed; both are safe, since rows are written once by their id.
     async fn commit(&self, rows: &[Packed]) -> Result<Result<Inserted, sqlx::Error>, Stopped> {
         let begun = Instant::now();
-        let transaction = spend::insert(&self.database, rows, (self.now)());
-        tokio::pin!(transaction);
+        let outcome = self
+            .in_time(spend::insert(&self.database, rows, (self.now)()))
+            .await;
+        let took = begun.elapsed();
+        self.queue.metrics().seconds.observe(took.as_secs_f64());
+        if let Some(observe) = &self.observe {
+            let error = outcome
+                .as_ref()
+                .ok()
+                .and_then(|outcome| outcome.as_ref().err());
+            let error = error.map(ToString::to_string);
+            observe(took, error.as_deref());
+        }
+        outcome
+    }
+
+    /// What is done until the end of the task at the latest.
+    async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, Stopped> {
+        tokio::pin!(work);
         let outcome = loop {
             let end = self.queue.deadline();
             tokio::select! {
                 biased;
-                outcome = bounded(end, &mut transaction) => break outcome,
+                outcome = bounded(end, &mut work) => break outcome,
                 () = self.token.cancelled() => return Err(Stopped),
                 // A drain that begins sets an end.
                 () = self.queue.wake().notified() => {}
             }
         };
-        let took = begun.elapsed();
-        self.queue.metrics().seconds.observe(took.as_secs_f64());
-        if let Some(observe) = &self.observe {
-            let error = outcome.as_ref().and_then(|outcome| outcome.as_ref().err());
-            let error = error.map(ToString::to_string);
-            observe(took, error.as_deref());
-        }
         outcome.ok_or(Stopped)
     }
 
@@ -196,17 +262,17 @@ impl Worker {
             _ => Ok(()),
         }
     }
+}
 
-    fn count(&self, rows: &[Packed], inserted: &Inserted) {
-        let metrics = self.queue.metrics();
-        metrics.written.inc_by(inserted.written);
-        metrics.duplicates.inc_by(inserted.duplicates);
-        metrics.dropped.inc_by(inserted.impossible.len() as u64);
-        for (index, reason) in &inserted.impossible {
-            let kept = rows.iter().filter(|row| row.keeps).nth(*index);
-            let request_id = kept.map_or("", Packed::request_id);
-            tracing::error!(request_id, %reason, "spend row lost: the database does not accept it");
-        }
+/// Counts what became of rows, and tells of those that are lost.
+pub(super) fn count(metrics: &StoreMetrics, rows: &[Packed], inserted: &Inserted) {
+    metrics.written.inc_by(inserted.written);
+    metrics.duplicates.inc_by(inserted.duplicates);
+    metrics.dropped.inc_by(inserted.impossible.len() as u64);
+    for (index, reason) in &inserted.impossible {
+        let kept = rows.iter().filter(|row| row.keeps).nth(*index);
+        let request_id = kept.map_or("", Packed::request_id);
+        tracing::error!(request_id, %reason, "spend row lost: the database does not accept it");
     }
 }
 

@@ -1,5 +1,6 @@
 //! From the names of a call to the entry that prices it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
@@ -25,8 +26,16 @@ pub struct PriceQuery<'a> {
 /// The price map with a cache of the entries that were asked for. Cheap to share by reference.
 #[derive(Debug, Default)]
 pub struct Prices {
+    cache: RwLock<Found>,
+}
+
+/// What was found in one map.
+#[derive(Debug, Default)]
+struct Found {
+    /// Which map: [`map::changes`].
+    of: u64,
     /// By model, then by provider; most models have one provider.
-    cache: RwLock<HashMap<Box<str>, Vec<Cached>>>,
+    by_model: HashMap<Box<str>, Vec<Cached>>,
 }
 
 #[derive(Debug, Clone)]
@@ -63,46 +72,54 @@ impl Prices {
 
     /// The entry of one model of one provider.
     pub fn lookup(&self, provider: &str, model: &str) -> Option<Arc<ModelPrice>> {
+        let of = map::changes();
         if let Ok(cache) = self.cache.read()
-            && let Some(known) = cache.get(model)
+            && cache.of == of
+            && let Some(known) = cache.by_model.get(model)
             && let Some(hit) = known.iter().find(|c| *c.provider == *provider)
         {
             return hit.price.clone();
         }
         let price = find(provider, model).map(Arc::new);
-        if let Ok(mut cache) = self.cache.write() {
-            if cache.len() >= CACHE_MAX_ENTRIES {
-                cache.clear();
+        // What was found while the map changed may be of either.
+        if let Ok(mut cache) = self.cache.write()
+            && map::changes() == of
+        {
+            if cache.of != of || cache.by_model.len() >= CACHE_MAX_ENTRIES {
+                cache.by_model.clear();
+                cache.of = of;
             }
             let cached = Cached {
                 provider: provider.into(),
                 price: price.clone(),
             };
-            cache.entry(model.into()).or_default().push(cached);
+            cache.by_model.entry(model.into()).or_default().push(cached);
         }
         price
     }
 
     /// Everything the map says of a model of a provider, as a JSON object's text: prices, limits,
     /// capabilities. For listings.
-    pub fn entry(provider: &str, model: &str) -> Option<&'static str> {
-        find_entry(provider, model).map(|(_, entry)| entry.text())
+    pub fn entry(provider: &str, model: &str) -> Option<Cow<'static, str>> {
+        find_entry(provider, model).map(|(_, entry)| entry)
     }
 
     /// Every model of the map with its provider and mode, for listings. Parses the whole map.
     pub fn all() -> impl Iterator<Item = ModelPrice> {
-        map::entries().map(|(key, entry)| ModelPrice::from_entry(key, Raw::new(entry.as_bytes())))
+        let all = map::each(|key, entry| ModelPrice::from_entry(key, Raw::new(entry.as_bytes())));
+        all.into_iter()
     }
 }
 
 /// LiteLLM's order of candidates: `provider/model`, the model, both stripped of what marks a
 /// version, region or fine-tune, then without the first path segment.
 fn find(provider: &str, model: &str) -> Option<ModelPrice> {
-    find_entry(provider, model).map(|(name, entry)| ModelPrice::from_entry(&name, entry))
+    let (name, entry) = find_entry(provider, model)?;
+    Some(ModelPrice::from_entry(&name, Raw::new(entry.as_bytes())))
 }
 
 /// The map's key and entry.
-fn find_entry(provider: &str, model: &str) -> Option<(String, Raw<'static>)> {
+fn find_entry(provider: &str, model: &str) -> Option<(String, Cow<'static, str>)> {
     let bare = bare(provider, model);
     let stripped = strip(provider, bare);
     let mut candidates = vec![format!("{provider}/{bare}"), bare.to_owned()];
@@ -116,9 +133,12 @@ fn find_entry(provider: &str, model: &str) -> Option<(String, Raw<'static>)> {
         candidates.extend([format!("{provider}/{less}"), less.to_owned()]);
     }
     candidates.into_iter().find_map(|name| {
-        let entry = Raw::new(map::entry(&name)?.as_bytes());
-        let owner = entry.get("litellm_provider")?.as_str()?;
+        let entry = map::entry(&name)?;
+        let owner = Raw::new(entry.as_bytes())
+            .get("litellm_provider")?
+            .as_str()?;
         let fits = provider.is_empty() || family(&owner) == family(provider);
+        drop(owner);
         fits.then_some((name, entry))
     })
 }

@@ -1,16 +1,52 @@
-//! The embedded map as a sorted list of lines.
+//! The map as a sorted list of lines: the embedded one, or one that was fetched and is in force in its place.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
 
 /// The map's text: `{`, one `"model": {…},` a line, `}`.
 pub(super) static TEXT: &str = include_str!("../../data/model_prices.json");
 
-/// The entry of a model: its object's JSON text.
-pub(super) fn entry(model: &str) -> Option<&'static str> {
-    entry_in(TEXT, model)
+/// The map that is in force in place of the embedded one.
+static FETCHED: RwLock<Option<Arc<str>>> = RwLock::new(None);
+/// How often the map in force was another.
+static CHANGES: AtomicU64 = AtomicU64::new(0);
+
+/// Puts a map in force; without one the embedded.
+pub(super) fn replace(text: Option<Arc<str>>) {
+    if let Ok(mut fetched) = FETCHED.write() {
+        *fetched = text;
+        CHANGES.fetch_add(1, Ordering::AcqRel);
+    }
 }
 
-/// All entries in order, as (model, object's JSON text).
-pub(super) fn entries() -> impl Iterator<Item = (&'static str, &'static str)> {
-    TEXT.lines().filter_map(split)
+/// Changes with the map in force.
+pub(super) fn changes() -> u64 {
+    CHANGES.load(Ordering::Acquire)
+}
+
+fn fetched() -> Option<Arc<str>> {
+    FETCHED.read().ok().and_then(|fetched| fetched.clone())
+}
+
+/// The entry of a model: its object's JSON text.
+pub(super) fn entry(model: &str) -> Option<Cow<'static, str>> {
+    match fetched() {
+        None => entry_in(TEXT, model).map(Cow::Borrowed),
+        Some(text) => entry_in(&text, model).map(|entry| Cow::Owned(entry.to_owned())),
+    }
+}
+
+/// What is made of each entry in force, in order: of its model and its object's JSON text.
+pub(super) fn each<T>(make: impl Fn(&str, &str) -> T) -> Vec<T> {
+    let fetched = fetched();
+    let text = fetched.as_deref().unwrap_or(TEXT);
+    entries(text).map(|(key, entry)| make(key, entry)).collect()
+}
+
+/// All entries of a map in order, as (model, object's JSON text).
+pub(super) fn entries(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.lines().filter_map(split)
 }
 
 /// Bisects the text by bytes: any position belongs to a line, and the line's key says which way.

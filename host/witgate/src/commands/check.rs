@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use witgate_config::{Env, Problem, ProblemKind, Severity, Source};
+use witgate_config::{Problem, ProblemKind, Severity, Source};
 
 use crate::cli::Check;
 use crate::wiring;
 
 pub(super) fn check(options: &Check) -> ExitCode {
-    let env = Env::new(std::env::vars());
+    let env = crate::environment::environment();
     let mut problems = Vec::new();
     match Source::choose(options.config.as_deref(), &env) {
         Ok((source, warning)) => {

@@ -43,7 +43,7 @@ pub(super) fn explain(call: &ExplainCall) -> ExitCode {
 fn told(call: &ExplainCall) -> anyhow::Result<Explanation> {
     let model = call.model.as_deref();
     let model = model.context("name the call's model with --model")?;
-    let env = Env::new(std::env::vars());
+    let env = crate::environment::environment();
     let (source, warning) =
         Source::choose(call.config.as_deref(), &env).map_err(|problem| anyhow!("{problem}"))?;
     if let Some(warning) = warning {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use witgate_bundles::Bundle;
-use witgate_config::{Draft, Env, Loaded, Source};
+use witgate_config::{Draft, Loaded, Source};
 use witgate_plugins::{Description, Host, HostOptions, Kind, Metrics, Sources};
 use witgate_toolkit::{BuildRequest, NewPlugin, TemplateLanguage, Tools};
 
@@ -143,7 +143,7 @@ fn build(paths: Vec<PathBuf>, out: Option<PathBuf>) -> anyhow::Result<()> {
 
 /// Where the builders of plugins in Python, JavaScript, C and Go are: `WITGATE_TOOLS_DIR`, else `tools` in the data directory.
 fn tools() -> Tools {
-    let env = Env::new(std::env::vars());
+    let env = crate::environment::environment();
     let given = env.non_empty("WITGATE_TOOLS_DIR").map(PathBuf::from);
     Tools::new(
         given.unwrap_or_else(|| Paths::of(&Source::Empty, None, &env).data_dir.join("tools")),
@@ -161,7 +161,7 @@ fn inspect(file: &Path, json: bool) -> anyhow::Result<()> {
 }
 
 fn list(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
-    let env = Env::new(std::env::vars());
+    let env = crate::environment::environment();
     let source = config.map_or(Source::Empty, |path| Source::File(path.to_owned()));
     let refused =
         |lines: &[String]| anyhow!("the configuration cannot be loaded:\n{}", lines.join("\n"));
@@ -206,7 +206,7 @@ fn list(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
 
 /// A configuration, or an empty one, and where things lie.
 fn load(config: Option<&Path>, data_dir: Option<&Path>) -> anyhow::Result<(Loaded, Paths)> {
-    let env = Env::new(std::env::vars());
+    let env = crate::environment::environment();
     let source = config.map_or(Source::Empty, |path| Source::File(path.to_owned()));
     let loaded = witgate_config::load(&source, &env).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();

@@ -223,7 +223,8 @@ fn squashed(
         let Ok(alert) = serde_json::from_slice::<Alert>(&event.json) else {
             continue;
         };
-        let is_theirs = matches!(alert.kind, AlertKind::BudgetAlerts | AlertKind::Test);
+        let is_theirs = matches!(alert.kind, AlertKind::BudgetAlerts | AlertKind::Test)
+            || alert.kind.is_letter();
         if alert.is_routers != is_routers || is_for_budgets && !is_theirs {
             continue;
         }
@@ -234,12 +235,14 @@ fn squashed(
                 &known.text,
                 &known.fields,
                 &known.metadata,
+                &known.key,
             ) == (
                 alert.kind,
                 &alert.title,
                 &alert.text,
                 &alert.fields,
                 &alert.metadata,
+                &alert.key,
             )
         };
         match groups.iter_mut().find(same) {
@@ -252,6 +255,9 @@ fn squashed(
 
 fn told(alert: &Alert, count: usize) -> host::Alert {
     let local = alert.at.to_zoned(TimeZone::system());
+    let mut fields = alert.fields.clone();
+    let key = alert.key.as_ref();
+    fields.extend(key.map(|key| ("key_token".to_owned(), key.0.clone())));
     host::Alert {
         id: alert.id.clone(),
         kind: alert.kind.as_str().to_owned(),
@@ -264,7 +270,7 @@ fn told(alert: &Alert, count: usize) -> host::Alert {
         local_time: local.strftime("%H:%M:%S").to_string(),
         title: alert.title.clone(),
         text: alert.text.clone(),
-        fields: alert.fields.clone(),
+        fields,
         metadata: alert.metadata.clone(),
         link: None,
         proxy_url: alert.proxy_url.clone(),
@@ -288,6 +294,7 @@ mod tests {
             metadata: Vec::new(),
             proxy_url: None,
             is_routers: title == "router",
+            key: None,
         };
         EncodedEvent {
             id: alert.id.clone(),

@@ -17,7 +17,7 @@ use witgate_routing::{
 };
 
 use self::fields::Fields;
-use super::models::place;
+use super::models::{self, place};
 use super::own_calls::{Later, Own, embedder};
 
 /// The route that events and metrics name for what routers ask.
@@ -71,6 +71,7 @@ pub(super) fn routers(loaded: &Loaded, problems: &mut Vec<String>) -> Vec<AutoRo
 
 /// What the routers ask of models.
 pub(super) fn parts(
+    loaded: &Loaded,
     routing: &Snapshot,
     gateway: &Later,
     known: &mut Known,
@@ -93,7 +94,12 @@ pub(super) fn parts(
                 (model, words.map(str::to_owned).collect())
             }
         };
+        let mut list = loaded.config.model_list.iter();
+        let entry = list.find(|entry| is_one(entry) && entry.model_name == router.name);
         let mut parts = AutoParts {
+            info: entry
+                .map(|entry| models::router_info(loaded, entry))
+                .unwrap_or_default(),
             calls: Some(Arc::new(Own {
                 gateway: gateway.clone(),
                 route: ROUTE,

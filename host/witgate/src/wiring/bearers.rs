@@ -137,6 +137,7 @@ fn read(
         rpm: count(names.rpm, take(names.rpm))?,
         tpm: count(names.tpm, take(names.tpm))?,
         parallel: count(names.parallel, take(names.parallel))?,
+        ..Limits::default()
     };
     let amount = |name: &str, value: Option<Value>| {
         let amount = value

@@ -59,6 +59,7 @@ pub fn one_deployment(
         cache: None,
         embedder: None,
         auto: std::collections::HashMap::default(),
+        passages: witgate_pipeline::passage::Passages::default(),
         settings,
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use witgate_config::Loaded;
 use witgate_identity::{KEY_BYTES, MasterKey};
-use witgate_management::{KeyPolicy, Settings};
+use witgate_management::{KeyPolicy, Settings, UiSettings};
 use witgate_metering::ResetClock;
 use zeroize::Zeroizing;
 
@@ -15,7 +15,7 @@ const KEY_BYTES_MAX: usize = 256;
 /// What the control plane goes by.
 pub(super) fn settings(
     loaded: &Loaded,
-    policy: Option<Arc<dyn KeyPolicy>>,
+    [policy, update_policy]: [Option<Arc<dyn KeyPolicy>>; 2],
     clock: ResetClock,
     problems: &mut Vec<String>,
 ) -> Settings {
@@ -47,11 +47,29 @@ pub(super) fn settings(
             })
             .ok()
     });
+    let variable = "LITELLM_KEY_ROTATION_GRACE_PERIOD";
+    let rotation_grace = env.non_empty(variable).map(str::to_owned);
+    if let Some(period) = &rotation_grace
+        && witgate_management::durations::seconds(period).is_none()
+    {
+        problems.push(format!(
+            "{variable}: expected a duration such as 24h, not {period:?}"
+        ));
+    }
     Settings {
         key_alias_pattern,
         soft_budget: env.parse("DEFAULT_SOFT_BUDGET"),
+        teams_most: env.parse("MAX_TEAM_LIST_LIMIT"),
+        ui: UiSettings {
+            base_url: env.non_empty("PROXY_BASE_URL").map(str::to_owned),
+            logout_url: env.non_empty("PROXY_LOGOUT_URL").map(str::to_owned),
+            has_sso: super::login::provider(loaded).is_some(),
+            spend_logs_most: env.parse("MAX_SPENDLOG_ROWS_TO_QUERY"),
+        },
         master: master.map(MasterKey::new),
         policy,
+        update_policy,
+        rotation_grace,
         config: Arc::new(config.clone()),
         clock,
         key_bytes: bytes,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
-use witgate_config::{Config, Env, Loaded, is_secret_name};
+use witgate_config::{Config, Loaded, is_secret_name};
 use witgate_pipeline::{Credential, Dialect, ParamRules};
 use witgate_plugins::{Kind, Provider, Sources};
 use witgate_wire::prices::Prices;
@@ -146,16 +146,17 @@ impl Speakers {
 
 /// Base URL of a deployment, and whether the operator wrote it.
 pub(super) fn base(
+    loaded: &Loaded,
     merged: &Merged<'_>,
     plugin: &Provider,
-    env: &Env,
 ) -> Result<(String, bool), String> {
-    let facts = plugin.facts();
+    let (facts, env) = (plugin.facts(), merged.env(loaded));
     let of_env = || facts.base_env.iter().find_map(|name| env.non_empty(name));
     let by_operator = merged
         .api_base
         .clone()
         .filter(|base| !base.is_empty())
+        .or_else(|| merged.general(loaded, "api_base").map(str::to_owned))
         .or_else(|| of_env().map(str::to_owned));
     let is_own = by_operator.is_some();
     let base = by_operator.or_else(|| facts.base.clone());
@@ -227,7 +228,7 @@ fn params(
         });
     };
     let of_env = || facts.key_env.iter().find_map(|name| env.non_empty(name));
-    let key = merged.api_key.clone().filter(|key| !key.is_empty());
+    let key = merged.key(loaded, plugin.name());
     if let Some(key) = key.or_else(|| of_env().map(str::to_owned)) {
         add_secret("api_key", &key);
     }
@@ -240,8 +241,9 @@ fn params(
             _ => drop(params.insert(name.to_owned(), value.clone())),
         }
     }
-    if let Some(version) = &own.api_version {
-        params.insert("api_version".to_owned(), version.as_str().into());
+    let version = own.api_version.as_deref();
+    if let Some(version) = version.or_else(|| merged.general(loaded, "api_version")) {
+        params.insert("api_version".to_owned(), version.into());
     }
     if let Some(points) = &own.cache_control_injection_points {
         params.insert("cache_control_injection_points".to_owned(), points.clone());

@@ -12,9 +12,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use witgate_config::Loaded;
-use witgate_management::{ControlPlane, Drift, Retention};
+use witgate_management::{ControlPlane, Drift, Retention, Rotations};
 
 use super::Services;
+use super::cron::Cron;
+use super::peers::SharedPeers;
 
 /// How often accounts are compared with their calls.
 const RECONCILE: Duration = Duration::from_secs(86_400);
@@ -25,7 +27,13 @@ const NAMED: usize = 20;
 /// Time from the start, or from another timetable, to the first clean-up.
 const FIRST_CLEANUP: Duration = Duration::from_secs(60);
 
-/// How often sessions that ended are removed.
+/// LiteLLM's lock of whoever cleans up.
+const CLEANUP_LOCK: &str = "cronjob_lock:spend_log_cleanup_job";
+
+/// Longer than anybody waits for a time that does not come.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// How often sessions that ended, and marks of spools, are removed.
 const SESSIONS: Duration = Duration::from_secs(3600);
 
 /// When what is done, as the configuration says.
@@ -33,8 +41,43 @@ const SESSIONS: Duration = Duration::from_secs(3600);
 pub struct Timetable {
     /// Least and most seconds between looks for budgets that begin anew; `None` never (`disable_reset_budget`).
     resets: Option<(f64, f64)>,
-    /// How long rows of calls are kept, and the time between clean-ups; `None` for ever.
-    retention: Option<(Retention, Duration)>,
+    /// How long rows of calls are kept, and when the others go; `None` for ever.
+    retention: Option<(Retention, CleanUp)>,
+    /// Time between looks for keys that rotate by themselves; `None` never (`LITELLM_KEY_ROTATION_ENABLED`).
+    rotation: Option<Duration>,
+    /// How long one gateway has a clean-up for itself.
+    lock: Duration,
+}
+
+/// When old rows go.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum CleanUp {
+    /// Soon after the start, and then so often (`maximum_spend_logs_retention_interval`).
+    Every(Duration),
+    /// At these times (`maximum_spend_logs_cleanup_cron`).
+    At(Cron),
+}
+
+impl CleanUp {
+    fn first(self) -> Instant {
+        match self {
+            // A gateway that never runs for a day would never clean up.
+            Self::Every(_) => Instant::now() + FIRST_CLEANUP,
+            Self::At(_) => self.next(),
+        }
+    }
+
+    fn next(self) -> Instant {
+        let wait = match self {
+            Self::Every(every) => every,
+            Self::At(cron) => {
+                let now = Timestamp::now();
+                let next = cron.after(now).map(|next| next.duration_since(now));
+                next.map_or(NEVER, |wait| wait.unsigned_abs())
+            }
+        };
+        Instant::now() + wait
+    }
 }
 
 impl Timetable {
@@ -83,20 +126,27 @@ impl Timetable {
             retention.batch = count("SPEND_LOG_CLEANUP_BATCH_SIZE", retention.batch);
             retention.loops = count("SPEND_LOG_RUN_LOOPS", retention.loops);
         }
-        let every = match setting("maximum_spend_logs_retention_interval") {
-            None => Some(86_400),
-            Some(Value::String(text)) => witgate_management::durations::seconds(text.trim()),
-            Some(value) => value.as_u64(),
-        };
-        let every = every.filter(|seconds| *seconds > 0).unwrap_or_else(|| {
-            problems.push(
-                "general_settings.maximum_spend_logs_retention_interval: expected a duration such as 1d".to_owned(),
-            );
-            86_400
+        let looks = count("LITELLM_KEY_ROTATION_CHECK_INTERVAL_SECONDS", 86_400);
+        let rotates = env.flag("LITELLM_KEY_ROTATION_ENABLED") == Some(true);
+        let line = setting("maximum_spend_logs_cleanup_cron").and_then(Value::as_str);
+        let cron = line.map(Cron::parse).transpose().unwrap_or_else(|why| {
+            problems.push(format!(
+                "general_settings.maximum_spend_logs_cleanup_cron: {why}"
+            ));
+            None
         });
+        let when = match cron {
+            Some(cron) => CleanUp::At(cron),
+            None => CleanUp::Every(every(
+                setting("maximum_spend_logs_retention_interval"),
+                problems,
+            )),
+        };
         Self {
             resets: (!off).then_some((least, most)),
-            retention: retention.map(|retention| (retention, Duration::from_secs(every))),
+            retention: retention.map(|retention| (retention, when)),
+            rotation: rotates.then(|| Duration::from_secs(looks)),
+            lock: super::spend_buffer::job_lock(loaded),
         }
     }
 
@@ -107,6 +157,21 @@ impl Timetable {
         let drawn = least + (most - least) * rand::random::<f64>();
         Some(Instant::now() + Duration::from_secs_f64(drawn))
     }
+}
+
+fn every(setting: Option<&Value>, problems: &mut Vec<String>) -> Duration {
+    let every = match setting {
+        None => Some(86_400),
+        Some(Value::String(text)) => witgate_management::durations::seconds(text.trim()),
+        Some(value) => value.as_u64(),
+    };
+    let every = every.filter(|seconds| *seconds > 0).unwrap_or_else(|| {
+        problems.push(
+            "general_settings.maximum_spend_logs_retention_interval: expected a duration such as 1d".to_owned(),
+        );
+        86_400
+    });
+    Duration::from_secs(every)
 }
 
 /// Tells of accounts whose spend is not that of their calls.
@@ -125,11 +190,24 @@ fn told(drifts: &[Drift]) {
     }
 }
 
+/// Tells of keys that were rotated, and of those that were not because nobody would know their text.
+fn rotated(done: Rotations) {
+    if done.rotated > 0 {
+        tracing::info!(keys = done.rotated, "keys have another text");
+    }
+    if done.untold > 0 {
+        tracing::warn!(
+            keys = done.untold,
+            "keys are due for another text and keep theirs, since nobody would be told: their users have no user_email, or no mail is sent"
+        );
+    }
+}
+
 /// Does the jobs until the end, by the timetable of the day.
 pub async fn run(
     plane: Arc<ControlPlane>,
     mut timetable: watch::Receiver<Timetable>,
-    services: Services,
+    (services, peers): (Services, SharedPeers),
     stop: CancellationToken,
 ) {
     let in_time = |every: Duration| Instant::now() + every;
@@ -138,8 +216,10 @@ pub async fn run(
     loop {
         let times = *timetable.borrow_and_update();
         let mut resets = times.next_resets();
-        // Also soon after the start: a gateway that never runs for a day would never clean up.
-        let mut retention = times.retention.map(|_| in_time(FIRST_CLEANUP));
+        let mut retention = times.retention.map(|(_, when)| when.first());
+        let mut rotation = times
+            .rotation
+            .map(|every| in_time(every.min(FIRST_CLEANUP)));
         loop {
             let now = Timestamp::now;
             tokio::select! {
@@ -164,17 +244,30 @@ pub async fn run(
                     resets = times.next_resets();
                 }
                 () = at(retention) => {
-                    if let Some((keep, every)) = times.retention {
+                    if let Some((keep, when)) = times.retention {
+                        retention = Some(when.next());
+                        if !is_first(&peers, times.lock).await {
+                            continue;
+                        }
                         match plane.remove_old_calls(keep, now()).await {
                             Ok(removed) => tracing::info!(removed, "old rows of calls are removed"),
                             Err(error) => tracing::error!(%error, "old rows of calls are not removed; tried again"),
                         }
-                        retention = Some(in_time(every));
                     }
+                }
+                () = at(rotation) => {
+                    match plane.rotate_keys(now()).await {
+                        Ok(done) => rotated(done),
+                        Err(error) => tracing::error!(%error, "keys are not rotated; tried again"),
+                    }
+                    rotation = times.rotation.map(in_time);
                 }
                 () = sleep_until(sessions) => {
                     if let Err(error) = plane.remove_old_sessions(now()).await {
                         tracing::error!(%error, "sessions that ended are not removed; tried again");
+                    }
+                    if let Err(error) = plane.store.remove_old_marks(now()).await {
+                        tracing::error!(%error, "marks of spools that are gone are not removed; tried again");
                     }
                     sessions = in_time(SESSIONS);
                 }
@@ -188,6 +281,14 @@ pub async fn run(
             }
         }
     }
+}
+
+/// Whether this gateway cleans up, of those on one Redis; without one, or when it does not answer, each does.
+async fn is_first(peers: &SharedPeers, lock: Duration) -> bool {
+    let Some(peers) = peers.load_full() else {
+        return true;
+    };
+    peers.claim(CLEANUP_LOCK, lock).await.unwrap_or(true)
 }
 
 /// Waits until then; without a time for ever.

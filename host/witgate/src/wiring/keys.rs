@@ -13,21 +13,26 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
+use jiff::Timestamp;
 use quick_cache::sync::Cache;
 use serde_json::Value;
 use tokio::sync::Notify;
 use witgate_config::Loaded;
-use witgate_federation::{Directory, Fault};
-use witgate_identity::{Caller, KeyHash, Named, Scope, VirtualKey};
+use witgate_federation::{Claimed, Directory, Fault};
+use witgate_identity::{Caller, KeyHash, Named, Principal, Scope, VirtualKey};
 use witgate_management::{Changed, ControlPlane, EndUser, Refusal, Watch};
 use witgate_pipeline::{Bearers, LookupFault, VirtualKeys};
 use witgate_store::StoreError;
+
+use super::auth_cache::{AuthCache, Told};
 
 /// Good keys kept at most.
 const KNOWN_MAX: usize = 100_000;
 /// Keys that do not exist, and how long that is believed at most.
 const UNKNOWN_MAX: usize = 10_000;
 const UNKNOWN_TTL: Duration = Duration::from_secs(10);
+/// Old texts of keys kept at most.
+const RETIRED_MAX: usize = 10_000;
 /// End users kept at most, known or not.
 const END_USERS_MAX: usize = 100_000;
 /// Callers without a key kept at most, known or not.
@@ -44,16 +49,22 @@ pub struct Known(Arc<Kept>);
 struct Kept {
     known: Cache<KeyHash, (Instant, Arc<VirtualKey>)>,
     unknown: Cache<KeyHash, Instant>,
+    /// Old texts of keys that were rotated: whose, and until when they are good.
+    retired: Cache<KeyHash, (Instant, (KeyHash, Timestamp))>,
     /// Also those that the database does not know.
     end_users: Cache<String, (Instant, Option<EndUser>)>,
     /// All that bear limits.
     tags: ArcSwapOption<(Instant, Tags)>,
     callers: Cache<Named, (Instant, Arc<Caller>)>,
+    /// Claims of tokens and the keys that they stand for, also those that stand for none.
+    claims: Cache<Claimed, (Instant, Option<KeyHash>)>,
     ttl_ms: AtomicU64,
     /// Counts changes, so that a row that was read before one is not kept after it.
     changes: AtomicU64,
     /// Something changed that other gateways should hear of.
     told: AtomicBool,
+    /// Rows that gateways share.
+    shared: AuthCache,
     /// The same of the configuration in the database.
     told_of_configuration: AtomicBool,
     /// Another gateway changed it.
@@ -65,12 +76,15 @@ impl Default for Known {
         Self(Arc::new(Kept {
             known: Cache::new(KNOWN_MAX),
             unknown: Cache::new(UNKNOWN_MAX),
+            retired: Cache::new(RETIRED_MAX),
             end_users: Cache::new(END_USERS_MAX),
             tags: ArcSwapOption::empty(),
             callers: Cache::new(CALLERS_MAX),
+            claims: Cache::new(CALLERS_MAX),
             ttl_ms: AtomicU64::new(TTL_S * 1000),
             changes: AtomicU64::new(0),
             told: AtomicBool::new(false),
+            shared: AuthCache::default(),
             told_of_configuration: AtomicBool::new(false),
             configured: Notify::new(),
         }))
@@ -91,14 +105,26 @@ impl Known {
         self.0.ttl_ms.store(ms, Ordering::Relaxed);
     }
 
+    /// How many of each are in memory.
+    pub fn sizes(&self) -> [(&'static str, usize); 4] {
+        [
+            ("virtual_keys", self.0.known.len()),
+            ("unknown_keys", self.0.unknown.len()),
+            ("end_users", self.0.end_users.len()),
+            ("callers", self.0.callers.len()),
+        ]
+    }
+
     /// Forgets everything: another gateway changed something.
     pub fn forget_all(&self) {
         self.0.changes.fetch_add(1, Ordering::AcqRel);
         self.0.known.clear();
         self.0.unknown.clear();
+        self.0.retired.clear();
         self.0.end_users.clear();
         self.0.tags.store(None);
         self.0.callers.clear();
+        self.0.claims.clear();
     }
 
     /// Whether something changed here since this was last asked.
@@ -131,6 +157,11 @@ impl Known {
         self.0.configured.notified().await;
     }
 
+    /// The rows that gateways share, to say where.
+    pub fn shared(&self) -> &AuthCache {
+        &self.0.shared
+    }
+
     fn ttl(&self) -> Duration {
         Duration::from_millis(self.0.ttl_ms.load(Ordering::Relaxed))
     }
@@ -146,6 +177,9 @@ impl Watch for Known {
         match what {
             Changed::Key(hash) => {
                 self.0.changes.fetch_add(1, Ordering::AcqRel);
+                // Any of them may be this key's, and there are few.
+                self.0.retired.clear();
+                self.0.claims.clear();
                 if let Some(hash) = KeyHash::parse(hash) {
                     self.forget(&hash);
                 }
@@ -166,6 +200,7 @@ impl Watch for Known {
             }
         }
         self.0.told.store(true, Ordering::Release);
+        self.0.shared.changed();
     }
 }
 
@@ -191,30 +226,30 @@ impl VirtualKeys for Keys {
         if let Some(key) = fresh(&kept.known, hash, now, ttl) {
             return Ok(Some(key));
         }
-        let unknown = kept.unknown.get(hash);
-        let believed = UNKNOWN_TTL.min(ttl);
-        if unknown.is_some_and(|since| now.saturating_duration_since(since) < believed) {
+        if let Some((key, until)) = fresh(&kept.retired, hash, now, ttl) {
+            return match until > Timestamp::now() {
+                true => self.current(&key).await,
+                false => Ok(None),
+            };
+        }
+        if self.is_unknown(hash, now) {
             return Ok(None);
         }
         let changes = kept.changes.load(Ordering::Acquire);
-        let found = self
-            .plane
-            .virtual_key(hash.as_str(), jiff::Timestamp::now())
-            .await
-            .map_err(fault)?;
-        let key = found.map(Arc::new);
-        let unchanged = || kept.changes.load(Ordering::Acquire) == changes;
-        if unchanged() {
-            match &key {
-                Some(key) => kept.known.insert(hash.clone(), (now, key.clone())),
-                None => kept.unknown.insert(hash.clone(), now),
-            }
-            // A change that came between the look and the insertion has looked in vain for what to forget.
-            if !unchanged() {
-                self.known.forget(hash);
-            }
+        if let Some(key) = self.current(hash).await? {
+            return Ok(Some(key));
         }
-        Ok(key)
+        let found = self.plane.successor(hash.as_str(), Timestamp::now()).await;
+        let Some((key, until)) = found.map_err(fault)? else {
+            return Ok(None);
+        };
+        kept.unknown.remove(hash);
+        let retired = (now, (key.clone(), until));
+        kept.retired.insert(hash.clone(), retired);
+        if kept.changes.load(Ordering::Acquire) != changes {
+            kept.retired.remove(hash);
+        }
+        self.current(&key).await
     }
 
     async fn bearers(
@@ -248,6 +283,61 @@ impl VirtualKeys for Keys {
 }
 
 impl Keys {
+    fn is_unknown(&self, hash: &KeyHash, now: Instant) -> bool {
+        let believed = UNKNOWN_TTL.min(self.known.ttl());
+        let since = self.known.0.unknown.get(hash);
+        since.is_some_and(|since| now.saturating_duration_since(since) < believed)
+    }
+
+    /// The key with this hash and no other.
+    async fn current(&self, hash: &KeyHash) -> Result<Option<Arc<VirtualKey>>, LookupFault> {
+        let now = Instant::now();
+        let kept = &self.known.0;
+        if let Some(key) = fresh(&kept.known, hash, now, self.known.ttl()) {
+            return Ok(Some(key));
+        }
+        if self.is_unknown(hash, now) {
+            return Ok(None);
+        }
+        let changes = kept.changes.load(Ordering::Acquire);
+        let (found, since) = self.read(hash, now).await?;
+        let key = found.map(Arc::new);
+        let unchanged = || kept.changes.load(Ordering::Acquire) == changes;
+        if unchanged() {
+            match &key {
+                Some(key) => kept.known.insert(hash.clone(), (since, key.clone())),
+                None => kept.unknown.insert(hash.clone(), now),
+            }
+            // A change that came between the look and the insertion has looked in vain for what to forget.
+            if !unchanged() {
+                self.known.forget(hash);
+            }
+        }
+        Ok(key)
+    }
+
+    /// A key as another gateway has read it lately, else as the database has it, and since when that is so.
+    async fn read(
+        &self,
+        hash: &KeyHash,
+        now: Instant,
+    ) -> Result<(Option<VirtualKey>, Instant), LookupFault> {
+        let (shared, ttl) = (&self.known.0.shared, self.known.ttl());
+        let generation = match shared.find(&self.plane, hash, ttl).await {
+            Told::Rows(rows, age) => {
+                let key = self.plane.key_of(&rows, Timestamp::now());
+                return Ok((Some(key), now.checked_sub(age).unwrap_or(now)));
+            }
+            Told::Nothing(generation) => generation,
+        };
+        let rows = self.plane.key_rows(hash.as_str()).await.map_err(fault)?;
+        if let (Some(rows), Some(generation)) = (&rows, generation) {
+            shared.keep(&self.plane, hash, &generation, rows, ttl);
+        }
+        let key = rows.map(|rows| self.plane.key_of(&rows, Timestamp::now()));
+        Ok((key, now))
+    }
+
     async fn end_user(&self, id: &str) -> Result<Option<EndUser>, LookupFault> {
         let (now, kept) = (Instant::now(), &self.known.0);
         if let Some((since, user)) = kept.end_users.get(id)
@@ -290,7 +380,7 @@ impl Directory for Keys {
             return Ok(caller);
         }
         let changes = kept.changes.load(Ordering::Acquire);
-        let found = self.plane.caller(named, jiff::Timestamp::now()).await;
+        let found = self.plane.caller(named, Timestamp::now()).await;
         let found = Arc::new(found.map_err(refused)?);
         kept.callers.insert(named.clone(), (now, found.clone()));
         if kept.changes.load(Ordering::Acquire) != changes {
@@ -320,11 +410,63 @@ impl Directory for Keys {
         let set = self.plane.set_role(user, role, now()).await;
         set.map_err(refused)
     }
+
+    async fn key_of(
+        &self,
+        claimed: &Claimed,
+        keep_ms: u64,
+    ) -> Result<Option<Arc<VirtualKey>>, Fault> {
+        let (now, kept) = (Instant::now(), &self.known.0);
+        let hash = match fresh(&kept.claims, claimed, now, Duration::from_millis(keep_ms)) {
+            Some(hash) => hash,
+            None => {
+                let changes = kept.changes.load(Ordering::Acquire);
+                let found = self.plane.key_of_claim(&of_plane(claimed)).await;
+                let found = found.map_err(refused)?;
+                kept.claims.insert(claimed.clone(), (now, found.clone()));
+                if kept.changes.load(Ordering::Acquire) != changes {
+                    kept.claims.remove(claimed);
+                }
+                found
+            }
+        };
+        match hash {
+            Some(hash) => self.find(&hash).await.map_err(|fault| Fault(fault.text)),
+            None => Ok(None),
+        }
+    }
+
+    async fn register(
+        &self,
+        claimed: &Claimed,
+        who: &Principal,
+        takes_own: bool,
+    ) -> Result<Option<Arc<VirtualKey>>, Fault> {
+        let of = [
+            ("user_id", who.user_id.as_deref()),
+            ("team_id", who.team_id.as_deref()),
+            ("organization_id", who.org_id.as_deref()),
+        ];
+        let claimed = of_plane(claimed);
+        let made = self.plane.register_claim(&claimed, of, takes_own, now());
+        match made.await.map_err(refused)? {
+            Some(hash) => self.find(&hash).await.map_err(|fault| Fault(fault.text)),
+            None => Ok(None),
+        }
+    }
+}
+
+fn of_plane(claimed: &Claimed) -> witgate_management::Claimed {
+    witgate_management::Claimed {
+        issuer: claimed.issuer.clone(),
+        name: claimed.name.clone(),
+        value: claimed.value.clone(),
+    }
 }
 
 /// Now, as the database keeps it.
-fn now() -> jiff::Timestamp {
-    let now = jiff::Timestamp::now();
+fn now() -> Timestamp {
+    let now = Timestamp::now();
     now.round(jiff::Unit::Millisecond).unwrap_or(now)
 }
 

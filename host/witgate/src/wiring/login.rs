@@ -11,9 +11,11 @@ use witgate_config::{Config, Env, Loaded};
 use witgate_identity::{Role, Signer};
 use witgate_login as login;
 use witgate_login::{AccessMode, Fault, NewUser, Password, Provider, Rules};
+use witgate_management::{ControlPlane, NotTaken, Refusal};
 use witgate_plugins as host;
 use witgate_plugins::{LoadError, Registry};
-use witgate_store::{Store, UserRow};
+use witgate_store::UserRow;
+use zeroize::Zeroizing;
 
 /// Names of the plugins among all; the keys of the configuration, and for the provider a word of its own.
 pub(super) const PROVIDER: &str = "sso";
@@ -48,7 +50,7 @@ pub(super) fn team_ids_attribute(config: &Config) -> Option<String> {
     field.as_str().map(str::to_owned)
 }
 
-fn provider(loaded: &Loaded) -> Option<&str> {
+pub(super) fn provider(loaded: &Loaded) -> Option<&str> {
     let chosen = BY_VARIABLE
         .iter()
         .find(|(variable, _)| loaded.environment.non_empty(variable).is_some())
@@ -332,19 +334,45 @@ fn who_of(who: host::Who) -> Result<login::Who, Fault> {
 
 /// The users' table of the database.
 pub struct StoredUsers {
-    store: Store,
+    plane: Arc<ControlPlane>,
     /// Where the database was opened: its connections must not live on a thread that serves.
     runtime: Handle,
 }
 
 impl StoredUsers {
     /// Must be called on the process's own runtime.
-    pub fn new(store: Store) -> Self {
+    pub fn new(plane: Arc<ControlPlane>) -> Self {
         Self {
-            store,
+            plane,
             runtime: Handle::current(),
         }
     }
+
+    /// Asks the control plane, there.
+    async fn ask<T, F>(&self, asking: impl FnOnce(Arc<ControlPlane>) -> F) -> Result<T, Fault>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Refusal>> + Send + 'static,
+    {
+        let answer = self.runtime.spawn(asking(self.plane.clone())).await;
+        let answer = answer.map_err(|error| Fault(error.to_string()))?;
+        answer.map_err(|refusal| match refusal {
+            Refusal::Unavailable(why) => Fault(why),
+            other => Fault(other.message()),
+        })
+    }
+
+    async fn user(&self, id: Option<String>) -> Result<Option<login::User>, Fault> {
+        match id {
+            Some(id) => login::Users::find(self, &id, &id, None).await,
+            None => Ok(None),
+        }
+    }
+}
+
+fn now() -> jiff::Timestamp {
+    let now = jiff::Timestamp::now();
+    now.round(jiff::Unit::Millisecond).unwrap_or(now)
 }
 
 #[async_trait]
@@ -355,15 +383,13 @@ impl login::Users for StoredUsers {
         sso_user_id: &str,
         email: Option<&str>,
     ) -> Result<Option<login::User>, Fault> {
-        let store = self.store.clone();
         let (id, sso) = (user_id.to_owned(), sso_user_id.to_owned());
         let email = email.map(str::to_owned);
-        let finding = self
-            .runtime
-            .spawn(async move { store.find_user(&id, &sso, email.as_deref()).await });
-        let found = finding.await.map_err(|error| Fault(error.to_string()))?;
-        let found = found.map_err(|error| Fault(error.to_string()))?;
-        Ok(found.map(|row| login::User {
+        let found = self.ask(|plane| async move {
+            let found = plane.store.find_user(&id, &sso, email.as_deref()).await;
+            found.map_err(Refusal::from)
+        });
+        Ok(found.await?.map(|row| login::User {
             user_id: row.user_id,
             sso_user_id: row.sso_user_id,
             user_email: row.user_email,
@@ -375,8 +401,43 @@ impl login::Users for StoredUsers {
         }))
     }
 
+    async fn by_password(&self, name: &str, password: &str) -> Result<Option<login::User>, Fault> {
+        let (name, password) = (name.to_owned(), Zeroizing::new(password.to_owned()));
+        let found = self
+            .ask(|plane| async move { plane.user_by_password(&name, &password).await })
+            .await?;
+        self.user(found).await
+    }
+
+    async fn invited(&self, invitation: &str) -> Result<Option<login::User>, Fault> {
+        let id = invitation.to_owned();
+        let found = self
+            .ask(|plane| async move { plane.invited(&id, now()).await })
+            .await?;
+        self.user(found).await
+    }
+
+    async fn take_invitation(
+        &self,
+        invitation: &str,
+        user_id: &str,
+        password: &str,
+    ) -> Result<login::Taken, Fault> {
+        let (id, user) = (invitation.to_owned(), user_id.to_owned());
+        let password = Zeroizing::new(password.to_owned());
+        let taken = self.ask(|plane| async move {
+            let taken = plane.take_invitation((&id, &user), &password, now());
+            taken.await
+        });
+        Ok(match taken.await? {
+            Ok(()) => login::Taken::Yes,
+            Err(NotTaken::Invalid) => login::Taken::Invalid,
+            Err(NotTaken::Password) => login::Taken::BadPassword,
+        })
+    }
+
     async fn save(&self, user: &login::User) -> Result<(), Fault> {
-        let store = self.store.clone();
+        let store = self.plane.store.clone();
         let row = UserRow {
             user_id: user.user_id.clone(),
             sso_user_id: user.sso_user_id.clone(),

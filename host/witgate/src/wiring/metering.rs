@@ -87,7 +87,7 @@ pub(super) fn key_limits(params: &ModelParams) -> Limits {
     Limits {
         rpm: params.default_api_key_rpm_limit,
         tpm: params.default_api_key_tpm_limit,
-        parallel: None,
+        ..Limits::default()
     }
 }
 

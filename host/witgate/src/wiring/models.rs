@@ -1,13 +1,15 @@
 //! `model_list`: deployments for routing, and how each is reached.
 
-use std::sync::{Arc, LazyLock};
+mod merged;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
-use witgate_config::{Config, Env, Loaded, ModelEntry, ModelParams};
+use witgate_config::{Config, Loaded, ModelEntry, ModelParams};
 use witgate_outbound::{ClientCertificate, Pem, Roots, TlsOptions};
 use witgate_pipeline::Target;
 use witgate_plugins::{Kind, Provider, Registry};
@@ -16,12 +18,16 @@ use witgate_wire::Endpoint;
 use witgate_wire::prices::{ModelPrice, Prices};
 
 use super::auto_routers;
+use super::client_headers;
 use super::dialects::{self, Speakers};
 use super::provider_port::Speaker;
 use super::providers;
 use super::routing;
 use super::settings::set;
 use super::upstream::{Reach, Upstreams};
+use merged::merged;
+
+pub(super) use merged::{Merged, id_params, place};
 
 /// Builds routing and targets; adds to `problems` whatever cannot be served.
 pub(super) fn models(
@@ -197,108 +203,6 @@ fn build(
     Snapshot::build(specs, routing::settings(loaded, problems))
 }
 
-/// A deployment with its credential's values filled in where it says nothing itself.
-pub(super) struct Merged<'a> {
-    pub(super) entry: &'a ModelEntry,
-    pub(super) api_key: Option<String>,
-    pub(super) api_base: Option<String>,
-}
-
-impl Merged<'_> {
-    /// The variables it may use: none when an admin of a team wrote it.
-    pub(super) fn env<'l>(&self, loaded: &'l Loaded) -> &'l Env {
-        static NONE: LazyLock<Env> = LazyLock::new(Env::default);
-        match self.entry.is_bounded() {
-            true => &NONE,
-            false => &loaded.environment,
-        }
-    }
-
-    /// What is known of the model's abilities: `supports_…` and limits, from the price map and `model_info`.
-    pub(super) fn facts(&self, provider_name: &str) -> Map<String, Value> {
-        let is_fact = |name: &str| {
-            ["supports_", "thinking_", "max_", "mode"]
-                .iter()
-                .any(|start| name.starts_with(start))
-        };
-        let known = known_of_model(self.entry, provider_name);
-        known
-            .into_iter()
-            .filter(|(name, _)| is_fact(name))
-            .collect()
-    }
-
-    /// Everything that the deployment's credential holds.
-    pub(super) fn credential_values<'c>(
-        &self,
-        config: &'c Config,
-    ) -> impl Iterator<Item = (&'c str, &'c Value)> + use<'c> {
-        let name = self.entry.params.litellm_credential_name.as_deref();
-        let credential = name.and_then(|name| config.credential(name));
-        let values = credential.into_iter().flat_map(|c| &c.values);
-        values.map(|(name, value)| (name.as_str(), value))
-    }
-
-    pub(super) fn place(&self) -> String {
-        place(self.entry)
-    }
-}
-
-/// Where an entry stands, for messages.
-pub(super) fn place(entry: &ModelEntry) -> String {
-    let at = &entry.position;
-    let file = at.file().unwrap_or("config");
-    let line = match entry.is_stored() {
-        true => String::new(),
-        false => format!(":{}:{}", at.line, at.col),
-    };
-    format!("{file}{line} model_list (model_name: {})", entry.model_name)
-}
-
-fn merged<'a>(config: &Config, entry: &'a ModelEntry) -> Merged<'a> {
-    let credential = entry
-        .params
-        .litellm_credential_name
-        .as_deref()
-        .and_then(|n| config.credential(n));
-    let of_credential = |name: &str| {
-        credential
-            .and_then(|c| c.values.get(name))
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-    };
-    Merged {
-        api_key: entry
-            .params
-            .api_key
-            .as_ref()
-            .map(|k| k.reveal().to_owned())
-            .or_else(|| of_credential("api_key")),
-        api_base: entry
-            .params
-            .api_base
-            .clone()
-            .or_else(|| of_credential("api_base")),
-        entry,
-    }
-}
-
-/// What tells two deployments of a group apart when neither has an id. Keys are hashed, not shown.
-pub(super) fn id_params(merged: &Merged<'_>) -> Vec<(String, Value)> {
-    let params = &merged.entry.params;
-    let mut named = vec![("model".to_owned(), Value::from(params.model.as_str()))];
-    if let Some(base) = &merged.api_base {
-        named.push(("api_base".to_owned(), base.as_str().into()));
-    }
-    if let Some(key) = &merged.api_key {
-        named.push(("api_key".to_owned(), key.as_str().into()));
-    }
-    for (name, value) in params.extra.iter().chain(&params.provider) {
-        named.push((name.clone(), value.clone()));
-    }
-    named
-}
-
 fn target(
     loaded: &Loaded,
     upstreams: &mut Upstreams,
@@ -314,9 +218,7 @@ fn target(
     if is_bounded {
         bounded(merged, provider_name, plugin)?;
     }
-    // What an admin of a team wrote has nothing of the gateway's own.
-    let env = merged.env(loaded);
-    let ((base, is_own), unavailable) = match base_url(merged, provider_name, plugin, env) {
+    let ((base, is_own), unavailable) = match base_url(loaded, merged, provider_name, plugin) {
         Ok(base) => (base, None),
         // Whose provider nobody can tell is no deployment. With a `*` the request may tell it.
         Err(why)
@@ -335,7 +237,7 @@ fn target(
         }
     };
     let own_headers = own_headers(merged)?;
-    let mut headers = headers(merged, provider_name, plugin.is_some(), env)?;
+    let mut headers = headers(loaded, merged, provider_name, plugin.is_some())?;
     let dialect = match speaker {
         Some((speaker, plugin)) => {
             let base = (base.clone(), is_own);
@@ -373,6 +275,7 @@ fn target(
         urls: urls(&base)?,
         api_base: shown(&base),
         headers,
+        client_headers: client_headers::of(&loaded.config, &entry.model_name, provider_name),
         defaults: defaults(&loaded.config, &params.extra),
         timeout_by_tier: params
             .timeout_by_service_tier
@@ -381,6 +284,8 @@ fn target(
             .collect(),
         timeout: timeout(params),
         stream_timeout: set(params.stream_timeout),
+        guardrails: guardrails(&loaded.config, &params.guardrails)?,
+        keepalive: set(params.keepalive_seconds),
         mock: params
             .mock_response
             .as_ref()
@@ -404,6 +309,18 @@ fn target(
         custom_price: ModelPrice::custom(id, stated, backend.as_deref()).map(Into::into),
         info: info(merged, provider_name),
     })
+}
+
+/// The guardrails of a deployment, which the configuration must have: without them it is not to be called.
+fn guardrails(config: &Config, names: &[String]) -> Result<Vec<String>, String> {
+    let is_known = |name: &str| {
+        let mut all = config.guardrails.iter();
+        all.any(|entry| entry.guardrail_name == name)
+    };
+    match names.iter().find(|name| !is_known(name)) {
+        Some(name) => Err(format!("guardrails: there is no guardrail {name:?}")),
+        None => Ok(names.to_vec()),
+    }
 }
 
 /// Whether a deployment by an admin of a team is one: with a key of its own, of a provider that needs nothing else.
@@ -440,19 +357,20 @@ const NOWHERE: &str = "http://mock.invalid";
 
 /// The base URL, and whether the operator wrote it.
 fn base_url(
+    loaded: &Loaded,
     merged: &Merged<'_>,
     provider_name: &str,
     plugin: Option<&Provider>,
-    env: &Env,
 ) -> Result<(String, bool), String> {
     let params = &merged.entry.params;
+    let env = merged.env(loaded);
     let is_given = |mock: &Option<Value>| mock.as_ref().is_some_and(|v| !v.is_null());
     if params.mock_timeout || is_given(&params.mock_response) || is_given(&params.mock_tool_calls) {
         let base = merged.api_base.clone();
         return Ok((base.unwrap_or_else(|| NOWHERE.to_owned()), true));
     }
     if let Some(plugin) = plugin {
-        return dialects::base(merged, plugin, env);
+        return dialects::base(loaded, merged, plugin);
     }
     let model = &merged.entry.params.model;
     if provider_name.is_empty() {
@@ -469,6 +387,7 @@ fn base_url(
         .api_base
         .clone()
         .filter(|b| !b.is_empty())
+        .or_else(|| merged.general(loaded, "api_base").map(str::to_owned))
         .or_else(|| provider.base(env));
     base.map(|base| (base, true))
         .ok_or_else(|| match provider.base_env() {
@@ -518,12 +437,12 @@ fn shown(base: &str) -> String {
 
 /// Headers of every request but the deployment's own. A plugin authenticates by itself.
 fn headers(
+    loaded: &Loaded,
     merged: &Merged<'_>,
     provider_name: &str,
     is_plugin: bool,
-    env: &Env,
 ) -> Result<HeaderMap, String> {
-    let params = &merged.entry.params;
+    let (params, env) = (&merged.entry.params, merged.env(loaded));
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -535,7 +454,8 @@ fn headers(
         return Ok(headers);
     }
     let provider = providers::find(provider_name);
-    let key = merged.api_key.clone().or_else(|| provider?.key(env));
+    let key = merged.key(loaded, provider_name);
+    let key = key.or_else(|| provider?.key(env));
     if let Some(key) = key.filter(|k| !k.is_empty()) {
         headers.insert(AUTHORIZATION, secret(&format!("Bearer {key}"), "api_key")?);
     }
@@ -608,7 +528,7 @@ fn stated_prices(entry: &ModelEntry) -> Vec<(String, String)> {
 }
 
 /// Whom to trust: the deployment's `ssl_verify`, else the configuration's.
-fn tls(config: &Config, own: Option<&Value>) -> TlsOptions {
+pub(super) fn tls(config: &Config, own: Option<&Value>) -> TlsOptions {
     let roots = match own.or(config.litellm.ssl_verify.as_ref()) {
         Some(Value::Bool(false)) => Roots::Unverified,
         Some(Value::String(path)) if path.eq_ignore_ascii_case("false") => Roots::Unverified,
@@ -664,13 +584,39 @@ fn info(merged: &Merged<'_>, provider_name: &str) -> (Value, Value) {
     (Value::Object(shown_params), Value::Object(model_info))
 }
 
+/// The same of an automatic router, which is no deployment: its id is its own, or its name.
+pub(super) fn router_info(loaded: &Loaded, entry: &ModelEntry) -> (Value, Value) {
+    let (mut params, mut model_info) = info(&merged(&loaded.config, entry), "");
+    let own = &entry.params;
+    let named = [
+        ("auto_router_default_model", &own.auto_router_default_model),
+        (
+            "auto_router_embedding_model",
+            &own.auto_router_embedding_model,
+        ),
+        (
+            "complexity_router_default_model",
+            &own.complexity_router_default_model,
+        ),
+    ];
+    for (name, value) in named {
+        if let Some(value) = value {
+            params[name] = value.as_str().into();
+        }
+    }
+    if model_info.get("id").is_none() {
+        model_info["id"] = entry.model_name.as_str().into();
+    }
+    (params, model_info)
+}
+
 /// What the price map knows of the model, under what the operator says of it.
 pub(super) fn known_of_model(entry: &ModelEntry, provider_name: &str) -> Map<String, Value> {
     let (params, own) = (&entry.params, &entry.model_info);
     let base_model = own.get("base_model").and_then(Value::as_str);
     let known = Prices::entry(provider_name, base_model.unwrap_or(&params.model));
     let mut model_info: Map<String, Value> = known
-        .and_then(|json| serde_json::from_str(json).ok())
+        .and_then(|json| serde_json::from_str(&json).ok())
         .unwrap_or_default();
     let pricing = params.pricing.iter();
     model_info.extend(pricing.map(|(name, value)| (name.clone(), value.clone())));

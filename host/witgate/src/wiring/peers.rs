@@ -2,7 +2,7 @@
 //!
 //! Once a second, and at once when a deployment begins to rest, it puts what it counts on a board and takes
 //! over what the others have there. A gateway that is gone leaves the board by itself. Money goes through
-//! one account per budget, that of callers, too. Calls wait for none of that; only a call that is counted against a limit does.
+//! one account per budget. Calls wait for none of that; only a call that is counted against a limit does, or draws on a caller's budget.
 
 mod board;
 
@@ -33,6 +33,9 @@ const CONFIGURATIONS: &str = "witgate:configurations";
 /// Intervals after which what a gateway put on the board counts no more.
 const SILENT: u32 = 5;
 const SILENT_MIN: Duration = Duration::from_secs(5);
+/// Intervals after which what a gateway holds of budgets counts no more that says nothing.
+const HELD: u32 = 10;
+const HELD_MIN: Duration = Duration::from_secs(10);
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// A counter of a minute outlives it, so that gateways whose clocks differ agree on it.
 const MINUTE_COUNTER: Duration = Duration::from_secs(120);
@@ -65,6 +68,8 @@ pub(super) fn serving(
     let seconds: Option<f64> = loaded.environment.parse("DEFAULT_REDIS_SYNC_INTERVAL");
     let seconds = seconds.filter(|s| *s > 0.0 && *s < 1e6).unwrap_or(1.0);
     let interval = Duration::from_secs_f64(seconds).max(INTERVAL_MIN);
+    let lease = (interval * HELD).max(HELD_MIN);
+    books.share(store.as_ref().map(|store| (store, lease)));
     let peers = store.map(|store| {
         let serving = shared.load_full();
         let same = serving.filter(|peers| peers.is_through(&store, interval));
@@ -92,6 +97,11 @@ impl Peers {
     /// Whether this gateway is the first that says this within the time.
     pub(super) async fn claim(&self, what: &str, ttl: Duration) -> Result<bool, StateError> {
         self.store.set_if_absent(what, "SENT", Some(ttl)).await
+    }
+
+    /// What is shared.
+    pub(super) fn store(&self) -> &Store {
+        &self.store
     }
 
     /// How the Redis between the gateways stands.
@@ -176,7 +186,7 @@ impl Peers {
         self.money(state, now).await;
         let unix = i64::try_from(now.unix_s).unwrap_or(i64::MAX);
         let unix = jiff::Timestamp::from_second(unix).unwrap_or_default();
-        if let Err(error) = self.books.exchange(&self.store, unix).await {
+        if let Err(error) = self.books.exchange(unix).await {
             tracing::debug!(%error, "what callers have spent is not shared yet");
         }
     }

@@ -56,7 +56,7 @@ impl host::Models for Models {
                     let _ = begun.send(Ok(()));
                     pass_on(frames, &chunks, shows_usage).await;
                 }
-                ReplyBody::Full(_) => {
+                ReplyBody::Full(_) | ReplyBody::Relay(_) => {
                     // A failure, as a request for a stream is answered with a stream.
                     let failed = answer(reply).err();
                     let none = NoModelAnswer::Unavailable("the answer is no stream".to_owned());

@@ -14,9 +14,10 @@ use witgate_events::{
 use witgate_identity::Principal;
 use witgate_metering::Fact;
 use witgate_pipeline::Recorder;
-use witgate_store::{SpendOptions, SpendRow, SpendWriter};
+use witgate_store::{SpendOptions, SpendRow, SpendWindow, SpendWriter};
 
 use super::budget_alerts::BudgetAlerts;
+use super::spend_buffer;
 
 /// What the configuration says about spend rows.
 #[derive(Debug, Clone, Copy)]
@@ -29,8 +30,12 @@ pub struct Ledger {
     pub totals: bool,
     /// Characters of each text in the messages and answers that rows keep (`store_prompts_in_spend_logs`); `None` keeps none.
     pub prompts: Option<usize>,
+    /// Log sinks get streams, too (`disable_streaming_logging: false`).
+    pub streams: bool,
     /// Whether rows and totals tell of end users (`disable_end_user_cost_tracking: false`).
     pub end_users: bool,
+    /// How they go through Redis to the gateway that writes for all; `None` when they do not.
+    pub buffer: Option<spend_buffer::Rules>,
 }
 
 /// Hands each finished call to the hub and to the ledger. Neither waits.
@@ -44,7 +49,7 @@ pub struct Fanout {
     /// The ledger.
     pub spend: SpendWriter,
     /// Which rows are written; swapped at a reload.
-    pub ledger: ArcSwap<Ledger>,
+    pub ledger: Arc<ArcSwap<Ledger>>,
 }
 
 impl Recorder for Fanout {
@@ -79,6 +84,7 @@ impl Recorder for Fanout {
                 self.hub
                     .publish_proxy_failure(proxy_failure(&call, failure));
             }
+            Outcome::Success if call.stream && !ledger.streams => {}
             _ => {
                 self.hub.publish(call);
             }
@@ -155,8 +161,24 @@ pub(super) fn prompts(loaded: &Loaded) -> Option<usize> {
     (is_on == Some(true)).then(|| most.unwrap_or(spend::MAX_PROMPT_CHARS))
 }
 
-/// `proxy_batch_write_at`: how long the first row of a group waits; a tenth of a second unless the operator says so.
-pub fn commit_interval(loaded: &Loaded) -> Duration {
+/// How rows are grouped: `proxy_batch_write_at`, `MAX_SIZE_IN_MEMORY_QUEUE` and `MAX_IN_MEMORY_QUEUE_FLUSH_COUNT`, where the operator
+/// says so.
+pub fn spend_options(loaded: &Loaded) -> SpendOptions {
+    let default = SpendOptions::default();
+    let rows = |name: &str| {
+        let rows: Option<usize> = loaded.environment.parse(name);
+        rows.filter(|rows| (1..=default.queue_rows).contains(rows))
+    };
+    SpendOptions {
+        commit_interval: commit_interval(loaded),
+        hurry_rows: rows("MAX_SIZE_IN_MEMORY_QUEUE").unwrap_or(default.hurry_rows),
+        commit_rows: rows("MAX_IN_MEMORY_QUEUE_FLUSH_COUNT").unwrap_or(default.commit_rows),
+        ..default
+    }
+}
+
+/// How long the first row of a group waits; a tenth of a second unless the operator says so.
+fn commit_interval(loaded: &Loaded) -> Duration {
     let general = loaded.config.raw.get("general_settings");
     let setting = general.and_then(|general| general.get("proxy_batch_write_at")?.as_f64());
     let seconds = setting.or_else(|| loaded.environment.parse("PROXY_BATCH_WRITE_AT"));
@@ -169,6 +191,22 @@ pub fn commit_interval(loaded: &Loaded) -> Duration {
 
 fn text(text: &Option<String>) -> Option<Cow<'_, str>> {
     text.as_deref().map(Cow::Borrowed)
+}
+
+/// The windows of budgets in which a call's cost was spent, for the row.
+fn windows(call: &Completed) -> Cow<'static, str> {
+    if call.budget_windows.is_empty() {
+        return Cow::Borrowed("");
+    }
+    let windows = call.budget_windows.iter().map(|window| SpendWindow {
+        entity_type: window.entity_type.to_owned(),
+        entity_id: window.entity_id.clone(),
+        duration: window.duration.clone(),
+        length_s: window.length_s,
+        start: window.start,
+    });
+    let windows: Vec<SpendWindow> = windows.collect();
+    Cow::Owned(serde_json::to_string(&windows).unwrap_or_default())
 }
 
 /// LiteLLM's row of a call.
@@ -207,6 +245,7 @@ fn row(call: &Completed) -> SpendRow<'_> {
             false => "failure",
         })),
         litellm_call_id: Some(Cow::Borrowed(&call.call_id)),
+        budget_windows: windows(call),
         cache_read_tokens: tokens(call.usage.cached_tokens),
         cache_creation_tokens: tokens(call.usage.cache_creation_tokens),
         ..SpendRow::default()

@@ -11,8 +11,13 @@ use witgate_pipeline::{HealthSettings, Settings};
 use witgate_wire::errors::CompatErrors;
 use witgate_wire::prices::Adjustments;
 
+use super::inferred;
+
 /// The LiteLLM release whose answers are given by default.
 const COMPAT_VERSION: &str = "1.74.0";
+
+/// LiteLLM's creation time of every model.
+const MODELS_CREATED_S: i64 = 1_677_610_602;
 
 /// LiteLLM's default for the whole of a call, seconds.
 const REQUEST_TIMEOUT_S: f64 = 6000.0;
@@ -49,6 +54,11 @@ pub(super) fn settings(
     };
     let litellm = |key: &str| config.raw.get("litellm_settings")?.get(key);
     let flag = |key: &str| litellm(key).and_then(Value::as_bool) == Some(true);
+    let general = config.raw.get("general_settings");
+    let raw_flag = |key: &str| {
+        let value = general.and_then(|general| general.get(key));
+        value.and_then(Value::as_bool) == Some(true)
+    };
     let tokens = |name: &str, default| loaded.environment.parse(name).unwrap_or(default);
     let version = raw("compat_version").unwrap_or_else(|| COMPAT_VERSION.to_owned());
     Settings {
@@ -87,7 +97,18 @@ pub(super) fn settings(
         adjustments,
         counts_tokens: !flag("disable_token_counter"),
         streams_cost: flag("include_cost_in_streaming_usage"),
+        streams_usage: raw_flag("always_include_stream_usage"),
+        inferred_models: inferred::models(loaded),
+        // The models say so, once they are there.
+        guards_models: false,
+        models_created_s: loaded
+            .environment
+            .parse("DEFAULT_MODEL_CREATED_AT_TIME")
+            .unwrap_or(MODELS_CREATED_S),
         tag_headers: texts(litellm("extra_spend_tag_headers")),
+        team_sinks: witgate_pipeline::sinks::default_team_settings(litellm(
+            "default_team_settings",
+        )),
         user_agent_tags: true,
     }
 }

@@ -1,10 +1,12 @@
 //! Which plugins a configuration uses, as what, and what they may touch.
 
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::bail;
 use indexmap::IndexMap;
+use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 use witgate_config as config;
 use witgate_config::{Config, Loaded};
@@ -23,8 +25,9 @@ use crate::cli::Recorded;
 
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
 const CUSTOM_AUTH: &str = "custom_auth";
-/// Likewise of the key policy.
+/// Likewise of the key policies.
 const KEY_POLICY: &str = "custom_key_generate";
+const KEY_UPDATE_POLICY: &str = "custom_key_update";
 
 /// Every plugin that the configuration uses.
 pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<PluginSpec>> {
@@ -86,6 +89,20 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
             spec.settings
                 .insert("api_base".to_owned(), base.as_str().into());
         }
+        if guardrail.is_stored() {
+            own_name(config, guardrail)?;
+            // Who writes to the database is no operator: a row opens no way that the operator has not opened.
+            let own = [
+                ("api_key", guardrail.api_key.is_some()),
+                ("api_base", guardrail.api_base.is_some()),
+            ];
+            let own = own
+                .into_iter()
+                .filter(|(_, said)| *said)
+                .map(|(name, _)| name);
+            let params = guardrail.params.keys().map(String::as_str);
+            spec.foreign = own.chain(params).map(str::to_owned).collect();
+        }
         add(config, &guardrail.guardrail, spec, &mut specs)?;
     }
     if let Some(name) = &config.general.custom_auth {
@@ -116,8 +133,11 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         spec.settings.extend(wanted.settings.clone());
         add(config, component, spec, &mut specs)?;
     }
-    if let Some(name) = general(config, KEY_POLICY).and_then(Value::as_str) {
-        let spec = spec(config, KEY_POLICY, name, Kind::KeyPolicy, &lookups);
+    for key in [KEY_POLICY, KEY_UPDATE_POLICY] {
+        let Some(name) = general(config, key).and_then(Value::as_str) else {
+            continue;
+        };
+        let spec = spec(config, key, name, Kind::KeyPolicy, &lookups);
         if spec.fail == Some(host::FailPolicy::Open) {
             bail!("plugins.{name}.fail: a key policy cannot fail open; remove the key");
         }
@@ -218,6 +238,33 @@ fn add(
     specs.push(spec);
     specs.extend(shadow);
     Ok(())
+}
+
+/// A guardrail of the database cannot have what `plugins` grants to another plugin by being called like it.
+fn own_name(config: &Config, guardrail: &config::GuardrailEntry) -> anyhow::Result<()> {
+    let name = &guardrail.guardrail_name;
+    let of_another = find(&config.plugins, name).is_some()
+        && find(&config.plugins, &guardrail.guardrail).is_none();
+    if of_another {
+        let place = guardrail.position.file().unwrap_or_default();
+        bail!(
+            "{place}: plugins.{name} is not for {:?}: call the guardrail otherwise",
+            guardrail.guardrail
+        );
+    }
+    Ok(())
+}
+
+/// The errors of guardrails of the database name their rows, so that those alone are left out.
+pub(super) fn of_rows(config: &Config, mut errors: Vec<host::LoadError>) -> Vec<host::LoadError> {
+    for error in &mut errors {
+        let mut stored = config.guardrails.iter().filter(|one| one.is_stored());
+        let own = stored.find(|one| one.guardrail_name == error.plugin);
+        if let Some(place) = own.and_then(|own| own.position.file()) {
+            error.reason = format!("{place}: {}", error.reason);
+        }
+    }
+    errors
 }
 
 /// `callback_settings.<sink>` keys that the hub reads, not the plugin.
@@ -411,7 +458,23 @@ fn sinks(config: &Config, callbacks: &[String]) -> IndexMap<String, Kinds> {
                 .or_insert(kinds);
         }
     }
+    // Those are there for the teams, and get nothing else.
+    for name in of_teams(config) {
+        sinks.entry(name).or_insert(Kinds::NONE);
+    }
     sinks
+}
+
+/// The sinks that `default_team_settings` names.
+fn of_teams(config: &Config) -> Vec<String> {
+    let settings = config.raw.get("litellm_settings");
+    let list = settings.and_then(|settings| settings.get("default_team_settings")?.as_array());
+    let named = list.into_iter().flatten().flat_map(|entry| {
+        let names = ["success_callback", "failure_callback"];
+        names.map(|name| entry.get(name).and_then(Value::as_array))
+    });
+    let names = named.flatten().flatten().filter_map(Value::as_str);
+    names.map(str::to_owned).collect()
 }
 
 /// The sinks that are told of the gateway's own services, in both spellings of the list. LiteLLM's `prometheus_system`
@@ -453,7 +516,7 @@ pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<Strin
         if kinds.service && !plugin.manifest().events.iter().any(|e| e == "service") {
             tracing::warn!(
                 sink = name,
-                "litellm_settings.service_callbacks names a sink that takes no events of services; prometheus and datadog do"
+                "litellm_settings.service_callbacks names a sink that takes no events of services; prometheus, datadog and otel do"
             );
         }
         let settings = config.callback_settings.get(&name);
@@ -534,6 +597,7 @@ fn wanted(listed: Kinds, events: &[String]) -> Kinds {
         proxy_failure: listed.proxy_failure && wants("proxy_failure"),
         alert: false,
         service: listed.service && wants("service"),
+        named: true,
     }
 }
 
@@ -585,7 +649,11 @@ pub(super) fn guardrails(
         };
         let mut modes = modes(&entry.mode);
         if let Err(problem) = can_run(&modes, &plugin.manifest().phases) {
-            problems.push(format!("guardrails: {}: {problem}", entry.guardrail_name));
+            let place = match entry.is_stored() {
+                true => entry.position.file().unwrap_or_default(),
+                false => "guardrails",
+            };
+            problems.push(format!("{place}: {}: {problem}", entry.guardrail_name));
         }
         for phase in plugin.phases_turned_on().filter_map(phase_of) {
             modes.add(phase);
@@ -734,27 +802,51 @@ pub(super) fn access(
             .map(str::to_lowercase),
         custom,
         federation: None,
+        session_budget: session_budget(loaded, problems),
         client_credentials: flag("allow_client_side_credentials"),
         forwarded_for: flag("use_x_forwarded_for"),
         without_database: flag("allow_requests_on_db_unavailable"),
     }
 }
 
-/// The operator's policy for keys, when one is configured.
-pub(super) fn key_policy(
+/// `litellm_settings.max_ui_session_budget`
+fn session_budget(loaded: &Loaded, problems: &mut Vec<String>) -> Option<Decimal> {
+    let settings = loaded.config.raw.get("litellm_settings")?;
+    let value = settings.get("max_ui_session_budget");
+    let value = value.filter(|value| !value.is_null())?;
+    let text = value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned);
+    let parsed = Decimal::from_str(&text).ok();
+    let budget = parsed.filter(|budget| !budget.is_sign_negative());
+    if budget.is_none() {
+        problems.push(format!(
+            "litellm_settings.max_ui_session_budget: expected US dollars, not {value}"
+        ));
+    }
+    budget
+}
+
+/// A policy of the operator's for keys.
+type Policy = Arc<dyn witgate_management::KeyPolicy>;
+
+/// The operator's policies for keys, as far as they are configured: for new ones, and for changes.
+pub(super) fn key_policies(
     loaded: &Loaded,
     registry: &Registry,
     problems: &mut Vec<String>,
-) -> Option<Arc<dyn witgate_management::KeyPolicy>> {
-    general(&loaded.config, KEY_POLICY)?;
-    if !registry.is_enabled(Kind::KeyPolicy, KEY_POLICY) {
-        return None;
-    }
-    let plugin = registry.key_policy(KEY_POLICY);
-    if plugin.is_none() {
-        missing(problems, KEY_POLICY);
-    }
-    Some(Arc::new(plugins::KeyPolicy(plugin?)))
+) -> [Option<Policy>; 2] {
+    [KEY_POLICY, KEY_UPDATE_POLICY].map(|key| {
+        general(&loaded.config, key)?;
+        if !registry.is_enabled(Kind::KeyPolicy, key) {
+            return None;
+        }
+        let plugin = registry.key_policy(key);
+        if plugin.is_none() {
+            missing(problems, key);
+        }
+        Some(Arc::new(plugins::KeyPolicy(plugin?)) as Policy)
+    })
 }
 
 /// A key of `general_settings`; absent when it is null.

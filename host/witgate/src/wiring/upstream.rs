@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::StreamExt;
-use http_body_util::BodyStream;
+use futures_util::{StreamExt, TryStreamExt};
+use http_body::Frame;
+use http_body_util::{BodyStream, StreamBody};
 use witgate_outbound::{
     Body, Client, ClientError, ClientOptions, Egress, Policy, SendError, TlsOptions,
 };
@@ -72,6 +73,15 @@ impl Upstream for Pooled {
             .send(request.map(Body::from))
             .await
             .map_err(|e| send_error(&e))?;
+        Ok(response.map(pieces))
+    }
+
+    async fn send_stream(
+        &self,
+        request: http::Request<UpstreamBody>,
+    ) -> Result<http::Response<UpstreamBody>, UpstreamError> {
+        let request = request.map(|body| Body::stream(StreamBody::new(body.map_ok(Frame::data))));
+        let response = self.0.send(request).await.map_err(|e| send_error(&e))?;
         Ok(response.map(pieces))
     }
 }

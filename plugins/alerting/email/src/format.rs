@@ -10,16 +10,19 @@ const FOR_PROGRAMS: [&str; 2] = ["token", "event_message"];
 
 /// LiteLLM's subject, one line.
 pub fn subject(alert: &Alert) -> String {
-    let title: String = alert
-        .title
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(SUBJECT_MAX)
-        .collect();
+    let title = one_line(&alert.title);
     match alert.count {
         0 | 1 => format!("LiteLLM: {title}"),
         count => format!("LiteLLM: {title} ({count} times)"),
     }
+}
+
+/// A text as a subject may have it: a line break would make a header.
+pub(crate) fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(SUBJECT_MAX)
+        .collect()
 }
 
 /// For readers that show no HTML.
@@ -87,7 +90,7 @@ fn level(level: Level) -> &'static str {
     }
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

@@ -1,6 +1,7 @@
-//! Tells people by mail that something is wrong.
+//! Tells people by mail that something is wrong, and single ones about their keys and invitations.
 
 pub mod format;
+pub mod letters;
 
 use serde::Deserialize;
 use witgate_plugin::alerter::{Alert, Alerter, Outcome, Partial, Rejection};
@@ -31,6 +32,8 @@ pub struct Settings {
     smtp_sender_email: String,
     smtp_tls: String,
     smtp_use_ssl: String,
+    #[serde(flatten)]
+    looks: letters::Looks,
 }
 
 /// The alerter.
@@ -108,17 +111,32 @@ impl Email {
 
     fn mail(&self, alert: &Alert) -> Mail {
         let own = &self.settings;
-        let mail = Mail::new(&own.smtp_sender_email, &format::subject(alert))
-            .text(format::text(alert))
-            .html(format::html(alert));
+        let mail = match letters::event(alert) {
+            Some(event) => {
+                let looks = &own.looks;
+                Mail::new(
+                    &own.smtp_sender_email,
+                    &letters::subject(looks, alert, event),
+                )
+                .text(letters::text(looks, alert))
+                .html(letters::html(looks, alert))
+            }
+            None => Mail::new(&own.smtp_sender_email, &format::subject(alert))
+                .text(format::text(alert))
+                .html(format::html(alert)),
+        };
         let recipients = self.recipients(alert);
         recipients.iter().fold(mail, |mail, to| mail.to(to))
     }
 
-    /// Who gets an alert: of a test, who is there for tests.
+    /// Who gets an alert: of a letter, the one it is for; of a test, who is there for tests.
     /// Of a budget that is used up its user, too, and of a soft one who is named for it.
     fn recipients(&self, alert: &Alert) -> Vec<String> {
         let own = &self.settings;
+        if letters::event(alert).is_some() {
+            let to = letters::recipient(alert);
+            return to.into_iter().map(str::to_owned).collect();
+        }
         if alert.kind == TEST && !own.test_address.is_empty() {
             return vec![own.test_address.clone()];
         }

@@ -25,6 +25,9 @@ pub fn spans(event: &Event, now_ns: u64) -> Result<Vec<Span>, serde_json::Error>
     if payload.get("request_route").is_some() {
         return Ok(refused(&payload, now_ns));
     }
+    if payload.get("service").is_some() && payload.get("is_error").is_some() {
+        return Ok(vec![service(&payload)]);
+    }
     let source = Source::new(payload, context, event.kind == EventKind::Failure);
     Ok(source.spans())
 }
@@ -184,6 +187,31 @@ impl Source {
             span
         })
         .collect()
+    }
+}
+
+/// An operation of one of the gateway's own services: a trace of its own, as nobody knows which request it was for.
+fn service(payload: &Value) -> Span {
+    let id = text(payload, "/id");
+    let time = |member: &str| payload.get(member).and_then(ns).unwrap_or_default();
+    let mut attributes = Attributes::default();
+    for name in ["call_type", "service", "error"] {
+        attributes.put(name, payload.get(name));
+    }
+    Span {
+        trace_id: trace_id(id),
+        span_id: span_id(id, "service"),
+        parent_span_id: None,
+        name: text(payload, "/service").to_owned(),
+        kind: SpanKind::Internal,
+        start_ns: time("startTime"),
+        end_ns: time("endTime"),
+        attributes: attributes.0,
+        events: Vec::new(),
+        status: match payload["is_error"] == true {
+            true => Status::Error(text(payload, "/error").to_owned()),
+            false => Status::Ok,
+        },
     }
 }
 

@@ -116,7 +116,8 @@ pub fn of(
     if payload.get("request_route").is_some() {
         builder.refused();
     } else if event.kind == EventKind::Failure {
-        builder.failure();
+        let context = serde_json::from_str(&event.context)?;
+        builder.failure(&context);
     } else {
         let context = serde_json::from_str(&event.context)?;
         builder.success(&context);
@@ -159,7 +160,7 @@ impl Builder<'_> {
         self.tool_calls();
     }
 
-    fn failure(&mut self) {
+    fn failure(&mut self, context: &Value) {
         let code = self
             .payload
             .pointer("/error_information/error_code")
@@ -168,7 +169,13 @@ impl Builder<'_> {
         self.put("litellm_llm_api_failed_requests_metric", 1.0);
         self.put("litellm_deployment_total_requests", 1.0);
         self.put("litellm_deployment_failure_responses", 1.0);
-        self.put("litellm_deployment_state", 1.0);
+        match context.get("cooled_down").and_then(Value::as_bool) {
+            Some(true) => {
+                self.put("litellm_deployment_cooled_down", 1.0);
+                self.put("litellm_deployment_state", 2.0);
+            }
+            _ => self.put("litellm_deployment_state", 1.0),
+        }
         if !self.is_an_attempt() {
             let more = [("status_code", code.unwrap_or_default())];
             self.with("litellm_proxy_total_requests_metric", &more, 1.0);

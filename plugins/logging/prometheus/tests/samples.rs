@@ -38,9 +38,21 @@ fn payload() -> Value {
 }
 
 fn samples(own: Value, kind: EventKind, payload: &Value) -> Vec<(Sample, Vec<(String, String)>)> {
+    samples_in(own, kind, payload, &json!({}))
+}
+
+fn samples_in(
+    own: Value,
+    kind: EventKind,
+    payload: &Value,
+    more: &Value,
+) -> Vec<(Sample, Vec<(String, String)>)> {
     let settings = settings(own);
     let catalogue = Catalogue::new(&settings).expect("a catalogue");
-    let context = json!({"timing": {"api_call_start_ns": 101_000_000_000_u64, "first_token_ns": 102_000_000_000_u64}, "provider_budget_left": 2.5});
+    let mut context = json!({"timing": {"api_call_start_ns": 101_000_000_000_u64, "first_token_ns": 102_000_000_000_u64}, "provider_budget_left": 2.5});
+    for (name, value) in more.as_object().into_iter().flatten() {
+        context[name] = value.clone();
+    }
     let event = Event {
         id: "1".into(),
         kind,
@@ -344,4 +356,20 @@ fn operations_of_services_have_metrics_of_their_own() {
         .iter()
         .filter(|one| one.name.starts_with("litellm_auth_"));
     assert_eq!(kinds.count(), 3);
+}
+
+#[test]
+fn a_deployment_that_rests_is_counted_and_is_out() {
+    let mut failed = payload();
+    failed["status"] = json!("failure");
+    failed["error_information"] = json!({"error_code": "429", "error_class": "RateLimitError"});
+    let name = "litellm_deployment_cooled_down";
+    let told = samples(json!({}), EventKind::Failure, &failed);
+    assert_eq!(value(&told, name), None);
+    let rests = json!({"cooled_down": true});
+    let told = samples_in(json!({}), EventKind::Failure, &failed, &rests);
+    assert_eq!(value(&told, name), Some(1.0));
+    assert_eq!(label(&told, name, "exception_status"), "429");
+    assert_eq!(label(&told, name, "model_id"), "m1");
+    assert_eq!(value(&told, "litellm_deployment_state"), Some(2.0));
 }

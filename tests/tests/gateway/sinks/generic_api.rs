@@ -6,7 +6,7 @@ use serde_json::Value;
 use witgate_testkit::{FakeVendor, Recorded, Reply};
 
 use super::{dropped, stage, taken};
-use crate::support::{MASTER_KEY, Stage, UPSTREAM_KEY, chat};
+use crate::support::{MASTER_KEY, Stage, UPSTREAM_KEY, chat, chat_stream};
 
 const SECRET: &str = "Bearer hook-secret-777";
 
@@ -215,4 +215,17 @@ async fn a_missing_endpoint_is_told_before_anything_is_served() {
     for told in ["endpoint", "GENERIC_LOGGER_ENDPOINT"] {
         assert!(refusal.output.contains(told), "{}", refusal.output);
     }
+}
+
+#[tokio::test]
+async fn streams_are_kept_from_sinks_and_not_from_the_ledger() {
+    let vendor = endpoint().await;
+    let list = "disable_streaming_logging: true\n  success_callback";
+    let stage = hook(&vendor, list, "").await;
+    stage.client.chat(&chat_stream("gpt-4o")).await;
+    let rows = stage.gateway.wait_for_spend_rows(1).await;
+    assert_eq!(rows[0]["status"], "success");
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    let event = taken(&vendor, 1).await.remove(0);
+    assert!(event["stream"].is_null(), "{event}");
 }

@@ -220,3 +220,31 @@ async fn grpc_and_an_ungranted_console_are_refused_with_what_to_do() {
         assert!(refusal.output.contains(told), "{}", refusal.output);
     }
 }
+
+#[tokio::test]
+async fn the_gateways_own_services_are_spans_for_who_asks_for_them() {
+    let vendor = fake_collector(HEADER).await;
+    let config = format!(
+        "litellm_settings:\n  service_callbacks: [otel]\n\
+         callback_settings:\n  otel: {{endpoint: '{}', headers: os.environ/OTEL_SECRET, flush_interval: 0.05}}\n",
+        vendor.origin()
+    );
+    let stage = stage(&config, |gateway| {
+        gateway.env("OTEL_SECRET", "Authorization=Bearer%20otel-secret-99")
+    })
+    .await;
+    Client::of(&stage.gateway)
+        .key("sk-wrong")
+        .chat(&chat("gpt-4o"))
+        .await
+        .error(401);
+    // The check of the key, then the whole request.
+    let spans = taken(&vendor, 2).await;
+    let auth = named(&spans, "auth");
+    assert_eq!((&auth["status"], &auth["parent"]), (&json!(2), &json!("")));
+    let attributes = &auth["attributes"];
+    assert_eq!(attributes["service"], "auth", "{auth}");
+    assert_eq!(attributes["call_type"], "user_api_key_auth", "{auth}");
+    named(&spans, "self");
+    assert!(!stage.gateway.printed("takes no events of services"));
+}

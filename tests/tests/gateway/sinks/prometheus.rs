@@ -408,3 +408,28 @@ async fn a_renamed_sink_goes_on_with_the_series_of_the_old() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_deployment_that_is_left_to_rest_is_counted_once() {
+    let config = "  allowed_fails_policy: {RateLimitErrorAllowedFails: 0}\n\
+         litellm_settings:\n  callbacks: [prometheus]\ncallback_settings:\n  prometheus: {flush_interval: 0.05}\n";
+    let stage = stage(config, |gateway| gateway).await;
+    stage
+        .upstream
+        .always(Reply::error(429, "tokens", None, "slow down"));
+    stage.client.chat(&chat("gpt-4o")).await.error(429);
+    // While it rests it is not asked, so it does not begin to rest again.
+    stage.client.chat(&chat("gpt-4o")).await.error(429);
+    let page = page(&stage, "litellm_deployment_cooled_down_total{").await;
+    let name = "litellm_deployment_cooled_down";
+    let labels = [
+        ("exception_status", "429"),
+        ("litellm_model_name", "gpt-4o"),
+    ];
+    assert_eq!(
+        value(&page, name, &format!("{name}_total"), &labels),
+        Some(1.0)
+    );
+    let state = "litellm_deployment_state";
+    assert_eq!(value(&page, state, state, &labels[1..]), Some(2.0));
+}

@@ -42,9 +42,15 @@ async fn wrong_requests_are_told_what_is_wrong() {
         ),
         (
             "/team/new",
-            json!({"tpd_limit": 5}),
+            json!({"policies": ["a"]}),
             400,
             "not enforced by this release",
+        ),
+        (
+            "/team/new",
+            json!({"access_group_ids": ["a"]}),
+            400,
+            "access_group_ids is not there",
         ),
         (
             "/team/new",

@@ -134,7 +134,7 @@ fn standing(gateway: &Gateway, x: &Exchange) -> Option<(String, Limits, Used)> {
     let limits = Limits {
         rpm: usage.requests_max,
         tpm: usage.tokens_max,
-        parallel: None,
+        ..Limits::default()
     };
     let used = Used {
         requests: usage.requests,

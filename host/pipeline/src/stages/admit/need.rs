@@ -64,10 +64,13 @@ impl Need {
     ) -> Need {
         let has_max = |scope: &&Scope| {
             let budget = scope.budget.as_ref();
-            budget.is_some_and(|budget| budget.max.is_some()) || !scope.models.is_empty()
+            budget.is_some_and(|budget| budget.max.is_some())
+                || !scope.models.is_empty()
+                || !scope.windows.is_empty()
         };
         let money = scopes.iter().any(has_max);
-        let is_limited = counts_tokens || scopes.iter().any(|scope| scope.limits.tpm.is_some());
+        let counts = |scope: &&Scope| scope.limits.tpm.is_some() || scope.limits.tpd.is_some();
+        let is_limited = counts_tokens || scopes.iter().any(counts);
         let mut need = Need {
             group: None,
             is_free: false,

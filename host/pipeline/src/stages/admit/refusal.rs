@@ -17,9 +17,9 @@ pub(super) fn over_budget(x: &Exchange, charge: &Charge<'_>, exceeded: &Exceeded
     let (spent, max) = (dollars(exceeded.spent), dollars(exceeded.max));
     let costs = format!("Current cost: {spent}, Max budget: {max}");
     let (scope, id) = (charge.scope, &charge.scope.id);
-    let of_window = charge.window_s.map(|window| {
-        let kind = scope.kind.descriptor();
-        format!("Budget has been exceeded! {kind}={id} window={window}s {costs}")
+    let of_window = charge.window.map(|window| {
+        let (kind, length) = (scope.kind.descriptor(), window.length_s);
+        format!("Budget has been exceeded! {kind}={id} window={length}s {costs}")
     });
     let message = match (charge.model, scope.kind) {
         _ if of_window.is_some() => of_window.unwrap_or_default(),
@@ -92,6 +92,7 @@ pub(super) fn over_limit(
         let what = match kind {
             LimitKind::Requests => "rpm",
             LimitKind::Tokens => "tpm",
+            LimitKind::TokensPerDay => "tpd",
             LimitKind::Parallel => "max_parallel_requests",
         };
         format!(

@@ -13,7 +13,7 @@ use crate::access::{MayUse, may_use};
 use crate::exchange::{Exchange, FallbackHop, Served};
 use crate::failure::Failure;
 use crate::gateway::Gateway;
-use crate::guard::{Judged, WireView, judge, selected};
+use crate::guard::{Judged, WireView, judge, not_asked_yet, selected};
 use crate::hooks;
 use crate::ports::{HookPoints, Phase};
 use crate::stages::{authorize, lead};
@@ -79,6 +79,7 @@ pub(super) async fn enter(
         authorize::check_credentials(x, &request)?;
         request = judge_again(gateway, x, request, judged).await?;
     }
+    request = judge_for(gateway, x, request, &resolution, judged).await?;
     match hooks::filtered(x, &request, resolution).await {
         Ok(resolution) => Ok(Some(Hop::new(gateway, x, request, resolution).await)),
         Err(_) => Ok(None),
@@ -115,22 +116,50 @@ async fn judge_again(
     }
     for phase in [Phase::PreCall, Phase::DuringCall] {
         for index in selected(x, phase) {
-            let body = WireView::request(&request);
-            let mut verdict = judge(gateway, x, index, phase, body).await;
-            let edits = verdict.edits.take();
-            match edits.map(|edits| request.with_edits(&edits)) {
-                Some(Ok(edited)) => request = edited,
-                Some(Err(error)) => verdict.cannot_edit(&x.snapshot.guardrails[index], &error),
-                None => {}
-            }
-            let refused = verdict.failure.clone();
-            judged.push((index, verdict));
-            if let Some(failure) = refused {
-                return Err(failure);
-            }
+            request = judge_by(gateway, x, request, (index, phase), judged).await?;
         }
     }
     Ok(request)
+}
+
+/// Takes a body through the guardrails of the deployments that it goes to now, which have not seen it.
+pub(super) async fn judge_for(
+    gateway: &Gateway,
+    x: &Exchange,
+    mut request: RequestView,
+    resolution: &Resolution,
+    judged: &mut Vec<(usize, Judged)>,
+) -> Result<RequestView, Failure> {
+    for index in not_asked_yet(x, &resolution.candidates) {
+        let by = (index, Phase::PreCall);
+        request = judge_by(gateway, x, request, by, judged).await?;
+    }
+    Ok(request)
+}
+
+/// The body as one guardrail leaves it.
+async fn judge_by(
+    gateway: &Gateway,
+    x: &Exchange,
+    request: RequestView,
+    (index, phase): (usize, Phase),
+    judged: &mut Vec<(usize, Judged)>,
+) -> Result<RequestView, Failure> {
+    let body = WireView::request(&request);
+    let mut verdict = judge(gateway, x, index, phase, body).await;
+    let edits = verdict.edits.take();
+    let mut left = None;
+    match edits.map(|edits| request.with_edits(&edits)) {
+        Some(Ok(edited)) => left = Some(edited),
+        Some(Err(error)) => verdict.cannot_edit(&x.snapshot.guardrails[index], &error),
+        None => {}
+    }
+    let refused = verdict.failure.clone();
+    judged.push((index, verdict));
+    match refused {
+        Some(failure) => Err(failure),
+        None => Ok(left.unwrap_or(request)),
+    }
 }
 
 /// Puts what guardrails said on the way into the call's record.

@@ -92,7 +92,7 @@ pub async fn go_on(
     }
     let emitted = earlier.completion;
     x.served.tried = None;
-    outcome::failed(
+    let cooled_down = outcome::failed(
         gateway,
         x,
         broken,
@@ -107,6 +107,7 @@ pub async fn go_on(
         failure: failure.clone(),
         end: gateway.clock.now(),
         choice: x.served.choice.take(),
+        cooled_down,
     });
     let routing = &x.snapshot.routing;
     let mut decision = onward.walk.after_break(routing, broken);
@@ -162,6 +163,7 @@ pub async fn go_on(
                     failure: failed.failure,
                     end: gateway.clock.now(),
                     choice: served.choice.take(),
+                    cooled_down: std::mem::take(&mut served.cooled_down),
                 });
                 decision = onward.walk.after_break(&x.snapshot.routing, deployment);
             }

@@ -8,7 +8,7 @@ use crate::exchange::Exchange;
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
 
-/// A try failed.
+/// A try failed; whether its deployment begins to rest.
 pub(super) fn failed(
     gateway: &Gateway,
     x: &Exchange,
@@ -16,9 +16,9 @@ pub(super) fn failed(
     failure: &Failure,
     retry_after: Option<Duration>,
     blame: Blame,
-) {
+) -> bool {
     let Case::Upstream(class) = failure.case else {
-        return;
+        return false;
     };
     let fault = Fault {
         class,
@@ -32,20 +32,20 @@ pub(super) fn failed(
         .snapshot
         .state
         .failed(routing, index, &fault, gateway.moment());
-    if let Some(rest) = rest {
-        if let Some(peers) = &x.snapshot.peers {
-            peers.news();
-        }
-        let deployment = routing.deployment(index);
-        tracing::warn!(
-            call_id = x.call_id,
-            deployment = deployment.id,
-            model_group = deployment.model_group,
-            seconds = rest.as_secs_f64(),
-            status = fault.status,
-            "a deployment rests after a failure"
-        );
+    let Some(rest) = rest else { return false };
+    if let Some(peers) = &x.snapshot.peers {
+        peers.news();
     }
+    let deployment = routing.deployment(index);
+    tracing::warn!(
+        call_id = x.call_id,
+        deployment = deployment.id,
+        model_group = deployment.model_group,
+        seconds = rest.as_secs_f64(),
+        status = fault.status,
+        "a deployment rests after a failure"
+    );
+    true
 }
 
 /// Whose fault it is that a stream broke which had begun: silence is nobody's.
@@ -68,7 +68,8 @@ pub fn settled(gateway: &Gateway, x: &mut Exchange, ended: Now) {
     match x.failure.as_ref().map(|failure| failure.case) {
         Some(Case::Upstream(_)) => {
             if let Some(failure) = &x.failure {
-                failed(gateway, x, index, failure, None, blame_of_break(failure));
+                let blame = blame_of_break(failure);
+                x.served.cooled_down = failed(gateway, x, index, failure, None, blame);
             }
         }
         Some(Case::ClientLeft) => state.used(index, total_tokens, ended),

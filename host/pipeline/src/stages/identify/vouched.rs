@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use witgate_federation::{Asked, Federation, Problem};
-use witgate_identity::{Credential, ModelList, Named, Principal, allows_route};
+use witgate_identity::{
+    Budget, Credential, ModelList, Named, Principal, Scope, ScopeKind, allows_route,
+};
 use witgate_routing::Snapshot as Routing;
 
 use super::{AuthInput, refuse};
@@ -87,12 +89,14 @@ pub(super) async fn checked(
         let text = format!("Team={team} is blocked. Update via `/team/unblock` if your admin.");
         return Err(refuse(Case::KeyBlocked, &text));
     }
+    if found.as_key.blocked {
+        return Err(refuse(Case::KeyBlocked, DEACTIVATED));
+    }
     let known = &found.as_key.principal;
     let mut principal = (*principal).clone();
     for scope in &known.scopes {
         // What the authenticator itself said of one goes before the row.
-        let own =
-            |other: &&witgate_identity::Scope| other.kind == scope.kind && other.id == scope.id;
+        let own = |other: &&Scope| other.kind == scope.kind && other.id == scope.id;
         if principal.scopes.iter().find(own).is_none() {
             principal.scopes.push(scope.clone());
         }
@@ -101,3 +105,39 @@ pub(super) async fn checked(
     principal.model_lists.extend(lists);
     Ok(Arc::new(principal))
 }
+
+/// A session's user, unless they were deactivated since they signed in. With a budget for sessions it may call models: what the
+/// session and the user may spend bounds that. While the database does not answer the session is good, and calls none.
+pub(super) async fn active(access: &Access, mut who: Principal) -> Result<Arc<Principal>, Failure> {
+    let named = Named {
+        user: who.user_id.clone(),
+        ..Named::default()
+    };
+    let Some(keys) = &access.keys else {
+        return Ok(Arc::new(who));
+    };
+    let Ok(Some(found)) = keys.caller(&named).await else {
+        return Ok(Arc::new(who));
+    };
+    if found.as_key.blocked {
+        return Err(refuse(Case::KeyBlocked, DEACTIVATED));
+    }
+    if let (Some(max), Some(hash)) = (access.session_budget, &who.key_hash) {
+        let mut own = Scope::new(ScopeKind::Key, hash.as_str());
+        own.budget = Some(Budget {
+            max: Some(max),
+            soft: None,
+            duration: None,
+            resets_at: None,
+        });
+        let known = &found.as_key.principal;
+        who.scopes = std::iter::once(own)
+            .chain(known.scopes.iter().cloned())
+            .collect();
+        who.model_lists.extend(known.model_lists.iter().cloned());
+    }
+    Ok(Arc::new(who))
+}
+
+/// SCIM's `active: false`.
+const DEACTIVATED: &str = "the user was deactivated.";

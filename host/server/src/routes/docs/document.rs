@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 use witgate_management::{Operation, row_schemas, shape};
+use witgate_pipeline::passage::Passages;
 
 use super::DocsOptions;
 use crate::routes::{Kind, ROUTES, Route};
@@ -48,6 +49,62 @@ pub(super) fn document(options: &DocsOptions, root: &str) -> Value {
     document
 }
 
+/// The document's text in two parts, so that paths can be added: up to the operations of `paths`, which is its last member,
+/// and these operations. Two braces end it.
+pub(super) fn text(options: &DocsOptions, root: &str) -> (String, String) {
+    let mut document = document(options, root);
+    let paths = document
+        .as_object_mut()
+        .and_then(|document| document.remove("paths"));
+    let open = |text: String| text.strip_suffix('}').unwrap_or(&text).to_owned();
+    let head = format!("{},\"paths\":", open(document.to_string()));
+    (head, open(paths.unwrap_or_default().to_string()))
+}
+
+/// The operations of the operator's pass-through routes, as more members of `paths`.
+pub(super) fn passages(passages: &Passages) -> String {
+    let mut paths: Map<String, Value> = Map::new();
+    // The server's own routes are told already, and go before.
+    let is_own = |path: &str| {
+        let mut all = ROUTES.iter().flat_map(|route| route.paths);
+        all.any(|own| *own == path)
+    };
+    for passage in passages.iter() {
+        for path in passage.paths().into_iter().filter(|path| !is_own(path)) {
+            let parameters = match path.contains('{') {
+                true => {
+                    json!([{"name": "subpath", "in": "path", "required": true, "schema": {"type": "string"}}])
+                }
+                false => json!([]),
+            };
+            let told = paths.entry(path.clone()).or_insert_with(|| json!({}));
+            for method in passage.methods() {
+                let method = method.as_str().to_ascii_lowercase();
+                let id = path.replace(['/', '{', '}', '-', '.'], "_");
+                let mut operation = json!({
+                    "tags": ["pass-through"],
+                    "summary": "Passed on as it is, and so is the answer.",
+                    "operationId": format!("{method}{id}"),
+                    "parameters": parameters,
+                    "responses": {"default": {"description": "What the target answers, or why it was not asked."}},
+                });
+                if !passage.needs_key {
+                    operation["security"] = json!([]);
+                }
+                told[method] = operation;
+            }
+        }
+    }
+    let text = Value::Object(paths).to_string();
+    match text
+        .strip_prefix('{')
+        .and_then(|text| text.strip_suffix('}'))
+    {
+        Some(members) if !members.is_empty() => format!(",{members}"),
+        _ => String::new(),
+    }
+}
+
 /// Whether a route is one of those that `DOCS_FILTERED` leaves.
 const fn of_models(kind: Kind) -> bool {
     matches!(
@@ -85,8 +142,27 @@ fn managed(operation: &Operation) -> Value {
     if let Some(schema) = operation.body_schema() {
         told["requestBody"] = body(schema, !operation.needs().is_empty());
     }
+    if operation.is_scim() {
+        let scim = |content: Value| json!({ SCIM: content });
+        let done = match operation.status() {
+            204 => json!({"description": "Done."}),
+            _ => {
+                json!({"description": "Done.", "content": scim(json!({"schema": operation.answer_schema()}))})
+            }
+        };
+        if let Some(responses) = told["responses"].as_object_mut() {
+            responses.remove("200");
+            responses.insert(operation.status().to_string(), done);
+            for refused in ["4XX", "5XX"] {
+                responses[refused]["content"][SCIM] = json!({});
+            }
+        }
+    }
     told
 }
+
+/// The media type of SCIM.
+const SCIM: &str = "application/scim+json";
 
 fn own(route: &Route) -> Value {
     let told = &TOLD[format!("{} {}", route.method, route.name)];

@@ -1,22 +1,39 @@
-//! What earlier checks have found, by LiteLLM's names.
+//! What earlier checks have found, by LiteLLM's names: those of this process, and those that are kept outside it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 use witgate_pipeline::{Health, HealthRecord, Reply, detail};
 
+use super::super::app::{Admin, Earlier};
 use super::{json_reply, value};
 
 /// Records told unless `?limit=` says otherwise, and at most: LiteLLM's numbers.
 const LIMIT: usize = 100;
 const LIMIT_MAX: usize = 1000;
 
+/// Records that are looked through for the newest of each deployment.
+const LATEST_MAX: usize = 5000;
+
 /// `GET /health/latest`: the newest check of each deployment, by its id.
-pub(super) fn latest(health: &Health) -> Reply {
-    let records = health.latest();
-    let checks: Map<String, Value> = records
-        .iter()
-        .map(|record| (record.model_id.clone(), shown(record)))
-        .collect();
+pub(super) async fn latest(health: &Health, admin: &dyn Admin) -> Reply {
+    let wanted = Earlier {
+        model: None,
+        status: None,
+        most: LATEST_MAX,
+    };
+    let records = joined(health.latest(), admin.earlier_checks(&wanted).await);
+    let mut checks = Map::new();
+    for record in records {
+        // LiteLLM has checks of groups, too.
+        let of = match record.model_id.is_empty() {
+            true => &record.model_name,
+            false => &record.model_id,
+        };
+        checks.entry(of.clone()).or_insert_with(|| shown(&record));
+    }
     json_reply(&json!({
         "total_models": checks.len(),
         "latest_health_checks": checks,
@@ -24,7 +41,7 @@ pub(super) fn latest(health: &Health) -> Reply {
 }
 
 /// `GET /health/history`: earlier checks, the newest first, of `?model=` and `?status_filter=`.
-pub(super) fn history(health: &Health, query: Option<&str>) -> Reply {
+pub(super) async fn history(health: &Health, admin: &dyn Admin, query: Option<&str>) -> Reply {
     let number = |name: &str, or: usize, most: usize| match value(query, name) {
         None => Ok(or),
         Some(text) => match text.parse::<usize>() {
@@ -46,12 +63,18 @@ pub(super) fn history(health: &Health, query: Option<&str>) -> Reply {
         Err(text) => return detail(StatusCode::BAD_REQUEST, &text),
     };
     let (model, status) = (value(query, "model"), value(query, "status_filter"));
-    let records = health.history();
-    let wanted = records.iter().filter(|record| {
+    let wanted = Earlier {
+        model: model.as_deref(),
+        status: status.as_deref(),
+        most: limit.saturating_add(offset),
+    };
+    let own = health.history().into_iter().filter(|record| {
         model.as_deref().is_none_or(|m| m == record.model_name)
-            && status.as_deref().is_none_or(|s| s == word(record))
+            && status.as_deref().is_none_or(|s| s == record.status())
     });
-    let checks: Vec<Value> = wanted
+    let records = joined(own.collect(), admin.earlier_checks(&wanted).await);
+    let checks: Vec<Value> = records
+        .iter()
         .skip(offset)
         .take(limit)
         .map(|record| shown(record))
@@ -64,11 +87,15 @@ pub(super) fn history(health: &Health, query: Option<&str>) -> Reply {
     }))
 }
 
-fn word(record: &HealthRecord) -> &'static str {
-    match record.is_healthy {
-        true => "healthy",
-        false => "unhealthy",
-    }
+/// The process's own records and those from outside, each once, the newest first.
+fn joined(own: Vec<Arc<HealthRecord>>, outside: Vec<HealthRecord>) -> Vec<Arc<HealthRecord>> {
+    let known: HashSet<_> = own.iter().map(|record| record.health_check_id).collect();
+    let outside = outside.into_iter().map(Arc::new);
+    let outside = outside.filter(|record| !known.contains(&record.health_check_id));
+    let mut all: Vec<Arc<HealthRecord>> = outside.collect();
+    all.extend(own);
+    all.sort_by_key(|record| std::cmp::Reverse(record.checked_at));
+    all
 }
 
 fn shown(record: &HealthRecord) -> Value {
@@ -78,7 +105,7 @@ fn shown(record: &HealthRecord) -> Value {
         "health_check_id": record.health_check_id.to_string(),
         "model_name": record.model_name,
         "model_id": record.model_id,
-        "status": word(record),
+        "status": record.status(),
         "healthy_count": u8::from(record.is_healthy),
         "unhealthy_count": u8::from(!record.is_healthy),
         "error_message": record.error_message,

@@ -1,14 +1,14 @@
 //! The same for PostgreSQL: a group is one JSON parameter, of which the database makes rows.
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sqlx::Acquire;
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
 use super::{Addition, Group, Inserted};
 use crate::database::PostgresDb;
-use crate::schema::{Kind, table};
+use crate::spend::marks::{self, MARKS, Marks};
 use crate::spend::packed::{INTEGER_COLUMNS, Packed, TEXT_COLUMNS};
 use crate::spend::time_text;
 
@@ -60,10 +60,8 @@ pub(super) async fn insert(
         }
         Err(error) => return Err(error),
     }
-    let is_new = |at: usize| !inserted.is_old(at);
-    for addition in group.totals(is_new) {
-        add(db, &mut transaction, &addition, now).await?;
-    }
+    let told = (group, &inserted);
+    inserted.duplicates += add_totals(db, &mut transaction, told, now).await?;
     transaction.commit().await?;
     Ok(inserted)
 }
@@ -104,32 +102,61 @@ async fn insert_rows(
     new.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// A row as JSON; PostgreSQL's texts have no NUL.
+/// A row as JSON.
 fn object(row: &Packed, now: Timestamp) -> Value {
-    let mut object = Map::new();
-    object.insert("spend".to_owned(), row.spend.into());
-    for (column, integer) in INTEGER_COLUMNS.iter().zip(row.integers) {
-        object.insert((*column).to_owned(), integer.into());
-    }
-    let schema = table(TABLE);
-    for (column, text) in TEXT_COLUMNS.iter().zip(row.texts()) {
-        let kind = schema
-            .and_then(|table| table.column(column))
-            .map(|c| c.kind);
-        let value = match (kind, text) {
-            (_, None) => Value::Null,
-            (Some(Kind::Json), Some(text)) => {
-                let text = text.replace("\\u0000", "");
-                serde_json::from_str(&text).unwrap_or_else(|_| text.into())
-            }
-            (_, Some(text)) => text.replace('\0', "").into(),
-        };
-        object.insert((*column).to_owned(), value);
-    }
+    let mut object = row.object();
     for column in ["created_at", "updated_at"] {
         object.insert(column.to_owned(), time_text(now).into());
     }
     Value::Object(object)
+}
+
+/// Adds the sums of new rows to the totals; how many that are not kept were counted before.
+async fn add_totals(
+    db: &PostgresDb,
+    connection: &mut PgConnection,
+    (group, inserted): (&Group<'_>, &Inserted),
+    now: Timestamp,
+) -> Result<u64, sqlx::Error> {
+    let ids = marks::ids(&group.uncounted);
+    let has_marks = !ids.is_empty() && db.has(MARKS);
+    let mut marks = Marks::default();
+    let (now_text, until) = (time_text(now), time_text(marks::kept_until(now)));
+    if has_marks {
+        // What is there is locked until the end of the transaction: of two that write the same rows, the second one finds them counted.
+        let known = sqlx::query_as(
+            r#"INSERT INTO "LiteLLM_CronJob" ("cronjob_id", "pod_id", "last_updated", "ttl")
+               SELECT id, '0', $2::text::timestamp, $3::text::timestamp FROM jsonb_array_elements_text($1::text::jsonb) AS t(id) ORDER BY id
+               ON CONFLICT ("cronjob_id") DO UPDATE SET "last_updated" = excluded."last_updated" RETURNING "cronjob_id", "pod_id" "#,
+        )
+        .bind(Value::from(ids).to_string())
+        .bind(&now_text)
+        .bind(&until)
+        .fetch_all(&mut *connection)
+        .await?;
+        marks = Marks::of(known.into_iter());
+    }
+    let fresh = match has_marks {
+        true => marks.fresh(&group.uncounted),
+        false => group.uncounted.clone(),
+    };
+    let is_new = |at: usize| !inserted.is_old(at);
+    let totals = group.totals(is_new, &fresh);
+    for addition in totals.additions() {
+        add(db, connection, &addition, now).await?;
+    }
+    totals.windows.add_postgres(db, connection, now).await?;
+    if let Some(moved) = marks.moved() {
+        sqlx::query(
+            r#"UPDATE "LiteLLM_CronJob" m SET "pod_id" = d.mark->>'through', "ttl" = $2::text::timestamp
+               FROM jsonb_array_elements($1::text::jsonb) AS d(mark) WHERE m."cronjob_id" = d.mark->>'id'"#,
+        )
+        .bind(moved)
+        .bind(&until)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(group.uncounted.len().saturating_sub(fresh.len()) as u64)
 }
 
 async fn add(

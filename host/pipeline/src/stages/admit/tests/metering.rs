@@ -19,7 +19,12 @@ use crate::testing::{
 };
 
 fn limits(rpm: Option<u64>, tpm: Option<u64>, parallel: Option<u64>) -> Limits {
-    Limits { rpm, tpm, parallel }
+    Limits {
+        rpm,
+        tpm,
+        parallel,
+        ..Limits::default()
+    }
 }
 
 fn limited(kind: ScopeKind, id: &str, limits: Limits) -> Scope {
