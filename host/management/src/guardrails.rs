@@ -17,6 +17,7 @@ use crate::fields::{Field, Given, Shape, member, text};
 use crate::in_force::{Revision, plain, revise, sealed};
 use crate::operation::{Operation, Outcome, Who};
 use crate::plane::Settings;
+use crate::refusal::RACED;
 use crate::stored::{GUARDRAILS as TABLE, object, place};
 use crate::{Ask, Changed, ControlPlane, Refusal};
 
@@ -355,10 +356,8 @@ async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
     let old = plane.guardrail(&ask).await?;
     let id = text(&old, "guardrail_id").unwrap_or_default().to_owned();
     let name = text(&old, "guardrail_name").unwrap_or_default().to_owned();
-    let mut steps = vec![Write::Delete(
-        TABLE,
-        Filter::by("guardrail_id", id.as_str()),
-    )];
+    let named = Filter::by("guardrail_id", id.as_str());
+    let mut steps = vec![Write::Remove(TABLE, named, RACED)];
     steps.extend(plane.note(&ask, Action::Deleted, TABLE, &id, Some(&old), None));
     let back = vec![Write::Insert(TABLE, old)];
     plane
