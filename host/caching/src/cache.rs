@@ -10,6 +10,7 @@ use futures_util::stream::FuturesOrdered;
 use serde_json::Value;
 
 use crate::flight::Flights;
+use crate::memo::{Asked, Memo};
 use crate::{Backend, CacheMetrics, Entry, Join, Lead, Meaning, Settings, Trouble, Write};
 
 /// Look-ups of one call at a time.
@@ -31,6 +32,7 @@ pub struct AnswerCache {
     pub settings: Settings,
     backend: Arc<dyn Backend>,
     flights: Arc<Flights>,
+    memo: Arc<Memo>,
     metrics: CacheMetrics,
     described: Arc<Value>,
     /// The last look-up failed: the log is told once, not for each call.
@@ -45,6 +47,7 @@ impl AnswerCache {
             settings,
             backend,
             flights: Arc::default(),
+            memo: Arc::default(),
             metrics: CacheMetrics::default(),
             described: Arc::default(),
             troubled: Arc::default(),
@@ -89,6 +92,17 @@ impl AnswerCache {
     /// What is wrong with it.
     pub async fn check(&self, now_ms: i64) -> Result<(), Trouble> {
         self.backend.ping(now_ms).await
+    }
+
+    /// The [key](crate::key) of a request that was answered a while ago with what was kept.
+    #[must_use]
+    pub fn known_key(&self, asked: &Asked<'_>) -> Option<String> {
+        self.memo.key(asked)
+    }
+
+    /// A request with this key was answered with what was kept: it is likely to come again.
+    pub fn answered(&self, asked: &Asked<'_>, key: &str) {
+        self.memo.note(asked, key);
     }
 
     /// The entry under a key that is at most `max_age` seconds old.

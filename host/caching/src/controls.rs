@@ -101,6 +101,10 @@ mod tests {
             ..Controls::default()
         };
         assert_eq!(said, wanted);
+        for none in ["0", "-1", "\"inf\"", "1e999", "\"soon\""] {
+            let body: &'static str = format!(r#"{{"cache":{{"ttl":{none}}}}}"#).leak();
+            assert_eq!(of(body, None).ttl, None, "{none}");
+        }
         assert!(of(r#"{"caching":false}"#, None).no_cache);
         assert_eq!(
             of(r#"{"caching":true,"cache":null}"#, None),

@@ -187,7 +187,7 @@ pub struct AlertSettings {
     pub report_check: Duration,
     /// Bytes of an error's text that are told (`MAX_EXCEPTION_MESSAGE_LENGTH`).
     pub message_max: usize,
-    /// Messages are not told (`turn_off_message_logging`).
+    /// Messages are not told (`turn_off_message_logging`, `redact_messages_in_exceptions`), not even where an error text repeats them.
     pub hide_messages: bool,
     /// Each alert is also written to the log.
     pub log_to_console: bool,

@@ -479,7 +479,7 @@ impl Completed {
             _ => &self.call_id,
         };
         if self.cache.hit == Some(true) {
-            Cow::Owned(format!("{id}_cache_hit{}", epoch_s(self.times.end)))
+            Cow::Owned(format!("{id}_cache_hit{}", epoch_ns(self.times.end)))
         } else {
             Cow::Borrowed(id)
         }
@@ -526,6 +526,12 @@ impl Completed {
             + self.request.body.len()
             + self.response.as_ref().map_or(0, Bytes::len)
     }
+}
+
+/// Seconds since the epoch with every digit: thousands of hits of one answer end in a second.
+fn epoch_ns(at: Timestamp) -> impl std::fmt::Display {
+    let nanos = rust_decimal::Decimal::from_i128_with_scale(at.as_nanosecond(), 9);
+    nanos.normalize()
 }
 
 /// Seconds since the epoch, to the microsecond, as LiteLLM writes times.

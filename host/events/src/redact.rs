@@ -8,7 +8,7 @@ mod content;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use content::{apply, failure, without_key_info};
+pub(crate) use content::{apply, failure, prompts_in, without_key_info};
 
 /// What stands where content was. LiteLLM's own text: customers' queries look for it.
 pub const REDACTED: &str = "redacted-by-litellm";

@@ -7,6 +7,8 @@
 mod admit;
 mod mapped;
 mod restrictions;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

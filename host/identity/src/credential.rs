@@ -233,6 +233,33 @@ mod tests {
             "88dc28d0f030c55ed4ab77ed8faf098196cb1c05df778539800c9f1243fe6b4b"
         );
         assert!(KeyHash::of("a.b.c").as_str().starts_with("hashed-jwt-"));
+        // Keys of ours are hashed alike, whatever is in them.
+        assert!(KeyHash::parse(KeyHash::of("sk-a.b.c").as_str()).is_some());
+    }
+
+    #[test]
+    fn a_hash_is_64_lower_case_digits() {
+        let good = "0123456789abcdef".repeat(4);
+        assert!(KeyHash::parse(&good).is_some());
+        let longer = format!("{good}0");
+        for wrong in [
+            "",
+            &good[1..],
+            &longer,
+            &good.to_uppercase(),
+            &good.replace('0', "g"),
+        ] {
+            assert_eq!(KeyHash::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    /// What is known of one caller cannot be read as that of another by moving letters from one part to the next.
+    #[test]
+    fn callers_without_keys_are_told_apart() {
+        let of = |issuer, subject| crate::Named::default().key(issuer, subject);
+        assert_eq!(of("ab", "c"), of("ab", "c"));
+        assert_ne!(of("ab", "c"), of("a", "bc"));
+        assert_ne!(of("", "abc"), of("abc", ""));
     }
 
     #[test]

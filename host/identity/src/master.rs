@@ -85,4 +85,30 @@ mod tests {
             assert!(master.check(wrong).is_none(), "{wrong}");
         }
     }
+
+    #[test]
+    fn only_who_came_with_it_is_its_holder() {
+        let master = MasterKey::new("sk-1234");
+        let holder = master.check("sk-1234").unwrap().clone();
+        assert!(master.is(&holder));
+        let session = Principal {
+            session: true,
+            ..holder.clone()
+        };
+        let user = Principal {
+            role: Some(Role::InternalUser),
+            ..holder.clone()
+        };
+        let admin = Principal {
+            key_hash: Some(KeyHash::of("sk-other")),
+            ..holder.clone()
+        };
+        let keyless = Principal {
+            key_hash: None,
+            ..holder
+        };
+        for other in [session, user, admin, keyless] {
+            assert!(!master.is(&other), "{other:?}");
+        }
+    }
 }

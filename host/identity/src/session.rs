@@ -279,4 +279,19 @@ mod tests {
         assert_eq!(signer.open("login", "no seal"), None);
         assert!(!format!("{signer:?}").contains("sk-1234"));
     }
+
+    #[test]
+    fn what_is_too_long_is_not_looked_at() {
+        let signer = signer("sk-1234");
+        let token = |length: usize| {
+            let claims = json!({"exp": NOW_S + 60, "more": "x".repeat(length)});
+            signer.jwt(claims.as_object().unwrap())
+        };
+        assert!(signer.check_token(&token(10_000), NOW_S).is_some());
+        assert!(signer.check_token(&token(20_000), NOW_S).is_none());
+        for (length, is_opened) in [(10_000, true), (20_000, false)] {
+            let sealed = signer.seal("login", &vec![b'x'; length]);
+            assert_eq!(signer.open("login", &sealed).is_some(), is_opened);
+        }
+    }
 }

@@ -13,6 +13,7 @@ use crate::audit::Action;
 use crate::fields::{Field, Given, Shape, column, member, text, texts};
 use crate::operation::{Operation, Outcome, Who};
 use crate::principals::NOTHING;
+use crate::refusal::RACED;
 use crate::{Ask, Changed, ControlPlane, Refusal};
 
 const TABLE: &str = "LiteLLM_AccessGroupTable";
@@ -344,10 +345,8 @@ async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
         none.members.insert(list.to_owned(), json!([]));
     }
     let mut steps = plane.assign(&ask, &id, &mut none).await?;
-    steps.push(Write::Delete(
-        TABLE,
-        Filter::by("access_group_id", id.as_str()),
-    ));
+    let named = Filter::by("access_group_id", id.as_str());
+    steps.push(Write::Remove(TABLE, named, RACED));
     steps.extend(plane.note(&ask, Action::Deleted, TABLE, &id, Some(&old), None));
     plane.write_group(&ask, steps).await?;
     Ok(json!({"message": format!("Access group {id} deleted successfully")}))

@@ -142,6 +142,7 @@ mod tests {
         assert!(limits(&row(json!({"max_budget": 10, "tpm_limit": 9})), &org, "x").is_ok());
         assert!(limits(&row(json!({"max_budget": 10.5})), &org, "x").is_err());
         assert!(only_lower(&row(json!({"max_budget": 9, "tpm_limit": null})), &org).is_ok());
+        assert!(only_lower(&row(json!({"max_budget": 10})), &org).is_ok());
         assert!(only_lower(&row(json!({"max_budget": null})), &org).is_err());
         assert!(only_lower(&row(json!({"max_budget": 11})), &org).is_err());
         assert!(models(&["a"], &[], "x").is_ok());
@@ -152,6 +153,30 @@ mod tests {
         assert!(only_fewer_models(&row(json!({"models": ["a"]})), &now).is_ok());
         assert!(only_fewer_models(&row(json!({"models": []})), &now).is_err());
         assert!(only_fewer_models(&row(json!({"models": ["c"]})), &now).is_err());
+    }
+
+    /// What a user is given and what becomes of it in an organization with ten dollars and two models.
+    #[test]
+    fn a_user_gets_no_more_than_the_organization_has() {
+        let (budget, organization) = (
+            row(json!({"max_budget": 10, "rpm_limit": null, "soft_budget": 1})),
+            row(json!({"models": ["a", "b"]})),
+        );
+        for (given, wanted) in [
+            (json!({}), json!({"max_budget": 10, "models": ["a", "b"]})),
+            (
+                json!({"max_budget": 11, "models": ["c"]}),
+                json!({"max_budget": 10, "models": ["a", "b"]}),
+            ),
+            (
+                json!({"max_budget": 9, "rpm_limit": 5, "models": ["a"]}),
+                json!({"max_budget": 9, "rpm_limit": 5, "models": ["a"]}),
+            ),
+        ] {
+            let mut columns = row(given);
+            cap(&mut columns, &organization, Some(&budget));
+            assert_eq!(Value::Object(columns), wanted);
+        }
     }
 
     #[test]

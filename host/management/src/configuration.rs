@@ -17,7 +17,7 @@ use witgate_store::{Filter, Is, Row, Write};
 
 use crate::audit::Action;
 use crate::fields::{Field, Given, Shape, member};
-use crate::in_force::sealed;
+use crate::in_force::{masked_stay, sealed};
 use crate::operation::{Operation, Outcome, Running, Who};
 use crate::refusal::RACED;
 use crate::stored::{CONFIG as TABLE, SECTIONS, object, place};
@@ -250,14 +250,15 @@ impl ControlPlane {
         let settings = self.settings.load_full();
         settings.must_store()?;
         let (mut steps, mut back, mut places) = (Vec::new(), Vec::new(), Vec::new());
-        for (section, changes) in changes {
+        for (section, mut changes) in changes {
+            let (held, revision) = self.stored(section).await?;
+            masked_stay(section, &mut changes, &held.clone().unwrap_or_default())?;
             self.judge(section, &changes)?;
             places.extend(
                 changes
                     .keys()
                     .map(|key| place(TABLE, &format!("{section}.{key}"))),
             );
-            let (held, revision) = self.stored(section).await?;
             let mut now = held.clone().unwrap_or_default();
             let changes = match section {
                 VARIABLES => sealed(&settings.seal()?, changes)?,

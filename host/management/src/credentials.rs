@@ -8,7 +8,7 @@ use witgate_store::{Filter, Row, Write};
 
 use crate::audit::Action;
 use crate::fields::{Field, Given, Shape, member, text};
-use crate::in_force::{plain, sealed};
+use crate::in_force::{MASK, masked_stay, plain, sealed};
 use crate::operation::{Operation, Outcome, Who};
 use crate::refusal::RACED;
 use crate::stored::{CREDENTIALS as TABLE, MODELS, object, place};
@@ -121,7 +121,11 @@ async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
         name => name.to_owned(),
     };
     let values = match (given.members.get("credential_values"), ask.text("model_id")) {
-        (Some(Value::Object(values)), _) => values.clone(),
+        (Some(Value::Object(values)), _) => {
+            let mut values = values.clone();
+            masked_stay("credential_values", &mut values, &Map::new())?;
+            values
+        }
         (_, Some(model)) => plane.values_of_model(model).await?,
         _ => return Err(Refusal::missing("credential_values")),
     };
@@ -174,7 +178,13 @@ async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
         merged
     };
     let seal = settings.seal()?;
-    let values = sealed(&seal, object(given.members.get("credential_values")))?;
+    let mut values = object(given.members.get("credential_values"));
+    masked_stay(
+        "credential_values",
+        &mut values,
+        &object(old.get("credential_values")),
+    )?;
+    let values = sealed(&seal, values)?;
     let change = json!({
         "credential_values": merged("credential_values", values),
         "credential_info": merged("credential_info", object(given.members.get("credential_info"))),
@@ -271,5 +281,5 @@ async fn by_model(plane: &ControlPlane, ask: Ask) -> Outcome {
 /// Which values there are, and not what they say.
 fn hidden(values: Option<&Value>) -> Map<String, Value> {
     let names = object(values).into_iter();
-    names.map(|(name, _)| (name, json!("*****"))).collect()
+    names.map(|(name, _)| (name, json!(MASK))).collect()
 }

@@ -14,7 +14,7 @@ use witgate_store::{Filter, Row, Select, Write};
 
 use crate::audit::Action;
 use crate::fields::{Field, Given, Shape, member, text};
-use crate::in_force::{Revision, plain, revise, sealed};
+use crate::in_force::{Revision, masked_stay, plain, revise, sealed};
 use crate::operation::{Operation, Outcome, Who};
 use crate::plane::Settings;
 use crate::refusal::RACED;
@@ -138,12 +138,8 @@ fn of_file(mut guardrail: Map<String, Value>) -> Value {
 impl ControlPlane {
     /// A row for people: parameters opened, secrets masked.
     fn shown_guardrail(&self, mut row: Row) -> Value {
-        let params = object(row.get("litellm_params"));
-        // Without a salt nothing can be opened, and what is encrypted is a secret by its name.
-        let params = match self.settings.load().seal() {
-            Ok(seal) => plain(&seal, params),
-            Err(_) => params,
-        };
+        // What cannot be opened is a secret by its name.
+        let params = known(self, &row);
         row.insert("litellm_params".to_owned(), self.masked(params).into());
         let place = "guardrail_definition_location";
         row.insert(place.to_owned(), "db".into());
@@ -277,7 +273,11 @@ fn taken(refusal: Refusal) -> Refusal {
 async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
     let settings = plane.settings.load_full();
     settings.must_store()?;
-    let mut row = columns(plane, &settings, &whole(&ask)?.members)?;
+    let mut parts = whole(&ask)?.members;
+    if let Some(Value::Object(params)) = parts.get_mut("litellm_params") {
+        masked_stay("litellm_params", params, &Map::new())?;
+    }
+    let mut row = columns(plane, &settings, &parts)?;
     let id = uuid::Uuid::new_v4().to_string();
     row.insert("guardrail_id".to_owned(), id.as_str().into());
     let name = row.get("guardrail_name").cloned().unwrap_or_default();
@@ -306,16 +306,34 @@ async fn replace(plane: &ControlPlane, ask: Ask) -> Outcome {
     let mut parts = whole(&ask)?.members;
     parts.entry("guardrail_info").or_insert(Value::Null);
     let old = plane.guardrail(&ask).await?;
+    if let Some(Value::Object(params)) = parts.get_mut("litellm_params") {
+        let known = known(plane, &old);
+        for name in masked_stay("litellm_params", params, &known)? {
+            let stays = known.get(&name).cloned().unwrap_or_default();
+            params.insert(name, stays);
+        }
+    }
     revised(plane, &ask, &old, &parts).await
+}
+
+/// The parameters of a row, secrets decrypted.
+fn known(plane: &ControlPlane, row: &Row) -> Map<String, Value> {
+    let params = object(row.get("litellm_params"));
+    // Without a salt nothing can be opened.
+    match plane.settings.load().seal() {
+        Ok(seal) => plain(&seal, params),
+        Err(_) => params,
+    }
 }
 
 async fn change(plane: &ControlPlane, ask: Ask) -> Outcome {
     let mut parts = Given::read(&[PARTS], &ask.body)?.members;
     let old = plane.guardrail(&ask).await?;
     if let Some(said) = parts.get("litellm_params").cloned() {
-        let settings = plane.settings.load_full();
-        let mut params = plain(&settings.seal()?, object(old.get("litellm_params")));
-        for (name, value) in object(Some(&said)) {
+        let mut params = known(plane, &old);
+        let mut said = object(Some(&said));
+        masked_stay("litellm_params", &mut said, &params)?;
+        for (name, value) in said {
             match value.is_null() {
                 true => drop(params.remove(&name)),
                 false => drop(params.insert(name, value)),

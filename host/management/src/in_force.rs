@@ -73,11 +73,39 @@ impl ControlPlane {
             values
                 .into_iter()
                 .map(|(name, value)| match is_secret(&name) && !value.is_null() {
-                    true => (name, json!("*****")),
+                    true => (name, MASK.into()),
                     false => (name, value),
                 });
         masked.collect()
     }
+}
+
+/// What reads show in place of a secret.
+pub(crate) const MASK: &str = "*****";
+
+/// Takes out what is given as reads show it, a mask in place of the secret: it stays as it is known. Which those are.
+///
+/// # Errors
+/// There is nothing that could stay.
+pub(crate) fn masked_stay(
+    what: &str,
+    given: &mut Map<String, Value>,
+    known: &Map<String, Value>,
+) -> Result<Vec<String>, Refusal> {
+    let masked = given
+        .iter()
+        .filter(|(_, value)| value.as_str() == Some(MASK));
+    let masked: Vec<String> = masked.map(|(name, _)| name.clone()).collect();
+    for name in &masked {
+        if known.get(name).is_none_or(Value::is_null) {
+            let text = format!(
+                "{what}.{name} is {MASK:?}, which is shown in place of a secret, and there is none that could stay"
+            );
+            return Err(Refusal::bad(text).param(&format!("{what}.{name}")));
+        }
+        given.remove(name);
+    }
+    Ok(masked)
 }
 
 /// A change of one row, and what undoes it.
@@ -150,3 +178,6 @@ pub(crate) fn plain(seal: &Seal, values: Map<String, Value>) -> Map<String, Valu
         );
     plain.collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use witgate_store::{Filter, Row, Write};
 
 use crate::audit::Action;
 use crate::fields::{Field, Given, Shape, member, text};
-use crate::in_force::{Revision, plain, revise, sealed};
+use crate::in_force::{Revision, masked_stay, plain, revise, sealed};
 use crate::operation::{Operation, Outcome, Who};
 use crate::refusal::RACED;
 use crate::seal::Seal;
@@ -138,9 +138,10 @@ async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
     settings.must_store()?;
     let Body {
         name,
-        params,
+        mut params,
         mut info,
     } = read(&ask)?;
+    masked_stay("litellm_params", &mut params, &Map::new())?;
     let Some(name) = name else {
         return Err(Refusal::missing("model_name"));
     };
@@ -224,6 +225,8 @@ async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     let seal = settings.seal()?;
     let mut info = object(old.get("model_info"));
     let mut params = plain(&seal, object(old.get("litellm_params")));
+    // Before it is judged who gives what: a secret that stays was given by somebody else.
+    masked_stay("litellm_params", &mut body.params, &params)?;
     team::may_change(plane, &ask, &info, Some(&body.params), &body.info).await?;
     for name in ["id", "db_model", BY_TEAM_ADMIN] {
         body.info.remove(name);

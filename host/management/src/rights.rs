@@ -128,5 +128,8 @@ mod tests {
         let open = open.as_object().unwrap();
         assert!(members_may(open, "/key/generate") && !members_may(open, "/key/info"));
         assert_eq!(role_in(open, "ann"), None);
+        let empty = json!({"team_member_permissions": []});
+        let empty = empty.as_object().unwrap();
+        assert!(members_may(empty, "/key/info") && !members_may(empty, "/key/generate"));
     }
 }

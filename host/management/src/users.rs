@@ -58,6 +58,7 @@ const NEW: &[Field] = &[
     member("config", Shape::Object),
     member("permissions", Shape::Object),
     member("blocked", Shape::Flag),
+    member("access_group_ids", Shape::Texts),
 ];
 const NAMED: &[Field] = &[member("user_ids", Shape::Texts)];
 const BULK: &[Field] = &[
@@ -245,7 +246,7 @@ async fn unique(
     Ok(())
 }
 
-fn email_taken(email: &str) -> Refusal {
+pub(crate) fn email_taken(email: &str) -> Refusal {
     Refusal::bad(format!("User with email {email} already exists")).param("user_email")
 }
 

@@ -10,6 +10,7 @@ mod limits;
 mod models;
 mod priority;
 mod shards;
+mod turn;
 
 pub use budgets::{
     Books, Charge, Crossing, Exceeded, Fact, Reservation, Settled, SpentIn, charges, refuses_at_max,

@@ -1,8 +1,8 @@
 //! One guardrail on one text, without a call to a model: `POST /guardrails/apply_guardrail`.
 //!
 //! The guardrail is asked as the stages ask it, about a request whose one message is the text, or about an answer that is. Its
-//! verdict means what it means in a call: the text comes back as it is or edited, or the request is refused. No deployment is
-//! called and nothing counted.
+//! verdict means what it means in a call: the text comes back as it is or edited, or the request is refused. It takes its place among the
+//! caller's calls, whose limits and budgets hold for it. No deployment is called, so it takes no tokens and costs nothing.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use crate::gateway::Gateway;
 use crate::guard::{WireView, edited_body, judge};
 use crate::ports::Phase;
 use crate::snapshot::Modes;
+use crate::stages;
 
 /// What a guardrail is to judge, as LiteLLM's body has it.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -47,7 +48,7 @@ pub struct Asking {
 /// The text as the guardrail leaves it; `None` when there is no such guardrail.
 ///
 /// # Errors
-/// The guardrail refuses the text, or gave no verdict and fails closed.
+/// The caller's limits or budgets are used up; the guardrail refuses the text, or gave no verdict and fails closed.
 pub async fn apply_guardrail(
     gateway: &Gateway,
     asking: Asking,
@@ -70,6 +71,8 @@ pub async fn apply_guardrail(
     let Some(index) = entries.position(|entry| entry.name == wanted.guardrail_name) else {
         return Ok(None);
     };
+    // Before there is a request: of one that asks for an answer the tokens would be reserved. What was taken is given back with `x`.
+    stages::admit::admit(gateway, &mut x).await?;
     let invalid = |error: &dyn std::fmt::Display| Failure::internal(error.to_string());
     let request = Bytes::from(request_of(wanted).to_string());
     let request = RequestView::parse(endpoint, request).map_err(|error| invalid(&error))?;

@@ -196,8 +196,6 @@ pub struct Cached {
     pub similarity: Option<f64>,
     /// A part of the answer was kept, the rest was paid for.
     pub is_partial: bool,
-    /// What a hit would have cost.
-    pub saved: Option<rust_decimal::Decimal>,
 }
 
 impl Cached {

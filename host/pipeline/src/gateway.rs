@@ -68,7 +68,7 @@ impl Gateway {
         }
     }
 
-    async fn serve(self: &Arc<Self>, exchange: Exchange) -> Reply {
+    async fn serve(self: &Arc<Self>, exchange: Box<Exchange>) -> Reply {
         self.metrics.in_flight.inc();
         self.trace.adopt(&exchange.span, &exchange.arrival.headers);
         let span = exchange.span.clone();
@@ -103,7 +103,7 @@ impl Gateway {
     }
 
     /// `accept`: a new exchange for what arrived.
-    pub(crate) fn exchange(&self, arrival: Arrival) -> Exchange {
+    pub(crate) fn exchange(&self, arrival: Arrival) -> Box<Exchange> {
         let started_at = self.clock.monotonic();
         let has_own_headers = arrival
             .headers
@@ -129,7 +129,7 @@ impl Gateway {
             gen_ai.request.model = tracing::field::Empty,
             http.response.status_code = tracing::field::Empty,
         );
-        Exchange {
+        Box::new(Exchange {
             arrival,
             snapshot: self.snapshot.load_full(),
             call_id,
@@ -174,7 +174,7 @@ impl Gateway {
             overhead: None,
             earlier: None,
             cost: None,
-        }
+        })
     }
 }
 
@@ -204,10 +204,10 @@ pub struct Finish {
 }
 
 impl Finish {
-    pub(crate) fn new(gateway: Arc<Gateway>, exchange: Exchange) -> Self {
+    pub(crate) fn new(gateway: Arc<Gateway>, exchange: Box<Exchange>) -> Self {
         Self {
             gateway,
-            exchange: Some(Box::new(exchange)),
+            exchange: Some(exchange),
         }
     }
 

@@ -462,6 +462,11 @@ pub trait Authenticator: Send + Sync {
 pub trait Recorder: Send + Sync {
     /// One finished call.
     fn record(&self, completed: Completed);
+    /// Whether anybody is told of calls that ended so (`true`: failed), besides sinks that keys and teams name.
+    fn hears(&self, failed: bool) -> bool {
+        let _ = failed;
+        true
+    }
     /// Whether anybody reads the headers of calls that ended so (`true`: failed).
     fn wants_headers(&self, failed: bool) -> bool;
     /// A try that failed and was followed by another one of the same call.

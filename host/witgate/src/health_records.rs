@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use witgate_pipeline::{Gateway, HealthRecord};
 use witgate_server::routes::Earlier;
@@ -75,19 +75,9 @@ pub async fn earlier(store: &Store, wanted: &Earlier<'_>) -> Result<Vec<HealthRe
 }
 
 fn row(record: &HealthRecord) -> Row {
-    let row = json!({
-        "health_check_id": record.health_check_id.to_string(),
-        "model_name": record.model_name,
-        "model_id": record.model_id,
-        "status": record.status(),
-        "healthy_count": u8::from(record.is_healthy),
-        "unhealthy_count": u8::from(!record.is_healthy),
-        "error_message": record.error_message,
-        "response_time_ms": record.response_time_ms,
-        "checked_by": record.checked_by,
-        "checked_at": time_text(record.checked_at),
-    });
-    row.as_object().cloned().unwrap_or_default()
+    let mut row = record.columns();
+    row.insert("checked_at".to_owned(), time_text(record.checked_at).into());
+    row
 }
 
 fn record(row: &Row) -> HealthRecord {

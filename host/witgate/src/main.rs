@@ -1,5 +1,6 @@
 //! `witgate`: the LLM gateway. Reads the command line and hands over to one of `commands`.
 
+mod allocator;
 mod cli;
 mod commands;
 mod config_admin;
@@ -16,9 +17,8 @@ mod wiring;
 
 use std::process::ExitCode;
 
-/// Short-lived allocations of many sizes on two or more threads: what mimalloc is good at.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Allocator = allocator::Allocator;
 
 fn main() -> ExitCode {
     // The one TLS provider of the process; a second installation is refused, and harmless.

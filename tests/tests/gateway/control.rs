@@ -356,7 +356,9 @@ async fn access_groups_open_models_and_close_them_again() {
 
     // Groups of their own table, which keys and teams are given.
     let body = json!({"access_group_name": "g", "access_model_names": ["ours"]});
-    let group = admin.post("/v1/access_group", &body).await.ok();
+    let made = admin.post("/v1/access_group", &body).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let group = made.json();
     let id = group["access_group_id"].as_str().unwrap();
     let (caller, _) = key(
         &stage,
@@ -380,10 +382,10 @@ async fn access_groups_open_models_and_close_them_again() {
         .ok();
     caller.chat(&chat("ours")).await.error(401);
     caller.chat(&chat("gpt-4o")).await.ok();
-    admin
+    let gone = admin
         .request(Method::DELETE, &format!("/v1/unified_access_group/{id}"))
-        .await
-        .ok();
+        .await;
+    assert_eq!(gone.status, 204, "{}", gone.text());
     caller.chat(&chat("gpt-4o")).await.error(401);
     caller.chat(&chat("theirs")).await.ok();
 }

@@ -149,6 +149,30 @@ async fn messages_are_redacted_before_any_sink_sees_them() {
 }
 
 #[tokio::test]
+async fn error_texts_do_not_repeat_the_messages_where_that_is_not_wanted() {
+    for (settings, is_told) in [
+        ("", true),
+        ("  redact_messages_in_exceptions: true\n", false),
+    ] {
+        let (stage, vendor) = langfuse_stage(settings).await;
+        let mut body = chat("gpt-4o");
+        body["messages"][0]["content"] = json!("a very private sentence");
+        let text = "cannot answer: a very private sentence";
+        let refusal = Reply::error(400, "invalid_request_error", None, text);
+        stage.upstream.next(refusal);
+        stage.client.chat(&body).await.error(400);
+        let generation = generation(&vendor).await;
+        let message = generation["statusMessage"].as_str().unwrap_or_default();
+        assert!(message.contains("cannot answer"), "{generation}");
+        assert_eq!(
+            message.contains("private sentence"),
+            is_told,
+            "{generation}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn deliveries_are_repeated_until_the_vendor_takes_them() {
     let (stage, vendor) = langfuse_stage("").await;
     vendor

@@ -331,7 +331,7 @@ async fn of_many_who_do_the_same_at_once_one_does_it() {
 
 /// The same of deployments and credentials in the database, which are put in force and taken out of it.
 #[tokio::test]
-async fn of_many_who_delete_a_model_or_credential_at_once_one_does_it() {
+async fn of_many_who_delete_a_model_credential_or_access_group_at_once_one_does_it() {
     for (stage, _postgres) in gateways_that_store().await {
         let client = &stage.client;
         let body = json!({
@@ -352,6 +352,15 @@ async fn of_many_who_delete_a_model_or_credential_at_once_one_does_it() {
         let gone = join_all((0..12).map(|_| delete())).await;
         let counted = statuses(&gone);
         assert_eq!(counted, BTreeMap::from([(200, 1), (404, 11)]));
+        let body = json!({"access_group_name": "g"});
+        let made = client.post("/v1/access_group", &body).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+        let id = made.json()["access_group_id"].as_str().unwrap().to_owned();
+        let path = format!("/v1/access_group/{id}");
+        let delete = || client.ask(Method::DELETE, &path, "{}".to_owned());
+        let gone = join_all((0..12).map(|_| delete())).await;
+        let counted = statuses(&gone);
+        assert_eq!(counted, BTreeMap::from([(204, 1), (404, 11)]));
     }
 }
 

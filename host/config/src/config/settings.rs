@@ -31,6 +31,8 @@ pub struct LitellmSettings {
     pub turn_off_message_logging: bool,
     /// Sinks see no metadata that begins with `user_api_key`.
     pub redact_user_api_key_info: bool,
+    /// Error texts, in events and alerts, do not repeat the request's messages.
+    pub redact_messages_in_exceptions: bool,
     /// Log level DEBUG.
     pub set_verbose: bool,
     /// Log lines are JSON objects.

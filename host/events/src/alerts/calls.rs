@@ -1,12 +1,13 @@
 //! What one finished call is worth telling.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::{AlertKind, AlertSettings, Draft, Level};
 use crate::completed::{Caller, Completed};
-use crate::mask;
+use crate::{mask, redact};
 
 /// Characters of the messages that are told.
 const MESSAGES_MAX: usize = 100;
@@ -44,7 +45,11 @@ pub fn failed(call: &Completed, settings: &AlertSettings) -> Option<Draft> {
     if OF_THE_CALLER.contains(&failure.class.as_ref()) || (own && !is_bad) {
         return None;
     }
-    let masked = mask::mask(&failure.message);
+    let mut message = Cow::Borrowed(failure.message.as_str());
+    if hides(call, settings) {
+        redact::prompts_in(&mut message, &said(call).unwrap_or_default().to_string());
+    }
+    let masked = mask::mask(&message);
     let end = masked.floor_char_boundary(settings.message_max);
     let title = format!(
         "LLM API call failed: `{}`",
@@ -79,20 +84,28 @@ pub fn whose(draft: Draft, caller: &Caller) -> Draft {
         .field("User Id", &name(&caller.user_id))
 }
 
+/// Whether the messages are nobody's to see.
+fn hides(call: &Completed, settings: &AlertSettings) -> bool {
+    settings.hide_messages || call.redaction.turn_off_message_logging == Some(true)
+}
+
 /// The beginning of the messages.
 fn messages(call: &Completed, settings: &AlertSettings) -> String {
-    if settings.hide_messages || call.redaction.turn_off_message_logging == Some(true) {
+    if hides(call, settings) {
         return "Message not logged. litellm.redact_messages_in_exceptions=True".to_owned();
     }
-    let Ok(body) = serde_json::from_slice::<Value>(&call.request.body) else {
-        return String::new();
-    };
+    let said = said(call).map_or_else(String::new, |said| said.to_string());
+    let masked = mask::mask(&said);
+    masked.chars().take(MESSAGES_MAX).collect()
+}
+
+/// What the request says.
+fn said(call: &Completed) -> Option<Value> {
+    let body: Value = serde_json::from_slice(&call.request.body).ok()?;
     let said = ["messages", "prompt", "input"]
         .iter()
         .find_map(|name| body.get(name));
-    let said = said.map(Value::to_string).unwrap_or_default();
-    let masked = mask::mask(&said);
-    masked.chars().take(MESSAGES_MAX).collect()
+    said.cloned()
 }
 
 /// What the request wants to be told with an alert.

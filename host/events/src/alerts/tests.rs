@@ -166,6 +166,13 @@ async fn an_answer_slower_than_the_threshold_is_told() {
     });
     fixture.watch.ended(&call(400, Outcome::Success));
     assert!(!field(&fixture.next().await, "Messages").contains("hello"));
+    let quotes = failure("InternalServerError", 500, "cannot answer 'hello'");
+    fixture.watch.ended(&call(1, quotes));
+    let title = fixture.next().await.title;
+    assert_eq!(
+        title,
+        "LLM API call failed: `cannot answer 'redacted-by-litellm'`"
+    );
     fixture.token.cancel();
 }
 

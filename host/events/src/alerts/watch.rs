@@ -106,6 +106,12 @@ impl Watch {
         })
     }
 
+    /// Whether a call that ended may be worth an alert.
+    pub fn listens(&self) -> bool {
+        let settings = self.settings.load();
+        settings.is_on || settings.router_threshold.is_some()
+    }
+
     /// A call ended.
     pub fn ended(&self, call: &Completed) {
         let settings = self.settings.load();

@@ -253,6 +253,11 @@ pub(crate) fn redact_prompts_in(text: &mut Cow<'_, str>, prompts: &[String]) {
     }
 }
 
+/// The same with what a request says, as JSON.
+pub(crate) fn prompts_in(text: &mut Cow<'_, str>, messages: &str) {
+    redact_prompts_in(text, &prompt_texts(messages));
+}
+
 /// The texts a client wrote, longest first, so that a text inside another does not hide it.
 fn prompt_texts(messages: &str) -> Vec<String> {
     let mut texts = Vec::new();

@@ -132,3 +132,58 @@ async fn a_discovery_document_leads_to_the_keys_but_not_away_from_https() {
         "https://idp.example/doc"
     );
 }
+
+/// An issuer that always answers the same.
+struct Says(u16, Vec<u8>);
+
+#[async_trait]
+impl Fetch for Says {
+    async fn fetch(&self, _: Request) -> Result<Answer, String> {
+        Ok(Answer {
+            status: self.0,
+            body: self.1.clone(),
+        })
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_success_or_too_long_is_no_key_set() {
+    let mut set = br#"{"keys": []}"#.to_vec();
+    assert!(look(&Says(200, set.clone()), URL).await.is_ok());
+    for status in [199, 300, 404, 500] {
+        assert!(look(&Says(status, set.clone()), URL).await.is_err());
+    }
+    set.resize(SET_MAX, b' ');
+    assert!(look(&Says(200, set.clone()), URL).await.is_ok());
+    set.push(b' ');
+    assert!(look(&Says(200, set), URL).await.is_err());
+}
+
+/// A request that everybody has left hinders nobody for longer than its time, and what it brings then is not believed.
+#[tokio::test]
+async fn a_request_that_hangs_is_given_up_for_another_one() {
+    let world = World::new();
+    let fetch: Arc<dyn Fetch> = world.issuer.clone();
+    let number = |now_ms| match world.sets.turn(&fetch, URL, AGES, now_ms, false) {
+        Turn::Wait(number, _) => number,
+        Turn::Have(_) | Turn::Rest(_) => panic!("nothing is there"),
+    };
+    assert_eq!(number(0), 1);
+    assert_eq!(number(FLIGHT_MS - 1), 1);
+    assert_eq!(number(FLIGHT_MS), 2);
+    world.sets.landed(URL, 1, FLIGHT_MS, &Ok(Arc::default()));
+    assert_eq!(number(FLIGHT_MS + 1), 2, "the second is under way");
+    world.sets.landed(URL, 2, FLIGHT_MS, &Ok(Arc::default()));
+    let turn = world.sets.turn(&fetch, URL, AGES, FLIGHT_MS + 1, false);
+    assert!(matches!(turn, Turn::Have(_)));
+}
+
+#[tokio::test]
+async fn sets_of_issuers_that_are_gone_do_not_pile_up() {
+    let world = World::new();
+    for n in 0..=SETS_MAX {
+        let url = format!("https://idp.example/{n}");
+        assert!(world.has(&url, "a", 0).await.is_err());
+        assert!(world.sets.slots.lock().len() <= SETS_MAX);
+    }
+}

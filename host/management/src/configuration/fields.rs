@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Changes, VARIABLES, section};
+use crate::in_force::MASK;
 use crate::operation::Outcome;
 use crate::stored::object;
 use crate::{Ask, ControlPlane, Refusal};
@@ -93,7 +94,7 @@ async fn store(
     let shown = in_force(plane, section)?;
     for (name, value) in &mut held {
         *value = match section {
-            VARIABLES => json!("*****"),
+            VARIABLES => json!(MASK),
             _ => shown.get(name).cloned().unwrap_or_default(),
         };
     }

@@ -51,7 +51,7 @@ impl ControlPlane {
         admins_only(&given, None)?;
         no_provisioning(&given)?;
         let manages = match &team {
-            Some(team) => self.manages_keys_of(ask, team, "/key/generate").await?,
+            Some(team) => self.manages_keys_of(ask, team, ask.route).await?,
             None => false,
         };
         let own_team = ask.caller.team_id.as_deref();

@@ -74,8 +74,16 @@ pub(super) async fn service_account(plane: &ControlPlane, ask: Ask) -> Outcome {
                 .param("team_id"),
         );
     };
-    if plane.team(&team).await?.is_none() {
+    let Some(row) = plane.team(&team).await? else {
         return Err(Refusal::bad(format!("team_id {team:?} does not exist")).param("team_id"));
+    };
+    // No member's budget bears on it: having a key of the team is not enough.
+    if !ask.is_admin() && !plane.manages_keys_of(&ask, &row, ask.route).await? {
+        let message = format!(
+            "You may make service accounts for teams that you administer, or whose team_member_permissions have {}",
+            ask.route
+        );
+        return Err(Refusal::forbidden(message).param("team_id"));
     }
     let name = given.text("key_alias").map(str::to_owned);
     let name = name.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());

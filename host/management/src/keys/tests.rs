@@ -1,5 +1,7 @@
 //! Requests about keys: who may do what, and what wrong requests are told.
 
+mod bounds;
+
 use serde_json::{Value, json};
 use witgate_identity::{KeyHash, Limits, Principal, Role, Scope, ScopeKind};
 
@@ -432,4 +434,32 @@ async fn the_policy_refuses_and_edits() {
         .done("/key/generate", json!({"key_alias": "asked"}))
         .await;
     assert_eq!(made["key_alias"], "edited");
+}
+
+/// What is given beside `metadata` is kept in it: of two changes at once, none is lost.
+#[tokio::test]
+async fn changes_at_once_of_what_the_metadata_keeps_all_stay() {
+    let world = world(json!({})).await;
+    let made = world.done("/key/generate", json!({})).await;
+    let key = made["key"].as_str().unwrap();
+    let changes = [
+        json!({"tags": ["t"]}),
+        json!({"guardrails": ["g"]}),
+        json!({"enforced_params": ["user"]}),
+        json!({"model_rpm_limit": {"m": 1}}),
+        json!({"model_tpm_limit": {"m": 2}}),
+    ];
+    let update = async |change: &Value| {
+        let mut body = change.clone();
+        body["key"] = key.into();
+        world.done("/key/update", body).await;
+    };
+    futures_util::future::join_all(changes.iter().map(update)).await;
+    let (_, info) = world.get(&admin(), &format!("/key/info?key={key}")).await;
+    let kept = &info["info"]["metadata"];
+    for change in &changes {
+        for (name, value) in change.as_object().unwrap() {
+            assert_eq!(&kept[name], value, "{name}: {kept}");
+        }
+    }
 }

@@ -74,8 +74,8 @@ pub(super) async fn bulk(plane: &ControlPlane, ask: Ask) -> Outcome {
                 info["key"] = named.as_str().into();
                 done.push(json!({"key": named, "key_info": info}));
             }
-            // What keeps all of them from being changed is told as such.
-            Err(refusal @ Refusal::Unavailable(_)) => return Err(refusal),
+            // What keeps all of them from being changed is told as such; with one that others change, all are tried again.
+            Err(refusal @ (Refusal::Unavailable(_) | Refusal::Raced)) => return Err(refusal),
             Err(refusal) => {
                 let why = refusal.message();
                 failed.push(json!({"key": named, "key_info": null, "failed_reason": why}));
@@ -140,7 +140,13 @@ async fn change(
         "updated_by",
         json!(ask.changed_by.as_deref().or(ask.user())),
     );
-    given.set("updated_at", json!(ask.now));
+    // What is changed of the metadata goes into the whole that was read: a change in between is seen.
+    let was = text_of(key, "updated_at");
+    if let Some(was) = was {
+        let other = Filter::by("token", token.as_str()).and("updated_at", Is::Not(was.into()));
+        steps.push(Write::Absent(TABLE, other, RACED));
+    }
+    given.set("updated_at", json!(crate::teams::later(was, ask.now)));
     let mut changes = given.changes(key);
     if !ask.is_admin() {
         crate::bounds::keep_metadata(&mut changes, key, &[bounds::LOGGING])?;

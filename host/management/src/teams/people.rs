@@ -150,7 +150,16 @@ pub(crate) async fn resolve(
             None => users::newcomer(plane, ask, named)?,
         };
         let user_id = text(&row, "user_id").unwrap_or_default().to_owned();
-        let email = text(&row, "user_email").or(named.user_email.as_deref());
+        let own = text(&row, "user_email").filter(|_| !new);
+        // Whoever signs in with an address is the user who has it: none is given to somebody who is there, and none twice.
+        let given = named.user_email.as_deref();
+        let given = given.filter(|_| own.is_none() && (new || ask.is_admin()));
+        if let (Some(email), Some(_)) = (given, &named.user_id)
+            && !users::with_email(plane, email).await?.is_empty()
+        {
+            return Err(users::email_taken(email));
+        }
+        let email = own.or(given);
         let lower = |email: Option<&str>| email.map(str::to_lowercase);
         let same_address = |person: &Person| {
             let known = lower(person.member.user_email.as_deref());
@@ -196,21 +205,36 @@ impl Person {
         if self.new {
             let mut row = self.row.clone();
             row.insert("teams".to_owned(), json!(teams));
-            return vec![
-                Write::Absent(users::TABLE, Filter::by("user_id", id), RACED),
-                Write::Insert(users::TABLE, row),
-            ];
+            let mut steps = vec![Write::Absent(
+                users::TABLE,
+                Filter::by("user_id", id),
+                RACED,
+            )];
+            steps.extend(self.has_address_alone());
+            steps.push(Write::Insert(users::TABLE, row));
+            return steps;
         }
         if teams.len() == texts(&self.row, "teams").len() {
             return Vec::new();
         }
         let mut set = json!({"teams": teams, "updated_at": ask.now});
+        let mut steps = Vec::new();
         if text(&self.row, "user_email").is_none()
             && let (Some(email), Some(set)) = (&self.member.user_email, set.as_object_mut())
         {
             set.insert("user_email".to_owned(), email.as_str().into());
+            steps.extend(self.has_address_alone());
         }
-        users::teams_changed(&self.row, set.as_object().cloned().unwrap_or_default())
+        let set = set.as_object().cloned().unwrap_or_default();
+        steps.extend(users::teams_changed(&self.row, set));
+        steps
+    }
+
+    /// Nobody else has come to have the address since it was looked for.
+    fn has_address_alone(&self) -> Option<Write> {
+        let email = self.member.user_email.as_deref()?;
+        let others = Filter::by("user_email", email);
+        Some(Write::Absent(users::TABLE, others, RACED))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Teams over a database in memory: what they are made of, and who may do what.
 
+mod addresses;
 mod rights;
 mod wrong;
 

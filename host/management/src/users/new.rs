@@ -14,7 +14,8 @@ use crate::teams::{self, Member};
 use crate::{Ask, Changed, ControlPlane, Refusal, bounds, keys, organizations};
 
 /// What only a proxy admin gives a new user.
-const PROXY_ADMINS_ONLY: [&str; 7] = [
+const PROXY_ADMINS_ONLY: [&str; 8] = [
+    "access_group_ids",
     "spend",
     "sso_user_id",
     "password",
@@ -73,6 +74,10 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
         "user_id",
     ));
     let key = match given.members.remove("auto_create_key") {
+        Some(Value::Bool(false)) if given.members.contains_key("access_group_ids") => {
+            let text = "access_group_ids are those of the user's key, and with auto_create_key: false there is none";
+            return Err(Refusal::bad(text).param("access_group_ids"));
+        }
         Some(Value::Bool(false)) => None,
         _ => {
             let of = (!ask.is_admin()).then(|| organizations.first()).flatten();
@@ -315,7 +320,14 @@ fn key_of(given: &Given, user: &str, organization: Option<&str>) -> Given {
             key.set(name, value.clone());
         }
     }
-    for name in ["key_alias", "aliases", "config", "permissions", "blocked"] {
+    for name in [
+        "access_group_ids",
+        "key_alias",
+        "aliases",
+        "config",
+        "permissions",
+        "blocked",
+    ] {
         if let Some(value) = given.members.get(name) {
             key.set(name, value.clone());
         }

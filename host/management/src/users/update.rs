@@ -13,8 +13,9 @@ use crate::refusal::RACED;
 use crate::teams::{self, Named};
 use crate::{Ask, Changed, ControlPlane, Refusal, bounds, keys, organizations};
 
-/// What everybody changes of themselves.
-const OWN: [&str; 4] = ["user_id", "user_alias", "user_email", "password"];
+/// What everybody changes of themselves. Not the address: whoever signs in with it at an identity provider is that user, with the
+/// role that the provider gives them.
+const OWN: [&str; 3] = ["user_id", "user_alias", "password"];
 
 /// What an organization's admin changes of the organization's users.
 const OF_ORGANIZATION: [&str; 8] = [
@@ -141,7 +142,10 @@ async fn bound(
         said.map(String::as_str)
     };
     let own = ask.user().is_some() && id == ask.user();
-    let beyond = said().find(|name| !OWN.contains(name));
+    // Who is named by the address changes none, nor does who says the same again.
+    let address = given.columns.get("user_email");
+    let is_same = named.user_id.is_none() || address == found.and_then(|row| row.get("user_email"));
+    let beyond = said().find(|name| !(OWN.contains(name) || *name == "user_email" && is_same));
     if own && beyond.is_none() {
         return Ok(());
     }

@@ -42,8 +42,6 @@ pub(super) struct State {
     pub(super) generation: u64,
     /// When the window began, seconds since the epoch.
     pub(super) window_start: Option<i64>,
-    /// What the database knew of it when the scope was read last.
-    known_window: Option<(Timestamp, Decimal)>,
     /// Used since others were heard last.
     pub(super) is_used: bool,
     used_at: Timestamp,
@@ -83,6 +81,14 @@ impl Account {
             duration: charge.window.map(|window| window.duration.as_str().into()),
             state: Mutex::default(),
         }
+    }
+
+    /// Whether its window is over that began then, seconds since the epoch.
+    fn is_over_since(&self, start: i64, now: Timestamp) -> bool {
+        self.model.as_ref().is_some_and(|(_, length)| {
+            let since = now.as_second().saturating_sub(start);
+            u64::try_from(since).is_ok_and(|since| since > length.as_secs())
+        })
     }
 
     /// Whether nothing would be known less without it.
@@ -136,19 +142,11 @@ impl State {
     /// Takes over what the database knew of a window, where that is news: one that runs and is not known here, that began before, or
     /// in which more was spent.
     fn note_window(&mut self, account: &Account, window: &BudgetWindow, now: Timestamp) {
-        if window.known == self.known_window {
-            return;
-        }
-        self.known_window = window.known;
         let Some((start, spent)) = window.known else {
             return;
         };
         let start = start.as_second();
-        let known = State {
-            window_start: Some(start),
-            ..State::default()
-        };
-        if known.is_over(account, now) {
+        if account.is_over_since(start, now) {
             return;
         }
         let own = self.window_start.filter(|_| !self.is_over(account, now));
@@ -188,13 +186,10 @@ impl State {
 
     /// Whether there is no window, or one that is over.
     pub(super) fn is_over(&self, account: &Account, now: Timestamp) -> bool {
-        let Some((_, length)) = &account.model else {
-            return false;
-        };
-        self.window_start.is_none_or(|start| {
-            let since = now.as_second().saturating_sub(start);
-            u64::try_from(since).is_ok_and(|since| since > length.as_secs())
-        })
+        match self.window_start {
+            Some(start) => account.is_over_since(start, now),
+            None => account.model.is_some(),
+        }
     }
 
     /// What nobody was told of a window that is over went with it.
@@ -229,10 +224,9 @@ impl State {
 
     /// The spend was set in the database.
     pub(super) fn set_back(&mut self, spent: Decimal, resets_at: Option<Timestamp>) {
+        // What was read before it was set is not news: `seed` stays.
         self.begin(spent);
         self.resets_at = resets_at;
-        // What was read before it was set is not news.
-        self.seed = self.seed.or(Some(spent));
     }
 
     /// A new period begins.

@@ -15,12 +15,12 @@ use parking_lot::Mutex;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use tokio::sync::Notify;
-use tokio::time::sleep;
 use uuid::Uuid;
 use witgate_state::{Balance, Draw, EXACT, Holder, Posting, StateError, Store};
 
 use super::account::{Account, State};
 use super::{Books, Exceeded, Reservation, add as sum};
+use crate::turn;
 
 /// How long an account is kept that nobody adds to; then the database has all of it.
 const KEPT: Duration = Duration::from_secs(3600);
@@ -30,8 +30,6 @@ const AT_ONCE: usize = 200;
 const UNITS: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
 /// What accounts are called in the store.
 const PREFIX: &str = "witgate:spend:";
-/// How long the end of a call waits for others that are told with it.
-const LINGER: Duration = Duration::from_millis(5);
 
 /// Whom the books are shared with.
 #[derive(Debug)]
@@ -145,6 +143,12 @@ impl Sharing {
         }
     }
 
+    /// How many accounts wait to be told.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.fresh.lock().len()
+    }
+
     pub(super) fn take_fresh(&self) -> Vec<Arc<Account>> {
         let mut fresh = std::mem::take(&mut *self.fresh.lock());
         // Once each: told twice at a time, the second would hold what the first is telling.
@@ -237,23 +241,11 @@ impl Books {
         now: impl Fn() -> Timestamp,
         stop: impl Future<Output = ()>,
     ) {
-        /// How often it is looked whether another store is shared.
-        const LOOK: Duration = Duration::from_secs(1);
         let mut stop = std::pin::pin!(stop);
         loop {
             let sharing = self.sharing.load_full();
-            let woken = async {
-                match &sharing {
-                    Some(sharing) => sharing.woken.notified().await,
-                    None => std::future::pending().await,
-                }
-                sleep(LINGER).await;
-            };
-            let is_over = tokio::select! {
-                () = &mut stop => true,
-                () = woken => false,
-                () = sleep(LOOK) => false,
-            };
+            let woken = sharing.as_deref().map(|sharing| &sharing.woken);
+            let is_over = turn::is_last(woken, stop.as_mut()).await;
             if let Some(sharing) = sharing {
                 // What cannot be told now the next exchange tells.
                 if let Err(error) = sharing.tell(&sharing.take_fresh(), now()).await {
@@ -353,7 +345,7 @@ impl Account {
         !is_latest && telling.add > 0 && state.becomes_fresh()
     }
 
-    fn untold(&self, telling: &Telling, is_unsure: bool) {
+    pub(super) fn untold(&self, telling: &Telling, is_unsure: bool) {
         let mut state = self.state.lock();
         let is_same = match &self.model {
             None => state.generation == telling.generation,
@@ -371,7 +363,7 @@ impl Account {
         state.is_used = true;
     }
 
-    fn hear(&self, balance: Balance, now: Timestamp) {
+    pub(super) fn hear(&self, balance: Balance, now: Timestamp) {
         let mut state = self.state.lock();
         let is_known = match &self.model {
             None if balance.generation < state.generation => return,

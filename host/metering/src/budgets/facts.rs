@@ -71,8 +71,7 @@ impl State {
         let projected = self.projected(spent, now);
         // Of what is left, only the least is told.
         let left = self.terms.max.and_then(|max| {
-            let left =
-                |percent: i64| max > Decimal::ZERO && max - spent <= max * Decimal::new(percent, 2);
+            let left = |percent: i64| max - spent <= max * Decimal::new(percent, 2);
             let steps = [
                 (spent >= max, Crossing::Max),
                 (left(5), Crossing::Threshold5),
@@ -132,7 +131,7 @@ impl State {
         let (soft, since, ends) = (self.terms.soft?, self.terms.since?, self.resets_at?);
         let seconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs();
         let (passed, whole) = (seconds(since, now), seconds(since, ends));
-        if spent >= soft || passed < 24 * 3600 || passed >= whole || spent.is_zero() {
+        if spent >= soft || passed < 24 * 3600 {
             return None;
         }
         let (passed, whole) = (Decimal::from(passed), Decimal::from(whole));

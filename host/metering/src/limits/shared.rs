@@ -18,13 +18,12 @@ use witgate_state::{Exit, Gate, GateLevel, Pass, Passed, StateError, Store};
 use super::meter::Meter;
 use super::{Full, Limiter, Wanted};
 use crate::budgets::{Drawing, Exceeded};
+use crate::turn;
 
 /// How long a call counts as inside whose gateway says nothing any more.
 const LEASE: Duration = Duration::from_secs(60);
 /// How often leases are renewed: three times may fail.
 const RENEWAL: Duration = Duration::from_secs(15);
-/// How long what has ended waits for an admission that tells it.
-const LINGER: Duration = Duration::from_millis(5);
 /// Told in one go, so that the script is a short one.
 const TOLD_AT_ONCE: usize = 100;
 /// The same, beside an admission that somebody waits for.
@@ -232,6 +231,12 @@ impl Shared {
         self.woken.notify_one();
     }
 
+    /// How many ends of calls wait to be told.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.leaving.lock().len()
+    }
+
     fn take_leaving(&self, most: usize) -> Vec<Leaving> {
         let mut all = self.leaving.lock();
         let count = all.len().min(most);
@@ -281,24 +286,12 @@ impl Shared {
 
 /// Tells which calls have ended and which have not, until `stop`.
 pub(super) async fn keep(limiter: &Limiter, stop: impl Future<Output = ()>) {
-    /// How often it is looked whether another store is shared.
-    const LOOK: Duration = Duration::from_secs(1);
     let mut stop = std::pin::pin!(stop);
     let mut renewed = Instant::now();
     loop {
         let shared = limiter.shared.load_full();
-        let woken = async {
-            match &shared {
-                Some(shared) => shared.woken.notified().await,
-                None => std::future::pending().await,
-            }
-            sleep(LINGER).await;
-        };
-        let is_over = tokio::select! {
-            () = &mut stop => true,
-            () = woken => false,
-            () = sleep(LOOK) => false,
-        };
+        let woken = shared.as_deref().map(|shared| &shared.woken);
+        let is_over = turn::is_last(woken, stop.as_mut()).await;
         if let Some(shared) = shared {
             let told = shared.tell(limiter.rules().window).await;
             let is_due = !is_over && renewed.elapsed() >= RENEWAL;

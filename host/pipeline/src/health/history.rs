@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Checked;
@@ -47,6 +48,23 @@ impl HealthRecord {
             true => "healthy",
             false => "unhealthy",
         }
+    }
+
+    /// LiteLLM's columns of it. Of its time only who writes it knows the form: it is not among them.
+    #[must_use]
+    pub fn columns(&self) -> Map<String, Value> {
+        let columns = json!({
+            "health_check_id": self.health_check_id.to_string(),
+            "model_name": self.model_name,
+            "model_id": self.model_id,
+            "status": self.status(),
+            "healthy_count": u8::from(self.is_healthy),
+            "unhealthy_count": u8::from(!self.is_healthy),
+            "error_message": self.error_message,
+            "response_time_ms": self.response_time_ms,
+            "checked_by": self.checked_by,
+        });
+        columns.as_object().cloned().unwrap_or_default()
     }
 }
 

@@ -41,10 +41,13 @@ pub(super) fn is_of_connection(name: &HeaderName) -> bool {
 /// A path that would leave the target's.
 pub(super) fn url(passed: &Passed, query: Option<&str>) -> Result<Uri, Failure> {
     let passage = &passed.passage;
-    let leaves = |path: &str| {
-        path.split(['/', '\\'])
-            .any(|step| [".", ".."].contains(&step))
+    // What stands behind a semicolon is no part of a step's name to some servers.
+    let name = |step: &str| {
+        step.split(';')
+            .next()
+            .is_some_and(|name| [".", ".."].contains(&name))
     };
+    let leaves = |path: &str| path.split(['/', '\\']).any(name);
     // An upstream may undo the encoding once more before it looks at the path.
     let decoded = decoded(&passed.rest);
     if leaves(&passed.rest) || leaves(&decoded) {

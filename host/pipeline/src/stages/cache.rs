@@ -15,8 +15,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use sync_wrapper::SyncWrapper;
 use witgate_caching::{
-    AnswerCache, Controls, Entry, Items, Join, Meaning, Meant, Plan, Question, Scope, frames,
-    inputs, is_cacheable, item_keys, key, question,
+    AnswerCache, Asked, Controls, Entry, Items, Join, Meaning, Meant, Plan, Question, Scope,
+    frames, inputs, is_cacheable, item_keys, key, question,
 };
 use witgate_wire::json::{Edits, Raw};
 use witgate_wire::sse::{DONE, Decoder, Frame, data_frame};
@@ -75,8 +75,16 @@ pub(super) async fn cache(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, F
         // There is no text that could be compared.
         return Ok(Flow::Continue);
     }
-    let found = Looked {
-        key: key(request, &model, &sharers, namespace),
+    let asked = Asked {
+        request,
+        model: &model,
+        scope: &sharers,
+        namespace,
+    };
+    let known = cache.known_key(&asked);
+    let is_known = known.is_some();
+    let looked = Looked {
+        key: known.unwrap_or_else(|| key(request, &model, &sharers, namespace)),
         question,
         item_keys: match inputs(request).filter(|_| cache.has_items()) {
             Some(inputs) => item_keys(request, &inputs, &model, &sharers, namespace),
@@ -85,8 +93,21 @@ pub(super) async fn cache(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, F
         max_age: controls.max_age,
         plan,
     };
-    let found = found.look(gateway, cache, x).await;
+    let found = looked.look(gateway, cache, x).await;
     let is_hit = found.is_some_and(|entry| answer(x, &entry, x.wants_stream()));
+    if is_hit
+        && !is_known
+        && !is_semantic
+        && let (Some(request), Some(key)) = (&x.request, &x.cached.key)
+    {
+        let asked = Asked {
+            request,
+            model: &settings.model(&x.model),
+            scope: &sharers,
+            namespace,
+        };
+        cache.answered(&asked, key);
+    }
     x.cached.hit = Some(is_hit);
     if !is_hit && plan.write && (!is_semantic || x.cached.meant.is_some()) {
         x.cached.keep = Some(settings.ttl(&controls));

@@ -24,6 +24,7 @@ use crate::guard_log::LogGuards;
 use crate::metrics::{CallLabels, RouteLabels, TokenLabels};
 use crate::rescue::status_of;
 use crate::sinks::NamedSinks;
+use crate::stages::cost_of;
 
 /// LiteLLM's model of a pass-through call.
 const UNKNOWN: &str = "unknown";
@@ -46,6 +47,12 @@ pub(super) fn record(gateway: &Arc<Gateway>, x: Box<Exchange>) {
         ms = elapsed.as_millis() as u64,
         "call finished"
     );
+    let is_heard = gateway.recorder.hears(x.failure.is_some())
+        || !x.served.failed.is_empty()
+        || NamedSinks::of(&x.principal, &x.snapshot.settings.team_sinks).is_some();
+    if !is_heard {
+        return;
+    }
     let tries = attempts(&x);
     let guards = LogGuards::of(&x);
     let call = completed(gateway, x, overhead.as_secs_f64() * 1e3);
@@ -232,7 +239,7 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
         }),
         fallbacks: fallbacks(&x),
         routing: x.served.choice.as_ref().map(|choice| routing(&x, choice)),
-        cost: cost(&x),
+        cost: cost(gateway, &x),
         cache: Cache {
             hit: x.cached.hit.map(|hit| hit || x.cached.is_partial),
             key: x.cached.key.clone(),
@@ -488,7 +495,10 @@ fn usage(x: &Exchange) -> Usage {
     })
 }
 
-fn cost(x: &Exchange) -> Cost {
+fn cost(gateway: &Gateway, x: &Exchange) -> Cost {
+    // What a hit would have cost.
+    let hit = x.usage.as_ref().filter(|_| x.cached.is_hit());
+    let saved = hit.and_then(|usage| cost_of(gateway, x, usage));
     x.cost.as_ref().map_or_else(Cost::default, |cost| Cost {
         total: Some(cost.total),
         input: Some(cost.input),
@@ -496,7 +506,7 @@ fn cost(x: &Exchange) -> Cost {
         tools: Some(cost.tools),
         cache_read: Some(cost.cache_read),
         cache_creation: Some(cost.cache_creation),
-        saved_by_cache: x.cached.saved,
+        saved_by_cache: saved.map(|saved| saved.total),
         failure: None,
     })
 }

@@ -89,12 +89,13 @@ pub(super) fn price(gateway: &Gateway, x: &mut Exchange) {
         return;
     }
     let Some(usage) = x.usage.take() else { return };
-    x.cost = cost_of(gateway, x, &usage);
-    x.usage = Some(usage);
     if x.cached.is_hit() {
-        x.cached.saved = x.cost.replace(Cost::default()).map(|cost| cost.total);
+        x.usage = Some(usage);
+        x.cost = Some(Cost::default());
         return;
     }
+    x.cost = cost_of(gateway, x, &usage);
+    x.usage = Some(usage);
     if let (Some(earlier), Some(usage)) = (&x.earlier, &mut x.usage) {
         *usage = Usage::of(
             usage.prompt_tokens + earlier.prompt,

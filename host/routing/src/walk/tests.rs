@@ -1,3 +1,5 @@
+mod edges;
+
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;

@@ -151,16 +151,20 @@ impl App {
         let Some(path) = self.strip_root(uri.path()) else {
             return detail(StatusCode::NOT_FOUND, "Not Found");
         };
-        let found = find(request.method(), path);
-        let is_call = matches!(&found, Found::Route(m) if matches!(m.route.kind, Kind::Call(_)));
-        let request = match is_call {
-            true => request,
-            // Whoever is refused before the body is read keeps the connection all the same.
-            false => {
-                let (head, body) = request.into_parts();
-                Request::from_parts(head, body.early(BODY_SMALL).await)
+        match find(request.method(), path) {
+            Found::Route(Matched { route, named }) if let Kind::Call(endpoint) = route.kind => {
+                calls::call(&self.gateway, request, route.name, endpoint, named).await
             }
-        };
+            // Apart: a future is as large as the largest thing that may happen in it, and the one of a call is moved for every call.
+            found => Box::pin(self.other(request, path, found)).await,
+        }
+    }
+
+    /// Everything but calls to models.
+    async fn other(&self, request: Request, path: &str, found: Found) -> Reply {
+        // Whoever is refused before the body is read keeps the connection all the same.
+        let (head, body) = request.into_parts();
+        let request = Request::from_parts(head, body.early(BODY_SMALL).await);
         if !matches!(found, Found::Route(_)) {
             let path = path.to_owned();
             let passages = &self.gateway.snapshot.load_full().passages;
@@ -182,16 +186,6 @@ impl App {
             Found::Nothing => return self.page(path, &request),
         };
         match matched.route.kind {
-            Kind::Call(endpoint) => {
-                calls::call(
-                    &self.gateway,
-                    request,
-                    matched.route.name,
-                    endpoint,
-                    matched.named,
-                )
-                .await
-            }
             Kind::Login(step) => login::login(&self.desk, step, path.to_owned(), request).await,
             Kind::Liveness => info::json(&serde_json::json!("I'm alive!")),
             Kind::Readiness => health::readiness(self.admin.as_ref()),

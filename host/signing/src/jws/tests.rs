@@ -144,6 +144,61 @@ fn the_key_says_what_it_is_for_not_the_token() {
     }
 }
 
+/// Claims, the grace, and what is wrong with them at the second 1000.
+#[test]
+fn a_token_has_a_beginning_and_an_end() {
+    use NotNow::{Endless, Expired, NotYet};
+    for (claims, grace, wanted) in [
+        (json!({"exp": 1001}), 0.0, Ok(())),
+        (json!({"exp": 1000.5, "nbf": 999.5}), 0.0, Ok(())),
+        (json!({"exp": 1001, "nbf": 1000}), 0.0, Ok(())),
+        (json!({"exp": 1000}), 0.0, Err(Expired)),
+        (json!({"exp": 1000}), 5.0, Ok(())),
+        (json!({"exp": 995}), 5.0, Err(Expired)),
+        (json!({}), 5.0, Err(Endless)),
+        (json!({"exp": null}), 0.0, Err(Endless)),
+        (json!({"exp": "1001"}), 0.0, Err(Endless)),
+        (json!({"exp": 1001, "nbf": 1001}), 0.0, Err(NotYet)),
+        (json!({"exp": 1001, "nbf": 1005}), 5.0, Ok(())),
+        (json!({"exp": 1001, "nbf": 1005.5}), 5.0, Err(NotYet)),
+        (json!({"exp": 1001, "nbf": null}), 0.0, Err(NotYet)),
+        (json!({"exp": 1001, "nbf": "999"}), 0.0, Err(NotYet)),
+    ] {
+        let is = check_time(claims.as_object().unwrap(), 1000.0, grace);
+        assert_eq!(is, wanted, "{claims} {grace}");
+    }
+}
+
+#[test]
+fn a_key_is_of_one_kind_and_one_curve_and_has_an_id() {
+    let fits = |key: Value, alg: &str| {
+        let key: Jwk = serde_json::from_value(key).unwrap();
+        let header = json!({"alg": alg, "kid": "a"});
+        key.fits(&serde_json::from_value(header).unwrap())
+    };
+    for (alg, kty, crv) in [
+        ("ES256", "EC", "P-256"),
+        ("ES384", "EC", "P-384"),
+        ("ES512", "EC", "P-521"),
+        ("EdDSA", "OKP", "Ed25519"),
+    ] {
+        assert!(fits(json!({"kty": kty, "crv": crv, "kid": "a"}), alg));
+        assert!(!fits(json!({"kty": kty, "crv": "P-0", "kid": "a"}), alg));
+        assert!(!fits(json!({"kty": "RSA", "crv": crv, "kid": "a"}), alg));
+        assert!(
+            !fits(json!({"kty": kty, "crv": crv}), alg),
+            "a set names its keys"
+        );
+    }
+}
+
+#[test]
+fn a_set_has_a_bound() {
+    let keys = vec![json!({"kty": "RSA"}); KEYS_MAX + 1];
+    let set = json!({"keys": keys}).to_string();
+    assert_eq!(Jwk::set(set.as_bytes()).unwrap().len(), KEYS_MAX);
+}
+
 #[test]
 fn what_is_no_token_is_told_so() {
     let header = encode(br#"{"alg":"RS256"}"#);

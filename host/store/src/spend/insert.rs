@@ -1,4 +1,8 @@
-//! Writes rows in one transaction. An id that is already there is not written again.
+//! Writes rows in one transaction. A call that is already there is not written again.
+//!
+//! A row's id is the one its upstream gave the answer, and there are upstreams that give an id twice: they count from the start again, or
+//! draw from a thousand numbers. Such a row is another call when its own id or its times differ, and is written [under another
+//! id](Packed::renamed): what was called is never uncounted.
 
 use std::sync::Arc;
 use std::sync::LazyLock;
@@ -44,6 +48,17 @@ pub(crate) struct Inserted {
 }
 
 impl Inserted {
+    /// Takes note of a row that the database took: whether it was new.
+    fn note(&mut self, at: usize, is_new: bool) {
+        match is_new {
+            true => self.written += 1,
+            false => {
+                self.duplicates += 1;
+                self.old.push(at);
+            }
+        }
+    }
+
     /// Whether a row of the group adds nothing: it was there, or cannot be.
     fn is_old(&self, at: usize) -> bool {
         self.old.contains(&at) || self.impossible.iter().any(|(index, _)| *index == at)
@@ -273,15 +288,12 @@ async fn insert_each(
     inserted: &mut Inserted,
 ) -> Result<(), sqlx::Error> {
     for (offset, row) in chunk.iter().enumerate() {
-        let statements = Statements::of(std::slice::from_ref(row));
-        let query = sqlx::query(statements.one.as_str());
-        let query = bind(query, row, statements.texts, now, &mut Known::default());
-        match query.execute(&mut *connection).await {
-            Ok(done) if done.rows_affected() == 0 => {
-                inserted.duplicates += 1;
-                inserted.old.push(first + offset);
-            }
-            Ok(_) => inserted.written += 1,
+        let mut is_new = insert_one(connection, row, now).await;
+        if matches!(is_new, Ok(false)) && is_anothers(connection, row).await? {
+            is_new = insert_one(connection, &row.renamed(), now).await;
+        }
+        match is_new {
+            Ok(is_new) => inserted.note(first + offset, is_new),
             Err(error) if is_the_rows_fault(&error) => {
                 inserted
                     .impossible
@@ -292,6 +304,38 @@ async fn insert_each(
     }
     Ok(())
 }
+
+/// Whether the row's id was free.
+async fn insert_one(
+    connection: &mut SqliteConnection,
+    row: &Packed,
+    now: &Arc<str>,
+) -> Result<bool, sqlx::Error> {
+    let statements = Statements::of(&[row]);
+    let query = sqlx::query(statements.one.as_str());
+    let query = bind(query, row, statements.texts, now, &mut Known::default());
+    let done = query.execute(connection).await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Whether the row that has this id is of another call.
+async fn is_anothers(connection: &mut SqliteConnection, row: &Packed) -> Result<bool, sqlx::Error> {
+    let [id, call, start, end] = SAME.map(|column| row.column(column).to_owned());
+    let other = sqlx::query(
+        r#"SELECT 1 FROM "LiteLLM_SpendLogs" WHERE "request_id" = ?
+           AND (coalesce("litellm_call_id", '') <> ? OR "startTime" <> ? OR "endTime" <> ?)"#,
+    )
+    .bind(id)
+    .bind(call)
+    .bind(start)
+    .bind(end)
+    .fetch_optional(connection)
+    .await?;
+    Ok(other.is_some())
+}
+
+/// Two rows with the same in these are one.
+const SAME: [&str; 4] = ["request_id", "litellm_call_id", "startTime", "endTime"];
 
 /// Whether the same row would fail again on a healthy disk: constraint, size, type. Everything else
 /// (busy, full, I/O …) may pass.

@@ -248,6 +248,24 @@ impl Packed {
     pub fn request_id(&self) -> &str {
         self.texts().next().flatten().unwrap_or_default()
     }
+
+    /// The row under another id, for when its own is already another call's: the call's own id and its start stand behind it.
+    pub fn renamed(&self) -> Self {
+        let known = self.request_id().len();
+        let added = format!(
+            "_{}_{}",
+            self.column("litellm_call_id"),
+            self.column("startTime")
+        );
+        let mut text = self.text.clone();
+        text.insert_str(known, &added);
+        Self {
+            text,
+            ends: self.ends.map(|end| Some(end? + added.len())),
+            position: self.position.clone(),
+            ..*self
+        }
+    }
 }
 
 struct Packer {
@@ -291,6 +309,22 @@ impl Packer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_renamed_row_differs_in_its_id_alone() {
+        let row = Packed::of(&SpendRow {
+            request_id: "é1".into(),
+            litellm_call_id: Some("call".into()),
+            agent_id: Some("agent".into()),
+            team_id: None,
+            budget_windows: "[1]".into(),
+            ..SpendRow::default()
+        });
+        let other = row.renamed();
+        assert_eq!(other.request_id(), "é1_call_1970-01-01T00:00:00.000Z");
+        assert!(other.texts().skip(1).eq(row.texts().skip(1)));
+        assert_eq!(other.windows(), "[1]");
+    }
 
     #[test]
     fn windows_are_behind_the_columns_and_none_of_them() {

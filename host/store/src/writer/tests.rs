@@ -176,6 +176,60 @@ async fn the_same_request_is_written_once() {
     assert_eq!(fixture.metric("rows_duplicate_total"), 2.0);
 }
 
+/// Ollama's ids are one of a thousand numbers, and a server that is started anew may count from one again.
+#[tokio::test]
+async fn calls_are_written_and_counted_though_their_upstream_repeats_its_ids() {
+    let postgres = witgate_testkit::PostgresServer::start().await;
+    for url in ["sqlite::memory:".to_owned(), postgres.url()] {
+        let fixture = Fixture::new(&url, by_hand()).await;
+        let second = Timestamp::from_second(1).unwrap();
+        // The last one has the id of the call before it: a client may choose it.
+        let calls = [
+            ("a", Timestamp::UNIX_EPOCH),
+            ("b", Timestamp::UNIX_EPOCH),
+            ("b", second),
+        ];
+        let calls = calls.map(|(call, start_time)| SpendRow {
+            litellm_call_id: Some(call.into()),
+            spend: "0.5".parse().unwrap(),
+            start_time,
+            ..row(1)
+        });
+        // In a group, in groups of their own, and again as a process that was killed leaves them.
+        for group in [&calls[..2], &calls[2..], &calls[..]] {
+            for call in group {
+                fixture.writer.record(call);
+            }
+            fixture.writer.flush().await.unwrap();
+        }
+        let all = SpendFilter::default();
+        let rows = fixture.store.spend_logs(&all, 10).await.unwrap();
+        let mut ids: Vec<String> = rows
+            .into_iter()
+            .map(|row| row.request_id.into_owned())
+            .collect();
+        ids.sort();
+        let others = ["b_1970-01-01T00:00:00.000Z", "b_1970-01-01T00:00:01.000Z"];
+        let others = others.map(|end| format!("req-000001_{end}"));
+        assert_eq!(
+            ids,
+            [&["req-000001".to_owned()][..], &others].concat(),
+            "{url}"
+        );
+        assert_eq!(fixture.metric("rows_duplicate_total"), 3.0, "{url}");
+        let days = fixture
+            .store
+            .rows("LiteLLM_DailyUserSpend", &crate::rows::Select::default())
+            .await
+            .unwrap();
+        let spent = days
+            .iter()
+            .filter_map(|day| day["spend"].as_f64())
+            .sum::<f64>();
+        assert_eq!(spent, 1.5, "{url}");
+    }
+}
+
 #[tokio::test]
 async fn a_full_queue_refuses_and_counts() {
     let by_rows = SpendOptions {

@@ -126,7 +126,8 @@ pub(super) fn settings(loaded: &Loaded) -> AlertSettings {
         message_max: env
             .parse("MAX_EXCEPTION_MESSAGE_LENGTH")
             .unwrap_or(default.message_max),
-        hide_messages: config.litellm.turn_off_message_logging,
+        hide_messages: config.litellm.turn_off_message_logging
+            || config.litellm.redact_messages_in_exceptions,
         log_to_console: arg("log_to_console")
             .and_then(Value::as_bool)
             .unwrap_or(false),

@@ -91,6 +91,16 @@ impl Recorder for Fanout {
         }
     }
 
+    fn hears(&self, failed: bool) -> bool {
+        let ledger = **self.ledger.load();
+        ledger.successes
+            || ledger.totals
+            || self.watch.listens()
+            || self.hub.tells_services()
+            || self.wants_headers(failed)
+            || failed && self.hub.wants(EventKind::ProxyFailure)
+    }
+
     fn wants_headers(&self, failed: bool) -> bool {
         self.hub.wants(match failed {
             true => EventKind::Failure,

@@ -1,27 +1,29 @@
 //! Which plugins a configuration uses, as what, and what they may touch.
 
+mod callers;
+mod sinks;
+
 use std::path::Path;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::bail;
 use indexmap::IndexMap;
-use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 use witgate_config as config;
 use witgate_config::{Config, Loaded};
-use witgate_events::{HubConfig, Kinds, RedactionSettings, SinkEntry, SinkOptions, SinkRedaction};
-use witgate_identity::MasterKey;
-use witgate_pipeline::{Access, CustomAuth, FailPolicy, GuardrailEntry, Modes, Phase};
+use witgate_pipeline::{FailPolicy, GuardrailEntry, Modes, Phase};
 use witgate_plugins as host;
 use witgate_plugins::{
     ConfigLookup, EnvLookup, Kind, PluginSpec, RecordOptions, Recorder, Registry, Sources,
 };
 
-use super::entry;
 use super::shades::Shades;
-use super::{Keys, alerts, dialects, federation, hooks, login, plugins, prompts, router, shades};
+use super::{alerts, dialects, federation, hooks, login, prompts, router, shades};
 use crate::cli::Recorded;
+
+pub use self::callers::custom_auth_mode;
+pub(super) use self::callers::{access, key_policies};
+pub(super) use self::sinks::hub;
 
 /// Name of the authenticator among the plugins: `custom_auth` is a key, not a name.
 const CUSTOM_AUTH: &str = "custom_auth";
@@ -47,7 +49,7 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         spec.settings.extend(own_settings(config, name));
         add(config, component, spec, &mut specs)?;
     }
-    let sinks = sinks(config, &callbacks.sinks);
+    let sinks = sinks::sinks(config, &callbacks.sinks);
     let is_sink = |name: &&String| !prompt_managers.iter().any(|one| one.component == **name);
     for name in sinks.keys().filter(is_sink) {
         let component = component_name(config, name);
@@ -433,199 +435,6 @@ fn limits(own: &config::PluginLimits) -> host::Limits {
     }
 }
 
-/// The log sinks by name, and the events each wants. `callbacks`: those of the list of this name that are sinks.
-fn sinks(config: &Config, callbacks: &[String]) -> IndexMap<String, Kinds> {
-    let litellm = &config.litellm;
-    let services = service_sinks(config);
-    let lists: [(&[String], Kinds); 4] = [
-        (
-            callbacks,
-            Kinds {
-                proxy_failure: true,
-                ..Kinds::CALLS
-            },
-        ),
-        (&litellm.success_callback, Kinds::SUCCESS),
-        (&litellm.failure_callback, Kinds::FAILURE),
-        (&services, Kinds::SERVICES),
-    ];
-    let mut sinks: IndexMap<String, Kinds> = IndexMap::new();
-    for (names, kinds) in lists {
-        for name in names {
-            sinks
-                .entry(name.clone())
-                .and_modify(|known| *known = known.union(kinds))
-                .or_insert(kinds);
-        }
-    }
-    // Those are there for the teams, and get nothing else.
-    for name in of_teams(config) {
-        sinks.entry(name).or_insert(Kinds::NONE);
-    }
-    sinks
-}
-
-/// The sinks that `default_team_settings` names.
-fn of_teams(config: &Config) -> Vec<String> {
-    let settings = config.raw.get("litellm_settings");
-    let list = settings.and_then(|settings| settings.get("default_team_settings")?.as_array());
-    let named = list.into_iter().flatten().flat_map(|entry| {
-        let names = ["success_callback", "failure_callback"];
-        names.map(|name| entry.get(name).and_then(Value::as_array))
-    });
-    let names = named.flatten().flatten().filter_map(Value::as_str);
-    names.map(str::to_owned).collect()
-}
-
-/// The sinks that are told of the gateway's own services, in both spellings of the list. LiteLLM's `prometheus_system`
-/// is `prometheus`.
-fn service_sinks(config: &Config) -> Vec<String> {
-    let litellm = &config.litellm;
-    let both = litellm.service_callbacks.iter();
-    let names = both.chain(&litellm.service_callback);
-    let name = |name: &String| match name.as_str() {
-        "prometheus_system" => "prometheus".to_owned(),
-        other => other.to_owned(),
-    };
-    names.map(name).collect()
-}
-
-/// The hub's configuration: sinks with their plugins, redaction, batching.
-pub(super) fn hub(loaded: &Loaded, registry: &Registry, problems: &mut Vec<String>) -> HubConfig {
-    let config = &loaded.config;
-    let litellm = &config.litellm;
-    let mut entries = Vec::new();
-    let shared = shared(config);
-    let only_hooks =
-        |name: &String| registry.request_hook(name).is_some() && registry.log_sink(name).is_none();
-    let callbacks = litellm.callbacks.iter();
-    let callbacks =
-        callbacks.filter(|name| !only_hooks(name) && !super::metering::is_own_callback(name));
-    let callbacks: Vec<String> = callbacks.cloned().collect();
-    for (name, kinds) in sinks(config, &callbacks) {
-        if registry.prompt_manager(&name).is_some() {
-            continue;
-        }
-        let Some(plugin) = registry.log_sink(&name) else {
-            missing(problems, &name);
-            continue;
-        };
-        if !registry.is_enabled(Kind::LogSink, &name) {
-            continue;
-        }
-        if kinds.service && !plugin.manifest().events.iter().any(|e| e == "service") {
-            tracing::warn!(
-                sink = name,
-                "litellm_settings.service_callbacks names a sink that takes no events of services; prometheus, datadog and otel do"
-            );
-        }
-        let settings = config.callback_settings.get(&name);
-        let params: Vec<Value> = plugin
-            .manifest()
-            .params
-            .iter()
-            .filter_map(|key| shared(key))
-            .collect();
-        let flag = |key: &str| {
-            let places = settings.into_iter().chain(&params);
-            places
-                .filter_map(|place| place.get(key))
-                .find_map(Value::as_bool)
-        };
-        let off = flag("turn_off_message_logging").unwrap_or(false)
-            || flag("message_logging") == Some(false);
-        entries.push(SinkEntry {
-            kinds: wanted(kinds, &plugin.manifest().events),
-            redaction: SinkRedaction {
-                message_logging: !off,
-                ..SinkRedaction::default()
-            },
-            options: sink_options(loaded, settings, plugin.batching()),
-            calls_models: !plugin.manifest().llm.is_empty(),
-            sink: Arc::new(plugins::LogSink::new(&name, plugin)),
-            name,
-        });
-    }
-    // The router's channel is one to Slack.
-    let options_of = |name: &str| {
-        let own = config.callback_settings.get(name);
-        let slack = || config.callback_settings.get("slack");
-        own.or_else(|| slack().filter(|_| name == alerts::ROUTERS))
-    };
-    let routers = alerts::routers(config).ok().flatten();
-    let routers = routers.map(|_| alerts::ROUTERS.to_owned());
-    let routers = routers.map(|name| (name, true));
-    for (name, hears) in alerts::entries(loaded).into_iter().chain(routers) {
-        let Some(plugin) = registry.alerter(&name) else {
-            missing(problems, &name);
-            continue;
-        };
-        if !registry.is_enabled(Kind::Alerter, &name) {
-            continue;
-        }
-        entries.push(SinkEntry {
-            sink: Arc::new(alerts::Alerter {
-                plugin,
-                is_routers: name == alerts::ROUTERS,
-                is_for_budgets: alerts::is_for_budgets(config, &name),
-            }),
-            kinds: if hears { Kinds::ALERTS } else { Kinds::NONE },
-            redaction: SinkRedaction::default(),
-            options: sink_options(loaded, options_of(&name), (None, None)),
-            calls_models: false,
-            name,
-        });
-    }
-    HubConfig {
-        redaction: RedactionSettings {
-            turn_off_message_logging: litellm.turn_off_message_logging,
-            redact_user_api_key_info: litellm.redact_user_api_key_info,
-            ..RedactionSettings::default()
-        },
-        excluded_fields: Vec::new(),
-        sinks: entries,
-    }
-}
-
-/// What the configuration lists the sink for, as far as its manifest wants it: all calls when it does not
-/// say, failures before any call only when it does.
-fn wanted(listed: Kinds, events: &[String]) -> Kinds {
-    let wants = |event: &str| events.iter().any(|name| name == event);
-    Kinds {
-        success: listed.success && (events.is_empty() || wants("success")),
-        failure: listed.failure && (events.is_empty() || wants("failure")),
-        proxy_failure: listed.proxy_failure && wants("proxy_failure"),
-        alert: false,
-        service: listed.service && wants("service"),
-        named: true,
-    }
-}
-
-/// The sink's own settings, what its plugin says of size and interval, the variables, the defaults.
-fn sink_options(
-    loaded: &Loaded,
-    settings: Option<&Value>,
-    (size, interval): (Option<f64>, Option<f64>),
-) -> SinkOptions {
-    let number = |key: &str, plugin: Option<f64>, variable: &str| {
-        let own = settings.and_then(|s| s.get(key)).and_then(Value::as_f64);
-        own.or(plugin)
-            .or_else(|| loaded.environment.parse::<f64>(variable))
-            .filter(|n| *n > 0.0)
-    };
-    let mut options = SinkOptions::default();
-    if let Some(n) = number("batch_size", size, "DEFAULT_BATCH_SIZE") {
-        options.batch_size = (n as usize).clamp(1, 10_000);
-    }
-    if let Some(s) = number("flush_interval", interval, "DEFAULT_FLUSH_INTERVAL_SECONDS") {
-        options.flush_interval = super::settings::seconds(s);
-    }
-    if let Some(n) = number("queue_items", None, "MAX_SIZE_IN_MEMORY_QUEUE") {
-        options.queue_items = n as usize;
-    }
-    options
-}
-
 /// The guardrails by their `order`, equals as the config lists them. Of two with one name the last counts, as in LiteLLM.
 pub(super) fn guardrails(
     loaded: &Loaded,
@@ -731,122 +540,6 @@ fn modes(modes: &config::GuardrailModes) -> Modes {
                 .collect(),
         },
     }
-}
-
-/// `custom_auth_settings.mode`. Without quotes, YAML's `on` and `off` are true and false.
-pub fn custom_auth_mode(config: &Config) -> &str {
-    match config.general.custom_auth_settings.get("mode") {
-        None | Some(Value::Null | Value::Bool(true)) => "on",
-        Some(Value::Bool(false)) => "off",
-        Some(Value::String(mode)) => mode,
-        Some(_) => "",
-    }
-}
-
-/// Who may come in.
-pub(super) fn access(
-    loaded: &Loaded,
-    registry: &Registry,
-    keys: &Arc<Keys>,
-    shades: &mut Shades<'_>,
-    problems: &mut Vec<String>,
-) -> Access {
-    let general = &loaded.config.general;
-    let raw = |key: &str| self::general(&loaded.config, key);
-    let flag = |key: &str| raw(key).and_then(Value::as_bool).unwrap_or(false);
-    let common_checks = flag("custom_auth_run_common_checks");
-    let custom = general.custom_auth.as_ref().and_then(|component| {
-        let plugin = registry.authenticator(CUSTOM_AUTH);
-        if plugin.is_none() {
-            missing(problems, CUSTOM_AUTH);
-        }
-        let mode = custom_auth_mode(&loaded.config);
-        if !["on", "off", "auto"].contains(&mode) {
-            problems.push(format!(
-                "general_settings.custom_auth_settings.mode: {mode:?} is none of on, off, auto"
-            ));
-        }
-        let plugin = shades.authenticator(CUSTOM_AUTH, component, plugin?);
-        if mode == "off" {
-            return None;
-        }
-        Some(
-            match registry.is_enabled(Kind::Authenticator, CUSTOM_AUTH) {
-                true => CustomAuth {
-                    plugin,
-                    auto: mode == "auto",
-                    common_checks,
-                },
-                // Not absent: without a master key its absence would let everybody in.
-                false => CustomAuth {
-                    plugin: Arc::new(plugins::TurnedOff),
-                    auto: true,
-                    common_checks,
-                },
-            },
-        )
-    });
-    let entry = entry::rules(loaded, problems);
-    Access {
-        trusted_proxies: entry::networks(loaded, "trusted_proxy_ranges", problems)
-            .unwrap_or_default(),
-        demands: entry::demands(loaded, problems),
-        entry,
-        master_key: general
-            .master_key
-            .as_ref()
-            .map(|key| MasterKey::new(key.reveal())),
-        keys: Some(keys.clone()),
-        key_header: raw("litellm_key_header_name")
-            .and_then(Value::as_str)
-            .map(str::to_lowercase),
-        custom,
-        federation: None,
-        session_budget: session_budget(loaded, problems),
-        client_credentials: flag("allow_client_side_credentials"),
-        forwarded_for: flag("use_x_forwarded_for"),
-        without_database: flag("allow_requests_on_db_unavailable"),
-    }
-}
-
-/// `litellm_settings.max_ui_session_budget`
-fn session_budget(loaded: &Loaded, problems: &mut Vec<String>) -> Option<Decimal> {
-    let settings = loaded.config.raw.get("litellm_settings")?;
-    let value = settings.get("max_ui_session_budget");
-    let value = value.filter(|value| !value.is_null())?;
-    let text = value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned);
-    let parsed = Decimal::from_str(&text).ok();
-    let budget = parsed.filter(|budget| !budget.is_sign_negative());
-    if budget.is_none() {
-        problems.push(format!(
-            "litellm_settings.max_ui_session_budget: expected US dollars, not {value}"
-        ));
-    }
-    budget
-}
-
-/// A policy of the operator's for keys.
-type Policy = Arc<dyn witgate_management::KeyPolicy>;
-
-/// The operator's policies for keys, as far as they are configured: for new ones, and for changes.
-pub(super) fn key_policies(
-    loaded: &Loaded,
-    registry: &Registry,
-    problems: &mut Vec<String>,
-) -> [Option<Policy>; 2] {
-    [KEY_POLICY, KEY_UPDATE_POLICY].map(|key| {
-        general(&loaded.config, key)?;
-        if !registry.is_enabled(Kind::KeyPolicy, key) {
-            return None;
-        }
-        let plugin = registry.key_policy(key);
-        if plugin.is_none() {
-            missing(problems, key);
-        }
-        Some(Arc::new(plugins::KeyPolicy(plugin?)) as Policy)
-    })
 }
 
 /// A key of `general_settings`; absent when it is null.

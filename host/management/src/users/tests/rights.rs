@@ -41,7 +41,7 @@ async fn everybody_does_only_what_is_theirs() {
             .await;
         world.done("/organization/member_add", json!({"organization_id": "acme", "member": {"user_id": name, "role": "internal_user"}})).await;
     }
-    let (ann, eve, org) = (user("ann"), user("eve"), user("org"));
+    let (ann, eve, org, boss) = (user("ann"), user("eve"), user("org"), admin());
     let viewer = Principal {
         role: Some(Role::ProxyAdminViewer),
         ..user("view")
@@ -112,6 +112,18 @@ async fn everybody_does_only_what_is_theirs() {
         (
             &ann,
             update,
+            of("ann", json!({"user_email": "ann@x.org"})),
+            403,
+        ),
+        (
+            &boss,
+            update,
+            of("ann", json!({"user_email": "ann@x.org"})),
+            200,
+        ),
+        (
+            &ann,
+            update,
             of(
                 "ann",
                 json!({"user_alias": "Ann", "user_email": "ann@x.org", "password": "p"}),
@@ -131,7 +143,20 @@ async fn everybody_does_only_what_is_theirs() {
             &ann,
             update,
             of("ann", json!({"user_email": "boss@x.org"})),
-            400,
+            403,
+        ),
+        (
+            &ann,
+            update,
+            of("ann", json!({"user_email": "next-boss@x.org"})),
+            403,
+        ),
+        (&ann, update, of("ann", json!({"user_email": null})), 403),
+        (
+            &ann,
+            update,
+            json!({"user_email": "ann@x.org", "user_alias": "Ann"}),
+            200,
         ),
         (&ann, update, of("guest", json!({"user_alias": "x"})), 403),
         (

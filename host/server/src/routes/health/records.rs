@@ -100,19 +100,14 @@ fn joined(own: Vec<Arc<HealthRecord>>, outside: Vec<HealthRecord>) -> Vec<Arc<He
 
 fn shown(record: &HealthRecord) -> Value {
     let at = record.checked_at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00");
-    let at = at.to_string();
-    json!({
-        "health_check_id": record.health_check_id.to_string(),
-        "model_name": record.model_name,
-        "model_id": record.model_id,
-        "status": record.status(),
-        "healthy_count": u8::from(record.is_healthy),
-        "unhealthy_count": u8::from(!record.is_healthy),
-        "error_message": record.error_message,
-        "response_time_ms": record.response_time_ms,
-        "details": null,
-        "checked_by": record.checked_by,
-        "checked_at": at,
-        "created_at": at,
-    })
+    let at = Value::from(at.to_string());
+    let mut shown = record.columns();
+    for (name, value) in [
+        ("details", Value::Null),
+        ("checked_at", at.clone()),
+        ("created_at", at),
+    ] {
+        shown.insert(name.to_owned(), value);
+    }
+    Value::Object(shown)
 }

@@ -6,7 +6,7 @@ use sqlx::Acquire;
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
-use super::{Addition, Group, Inserted};
+use super::{Addition, Group, Inserted, SAME};
 use crate::database::PostgresDb;
 use crate::spend::marks::{self, MARKS, Marks};
 use crate::spend::packed::{INTEGER_COLUMNS, Packed, TEXT_COLUMNS};
@@ -22,16 +22,10 @@ pub(super) async fn insert(
     let columns = columns(db);
     let mut transaction = db.pool.begin().await?;
     let mut inserted = Inserted::default();
-    match insert_rows(&mut transaction, &columns, &group.kept, now).await {
-        Ok(mut new) => {
-            for (at, row) in group.kept.iter().enumerate() {
-                match new.remove(row.request_id()) {
-                    true => inserted.written += 1,
-                    false => {
-                        inserted.duplicates += 1;
-                        inserted.old.push(at);
-                    }
-                }
+    match insert_new(db, &mut transaction, &columns, &group.kept, now).await {
+        Ok(new) => {
+            for (at, is_new) in new.into_iter().enumerate() {
+                inserted.note(at, is_new);
             }
         }
         Err(error) if is_the_rows_fault(&error) => {
@@ -39,16 +33,10 @@ pub(super) async fn insert(
             transaction = db.pool.begin().await?;
             for (at, row) in group.kept.iter().enumerate() {
                 let mut save = transaction.begin().await?;
-                match insert_rows(&mut save, &columns, &[*row], now).await {
+                match insert_new(db, &mut save, &columns, &[*row], now).await {
                     Ok(new) => {
                         save.commit().await?;
-                        match new.is_empty() {
-                            false => inserted.written += 1,
-                            true => {
-                                inserted.duplicates += 1;
-                                inserted.old.push(at);
-                            }
-                        }
+                        inserted.note(at, new == [true]);
                     }
                     Err(error) if is_the_rows_fault(&error) => {
                         save.rollback().await?;
@@ -74,6 +62,80 @@ fn columns(db: &PostgresDb) -> Vec<&'static str> {
         .chain(TEXT_COLUMNS)
         .chain(["created_at", "updated_at"]);
     all.filter(|column| db.has_column(TABLE, column)).collect()
+}
+
+/// Which of the rows are new; those with an id of another call's get another one.
+async fn insert_new(
+    db: &PostgresDb,
+    connection: &mut PgConnection,
+    columns: &[&str],
+    rows: &[&Packed],
+    now: Timestamp,
+) -> Result<Vec<bool>, sqlx::Error> {
+    let mut ids = insert_rows(connection, columns, rows, now).await?;
+    // Of two with the same id in a group, the first one is written.
+    let mut new: Vec<bool> = rows
+        .iter()
+        .map(|row| ids.remove(row.request_id()))
+        .collect();
+    if new.contains(&false) {
+        let others = anothers(db, connection, rows, &new).await?;
+        let renamed = |at: &usize| Some((*at, rows.get(*at)?.renamed()));
+        let renamed: Vec<(usize, Packed)> = others.iter().filter_map(renamed).collect();
+        let again: Vec<&Packed> = renamed.iter().map(|(_, row)| row).collect();
+        let mut ids = insert_rows(connection, columns, &again, now).await?;
+        for (at, row) in &renamed {
+            if let Some(new) = new.get_mut(*at) {
+                *new = ids.remove(row.request_id());
+            }
+        }
+    }
+    Ok(new)
+}
+
+/// Of the rows whose id was there: where the one that has it is of another call.
+async fn anothers(
+    db: &PostgresDb,
+    connection: &mut PgConnection,
+    rows: &[&Packed],
+    new: &[bool],
+) -> Result<Vec<usize>, sqlx::Error> {
+    let old = rows
+        .iter()
+        .zip(new)
+        .enumerate()
+        .filter(|(_, (_, new))| !**new);
+    let old: Vec<Value> = old
+        .map(|(at, (row, _))| {
+            let texts = SAME.map(|column| {
+                (
+                    column.to_owned(),
+                    row.column(column).replace('\0', "").into(),
+                )
+            });
+            let mut object = serde_json::Map::from_iter(texts);
+            object.insert("at".to_owned(), at.into());
+            object.into()
+        })
+        .collect();
+    // A table of an older LiteLLM does not know the call's own id.
+    let call = match db.has_column(TABLE, "litellm_call_id") {
+        true => r#"coalesce(t."litellm_call_id", '')"#,
+        false => r#"d."litellm_call_id""#,
+    };
+    let sql = format!(
+        r#"SELECT d."at" FROM jsonb_to_recordset($1::text::jsonb) AS d("at" bigint, "request_id" text, "litellm_call_id" text, "startTime" timestamp(3), "endTime" timestamp(3))
+           JOIN "{TABLE}" t ON t."request_id" = d."request_id"
+           WHERE {call} <> d."litellm_call_id" OR t."startTime" <> d."startTime" OR t."endTime" <> d."endTime" "#
+    );
+    let found = sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(sql))
+        .bind(Value::Array(old).to_string())
+        .fetch_all(connection)
+        .await?;
+    Ok(found
+        .into_iter()
+        .filter_map(|at| usize::try_from(at).ok())
+        .collect())
 }
 
 /// The ids of the rows that are new.
