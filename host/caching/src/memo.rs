@@ -1,7 +1,7 @@
 //! Keys of requests that were answered with kept answers, by their bytes.
 //!
-//! Who asks the same again mostly sends the same bytes, and a key takes sorting, rewriting and digesting them: more than all else that
-//! a hit takes. So the keys of the last hits are known by what they are made of, compared whole.
+//! Who asks the same again mostly sends the same bytes, and a key takes sorting, rewriting and digesting them, which is the dearest single
+//! part of a hit. So the keys of the last hits are known by what they are made of, compared whole.
 
 use bytes::Bytes;
 use parking_lot::Mutex;

@@ -349,7 +349,7 @@ async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
     steps.push(Write::Remove(TABLE, named, RACED));
     steps.extend(plane.note(&ask, Action::Deleted, TABLE, &id, Some(&old), None));
     plane.write_group(&ask, steps).await?;
-    Ok(json!({"message": format!("Access group {id} deleted successfully")}))
+    Ok(Value::Null)
 }
 
 #[cfg(test)]

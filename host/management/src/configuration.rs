@@ -252,7 +252,9 @@ impl ControlPlane {
         let (mut steps, mut back, mut places) = (Vec::new(), Vec::new(), Vec::new());
         for (section, mut changes) in changes {
             let (held, revision) = self.stored(section).await?;
-            masked_stay(section, &mut changes, &held.clone().unwrap_or_default())?;
+            let is_secret = |name: &str| section == VARIABLES || self.is_secret(name);
+            let known = held.clone().unwrap_or_default();
+            masked_stay(section, &mut changes, &known, is_secret)?;
             self.judge(section, &changes)?;
             places.extend(
                 changes

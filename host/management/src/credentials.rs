@@ -123,7 +123,7 @@ async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
     let values = match (given.members.get("credential_values"), ask.text("model_id")) {
         (Some(Value::Object(values)), _) => {
             let mut values = values.clone();
-            masked_stay("credential_values", &mut values, &Map::new())?;
+            masked_stay("credential_values", &mut values, &Map::new(), |_| true)?;
             values
         }
         (_, Some(model)) => plane.values_of_model(model).await?,
@@ -183,6 +183,7 @@ async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
         "credential_values",
         &mut values,
         &object(old.get("credential_values")),
+        |_| true,
     )?;
     let values = sealed(&seal, values)?;
     let change = json!({

@@ -1,7 +1,7 @@
 //! What the OpenAPI document says of operations: their parameters, bodies and answers, as JSON Schemas.
 //!
 //! Parameters and bodies are those of the operations' own data. Answers are in `answers.json`: for each operation which
-//! members it cannot do without, and the shape of what it answers. A shape is written as an example is: `"text"`, `"whole"`,
+//! members it cannot do without, the shape of what it answers, and the status where that is not 200. A shape is written as an example is: `"text"`, `"whole"`,
 //! `"number"`, `"flag"`, `"any"`, with `?` where it may be null; `[shape]` is a list; an object has these members and may have
 //! others, `name?` one that may be absent, `"*"` is a shape of all members, `"="` makes it a row of that table. A text in
 //! place of it all names the operation that answers the same.
@@ -46,6 +46,14 @@ impl Operation {
     pub fn answer_schema(&self) -> Value {
         let told = self.told().and_then(|told| told.get(1));
         told.map_or_else(|| json!({}), shape)
+    }
+
+    /// The status of its answer. 204 is without a body.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        let told = self.told().and_then(|told| told.get(2)?.as_u64());
+        told.and_then(|status| u16::try_from(status).ok())
+            .unwrap_or(200)
     }
 
     /// Members of body and query that it cannot do without.
@@ -269,7 +277,13 @@ pub(crate) mod tests {
         );
         for operation in operations() {
             assert!(
-                operation.told().is_some_and(|told| told.len() == 2),
+                operation
+                    .told()
+                    .is_some_and(|told| [2, 3].contains(&told.len())),
+                "{operation:?}"
+            );
+            assert!(
+                [200, 201, 204].contains(&operation.status()),
                 "{operation:?}"
             );
             let mut fields = operation.body.iter().copied().flatten();

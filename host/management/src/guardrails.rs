@@ -275,7 +275,9 @@ async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
     settings.must_store()?;
     let mut parts = whole(&ask)?.members;
     if let Some(Value::Object(params)) = parts.get_mut("litellm_params") {
-        masked_stay("litellm_params", params, &Map::new())?;
+        masked_stay("litellm_params", params, &Map::new(), |name| {
+            plane.is_secret(name)
+        })?;
     }
     let mut row = columns(plane, &settings, &parts)?;
     let id = uuid::Uuid::new_v4().to_string();
@@ -308,7 +310,9 @@ async fn replace(plane: &ControlPlane, ask: Ask) -> Outcome {
     let old = plane.guardrail(&ask).await?;
     if let Some(Value::Object(params)) = parts.get_mut("litellm_params") {
         let known = known(plane, &old);
-        for name in masked_stay("litellm_params", params, &known)? {
+        for name in masked_stay("litellm_params", params, &known, |name| {
+            plane.is_secret(name)
+        })? {
             let stays = known.get(&name).cloned().unwrap_or_default();
             params.insert(name, stays);
         }
@@ -332,7 +336,9 @@ async fn change(plane: &ControlPlane, ask: Ask) -> Outcome {
     if let Some(said) = parts.get("litellm_params").cloned() {
         let mut params = known(plane, &old);
         let mut said = object(Some(&said));
-        masked_stay("litellm_params", &mut said, &params)?;
+        masked_stay("litellm_params", &mut said, &params, |name| {
+            plane.is_secret(name)
+        })?;
         for (name, value) in said {
             match value.is_null() {
                 true => drop(params.remove(&name)),

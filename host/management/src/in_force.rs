@@ -63,19 +63,20 @@ impl ControlPlane {
         Err(Refusal::bad(format!("nothing was changed: {why}")))
     }
 
-    /// Parameters with every secret masked; without a configuration everything is one.
+    /// Whether a parameter of this name is a secret; without a configuration everything is one.
+    pub(crate) fn is_secret(&self, name: &str) -> bool {
+        self.configuration()
+            .map_or(true, |known| known.is_secret(name))
+    }
+
+    /// Parameters with every secret masked.
     pub(crate) fn masked(&self, values: Map<String, Value>) -> Map<String, Value> {
-        let is_secret = |name: &str| {
-            self.configuration()
-                .map_or(true, |known| known.is_secret(name))
-        };
-        let masked =
-            values
-                .into_iter()
-                .map(|(name, value)| match is_secret(&name) && !value.is_null() {
-                    true => (name, MASK.into()),
-                    false => (name, value),
-                });
+        let masked = values.into_iter().map(|(name, value)| {
+            match self.is_secret(&name) && !value.is_null() {
+                true => (name, MASK.into()),
+                false => (name, value),
+            }
+        });
         masked.collect()
     }
 }
@@ -83,7 +84,7 @@ impl ControlPlane {
 /// What reads show in place of a secret.
 pub(crate) const MASK: &str = "*****";
 
-/// Takes out what is given as reads show it, a mask in place of the secret: it stays as it is known. Which those are.
+/// Takes out the secrets that are given as reads show them, masked: they stay as they are known. Which those are.
 ///
 /// # Errors
 /// There is nothing that could stay.
@@ -91,10 +92,12 @@ pub(crate) fn masked_stay(
     what: &str,
     given: &mut Map<String, Value>,
     known: &Map<String, Value>,
+    is_secret: impl Fn(&str) -> bool,
 ) -> Result<Vec<String>, Refusal> {
+    // Elsewhere stars are what they say.
     let masked = given
         .iter()
-        .filter(|(_, value)| value.as_str() == Some(MASK));
+        .filter(|(name, value)| value.as_str() == Some(MASK) && is_secret(name));
     let masked: Vec<String> = masked.map(|(name, _)| name.clone()).collect();
     for name in &masked {
         if known.get(name).is_none_or(Value::is_null) {

@@ -141,7 +141,9 @@ async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
         mut params,
         mut info,
     } = read(&ask)?;
-    masked_stay("litellm_params", &mut params, &Map::new())?;
+    masked_stay("litellm_params", &mut params, &Map::new(), |name| {
+        plane.is_secret(name)
+    })?;
     let Some(name) = name else {
         return Err(Refusal::missing("model_name"));
     };
@@ -226,7 +228,9 @@ async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     let mut info = object(old.get("model_info"));
     let mut params = plain(&seal, object(old.get("litellm_params")));
     // Before it is judged who gives what: a secret that stays was given by somebody else.
-    masked_stay("litellm_params", &mut body.params, &params)?;
+    masked_stay("litellm_params", &mut body.params, &params, |name| {
+        plane.is_secret(name)
+    })?;
     team::may_change(plane, &ask, &info, Some(&body.params), &body.info).await?;
     for name in ["id", "db_model", BY_TEAM_ADMIN] {
         body.info.remove(name);

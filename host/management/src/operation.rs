@@ -60,18 +60,6 @@ impl Operation {
     pub fn is_scim(&self) -> bool {
         self.who == Who::Provisioner
     }
-
-    /// The status of its answer. 204 is without a body.
-    #[must_use]
-    pub fn status(&self) -> u16 {
-        // LiteLLM's newer access groups have those of SCIM, too.
-        let is_plain = self.is_scim() || self.name().starts_with("/v1/access_group");
-        match (is_plain, self.method) {
-            (true, "POST") => 201,
-            (true, "DELETE") => 204,
-            _ => 200,
-        }
-    }
 }
 
 impl std::fmt::Debug for Operation {

@@ -466,7 +466,9 @@ async fn a_team_has_log_sinks_and_credentials_of_its_own() {
 #[tokio::test]
 async fn a_key_names_sinks_by_an_administrators_hand() {
     let (upstream, vendor) = (FakeUpstream::start().await, FakeLangfuse::start().await);
-    let config = base_config(&upstream.api_base())
+    // Nobody but the key's own sink is told of its calls.
+    let quiet = "general_settings:\n  disable_spend_logs: true\n  disable_spend_updates: true\n";
+    let config = base_config(&upstream.api_base()).replace("general_settings:\n", quiet)
         + "litellm_settings:\n  default_team_settings:\n  - team_id: nobody\n    failure_callback: [langfuse]\n\
            callback_settings: {langfuse: {flush_interval: 0.01}}\n";
     let stage = Stage::of(upstream, langfuse(Gateway::builder(config), &vendor)).await;

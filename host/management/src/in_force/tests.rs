@@ -110,6 +110,24 @@ async fn a_mask_is_no_secret() {
     }
 }
 
+/// A guardrail may write stars where it found something.
+#[tokio::test]
+async fn stars_of_what_is_no_secret_are_what_they_say() {
+    let world = world(json!({})).await;
+    let params = json!({"guardrail": "presidio", "mode": "pre_call", "replacement": "*****"});
+    let guardrail = json!({"guardrail": {"guardrail_name": "g", "litellm_params": params}});
+    let made = world.done("/guardrails", guardrail).await;
+    assert_eq!(made["litellm_params"]["replacement"], "*****");
+    let path = format!("/guardrails/{}", made["guardrail_id"].as_str().unwrap());
+    let change = json!({"litellm_params": {"instead": "*****"}});
+    let (status, changed) = world.ask("PATCH", &admin(), &path, change).await;
+    assert_eq!(
+        (status, &changed["litellm_params"]["instead"]),
+        (200, &json!("*****")),
+        "{changed}"
+    );
+}
+
 /// Who may change where a team's deployment leads, and not its key, would have the key sent there.
 #[tokio::test]
 async fn a_teams_admin_has_given_no_key_with_a_mask() {

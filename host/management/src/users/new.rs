@@ -134,6 +134,7 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
             witgate_store::WriteError::Taken(what) if what == "key_alias" || what == "token" => {
                 keys::refused(witgate_store::WriteError::Taken(what))
             }
+            error @ witgate_store::WriteError::Gone("access_group_ids") => keys::refused(error),
             error => refused(error),
         })?;
     plane.changed(Changed::Shared);

@@ -1,5 +1,7 @@
 //! The same for PostgreSQL: a group is one JSON parameter, of which the database makes rows.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde_json::Value;
 use sqlx::Acquire;
@@ -74,10 +76,7 @@ async fn insert_new(
 ) -> Result<Vec<bool>, sqlx::Error> {
     let mut ids = insert_rows(connection, columns, rows, now).await?;
     // Of two with the same id in a group, the first one is written.
-    let mut new: Vec<bool> = rows
-        .iter()
-        .map(|row| ids.remove(row.request_id()))
-        .collect();
+    let mut new: Vec<bool> = rows.iter().map(|row| ids.remove(&*id_of(row))).collect();
     if new.contains(&false) {
         let others = anothers(db, connection, rows, &new).await?;
         let renamed = |at: &usize| Some((*at, rows.get(*at)?.renamed()));
@@ -86,11 +85,19 @@ async fn insert_new(
         let mut ids = insert_rows(connection, columns, &again, now).await?;
         for (at, row) in &renamed {
             if let Some(new) = new.get_mut(*at) {
-                *new = ids.remove(row.request_id());
+                *new = ids.remove(&*id_of(row));
             }
         }
     }
     Ok(new)
+}
+
+/// A row's id as the table has it: PostgreSQL's texts have no NUL.
+fn id_of(row: &Packed) -> Cow<'_, str> {
+    match row.request_id().contains('\0') {
+        true => row.request_id().replace('\0', "").into(),
+        false => row.request_id().into(),
+    }
 }
 
 /// Of the rows whose id was there: where the one that has it is of another call.
