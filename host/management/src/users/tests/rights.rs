@@ -258,3 +258,39 @@ async fn everybody_does_only_what_is_theirs() {
         (3, 2)
     );
 }
+
+/// Groups open models, and an organization's admin has none to give.
+#[tokio::test]
+async fn access_groups_of_a_new_users_key_are_given_by_proxy_admins() {
+    let world = world(json!({})).await;
+    let organization = json!({"organization_id": "acme", "organization_alias": "A"});
+    world.done("/organization/new", organization).await;
+    let member = json!({"user_id": "org", "role": "org_admin"});
+    let member = json!({"organization_id": "acme", "member": member});
+    world.done("/organization/member_add", member).await;
+    let group = json!({"access_group_name": "g", "access_model_names": ["m"]});
+    let (status, group) = world.post(&admin(), "/v1/access_group", group).await;
+    let id = &group["access_group_id"];
+    assert!(status < 300 && id.is_string(), "{group}");
+    let new = |more: Value| {
+        let mut body = json!({"organizations": ["acme"], "access_group_ids": [id]});
+        let more = more.as_object().unwrap().clone();
+        body.as_object_mut().unwrap().extend(more);
+        body
+    };
+    let (org, boss) = (user("org"), admin());
+    for (caller, more, expected) in [
+        (&org, json!({}), 403),
+        (&boss, json!({"access_group_ids": ["gone"]}), 400),
+        (&boss, json!({"auto_create_key": false}), 400),
+        (&boss, json!({}), 200),
+    ] {
+        let (status, made) = world.post(caller, "/user/new", new(more)).await;
+        assert_eq!(status, expected, "{made}");
+        if status == 200 {
+            let path = format!("/key/info?key={}", made["key"].as_str().unwrap());
+            let (_, key) = world.get(&boss, &path).await;
+            assert_eq!(key["info"]["access_group_ids"], json!([id]), "{key}");
+        }
+    }
+}
