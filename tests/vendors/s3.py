@@ -1,7 +1,8 @@
 """An S3 server (moto) that checks signatures and rights, with a bucket, a user and a role.
 
 Prints one line of JSON about itself, then answers each line on standard input with one line of JSON: all objects, with
-content and headers. A line that is not empty names an object that is put there first. Ends when standard input does.
+content and headers. A line that is not empty names an object that is put there first; behind a tab may stand its text, as
+JSON. Ends when standard input does.
 """
 
 import json
@@ -80,7 +81,8 @@ def main():
     )
     for line in sys.stdin:
         if name := line.rstrip("\n"):
-            s3.put_object(Bucket=BUCKET, Key=name, Body=b"somebody else's")
+            name, _, text = name.partition("\t")
+            s3.put_object(Bucket=BUCKET, Key=name, Body=json.loads(text) if text else "somebody else's")
         print(json.dumps(list(objects(s3))), flush=True)
     server.stop()
 

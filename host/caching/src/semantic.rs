@@ -27,7 +27,7 @@ pub fn question(
     let member = match request.endpoint() {
         Endpoint::ChatCompletions => "messages",
         Endpoint::Completions => "prompt",
-        Endpoint::Embeddings => return None,
+        Endpoint::Embeddings | Endpoint::Moderations | Endpoint::ImageGenerations => return None,
     };
     let value = request.field(member)?;
     let (mut text, mut frame) = (String::new(), Vec::new());

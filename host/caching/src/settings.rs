@@ -86,7 +86,10 @@ impl Settings {
     pub fn plan(&self, endpoint: Endpoint, controls: &Controls, messages: usize) -> Plan {
         let call_type = endpoint.call_type();
         let listed = |types: &Vec<String>| types.iter().any(|one| one == call_type);
-        let on = self.call_types.as_ref().is_none_or(listed)
+        // As in LiteLLM: whoever asks for a picture again wants another one, and a judgement is quickly had.
+        let is_kept = endpoint.writes_text() || endpoint == Endpoint::Embeddings;
+        let on = is_kept
+            && self.call_types.as_ref().is_none_or(listed)
             && (self.mode == Mode::DefaultOn || controls.use_cache)
             && self.max_messages.is_none_or(|most| messages <= most);
         Plan {

@@ -8,6 +8,7 @@ mod key_management;
 mod model;
 mod pass_through;
 mod plugin;
+mod prompt;
 mod settings;
 
 use std::fmt;
@@ -25,6 +26,7 @@ pub use plugin::{
     PluginEntry, PluginFailPolicy, PluginGrants, PluginIsolation, PluginLimits, PluginRecord,
     PluginRecycle, PluginRegistry, PluginShadow, PluginTrust,
 };
+pub use prompt::PromptEntry;
 pub use settings::{
     GeneralSettings, LitellmSettings, ModelAlias, RouterSettings, RoutingGroup, RoutingStrategy,
 };
@@ -44,6 +46,8 @@ pub struct Config {
     pub router: RouterSettings,
     /// `guardrails`, in file order.
     pub guardrails: Vec<GuardrailEntry>,
+    /// `prompts`, in file order.
+    pub prompts: Vec<PromptEntry>,
     /// `plugins`: components declared by name.
     pub plugins: IndexMap<String, PluginEntry>,
     /// `plugin_trust`: whose plugins are loaded.

@@ -11,13 +11,16 @@ use crate::problem::{Problem, ProblemKind};
 use crate::suggest;
 
 /// Keys without which an entry means nothing: the list, and the path inside an item.
-const REQUIRED: [(&str, &str); 8] = [
+const REQUIRED: [(&str, &str); 11] = [
     ("model_list", "model_name"),
     ("model_list", "litellm_params"),
     ("model_list", "litellm_params.model"),
     ("guardrails", "guardrail_name"),
     ("guardrails", "litellm_params.guardrail"),
     ("credential_list", "credential_name"),
+    ("prompts", "prompt_id"),
+    ("prompts", "litellm_params"),
+    ("prompts", "litellm_params.prompt_integration"),
     ("router_settings.routing_groups", "group_name"),
     ("router_settings.routing_groups", "routing_strategy"),
 ];
@@ -41,9 +44,9 @@ pub(crate) fn required(root: &Node, problems: &mut Vec<Problem>) {
             .unwrap_or_default();
         for (index, item) in items.iter().enumerate() {
             // Without `litellm_params` the keys inside it are not missed a second time.
-            let outer_missing = key
-                .split_once('.')
-                .is_some_and(|(outer, _)| list == "model_list" && item.get(outer).is_none());
+            let outer_missing = key.split_once('.').is_some_and(|(outer, _)| {
+                matches!(list, "model_list" | "prompts") && item.get(outer).is_none()
+            });
             if item.as_map().is_none() || outer_missing || present(item, key) {
                 continue;
             }
@@ -65,6 +68,7 @@ pub(crate) fn required(root: &Node, problems: &mut Vec<Problem>) {
 pub(crate) fn references(config: &Config, root: &Node, problems: &mut Vec<Problem>) {
     duplicate_ids(config, problems);
     duplicate_guardrails(config, problems);
+    duplicate_prompts(config, problems);
     credentials(config, problems);
     let groups = Groups::of(config);
     routing_groups::check(config, root, &groups, problems);
@@ -212,7 +216,9 @@ fn duplicate_ids(config: &Config, problems: &mut Vec<Problem>) {
 
 fn duplicate_guardrails(config: &Config, problems: &mut Vec<Problem>) {
     let mut seen: HashMap<&str, u32> = HashMap::new();
-    for (index, entry) in config.guardrails.iter().enumerate() {
+    // Those of `router_settings.guardrail_list` share their names on purpose.
+    let entries = config.guardrails.iter().filter(|entry| entry.member == 0);
+    for (index, entry) in entries.enumerate() {
         if let Some(line) = seen.insert(&entry.guardrail_name, entry.position.line) {
             let message = format!(
                 "`{}` is already the name of the guardrail in line {line}",
@@ -224,6 +230,38 @@ fn duplicate_guardrails(config: &Config, problems: &mut Vec<Problem>) {
                     .fix("give each guardrail its own name"),
             );
         }
+    }
+}
+
+/// What requests call one version of a prompt.
+fn one_version(entry: &crate::PromptEntry) -> Option<String> {
+    let version = entry.version?;
+    Some(format!("{}.v{version}", entry.prompt_id))
+}
+
+/// A prompt has one entry, or one for each of its versions.
+fn duplicate_prompts(config: &Config, problems: &mut Vec<Problem>) {
+    for (index, entry) in config.prompts.iter().enumerate() {
+        let mut before = config.prompts.iter().take(index);
+        let other = before.find(|other| {
+            let same = other.version == entry.version;
+            let mixed = other.version.is_none() || entry.version.is_none();
+            other.prompt_id == entry.prompt_id && (same || mixed)
+                || one_version(other).is_some_and(|name| name == entry.prompt_id)
+                || one_version(entry).is_some_and(|name| name == other.prompt_id)
+        });
+        let Some(other) = other.filter(|_| !entry.prompt_id.is_empty()) else {
+            continue;
+        };
+        let message = format!(
+            "the prompt_id `{}` is already that of the prompt in line {}",
+            entry.prompt_id, other.position.line
+        );
+        let path = format!("prompts[{index}].prompt_id");
+        problems.push(
+            Problem::error(ProblemKind::Reference, &entry.position, path, message)
+                .fix("give each prompt its own id, or each entry of one its own `version`"),
+        );
     }
 }
 

@@ -115,6 +115,7 @@ impl Draft {
         };
         let chosen = chosen(&loaded, &mut problems);
         let settings = &loaded.config.general.key_management_settings;
+        fits(settings, chosen.is_some(), &mut problems);
         let manager = chosen.map(|component| Manager {
             component,
             access: settings.access_mode,
@@ -397,6 +398,45 @@ fn chosen(loaded: &Loaded, problems: &mut Vec<Problem>) -> Option<String> {
             custom
         }
         name => Some(name.to_owned()),
+    }
+}
+
+/// Whether what is said of storing and of one secret for all can be done.
+fn fits(settings: &KeyManagementSettings, has_manager: bool, problems: &mut Vec<Problem>) {
+    let mut wrong = |key: &str, message: &str, fix: &str| {
+        let path = format!("general_settings.key_management_settings.{key}");
+        let at = Position::default();
+        problems.push(Problem::error(ProblemKind::Reference, &at, path, message).fix(fix));
+    };
+    if settings.store_virtual_keys && !has_manager {
+        wrong(
+            "store_virtual_keys",
+            "there is no secret manager to store keys in",
+            "name one in general_settings.key_management_system",
+        );
+    } else if settings.store_virtual_keys && !settings.access_mode.writes() {
+        wrong(
+            "store_virtual_keys",
+            "keys are to be stored and access_mode is read_only",
+            "set access_mode to write_only or read_and_write",
+        );
+    }
+    let prefix = settings.prefix_for_stored_virtual_keys.as_deref();
+    // Whoever names a key would name any secret.
+    if prefix.is_some_and(|prefix| prefix.trim_matches('/').is_empty() || leads_out(prefix)) {
+        wrong(
+            "prefix_for_stored_virtual_keys",
+            "keys have a place of their own: an alias must not be the name of another secret",
+            "write a path such as litellm/",
+        );
+    }
+    let primary = settings.primary_secret_name.as_deref();
+    if primary.is_some_and(|name| name.is_empty() || leads_out(name)) {
+        wrong(
+            "primary_secret_name",
+            "it is no name of a secret",
+            "write the name of the secret that has all others",
+        );
     }
 }
 

@@ -46,7 +46,7 @@ pub use config::{
     KeyManagementSettings, LitellmSettings, ModelAlias, ModelEntry, ModelParams,
     PassThroughEndpoint, PluginEntry, PluginFailPolicy, PluginGrants, PluginIsolation,
     PluginLimits, PluginRecord, PluginRecycle, PluginRegistry, PluginShadow, PluginTrust,
-    RouterSettings, RoutingGroup, RoutingStrategy,
+    PromptEntry, RouterSettings, RoutingGroup, RoutingStrategy,
 };
 pub use definition::kind::Kind;
 pub use definition::{Definition, Status, Variable, definitions, find, variable, variables};
@@ -59,5 +59,5 @@ pub use problem::{Problem, ProblemKind, Severity};
 pub use reference::reference_markdown;
 pub use schema::json_schema;
 pub use secret::{Secret, is_secret_name};
-pub use source::Source;
+pub use source::{ConfigObject, Source};
 pub use stored::{StoredItem, setting_fault, settings_of};

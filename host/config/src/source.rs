@@ -33,28 +33,94 @@ pub enum Source {
     Empty,
 }
 
+/// An object in a bucket that holds the configuration (`LITELLM_CONFIG_BUCKET_NAME`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigObject {
+    /// Whether it is Google's store; else one that speaks S3.
+    pub is_gcs: bool,
+    /// The bucket.
+    pub bucket: String,
+    /// The object's key.
+    pub key: String,
+}
+
+impl ConfigObject {
+    /// The object that the variables name, if they name one.
+    ///
+    /// # Errors
+    /// When only half of it is named.
+    pub fn wanted(env: &Env) -> Result<Option<Self>, Problem> {
+        let Some(bucket) = env.non_empty("LITELLM_CONFIG_BUCKET_NAME") else {
+            return Ok(None);
+        };
+        let key = env.non_empty("LITELLM_CONFIG_BUCKET_OBJECT_KEY");
+        let key = key.ok_or_else(|| {
+            Problem::error(
+                ProblemKind::Variable,
+                &Position::default(),
+                "LITELLM_CONFIG_BUCKET_OBJECT_KEY",
+                "is not set, but LITELLM_CONFIG_BUCKET_NAME asks for a configuration from a bucket",
+            )
+            .fix("set both, or neither")
+        })?;
+        let kind = env.non_empty("LITELLM_CONFIG_BUCKET_TYPE");
+        Ok(Some(Self {
+            is_gcs: kind.is_some_and(|kind| kind.trim() == "gcs"),
+            bucket: bucket.to_owned(),
+            key: key.trim_start_matches('/').to_owned(),
+        }))
+    }
+
+    /// As messages call it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let scheme = if self.is_gcs { "gs" } else { "s3" };
+        format!("{scheme}://{}/{}", self.bucket, self.key)
+    }
+
+    /// A problem with reading it.
+    #[must_use]
+    pub fn problem(&self, why: &str) -> Problem {
+        let message = format!("the configuration {} cannot be read: {why}", self.name());
+        let at = Position::default();
+        Problem::error(
+            ProblemKind::File,
+            &at,
+            "LITELLM_CONFIG_BUCKET_NAME",
+            message,
+        )
+    }
+
+    /// The source that its content is.
+    ///
+    /// # Errors
+    /// When it is no text, or an empty one.
+    pub fn source(&self, content: Vec<u8>) -> Result<Source, Problem> {
+        match String::from_utf8(content) {
+            Ok(text) if text.trim().is_empty() => Err(self.problem("it is empty")),
+            Ok(text) => Ok(Source::Text {
+                name: self.name(),
+                text,
+            }),
+            Err(_) => Err(self.problem("it is not UTF-8")),
+        }
+    }
+}
+
 impl Source {
     /// Chooses the source as LiteLLM's start does: the command line's `--config`, then
     /// `CONFIG_FILE_PATH`, then `WORKER_CONFIG` (a path, or LiteLLM's JSON object of command-line
-    /// options). Also returns a warning when two of them disagree.
-    ///
-    /// # Errors
-    /// A configuration in a bucket (`LITELLM_CONFIG_BUCKET_NAME`) is refused rather than passed
-    /// over: the operator asked for a configuration that would not be the one served.
-    pub fn choose(
-        config_flag: Option<&Path>,
-        env: &Env,
-    ) -> Result<(Self, Option<Problem>), Problem> {
-        if env.non_empty("LITELLM_CONFIG_BUCKET_NAME").is_some() {
-            return Err(bucket_problem(env));
-        }
+    /// options). Also returns a warning when two of them disagree. An object in a bucket ([`ConfigObject::wanted`]) comes before
+    /// all of them; who reads it has its text.
+    #[must_use]
+    pub fn choose(config_flag: Option<&Path>, env: &Env) -> (Self, Option<Problem>) {
         let variable = env.non_empty("CONFIG_FILE_PATH").map(PathBuf::from);
         let worker = || env.non_empty("WORKER_CONFIG").and_then(worker_path);
         let Some(flag) = config_flag else {
-            return Ok((
+            return (
                 variable.or_else(worker).map_or(Self::Empty, Self::File),
                 None,
-            ));
+            );
         };
         let overruled = variable.filter(|path| path != flag).map(|path| {
             Problem::warning(
@@ -68,7 +134,7 @@ impl Source {
                 ),
             )
         });
-        Ok((Self::File(flag.to_owned()), overruled))
+        (Self::File(flag.to_owned()), overruled)
     }
 }
 
@@ -97,26 +163,6 @@ pub(crate) fn read(path: &Path, name: &Arc<str>) -> Result<String, Problem> {
     })
 }
 
-fn bucket_problem(env: &Env) -> Problem {
-    let at = Position::default();
-    if env.non_empty("LITELLM_CONFIG_BUCKET_OBJECT_KEY").is_none() {
-        return Problem::error(
-            ProblemKind::Variable,
-            &at,
-            "LITELLM_CONFIG_BUCKET_OBJECT_KEY",
-            "is not set, but LITELLM_CONFIG_BUCKET_NAME asks for a configuration from a bucket",
-        )
-        .fix("set both, or neither");
-    }
-    Problem::error(
-        ProblemKind::Variable,
-        &at,
-        "LITELLM_CONFIG_BUCKET_NAME",
-        "a configuration cannot be read from a bucket yet",
-    )
-    .fix("unset it and give the file with --config")
-}
-
 /// The path in `WORKER_CONFIG`: the text itself, or the `config` option of a JSON object.
 fn worker_path(text: &str) -> Option<PathBuf> {
     match serde_json::from_str::<Value>(text) {
@@ -133,8 +179,7 @@ mod tests {
     use super::*;
 
     fn chosen(flag: Option<&str>, env: &[(&str, &str)]) -> (Source, bool) {
-        let (source, warning) =
-            Source::choose(flag.map(Path::new), &Env::new(env.iter().copied())).expect("a source");
+        let (source, warning) = Source::choose(flag.map(Path::new), &Env::new(env.iter().copied()));
         (source, warning.is_some())
     }
 
@@ -172,18 +217,19 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_is_refused_not_passed_over() {
-        let refused = |env: &[(&str, &str)]| {
-            Source::choose(Some(Path::new("a.yaml")), &Env::new(env.iter().copied()))
-                .expect_err("refused")
-        };
-        let without_key = refused(&[("LITELLM_CONFIG_BUCKET_NAME", "b")]);
-        assert_eq!(without_key.path, "LITELLM_CONFIG_BUCKET_OBJECT_KEY");
-        let complete = refused(&[
-            ("LITELLM_CONFIG_BUCKET_NAME", "b"),
-            ("LITELLM_CONFIG_BUCKET_OBJECT_KEY", "k"),
-        ]);
-        assert_eq!(complete.path, "LITELLM_CONFIG_BUCKET_NAME");
+    fn a_bucket_is_named_wholly_or_not_at_all() {
+        let wanted = |env: &[(&str, &str)]| ConfigObject::wanted(&Env::new(env.iter().copied()));
+        assert_eq!(wanted(&[]), Ok(None));
+        let name = ("LITELLM_CONFIG_BUCKET_NAME", "b");
+        let key = ("LITELLM_CONFIG_BUCKET_OBJECT_KEY", "/k/c.yaml");
+        let half = wanted(&[name]).expect_err("refused");
+        assert_eq!(half.path, "LITELLM_CONFIG_BUCKET_OBJECT_KEY");
+        for (kind, shown) in [("gcs", "gs://b/k/c.yaml"), ("s3", "s3://b/k/c.yaml")] {
+            let whole = wanted(&[name, key, ("LITELLM_CONFIG_BUCKET_TYPE", kind)]);
+            let object = whole.expect("good").expect("named");
+            assert_eq!(object.name(), shown);
+            assert!(object.source(b" \n".to_vec()).is_err());
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a database adds to the files: deployments, credentials and settings, each with the row it came from.
+//! What a database adds to the files: deployments, credentials, guardrails, prompts and settings, each with the row it came from.
 //!
 //! It becomes part of the [`Draft`] before anything is resolved, so that references, checks and types are the same for all.
 //! Of settings, what the files declare is theirs, unless `db_config_precedence` says otherwise; what decides which code runs
@@ -19,11 +19,12 @@ use crate::validate;
 /// How the place of everything stored begins, where files have their name.
 const STORED: &str = "database:";
 
-const GUARDRAILS: &str = "guardrails";
+/// Lists of which the files' entry of a name counts, and what the name is in them.
+const NAMED: [(&str, &str); 2] = [("guardrails", "guardrail_name"), ("prompts", "prompt_id")];
 
 /// Settings that only the files give, besides those that name code: without them the database could not be read, or others
 /// than the operator would decide what runs here.
-const OF_THE_FILE: [&str; 27] = [
+const OF_THE_FILE: [&str; 29] = [
     "general_settings.master_key",
     "general_settings.dangerously_permit_weak_or_unset_master_key",
     "general_settings.database_url",
@@ -51,6 +52,9 @@ const OF_THE_FILE: [&str; 27] = [
     "environment_variables.LITELLM_MODE",
     "environment_variables.SSL_CERT_FILE",
     "environment_variables.CONFIG_FILE_PATH",
+    "environment_variables.UI_LOGO_PATH",
+    // The gateway's own token of its cloud goes there.
+    "litellm_settings.cache_params.gcp_iam_endpoint_url",
 ];
 
 /// One thing that the database adds.
@@ -58,7 +62,7 @@ const OF_THE_FILE: [&str; 27] = [
 pub struct StoredItem {
     /// Its row: `database:TABLE["id"]`. Problems name it where they name a file otherwise.
     pub place: String,
-    /// `model_list[]`, `credential_list[]`, `guardrails[]`, or a setting such as `general_settings.alerting`.
+    /// `model_list[]`, `credential_list[]`, `guardrails[]`, `prompts[]`, or a setting such as `general_settings.alerting`.
     pub path: String,
     /// Its value.
     pub value: Value,
@@ -73,6 +77,9 @@ impl Draft {
             let node = node(&item.value, &Position::of_file(&item.place.as_str().into()));
             match item.path.split_once('.') {
                 None => self.append(item.path.trim_end_matches("[]"), node),
+                Some((section, list)) if list.ends_with("[]") => {
+                    self.append_within(section, list.trim_end_matches("[]"), node);
+                }
                 Some((section, key)) => match only_files(section, key, &item.value) {
                     None => self.set(section, key, node, db_wins),
                     Some(why) => self.warn(&node.at, &item.path, &why),
@@ -99,9 +106,10 @@ impl Draft {
     fn append(&mut self, list: &str, node: Node) {
         let name = "credential_name";
         let called = node.get(name).and_then(Node::as_text).map(str::to_owned);
-        if list == GUARDRAILS && self.names_guardrail(&node) {
-            let why = "the file has a guardrail of this name, and the file's counts".to_owned();
-            let path = format!("{GUARDRAILS}[].guardrail_name");
+        let key = NAMED.iter().find(|(own, _)| *own == list);
+        if let Some((_, key)) = key.filter(|(_, key)| self.has_named(list, key, &node)) {
+            let why = format!("the file has one of this {key}, and the file's counts");
+            let path = format!("{list}[].{key}");
             return self.add_problem(Problem::error(ProblemKind::Reference, &node.at, &path, why));
         }
         let entry = self.entry(list, || Data::List(Vec::new()));
@@ -114,23 +122,62 @@ impl Draft {
         }
     }
 
-    /// Whether there is a guardrail that is called as this one.
-    fn names_guardrail(&self, node: &Node) -> bool {
-        let name = |node: &Node| {
-            node.get("guardrail_name")
-                .and_then(Node::as_text)
-                .map(str::to_owned)
+    /// Adds to a list in a section. What the files have of it stays, and of a route that both have theirs counts.
+    fn append_within(&mut self, section: &str, list: &str, node: Node) {
+        let route = |node: &Node| {
+            let path = node.get("path").and_then(Node::as_text)?;
+            Some(path.trim().trim_matches('/').to_owned())
         };
-        let listed = self.root().get(GUARDRAILS).and_then(Node::as_list);
-        let called = name(node);
-        listed
-            .unwrap_or_default()
+        let entry = self.entry(section, || Data::Map(IndexMap::new()));
+        let Some(entries) = entry.and_then(Node::as_map_mut) else {
+            return;
+        };
+        let at = node.at.clone();
+        let new = || Entry {
+            key_at: at.clone(),
+            node: Node::new(Data::List(Vec::new()), at.clone()),
+        };
+        let entry = entries.entry(list.to_owned()).or_insert_with(new);
+        if entry.node.is_null() {
+            *entry = new();
+        }
+        let Data::List(items) = &mut entry.node.data else {
+            return;
+        };
+        if items
             .iter()
-            .any(|one| name(one) == called)
+            .any(|item| route(item).is_some() && route(item) == route(&node))
+        {
+            let why = "there is a route of this path already; the file's counts before the database's, and the first of several".to_owned();
+            let path = format!("{section}.{list}[].path");
+            return self.add_problem(Problem::error(ProblemKind::Reference, &node.at, &path, why));
+        }
+        items.push(node);
+    }
+
+    /// Whether the files have an entry that is called as this one; of guardrails, also the database.
+    fn has_named(&self, list: &str, key: &str, node: &Node) -> bool {
+        let name = |node: &Node| node.get(key).and_then(Node::as_text).map(str::to_owned);
+        let listed = self.root().get(list).and_then(Node::as_list);
+        let called = name(node);
+        // A prompt of the database has an entry for each of its versions.
+        let counts = |one: &&Node| list != "prompts" || !is_stored(&one.at);
+        let mut others = listed.unwrap_or_default().iter().filter(counts);
+        others.any(|one| name(one) == called)
     }
 
     fn set(&mut self, section: &str, key: &str, node: Node, db_wins: bool) {
         let declared = self.declares(section, key);
+        // Who says what the file says quarrels with nobody.
+        let same = self
+            .root()
+            .get(section)
+            .and_then(|section| section.get(key));
+        if same.is_some_and(
+            |same| matches!((&same.data, &node.data), (Data::Bool(a), Data::Bool(b)) if a == b),
+        ) {
+            return;
+        }
         if declared && !db_wins {
             let why = "the file declares it, and the file's counts; general_settings.db_config_precedence: db would change that";
             return self.warn(&node.at, &format!("{section}.{key}"), why);
@@ -167,6 +214,13 @@ fn is_stored(position: &Position) -> bool {
 }
 
 impl crate::GuardrailEntry {
+    /// Whether it came from the database: then nothing it says is a grant of the operator's.
+    pub fn is_stored(&self) -> bool {
+        is_stored(&self.position)
+    }
+}
+
+impl crate::PromptEntry {
     /// Whether it came from the database: then nothing it says is a grant of the operator's.
     pub fn is_stored(&self) -> bool {
         is_stored(&self.position)
@@ -210,8 +264,9 @@ pub fn setting_fault(section: &str, key: &str, value: &Value) -> Option<String> 
 /// The definitions of a section's keys, as far as a database may set them.
 pub fn settings_of(section: &str) -> impl Iterator<Item = &'static Definition> {
     let section = section.to_owned();
-    let names = tree::root()
-        .child(&section)
+    let names = section
+        .split('.')
+        .try_fold(tree::root(), |place, name| place.child(name))
         .into_iter()
         .flat_map(tree::Tree::names);
     let all = names.filter_map(move |name| find(&format!("{section}.{name}")));
@@ -233,6 +288,9 @@ fn only_files(section: &str, key: &str, value: &Value) -> Option<String> {
     if is_local || is_own || OF_THE_FILE.contains(&path.as_str()) {
         return Some("only the configuration file may say it".to_owned());
     }
+    if let Some(name) = local_within(&path, value) {
+        return Some(format!("only the configuration file may say {name}"));
+    }
     // A name leads to a built-in or declared component; a path or a reference to any.
     let is_path = |text: &str| text.contains(['.', '/', ':', '\\']);
     let texts = value
@@ -248,6 +306,23 @@ fn only_files(section: &str, key: &str, value: &Value) -> Option<String> {
                 "only the configuration file may name a component by its path, such as {name:?}"
             )
         })
+}
+
+/// A member of a setting that only the files may say, if it has one.
+fn local_within(path: &str, value: &Value) -> Option<String> {
+    value.as_object()?.iter().find_map(|(name, value)| {
+        let path = format!("{path}.{name}");
+        // A file, unless it is what would be in it.
+        let text = value.as_str().map_or("", str::trim_start);
+        let is_key_file = name == "gcs_path_service_account" && !text.starts_with('{');
+        let is_local =
+            is_key_file || find(&path).is_some_and(|definition| is_local(&definition.kind));
+        let is_said = !value.is_null() && (is_local || OF_THE_FILE.contains(&path.as_str()));
+        is_said.then(|| name.clone()).or_else(|| {
+            let within = local_within(&path, value)?;
+            Some(format!("{name}.{within}"))
+        })
+    })
 }
 
 /// JSON as a part of the configuration.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{
     Config, Credential, GuardrailEntry, GuardrailMode, GuardrailModes, ModelEntry, ModelParams,
+    PromptEntry,
 };
 use crate::definition::kind::Kind;
 use crate::definition::{Upstream, find};
@@ -31,6 +32,7 @@ pub(crate) fn config(root: &Node, raw: Value, env: &Env, problems: &mut Vec<Prob
         general: section(root, "general_settings", problems),
         router: section(root, "router_settings", problems),
         guardrails: items(root, "guardrails", problems, guardrail),
+        prompts: items(root, "prompts", problems, |node, _, _| Some(prompt(node))),
         plugins: named(root, "plugins", problems),
         plugin_trust: section(root, "plugin_trust", problems),
         plugin_registries: named(root, "plugin_registries", problems),
@@ -47,6 +49,8 @@ pub(crate) fn config(root: &Node, raw: Value, env: &Env, problems: &mut Vec<Prob
             .map(|(path, (reason, at))| (path, reason, at))
             .collect(),
     };
+    let balanced = balanced(root, &config.guardrails, problems);
+    config.guardrails.extend(balanced);
     database(&mut config, root, problems);
     config
 }
@@ -115,12 +119,15 @@ fn model_entry(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Option<M
             None => drop(extra.insert(name, value)),
         }
     }
-    let params: ModelParams = typed(
+    let mut params: ModelParams = typed(
         written,
         Value::Object(known),
         &format!("{path}.litellm_params"),
         problems,
     )?;
+    if params.use_litellm_proxy == Some(true) {
+        params.custom_llm_provider = Some("litellm_proxy".to_owned());
+    }
     let mut model_info = nested_info.and_then(into_map).unwrap_or_default();
     model_info.extend(
         node.get("model_info")
@@ -186,8 +193,91 @@ fn guardrail(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Option<Gua
         info: node
             .get("guardrail_info")
             .map_or(Value::Null, Node::to_json),
+        member: 0,
+        weight: 1.0,
         position: node.at.clone(),
     })
+}
+
+/// `router_settings.guardrail_list`: guardrails of which several may have one name, and then share its calls.
+fn balanced(
+    root: &Node,
+    known: &[GuardrailEntry],
+    problems: &mut Vec<Problem>,
+) -> Vec<GuardrailEntry> {
+    let Some(router) = root.get("router_settings") else {
+        return Vec::new();
+    };
+    let list = router.get("guardrail_list").and_then(Node::as_list);
+    let mut entries: Vec<GuardrailEntry> = Vec::new();
+    for (index, node) in list.unwrap_or_default().iter().enumerate() {
+        let path = format!("router_settings.guardrail_list[{index}]");
+        let mut wrong = |message: String| {
+            let kind = ProblemKind::WrongType;
+            problems.push(Problem::error(kind, &node.at, path.as_str(), message));
+        };
+        let is_complete = !text(node, "guardrail_name").is_empty()
+            && node
+                .get("litellm_params")
+                .is_some_and(|params| !text(params, "guardrail").is_empty());
+        if !is_complete {
+            wrong("needs guardrail_name and litellm_params.guardrail".to_owned());
+            continue;
+        }
+        let Some(mut entry) = guardrail(node, &path, problems) else {
+            continue;
+        };
+        let mut wrong = |message: String| {
+            let kind = ProblemKind::Reference;
+            problems.push(Problem::error(kind, &node.at, path.as_str(), message));
+        };
+        let name = entry.guardrail_name.clone();
+        if known.iter().any(|one| one.guardrail_name == name) {
+            wrong(format!(
+                "`{name}` is already the name of one of `guardrails`"
+            ));
+            continue;
+        }
+        if let Some(weight) = entry.params.shift_remove("weight") {
+            match weight
+                .as_f64()
+                .filter(|weight| weight.is_finite() && *weight >= 0.0)
+            {
+                Some(weight) => entry.weight = weight,
+                None => wrong("litellm_params.weight: expected a number from 0".to_owned()),
+            }
+        }
+        let mut others = entries.iter().filter(|one| one.guardrail_name == name);
+        if let Some(first) = others.next() {
+            if first.mode != entry.mode || first.default_on != entry.default_on {
+                wrong(format!(
+                    "`{name}` has another mode or default_on than the one in line {}, with which it shares calls",
+                    first.position.line
+                ));
+            }
+            entry.member = 1 + others.count();
+        }
+        entries.push(entry);
+    }
+    entries
+}
+
+fn prompt(node: &Node) -> PromptEntry {
+    let params = node.get("litellm_params").map(Node::to_json);
+    let params = params.and_then(|params| params.as_object().cloned());
+    let params = params.unwrap_or_default();
+    let version = node.get("version").map(Node::to_json);
+    PromptEntry {
+        prompt_id: text(node, "prompt_id"),
+        version: version.as_ref().and_then(Value::as_u64),
+        integration: node
+            .at_path("litellm_params.prompt_integration")
+            .and_then(Node::as_text)
+            .unwrap_or_default()
+            .to_owned(),
+        params,
+        position: node.at.clone(),
+    }
 }
 
 /// One mode, a list of modes, or `{tags: {tag: mode}, default: mode}`.

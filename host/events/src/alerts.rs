@@ -97,6 +97,28 @@ pub enum AlertKind {
     PluginBreakerOpen,
     /// A new configuration was refused.
     ConfigReloadRefused,
+    /// A model was added to the database.
+    NewModelAdded,
+    /// Somebody made a key.
+    NewVirtualKeyCreated,
+    /// Somebody changed a key.
+    VirtualKeyUpdated,
+    /// Somebody deleted keys.
+    VirtualKeyDeleted,
+    /// Somebody made a team.
+    NewTeamCreated,
+    /// Somebody changed a team.
+    TeamUpdated,
+    /// Somebody deleted teams.
+    TeamDeleted,
+    /// Somebody made a user.
+    NewInternalUserCreated,
+    /// Somebody changed a user.
+    InternalUserUpdated,
+    /// Somebody deleted users.
+    InternalUserDeleted,
+    /// What a call of an end user cost: for LiteLLM's webhook alone, and `alert_types` does not name it.
+    SpendTracked,
     /// Somebody tries whether alerts arrive (`/health/services`); `alert_types` does not name it.
     Test,
     /// A letter to somebody whose key was made. Letters are for one address and go by mail alone.
@@ -109,7 +131,7 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// All kinds that are raised by themselves.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 20] = [
         Self::LlmExceptions,
         Self::LlmTooSlow,
         Self::LlmRequestsHanging,
@@ -120,7 +142,34 @@ impl AlertKind {
         Self::SpendReports,
         Self::PluginBreakerOpen,
         Self::ConfigReloadRefused,
+        Self::NewModelAdded,
+        Self::NewVirtualKeyCreated,
+        Self::VirtualKeyUpdated,
+        Self::VirtualKeyDeleted,
+        Self::NewTeamCreated,
+        Self::TeamUpdated,
+        Self::TeamDeleted,
+        Self::NewInternalUserCreated,
+        Self::InternalUserUpdated,
+        Self::InternalUserDeleted,
     ];
+
+    /// Whether it is told where `alert_types` says nothing: what is done by hand every day is not.
+    #[must_use]
+    pub const fn is_default(self) -> bool {
+        !matches!(
+            self,
+            Self::NewVirtualKeyCreated
+                | Self::VirtualKeyUpdated
+                | Self::VirtualKeyDeleted
+                | Self::NewTeamCreated
+                | Self::TeamUpdated
+                | Self::TeamDeleted
+                | Self::NewInternalUserCreated
+                | Self::InternalUserUpdated
+                | Self::InternalUserDeleted
+        )
+    }
 
     /// The name in `alert_types`.
     #[must_use]
@@ -136,6 +185,17 @@ impl AlertKind {
             Self::SpendReports => "spend_reports",
             Self::PluginBreakerOpen => "plugin_breaker_open",
             Self::ConfigReloadRefused => "config_reload_refused",
+            Self::NewModelAdded => "new_model_added",
+            Self::NewVirtualKeyCreated => "new_virtual_key_created",
+            Self::VirtualKeyUpdated => "virtual_key_updated",
+            Self::VirtualKeyDeleted => "virtual_key_deleted",
+            Self::NewTeamCreated => "new_team_created",
+            Self::TeamUpdated => "team_updated",
+            Self::TeamDeleted => "team_deleted",
+            Self::NewInternalUserCreated => "new_internal_user_created",
+            Self::InternalUserUpdated => "internal_user_updated",
+            Self::InternalUserDeleted => "internal_user_deleted",
+            Self::SpendTracked => "spend_tracked",
             Self::Test => "test",
             Self::KeyCreated => "key_created",
             Self::KeyRotated => "key_rotated",
@@ -166,6 +226,8 @@ pub struct AlertSettings {
     pub is_on: bool,
     /// What is told (`alert_types`).
     pub kinds: Vec<AlertKind>,
+    /// What calls of end users cost is told (`alerting: [webhook]`).
+    pub tells_spend: bool,
     /// Slower answers, and calls under way for longer, are told (`alerting_threshold`).
     pub threshold: Duration,
     /// The same for the router's own channel, which gets failures and slow answers and nothing else
@@ -199,7 +261,11 @@ impl Default for AlertSettings {
     fn default() -> Self {
         Self {
             is_on: false,
-            kinds: AlertKind::ALL.to_vec(),
+            kinds: AlertKind::ALL
+                .into_iter()
+                .filter(|kind| kind.is_default())
+                .collect(),
+            tells_spend: false,
             threshold: Duration::from_secs(300),
             router_threshold: None,
             outage_window: Duration::from_secs(60),

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -201,6 +202,14 @@ impl Hub {
         self.enqueue(kind, redaction, &audience, |_| Entry::service(event))
     }
 
+    /// Hands on a row of the audit log, as JSON. Never waits.
+    pub fn publish_audit(&self, id: String, row: Bytes) -> Published {
+        let (redaction, audience) = (RequestRedaction::default(), Audience::default());
+        self.enqueue(EventKind::Audit, redaction, &audience, |_| {
+            Entry::audit(id, row)
+        })
+    }
+
     /// Hands a call to one sink, whatever events that one wants; whether it had room, and `None` when there
     /// is no sink of this name.
     pub fn try_call(&self, sink: &str, call: Completed) -> Option<bool> {
@@ -215,6 +224,12 @@ impl Hub {
         takes_alerts
             .then(|| self.try_sink(sink, redaction, |_| Entry::alert(alert)))
             .flatten()
+    }
+
+    /// The same with what a service tells one sink alone, whatever events that one wants.
+    pub fn try_service(&self, sink: &str, event: ServiceEvent) -> Option<bool> {
+        let redaction = RequestRedaction::default();
+        self.try_sink(sink, redaction, |_| Entry::service(event))
     }
 
     /// Whether there is a sink of this name that is for alerts.

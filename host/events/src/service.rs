@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::completed::epoch_s;
 use crate::mask;
@@ -24,6 +25,8 @@ pub struct ServiceEvent {
     pub took: Duration,
     /// How it failed; `None` when it did not.
     pub error: Option<ServiceError>,
+    /// What else there is to tell.
+    pub metadata: Option<Value>,
 }
 
 /// How an operation failed.
@@ -45,7 +48,7 @@ struct Payload<'a> {
     service: &'a str,
     duration: f64,
     call_type: &'a str,
-    event_metadata: Option<()>,
+    event_metadata: Option<&'a Value>,
     #[serde(rename = "startTime")]
     start_time: f64,
     #[serde(rename = "endTime")]
@@ -65,7 +68,7 @@ pub(crate) fn encode(id: &str, event: &ServiceEvent) -> Result<Bytes, serde_json
         service: event.service,
         duration: event.took.as_secs_f64(),
         call_type: &event.call_type,
-        event_metadata: None,
+        event_metadata: event.metadata.as_ref(),
         start_time: epoch_s(start),
         end_time: epoch_s(event.end),
     })
@@ -89,6 +92,7 @@ mod tests {
                 class: "TimeoutError".into(),
                 message: "no answer, Bearer sk-abcdefghijklmnop1234".to_owned(),
             }),
+            metadata: None,
         };
         let told: Value = serde_json::from_slice(&encode("1", &event).unwrap()).unwrap();
         assert!(!told.to_string().contains("abcdefghijklmnop"), "{told}");

@@ -25,8 +25,8 @@ pub struct EncodedEvent {
     pub id: String,
     /// What the event is about.
     pub kind: EventKind,
-    /// The standard event (`StandardLoggingPayload`), the proxy failure, the alert, or the service's event, as
-    /// JSON.
+    /// The standard event (`StandardLoggingPayload`), the proxy failure, the alert, the service's event, or the row of the
+    /// audit log, as JSON.
     pub json: Bytes,
     /// What LiteLLM's sinks read beside the event, as a JSON object with the members `request`,
     /// `timing`, `trace` and `exception`. `{}` for a proxy failure and an alert.
@@ -70,6 +70,8 @@ pub enum EventKind {
     Service,
     /// One that failed.
     ServiceFailure,
+    /// A row of the audit log.
+    Audit,
 }
 
 /// How a delivery went.
@@ -130,6 +132,8 @@ pub struct Kinds {
     pub alert: bool,
     /// Operations of the gateway's own services (`service_callbacks`).
     pub service: bool,
+    /// Rows of the audit log (`audit_log_callbacks`).
+    pub audit: bool,
     /// Calls of teams and keys that name the sink, beside those that it gets anyway.
     pub named: bool,
 }
@@ -142,6 +146,7 @@ impl Kinds {
         proxy_failure: false,
         alert: false,
         service: false,
+        audit: false,
         named: false,
     };
     /// Successes only: what `success_callback` means.
@@ -151,6 +156,7 @@ impl Kinds {
         proxy_failure: false,
         alert: false,
         service: false,
+        audit: false,
         named: false,
     };
     /// Failures only: what `failure_callback` means.
@@ -160,6 +166,7 @@ impl Kinds {
         proxy_failure: false,
         alert: false,
         service: false,
+        audit: false,
         named: false,
     };
 
@@ -170,6 +177,7 @@ impl Kinds {
         proxy_failure: false,
         alert: false,
         service: false,
+        audit: false,
         named: false,
     };
 
@@ -180,12 +188,19 @@ impl Kinds {
         proxy_failure: false,
         alert: true,
         service: false,
+        audit: false,
         named: false,
     };
 
     /// Operations of the gateway's own services: what `service_callbacks` means.
     pub const SERVICES: Self = Self {
         service: true,
+        ..Self::NONE
+    };
+
+    /// Rows of the audit log only: what `audit_log_callbacks` means.
+    pub const AUDIT: Self = Self {
+        audit: true,
         ..Self::NONE
     };
 
@@ -197,6 +212,7 @@ impl Kinds {
             EventKind::ProxyFailure => self.proxy_failure,
             EventKind::Alert => self.alert,
             EventKind::Service | EventKind::ServiceFailure => self.service,
+            EventKind::Audit => self.audit,
         }
     }
 
@@ -208,6 +224,7 @@ impl Kinds {
             proxy_failure: self.proxy_failure || other.proxy_failure,
             alert: self.alert || other.alert,
             service: self.service || other.service,
+            audit: self.audit || other.audit,
             named: self.named || other.named,
         }
     }

@@ -18,10 +18,10 @@ use serde_json::Value;
 use witgate_identity::{KeyHash, Principal};
 use witgate_signing::jws::{ALGORITHMS, Jwk, NotNow, Parts, check_time};
 
-use crate::claims::Claims;
+use crate::claims::{Claims, scopes, texts};
 use crate::keys::{Ages, KeySets, shown};
 use crate::ports::{Directory, Fetch, Judge, Request};
-use crate::settings::{Issuer, JwtSettings, RolePermission};
+use crate::settings::{Issuer, JwtSettings, RolePermission, Selector};
 use crate::{Asked, Problem, Refusal};
 
 /// Answers of userinfo that are kept.
@@ -82,6 +82,37 @@ impl Jwt {
         self.permissions = permissions;
         self.needs_somebody = needs_somebody;
         self
+    }
+
+    /// Whether an OAuth2 server is asked about a token (`routing_overrides`). What it says of itself is not proved here: it only
+    /// chooses who proves it.
+    pub(crate) fn leads_to_introspection(&self, token: &str) -> bool {
+        let overrides = &self.settings.routing_overrides;
+        if overrides.is_empty() {
+            return false;
+        }
+        let Ok(parts) = Parts::of(token) else {
+            return false;
+        };
+        let claims = &parts.claims;
+        let scopes = scopes(claims).unwrap_or_default();
+        overrides.iter().any(|one| {
+            let takes = |selector: &Option<Selector>, claim: &str| {
+                let selector = selector.as_ref();
+                selector.is_none_or(|selector| selector.takes(&texts(claims, claim)))
+            };
+            let of_scope = one.scope.as_ref();
+            one.iss.takes(&texts(claims, "iss"))
+                && takes(&one.client_id, "client_id")
+                && takes(&one.aud, "aud")
+                && of_scope.is_none_or(|selector| selector.takes(&scopes))
+        })
+    }
+
+    /// Whether [`Jwt::leads_to_introspection`] may be so.
+    #[must_use]
+    pub const fn has_overrides(&self) -> bool {
+        !self.settings.routing_overrides.is_empty()
     }
 
     /// Whether userinfo is asked, in place of a look at the token.

@@ -68,8 +68,10 @@ impl Asked<'_> {
 pub struct Federation {
     /// `enable_jwt_auth`
     pub jwt: Option<Jwt>,
-    /// `enable_oauth2_auth`
+    /// `enable_oauth2_auth`, or `routing_overrides` that lead to it
     pub introspection: Option<Introspection>,
+    /// `enable_oauth2_auth`: it is asked about every bearer that is no token and no key.
+    pub introspects_all: bool,
     /// `enable_oauth2_proxy_auth`
     pub proxy: Option<Proxy>,
     /// Who knows users and teams.
@@ -88,8 +90,11 @@ impl Federation {
         if let Some(introspection) = &self.introspection
             && let Some(bearer) = asked.bearer
             && asked.is_llm_or_info
-            && !is_token
             && !bearer.starts_with("sk-")
+            && match (is_token, &self.jwt) {
+                (true, Some(jwt)) => jwt.leads_to_introspection(bearer),
+                _ => self.introspects_all,
+            }
         {
             let who = introspection.identify(&*self.fetch, &*self.directory, bearer);
             return who.await.map(Some);

@@ -57,6 +57,7 @@ pub struct JwtSettings {
     pub virtual_key_mapping_cache_ttl: f64,
     pub unregistered_jwt_client_behavior: Unregistered,
     pub auto_register_map_existing_key: bool,
+    pub routing_overrides: Vec<RoutingOverride>,
 }
 
 /// What becomes of a token whose claim stands for no key.
@@ -158,6 +159,82 @@ pub struct Issuer {
     pub org_id_jwt_field: Option<String>,
     #[serde(default)]
     pub end_user_id_jwt_field: Option<String>,
+    #[serde(default, alias = "jwt_client_id_field")]
+    pub virtual_key_claim_field: Option<String>,
+}
+
+/// An item of `routing_overrides`: signed tokens that an OAuth2 server is asked about all the same. Every selector that is given
+/// fits the token.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoutingOverride {
+    /// Of the claim `iss`.
+    pub iss: Selector,
+    /// Of the claim `client_id`.
+    #[serde(default)]
+    pub client_id: Option<Selector>,
+    /// Of one of its scopes.
+    #[serde(default)]
+    pub scope: Option<Selector>,
+    /// Of one of its audiences.
+    #[serde(default)]
+    pub aud: Option<Selector>,
+    /// Who is asked.
+    #[serde(default)]
+    pub path: OverridePath,
+}
+
+/// Who is asked about a token that an override takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OverridePath {
+    /// The OAuth2 server.
+    #[default]
+    Oauth2,
+}
+
+/// A text or several of them, with the shell's wildcards: one of them fits.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "OneOrMany")]
+pub struct Selector(Vec<Regex>);
+
+impl Selector {
+    /// Whether one of these texts fits.
+    #[must_use]
+    pub fn takes(&self, texts: &[String]) -> bool {
+        let mut patterns = self.0.iter();
+        patterns.any(|pattern| texts.iter().any(|text| pattern.is_match(text)))
+    }
+}
+
+impl TryFrom<OneOrMany> for Selector {
+    type Error = String;
+
+    fn try_from(from: OneOrMany) -> Result<Self, String> {
+        let texts = from.into_list();
+        let patterns: Result<Vec<Regex>, String> = texts.iter().map(|text| wild(text)).collect();
+        match patterns {
+            Ok(patterns) if patterns.is_empty() => Err("a list of none takes no token".to_owned()),
+            patterns => patterns.map(Self),
+        }
+    }
+}
+
+/// One text, or a list of them.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    fn into_list(self) -> Vec<String> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::Many(many) => many,
+        }
+    }
 }
 
 /// An item of `general_settings.role_permissions`.
@@ -224,6 +301,7 @@ impl Default for JwtSettings {
             virtual_key_mapping_cache_ttl: 300.0,
             unregistered_jwt_client_behavior: Unregistered::default(),
             auto_register_map_existing_key: false,
+            routing_overrides: Vec::new(),
         }
     }
 }
@@ -276,7 +354,11 @@ impl JwtSettings {
         );
         when(
             self.unregistered_jwt_client_behavior != Unregistered::FallbackTeamMapping
-                && self.virtual_key_claim_field.is_none(),
+                && self.virtual_key_claim_field.is_none()
+                && !self
+                    .issuers
+                    .iter()
+                    .any(|issuer| issuer.virtual_key_claim_field.is_some()),
             "unregistered_jwt_client_behavior needs virtual_key_claim_field: the claim that stands for a key",
         );
         let whole = |seconds: f64| seconds.is_finite() && seconds >= 0.0;
@@ -326,8 +408,13 @@ fn without_nulls(value: &Value) -> Value {
 /// The shell's `*`, `?` and `[…]`.
 fn pattern<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Regex, D::Error> {
     let text = String::deserialize(from)?;
+    wild(&text).map_err(|why| serde::de::Error::custom(format!("jwt_role: {why}")))
+}
+
+/// A pattern of the shell's.
+fn wild(text: &str) -> Result<Regex, String> {
     let mut regex = String::from("^(?s:");
-    let mut rest = text.as_str();
+    let mut rest = text;
     while let Some(first) = rest.chars().next() {
         rest = rest.get(first.len_utf8()..).unwrap_or_default();
         match (first, rest.split_once(']')) {
@@ -346,22 +433,12 @@ fn pattern<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Regex, D::Error>
         }
     }
     regex.push_str(")$");
-    Regex::new(&regex)
-        .map_err(|_| serde::de::Error::custom(format!("jwt_role: {text:?} is no pattern")))
+    Regex::new(&regex).map_err(|_| format!("{text:?} is no pattern"))
 }
 
 /// One text, or a list of them.
 fn audiences<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        One(String),
-        Many(Vec<String>),
-    }
-    Ok(match Either::deserialize(from)? {
-        Either::One(one) => vec![one],
-        Either::Many(many) => many,
-    })
+    OneOrMany::deserialize(from).map(OneOrMany::into_list)
 }
 
 #[cfg(test)]
@@ -392,6 +469,15 @@ mod tests {
                 "disable_audience_validation",
             ),
             (json!({"public_key_ttl": -1}), "seconds"),
+            (json!({"routing_overrides": [{"client_id": "m"}]}), "`iss`"),
+            (
+                json!({"routing_overrides": [{"iss": "a", "path": "saml"}]}),
+                "`oauth2`",
+            ),
+            (
+                json!({"routing_overrides": [{"iss": []}]}),
+                "a list of none",
+            ),
             (
                 json!({"jwt_litellm_role_map": [{"jwt_role": "a", "litellm_role": "root"}], "roles_jwt_field": "r"}),
                 "no role",

@@ -345,8 +345,9 @@ async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
         none.members.insert(list.to_owned(), json!([]));
     }
     let mut steps = plane.assign(&ask, &id, &mut none).await?;
+    // First: of those who delete it at once, one takes it from keys and teams.
     let named = Filter::by("access_group_id", id.as_str());
-    steps.push(Write::Remove(TABLE, named, RACED));
+    steps.insert(0, Write::Remove(TABLE, named, RACED));
     steps.extend(plane.note(&ask, Action::Deleted, TABLE, &id, Some(&old), None));
     plane.write_group(&ask, steps).await?;
     Ok(Value::Null)

@@ -29,7 +29,7 @@ const NAMED: &[Field] = &[member("budgets", Shape::Texts)];
 const DELETED: &[Field] = &[member("id", Shape::Text)];
 
 /// What `/budget/settings` tells of a budget: name, type, description.
-const SETTINGS: [(&str, &str, &str); 6] = [
+const SETTINGS: [(&str, &str, &str); 7] = [
     (
         "max_parallel_requests",
         "Integer",
@@ -52,6 +52,7 @@ const SETTINGS: [(&str, &str, &str); 6] = [
         "Float",
         "So many US dollars raise an alert; calls go on",
     ),
+    ("tpd_limit", "Integer", "The max tokens per day"),
 ];
 
 pub(crate) const OPERATIONS: &[Operation] = &[

@@ -3,10 +3,15 @@
 //! A setting is judged by the definition that the file's are judged by, written, and put in force at once. What the file
 //! declares is the file's. Secrets are encrypted in the database and masked in every answer.
 
+pub(crate) mod cache;
 mod callbacks;
 pub(crate) mod fallbacks;
 mod fields;
+pub(crate) mod hub;
 mod parts;
+mod passages;
+mod single;
+pub(crate) mod sso;
 #[cfg(test)]
 mod tests;
 
@@ -17,13 +22,14 @@ use witgate_store::{Filter, Is, Row, Write};
 
 use crate::audit::Action;
 use crate::fields::{Field, Given, Shape, member};
-use crate::in_force::{masked_stay, sealed};
+use crate::in_force::{plain, restore, sealed};
 use crate::operation::{Operation, Outcome, Running, Who};
 use crate::refusal::RACED;
-use crate::stored::{CONFIG as TABLE, SECTIONS, object, place};
+use crate::stored::{CONFIG as TABLE, ROUTES, SECTIONS, object, place};
 use crate::{Ask, Changed, ControlPlane, Refusal};
 
 const VARIABLES: &str = "environment_variables";
+const LITELLM: &str = "litellm_settings";
 
 const UPDATE: &[Field] = &[
     member("general_settings", Shape::Object),
@@ -43,6 +49,11 @@ const NAMED: &[Field] = &[
 const CALLBACK: &[Field] = &[member("callback_name", Shape::Text)];
 const IP: &[Field] = &[member("ip", Shape::Text)];
 const PART: &[Field] = &[];
+const CACHE: &[Field] = &[member("cache_settings", Shape::Object)];
+const THEME: &[Field] = &[
+    member("logo_url", Shape::Text),
+    member("favicon_url", Shape::Text),
+];
 
 pub(crate) const OPERATIONS: &[Operation] = &[
     Operation {
@@ -164,6 +175,42 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "GET",
+        paths: &["/config/pass_through_endpoint"],
+        who: Who::Viewer,
+        what: "Lists the pass-through routes of the database and of the file, or one by its id; their headers are masked.",
+        body: &[],
+        query: &["endpoint_id"],
+        run: |plane, ask| Box::pin(passages::list(plane, ask)),
+    },
+    Operation {
+        method: "POST",
+        paths: &["/config/pass_through_endpoint"],
+        who: Who::Admin,
+        what: "Adds a pass-through route to the database; it is in force at once. It needs a key unless auth is false.",
+        body: &[passages::FIELDS],
+        query: &[],
+        run: |plane, ask| Box::pin(passages::new(plane, ask)),
+    },
+    Operation {
+        method: "POST",
+        paths: &["/config/pass_through_endpoint/{endpoint_id}"],
+        who: Who::Admin,
+        what: "Changes a pass-through route of the database; what is not said stays, null takes away.",
+        body: &[passages::FIELDS],
+        query: &[],
+        run: |plane, ask| Box::pin(passages::update(plane, ask)),
+    },
+    Operation {
+        method: "DELETE",
+        paths: &["/config/pass_through_endpoint"],
+        who: Who::Admin,
+        what: "Deletes a pass-through route of the database.",
+        body: &[],
+        query: &["endpoint_id"],
+        run: |plane, ask| Box::pin(passages::delete(plane, ask)),
+    },
+    Operation {
+        method: "GET",
         paths: &["/active/callbacks", "/settings"],
         who: Who::Viewer,
         what: "Tells the log sinks and alerts that are at work, as LiteLLM lists them.",
@@ -191,6 +238,50 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         "Sets what new teams get (default_team_params).",
         |plane, ask| Box::pin(parts::update(plane, ask, parts::TEAMS)),
     ),
+    shown_part(
+        &["/get/sso_settings"],
+        "Tells how people sign in at an identity provider, as the database has it; secrets are masked.",
+        |plane, _| Box::pin(sso::get(plane)),
+    ),
+    Operation {
+        body: &[sso::FIELDS],
+        ..changed_part(
+            &["/update/sso_settings"],
+            "Sets how people sign in at an identity provider; it is in force at once. What is not said stays, null takes away.",
+            |plane, ask| Box::pin(sso::update(plane, ask)),
+        )
+    },
+    Operation {
+        body: &[THEME],
+        ..changed_part(
+            &["/update/ui_theme_settings"],
+            "Sets where browsers find the pictures of the UI (ui_theme_config); what is not said stays, null takes away.",
+            |plane, ask| Box::pin(parts::theme(plane, ask)),
+        )
+    },
+    shown_part(
+        &["/cache/settings"],
+        "Tells the parameters of the cache in force, with what each means; secrets are masked.",
+        |plane, _| Box::pin(async move { cache::get(plane) }),
+    ),
+    Operation {
+        method: "POST",
+        body: &[CACHE],
+        ..changed_part(
+            &["/cache/settings"],
+            "Stores the parameters of the cache, and turns it on with them; in force at once.",
+            |plane, ask| Box::pin(cache::update(plane, ask)),
+        )
+    },
+    Operation {
+        method: "POST",
+        body: &[CACHE],
+        ..changed_part(
+            &["/cache/settings/test"],
+            "Reaches the Redis of these parameters, and changes nothing.",
+            |plane, ask| Box::pin(cache::test(plane, ask)),
+        )
+    },
 ];
 
 type Run = for<'a> fn(&'a ControlPlane, Ask) -> Running<'a>;
@@ -247,20 +338,44 @@ impl ControlPlane {
 
     /// Stores changes, and puts them in force.
     async fn store_settings(&self, ask: &Ask, changes: Changes) -> Result<(), Refusal> {
+        self.store_seen(ask, changes, None).await
+    }
+
+    /// The same, of changes that were made of what a section held at this revision.
+    async fn store_seen(
+        &self,
+        ask: &Ask,
+        changes: Changes,
+        seen: Option<Value>,
+    ) -> Result<(), Refusal> {
         let settings = self.settings.load_full();
         settings.must_store()?;
         let (mut steps, mut back, mut places) = (Vec::new(), Vec::new(), Vec::new());
         for (section, mut changes) in changes {
             let (held, revision) = self.stored(section).await?;
-            let is_secret = |name: &str| section == VARIABLES || self.is_secret(name);
-            let known = held.clone().unwrap_or_default();
-            masked_stay(section, &mut changes, &known, is_secret)?;
+            if seen.as_ref().is_some_and(|seen| *seen != revision) {
+                return Err(Refusal::Raced);
+            }
+            if section == VARIABLES {
+                sso::stays_home(self, sso::Said::Variables(&changes)).await?;
+            }
+            self.unmask_settings(&settings, section, &mut changes, held.as_ref())?;
             self.judge(section, &changes)?;
-            places.extend(
-                changes
-                    .keys()
-                    .map(|key| place(TABLE, &format!("{section}.{key}"))),
-            );
+            for (key, value) in &mut changes {
+                let path = format!("{section}.{key}");
+                match value {
+                    Value::Array(routes) if path == ROUTES => {
+                        let held = held.as_ref().and_then(|held| held.get(key));
+                        places.extend(passages::touched(
+                            routes,
+                            held,
+                            settings.seal().ok().as_ref(),
+                        ));
+                        passages::seal(self, &settings, routes)?;
+                    }
+                    _ => places.push(place(TABLE, &path)),
+                }
+            }
             let mut now = held.clone().unwrap_or_default();
             let changes = match section {
                 VARIABLES => sealed(&settings.seal()?, changes)?,
@@ -308,12 +423,45 @@ impl ControlPlane {
             .await
     }
 
+    /// Puts what is stored in place of masks. Of variables reads show nothing else.
+    fn unmask_settings(
+        &self,
+        settings: &crate::Settings,
+        section: &str,
+        changes: &mut Map<String, Value>,
+        held: Option<&Map<String, Value>>,
+    ) -> Result<(), Refusal> {
+        let held = held.cloned().unwrap_or_default();
+        if section != VARIABLES {
+            let path = |key: &str| format!("{section}.{key}");
+            // Routes and caches have their own rules for which secrets go where.
+            for (key, value) in changes.iter_mut() {
+                match value {
+                    Value::Array(routes) if path(key) == ROUTES => {
+                        passages::unmask_list(self, routes, held.get(key))?;
+                    }
+                    Value::Object(said) if path(key) == cache::PATH => {
+                        cache::stays_home(self, said, &object(held.get(key)))?;
+                    }
+                    _ => {}
+                }
+            }
+            return self.unmask(section, changes, &held);
+        }
+        let held = plain(&settings.seal()?, held);
+        changes.iter_mut().try_for_each(|(name, value)| {
+            let at = format!("{section}.{name}");
+            restore(&|_| true, &at, name, value, held.get(name))
+        })
+    }
+
     /// Refuses what no file could say, and what the file says already.
     fn judge(&self, section: &str, changes: &Map<String, Value>) -> Result<(), Refusal> {
         let configuration = self.configuration()?;
         for (key, value) in changes {
             let path = format!("{section}.{key}");
-            if configuration.of_file(section, key) {
+            // Of a list of routes the files and the database have each their own.
+            if path != ROUTES && configuration.of_file(section, key) {
                 let text = format!(
                     "{path} is declared in the configuration file: change it there, or set general_settings.db_config_precedence: db"
                 );

@@ -8,7 +8,7 @@ use witgate_store::{Filter, Row, Write};
 
 use crate::audit::Action;
 use crate::fields::{Field, Given, Shape, member, text};
-use crate::in_force::{MASK, masked_stay, plain, sealed};
+use crate::in_force::{MASK, plain, restore, sealed};
 use crate::operation::{Operation, Outcome, Who};
 use crate::refusal::RACED;
 use crate::stored::{CREDENTIALS as TABLE, MODELS, object, place};
@@ -123,7 +123,7 @@ async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
     let values = match (given.members.get("credential_values"), ask.text("model_id")) {
         (Some(Value::Object(values)), _) => {
             let mut values = values.clone();
-            masked_stay("credential_values", &mut values, &Map::new(), |_| true)?;
+            unmask(&mut values, &Map::new())?;
             values
         }
         (_, Some(model)) => plane.values_of_model(model).await?,
@@ -179,11 +179,9 @@ async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     };
     let seal = settings.seal()?;
     let mut values = object(given.members.get("credential_values"));
-    masked_stay(
-        "credential_values",
+    unmask(
         &mut values,
-        &object(old.get("credential_values")),
-        |_| true,
+        &plain(&seal, object(old.get("credential_values"))),
     )?;
     let values = sealed(&seal, values)?;
     let change = json!({
@@ -279,8 +277,16 @@ async fn by_model(plane: &ControlPlane, ask: Ask) -> Outcome {
     }))
 }
 
+/// Puts stored values in place of the masks that a body has: reads show no other.
+fn unmask(said: &mut Map<String, Value>, stored: &Map<String, Value>) -> Result<(), Refusal> {
+    said.iter_mut().try_for_each(|(name, value)| {
+        let at = format!("credential_values.{name}");
+        restore(&|_| true, &at, name, value, stored.get(name))
+    })
+}
+
 /// Which values there are, and not what they say.
 fn hidden(values: Option<&Value>) -> Map<String, Value> {
     let names = object(values).into_iter();
-    names.map(|(name, _)| (name, json!(MASK))).collect()
+    names.map(|(name, _)| (name, MASK.into())).collect()
 }

@@ -4,6 +4,7 @@
 //! that the operator has installed or declared, and gives it settings. It leads to no component by its path, and no URL in it
 //! opens a way that the operator's grants do not.
 
+pub(crate) mod form;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +15,7 @@ use witgate_store::{Filter, Row, Select, Write};
 
 use crate::audit::Action;
 use crate::fields::{Field, Given, Shape, member, text};
-use crate::in_force::{Revision, masked_stay, plain, revise, sealed};
+use crate::in_force::{Revision, plain, revise};
 use crate::operation::{Operation, Outcome, Who};
 use crate::plane::Settings;
 use crate::refusal::RACED;
@@ -138,8 +139,12 @@ fn of_file(mut guardrail: Map<String, Value>) -> Value {
 impl ControlPlane {
     /// A row for people: parameters opened, secrets masked.
     fn shown_guardrail(&self, mut row: Row) -> Value {
-        // What cannot be opened is a secret by its name.
-        let params = known(self, &row);
+        let params = object(row.get("litellm_params"));
+        // Without a salt nothing can be opened, and what is encrypted is a secret by its name.
+        let params = match self.settings.load().seal() {
+            Ok(seal) => plain(&seal, params),
+            Err(_) => params,
+        };
         row.insert("litellm_params".to_owned(), self.masked(params).into());
         let place = "guardrail_definition_location";
         row.insert(place.to_owned(), "db".into());
@@ -245,21 +250,31 @@ fn columns(
         if text(&params, "guardrail").is_none_or(str::is_empty) {
             return Err(Refusal::missing("litellm_params.guardrail"));
         }
-        let configuration = plane.configuration()?;
-        let (secret, open): (Map<_, _>, Map<_, _>) = params
-            .into_iter()
-            .filter(|(_, value)| !value.is_null())
-            .partition(|(name, _)| configuration.is_secret(name));
-        let mut params = open;
-        if !secret.is_empty() {
-            params.extend(sealed(&settings.seal()?, secret)?);
-        }
+        let said = params.into_iter().filter(|(_, value)| !value.is_null());
+        let params = plane.sealed_secrets(settings, said.collect())?;
         row.insert("litellm_params".to_owned(), params.into());
     }
     if let Some(info) = parts.get("guardrail_info") {
         row.insert("guardrail_info".to_owned(), info.clone());
     }
     Ok(row)
+}
+
+/// What is stored of a guardrail's parameters, opened.
+fn stored_params(settings: &Settings, row: &Row) -> Result<Map<String, Value>, Refusal> {
+    Ok(plain(&settings.seal()?, object(row.get("litellm_params"))))
+}
+
+/// Puts stored secrets in place of the masks that a body has.
+fn unmask(
+    plane: &ControlPlane,
+    parts: &mut Map<String, Value>,
+    stored: &Map<String, Value>,
+) -> Result<(), Refusal> {
+    match parts.get_mut("litellm_params") {
+        Some(Value::Object(params)) => plane.unmask("litellm_params", params, stored),
+        _ => Ok(()),
+    }
 }
 
 /// A name that another guardrail has is told so.
@@ -274,11 +289,7 @@ async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
     let settings = plane.settings.load_full();
     settings.must_store()?;
     let mut parts = whole(&ask)?.members;
-    if let Some(Value::Object(params)) = parts.get_mut("litellm_params") {
-        masked_stay("litellm_params", params, &Map::new(), |name| {
-            plane.is_secret(name)
-        })?;
-    }
+    unmask(plane, &mut parts, &Map::new())?;
     let mut row = columns(plane, &settings, &parts)?;
     let id = uuid::Uuid::new_v4().to_string();
     row.insert("guardrail_id".to_owned(), id.as_str().into());
@@ -308,38 +319,20 @@ async fn replace(plane: &ControlPlane, ask: Ask) -> Outcome {
     let mut parts = whole(&ask)?.members;
     parts.entry("guardrail_info").or_insert(Value::Null);
     let old = plane.guardrail(&ask).await?;
-    if let Some(Value::Object(params)) = parts.get_mut("litellm_params") {
-        let known = known(plane, &old);
-        for name in masked_stay("litellm_params", params, &known, |name| {
-            plane.is_secret(name)
-        })? {
-            let stays = known.get(&name).cloned().unwrap_or_default();
-            params.insert(name, stays);
-        }
-    }
+    let settings = plane.settings.load_full();
+    unmask(plane, &mut parts, &stored_params(&settings, &old)?)?;
     revised(plane, &ask, &old, &parts).await
-}
-
-/// The parameters of a row, secrets decrypted.
-fn known(plane: &ControlPlane, row: &Row) -> Map<String, Value> {
-    let params = object(row.get("litellm_params"));
-    // Without a salt nothing can be opened.
-    match plane.settings.load().seal() {
-        Ok(seal) => plain(&seal, params),
-        Err(_) => params,
-    }
 }
 
 async fn change(plane: &ControlPlane, ask: Ask) -> Outcome {
     let mut parts = Given::read(&[PARTS], &ask.body)?.members;
     let old = plane.guardrail(&ask).await?;
-    if let Some(said) = parts.get("litellm_params").cloned() {
-        let mut params = known(plane, &old);
-        let mut said = object(Some(&said));
-        masked_stay("litellm_params", &mut said, &params, |name| {
-            plane.is_secret(name)
-        })?;
-        for (name, value) in said {
+    if parts.contains_key("litellm_params") {
+        let settings = plane.settings.load_full();
+        let mut params = stored_params(&settings, &old)?;
+        unmask(plane, &mut parts, &params)?;
+        let said = parts.get("litellm_params").cloned().unwrap_or_default();
+        for (name, value) in object(Some(&said)) {
             match value.is_null() {
                 true => drop(params.remove(&name)),
                 false => drop(params.insert(name, value)),

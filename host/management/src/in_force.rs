@@ -7,6 +7,7 @@ use witgate_store::{Filter, Is, Row, Write};
 use crate::plane::Settings;
 use crate::refusal::RACED;
 use crate::seal::{Opened, Seal};
+use crate::stored::object;
 use crate::{Ask, Changed, ControlPlane, Refusal};
 
 impl Settings {
@@ -63,52 +64,170 @@ impl ControlPlane {
         Err(Refusal::bad(format!("nothing was changed: {why}")))
     }
 
-    /// Whether a parameter of this name is a secret; without a configuration everything is one.
+    /// Parameters with every secret masked, also deep inside; without a configuration everything is one.
+    pub(crate) fn masked(&self, values: Map<String, Value>) -> Map<String, Value> {
+        let mut values = Value::Object(values);
+        self.mask_within(&mut values);
+        object(Some(&values))
+    }
+
+    fn mask_within(&self, value: &mut Value) {
+        match value {
+            Value::Object(members) => {
+                for (name, value) in members.iter_mut() {
+                    match self.is_secret(name) && !value.is_null() {
+                        true => *value = MASK.into(),
+                        false => self.mask_within(value),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.mask_within(item)),
+            _ => {}
+        }
+    }
+
     pub(crate) fn is_secret(&self, name: &str) -> bool {
         self.configuration()
             .map_or(true, |known| known.is_secret(name))
     }
 
-    /// Parameters with every secret masked.
-    pub(crate) fn masked(&self, values: Map<String, Value>) -> Map<String, Value> {
-        let masked = values.into_iter().map(|(name, value)| {
-            match self.is_secret(&name) && !value.is_null() {
-                true => (name, MASK.into()),
-                false => (name, value),
-            }
+    /// Texts of secrets encrypted, also deep inside; the rest stays plain.
+    pub(crate) fn sealed_secrets(
+        &self,
+        settings: &Settings,
+        values: Map<String, Value>,
+    ) -> Result<Map<String, Value>, Refusal> {
+        let sealed = values.into_iter().map(|(name, value)| {
+            let value = self.sealed_secret(settings, self.is_secret(&name), value)?;
+            Ok((name, value))
         });
-        masked.collect()
+        sealed.collect()
+    }
+
+    pub(crate) fn sealed_secret(
+        &self,
+        settings: &Settings,
+        secret: bool,
+        value: Value,
+    ) -> Result<Value, Refusal> {
+        match value {
+            Value::String(text) if secret => sealed_text(&settings.seal()?, &text),
+            Value::Array(items) => items
+                .into_iter()
+                .map(|item| self.sealed_secret(settings, secret, item))
+                .collect(),
+            Value::Object(members) => {
+                let sealed = members.into_iter().map(|(name, value)| {
+                    let secret = secret || self.is_secret(&name);
+                    Ok((name, self.sealed_secret(settings, secret, value)?))
+                });
+                Ok(Value::Object(sealed.collect::<Result<_, Refusal>>()?))
+            }
+            value => Ok(value),
+        }
+    }
+
+    /// Puts what is stored in place of masks that a body gives back as it read them. `at` is what the body calls the values.
+    ///
+    /// # Errors
+    /// When there is a mask where nothing is stored.
+    pub(crate) fn unmask(
+        &self,
+        at: &str,
+        said: &mut Map<String, Value>,
+        stored: &Map<String, Value>,
+    ) -> Result<(), Refusal> {
+        for (name, value) in said {
+            let at = format!("{at}.{name}");
+            restore(
+                &|name| self.is_secret(name),
+                &at,
+                name,
+                value,
+                stored.get(name),
+            )?;
+        }
+        Ok(())
     }
 }
 
-/// What reads show in place of a secret.
+/// What stands in reads for a secret.
 pub(crate) const MASK: &str = "*****";
 
-/// Takes out the secrets that are given as reads show them, masked: they stay as they are known. Which those are.
-///
-/// # Errors
-/// There is nothing that could stay.
-pub(crate) fn masked_stay(
-    what: &str,
-    given: &mut Map<String, Value>,
-    known: &Map<String, Value>,
-    is_secret: impl Fn(&str) -> bool,
-) -> Result<Vec<String>, Refusal> {
-    // Elsewhere stars are what they say.
-    let masked = given
-        .iter()
-        .filter(|(name, value)| value.as_str() == Some(MASK) && is_secret(name));
-    let masked: Vec<String> = masked.map(|(name, _)| name.clone()).collect();
-    for name in &masked {
-        if known.get(name).is_none_or(Value::is_null) {
+/// Whether a value is what reads show of a secret: stars alone.
+pub(crate) fn is_mask(value: &Value) -> bool {
+    let text = value.as_str().unwrap_or_default();
+    text.len() >= 3 && text.bytes().all(|byte| byte == b'*')
+}
+
+/// Puts the stored value in place of a mask, in a member of this name or deep inside of it.
+pub(crate) fn restore(
+    is_secret: &dyn Fn(&str) -> bool,
+    at: &str,
+    name: &str,
+    value: &mut Value,
+    stored: Option<&Value>,
+) -> Result<(), Refusal> {
+    if is_mask(value) && is_secret(name) {
+        let Some(stored) = stored.filter(|stored| !stored.is_null()) else {
             let text = format!(
-                "{what}.{name} is {MASK:?}, which is shown in place of a secret, and there is none that could stay"
+                "{at} is the mask that is shown in place of a secret, and none is stored: give the secret itself, or leave it out"
             );
-            return Err(Refusal::bad(text).param(&format!("{what}.{name}")));
-        }
-        given.remove(name);
+            return Err(Refusal::bad(text).param(at));
+        };
+        *value = stored.clone();
+        return Ok(());
     }
-    Ok(masked)
+    match value {
+        Value::Object(members) => members.iter_mut().try_for_each(|(name, value)| {
+            let stored = stored.and_then(|stored| stored.get(name));
+            restore(is_secret, &format!("{at}.{name}"), name, value, stored)
+        }),
+        // Not by its place in the list: without the one before, a secret would become another's.
+        Value::Array(items) => items.iter_mut().enumerate().try_for_each(|(index, item)| {
+            let stored = stored.and_then(Value::as_array);
+            let stored =
+                stored.and_then(|of| of.iter().find(|one| shows(is_secret, name, item, one)));
+            restore(is_secret, &format!("{at}[{index}]"), name, item, stored)
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether this is what reads show of a stored value.
+fn shows(is_secret: &dyn Fn(&str) -> bool, name: &str, shown: &Value, stored: &Value) -> bool {
+    if is_mask(shown) && is_secret(name) {
+        return !stored.is_null();
+    }
+    match (shown, stored) {
+        (Value::Object(shown), Value::Object(stored)) => {
+            shown.len() == stored.len()
+                && shown.iter().all(|(name, shown)| {
+                    let stored = stored.get(name);
+                    stored.is_some_and(|stored| shows(is_secret, name, shown, stored))
+                })
+        }
+        (Value::Array(shown), Value::Array(stored)) => {
+            shown.len() == stored.len()
+                && shown
+                    .iter()
+                    .zip(stored)
+                    .all(|(shown, stored)| shows(is_secret, name, shown, stored))
+        }
+        (shown, stored) => shown == stored,
+    }
+}
+
+/// Whether two addresses lead to the same place: a secret that was stored for one may go to the other. What is no URL may lead
+/// anywhere.
+pub(crate) fn same_host(one: Option<&Value>, other: Option<&Value>) -> bool {
+    let origin = |address: Option<&Value>| {
+        let url = url::Url::parse(address?.as_str()?.trim()).ok()?;
+        let port = url.port_or_known_default();
+        Some((url.scheme().to_owned(), url.host_str()?.to_owned(), port))
+    };
+    let is_same = || origin(one).is_some_and(|origin_of| origin(other) == Some(origin_of));
+    one == other || is_same()
 }
 
 /// A change of one row, and what undoes it.
@@ -157,29 +276,38 @@ pub(crate) fn sealed(
     values: Map<String, Value>,
 ) -> Result<Map<String, Value>, Refusal> {
     let sealed = values.into_iter().map(|(name, value)| match value {
-        Value::String(text) => match seal.close(&text) {
-            Some(sealed) => Ok((name, sealed.into())),
-            None => Err(Refusal::error(
-                500,
-                "internal_server_error",
-                "the value could not be encrypted",
-            )),
-        },
+        Value::String(text) => Ok((name, sealed_text(seal, &text)?)),
         value => Ok((name, value)),
     });
     sealed.collect()
 }
 
-/// What can be decrypted, decrypted.
+pub(crate) fn sealed_text(seal: &Seal, text: &str) -> Result<Value, Refusal> {
+    seal.close(text).map(Value::from).ok_or_else(|| {
+        let text = "the value could not be encrypted";
+        Refusal::error(500, "internal_server_error", text)
+    })
+}
+
+/// What can be decrypted, decrypted, also deep inside.
 pub(crate) fn plain(seal: &Seal, values: Map<String, Value>) -> Map<String, Value> {
-    let plain =
-        values.into_iter().map(
-            |(name, value)| match value.as_str().map(|text| seal.open(text)) {
-                Some(Opened::Sealed(text)) => (name, text.into()),
-                _ => (name, value),
-            },
-        );
-    plain.collect()
+    let open = |value| opened(seal, value);
+    values
+        .into_iter()
+        .map(|(name, value)| (name, open(value)))
+        .collect()
+}
+
+pub(crate) fn opened(seal: &Seal, value: Value) -> Value {
+    match value {
+        Value::String(text) => match seal.open(&text) {
+            Opened::Sealed(text) => text.into(),
+            _ => text.into(),
+        },
+        Value::Array(items) => items.into_iter().map(|item| opened(seal, item)).collect(),
+        Value::Object(members) => plain(seal, members).into(),
+        value => value,
+    }
 }
 
 #[cfg(test)]

@@ -93,6 +93,12 @@ const KEYS: &[Field] = &[
     member("key_aliases", Shape::Texts),
 ];
 const MANY: &[Field] = &[member("keys", Shape::Objects)];
+const OF_TEAM: &[Field] = &[
+    member("team_id", Shape::Text),
+    member("key_ids", Shape::Texts),
+    member("all_keys_in_team", Shape::Flag),
+    member("update_fields", Shape::Object),
+];
 const REGENERATE: &[Field] = &[
     member("new_key", Shape::Text),
     member("new_master_key", Shape::Text),
@@ -126,6 +132,15 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         body: &[FIELDS],
         query: &[],
         run: |plane, ask| Box::pin(update::update(plane, ask)),
+    },
+    Operation {
+        method: "POST",
+        paths: &["/team/key/bulk_update"],
+        who: Who::Member,
+        what: "Changes limits, budgets, tags and metadata of many keys of a team, by its admins.",
+        body: &[OF_TEAM],
+        query: &[],
+        run: |plane, ask| Box::pin(update::of_team(plane, ask)),
     },
     Operation {
         method: "POST",

@@ -16,6 +16,7 @@ pub(crate) const BUDGET: &[Field] = &[
     column("soft_budget", Shape::Number),
     column("max_parallel_requests", Shape::Whole),
     column("tpm_limit", Shape::Whole),
+    column("tpd_limit", Shape::Whole),
     column("rpm_limit", Shape::Whole),
     column("model_max_budget", Shape::Object),
     column("budget_duration", Shape::Duration),

@@ -4,6 +4,7 @@
 //! why. Admins of teams manage deployments of their teams, within the bounds of [`team`].
 
 pub(crate) mod access_groups;
+pub(crate) mod settings;
 mod team;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,7 @@ use witgate_store::{Filter, Row, Write};
 
 use crate::audit::Action;
 use crate::fields::{Field, Given, Shape, member, text};
-use crate::in_force::{Revision, masked_stay, plain, revise, sealed};
+use crate::in_force::{Revision, plain, revise, sealed};
 use crate::operation::{Operation, Outcome, Who};
 use crate::refusal::RACED;
 use crate::seal::Seal;
@@ -141,9 +142,7 @@ async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
         mut params,
         mut info,
     } = read(&ask)?;
-    masked_stay("litellm_params", &mut params, &Map::new(), |name| {
-        plane.is_secret(name)
-    })?;
+    plane.unmask("litellm_params", &mut params, &Map::new())?;
     let Some(name) = name else {
         return Err(Refusal::missing("model_name"));
     };
@@ -228,9 +227,9 @@ async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     let mut info = object(old.get("model_info"));
     let mut params = plain(&seal, object(old.get("litellm_params")));
     // Before it is judged who gives what: a secret that stays was given by somebody else.
-    masked_stay("litellm_params", &mut body.params, &params, |name| {
-        plane.is_secret(name)
-    })?;
+    plane.unmask("litellm_params", &mut body.params, &params)?;
+    body.params
+        .retain(|name, value| !plane.is_secret(name) || params.get(name) != Some(value));
     team::may_change(plane, &ask, &info, Some(&body.params), &body.info).await?;
     for name in ["id", "db_model", BY_TEAM_ADMIN] {
         body.info.remove(name);

@@ -31,7 +31,7 @@ const NAMED: &[Field] = &[member("organization_ids", Shape::Texts)];
 const SEVERAL: &[Field] = &[member("organizations", Shape::Texts)];
 
 /// Members that LiteLLM keeps and that this release does not act on.
-const NOT_YET: [&str; 2] = ["max_budget_in_organization", "tpd_limit"];
+const NOT_YET: [&str; 1] = ["max_budget_in_organization"];
 
 pub(crate) const OPERATIONS: &[Operation] = &[
     Operation {

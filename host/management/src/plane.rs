@@ -11,6 +11,8 @@ use witgate_metering::ResetClock;
 use witgate_store::Store;
 
 use crate::cost_map::PriceSource;
+use crate::deeds::Herald;
+use crate::key_texts::TextKeeper;
 use crate::letters::Post;
 use crate::operation::{Operation, Outcome, Who};
 use crate::policy::{KeyAction, KeyPolicy};
@@ -72,6 +74,32 @@ pub struct Setting {
     pub default: String,
 }
 
+/// A guardrail or provider that can be named, and what it takes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Choice {
+    /// What the configuration calls it.
+    pub name: String,
+    /// What people call it.
+    pub title: String,
+    /// Its parameters.
+    pub params: Vec<Param>,
+}
+
+/// A parameter of a [`Choice`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Param {
+    /// Its name.
+    pub name: String,
+    /// The type of its value, in a word.
+    pub kind: String,
+    /// What it does.
+    pub doc: String,
+    /// Whether nothing goes without it.
+    pub required: bool,
+    /// What it is without being given; null when that is nothing.
+    pub default: Value,
+}
+
 /// The configuration that the process serves, for operations that change what the database holds of it.
 #[async_trait]
 pub trait Configuration: Send + Sync {
@@ -88,8 +116,25 @@ pub trait Configuration: Send + Sync {
     fn of_file(&self, section: &str, key: &str) -> bool;
     /// The configuration in force, every secret masked.
     fn shown(&self) -> Value;
+    /// The parameters of the cache in force, also those that variables give; secrets masked.
+    fn cache(&self) -> serde_json::Map<String, Value>;
+    /// Reaches the Redis of these parameters of a cache, once.
+    ///
+    /// # Errors
+    /// Why it cannot be reached.
+    async fn try_cache(&self, params: serde_json::Map<String, Value>) -> Result<(), String>;
     /// Whether a parameter or variable of this name holds a secret.
     fn is_secret(&self, name: &str) -> bool;
+    /// The guardrails that can be added by their names.
+    ///
+    /// # Errors
+    /// Why plugins cannot be looked at.
+    async fn guardrails(&self) -> Result<Vec<Choice>, String>;
+    /// The providers that deployments can name.
+    ///
+    /// # Errors
+    /// Why plugins cannot be looked at.
+    async fn providers(&self) -> Result<Vec<Choice>, String>;
     /// Which price map is in force.
     fn prices(&self) -> PriceSource;
     /// Fetches the price map and puts it in force; how many models it prices.
@@ -130,6 +175,8 @@ pub struct Settings {
     pub soft_budget: Option<f64>,
     /// `MAX_TEAM_LIST_LIMIT`: most teams in a list that has no pages.
     pub teams_most: Option<u64>,
+    /// How tokens are counted.
+    pub counting: witgate_wire::tokens::Counting,
     /// What a UI is told at its start.
     pub ui: crate::UiSettings,
 }
@@ -212,6 +259,7 @@ impl Default for Settings {
             key_alias_pattern: None,
             soft_budget: None,
             teams_most: None,
+            counting: witgate_wire::tokens::Counting::default(),
             ui: crate::UiSettings::default(),
         }
     }
@@ -237,6 +285,8 @@ pub struct ControlPlane {
     watch: Arc<dyn Watch>,
     configuration: OnceLock<Arc<dyn Configuration>>,
     pub(crate) carrier: OnceLock<Arc<dyn Post>>,
+    pub(crate) keeper: OnceLock<Arc<dyn TextKeeper>>,
+    pub(crate) herald: OnceLock<Arc<dyn Herald>>,
 }
 
 impl ControlPlane {
@@ -248,6 +298,8 @@ impl ControlPlane {
             watch,
             configuration: OnceLock::new(),
             carrier: OnceLock::new(),
+            keeper: OnceLock::new(),
+            herald: OnceLock::new(),
         }
     }
 
@@ -261,6 +313,18 @@ impl ControlPlane {
     pub fn posts_with(&self, post: Arc<dyn Post>) {
         // Set once per process.
         let _ = self.carrier.set(post);
+    }
+
+    /// Says who tells of what is done; once.
+    pub fn heralded_by(&self, herald: Arc<dyn Herald>) {
+        // Set once per process.
+        let _ = self.herald.set(herald);
+    }
+
+    /// Says who keeps the texts of keys; once.
+    pub fn keeps_texts_with(&self, keeper: Arc<dyn TextKeeper>) {
+        // Set once per process.
+        let _ = self.keeper.set(keeper);
     }
 
     /// The configuration that the process serves.
@@ -296,8 +360,12 @@ impl ControlPlane {
             }
             outcome = (operation.run)(self, ask.clone()).await;
         }
-        if let Err(Refusal::Unavailable(why)) = &outcome {
-            tracing::error!(operation = operation.name(), "the database failed: {why}");
+        match &outcome {
+            Ok(_) => self.herald(operation, &ask),
+            Err(Refusal::Unavailable(why)) => {
+                tracing::error!(operation = operation.name(), "the database failed: {why}");
+            }
+            Err(_) => {}
         }
         outcome
     }

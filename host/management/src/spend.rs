@@ -6,6 +6,7 @@
 //! administrator sees what they themselves spent.
 
 mod activity;
+mod by_user;
 mod calculate;
 mod daily;
 mod global;
@@ -29,7 +30,7 @@ use witgate_store::{Filter, Is, Row, Sums};
 use crate::operation::Operation;
 use crate::{Ask, ControlPlane, Refusal};
 
-pub(crate) const OPERATIONS: [&[Operation]; 10] = [
+pub(crate) const OPERATIONS: [&[Operation]; 11] = [
     logs::OPERATIONS,
     calculate::OPERATIONS,
     global::OPERATIONS,
@@ -37,6 +38,7 @@ pub(crate) const OPERATIONS: [&[Operation]; 10] = [
     report::OPERATIONS,
     reset::OPERATIONS,
     daily::OPERATIONS,
+    by_user::OPERATIONS,
     models::OPERATIONS,
     predict::OPERATIONS,
     scoped::OPERATIONS,

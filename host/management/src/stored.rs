@@ -1,4 +1,4 @@
-//! What the database holds of the configuration (`store_model_in_db`): deployments, credentials, guardrails, settings.
+//! What the database holds of the configuration (`store_model_in_db`): deployments, credentials, guardrails, prompts, settings.
 //!
 //! Rows are read as they are, so that whoever asks again can tell that nothing changed, and opened then: decrypted, and
 //! brought into the shape that the same thing has in the file. What cannot be opened is left out, and told.
@@ -7,13 +7,17 @@ use serde_json::{Map, Value, json};
 use witgate_store::{Row, Select, StoreError};
 
 use crate::ControlPlane;
+use crate::configuration::{cache, sso};
 use crate::in_force::plain;
 use crate::seal::{Opened, Seal};
 
 pub(crate) const MODELS: &str = "LiteLLM_ProxyModelTable";
 pub(crate) const CREDENTIALS: &str = "LiteLLM_CredentialsTable";
 pub(crate) const GUARDRAILS: &str = "LiteLLM_GuardrailsTable";
+pub(crate) const PROMPTS: &str = "LiteLLM_PromptTable";
 pub(crate) const CONFIG: &str = "LiteLLM_Config";
+pub(crate) const CACHE: &str = "LiteLLM_CacheConfig";
+pub(crate) const SSO: &str = "LiteLLM_SSOConfig";
 
 /// Rows of [`CONFIG`] that are sections of the configuration.
 pub(crate) const SECTIONS: [&str; 4] = [
@@ -22,6 +26,17 @@ pub(crate) const SECTIONS: [&str; 4] = [
     "router_settings",
     "environment_variables",
 ];
+
+/// The setting that is a list of which each entry counts by itself.
+pub(crate) const ROUTES: &str = "general_settings.pass_through_endpoints";
+
+/// How messages call a pass-through route of the database.
+pub(crate) fn route_place(route: &Value, at: usize) -> String {
+    match route.get("id").and_then(Value::as_str) {
+        Some(id) => place(CONFIG, &format!("{ROUTES}.{id}")),
+        None => place(CONFIG, &format!("{ROUTES}[{at}]")),
+    }
+}
 
 /// What `model_info` says of a deployment that an admin of its team wrote: it is bounded.
 pub const BY_TEAM_ADMIN: &str = "added_by_team_admin";
@@ -32,7 +47,10 @@ pub struct StoredRows {
     models: Vec<Row>,
     credentials: Vec<Row>,
     guardrails: Vec<Row>,
+    prompts: Vec<Row>,
     config: Vec<Row>,
+    cache: Vec<Row>,
+    sso: Vec<Row>,
 }
 
 /// One thing that the database adds to the configuration.
@@ -40,7 +58,7 @@ pub struct StoredRows {
 pub struct StoredItem {
     /// Its row, for messages.
     pub place: String,
-    /// Where it goes: `model_list[]`, `credential_list[]`, `guardrails[]`, or a key such as `general_settings.alerting`.
+    /// Where it goes: `model_list[]`, `credential_list[]`, `guardrails[]`, `prompts[]`, or a key such as `general_settings.alerting`.
     pub path: String,
     /// What the file would say there.
     pub value: Value,
@@ -75,7 +93,10 @@ impl ControlPlane {
             models: all(MODELS).await?,
             credentials: all(CREDENTIALS).await?,
             guardrails: all(GUARDRAILS).await?,
+            prompts: all(PROMPTS).await?,
             config: all(CONFIG).await?,
+            cache: all(CACHE).await?,
+            sso: all(SSO).await?,
         })
     }
 }
@@ -109,6 +130,26 @@ impl StoredRows {
                 stored.add(at, "guardrails[]", guardrail(row, seal));
             }
         }
+        if wanted(&["prompts"]) {
+            for row in crate::prompts::served(&self.prompts) {
+                let at = place(PROMPTS, text(row, "id"));
+                stored.add(at, "prompts[]", prompt(row, seal));
+            }
+        }
+        // Before the settings: of one that both have, these count.
+        let cache = (CACHE, "cache_settings", cache::settings as Settings);
+        let parts = [
+            (cache, &self.cache),
+            ((SSO, "sso_settings", sso::settings), &self.sso),
+        ];
+        for (part, rows) in parts
+            .into_iter()
+            .filter(|((_, name, _), _)| wanted(&[name]))
+        {
+            for row in rows {
+                stored.part(part, row, seal);
+            }
+        }
         for row in &self.config {
             let section = text(row, "param_name");
             if SECTIONS.contains(&section) {
@@ -118,6 +159,11 @@ impl StoredRows {
         stored
     }
 }
+
+/// The settings of a row of values.
+type Settings = fn(&Map<String, Value>) -> Vec<(String, Value)>;
+/// A table of settings, its column, and what that amounts to. LiteLLM's name of the object is the column's.
+type Part = (&'static str, &'static str, Settings);
 
 impl Stored {
     fn add(&mut self, place: String, path: &str, value: Result<Value, String>) {
@@ -131,9 +177,41 @@ impl Stored {
         }
     }
 
+    /// Settings that a table of their own holds, in this column.
+    fn part(&mut self, (table, column, settings): Part, row: &Row, seal: &Seal) {
+        let place = place(table, text(row, "id"));
+        match opened_map(row, column, seal) {
+            Ok(values) => {
+                for (path, value) in settings(&values) {
+                    self.add(place.clone(), &path, Ok(value));
+                }
+            }
+            Err(why) => self.faults.push((place, why)),
+        }
+    }
+
+    /// Pass-through routes, each by itself: a bad one keeps no other from being served.
+    fn routes(&mut self, routes: &[Value], seal: &Seal) {
+        for (at, route) in routes.iter().enumerate() {
+            let route = crate::in_force::opened(seal, route.clone());
+            self.items.push(StoredItem {
+                place: route_place(&route, at),
+                path: format!("{ROUTES}[]"),
+                value: route,
+            });
+        }
+    }
+
     fn settings(&mut self, section: &str, row: &Row, seal: &Seal) {
         for (key, value) in object(row.get("param_value")) {
             let path = format!("{section}.{key}");
+            if self.items.iter().any(|item| item.path == path) {
+                continue;
+            }
+            if let (ROUTES, Value::Array(routes)) = (path.as_str(), &value) {
+                self.routes(routes, seal);
+                continue;
+            }
             let value = match (section, &value) {
                 (_, Value::Null) => continue,
                 ("environment_variables", Value::String(text)) => opened(text, seal),
@@ -200,23 +278,56 @@ fn is_reviewed(row: &Row) -> bool {
     ["", "active", "approved"].contains(&text(row, "status"))
 }
 
+/// A row leads to a plugin by its name.
+fn by_its_name(params: &Map<String, Value>, key: &str) -> Result<(), String> {
+    let plugin = params.get(key).and_then(Value::as_str);
+    match plugin.filter(|name| name.starts_with('/') || name.contains(['.', ':', '\\', '#'])) {
+        None => Ok(()),
+        Some(path) => Err(format!(
+            "litellm_params.{key} {path:?}: only the configuration file may name a component by its path or module; declare it under plugins, and use its name there"
+        )),
+    }
+}
+
+/// A prompt as the file would have it, one version of it.
+fn prompt(row: &Row, seal: &Seal) -> Result<Value, String> {
+    let params = plain(seal, object(row.get("litellm_params")));
+    by_its_name(&params, "prompt_integration")?;
+    let mut entry = json!({"prompt_id": text(row, "prompt_id"), "litellm_params": params});
+    // Older databases have no versions.
+    if let Some(version) = row.get("version").filter(|version| version.is_number()) {
+        entry["version"] = version.clone();
+    }
+    if let Some(info) = row.get("prompt_info").filter(|info| !info.is_null()) {
+        entry["prompt_info"] = object(Some(info)).into();
+    }
+    Ok(entry)
+}
+
 /// A guardrail as the file would have it. Which plugin it is, is a name: a row leads to no component by its path.
 fn guardrail(row: &Row, seal: &Seal) -> Result<Value, String> {
     let params = plain(seal, object(row.get("litellm_params")));
-    let plugin = params.get("guardrail").and_then(Value::as_str);
-    if let Some(path) =
-        plugin.filter(|name| name.starts_with('/') || name.contains(['.', ':', '\\', '#']))
-    {
-        return Err(format!(
-            "litellm_params.guardrail {path:?}: only the configuration file may name a component by its path or module; declare it under plugins, and use its name there"
-        ));
-    }
+    by_its_name(&params, "guardrail")?;
     let mut entry =
         json!({"guardrail_name": text(row, "guardrail_name"), "litellm_params": params});
     if let Some(info) = row.get("guardrail_info").filter(|info| !info.is_null()) {
         entry["guardrail_info"] = object(Some(info)).into();
     }
     Ok(entry)
+}
+
+/// A column of encrypted values, each opened; deep inside, what opens.
+pub(crate) fn opened_map(
+    row: &Row,
+    column: &str,
+    seal: &Seal,
+) -> Result<Map<String, Value>, String> {
+    let values = object(row.get(column)).into_iter();
+    let opened = values.map(|(name, value)| match value {
+        Value::String(text) => Ok((name, opened(&text, seal)?)),
+        value => Ok((name, crate::in_force::opened(seal, value))),
+    });
+    opened.collect()
 }
 
 /// A text that should be encrypted with our salt, or not at all.

@@ -212,6 +212,15 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "GET",
+        paths: &["/team/filter/ui"],
+        who: Who::Viewer,
+        what: "Finds teams by parts of their id or alias, page by page.",
+        body: &[],
+        query: &["team_id", "team_alias", "page", "page_size"],
+        run: |plane, ask| Box::pin(read::filter(plane, ask)),
+    },
+    Operation {
+        method: "GET",
         paths: &["/team/available"],
         who: Who::Anyone,
         what: "Lists the teams that users may join by themselves.",

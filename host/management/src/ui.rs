@@ -16,6 +16,31 @@ pub struct UiSettings {
     pub has_sso: bool,
     /// `MAX_SPENDLOG_ROWS_TO_QUERY`: with more rows of calls it asks for no reports over all of them; LiteLLM's million unless set.
     pub spend_logs_most: Option<u64>,
+    /// `litellm_settings.ui_theme_config`
+    pub theme: serde_json::Map<String, Value>,
+    /// What `/get_image` shows.
+    pub logo: Picture,
+    /// What `/get_favicon` shows.
+    pub favicon: Picture,
+}
+
+/// A picture of the UI.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Picture {
+    /// Witgate's own.
+    #[default]
+    Own,
+    /// At this address, where browsers are sent; the gateway never asks it.
+    At(String),
+    /// A file of the operator's, read when the configuration was.
+    File(&'static str, bytes::Bytes),
+}
+
+/// Whether browsers can be sent there.
+#[must_use]
+pub fn is_page(url: &str) -> bool {
+    url::Url::parse(url)
+        .is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.has_host())
 }
 
 /// LiteLLM's `MAX_SPENDLOG_ROWS_TO_QUERY`.

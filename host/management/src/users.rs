@@ -20,6 +20,9 @@ pub(crate) use defaults::newcomer;
 
 pub(crate) const TABLE: &str = "LiteLLM_UserTable";
 
+/// Ids of rows that are nobody: the whole gateway's spend, and who the master key is.
+pub(crate) const NOBODY: [&str; 2] = [crate::PROXY_USER, "default_user_id"];
+
 /// What a user may be given.
 pub(crate) const FIELDS: &[Field] = &[
     column("user_email", Shape::Text),
@@ -60,6 +63,11 @@ const NEW: &[Field] = &[
     member("blocked", Shape::Flag),
     member("access_group_ids", Shape::Texts),
 ];
+const PASSWORD: &[Field] = &[
+    member("user_id", Shape::Text),
+    member("current_password", Shape::Text),
+    member("new_password", Shape::Text),
+];
 const NAMED: &[Field] = &[member("user_ids", Shape::Texts)];
 const BULK: &[Field] = &[
     member("users", Shape::Objects),
@@ -68,7 +76,7 @@ const BULK: &[Field] = &[
 ];
 
 /// Members of a user that LiteLLM has and this release does not act on.
-const NOT_YET: [&str; 4] = ["budget_limits", "policies", "tpd_limit", "router_settings"];
+const NOT_YET: [&str; 3] = ["budget_limits", "policies", "router_settings"];
 
 /// Roles that only a proxy admin gives.
 const ADMINS: [&str; 2] = ["proxy_admin", "proxy_admin_viewer"];
@@ -117,13 +125,31 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         run: |plane, ask| Box::pin(read::info(plane, ask)),
     },
     Operation {
+        method: "GET",
+        paths: &["/v2/user/info"],
+        who: Who::Anyone,
+        what: "Tells of a user without their keys, with the ids of their teams; without a parameter of the caller.",
+        body: &[],
+        query: &["user_id"],
+        run: |plane, ask| Box::pin(read::alone(plane, ask)),
+    },
+    Operation {
         method: "POST",
         paths: &["/user/update"],
         who: Who::Anyone,
-        what: "Changes a user; everybody their own name, address and password.",
+        what: "Changes a user; everybody their own name.",
         body: &[FIELDS],
         query: &[],
         run: |plane, ask| Box::pin(update::update(plane, ask)),
+    },
+    Operation {
+        method: "POST",
+        paths: &["/user/password/change"],
+        who: Who::Anyone,
+        what: "Changes the caller's own password; who does not know the present one does not.",
+        body: &[PASSWORD],
+        query: &[],
+        run: |plane, ask| Box::pin(update::own_password(plane, ask)),
     },
     Operation {
         method: "POST",
@@ -188,6 +214,10 @@ fn read_body(
     tables: &[&[Field]],
 ) -> Result<Given, Refusal> {
     crate::fields::refuse(&NOT_YET, body, "user")?;
+    if body.get("tpd_limit").is_some_and(|limit| !limit.is_null()) {
+        let text = "A user has no tpd_limit: neither LiteLLM nor Witgate keeps one. Give it to the user's keys, or to their team or organization";
+        return Err(Refusal::bad(text).param("tpd_limit"));
+    }
     let given = Given::read(tables, body)?;
     crate::keys::check_models(&given)?;
     if let Some(role) = given.text("user_role")

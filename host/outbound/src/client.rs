@@ -8,10 +8,10 @@ use http::{Request, Response, Uri, Version, header};
 use hyper::client::conn::http2;
 use hyper_util::rt::TokioTimer;
 
-use crate::connect::{Connector, Io, negotiated_http2};
+use crate::connect::{Connector, Io, Opened, negotiated_http2};
 use crate::egress::{Denied, Destination, Egress, Policy};
 use crate::error::{Kind, kind_of};
-use crate::exchange::{Exchange, Failure};
+use crate::exchange::{Exchange, Failure, to_origin_form};
 use crate::pool::{Key, Pool, Ready, Spawner};
 use crate::tls::client_config;
 use crate::{Body, ClientError, Incoming, Resolve, SendError, SystemResolver, TlsOptions};
@@ -92,6 +92,7 @@ impl Client {
                     tls,
                     resolver: options.resolver,
                     timeout: options.connect_timeout,
+                    http2_prior_knowledge: options.http2_prior_knowledge,
                 },
                 pool,
                 http2,
@@ -180,7 +181,7 @@ impl Shared {
     ) -> Result<Response<Incoming>, Fresh> {
         let origin = key.uri(PathAndQuery::from_static("/"));
         let to = destination(&origin).map_err(Fresh::NotConnected)?;
-        let io = self
+        let Opened { io, proxy } = self
             .connector
             .connect(origin, &to, policy)
             .await
@@ -189,7 +190,7 @@ impl Shared {
             let handle = self.open_http2(key, io).await.map_err(Failure::Failed)?;
             return Ok(send_http2(handle, key, request).await?);
         }
-        let mut exchange = Exchange::open(key.clone(), io)
+        let mut exchange = Exchange::open(key.clone(), io, proxy)
             .await
             .map_err(Failure::Failed)?;
         // The first poll makes the handle ready.
@@ -246,10 +247,7 @@ async fn send_http2(
         Ok(response) => Ok(response.map(Incoming::http2)),
         Err(mut error) => Err(match error.take_message() {
             Some(mut request) => {
-                let path = std::mem::take(request.uri_mut())
-                    .into_parts()
-                    .path_and_query;
-                *request.uri_mut() = path.map(Uri::from).unwrap_or_default();
+                to_origin_form(&mut request);
                 Failure::Unsent(Box::new(request))
             }
             None => Failure::Failed(error.into_error()),

@@ -7,20 +7,25 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use http::header::{HOST, HeaderValue};
-use http::{Request, Response, Version};
+use http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
+use http::uri::PathAndQuery;
+use http::{Request, Response, Uri, Version};
 use hyper::client::conn::http1;
 
 use crate::Body;
 use crate::connect::Io;
 use crate::pool::Key;
+use crate::proxy::Proxy;
 
 /// An open HTTP/1.1 connection.
 pub(crate) struct Exchange {
     key: Key,
     host: HeaderValue,
+    /// Who is at the other end, when it is not the origin.
+    proxy: Option<Arc<Proxy>>,
     handle: http1::SendRequest<Body>,
     driver: http1::Connection<Io, Body>,
     ended: bool,
@@ -38,12 +43,17 @@ pub(crate) enum Failure {
 
 impl Exchange {
     /// Speaks HTTP/1.1 on a fresh connection.
-    pub(crate) async fn open(key: Key, io: Io) -> Result<Box<Self>, hyper::Error> {
+    pub(crate) async fn open(
+        key: Key,
+        io: Io,
+        proxy: Option<Arc<Proxy>>,
+    ) -> Result<Box<Self>, hyper::Error> {
         let (handle, driver) = http1::handshake(io).await?;
         let host = key.host_header();
         Ok(Box::new(Self {
             key,
             host,
+            proxy,
             handle,
             driver,
             ended: false,
@@ -81,6 +91,10 @@ impl Exchange {
             .headers_mut()
             .entry(HOST)
             .or_insert_with(|| self.host.clone());
+        if let Some(proxy) = &self.proxy {
+            address_by(&self.key, proxy, &mut request);
+        }
+        let through_proxy = self.proxy.is_some();
         let mut response = pin!(self.handle.try_send_request(request));
         let (driver, ended) = (&mut self.driver, &mut self.ended);
         poll_fn(move |cx| {
@@ -94,7 +108,13 @@ impl Exchange {
                 }
                 if let Poll::Ready(answer) = response.as_mut().poll(&mut quiet()) {
                     return Poll::Ready(answer.map_err(|mut error| match error.take_message() {
-                        Some(request) => Failure::Unsent(Box::new(request)),
+                        Some(mut request) => {
+                            if through_proxy {
+                                request.headers_mut().remove(PROXY_AUTHORIZATION);
+                                to_origin_form(&mut request);
+                            }
+                            Failure::Unsent(Box::new(request))
+                        }
                         None => Failure::Failed(error.into_error()),
                     }));
                 }
@@ -107,6 +127,23 @@ impl Exchange {
         })
         .await
     }
+}
+
+/// A request as a proxy wants it: with its whole URL.
+fn address_by(key: &Key, proxy: &Proxy, request: &mut Request<Body>) {
+    let parts = std::mem::take(request.uri_mut()).into_parts();
+    let path = parts.path_and_query;
+    *request.uri_mut() = key.uri(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    if let Some(authorization) = &proxy.authorization {
+        let headers = request.headers_mut();
+        headers.insert(PROXY_AUTHORIZATION, authorization.clone());
+    }
+}
+
+/// A request that comes back has its path alone, as it had when it was sent.
+pub(crate) fn to_origin_form(request: &mut Request<Body>) {
+    let parts = std::mem::take(request.uri_mut()).into_parts();
+    *request.uri_mut() = parts.path_and_query.map(Uri::from).unwrap_or_default();
 }
 
 /// A context that wakes nobody.

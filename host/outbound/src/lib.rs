@@ -5,7 +5,7 @@
 //! reused under a strict one. Nothing in this crate knows what the bytes mean.
 //!
 //! Read in this order: [`client`](Client) (what callers use), `egress` (who may be reached),
-//! `connect` (name → checked address → TCP → TLS), `pool` (idle connections), `exchange` (one
+//! `connect` (name → checked address → TCP → TLS, by way of a `proxy` if there is one), `pool` (idle connections), `exchange` (one
 //! HTTP/1.1 request on one connection), `incoming` (the response body), `limits` (bounds on bodies),
 //! `mail` (one message over SMTP, under the same policy).
 
@@ -19,6 +19,7 @@ mod incoming;
 mod limits;
 mod mail;
 mod pool;
+mod proxy;
 mod redirect;
 mod resolve;
 mod tls;
@@ -34,5 +35,6 @@ pub use incoming::Incoming;
 pub use limits::{CollectError, IdleTimeout, StalledError, collect_limited};
 pub use mail::{Mail, MailEncryption, MailError, MailLogin, MailServer, Mailer};
 pub use pool::keep_own_connections;
+pub use proxy::{Proxies, ProxyVariables, use_proxies};
 pub use resolve::{Resolve, Resolving, SystemResolver};
 pub use tls::{ClientCertificate, Pem, Roots, TlsOptions};

@@ -1,25 +1,20 @@
 //! One guardrail on one text, without a call to a model: `POST /guardrails/apply_guardrail`.
 //!
 //! The guardrail is asked as the stages ask it, about a request whose one message is the text, or about an answer that is. Its
-//! verdict means what it means in a call: the text comes back as it is or edited, or the request is refused. It takes its place among the
-//! caller's calls, whose limits and budgets hold for it. No deployment is called, so it takes no tokens and costs nothing.
-
-use std::sync::Arc;
+//! verdict means what it means in a call: the text comes back as it is or edited, or the request is refused. No deployment is
+//! called; the caller's limits and budgets bear it as they bear a call.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use witgate_identity::Principal;
 use witgate_wire::{Endpoint, RequestView};
 
-use crate::exchange::Arrival;
+use crate::borne::{Asking, Borne};
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
 use crate::guard::{WireView, edited_body, judge};
 use crate::ports::Phase;
 use crate::snapshot::Modes;
-use crate::stages;
 
 /// What a guardrail is to judge, as LiteLLM's body has it.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -37,42 +32,22 @@ pub struct GuardedText {
     pub input_type: Option<String>,
 }
 
-/// Who asks, and with which headers.
-pub struct Asking {
-    /// Who.
-    pub principal: Arc<Principal>,
-    /// Headers of the request.
-    pub headers: Arc<HeaderMap>,
-}
-
 /// The text as the guardrail leaves it; `None` when there is no such guardrail.
 ///
 /// # Errors
-/// The caller's limits or budgets are used up; the guardrail refuses the text, or gave no verdict and fails closed.
+/// A limit or budget of the caller refuses the request, the guardrail the text; or it gave no verdict and fails closed.
 pub async fn apply_guardrail(
     gateway: &Gateway,
     asking: Asking,
     wanted: &GuardedText,
 ) -> Result<Option<String>, Failure> {
     let endpoint = Endpoint::ChatCompletions;
-    let mut x = gateway.exchange(Arrival {
-        endpoint,
-        method: Method::POST,
-        route: "/guardrails/apply_guardrail",
-        url: "/guardrails/apply_guardrail".to_owned(),
-        path_model: None,
-        headers: asking.headers,
-        peer: None,
-        socket: None,
-        body: Ok(Bytes::new()),
-    });
-    x.principal = asking.principal;
+    let mut borne = Borne::admit(gateway, asking, "/guardrails/apply_guardrail").await?;
+    let x = &mut borne.exchange;
     let mut entries = x.snapshot.guardrails.iter();
     let Some(index) = entries.position(|entry| entry.name == wanted.guardrail_name) else {
         return Ok(None);
     };
-    // Before there is a request: of one that asks for an answer the tokens would be reserved. What was taken is given back with `x`.
-    stages::admit::admit(gateway, &mut x).await?;
     let invalid = |error: &dyn std::fmt::Display| Failure::internal(error.to_string());
     let request = Bytes::from(request_of(wanted).to_string());
     let request = RequestView::parse(endpoint, request).map_err(|error| invalid(&error))?;
@@ -90,7 +65,7 @@ pub async fn apply_guardrail(
             (request.bytes().clone(), view, "/messages/0/content")
         }
     };
-    let judged = judge(gateway, &x, index, phase, view).await;
+    let judged = judge(gateway, x, index, phase, view).await;
     if let Some(failure) = judged.failure {
         return Err(failure);
     }

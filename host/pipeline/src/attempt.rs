@@ -186,6 +186,24 @@ pub async fn attempt(
     })
 }
 
+/// The request that a try would send.
+pub async fn prepared(
+    gateway: &Gateway,
+    x: &Exchange,
+    request: &RequestView,
+    index: usize,
+    model: &str,
+) -> Result<http::Request<Bytes>, Failed> {
+    let target = &x.snapshot.targets[index];
+    if let Some((class, why)) = &target.unavailable {
+        return Err(Failed::of(target, *class, why));
+    }
+    match &target.dialect {
+        Some(dialect) => dialect::prepared(gateway, x, request, target, dialect, model).await,
+        None => Ok(http_request(gateway, x, request, target, model)),
+    }
+}
+
 fn http_request(
     gateway: &Gateway,
     x: &Exchange,

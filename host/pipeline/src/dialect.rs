@@ -38,7 +38,7 @@ use crate::ports::{
 };
 use crate::snapshot::Target;
 
-pub use params::ParamRules;
+pub use params::{ParamRules, openai_params};
 use stamp::Stamp;
 
 /// Requests of one call, follow-ups included; the call's timeout ends polling sooner.
@@ -125,6 +125,35 @@ pub async fn attempt(
     match timeout_at(deadline, talk.hold(request)).await {
         Ok(answered) => answered,
         Err(_) => Err(too_slow(target, given)),
+    }
+}
+
+/// The request that a try of the deployment would send first.
+pub async fn prepared(
+    gateway: &Gateway,
+    x: &Exchange,
+    request: &RequestView,
+    target: &Target,
+    dialect: &Dialect,
+    model: &str,
+) -> Result<http::Request<Bytes>, Failed> {
+    let talk = Talk {
+        gateway,
+        x,
+        target,
+        dialect,
+        model,
+        stream: x.wants_stream(),
+        given: Duration::ZERO,
+        deadline: Instant::now(),
+    };
+    let call = talk.call(request).await?;
+    let built = dialect.provider.build_request(call).await;
+    match built.map_err(|fault| talk.faulty(&fault))? {
+        Built::Request(request) => talk
+            .http(&request)
+            .map_err(|why| talk.faulty(&PluginFault::new(why))),
+        Built::Refused(failure) => Err(talk.reported(failure, None)),
     }
 }
 
@@ -388,6 +417,8 @@ impl Dialect {
             Endpoint::ChatCompletions => "chat",
             Endpoint::Completions => "text",
             Endpoint::Embeddings => "embed",
+            // No interface of provider plugins has them.
+            Endpoint::Moderations | Endpoint::ImageGenerations => return None,
         };
         match own {
             own if serves(own) => Some((own, false)),

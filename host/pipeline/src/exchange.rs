@@ -13,6 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use witgate_events::{GuardrailRun, InFlight, PromptUsed};
 use witgate_identity::{Principal, Scope};
 use witgate_metering::SpentIn;
+use witgate_wire::json::Raw;
 use witgate_wire::response::ResponseView;
 use witgate_wire::stream::StreamAssembler;
 use witgate_wire::usage::Usage;
@@ -146,6 +147,8 @@ pub struct Exchange {
     pub hook_stream: Option<crate::hook_stream::HookChain>,
     /// `guard out`: the guardrails that judge the stream piece by piece.
     pub stream_guards: Option<crate::guard_stream::GuardChain>,
+    /// `guard out`: what is thought in a stream becomes a part of its text.
+    pub thinking: Option<crate::reasoning::Thinking>,
     /// `call`: folds a stream's chunks as the upstream sent them, for usage.
     pub assembler: Option<StreamAssembler>,
     /// `guard out`, `hook out`: folds what the client gets of a stream that is judged or edited, for events: they must
@@ -241,6 +244,8 @@ pub struct Served {
     pub response_model: Option<String>,
     /// The service tier that the answer names.
     pub service_tier: Option<String>,
+    /// Images that the answer has, of a call for images.
+    pub images: u64,
     /// Tries that failed before the last one, in order.
     pub failed: Vec<FailedTry>,
     /// The deployment of the last try rests because that failed.
@@ -341,7 +346,7 @@ impl Exchange {
     /// Whether the client wants a stream.
     #[must_use]
     pub fn wants_stream(&self) -> bool {
-        self.arrival.endpoint != Endpoint::Embeddings
+        self.arrival.endpoint.writes_text()
             && self.request.as_ref().is_some_and(RequestView::stream)
     }
 
@@ -378,6 +383,12 @@ impl Exchange {
         self.response_id = view.id().map(Cow::into_owned);
         self.served.response_model = view.model().map(Cow::into_owned);
         self.served.service_tier = view.service_tier().map(Cow::into_owned);
+        if self.arrival.endpoint == Endpoint::ImageGenerations {
+            let made = view.object().get("data").into_iter();
+            self.served.images = made.flat_map(Raw::elements).count() as u64;
+            // Whoever does not count tokens of images takes money by the image.
+            self.usage.get_or_insert_default();
+        }
     }
 
     /// Notes that a guardrail of this index has judged the call.

@@ -1,4 +1,4 @@
-//! What a call would meet if it were made now: `POST /utils/explain`.
+//! What a call would meet if it were made now (`POST /utils/explain`), and what would be sent (`POST /utils/transform_request`).
 //!
 //! The call is read, its caller checked and its model resolved by the functions that serve real calls;
 //! then a deployment is chosen as the stage `call` chooses the first. No plugin is asked, no
@@ -11,11 +11,12 @@ use http::{HeaderMap, Method};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use witgate_identity::{KeyHash, Principal};
-use witgate_routing::Explanation;
+use witgate_routing::{Explanation, Resolution};
 use witgate_wire::json::ScanError;
 use witgate_wire::{Endpoint, RequestView};
 
-use crate::exchange::Arrival;
+use crate::attempt::prepared;
+use crate::exchange::{Arrival, Exchange};
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
 use crate::stages::{self, authorize, call, identify, parse};
@@ -35,17 +36,70 @@ pub struct Asked {
 /// # Errors
 /// Where the call itself would be refused before a deployment is chosen, in the same words.
 pub async fn explain_call(gateway: &Gateway, asked: Asked) -> Result<Explanation, Failure> {
-    let invalid = |error: ScanError| {
-        let text = format!("Invalid JSON payload: {error}");
-        Failure::new(Case::InvalidBody, text)
-    };
-    let read = |endpoint| RequestView::parse(endpoint, asked.body.clone()).map_err(invalid);
-    let mut request = read(Endpoint::ChatCompletions)?;
+    let mut request = read(Endpoint::ChatCompletions, &asked.body)?;
     let others = [Endpoint::Embeddings, Endpoint::Completions];
     let has = |other: &Endpoint| request.field(other.required_field()).is_some();
     if let Some(other) = others.into_iter().find(has) {
-        request = read(other)?;
+        request = read(other, &asked.body)?;
     }
+    Ok(look(gateway, asked, request).await?.told)
+}
+
+/// What would be sent for a call.
+#[derive(Debug)]
+pub enum Prepared {
+    /// This request, secrets and all.
+    Request(Box<http::Request<Bytes>>),
+    /// Nothing: why.
+    Nothing(String),
+}
+
+/// Makes the request that the deployment would get which a call would reach first. Nothing is sent.
+///
+/// # Errors
+/// Where the call itself would be refused before a deployment is chosen, in the same words.
+pub async fn prepare_call(
+    gateway: &Gateway,
+    asked: Asked,
+    endpoint: Endpoint,
+) -> Result<Prepared, Failure> {
+    let request = read(endpoint, &asked.body)?;
+    let Seen {
+        x,
+        request,
+        resolution,
+        told,
+    } = look(gateway, asked, request).await?;
+    let routing = &x.snapshot.routing;
+    let is_picked = |index: &usize| Some(&routing.deployment(*index).id) == told.picked.as_ref();
+    let Some(index) = (0..x.snapshot.targets.len()).find(is_picked) else {
+        let why = told.error.map(|error| error.message);
+        return Ok(Prepared::Nothing(why.unwrap_or_default()));
+    };
+    let model = resolution.upstream(routing.deployment(index)).model;
+    let prepared = prepared(gateway, &x, &request, index, &model).await;
+    Ok(match prepared {
+        Ok(request) => Prepared::Request(Box::new(request)),
+        Err(failed) => Prepared::Nothing(failed.failure.message.into_owned()),
+    })
+}
+
+fn read(endpoint: Endpoint, body: &Bytes) -> Result<RequestView, Failure> {
+    RequestView::parse(endpoint, body.clone()).map_err(|error: ScanError| {
+        let text = format!("Invalid JSON payload: {error}");
+        Failure::new(Case::InvalidBody, text)
+    })
+}
+
+/// A call that was looked at.
+struct Seen {
+    x: Box<Exchange>,
+    request: RequestView,
+    resolution: Resolution,
+    told: Explanation,
+}
+
+async fn look(gateway: &Gateway, asked: Asked, request: RequestView) -> Result<Seen, Failure> {
     let endpoint = request.endpoint();
     let mut x = gateway.exchange(Arrival {
         endpoint,
@@ -92,7 +146,13 @@ pub async fn explain_call(gateway: &Gateway, asked: Asked) -> Result<Explanation
     let controls = call::controls(&x, &request);
     let (routing, state) = (&x.snapshot.routing, &x.snapshot.state);
     let told = witgate_routing::explain(routing, state, &resolution, &facts, controls, &mut rng);
-    Ok(told.led_by(x.led))
+    let told = told.led_by(x.led.take());
+    Ok(Seen {
+        x,
+        request,
+        resolution,
+        told,
+    })
 }
 
 /// Whose call it is: the master key's, or a virtual key's that is named by its text or its hash. What

@@ -52,6 +52,8 @@ pub enum Case {
     UnknownModel,
     /// A field that the operation needs is missing.
     MissingField,
+    /// A field asks for what the operation does not do here.
+    UnsupportedParam,
     /// Nobody has the prompt that the request names.
     UnknownPrompt,
     /// A prompt could not be fetched, or cannot be used, and its plugin fails closed.
@@ -185,6 +187,7 @@ impl Failure {
             | Case::BodyIncomplete
             | Case::UnknownModel
             | Case::MissingField
+            | Case::UnsupportedParam
             | Case::UnknownPrompt
             | Case::ResponseTooLarge => "BadRequestError",
             Case::Overloaded | Case::LimitsUnavailable => "ServiceUnavailableError",

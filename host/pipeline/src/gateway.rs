@@ -161,6 +161,7 @@ impl Gateway {
             answer: None,
             hook_stream: None,
             stream_guards: None,
+            thinking: None,
             assembler: None,
             shown: None,
             withheld: None,

@@ -369,7 +369,9 @@ pub fn answered(x: &Exchange, text: &str) -> Option<Reply> {
             "cmpl",
             json!({"index": 0, "text": text, "logprobs": null, "finish_reason": "stop"}),
         ),
-        (Endpoint::Embeddings, _) => return None,
+        (Endpoint::Embeddings | Endpoint::Moderations | Endpoint::ImageGenerations, _) => {
+            return None;
+        }
     };
     let body = json!({
         "id": format!("{prefix}-{}", x.call_id),

@@ -22,6 +22,7 @@ pub mod stages;
 mod access;
 mod apply;
 mod attempt;
+mod borne;
 mod dialect;
 mod embedder;
 mod explain;
@@ -31,21 +32,24 @@ mod guard_stream;
 mod health;
 mod hook_stream;
 mod hooks;
+mod images;
 mod mock;
 mod outgoing;
 pub mod passage;
 mod probe;
 mod queue;
+mod reasoning;
 mod stream;
 #[cfg(test)]
 mod testing;
 
 pub use access::{MayUse, may_use};
-pub use apply::{Asking, GuardedText, apply_guardrail};
-pub use dialect::{Credential, Dialect, ParamRules, origin};
+pub use apply::{GuardedText, apply_guardrail};
+pub use borne::{Asking, Borne};
+pub use dialect::{Credential, Dialect, ParamRules, openai_params, origin};
 pub use embedder::Embedder;
 pub use exchange::{Arrival, BodyFault, MadeBy};
-pub use explain::{Asked, explain_call};
+pub use explain::{Asked, Prepared, explain_call, prepare_call};
 pub use failure::{Case, Failure};
 pub use gateway::Gateway;
 pub use health::{
@@ -68,8 +72,8 @@ pub use queue::Queue;
 pub use reply::{BodyStream, Relayed, Reply, ReplyBody};
 pub use rescue::{detail, rescue};
 pub use snapshot::{
-    Access, CustomAuth, Demands, FailPolicy, GuardrailEntry, HookEntry, Modes, PromptEntry,
-    PromptRef, Prompts, RouterEntry, Routers, Settings, Snapshot, Target,
+    Access, CustomAuth, Demands, FailPolicy, GuardrailEntry, HookEntry, KeptVersion, Modes,
+    PromptEntry, PromptRef, Prompts, RouterEntry, Routers, Settings, Snapshot, Target,
 };
 pub use stages::{AuthInput, AutoParts, STAGES, explain, principal};
 pub use witgate_caching::AnswerCache;

@@ -79,7 +79,9 @@ pub fn answer(
         tool_calls,
     } = mocked;
     // A whole answer is given as it is; of a stream it is the text.
-    let is_whole = response.get("choices").is_some() || response.get("data").is_some();
+    let is_whole = ["choices", "data", "results"]
+        .into_iter()
+        .any(|member| response.get(member).is_some());
     let text = match (response.as_str(), is_whole) {
         (Some(text), _) => text.to_owned(),
         (None, true) => response
@@ -104,6 +106,10 @@ pub fn answer(
     let answer = match request.endpoint() {
         _ if is_whole && !stream => Answer::Complete(response.to_string().into()),
         Endpoint::Embeddings => Answer::Complete(embeddings(x, request, response)),
+        Endpoint::Moderations => Answer::Complete(moderations(x, request)),
+        Endpoint::ImageGenerations => {
+            Answer::Complete(images(response, &text, created).to_string().into())
+        }
         endpoint if stream => {
             let mut ready = frames(x, endpoint, &text, tool_calls.as_ref(), created);
             let body = (text == BREAKS_MIDWAY).then(|| {
@@ -252,6 +258,37 @@ fn frames(
     push(sse::data_frame(chunk(json!([]), usage(x)).as_bytes()));
     push(sse::DONE);
     frames
+}
+
+/// A list is the images, as LiteLLM has it, also when it is written as a text; other words are where the one image is.
+fn images(mocked: &Value, text: &str, created: i64) -> Value {
+    let listed = match mocked {
+        Value::String(text) => serde_json::from_str(text).ok(),
+        other => Some(other.clone()),
+    };
+    let data = listed
+        .filter(Value::is_array)
+        .unwrap_or_else(|| json!([{"url": text}]));
+    json!({"created": created, "data": data})
+}
+
+/// Nothing of it is objected to.
+fn moderations(x: &Exchange, request: &RequestView) -> Bytes {
+    let inputs = match request.field("input") {
+        // Parts of one input are judged together.
+        Some(input) if input.kind() == "array" => {
+            let texts = input.elements().filter(|one| one.kind() == "string");
+            texts.count().max(1)
+        }
+        _ => 1,
+    };
+    let judged = json!({"flagged": false, "categories": {}, "category_scores": {}});
+    let body = json!({
+        "id": format!("modr-{}", x.call_id),
+        "model": x.model,
+        "results": vec![judged; inputs],
+    });
+    body.to_string().into()
 }
 
 fn embeddings(x: &Exchange, request: &RequestView, mocked: &Value) -> Bytes {

@@ -51,6 +51,8 @@ pub async fn probe(gateway: &Arc<Gateway>, snapshot: &Arc<Snapshot>, index: usiz
     let endpoint = match mode {
         "embedding" => Endpoint::Embeddings,
         "completion" => Endpoint::Completions,
+        "moderation" => Endpoint::Moderations,
+        "image_generation" => Endpoint::ImageGenerations,
         "chat" => Endpoint::ChatCompletions,
         other => return plain::probe(snapshot, index, other).await,
     };
@@ -118,6 +120,8 @@ async fn call(
     let tokens = tokens.unwrap_or(if is_wildcard { WILDCARD_MAX_TOKENS } else { 1 });
     let body = match endpoint {
         Endpoint::Embeddings => json!({"model": "probe", "input": [settings.prompt]}),
+        Endpoint::Moderations => json!({"model": "probe", "input": settings.prompt}),
+        Endpoint::ImageGenerations => json!({"model": "probe", "prompt": settings.prompt}),
         Endpoint::Completions => {
             json!({"model": "probe", "prompt": settings.prompt, "max_tokens": tokens})
         }

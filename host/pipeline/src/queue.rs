@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use witgate_metering::Admitted;
 use witgate_routing::Try;
 use witgate_wire::RequestView;
 
@@ -127,17 +128,24 @@ impl Drop for Place {
 /// A try under way whose end wakes who waits.
 pub struct Tried {
     tried: Try,
+    /// Its place among the calls of all gateways, where they hold the limit together.
+    place: Option<Admitted>,
     queue: Arc<Queue>,
 }
 
 impl Tried {
-    pub(crate) fn new(tried: Try, queue: Arc<Queue>) -> Tried {
-        Tried { tried, queue }
+    pub(crate) fn new(tried: Try, place: Option<Admitted>, queue: Arc<Queue>) -> Tried {
+        Tried {
+            tried,
+            place,
+            queue,
+        }
     }
 
     /// Gives the place back; when it began stays known.
     pub(crate) fn release(&mut self) {
         self.tried.release();
+        self.place = None;
         self.queue.wake();
     }
 }

@@ -64,7 +64,9 @@ fn catalogue(case: Case) -> Row {
         ),
         Case::BodyIncomplete => row([408, 408], BAD, "request_body"),
         Case::UnknownModel => row([400, 400], ["", "invalid_request_error"], "model"),
-        Case::MissingField | Case::UnknownPrompt => row([400, 400], BAD, ""),
+        Case::MissingField | Case::UnsupportedParam | Case::UnknownPrompt => {
+            row([400, 400], BAD, "")
+        }
         Case::BudgetExceeded => row([400, 422], ["budget_exceeded", "budget_exceeded"], ""),
         Case::RateLimited => row([429, 429], NONE, ""),
         Case::Overloaded | Case::LimitsUnavailable => row([503, 503], NONE, ""),

@@ -13,7 +13,9 @@ use tokio::sync::Semaphore;
 use witgate_federation::Federation;
 use witgate_identity::{EntryRules, MasterKey, within};
 use witgate_routing::ErrorClass;
+use witgate_wire::Endpoint;
 use witgate_wire::errors::CompatErrors;
+use witgate_wire::tokens::Counting;
 
 use crate::dialect::Dialect;
 use crate::embedder::Embedder;
@@ -71,7 +73,8 @@ pub struct Prompts {
     pub asked: Vec<usize>,
     /// Prompts of model groups: `model: NAME/x`, or `prompt_id` in `litellm_params`.
     pub by_group: HashMap<String, PromptRef>,
-    /// The configuration's `prompts`, by the id that requests name.
+    /// The configuration's `prompts`, by the id that requests name; of those that have versions here, `ID.vN`, and `ID` for the
+    /// newest.
     pub by_id: HashMap<String, PromptRef>,
 }
 
@@ -106,6 +109,25 @@ pub struct PromptRef {
     pub ignore_model: bool,
     /// `ignore_prompt_manager_optional_params`
     pub ignore_params: bool,
+    /// Which version of which prompt this is, when the configuration keeps its versions.
+    pub kept: Option<KeptVersion>,
+}
+
+/// A version of a prompt that the configuration keeps the versions of.
+#[derive(Debug, Clone)]
+pub struct KeptVersion {
+    /// The prompt.
+    pub prompt_id: String,
+    /// The version.
+    pub version: u64,
+}
+
+impl KeptVersion {
+    /// The name of exactly this version.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}.v{}", self.prompt_id, self.version)
+    }
 }
 
 /// Who may come in, and how that is found out.
@@ -300,8 +322,8 @@ pub struct Target {
     /// The plugin that speaks the provider's dialect. `None`: the upstream speaks OpenAI's, and gets the
     /// caller's own bytes.
     pub dialect: Option<Dialect>,
-    /// URL of each operation: chat completions, completions, embeddings.
-    pub urls: [Uri; 3],
+    /// URL of each operation, in the order of [`Endpoint::ALL`].
+    pub urls: [Uri; Endpoint::ALL.len()],
     /// `x-litellm-model-api-base`: the base URL without query and credentials.
     pub api_base: String,
     /// Headers of every request: authorization, content type, the config's own.
@@ -320,6 +342,8 @@ pub struct Target {
     pub guardrails: Vec<String>,
     /// `litellm_params.keepalive_seconds`: a silent stream gets a comment this often.
     pub keepalive: Option<Duration>,
+    /// `litellm_params.merge_reasoning_content_in_choices`: what is thought becomes a part of the text.
+    pub merges_reasoning: bool,
     /// `litellm_params.mock_response`, a JSON value: answer without an upstream.
     pub mock: Option<String>,
     /// `litellm_params.mock_timeout`: wait until the timeout, and fail.
@@ -352,6 +376,10 @@ pub struct Settings {
     pub completion_model: Option<String>,
     /// `general_settings.embedding_model`: forces the model of embeddings.
     pub embedding_model: Option<String>,
+    /// `general_settings.moderation_model`: forces the model of moderations.
+    pub moderation_model: Option<String>,
+    /// `general_settings.image_generation_model`: goes before the body's model of an image, not before the path's.
+    pub image_generation_model: Option<String>,
     /// `litellm_settings.request_timeout` / `router_settings.timeout`.
     pub timeout: Duration,
     /// `router_settings.stream_timeout`.
@@ -360,6 +388,8 @@ pub struct Settings {
     pub max_request_bytes: Option<usize>,
     /// `general_settings.max_response_size_mb`, in bytes; bounds every upstream answer.
     pub max_response_bytes: usize,
+    /// `litellm_settings.enable_json_schema_validation`: an answer that breaks the schema it was asked for is a failure.
+    pub validates_json_schema: bool,
     /// `LIMIT_CONCURRENCY`: calls at a time.
     pub slots: Option<Arc<Semaphore>>,
     /// Whether the client sees the upstream's model name (`false` restamps the group's).
@@ -383,6 +413,10 @@ pub struct Settings {
     pub metering: Metering,
     /// `litellm_settings.cost_discount_config` and `cost_margin_config`.
     pub adjustments: witgate_wire::prices::Adjustments,
+    /// How tokens are counted.
+    pub counting: Counting,
+    /// `REPEATED_STREAMING_CHUNK_LIMIT`: a stream that says the same in so many chunks is broken off; 0: never.
+    pub repeats_max: u32,
     /// Not `litellm_settings.disable_token_counter`: tokens are counted where the upstream does not say.
     pub counts_tokens: bool,
     /// `litellm_settings.include_cost_in_streaming_usage`: the usage of a stream says what it cost.
@@ -392,6 +426,10 @@ pub struct Settings {
     /// `general_settings.infer_model_from_keys`: models of providers whose key the environment has; they are listed, and
     /// asked for like any other.
     pub inferred_models: Vec<String>,
+    /// `litellm_settings.public_model_groups`: what the model hub shows everybody.
+    pub public_groups: Vec<String>,
+    /// `litellm_settings.public_model_groups_links`: links beside them.
+    pub public_links: serde_json::Map<String, serde_json::Value>,
     /// Some deployment has guardrails of its own.
     pub guards_models: bool,
     /// `DEFAULT_MODEL_CREATED_AT_TIME`: when models say that they were created, seconds since the epoch.
@@ -400,6 +438,8 @@ pub struct Settings {
     pub tag_headers: Vec<String>,
     /// `litellm_settings.default_team_settings`: log sinks of teams that name none themselves.
     pub team_sinks: HashMap<String, Arc<NamedSinks>>,
+    /// Callers may keep their calls from log sinks (`litellm_settings.allow_dynamic_callback_disabling`).
+    pub silences: bool,
     /// Adds `User-Agent: …` tags to events.
     pub user_agent_tags: bool,
 }

@@ -241,6 +241,7 @@ pub(crate) fn tell_service(
             class: failure.class().into(),
             message: failure.message.clone().into_owned(),
         }),
+        metadata: None,
     });
 }
 

@@ -4,6 +4,7 @@
 //! cancelled with it and the call is settled with what was seen so far.
 
 mod priced;
+mod repetition;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::reply::BodyStream;
 use crate::rescue::error_json;
 use crate::stages::call::onward;
 use priced::priced;
+use repetition::Repetition;
 
 /// How long an upstream may take to end its answer after the last frame.
 const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
@@ -51,6 +53,8 @@ pub struct ClientStream {
     /// `id` and `created` of the first chunk, as JSON: what follows shall have them, too.
     head: Option<(String, String)>,
     ended: bool,
+    /// How often the upstream has said the same.
+    repetition: Repetition,
     /// How long the upstream has been silent while the client was told that all is well.
     silent: std::time::Duration,
 }
@@ -75,6 +79,7 @@ impl ClientStream {
             is_resumed: false,
             head: None,
             ended: false,
+            repetition: Repetition::default(),
             silent: std::time::Duration::ZERO,
         }
     }
@@ -216,6 +221,14 @@ impl ClientStream {
         if let Some(assembler) = x.assembler.as_mut().filter(|_| !self.upstream.is_folded) {
             assembler.push(&chunk);
         }
+        let most = x.snapshot.settings.repeats_max;
+        if self.repetition.is_loop(&chunk, most) {
+            let text = format!(
+                "The model is repeating the same chunk = {}.",
+                self.repetition.text()
+            );
+            return Err(broken(ErrorClass::InternalServer, &text));
+        }
         let (chunk, frame) = match self.is_resumed {
             false => {
                 if self.head.is_none() && x.served.onward.is_some() {
@@ -224,6 +237,13 @@ impl ClientStream {
                 (chunk, frame)
             }
             true => resumed(x, chunk, frame, self.head.as_ref()),
+        };
+        let (chunk, frame) = match &mut x.thinking {
+            Some(thinking) => {
+                let edits = thinking.edits(chunk.object());
+                edited(chunk, frame, &edits)
+            }
+            None => (chunk, frame),
         };
         if chunk.is_usage_only() && !self.show_usage {
             return Ok(());
@@ -304,6 +324,7 @@ impl ClientStream {
             && let Some(stream) = onward::go_on(&gateway, x, &failure).await
         {
             self.upstream = stream;
+            self.repetition = Repetition::default();
             self.is_resumed = true;
             return;
         }
@@ -402,6 +423,9 @@ fn resumed(
 
 /// The chunk and its frame with the edits; both as they are when the edits do not fit the chunk.
 fn edited(chunk: ChunkView, frame: Frame, edits: &Edits) -> (ChunkView, Frame) {
+    if edits.is_empty() {
+        return (chunk, frame);
+    }
     let edited = chunk.object().apply(edits).ok();
     match edited.and_then(|bytes| Some((ChunkView::parse(&bytes).ok()?, bytes))) {
         Some((edited, bytes)) => {

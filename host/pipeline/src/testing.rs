@@ -6,7 +6,7 @@ mod guards;
 mod upstream;
 mod world;
 
-pub use ask::{Answer, chat, completion, embedding, with};
+pub use ask::{Answer, chat, completion, embedding, image, moderation, with};
 pub use guards::{FakeAuth, FakeGuard};
 pub use upstream::{FakeUpstream, Script, chunk, completed, done, usage_chunk};
 pub use world::{Setup, World};

@@ -62,7 +62,7 @@ pub struct Manifest {
     /// What it expects to need.
     #[serde(default)]
     pub limits: ManifestLimits,
-    /// Log sinks: the events it wants, `success`, `failure`, `proxy_failure` and `service`.
+    /// Log sinks: the events it wants, `success`, `failure`, `proxy_failure`, `service` and `audit`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<String>,
     /// Log sinks: how its events are batched.

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::budget::Budget;
 use crate::cooldown::OwnCooldown;
+use crate::quota::Quotas;
 use crate::{id, provider};
 
 /// What the config says of a deployment, as far as routing needs it.
@@ -62,6 +63,8 @@ pub struct DeploymentSpec {
     pub supports_web_search: Option<bool>,
     /// `litellm_params.max_budget` per `budget_duration`
     pub budget: Option<Budget>,
+    /// `rpd`, `tpd`, `itpm`, `otpm`, `daily_reset_time`
+    pub quotas: Quotas,
 }
 
 impl DeploymentSpec {
@@ -77,6 +80,13 @@ impl DeploymentSpec {
                 .max(1)
         });
         self.max_parallel_requests.or(of_rpm).or(of_tpm).or(default)
+    }
+
+    /// The same, where somebody says so.
+    fn parallel_max_said(&self, default: Option<u32>) -> Option<u32> {
+        let is_worked_out = self.rpm_limit.is_some() || self.tpm_limit.is_some();
+        let default = default.filter(|_| !is_worked_out);
+        self.max_parallel_requests.or(default)
     }
 }
 
@@ -94,6 +104,9 @@ pub struct Deployment {
     pub upstream_model: String,
     /// How many calls may be under way at once.
     pub parallel_max: Option<u32>,
+    /// The same, where it is said and not only worked out of calls or tokens per minute: gateways that share what they count
+    /// hold it together.
+    pub parallel_max_of_all: Option<u32>,
     /// Deployments of its group, itself included.
     pub group_size: usize,
     /// What the config says.
@@ -133,6 +146,7 @@ impl Deployment {
             provider,
             upstream_model,
             parallel_max: spec.parallel_max(parallel_max_default),
+            parallel_max_of_all: spec.parallel_max_said(parallel_max_default),
             group_size: 1,
             spec,
         }
@@ -166,6 +180,11 @@ mod tests {
                 spec.parallel_max(default),
                 expected,
                 "{own:?} {rpm:?} {tpm:?} {default:?}"
+            );
+            let is_worked_out = own.is_none() && (rpm.is_some() || tpm.is_some());
+            assert_eq!(
+                spec.parallel_max_said(default),
+                expected.filter(|_| !is_worked_out)
             );
         }
     }

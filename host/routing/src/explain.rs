@@ -241,14 +241,40 @@ impl Choice<'_> {
                 known(spec.max_input_tokens),
                 known(facts.tokens)
             ),
-            Filter::RateLimit | Filter::Usage => format!(
-                "of this minute it has had {} requests (rpm {}) and {} tokens (tpm {}); the prompt has {}",
-                slot.started(minute),
-                known(spec.rpm_limit),
-                slot.tokens(minute),
-                known(spec.tpm_limit),
-                known(facts.tokens),
-            ),
+            Filter::RateLimit | Filter::Usage => {
+                let quotas = &spec.quotas;
+                let in_and_out = match (quotas.input_tokens, quotas.output_tokens) {
+                    (None, None) => String::new(),
+                    (input, output) => format!(
+                        ", {} of them in (itpm {}) and {} out (otpm {})",
+                        slot.input_tokens(minute),
+                        known(input),
+                        slot.output_tokens(minute),
+                        known(output)
+                    ),
+                };
+                format!(
+                    "of this minute it has had {} requests (rpm {}) and {} tokens (tpm {}){in_and_out}; the prompt has {}",
+                    slot.started(minute),
+                    known(spec.rpm_limit),
+                    slot.tokens(minute),
+                    known(spec.tpm_limit),
+                    known(facts.tokens),
+                )
+            }
+            Filter::DailyLimit => {
+                let (quotas, today) = (&spec.quotas, &slot.today);
+                let day = quotas.day(facts.now);
+                format!(
+                    "of this day it has had {} requests (rpd {}) and {} tokens (tpd {}); the prompt has {}, the day lasts {} s more",
+                    today.started.get(day),
+                    known(quotas.requests_of_day),
+                    today.tokens.get(day),
+                    known(quotas.tokens_of_day),
+                    known(facts.tokens),
+                    quotas.day_left(facts.now).as_secs(),
+                )
+            }
             Filter::Params => {
                 let lacks = |name: &&String| facts.params.contains(name);
                 let lacking: Vec<&String> = spec.unsupported_params.iter().filter(lacks).collect();
@@ -273,7 +299,10 @@ impl Choice<'_> {
             Filter::Failed => "it has failed in this request".to_owned(),
             Filter::Full => format!(
                 "{} calls are under way, {} may be",
-                slot.in_flight_here(),
+                match deployment.parallel_max_of_all {
+                    Some(_) => slot.in_flight(),
+                    None => slot.in_flight_here(),
+                },
                 known(deployment.parallel_max.map(u64::from))
             ),
         }

@@ -81,6 +81,19 @@ impl Selection {
                     self.used_up(snapshot, state, model, facts),
                 )
             },
+            Some(Filter::DailyLimit) => {
+                let left = self.dropped_by(Filter::DailyLimit);
+                let left = left.map(|i| snapshot.deployment(i).spec.quotas.day_left(facts.now));
+                let left = left.min().unwrap_or_default();
+                let seconds = left.as_secs();
+                let text = format!(
+                    "No deployments available for selected model, Try again in {seconds} seconds. The calls or tokens of the day are used up (rpd, tpd). Passed model={model}."
+                );
+                Refusal {
+                    retry_after: Some(left),
+                    ..told(ErrorClass::RateLimit, text)
+                }
+            }
             _ => self.resting(snapshot, state, resolution, facts),
         }
     }

@@ -43,6 +43,11 @@ impl RoutingSettings {
     pub(crate) fn enforces_rpm(&self, strategy: Strategy) -> bool {
         self.pre_call_checks || self.enforce_rate_limits || strategy == Strategy::UsageBasedV2
     }
+
+    /// Whether they are kept to their limits of a day, and of tokens in and out: wherever they are to some limit of theirs.
+    pub(crate) fn keeps_quotas(&self, strategy: Strategy) -> bool {
+        self.enforces_rpm(strategy) || strategy.looks_at_limits()
+    }
 }
 
 impl Snapshot {

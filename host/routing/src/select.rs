@@ -76,6 +76,8 @@ pub enum Filter {
     Params,
     /// It has had its calls of this minute.
     RateLimit,
+    /// It has had its calls or tokens of this day.
+    DailyLimit,
     /// It is elsewhere.
     Region,
     /// Its tags do not match.
@@ -105,6 +107,7 @@ impl Filter {
             Filter::ContextWindow => "context_window",
             Filter::Params => "unsupported_params",
             Filter::RateLimit => "rate_limit",
+            Filter::DailyLimit => "daily_limit",
             Filter::Region => "region",
             Filter::Tags => "tags",
             Filter::Order => "order",
@@ -282,11 +285,22 @@ fn who_can(
                 .is_some_and(|max| state.slot(i).tokens(minute) + tokens > max)
         });
     }
+    if settings.keeps_quotas(strategy) {
+        let tokens = facts.tokens.unwrap_or(0);
+        let quotas = |i: usize| &snapshot.deployments[i].spec.quotas;
+        sieve.drop(Filter::DailyLimit, |i| {
+            of(i).has_quotas && state.is_over_day(quotas(i), i, tokens, facts.now)
+        });
+        sieve.drop(Filter::RateLimit, |i| {
+            of(i).has_quotas && state.is_over_in_or_out(quotas(i), i, tokens, facts.now)
+        });
+    }
     // Of several reasons the one that time heals is told; a prompt that is too long leads elsewhere.
     if before > 0 && sieve.left.is_empty() {
         let here = &sieve.dropped[dropped_before..];
         let reasons = [
             Filter::RateLimit,
+            Filter::DailyLimit,
             Filter::ContextWindow,
             Filter::Params,
             Filter::Region,

@@ -56,6 +56,7 @@ pub(crate) struct Essentials {
     pub(crate) region: Option<usize>,
     pub(crate) lacks_web_search: bool,
     pub(crate) is_blocked: bool,
+    pub(crate) has_quotas: bool,
     /// Index of its routing group in the settings.
     pub(crate) routing_group: Option<usize>,
 }
@@ -87,6 +88,7 @@ impl Essentials {
             }),
             lacks_web_search: spec.supports_web_search == Some(false),
             is_blocked: spec.is_blocked,
+            has_quotas: !spec.quotas.is_empty(),
             routing_group: None,
         }
     }
@@ -195,6 +197,11 @@ impl Snapshot {
         limit.filter(|_| self.settings.enforces_rpm(strategy))
     }
 
+    /// Whether the settings keep a deployment to its `rpd`, `tpd`, `itpm` and `otpm`.
+    pub fn keeps_quotas(&self, index: usize) -> bool {
+        self.settings.keeps_quotas(self.tactic_of(index).strategy)
+    }
+
     /// The deployment at an index that this snapshot gave out.
     pub fn deployment(&self, index: usize) -> &Deployment {
         &self.deployments[index]
@@ -300,6 +307,13 @@ impl Snapshot {
         Uses {
             tokens: settings.pre_call_checks && any(|spec| spec.max_input_tokens.is_some())
                 || by_limit && any(|spec| spec.tpm_limit.is_some())
+                || settings.keeps_quotas(strategy)
+                    && any(|spec| {
+                        spec.quotas
+                            .tokens_of_day
+                            .or(spec.quotas.input_tokens)
+                            .is_some()
+                    })
                 || is_plugin,
             tags: is_plugin || settings.tag_filtering || !settings.tag_budgets.is_empty(),
             region: settings.pre_call_checks,

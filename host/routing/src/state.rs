@@ -20,10 +20,11 @@ use crate::ErrorClass;
 use crate::affinity::{Pins, PrefixDigest};
 use crate::budget::{BudgetStatus, Budgets};
 use crate::cooldown::{Fault, Standing, Verdict, by_share, judge};
+use crate::quota::Today;
 use crate::settings::LatencySettings;
 use crate::snapshot::Snapshot;
 use crate::time::{Now, micros};
-use minute::PerMinute;
+pub(crate) use minute::PerMinute;
 use samples::{Samples, Score};
 
 pub use candidate::Candidate;
@@ -48,6 +49,10 @@ pub(crate) struct Slot {
     succeeded: PerMinute,
     failed: PerMinute,
     tokens: PerMinute,
+    /// The part of the tokens that came out.
+    output: PerMinute,
+    /// What it had of its day, where that is limited.
+    pub(crate) today: Today,
     others: shared::Others,
     /// Microseconds of the monotonic clock until which it rests; 0 when it never did.
     rests_until: AtomicU64,
@@ -190,6 +195,10 @@ impl State {
         &self.slots[index]
     }
 
+    pub(crate) fn slot_of(&self, id: &str) -> Option<&Slot> {
+        self.by_id.get(id).map(Arc::as_ref)
+    }
+
     /// Begins a try, unless the deployment's limits forbid it.
     pub fn begin(&self, snapshot: &Snapshot, index: usize, now: Now) -> Result<Try, Full> {
         let slot = &self.slots[index];
@@ -217,6 +226,16 @@ impl State {
             }
             None => slot.started.add(minute, 1),
         }
+        let quotas = &deployment.spec.quotas;
+        if quotas.has_day() {
+            let limit = quotas
+                .requests_of_day
+                .filter(|_| snapshot.keeps_quotas(index));
+            if !slot.today.begin(quotas.day(now), limit) {
+                slot.started.take_back(minute, 1);
+                return Err(Full::Rate);
+            }
+        }
         Ok(begun)
     }
 
@@ -225,7 +244,10 @@ impl State {
         let slot = &self.slots[index];
         let settings = &snapshot.tactic_of(index).latency;
         slot.succeeded.add(now.minute(), 1);
-        slot.tokens.add(now.minute(), measured.total_tokens);
+        let prompt = measured
+            .total_tokens
+            .saturating_sub(measured.completion_tokens);
+        self.used(snapshot, index, (prompt, measured.completion_tokens), now);
         let mut sample = measured.duration.as_secs_f64();
         if measured.completion_tokens > 0 {
             sample /= measured.completion_tokens as f64;
@@ -247,9 +269,22 @@ impl State {
         }
     }
 
-    /// Notes tokens of a try that neither ended well nor failed: its client left.
-    pub fn used(&self, index: usize, total_tokens: u64, now: Now) {
-        self.slots[index].tokens.add(now.minute(), total_tokens);
+    /// Notes tokens of prompt and answer of a try, also of one that neither ended well nor failed: its client left.
+    pub fn used(
+        &self,
+        snapshot: &Snapshot,
+        index: usize,
+        (prompt, completion): (u64, u64),
+        now: Now,
+    ) {
+        let (slot, minute) = (&self.slots[index], now.minute());
+        let total = prompt.saturating_add(completion);
+        slot.tokens.add(minute, total);
+        slot.output.add(minute, completion);
+        let quotas = &snapshot.deployment(index).spec.quotas;
+        if quotas.has_day() {
+            slot.today.used(quotas.day(now), total);
+        }
     }
 
     /// Notes a try that failed; gives for how long the deployment rests now, if it does.
@@ -432,6 +467,18 @@ impl Slot {
     /// Tries begun in this minute.
     pub(crate) fn started(&self, minute: u64) -> u64 {
         self.started.get(minute) + self.others.started.get(minute)
+    }
+
+    /// Tokens of this minute that came out.
+    pub(crate) fn output_tokens(&self, minute: u64) -> u64 {
+        self.output.get(minute) + self.others.output.get(minute)
+    }
+
+    /// Tokens of this minute that went in.
+    pub(crate) fn input_tokens(&self, minute: u64) -> u64 {
+        // The two are counted one after the other.
+        self.tokens(minute)
+            .saturating_sub(self.output_tokens(minute))
     }
 
     /// Tries of this minute that ended well.

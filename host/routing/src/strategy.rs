@@ -132,9 +132,10 @@ pub(crate) fn pick(
         }
         Strategy::UsageBasedV2 => {
             let used = |i: &usize| state.slot(*i).tokens(minute);
-            let tokens = left.iter().map(used).min()?;
-            let index = any_of(left, |i| used(i) == tokens, rng)?;
-            Some((index, Reason::LeastUsed { tokens }))
+            let used: Vec<u64> = left.iter().map(used).collect();
+            let tokens = *used.iter().min()?;
+            let at = any_of(&used, |used| *used == tokens, rng)?;
+            Some((left[at], Reason::LeastUsed { tokens }))
         }
         Strategy::LatencyBased => {
             // Whoever was not measured is tried first.
@@ -146,11 +147,13 @@ pub(crate) fn pick(
                     .flatten();
                 first.or_else(|| slot.latency(facts.now)).unwrap_or(0.0)
             };
-            let best = left.iter().map(seconds).reduce(f64::min)?;
+            // Read once: what others measure meanwhile is for later choices, and the reading is most of the work.
+            let measured: Vec<f64> = left.iter().map(seconds).collect();
+            let best = measured.iter().copied().reduce(f64::min)?;
             let bound = best + tactic.latency.buffer * best;
-            let index = any_of(left, |i| seconds(i) <= bound, rng)?;
-            let seconds = seconds(&index);
-            Some((index, Reason::Fastest { seconds }))
+            let at = any_of(&measured, |seconds| *seconds <= bound, rng)?;
+            let seconds = measured[at];
+            Some((left[at], Reason::Fastest { seconds }))
         }
         Strategy::CostBased => {
             let cost = |i: &usize| snapshot.essentials[*i].cost;
@@ -161,14 +164,14 @@ pub(crate) fn pick(
     }
 }
 
-/// One of those that the test finds, all alike.
-fn any_of(list: &[usize], test: impl Fn(&usize) -> bool, rng: &mut impl Rng) -> Option<usize> {
-    let count = list.iter().filter(|i| test(i)).count();
+/// The place of one of those that the test finds, all alike.
+fn any_of<T>(list: &[T], test: impl Fn(&T) -> bool, rng: &mut impl Rng) -> Option<usize> {
+    let count = list.iter().filter(|one| test(one)).count();
     if count == 0 {
         return None;
     }
-    let at = rng.random_range(0..count);
-    list.iter().filter(|i| test(i)).nth(at).copied()
+    let mut found = list.iter().enumerate().filter(|(_, one)| test(one));
+    found.nth(rng.random_range(0..count)).map(|(at, _)| at)
 }
 
 /// A draw weighted by the first of `weight`, `rpm`, `tpm` that any of them has; one that lacks it

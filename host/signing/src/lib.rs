@@ -11,7 +11,10 @@ mod sigv4;
 
 /// AWS Signature Version 4.
 pub mod aws {
-    pub use crate::sigv4::{Credentials, Scope, authorization, sign};
+    pub use crate::sigv4::{
+        Credentials, DATABASE_PASSWORD_S, Scope, authorization, database_password, presigned_query,
+        sign,
+    };
 }
 
 pub use sigv4::{escape, unescape};

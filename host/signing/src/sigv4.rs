@@ -16,6 +16,9 @@ use crate::{SigningError, put};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
+/// How long a password of [`database_password`] opens connections; those that are open stay.
+pub const DATABASE_PASSWORD_S: u32 = 900;
+
 /// Headers that something on the way may change, so that they are not signed.
 const UNSIGNED: [&str; 4] = ["authorization", "connection", "user-agent", "expect"];
 
@@ -90,9 +93,78 @@ pub fn authorization<B>(
     let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
     let names = names.join(";");
     let canonical = canonical_request(request, &headers, &names, payload_sha256, scope);
+    let (credential_scope, signature) = signature(&canonical, secret_access_key, scope);
+    format!(
+        "{ALGORITHM} Credential={access_key_id}/{credential_scope}, SignedHeaders={names}, Signature={signature}"
+    )
+}
+
+/// The query of a `GET` that carries its own signature, good for `expires_s` seconds: whoever has the URL may ask. `url` is the
+/// request without what the signature adds.
+#[must_use]
+pub fn presigned_query(
+    url: &http::Uri,
+    payload_sha256: &str,
+    credentials: &Credentials,
+    scope: &Scope<'_>,
+    expires_s: u32,
+) -> Zeroizing<String> {
+    let Credentials {
+        access_key_id,
+        secret_access_key,
+        session_token,
+    } = credentials;
+    let credential = format!("{access_key_id}/{}", credential_scope(scope));
+    let mut query = format!(
+        "{}&X-Amz-Algorithm={ALGORITHM}&X-Amz-Credential={}&X-Amz-Date={}&X-Amz-Expires={expires_s}&X-Amz-SignedHeaders=host",
+        url.query().unwrap_or_default(),
+        escape(credential.as_bytes()),
+        scope.at,
+    );
+    if let Some(token) = session_token {
+        query.push_str("&X-Amz-Security-Token=");
+        query.push_str(&escape(token.as_bytes()));
+    }
+    let query = canonical_query(&query);
+    let host = url.authority().map_or("", |authority| authority.as_str());
+    let path = canonical_path(url.path(), scope.service);
+    let canonical = format!("GET\n{path}\n{query}\nhost:{host}\n\nhost\n{payload_sha256}");
+    let (_, signature) = signature(&canonical, secret_access_key, scope);
+    Zeroizing::new(format!("{query}&X-Amz-Signature={signature}"))
+}
+
+/// The password of a user of an RDS database: a signed request to connect, without its `https://`.
+///
+/// # Errors
+/// When the host is none.
+pub fn database_password(
+    host: &str,
+    port: u16,
+    user: &str,
+    credentials: &Credentials,
+    region: &str,
+    now: Timestamp,
+) -> Result<Zeroizing<String>, SigningError> {
+    let user = escape(user.as_bytes());
+    let url = format!("https://{host}:{port}/?Action=connect&DBUser={user}");
+    let url: http::Uri = url
+        .parse()
+        .map_err(|_| SigningError(format!("{host:?} is not the name of a host")))?;
+    let scope = Scope::at(now, region, "rds-db");
+    let nothing = hex::encode(Sha256::digest([]));
+    let query = presigned_query(&url, &nothing, credentials, &scope, DATABASE_PASSWORD_S);
+    Ok(Zeroizing::new(format!("{host}:{port}/?{}", *query)))
+}
+
+fn credential_scope(scope: &Scope<'_>) -> String {
     let day = scope.at.get(..8).unwrap_or_default();
-    let (region, service) = (scope.region, scope.service);
-    let credential_scope = format!("{day}/{region}/{service}/aws4_request");
+    format!("{day}/{}/{}/aws4_request", scope.region, scope.service)
+}
+
+/// The scope that the key is good for, and the signature over a canonical request.
+fn signature(canonical: &str, secret_access_key: &str, scope: &Scope<'_>) -> (String, String) {
+    let day = scope.at.get(..8).unwrap_or_default();
+    let credential_scope = credential_scope(scope);
     let to_sign = format!(
         "{ALGORITHM}\n{}\n{credential_scope}\n{}",
         scope.at,
@@ -100,13 +172,11 @@ pub fn authorization<B>(
     );
     let first = Zeroizing::new(format!("AWS4{secret_access_key}"));
     let mut key = hmac(first.as_bytes(), day.as_bytes());
-    for part in [region, service, "aws4_request"] {
+    for part in [scope.region, scope.service, "aws4_request"] {
         key = hmac(key.as_slice(), part.as_bytes());
     }
     let signature = hex::encode(hmac(key.as_slice(), to_sign.as_bytes()).as_slice());
-    format!(
-        "{ALGORITHM} Credential={access_key_id}/{credential_scope}, SignedHeaders={names}, Signature={signature}"
-    )
+    (credential_scope, signature)
 }
 
 fn canonical_request<B>(

@@ -7,6 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::sqlite::SqlitePool;
 
 use crate::migrations::HISTORY_TABLE;
+use crate::passwords::Passwords;
 
 /// Where rows are.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub(crate) struct PostgresDb {
     pub pool: PgPool,
     /// Whether our migrations made it.
     pub is_ours: bool,
+    /// Who makes the passwords of new connections, when no password lasts.
+    pub passwords: Option<Passwords>,
     /// Columns by table, as they are.
     columns: Arc<HashMap<String, HashSet<String>>>,
 }
@@ -49,6 +52,7 @@ impl PostgresDb {
         Ok(Self {
             pool,
             is_ours: columns.contains_key(HISTORY_TABLE),
+            passwords: None,
             columns: Arc::new(columns),
         })
     }

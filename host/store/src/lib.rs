@@ -12,6 +12,7 @@ pub mod answers;
 mod database;
 pub mod metrics;
 mod migrations;
+mod passwords;
 pub mod rows;
 pub mod schema;
 pub mod spend;
@@ -21,6 +22,7 @@ pub mod writer;
 
 pub use answers::{AnswerError, AnswerFile, AnswerRow};
 pub use metrics::StoreMetrics;
+pub use passwords::{Login, Passwords};
 pub use rows::{Filter, Is, Row, Select, Sums, Write, WriteError, time_text};
 pub use spend::{PROXY_USER, SpendFilter, SpendRow, SpendWindow, WINDOWS};
 pub use store::{Durability, OpenError, Store, StoreError, StoreOptions};

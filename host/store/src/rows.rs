@@ -247,11 +247,30 @@ impl Store {
     ///
     /// # Errors
     /// The first step that cannot be done.
-    pub async fn write(&self, steps: Vec<Write>, now: Timestamp) -> Result<Vec<u64>, WriteError> {
-        match self.database() {
+    pub async fn write(
+        &self,
+        mut steps: Vec<Write>,
+        now: Timestamp,
+    ) -> Result<Vec<u64>, WriteError> {
+        let heard = self.heard.get();
+        let mut fresh = Vec::new();
+        for step in &mut steps {
+            if let (Some(heard), Write::Insert(table, row)) = (heard, step)
+                && *table == heard.table
+            {
+                // As it will be there: with its id and its time.
+                *row = complete(known(table)?, std::mem::take(row), now)?;
+                fresh.push(row.clone());
+            }
+        }
+        let touched = match self.database() {
             Database::Sqlite(db) => sqlite::write(db, steps, now).await,
             Database::Postgres(db) => postgres::write(db, steps, now).await,
+        }?;
+        if let Some(heard) = heard {
+            fresh.into_iter().for_each(|row| (heard.hear)(row));
         }
+        Ok(touched)
     }
 }
 

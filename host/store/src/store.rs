@@ -3,7 +3,9 @@
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use sqlx::migrate::MigrateError;
@@ -13,6 +15,8 @@ use thiserror::Error;
 
 use crate::database::{self, Database, PostgresDb, SqliteDb};
 use crate::migrations;
+use crate::passwords::Passwords;
+use crate::rows::Row;
 
 /// SQLite's code for "another connection holds a lock".
 const BUSY: &str = "5";
@@ -23,10 +27,24 @@ const RETRY: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone)]
 pub struct Store {
     database: Database,
+    pub(crate) heard: Arc<OnceLock<NewRows>>,
+}
+
+/// Who hears of the new rows of a table.
+#[derive(Clone)]
+pub(crate) struct NewRows {
+    pub table: &'static str,
+    pub hear: Arc<dyn Fn(Row) + Send + Sync>,
+}
+
+impl fmt::Debug for NewRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("NewRows").field(&self.table).finish()
+    }
 }
 
 /// How a database is opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct StoreOptions {
     /// What a commit survives.
     pub durability: Durability,
@@ -40,6 +58,10 @@ pub struct StoreOptions {
     pub connect_timeout: Duration,
     /// Whether tables are made and changed (`disable_prisma_schema_update` does not).
     pub migrate: bool,
+    /// Where they are made and changed, when it is not where the rows are (PostgreSQL; `DIRECT_URL`).
+    pub direct_url: Option<String>,
+    /// Passwords that are good for a while (PostgreSQL; `IAM_TOKEN_DB_AUTH`).
+    pub passwords: Option<Passwords>,
 }
 
 /// What a committed row survives.
@@ -61,6 +83,20 @@ pub enum OpenError {
         "database URL: {0}; it is postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with special characters percent-encoded"
     )]
     Url(String),
+    /// The same of the URL for migrations, or it names no PostgreSQL.
+    #[error("DIRECT_URL: {0}; it is postgresql://USER:PASSWORD@HOST:PORT/DATABASE")]
+    DirectUrl(String),
+    /// The address for migrations does not answer.
+    #[error("cannot open DIRECT_URL, {path}: {source}")]
+    Direct {
+        /// The database.
+        path: String,
+        /// What the system or the server said.
+        source: sqlx::Error,
+    },
+    /// No password can be made.
+    #[error("IAM_TOKEN_DB_AUTH: {0}")]
+    Password(String),
     /// Tables are missing and may not be made.
     #[error(
         "database {path} has none of LiteLLM's tables, and disable_prisma_schema_update (DISABLE_SCHEMA_UPDATE) forbids to make them"
@@ -167,6 +203,8 @@ impl Default for StoreOptions {
             connections: 10,
             connect_timeout: Duration::from_secs(60),
             migrate: true,
+            direct_url: None,
+            passwords: None,
         }
     }
 }
@@ -193,6 +231,7 @@ impl Store {
         migrated(migrations::run(&database.writer).await, &shown)?;
         Ok(Self {
             database: Database::Sqlite(database),
+            heard: Arc::default(),
         })
     }
 
@@ -223,6 +262,26 @@ impl Store {
         }
     }
 
+    /// From now on `hear` is told of each row that [`Store::write`] inserts into this table, as it is there, once its transaction is
+    /// done. Set once per process.
+    pub fn tell_new_rows(&self, table: &'static str, hear: Arc<dyn Fn(Row) + Send + Sync>) {
+        let _ = self.heard.set(NewRows { table, hear });
+    }
+
+    /// Makes each next password before the last one is too old; ends when there is nothing to renew. To be run beside everything
+    /// else for as long as the store is used.
+    pub fn keep_password_fresh(&self) -> impl Future<Output = ()> + Send + 'static {
+        let renewed = match &self.database {
+            Database::Postgres(db) => db.passwords.clone().map(|made| (made, db.pool.clone())),
+            Database::Sqlite(_) => None,
+        };
+        async move {
+            if let Some((passwords, pool)) = renewed {
+                passwords.keep_fresh(pool).await;
+            }
+        }
+    }
+
     pub(crate) fn database(&self) -> &Database {
         &self.database
     }
@@ -250,7 +309,10 @@ fn migrated(outcome: Result<(), MigrateError>, path: &str) -> Result<(), OpenErr
 
 /// Opens a PostgreSQL database: our own, which is migrated, or one that LiteLLM made, which is left as it is.
 async fn postgres(url: &str, shown: &str, options: &StoreOptions) -> Result<Store, OpenError> {
-    let connect = database::postgres_options(url).map_err(OpenError::Url)?;
+    let mut connect = database::postgres_options(url).map_err(OpenError::Url)?;
+    if let Some(passwords) = &options.passwords {
+        connect = passwords.put(connect).map_err(OpenError::Password)?;
+    }
     let pool = PgPoolOptions::new()
         .max_connections(options.connections.max(1))
         .acquire_timeout(options.connect_timeout)
@@ -269,16 +331,47 @@ async fn postgres(url: &str, shown: &str, options: &StoreOptions) -> Result<Stor
     if litellms {
         tracing::info!("the database was made by LiteLLM: its tables are used as they are");
     } else if options.migrate {
-        migrated(migrations::run_postgres(&db.pool).await, shown)?;
+        match &options.direct_url {
+            Some(url) => migrate_directly(url, options).await?,
+            None => migrated(migrations::run_postgres(&db.pool).await, shown)?,
+        }
     } else if !db.has("LiteLLM_VerificationToken") {
         return Err(OpenError::NoTables {
             path: shown.to_owned(),
         });
     }
-    let db = PostgresDb::look(db.pool).await.map_err(open_error)?;
+    let mut db = PostgresDb::look(db.pool).await.map_err(open_error)?;
+    db.passwords = options.passwords.clone();
     Ok(Store {
         database: Database::Postgres(db),
+        heard: Arc::default(),
     })
+}
+
+/// Migrates past a pooler of connections: gateways that start at once wait for each other with a lock of the session, which a
+/// pooler that hands out connections by transaction cannot hold.
+async fn migrate_directly(url: &str, options: &StoreOptions) -> Result<(), OpenError> {
+    let mut connect = match Place::parse(url) {
+        Ok(Place::Postgres(url)) => database::postgres_options(&url),
+        _ => Err("it names no PostgreSQL database".to_owned()),
+    }
+    .map_err(OpenError::DirectUrl)?;
+    if let Some(passwords) = &options.passwords {
+        connect = passwords.put(connect).map_err(OpenError::Password)?;
+    }
+    let shown = database::shown(url);
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(options.connect_timeout)
+        .connect_with(connect)
+        .await
+        .map_err(|source| OpenError::Direct {
+            path: shown.clone(),
+            source,
+        })?;
+    let outcome = migrated(migrations::run_postgres(&pool).await, &shown);
+    pool.close().await;
+    outcome
 }
 
 async fn memory(options: &StoreOptions) -> Result<SqliteDb, sqlx::Error> {

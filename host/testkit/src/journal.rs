@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 /// How long a test waits for something that should happen before it gives up. Generous, for
 /// it is only spent by a test that fails.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// An append-only list whose growth can be awaited. Clones share the list.
 #[derive(Debug)]

@@ -104,6 +104,10 @@ pub(crate) fn answer(request: &Recorded, persona: &Persona) -> Reply {
         completion(&body, model, persona)
     } else if path.ends_with("/embeddings") {
         Reply::json(200, &embeddings(&body, model))
+    } else if path.ends_with("/moderations") {
+        Reply::json(200, &moderation(&body, model))
+    } else if path.ends_with("/images/generations") {
+        Reply::json(200, &images(&body, model))
     } else {
         Reply::error(
             404,
@@ -207,6 +211,39 @@ fn embeddings(body: &Value, model: &str) -> Value {
         .collect();
     json!({"object": "list", "data": data, "model": model,
         "usage": {"prompt_tokens": PROMPT_TOKENS, "total_tokens": PROMPT_TOKENS}})
+}
+
+/// Flags each input that has the word `harm`.
+fn moderation(body: &Value, model: &str) -> Value {
+    let judged = |input: &Value| {
+        let flagged = input.to_string().contains("harm");
+        json!({"flagged": flagged, "categories": {"violence": flagged},
+            "category_scores": {"violence": if flagged { 0.98 } else { 0.01 }}})
+    };
+    let results: Vec<Value> = match &body["input"] {
+        Value::Array(inputs) if inputs.first().is_some_and(Value::is_string) => {
+            inputs.iter().map(judged).collect()
+        }
+        input => vec![judged(input)],
+    };
+    json!({"id": fresh_id(), "model": model, "results": results})
+}
+
+/// Models of the family `gpt-image` count tokens, others do not.
+fn images(body: &Value, model: &str) -> Value {
+    let count = body["n"].as_u64().unwrap_or(1);
+    let data: Vec<Value> = (0..count)
+        .map(|i| {
+            let place = format!("https://images.test/{i}.png");
+            json!({"url": place, "revised_prompt": body["prompt"]})
+        })
+        .collect();
+    let mut whole = json!({"created": 1_700_000_000, "data": data});
+    if model.starts_with("gpt-image") {
+        whole["usage"] = json!({"input_tokens": 50, "output_tokens": 100, "total_tokens": 150,
+            "input_tokens_details": {"text_tokens": 10, "image_tokens": 40}});
+    }
+    whole
 }
 
 fn models() -> Value {

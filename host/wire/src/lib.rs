@@ -7,6 +7,7 @@
 pub mod errors;
 pub mod framing;
 pub mod json;
+pub mod json_schema;
 pub mod prices;
 pub mod request;
 pub mod response;

@@ -8,6 +8,7 @@
 mod adjust;
 mod cost;
 mod foreign;
+mod images;
 mod lookup;
 mod map;
 mod model;
@@ -18,6 +19,7 @@ mod units;
 pub use adjust::Adjustments;
 pub use cost::{Cost, CostContext, SearchContext, cost};
 pub use foreign::PriceMap;
+pub use images::{ImageQuery, image_token_cost};
 pub use lookup::{PriceQuery, Prices};
 pub use model::{ModelPrice, parse_decimal};
 pub use rust_decimal::Decimal;

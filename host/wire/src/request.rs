@@ -30,15 +30,35 @@ pub enum Endpoint {
     Completions,
     /// `/embeddings`
     Embeddings,
+    /// `/moderations`
+    Moderations,
+    /// `/images/generations`
+    ImageGenerations,
 }
 
 impl Endpoint {
+    /// All of them, each at the index that it is as a number.
+    pub const ALL: [Endpoint; 5] = [
+        Endpoint::ChatCompletions,
+        Endpoint::Completions,
+        Endpoint::Embeddings,
+        Endpoint::Moderations,
+        Endpoint::ImageGenerations,
+    ];
+
+    /// Whether a text is written: it can be streamed, and be bounded by a number of tokens.
+    pub fn writes_text(self) -> bool {
+        matches!(self, Endpoint::ChatCompletions | Endpoint::Completions)
+    }
+
     /// LiteLLM's name of the call in events and spend rows.
     pub fn call_type(self) -> &'static str {
         match self {
             Endpoint::ChatCompletions => "acompletion",
             Endpoint::Completions => "atext_completion",
             Endpoint::Embeddings => "aembedding",
+            Endpoint::Moderations => "amoderation",
+            Endpoint::ImageGenerations => "aimage_generation",
         }
     }
 
@@ -48,6 +68,8 @@ impl Endpoint {
             Endpoint::ChatCompletions => "/chat/completions",
             Endpoint::Completions => "/completions",
             Endpoint::Embeddings => "/embeddings",
+            Endpoint::Moderations => "/moderations",
+            Endpoint::ImageGenerations => "/images/generations",
         }
     }
 
@@ -56,7 +78,8 @@ impl Endpoint {
         match self {
             Endpoint::ChatCompletions => "messages",
             Endpoint::Completions => "prompt",
-            Endpoint::Embeddings => "input",
+            Endpoint::Embeddings | Endpoint::Moderations => "input",
+            Endpoint::ImageGenerations => "prompt",
         }
     }
 }

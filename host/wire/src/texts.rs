@@ -32,6 +32,13 @@ pub fn response_texts(body: &[u8]) -> Vec<TextRef<'_>> {
     let Some(body) = whole(body) else {
         return found;
     };
+    // What an image was made of, where the upstream has put the prompt in other words.
+    let made = body.get("data").into_iter().flat_map(Raw::elements);
+    for (i, one) in made.enumerate() {
+        if let Some(text) = one.get("revised_prompt") {
+            push(&mut found, format!("/data/{i}/revised_prompt"), None, text);
+        }
+    }
     let choices = body.get("choices").into_iter().flat_map(Raw::elements);
     for (i, choice) in choices.enumerate() {
         for (key, value) in choice.entries() {
@@ -59,8 +66,10 @@ fn field_texts(endpoint: Endpoint, value: Option<Raw<'_>>) -> Vec<TextRef<'_>> {
                 message_texts(&mut found, &format!("/messages/{i}"), message);
             }
         }
-        Endpoint::Completions => prompt_texts(&mut found, "/prompt", value),
-        Endpoint::Embeddings => prompt_texts(&mut found, "/input", value),
+        Endpoint::Completions | Endpoint::ImageGenerations => {
+            prompt_texts(&mut found, "/prompt", value);
+        }
+        Endpoint::Embeddings | Endpoint::Moderations => prompt_texts(&mut found, "/input", value),
     }
     found
 }
@@ -113,13 +122,15 @@ fn message_texts<'a>(found: &mut Vec<TextRef<'a>>, at: &str, message: Raw<'a>) {
     }
 }
 
-/// A string, or an array of strings; arrays of token ids are not text.
+/// A string, or an array of strings or of parts with a `text`; arrays of token ids are not text.
 fn prompt_texts<'a>(found: &mut Vec<TextRef<'a>>, at: &str, value: Option<Raw<'a>>) {
     let Some(value) = value else { return };
     push(found, at.to_owned(), None, value);
     for (i, element) in value.elements().enumerate() {
         if element.kind() == "string" {
             push(found, format!("{at}/{i}"), None, element);
+        } else if let Some(text) = element.get("text") {
+            push(found, format!("{at}/{i}/text"), None, text);
         }
     }
 }
@@ -187,6 +198,12 @@ mod tests {
             ["/input/0 - a", "/input/2 - b"]
         );
         assert!(of(Endpoint::Embeddings, br#"{"input":[1,2]}"#).is_empty());
+        let parts = br#"{"input":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"u"}}]}"#;
+        assert_eq!(of(Endpoint::Moderations, parts), ["/input/0/text - a"]);
+        assert_eq!(
+            of(Endpoint::ImageGenerations, br#"{"prompt":"p"}"#),
+            ["/prompt - p"]
+        );
         assert!(of(Endpoint::Embeddings, b"{}").is_empty());
         assert!(RequestView::parse(Endpoint::Embeddings, Bytes::from_static(b"nonsense")).is_err());
         let body = bytes::Bytes::from_static(br#"{"prompt":["a"]}"#);

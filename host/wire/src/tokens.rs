@@ -5,6 +5,7 @@
 //! when it may not download. A vocabulary is unpacked at its first use (some 30 ms and 20 MB): a
 //! gateway whose upstreams report usage never pays for one.
 
+mod counting;
 mod estimate;
 mod messages;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod tools;
 use crate::json::Raw;
 use crate::request::Endpoint;
 
+pub use counting::Counting;
 pub use estimate::estimate;
 
 /// The vocabulary by which a model's tokens are counted.
@@ -74,37 +76,42 @@ impl Tokenizer {
 
     /// Tokens of a request's prompt, for a body that is valid JSON: a chat's messages and tools
     /// with LiteLLM's overheads, a completion's prompts, an embedding's inputs.
-    pub fn count_request(self, endpoint: Endpoint, body: &[u8]) -> u64 {
+    pub fn count_request(self, endpoint: Endpoint, body: &[u8], counting: &Counting) -> u64 {
         let Ok(span) = crate::json::span(body) else {
             return 0;
         };
         let body = Raw::new(&body[span]);
         match endpoint {
-            Endpoint::ChatCompletions => self.count_chat(body),
-            Endpoint::Completions => body.get("prompt").map_or(0, |p| self.count_prompt(p)),
-            Endpoint::Embeddings => body.get("input").map_or(0, |p| self.count_prompt(p)),
+            Endpoint::ChatCompletions => self.count_chat(body, counting),
+            _ => {
+                let prompt = body.get(endpoint.required_field());
+                prompt.map_or(0, |prompt| self.count_prompt(prompt))
+            }
         }
     }
 
     /// Tokens of a chat's `messages` array alone, reply primer included.
-    pub fn count_messages(self, messages: Raw<'_>) -> u64 {
+    pub fn count_messages(self, messages: Raw<'_>, counting: &Counting) -> u64 {
         messages::REPLY_PRIMER
             + messages
                 .elements()
-                .map(|m| self.count_message(m))
+                .map(|m| self.count_message(m, counting))
                 .sum::<u64>()
     }
 
-    fn count_chat(self, body: Raw<'_>) -> u64 {
+    fn count_chat(self, body: Raw<'_>, counting: &Counting) -> u64 {
         let messages = body.get("messages");
         let has_system = messages.into_iter().flat_map(Raw::elements).any(|m| {
             m.get("role")
                 .and_then(Raw::as_str)
                 .is_some_and(|role| role == "system")
         });
-        let count = messages.map_or(messages::REPLY_PRIMER, |m| self.count_messages(m));
-        // Never below zero: the discount is smaller than what a tool adds.
-        (count + self.count_tools(body)).saturating_sub(tools::system_discount(body, has_system))
+        let count = messages.map_or(messages::REPLY_PRIMER, |m| self.count_messages(m, counting));
+        let count = count + self.count_tools(body, counting);
+        match has_system && tools::are_there(body) {
+            true => count.saturating_sub(counting.system_discount),
+            false => count,
+        }
     }
 
     /// A text, a list of texts, or token ids, one or several lists of them.
@@ -116,6 +123,8 @@ impl Tokenizer {
                 .map(|element| self.count_prompt(element))
                 .sum(),
             "number" => 1,
+            // A part with a text, of a moderation's input.
+            "object" => prompt.get("text").map_or(0, |text| self.count_prompt(text)),
             _ => 0,
         }
     }

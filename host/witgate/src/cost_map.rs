@@ -66,6 +66,30 @@ fn shown(url: &str) -> String {
     url.into()
 }
 
+/// What a schedule needs of the world.
+trait Source: Sync {
+    /// Hours between two fetches; `None` without a schedule.
+    fn schedule(&self) -> impl Future<Output = Result<Option<i64>, String>> + Send;
+    /// Fetches the map, which is a try whatever becomes of it.
+    fn fetch(&self) -> impl Future<Output = ()> + Send;
+    fn now(&self) -> Timestamp;
+}
+
+impl Source for Control {
+    async fn schedule(&self) -> Result<Option<i64>, String> {
+        let hours = self.plane().price_schedule().await;
+        hours.map_err(|error| error.to_string())
+    }
+
+    async fn fetch(&self) {
+        self.fetch_logged().await;
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
 impl CostMap {
     /// What is told of it.
     pub fn source(&self, env: &Env) -> PriceSource {
@@ -82,6 +106,31 @@ impl CostMap {
     /// The schedule changed.
     pub fn look(&self) {
         self.scheduled.notify_one();
+    }
+
+    /// Has the map fetched whenever so many hours, as the schedule says then, have passed since the last try.
+    async fn by_schedule(&self, source: &impl Source) {
+        loop {
+            tokio::select! {
+                () = self.scheduled.notified() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            match source.schedule().await {
+                Ok(Some(hours)) if self.is_due(hours, source.now()) => source.fetch().await,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!("when the price map is to be fetched cannot be read: {error}");
+                }
+            }
+        }
+    }
+
+    /// Whether so many hours have passed since the last try.
+    fn is_due(&self, hours: i64, now: Timestamp) -> bool {
+        let tried = self.known.load().tried;
+        let due = tried.zip(Span::new().try_hours(hours).ok());
+        let due = due.map(|(tried, hours)| tried.checked_add(hours));
+        due.is_none_or(|due| due.is_ok_and(|due| due <= now))
     }
 
     /// Fetches the map and puts it in force; how many models it prices. With `LITELLM_LOCAL_MODEL_COST_MAP` the program's own.
@@ -163,33 +212,116 @@ impl Control {
             self.fetch_logged().await;
         }
         drop(loaded);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.cost_map().scheduled.notified() => {}
-                () = tokio::time::sleep(LOOK) => {}
-            }
-            match self.plane().price_schedule().await {
-                Ok(Some(hours)) if self.is_due(hours) => self.fetch_logged().await,
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!("when the price map is to be fetched cannot be read: {error}");
-                }
-            }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.cost_map().by_schedule(&*self) => {}
         }
-    }
-
-    /// Whether so many hours have passed since the last try.
-    fn is_due(&self, hours: i64) -> bool {
-        let tried = self.cost_map().known.load().tried;
-        let due = tried.zip(Span::new().try_hours(hours).ok());
-        let due = due.map(|(tried, hours)| tried.checked_add(hours));
-        due.is_none_or(|due| due.is_ok_and(|due| due <= Timestamp::now()))
     }
 
     async fn fetch_logged(&self) {
         if let Err(why) = self.fetch_prices().await {
             tracing::error!("the price map was not fetched, the one in force stays: {why}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::ToSpan;
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// A schedule and a clock of the test's.
+    struct Fake {
+        map: CostMap,
+        hours: Mutex<Result<Option<i64>, String>>,
+        now: Mutex<Timestamp>,
+        looks: Mutex<u32>,
+        fetched: Mutex<u32>,
+    }
+
+    impl Source for Fake {
+        async fn schedule(&self) -> Result<Option<i64>, String> {
+            *self.looks.lock() += 1;
+            self.hours.lock().clone()
+        }
+
+        async fn fetch(&self) {
+            *self.fetched.lock() += 1;
+            self.tried();
+        }
+
+        fn now(&self) -> Timestamp {
+            *self.now.lock()
+        }
+    }
+
+    impl Fake {
+        fn tried(&self) {
+            let mut known = Known::clone(&self.map.known.load());
+            known.tried = Some(self.now());
+            self.map.known.store(Arc::new(known));
+        }
+
+        fn fetched(&self) -> u32 {
+            *self.fetched.lock()
+        }
+    }
+
+    /// It is looked at each minute, and when somebody changed it.
+    #[tokio::test(start_paused = true)]
+    async fn the_map_is_fetched_when_the_schedule_says_so() {
+        let fake = Fake {
+            map: CostMap::default(),
+            hours: Mutex::new(Ok(Some(6))),
+            now: Mutex::new("2026-05-01T00:00:00Z".parse().unwrap()),
+            looks: Mutex::default(),
+            fetched: Mutex::default(),
+        };
+        fake.tried();
+        let mut looking = std::pin::pin!(fake.map.by_schedule(&fake));
+        // So many minutes of both clocks.
+        let mut pass = async |minutes: u32| {
+            for _ in 0..minutes {
+                let next = fake.now() + 1.minute();
+                *fake.now.lock() = next;
+                let minute = tokio::time::timeout(LOOK, &mut looking).await;
+                assert!(minute.is_err(), "it looks for ever");
+            }
+        };
+        pass(6 * 60 - 1).await;
+        assert_eq!(fake.fetched(), 0, "it is not due");
+        pass(2).await;
+        assert_eq!(fake.fetched(), 1, "it was due");
+        pass(6 * 60 - 2).await;
+        assert_eq!(
+            fake.fetched(),
+            1,
+            "the last try was less than six hours ago"
+        );
+        pass(3).await;
+        assert_eq!(fake.fetched(), 2);
+        // Another schedule counts from the last try on.
+        *fake.hours.lock() = Ok(Some(1));
+        pass(57).await;
+        assert_eq!(fake.fetched(), 2);
+        pass(4).await;
+        assert_eq!(fake.fetched(), 3);
+        // Without one, or while it cannot be read, nothing is fetched.
+        for none in [Ok(None), Err("no database".to_owned())] {
+            *fake.hours.lock() = none;
+            let before = *fake.looks.lock();
+            pass(120).await;
+            assert!(*fake.looks.lock() > before);
+            assert_eq!(fake.fetched(), 3);
+        }
+        // Somebody made one: that is looked at without a pause.
+        *fake.hours.lock() = Ok(Some(1));
+        let before = *fake.looks.lock();
+        fake.map.look();
+        let soon = tokio::time::timeout(Duration::from_millis(1), &mut looking).await;
+        assert!(soon.is_err());
+        assert_eq!((*fake.looks.lock(), fake.fetched()), (before + 1, 4));
     }
 }

@@ -1,10 +1,12 @@
 //! `witgate`: the LLM gateway. Reads the command line and hands over to one of `commands`.
 
 mod allocator;
+mod budget_metrics;
 mod cli;
 mod commands;
 mod config_admin;
 mod cost_map;
+mod database;
 mod environment;
 mod health_admin;
 mod health_records;
@@ -12,6 +14,7 @@ mod memory;
 mod plugin_admin;
 mod process;
 mod reload;
+mod source;
 mod telemetry;
 mod wiring;
 

@@ -19,11 +19,11 @@ use witgate_plugins::{Host, HostOptions};
 use witgate_server::routes::{App, AppOptions, HealthApp};
 use witgate_server::{Bound, Server, ServerMetrics, ServerOptions, TlsFiles, Workers};
 use witgate_store::{
-    Elsewhere, SpendOptions, SpendWriter, SpoolOptions, Store, StoreMetrics, StoreOptions,
-    WriterParts,
+    Elsewhere, SpendOptions, SpendWriter, SpoolOptions, Store, StoreMetrics, WriterParts,
 };
 
 use crate::cli::Serve;
+use crate::database::open_store;
 use crate::plugin_admin::PluginAdministration;
 use crate::reload::{Administration, Control, Reloader};
 use crate::wiring::stored::{self, How, LeftOut};
@@ -96,6 +96,9 @@ pub struct Base {
 impl Base {
     /// Makes the data directory and starts the plugin host.
     pub fn start(options: &Serve, source: &Source, env: &Env) -> anyhow::Result<Self> {
+        // Plugins and secret managers are asked for before the configuration is complete.
+        let proxies = wiring::proxies(env).map_err(anyhow::Error::msg)?;
+        witgate_outbound::use_proxies(proxies);
         let paths = Paths::of(source, options.data_dir.as_deref(), env);
         std::fs::create_dir_all(&paths.data_dir).with_context(|| {
             format!(
@@ -155,6 +158,8 @@ pub async fn serve(
     let tasks = TaskTracker::new();
     let stop = CancellationToken::new();
     let store = open_store(&loaded, &paths).await?;
+    let fresh = store.keep_password_fresh();
+    tasks.spawn(stop.clone().run_until_cancelled_owned(fresh));
     let background = Background {
         runtime: tokio::runtime::Handle::current(),
         tasks: tasks.clone(),
@@ -203,6 +208,7 @@ pub async fn serve(
         upstreams: Upstreams::default(),
         paths,
         secrets,
+        texts: wiring::StoredTexts::start(&tasks, &stop),
         concurrency: options.limit_concurrency,
         background,
         shadow_metrics: ShadowMetrics::register(&mut registry),
@@ -256,6 +262,7 @@ pub async fn serve(
     tasks.spawn(control.clone().keep_secrets_fresh(stop.clone()));
     tasks.spawn(control.clone().keep_stored_fresh(heard, stop.clone()));
     tasks.spawn(control.clone().keep_prices_fresh(stop.clone()));
+    tasks.spawn(control.clone().keep_budget_metrics_fresh(stop.clone()));
     tasks.spawn(crate::health_records::keep(
         parts.gateway.clone(),
         parts.store.clone(),
@@ -422,78 +429,6 @@ fn app_options(control: &Control) -> AppOptions {
     }
 }
 
-/// The database of a configuration.
-pub async fn open_store(loaded: &Loaded, paths: &Paths) -> anyhow::Result<Store> {
-    let url = loaded.config.general.database_url.as_ref();
-    let url = url.map(|url| url.reveal().to_owned());
-    let url = url.or_else(|| database_variables(&loaded.environment));
-    let url = url.unwrap_or_else(|| {
-        let file = paths.data_dir.join("witgate.db");
-        file.to_string_lossy().into_owned()
-    });
-    Ok(Store::open(&url, &store_options(loaded)?).await?)
-}
-
-/// `DATABASE_URL`, or an address of PostgreSQL made of `DATABASE_HOST` and its sisters.
-fn database_variables(env: &Env) -> Option<String> {
-    if let Some(url) = env.non_empty("DATABASE_URL") {
-        return Some(url.to_owned());
-    }
-    let encoded = |text: &str| -> String {
-        url::form_urlencoded::byte_serialize(text.as_bytes())
-            .map(|piece| piece.replace('+', "%20"))
-            .collect()
-    };
-    let host = env.non_empty("DATABASE_HOST")?;
-    let name = env.non_empty("DATABASE_NAME")?;
-    let user = env
-        .non_empty("DATABASE_USERNAME")
-        .or(env.non_empty("DATABASE_USER"))?;
-    let password = env.non_empty("DATABASE_PASSWORD");
-    let password = password.map(|password| format!(":{}", encoded(password)));
-    let port = env.non_empty("DATABASE_PORT").unwrap_or("5432");
-    let schema = env.non_empty("DATABASE_SCHEMA");
-    let schema = schema.map(|schema| format!("?schema={}", encoded(schema)));
-    Some(format!(
-        "postgresql://{}{}@{host}:{port}/{}{}",
-        encoded(user),
-        password.unwrap_or_default(),
-        encoded(name),
-        schema.unwrap_or_default()
-    ))
-}
-
-/// How the database is opened.
-fn store_options(loaded: &Loaded) -> anyhow::Result<StoreOptions> {
-    let general = loaded.config.raw.get("general_settings");
-    let number = |key: &str| {
-        let value = general.and_then(|general| general.get(key));
-        value.and_then(serde_json::Value::as_f64)
-    };
-    let mut options = StoreOptions::default();
-    if let Some(limit) = number("database_connection_pool_limit") {
-        if !(1.0..=10_000.0).contains(&limit) {
-            bail!(
-                "general_settings.database_connection_pool_limit: expected 1 to 10000, not {limit}"
-            );
-        }
-        options.connections = limit as u32;
-    }
-    let timeout =
-        number("database_connection_timeout").or(number("database_connection_pool_timeout"));
-    if let Some(seconds) = timeout {
-        options.connect_timeout = Duration::try_from_secs_f64(seconds).with_context(|| {
-            format!(
-                "general_settings.database_connection_timeout: {seconds} is not a number of seconds"
-            )
-        })?;
-    }
-    let flag = general.and_then(|general| general.get("disable_prisma_schema_update"));
-    let variable = loaded.environment.flag("DISABLE_SCHEMA_UPDATE");
-    options.migrate = flag.and_then(serde_json::Value::as_bool).or(variable) != Some(true);
-    Ok(options)
-}
-
 async fn start(
     options: &Serve,
     (source, env, draft): (Source, Env, Draft),
@@ -542,6 +477,8 @@ async fn start(
     tasks.spawn(buffer.write_for_all(spend.clone(), stop.clone()));
     let wired = built.wired;
     kept.secrets = built.secrets;
+    kept.texts.put(kept.secrets.place(&built.loaded));
+    plane.keeps_texts_with(kept.texts.clone());
     plane.settings.store(Arc::new(wired.control));
     let hub = Arc::new(Hub::new(
         HubParts {
@@ -553,10 +490,17 @@ async fn start(
         wired.hub,
     ));
     services.told_to(&hub);
+    let audience = Arc::downgrade(&hub);
+    store.tell_new_rows(
+        "LiteLLM_AuditLog",
+        Arc::new(move |row| wiring::tell_of_audit(&audience, row)),
+    );
     let watch = Watch::new(hub.clone(), wired.alerts, Arc::new(jiff::Timestamp::now));
     rested.watched_by(&watch);
     let letters = wiring::Letters::new(watch.clone(), hub.clone());
     kept.plane.posts_with(Arc::new(letters));
+    kept.plane
+        .heralded_by(Arc::new(wiring::Deeds(watch.clone())));
     tasks.spawn(watch.clone().run(stop.clone()));
     let fanout = Arc::new(Fanout {
         hub: hub.clone(),

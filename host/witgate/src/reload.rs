@@ -84,6 +84,7 @@ pub struct Control {
     known: Known,
     cost_map: CostMap,
     peers: SharedPeers,
+    redis_parts: witgate_state::RedisParts,
     reloads: Family<ReloadLabels, Counter>,
     /// How often somebody wanted to have in force what the database holds.
     readings: AtomicU64,
@@ -114,6 +115,7 @@ impl Control {
             cost_map: CostMap::default(),
             shadows: ArcSwap::from_pointee(reloader.kept.shadows.clone()),
             peers: reloader.kept.peers.clone(),
+            redis_parts: reloader.kept.redis_parts.clone(),
             reloader: Mutex::new(reloader),
             base: ArcSwap::from_pointee(base),
             loaded: ArcSwap::from_pointee(loaded),
@@ -269,6 +271,8 @@ impl Control {
         }
         stored::tell(&built.left_out, &reloader.left_out);
         self.install(built.wired);
+        let place = built.secrets.place(&built.loaded);
+        reloader.kept.texts.put(place);
         self.loaded.store(Arc::new(built.loaded));
         self.base.store(base);
         reloader.kept.secrets = built.secrets;
@@ -321,6 +325,12 @@ impl Control {
                 tracing::error!("{}", problems.join("\n"));
             }
         }
+    }
+
+    /// Where plugins come from, as the configuration that serves says.
+    pub async fn sources(&self) -> Result<witgate_plugins::Sources, Vec<String>> {
+        let reloader = self.reloader.lock().await;
+        wiring::sources(&reloader.kept.paths, &self.loaded.load_full()).await
     }
 
     /// Changes one plugin of the configuration that serves; the rest of it stays as it is. Nothing changes
@@ -425,7 +435,20 @@ impl Control {
         self.shadows.load().get(plugin).cloned()
     }
 
-    /// The price map.
+    /// Where events go.
+    pub fn hub(&self) -> &witgate_events::Hub {
+        &self.fanout.hub
+    }
+
+    /// Reaches the Redis of these parameters of a cache, once.
+    ///
+    /// # Errors
+    /// What of them is wrong, or why nobody answers.
+    pub async fn reach_redis(&self, params: &serde_json::Map<String, Value>) -> Result<(), String> {
+        wiring::reach_redis(&self.loaded(), params, &self.redis_parts).await
+    }
+
+    /// What is known of the price map.
     pub fn cost_map(&self) -> &CostMap {
         &self.cost_map
     }

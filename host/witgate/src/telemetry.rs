@@ -114,9 +114,13 @@ fn exporter(url: &str, env: &Env) -> anyhow::Result<SdkTracerProvider> {
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
         .with_http_client(
-            reqwest::Client::builder()
-                .build()
-                .context("cannot make the OTLP client")?,
+            // It knows the variables of proxies by itself.
+            match env.flag("DISABLE_AIOHTTP_TRUST_ENV") {
+                Some(true) => reqwest::Client::builder().no_proxy(),
+                _ => reqwest::Client::builder(),
+            }
+            .build()
+            .context("cannot make the OTLP client")?,
         )
         .with_endpoint(url)
         .with_headers(headers.collect())

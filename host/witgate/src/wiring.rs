@@ -3,6 +3,7 @@
 mod alerts;
 mod auth_cache;
 mod auto_routers;
+mod balanced;
 mod bearers;
 mod budget_alerts;
 mod caching;
@@ -16,23 +17,27 @@ mod docs;
 mod entry;
 mod federation;
 mod gateway_budget;
+mod herald;
 mod hooks;
 mod inferred;
 pub mod jobs;
 mod keys;
 mod letters;
 mod login;
+mod look;
 mod metering;
 mod models;
+mod outgoing;
 mod own_calls;
 mod passages;
 mod paths;
 mod peers;
 mod plugin_models;
 mod plugins;
+mod printed;
 mod prompts;
 mod provider_port;
-mod providers;
+pub(crate) mod providers;
 mod recorder;
 mod redis;
 mod router;
@@ -49,6 +54,7 @@ mod spend_buffer;
 mod spend_logs_url;
 mod spend_reports;
 pub mod stored;
+mod stored_texts;
 mod trace;
 mod upstream;
 
@@ -63,28 +69,32 @@ use witgate_plugins::{Host, PluginId, Progress, ProgressHook, Registry, Sources}
 
 pub use alerts::{listed as listed_alerters, webhooks as alert_webhooks};
 pub use budget_alerts::BudgetAlerts;
-pub use caching::Answers;
+pub use caching::{Answers, bucket_client, config_bucket};
 pub use connection::one_deployment;
 pub use disabled::Disabled;
 pub use docs::docs;
 pub use federation::{Providers, vouches};
 pub use gateway_budget::begin_periods;
+pub use herald::Deeds;
 pub use keys::{Keys, Known};
 pub use letters::Letters;
 pub use login::StoredUsers;
 pub use metering::Heard;
+pub use outgoing::proxies;
 pub use paths::Paths;
 pub use peers::{SharedPeers, synchronise};
 pub use plugin_models::Models;
 pub use recorder::{Fanout, Ledger, spend_options};
+pub use redis::reach as reach_redis;
 pub use secrets::{Read, Secrets, needs_reading};
-pub use services::Services;
+pub use services::{Services, tell_of_audit};
 pub use shadow::{Background, Report as ShadowReport, ShadowMetrics};
 pub use sources::{registries, sources, trust};
 pub use specs::{custom_auth_mode, plugin_specs};
 pub use spend_buffer::SpendBuffer;
 pub use spend_logs_url::send_rows;
 pub use spend_reports::Reports as SpendReports;
+pub use stored_texts::StoredTexts;
 pub use trace::W3c;
 pub use upstream::Upstreams;
 
@@ -145,6 +155,8 @@ pub struct Kept {
     pub paths: Paths,
     /// What the configuration that serves was resolved with.
     pub secrets: Secrets,
+    /// Virtual keys in the secret manager.
+    pub texts: Arc<StoredTexts>,
     /// `LIMIT_CONCURRENCY`: calls at a time.
     pub concurrency: Option<usize>,
     /// Where plugins in shadow judge.
@@ -232,6 +244,8 @@ pub fn assemble(
     let login = login::rules(loaded, &plugins, &mut problems);
     let store = redis::store(loaded, &mut kept.redis, &kept.redis_parts, &mut problems);
     let metering = metering::metering(loaded, &mut problems);
+    let proxies = outgoing::proxies(&loaded.environment);
+    let proxies = proxies.map_err(|problem| problems.push(problem));
     let control = control::settings(loaded, policies, metering.clock.clone(), &mut problems);
     let adjustments = settings::adjustments(loaded, &mut problems);
     let (cache, embedder) = caching::cache(
@@ -275,6 +289,9 @@ pub fn assemble(
     );
     kept.shadows.clone_from(&shadows);
     witgate_outbound::use_ipv4_only(flag("litellm_settings", "force_ipv4"));
+    if let Ok(proxies) = proxies {
+        witgate_outbound::use_proxies(proxies);
+    }
     Ok(Wired {
         snapshot: Snapshot {
             state: witgate_routing::State::new(&routing),

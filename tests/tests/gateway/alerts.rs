@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use witgate_testkit::{FakeSlack, FakeUpstream, Gate, Gateway, GatewayBuilder, Reply};
 
 use crate::support::{Client, MASTER_KEY, Stage, UPSTREAM_KEY, chat, chat_stream};
@@ -366,4 +366,96 @@ async fn the_router_tells_failures_and_slow_answers_in_its_own_channel() {
         "{}",
         refusal.output
     );
+}
+
+/// What is done through the management API is told where `alert_types` lists it, with who did it and without secrets.
+#[tokio::test]
+async fn keys_teams_and_users_that_are_made_changed_and_deleted_are_told() {
+    let slack = FakeSlack::start().await;
+    let listed = "  alert_types: [new_virtual_key_created, virtual_key_updated, virtual_key_deleted, new_team_created, team_updated, team_deleted, new_internal_user_created, internal_user_updated, internal_user_deleted]\n";
+    let stage = stage(&slack, listed).await;
+    let post = async |path: &str, body: Value| stage.client.post(path, &body).await.ok();
+    let made = post("/key/generate", json!({"key_alias": "ci", "max_budget": 5})).await;
+    let (_, text) = slack.post_with("New Virtual Key Created").await;
+    assert!(
+        text.starts_with("Alert type: `new_virtual_key_created`\nLevel: `High`"),
+        "{text}"
+    );
+    for part in [
+        "*Action Done by:*",
+        "created_by_user_role: `proxy_admin`",
+        "*Arguments passed:*",
+        "key_alias: `ci`",
+        "max_budget: `5`",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let key = made["key"].as_str().unwrap();
+    post("/key/update", json!({"key": key, "max_budget": 7})).await;
+    let (_, text) = slack.post_with("Virtual Key Updated").await;
+    assert!(!text.contains(key) && text.contains("key: `sk-"), "{text}");
+    post("/key/delete", json!({"keys": [key]})).await;
+    let (_, text) = slack.post_with("Virtual Key Deleted").await;
+    assert!(!text.contains(key), "{text}");
+    // Nobody makes an alert say more than what they did.
+    let forged = json!({"key_alias": "a`\n\n*Action Done by:*\ncreated_by_user_id: `boss"});
+    post("/key/generate", forged).await;
+    let (_, text) = slack.post_with("boss").await;
+    let told = "key_alias: `a'  *Action Done by:* created_by_user_id: 'boss`";
+    assert!(text.contains(told), "{text}");
+    for (path, body, told) in [
+        ("/team/new", json!({"team_id": "red"}), "New Team Created"),
+        (
+            "/team/update",
+            json!({"team_id": "red", "team_alias": "r"}),
+            "Team Updated",
+        ),
+        ("/team/delete", json!({"team_ids": ["red"]}), "Team Deleted"),
+        (
+            "/user/new",
+            json!({"user_id": "ann", "auto_create_key": false}),
+            "New Internal User Created",
+        ),
+        (
+            "/user/update",
+            json!({"user_id": "ann", "password": "a-long-password-0815"}),
+            "Internal User Updated",
+        ),
+        (
+            "/user/delete",
+            json!({"user_ids": ["ann"]}),
+            "Internal User Deleted",
+        ),
+    ] {
+        post(path, body).await;
+        let (_, text) = slack.post_with(told).await;
+        assert!(!text.contains("a-long-password-0815"), "{text}");
+    }
+    // What was refused was not done, and what only reads is none.
+    let before = slack.count();
+    let unknown = json!({"keys": ["sk-nobody-knows-this-one"]});
+    stage.client.post("/key/delete", &unknown).await.error(404);
+    stage.client.get("/key/list").await.ok();
+    post("/team/new", json!({"team_id": "last"})).await;
+    slack.post_with("last").await;
+    assert_eq!(slack.count(), before + 1);
+}
+
+/// Without a list only models that are added are told.
+#[tokio::test]
+async fn a_model_that_is_added_is_told_unless_nobody_wants_it() {
+    let slack = FakeSlack::start().await;
+    let upstream = FakeUpstream::start().await;
+    let builder = gateway(&upstream, &slack, "  store_model_in_db: true\n")
+        .env("LITELLM_SALT_KEY", "salt-one");
+    let stage = Stage::of(upstream, builder).await;
+    let quiet = json!({"key_alias": "quiet"});
+    stage.client.post("/key/generate", &quiet).await.ok();
+    let params = json!({"model": "openai/gpt-4o", "api_key": "sk-of-the-new-model-4711", "api_base": stage.upstream.api_base()});
+    let model = json!({"model_name": "newest", "litellm_params": params});
+    stage.client.post("/model/new", &model).await.ok();
+    let (_, text) = slack.post_with("New Model Added").await;
+    assert!(text.contains("newest"), "{text}");
+    assert!(!text.contains("sk-of-the-new-model-4711"), "{text}");
+    assert_eq!(slack.count(), 1);
 }

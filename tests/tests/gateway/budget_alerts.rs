@@ -37,8 +37,8 @@ async fn cost_of_one(stage: &Stage) -> f64 {
     cost.parse().unwrap()
 }
 
-#[tokio::test]
-async fn a_budget_that_is_used_up_is_told_once_with_litellms_event() {
+/// A gateway that tells both of budgets, and no other alerts.
+async fn slack_and_webhook() -> (FakeSlack, FakeVendor, Stage) {
     let (slack, webhook) = (FakeSlack::start().await, receiver().await);
     let upstream = FakeUpstream::start().await;
     let config = config(
@@ -50,6 +50,12 @@ async fn a_budget_that_is_used_up_is_told_once_with_litellms_event() {
         .env("SLACK_WEBHOOK_URL", slack.webhook("main"))
         .env("WEBHOOK_URL", format!("{}/budgets-hush", webhook.origin()));
     let stage = Stage::of(upstream, builder).await;
+    (slack, webhook, stage)
+}
+
+#[tokio::test]
+async fn a_budget_that_is_used_up_is_told_once_with_litellms_event() {
+    let (slack, webhook, stage) = slack_and_webhook().await;
     let cost = cost_of_one(&stage).await;
     let (made, client) = key(
         &stage,
@@ -194,6 +200,40 @@ async fn gateways_on_one_redis_tell_once_together() {
         (0..=86_400).contains(&left).then_some(())
     })
     .await;
+}
+
+/// LiteLLM's webhook hears what each call of an end user cost; nobody else does.
+#[tokio::test]
+async fn what_an_end_users_calls_cost_is_told_to_the_webhook_alone() {
+    let (slack, webhook, stage) = slack_and_webhook().await;
+    let cost = cost_of_one(&stage).await;
+    let (made, client) = key(&stage, json!({"key_alias": "ci", "user_id": "ann"})).await;
+    let mut body = chat("gpt-4o");
+    client.chat(&body).await.ok();
+    body["user"] = json!("customer-7");
+    client.chat(&body).await.ok();
+    let told = webhook.taken().wait_for(1).await.remove(0);
+    let message = format!("Customer spend tracked. Customer=customer-7, spend={cost:?}");
+    assert_eq!(
+        told,
+        json!({
+            "spend": cost, "max_budget": null, "soft_budget": null, "token": made["token"], "customer_id": "customer-7",
+            "user_id": "ann", "team_id": null, "team_alias": null, "organization_id": null, "user_email": null,
+            "key_alias": "ci", "projected_exceeded_date": null, "projected_spend": null, "event_group": "end_user",
+            "event": "spend_tracked", "event_message": message,
+        })
+    );
+    // What failed cost nothing.
+    stage
+        .upstream
+        .next(Reply::error(400, "invalid_request_error", None, "no"));
+    client.chat(&body).await.error(400);
+    client.chat(&body).await.ok();
+    webhook.taken().wait_for(2).await;
+    let Stage { mut gateway, .. } = stage;
+    gateway.stop().await;
+    assert_eq!(webhook.taken().all().len(), 2);
+    assert_eq!(slack.count(), 0);
 }
 
 #[tokio::test]

@@ -356,9 +356,9 @@ async fn access_groups_open_models_and_close_them_again() {
 
     // Groups of their own table, which keys and teams are given.
     let body = json!({"access_group_name": "g", "access_model_names": ["ours"]});
-    let made = admin.post("/v1/access_group", &body).await;
-    assert_eq!(made.status, 201, "{}", made.text());
-    let group = made.json();
+    let group = admin.post("/v1/access_group", &body).await;
+    assert_eq!(group.status, 201, "{}", group.text());
+    let group = group.json();
     let id = group["access_group_id"].as_str().unwrap();
     let (caller, _) = key(
         &stage,
@@ -385,7 +385,13 @@ async fn access_groups_open_models_and_close_them_again() {
     let gone = admin
         .request(Method::DELETE, &format!("/v1/unified_access_group/{id}"))
         .await;
-    assert_eq!(gone.status, 204, "{}", gone.text());
+    assert_eq!((gone.status, gone.text().as_str()), (204, ""));
+    let told = admin.get("/openapi.json").await.ok();
+    let told = &told["paths"]["/v1/access_group"]["post"]["responses"];
+    assert!(
+        told["201"]["content"]["application/json"]["schema"].is_object() && told["200"].is_null(),
+        "{told}"
+    );
     caller.chat(&chat("gpt-4o")).await.error(401);
     caller.chat(&chat("theirs")).await.ok();
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use witgate_testkit::{FakeUpstream, Gateway, Reply};
 
-use crate::support::{MASTER_KEY, Stage, chat};
+use crate::support::{Client, MASTER_KEY, Stage, UPSTREAM_KEY, base_config, chat};
 
 /// Two deployments of `m`; the second is paused.
 fn config(api_base: &str) -> String {
@@ -126,4 +126,59 @@ async fn the_command_tells_the_same_from_the_configuration_alone() {
         "{stderr}"
     );
     assert!(!folder.path().join("data").exists(), "nothing is made");
+}
+
+#[tokio::test]
+async fn what_would_be_sent_is_told_without_its_secrets_and_not_sent() {
+    let upstream = FakeUpstream::start().await;
+    let claude = "  - model_name: claude\n    litellm_params: {model: anthropic/claude-sonnet, api_key: sk-ant-secret-1}\ngeneral_settings:\n";
+    let config = base_config(&upstream.api_base()).replace("general_settings:\n", claude);
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    let path = "/utils/transform_request";
+    let transformed = async |call: &str, body: Value| {
+        let body = json!({"call_type": call, "request_body": body});
+        stage.client.post(path, &body).await
+    };
+    let mut body = chat("gpt-4o");
+    body["metadata"] = json!({"tags": ["ours"]});
+    let told = transformed("acompletion", body).await;
+    let base = format!("{}/chat/completions", stage.upstream.api_base());
+    let (text, told) = (told.text(), told.ok());
+    assert_eq!(told["raw_request_api_base"], base, "{told}");
+    assert_eq!(told["raw_request_body"], chat("gpt-4o"), "{told}");
+    let headers = &told["raw_request_headers"];
+    assert_eq!(
+        (&headers["authorization"], &headers["content-type"]),
+        (&json!("*****"), &json!("application/json"))
+    );
+    assert!(!text.contains(UPSTREAM_KEY), "{text}");
+
+    let told = transformed("completion", chat("claude")).await;
+    let (text, told) = (told.text(), told.ok());
+    assert_eq!(
+        told["raw_request_api_base"],
+        "https://api.anthropic.com/v1/messages"
+    );
+    let body = &told["raw_request_body"];
+    assert_eq!(
+        (&body["model"], &body["max_tokens"]),
+        (&json!("claude-sonnet"), &json!(4096)),
+        "{told}"
+    );
+    assert_eq!(told["raw_request_headers"]["x-api-key"], "*****");
+    assert!(!text.contains("sk-ant-secret-1"), "{text}");
+
+    let told = transformed("embedding", json!({"model": "claude", "input": "x"}));
+    let told = told.await.ok();
+    assert!(
+        told["error"].is_string(),
+        "Anthropic embeds nothing: {told}"
+    );
+    transformed("arerank", chat("gpt-4o")).await.error(400);
+    stage.client.post(path, &chat("gpt-4o")).await.error(400);
+    let made = stage.client.post("/key/generate", &json!({})).await.ok();
+    let theirs = Client::of(&stage.gateway).key(made["key"].as_str().unwrap());
+    let body = json!({"call_type": "completion", "request_body": chat("gpt-4o")});
+    theirs.post(path, &body).await.error(401);
+    assert!(stage.upstream.requests().is_empty(), "nobody is called");
 }

@@ -9,7 +9,7 @@ use witgate_testkit::{FakeUpstream, Gate, Gateway, Recorder, Reply, openai};
 use crate::support::{MASTER_KEY, Stage, base_config, chat, chat_stream, streamed_text};
 
 /// A key in AWS's documented example form: a pattern every detector knows, and no secret.
-const SECRET: &str = "AKIAIOSFODNN7EXAMPLE";
+pub const SECRET: &str = "AKIAIOSFODNN7EXAMPLE";
 
 async fn stage(guardrails: &str) -> Stage {
     let upstream = FakeUpstream::start().await;
@@ -18,7 +18,8 @@ async fn stage(guardrails: &str) -> Stage {
     Stage::of(upstream, Gateway::builder(config)).await
 }
 
-fn hide_secrets(mode: &str) -> String {
+/// The shipped guardrail in this mode, for every call.
+pub fn hide_secrets(mode: &str) -> String {
     format!(
         "guardrails:\n  - guardrail_name: secrets\n    litellm_params: {{guardrail: hide-secrets, mode: {mode}, default_on: true}}\n"
     )

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use witgate_testkit::{FakeUpstream, Gateway, PostgresServer, RedisServer, Signal};
+use witgate_testkit::{FakeUpstream, Gateway, PostgresServer, RedisCluster, RedisServer, Signal};
 
 use crate::support::{
     Client, MASTER_KEY, UPSTREAM_KEY, base_config, chat, chat_stream, eventually,
@@ -287,9 +287,9 @@ async fn three_gateways_on_one_postgres_and_one_redis() {
 }
 
 /// Gateways on one PostgreSQL and one Redis; spend goes through Redis to whichever of them writes.
-struct Buffered {
+struct Buffered<R = RedisServer> {
     postgres: PostgresServer,
-    redis: RedisServer,
+    redis: R,
     members: Vec<Gateway>,
     key: String,
     hash: String,
@@ -298,16 +298,21 @@ struct Buffered {
 
 impl Buffered {
     async fn start(general: &str) -> Self {
-        let (postgres, redis) = (PostgresServer::start().await, RedisServer::start().await);
+        let redis = RedisServer::start().await;
+        let router = format!("redis_url: '{}'", redis.url());
+        Self::on(redis, &router, general).await
+    }
+}
+
+impl<R> Buffered<R> {
+    async fn on(redis: R, router: &str, general: &str) -> Self {
+        let postgres = PostgresServer::start().await;
         let upstream = FakeUpstream::start().await;
         let config = base_config(&upstream.api_base()).replace(
             "general_settings:\n",
             &format!("general_settings:\n  use_redis_transaction_buffer: true\n{general}"),
         );
-        let config = format!(
-            "{config}router_settings: {{redis_url: '{}'}}\n",
-            redis.url()
-        );
+        let config = format!("{config}router_settings: {{{router}}}\n");
         let member = async |_| {
             let builder = Gateway::builder(config.clone())
                 .env("REDIS_SOCKET_TIMEOUT", "1")
@@ -433,6 +438,36 @@ async fn one_gateway_writes_the_spend_of_all() {
             .await;
         assert_eq!(rows, 0.0);
     }
+}
+
+/// The list and its signs are in one place of the cluster, so that the scripts that move them reach all of them.
+#[tokio::test]
+async fn the_spend_of_all_goes_through_a_cluster() {
+    let cluster = RedisCluster::start().await;
+    let nodes = cluster.nodes.iter();
+    let nodes = nodes.map(|node| format!("{{host: 127.0.0.1, port: '{}'}}", node.port));
+    let nodes = nodes.collect::<Vec<_>>().join(", ");
+    let router = format!("cache_kwargs: {{redis_startup_nodes: [{nodes}]}}");
+    let mut all = Buffered::on(cluster, &router, "").await;
+    let loads = all.load();
+    go_on(&loads, 60).await;
+    eventually("spend goes through the cluster", async || {
+        (all.handed().await > 50.0).then_some(())
+    })
+    .await;
+    let mut answered = loads.into_iter().map(Load::stop).sum();
+    for victim in 0..2 {
+        let loads = all.load();
+        go_on(&loads, 30).await;
+        // Whoever writes now, the other one goes on; with the lock of the dead each writes its own for a while.
+        all.members[victim].signal(Signal::Kill).await;
+        all.members[victim].ended().await;
+        loads[1 - victim].go_on(20).await;
+        answered += loads.into_iter().map(Load::stop).sum::<usize>();
+        all.members[victim] = all.members[victim].start_again().await;
+    }
+    all.is_complete(answered).await;
+    assert_eq!(all.redis.nodes.len(), 3);
 }
 
 /// Redis is paused, stopped, started again empty and out of connections under load: calls go on, each gateway writes for itself, and

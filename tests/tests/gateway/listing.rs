@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use witgate_testkit::{FakeUpstream, Gateway, Reply};
 
-use crate::support::{MASTER_KEY, Stage, UPSTREAM_KEY, chat};
+use crate::support::{Client, MASTER_KEY, Stage, UPSTREAM_KEY, chat};
 
 fn config(api_base: &str) -> String {
     format!(
@@ -225,4 +225,195 @@ async fn a_wildcard_passes_the_name_that_was_asked_for() {
         stage.upstream.requests().last().json()["model"],
         "o9-preview"
     );
+}
+
+/// What the deployments of a group amount to, for those who may use it.
+#[tokio::test]
+async fn groups_are_told_with_what_their_deployments_amount_to() {
+    let upstream = FakeUpstream::start().await;
+    let more = format!(
+        "  - model_name: both\n    litellm_params: {{model: openai/gpt-4o, api_base: '{0}', api_key: k, rpm: 5, input_cost_per_token: 0.5}}\n  - model_name: both\n    litellm_params: {{model: groq/some-model, api_base: '{0}', api_key: k, rpm: 7}}\n    model_info: {{supports_vision: false, max_input_tokens: 7}}\n  - model_name: pictures\n    litellm_params: {{model: openai/gpt-image-1, api_base: '{0}', api_key: k}}\ngeneral_settings:",
+        upstream.api_base()
+    );
+    let config = config(&upstream.api_base()).replace("general_settings:", &more);
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    let told = stage.client.get("/model_group/info").await.ok();
+    let of = |told: &Value, name: &str| {
+        let data = told["data"].as_array().expect("groups").clone();
+        let mut named = data
+            .into_iter()
+            .filter(|group| group["model_group"] == name);
+        let group = named.next().unwrap_or_default();
+        assert!(named.next().is_none(), "{name} is told once: {told}");
+        group
+    };
+    let both = of(&told, "both");
+    assert_eq!(both["providers"], json!(["openai", "groq"]), "{both}");
+    assert_eq!((&both["rpm"], &both["tpm"]), (&json!(12), &Value::Null));
+    assert_eq!(both["max_input_tokens"], 128_000, "{both}");
+    assert_eq!(both["input_cost_per_token"], 0.5, "{both}");
+    assert_eq!(both["mode"], "chat");
+    assert_eq!(both["supports_vision"], true, "{both}");
+    assert_eq!(both["is_public_model_group"], false);
+    let params = both["supported_openai_params"].to_string();
+    assert!(params.contains("temperature"), "{params}");
+    let pictures = of(&told, "pictures");
+    assert_eq!(pictures["mode"], "image_generation", "{pictures}");
+    assert!(
+        pictures["supported_openai_params"]
+            .to_string()
+            .contains("quality")
+    );
+    let one = stage
+        .client
+        .get("/model_group/info?model_group=both")
+        .await
+        .ok();
+    assert_eq!(one["data"], json!([both]));
+    assert!(!told.to_string().contains("api_base"), "{told}");
+    let made = stage
+        .client
+        .post("/key/generate", &json!({"models": ["pictures"]}))
+        .await
+        .ok();
+    let client = Client::of(&stage.gateway).key(made["key"].as_str().unwrap_or_default());
+    let told = client.get("/model_group/info").await.ok();
+    assert_eq!(told["data"].as_array().map(Vec::len), Some(1), "{told}");
+}
+
+/// By the file, and by an administrator; everybody sees those groups and no others.
+#[tokio::test]
+async fn groups_that_are_public_are_shown_to_everybody() {
+    let upstream = FakeUpstream::start().await;
+    let public = "litellm_settings: {public_model_groups: [gpt-4o], public_model_groups_links: {help: 'https://help.example'}}\n";
+    let stored = |config: String| {
+        let (before, after) = (
+            "general_settings: {",
+            "general_settings: {store_model_in_db: true, ",
+        );
+        config.replace(before, after)
+    };
+    let of_file = stored(config(&upstream.api_base()) + public);
+    let stage = Stage::of(upstream, Gateway::builder(of_file)).await;
+    let nobody = Client::of(&stage.gateway);
+    let hub = nobody.get("/public/model_hub").await.ok();
+    assert_eq!(hub.as_array().map(Vec::len), Some(1), "{hub}");
+    assert_eq!(hub[0]["model_group"], "gpt-4o");
+    assert_eq!(hub[0]["is_public_model_group"], true);
+    let info = nobody.get("/public/model_hub/info").await.ok();
+    assert_eq!(
+        info["useful_links"],
+        json!({"help": "https://help.example"})
+    );
+    // What the file says is the file's.
+    let body = json!({"model_groups": ["claude"]});
+    let refused = stage.client.post("/model_group/make_public", &body).await;
+    assert!((400..500).contains(&refused.status), "{}", refused.text());
+
+    let upstream = FakeUpstream::start().await;
+    let config = stored(config(&upstream.api_base()));
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    let nobody = Client::of(&stage.gateway);
+    let hub = nobody.get("/public/model_hub").await.ok();
+    assert_eq!(hub, json!([]));
+    let done = stage
+        .client
+        .post("/model_group/make_public", &body)
+        .await
+        .ok();
+    assert_eq!(done["public_model_groups"], json!(["claude"]));
+    let hub = nobody.get("/public/model_hub").await.ok();
+    assert_eq!(hub[0]["model_group"], "claude", "{hub}");
+    let links = json!({"useful_links": {"docs": "https://docs.example"}});
+    let path = "/model_hub/update_useful_links";
+    stage.client.post(path, &links).await.ok();
+    let info = nobody.get("/public/model_hub/info").await.ok();
+    assert_eq!(info["useful_links"], links["useful_links"]);
+    for (path, wrong) in [
+        (
+            "/model_group/make_public",
+            json!({"model_groups": ["nope"]}),
+        ),
+        ("/model_group/make_public", json!({})),
+        (path, json!({"useful_links": {"x": "javascript:alert(1)"}})),
+        (path, json!({"useful_links": {"x": "https://"}})),
+        (path, json!({"useful_links": null})),
+    ] {
+        let refused = stage.client.post(path, &wrong).await;
+        assert!(
+            (400..500).contains(&refused.status),
+            "{wrong}: {}",
+            refused.text()
+        );
+    }
+    nobody
+        .post("/model_group/make_public", &body)
+        .await
+        .error(401);
+    let none = json!({"model_groups": []});
+    stage
+        .client
+        .post("/model_group/make_public", &none)
+        .await
+        .ok();
+    assert_eq!(nobody.get("/public/model_hub").await.ok(), json!([]));
+}
+
+/// The body, and how many tokens of which model are told.
+#[tokio::test]
+async fn tokens_are_counted_by_the_model_that_would_serve_them() {
+    let upstream = FakeUpstream::start().await;
+    let gateway = Gateway::builder(config(&upstream.api_base()))
+        .env("FUNCTION_DEFINITION_TOKEN_COUNT", "100")
+        .env("MAX_TILE_WIDTH", "100");
+    let stage = Stage::of(upstream, gateway).await;
+    let hello = json!([{"role": "user", "content": "hello world"}]);
+    let image = json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://host/i.png", "detail": "high"}}]}]);
+    let tool = json!([{"type": "function", "function": {"name": "f"}}]);
+    for (body, total, used) in [
+        (json!({"model": "gpt-4o", "messages": hello}), 9, "gpt-4o"),
+        (
+            json!({"model": "my-alias", "prompt": "hello world"}),
+            2,
+            "gpt-4o",
+        ),
+        (
+            json!({"model": "openai/gpt-4", "prompt": ["hello", "hello world"]}),
+            3,
+            "gpt-4",
+        ),
+        (
+            json!({"model": "nobodys", "prompt": "hello world"}),
+            2,
+            "nobodys",
+        ),
+        (
+            json!({"model": "gpt-4o", "messages": hello, "tools": tool}),
+            9 + 100 + 14,
+            "gpt-4o",
+        ),
+        // 300 by 300 pixels when nobody knows: three tiles.
+        (
+            json!({"model": "gpt-4o", "messages": image}),
+            7 + 85 + 3 * 170,
+            "gpt-4o",
+        ),
+    ] {
+        let told = stage.client.post("/utils/token_counter", &body).await.ok();
+        let expected = json!({"total_tokens": total, "request_model": body["model"], "model_used": used, "tokenizer_type": "openai_tokenizer"});
+        assert_eq!(told, expected, "{body}");
+    }
+    for (body, param) in [
+        (json!({"prompt": "x"}), "model"),
+        (json!({"model": "gpt-4o"}), "messages"),
+        (json!({"model": "gpt-4o", "messages": "x"}), "messages"),
+    ] {
+        let refused = stage.client.post("/utils/token_counter", &body).await;
+        assert_eq!(refused.error(400)["param"], param, "{body}");
+    }
+    stage
+        .client
+        .post("/utils/token_counter", &json!([1]))
+        .await
+        .error(400);
 }

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use witgate_testkit::{FakeLangfuse, FakeUpstream, Gateway, GatewayBuilder, Reply, openai};
 
-use crate::support::{Client, MASTER_KEY, Stage, UPSTREAM_KEY, base_config, chat, chat_stream};
+use crate::support::{
+    Client, MASTER_KEY, Stage, UPSTREAM_KEY, base_config, chat, chat_stream, eventually,
+};
 
 fn langfuse(builder: GatewayBuilder, langfuse: &FakeLangfuse) -> GatewayBuilder {
     builder
@@ -127,6 +129,35 @@ async fn a_failed_call_is_an_error_with_its_message() {
             .contains("slow down please"),
         "{generation}"
     );
+}
+
+/// By default an unknown callback stops the start; `strict_callbacks: false` leaves it out, and the others work.
+#[tokio::test]
+async fn a_callback_nobody_has_stops_the_start_unless_it_may_be_left_out() {
+    let upstream = FakeUpstream::start().await;
+    let config = |strict: &str| {
+        base_config(&upstream.api_base())
+            + "litellm_settings:\n  callbacks: [nobodys-sink]\n  success_callback: [langfuse, other-sink]\n"
+            + strict
+    };
+    let refusal = Gateway::builder(config("")).expect_refusal().await;
+    assert!(
+        refusal.output.contains("nobodys-sink"),
+        "{}",
+        refusal.output
+    );
+    let vendor = FakeLangfuse::start().await;
+    let gateway = langfuse(
+        Gateway::builder(config("  strict_callbacks: false\n")),
+        &vendor,
+    );
+    let stage = Stage::of(upstream, gateway).await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    generation(&vendor).await;
+    let log = stage.gateway.logs().all().join("\n");
+    for name in ["nobodys-sink", "other-sink"] {
+        assert!(log.contains(name), "{name} is told: {log}");
+    }
 }
 
 #[tokio::test]
@@ -346,6 +377,52 @@ async fn a_caller_may_ask_for_redaction_or_for_no_log_at_all() {
     assert_eq!(bodies(&vendor.events().all(), "generation-create").len(), 1);
 }
 
+/// `litellm_disabled_callbacks` of a key: its calls do not reach those sinks; the request's own list goes before it, and the operator
+/// may turn both off.
+#[tokio::test]
+async fn a_key_may_keep_its_calls_from_a_sink_unless_the_operator_says_no() {
+    for (more, expected) in [
+        ("", vec!["loud", "of the header"]),
+        (
+            "  allow_dynamic_callback_disabling: false\n",
+            vec!["by its header", "loud", "of the header", "silent"],
+        ),
+    ] {
+        let (stage, vendor) = langfuse_stage(more).await;
+        let key = async |metadata: Value| {
+            let body = json!({ "metadata": metadata });
+            let made = stage.client.post("/key/generate", &body).await.ok();
+            Client::of(&stage.gateway).key(made["key"].as_str().unwrap())
+        };
+        let silent = key(json!({"litellm_disabled_callbacks": ["S3", "LangFuse"]})).await;
+        let loud = key(json!({"litellm_disabled_callbacks": "langfuse"})).await;
+        let header = "x-litellm-disable-callbacks";
+        for (client, text) in [
+            (silent.clone(), "silent"),
+            (silent.header(header, "datadog"), "of the header"),
+            (loud.clone(), "loud"),
+            (loud.header(header, "datadog, langfuse"), "by its header"),
+        ] {
+            let mut body = chat("gpt-4o");
+            body["messages"][0]["content"] = json!(text);
+            client.chat(&body).await.ok();
+        }
+        let Stage { mut gateway, .. } = stage;
+        gateway.stop().await;
+        let told = bodies(&vendor.events().all(), "generation-create");
+        let mut told: Vec<String> = told
+            .iter()
+            .map(|one| one["input"]["messages"][0]["content"].to_string())
+            .collect();
+        told.sort();
+        let expected: Vec<String> = expected
+            .iter()
+            .map(|text| json!(text).to_string())
+            .collect();
+        assert_eq!(told, expected, "{more}");
+    }
+}
+
 #[tokio::test]
 async fn wrong_credentials_of_a_vendor_are_told_without_showing_them() {
     let (upstream, vendor) = (FakeUpstream::start().await, FakeLangfuse::start().await);
@@ -497,4 +574,105 @@ async fn a_key_names_sinks_by_an_administrators_hand() {
     let path = format!("/key/info?key={}", made["key"].as_str().unwrap());
     let info = stage.client.get(&path).await.ok().to_string();
     assert!(info.contains(FakeLangfuse::SECRET_KEY), "{info}");
+}
+
+/// `audit_log_callbacks`: rows of the audit log, as they are stored, for sinks that take them.
+#[tokio::test]
+async fn rows_of_the_audit_log_reach_the_sinks_that_are_listed_for_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("audit.jsonl");
+    let config = base_config("http://127.0.0.1:1/v1")
+        + &format!(
+            "litellm_settings: {{store_audit_logs: true, audit_log_callbacks: [jsonl]}}\n\
+             callback_settings: {{jsonl: {{flush_interval: 0.01}}}}\n\
+             plugins: {{jsonl: {{grants: {{files: {{events: '{}'}}}}}}}}\n",
+            file.display()
+        );
+    let gateway = Gateway::builder(&config).start().await;
+    let admin = Client::of(&gateway).key(MASTER_KEY);
+    let body = json!({"team_id": "red", "team_alias": "Red"});
+    admin.post("/team/new", &body).await.ok();
+    admin
+        .post("/team/update", &json!({"team_id": "red", "blocked": true}))
+        .await
+        .ok();
+    let told = eventually("two rows are told", async || {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let rows = text.lines().map(serde_json::from_str::<Value>);
+        let rows: Vec<Value> = rows.collect::<Result<_, _>>().ok()?;
+        (rows.len() == 2).then_some(rows)
+    })
+    .await;
+    let mut stored = gateway.rows("LiteLLM_AuditLog", "updated_at").await;
+    for row in &mut stored {
+        // The file's columns of JSON are text.
+        for column in ["before_value", "updated_values"] {
+            if let Some(text) = row[column].as_str() {
+                row[column] = serde_json::from_str(text).expect("JSON");
+            }
+        }
+    }
+    for (told, stored) in told.iter().zip(&stored) {
+        for member in ["id", "updated_at", "action", "object_id", "changed_by"] {
+            assert_eq!(told[member], stored[member], "{member}: {told}");
+        }
+        assert_eq!(told["updated_values"], stored["updated_values"]);
+    }
+    assert_eq!(told[0]["action"], "created");
+    assert_eq!(told[1]["table_name"], "LiteLLM_TeamTable");
+
+    let refused = Gateway::builder(config.replace("[jsonl]", "[langfuse]"))
+        .env("LANGFUSE_PUBLIC_KEY", "p")
+        .env("LANGFUSE_SECRET_KEY", "s")
+        .expect_refusal()
+        .await;
+    let words = "audit_log_callbacks: langfuse takes no rows of the audit log";
+    assert!(refused.output.contains(words), "{}", refused.output);
+
+    // Without the rows there is nothing to tell.
+    let silent = config.replace("store_audit_logs: true", "store_audit_logs: false");
+    let gateway = Gateway::builder(silent).start().await;
+    gateway
+        .wait_for_log("audit_log_callbacks has no effect")
+        .await;
+}
+
+/// `LITELLM_PRINT_STANDARD_LOGGING_PAYLOAD`: a line of JSON per call on standard output.
+#[tokio::test]
+async fn payloads_are_printed_where_the_operator_looks_on() {
+    let upstream = FakeUpstream::start().await;
+    let config =
+        base_config(&upstream.api_base()) + "litellm_settings: {turn_off_message_logging: true}\n";
+    let printed = async |value: &str| {
+        let gateway = Gateway::builder(&config)
+            .env("LITELLM_PRINT_STANDARD_LOGGING_PAYLOAD", value)
+            .start()
+            .await;
+        let client = Client::of(&gateway).key(MASTER_KEY);
+        client.chat(&chat("gpt-4o")).await.ok();
+        client.chat(&chat("no-such-model-here")).await;
+        gateway
+    };
+    let gateway = printed("1").await;
+    let lines = gateway
+        .stdout()
+        .wait_until("an event", |lines| {
+            lines.iter().any(|line| line.starts_with('{'))
+        })
+        .await;
+    let line = lines
+        .iter()
+        .find(|line| line.starts_with('{'))
+        .expect("one");
+    let event: Value = serde_json::from_str(line).expect("JSON");
+    assert_eq!(event["status"], "success", "{event}");
+    assert_eq!(event["model_group"], "gpt-4o", "{event}");
+    assert!(!line.contains("Hello!"), "{line}");
+    // What is printed is redacted as it is for every sink.
+    assert!(line.contains("redacted-by-litellm"), "{line}");
+
+    let mut gateway = printed("false").await;
+    gateway.stop().await;
+    let lines = gateway.stdout().all();
+    assert!(!lines.iter().any(|line| line.starts_with('{')), "{lines:?}");
 }

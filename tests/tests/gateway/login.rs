@@ -96,7 +96,7 @@ impl Browser {
         self.get(&back).await
     }
 
-    fn claims(&self) -> Value {
+    pub(crate) fn claims(&self) -> Value {
         claims(self.cookies.get("token").expect("a session"))
     }
 }

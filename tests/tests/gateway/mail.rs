@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use witgate_testkit::{FakeUpstream, Gateway, Reply, workspace_root};
+use witgate_testkit::{FakeUpstream, Gateway, PostgresServer, RedisServer, Reply, workspace_root};
 
 use crate::support::{Client, MASTER_KEY, Stage, UPSTREAM_KEY, base_config, chat, venv};
 
@@ -213,11 +213,18 @@ async fn a_wrong_password_and_a_refused_recipient_are_told_in_the_log() {
 impl MailServer {
     /// A gateway that mails letters to users, and nothing else.
     async fn post_office(&self, more: &[(&str, &str)]) -> Stage {
+        self.post_office_with("", more).await
+    }
+
+    /// The same with further settings of routing, among which Redis is.
+    async fn post_office_with(&self, router: &str, more: &[(&str, &str)]) -> Stage {
         let upstream = FakeUpstream::start().await;
         let config = base_config(&upstream.api_base()).replace(
             "general_settings:\n",
             "general_settings:\n  alerting: [email]\n",
-        ) + "callback_settings: {email: {flush_interval: 0.01}}\n";
+        );
+        let config = config.replace("num_retries: 0\n", &format!("num_retries: 0\n{router}"))
+            + "callback_settings: {email: {flush_interval: 0.01}}\n";
         let mut builder = Gateway::builder(config)
             .env("SMTP_HOST", "localhost")
             .env("SMTP_PORT", self.port.to_string())
@@ -325,4 +332,139 @@ async fn a_key_gets_another_text_by_itself_and_its_user_a_mail() {
     for key in [&again, &new] {
         assert!(!stage.gateway.printed(key), "a key is in the log");
     }
+}
+
+const HOURS_AGO: &str =
+    r#"UPDATE "LiteLLM_VerificationToken" SET key_rotation_at = now() - interval '3 hours'"#;
+
+/// Two gateways on one PostgreSQL, both looking every second: every key that is due gets one new text, and its user one mail.
+#[tokio::test]
+async fn of_two_gateways_one_rotates_a_key_that_is_due() {
+    let mut server = MailServer::start("plain", false).await;
+    let postgres = PostgresServer::start().await;
+    let url = postgres.url();
+    let settings = [
+        ("DATABASE_URL", url.as_str()),
+        ("LITELLM_KEY_ROTATION_ENABLED", "true"),
+        ("LITELLM_KEY_ROTATION_CHECK_INTERVAL_SECONDS", "1"),
+    ];
+    let one = server.post_office(&settings).await;
+    let other = server.post_office(&settings).await;
+    let ann = json!({"user_id": "ann", "user_email": "ann@example.com", "auto_create_key": false});
+    one.client.post("/user/new", &ann).await.ok();
+    let mut first = Vec::new();
+    for n in 0..20 {
+        let body = json!({"auto_rotate": true, "rotation_interval": "30d", "user_id": "ann", "key_alias": format!("k{n}")});
+        let made = one.client.post("/key/generate", &body).await.ok();
+        first.push(made["key"].as_str().unwrap().to_owned());
+    }
+    for round in 1..=2 {
+        postgres.sql("litellm", HOURS_AGO).await;
+        let mut told = Vec::new();
+        for _ in 0..20 {
+            told.push(line(&server.next().await, "Key"));
+        }
+        told.sort();
+        told.dedup();
+        assert_eq!(told.len(), 20, "each text is told once");
+        for key in told {
+            let client = Client::of(&other.gateway).key(&key);
+            let info = client.get("/key/info").await.ok();
+            assert_eq!(info["info"]["rotation_count"], round, "{info}");
+        }
+    }
+    for key in first {
+        let client = Client::of(&one.gateway).key(&key);
+        client.chat(&chat("gpt-4o")).await.error(401);
+    }
+}
+
+/// The same moment, asked for: one of two gateways gives the key another text, the other one finds the old one gone.
+#[tokio::test]
+async fn of_two_gateways_that_are_asked_one_rotates_a_key() {
+    let server = MailServer::start("plain", false).await;
+    let postgres = PostgresServer::start().await;
+    let url = postgres.url();
+    let settings = [("DATABASE_URL", url.as_str())];
+    let one = server.post_office(&settings).await;
+    let other = server.post_office(&settings).await;
+    for _ in 0..20 {
+        let made = one.client.post("/key/generate", &json!({})).await.ok();
+        let named = json!({"key": made["key"]});
+        let (a, b) = tokio::join!(
+            one.client.post("/key/regenerate", &named),
+            other.client.post("/key/regenerate", &named),
+        );
+        let (won, lost) = match a.status {
+            200 => (a, b),
+            _ => (b, a),
+        };
+        let key = won.ok()["key"].as_str().unwrap().to_owned();
+        assert_eq!(lost.status, 404, "{}", lost.text());
+        for stage in [&one, &other] {
+            let client = Client::of(&stage.gateway).key(&key);
+            client.chat(&chat("gpt-4o")).await.ok();
+        }
+    }
+}
+
+/// On one Redis nobody rotates while another gateway does, for as long as it may have the job.
+#[tokio::test]
+async fn a_gateway_that_rotates_keys_has_the_job_for_itself() {
+    let mut server = MailServer::start("plain", false).await;
+    let (postgres, redis) = (PostgresServer::start().await, RedisServer::start().await);
+    let router = format!("  redis_url: '{}'\n", redis.url());
+    let url = postgres.url();
+    let settings = [
+        ("DATABASE_URL", url.as_str()),
+        ("LITELLM_KEY_ROTATION_ENABLED", "true"),
+        ("LITELLM_KEY_ROTATION_CHECK_INTERVAL_SECONDS", "1"),
+        ("LITELLM_KEY_ROTATION_LOCK_TTL_SECONDS", "7"),
+    ];
+    let lock = "cronjob_lock:key_rotation_job";
+    redis.cli(&["SET", lock, "somebody"]).await;
+    let stage = server.post_office_with(&router, &settings).await;
+    let ann = json!({"user_id": "ann", "user_email": "ann@example.com", "auto_create_key": false});
+    stage.client.post("/user/new", &ann).await.ok();
+    let body = json!({"auto_rotate": true, "rotation_interval": "30d", "user_id": "ann"});
+    let made = stage.client.post("/key/generate", &body).await.ok();
+    postgres.sql("litellm", HOURS_AGO).await;
+    let told = "keys are rotated by another gateway now";
+    let looked = |times: usize| {
+        move |lines: &[String]| lines.iter().filter(|line| line.contains(told)).count() >= times
+    };
+    // The second look after the key was due has passed it over, too.
+    let so_far = stage.gateway.logs().all();
+    let so_far = so_far.iter().filter(|line| line.contains(told)).count();
+    stage
+        .gateway
+        .logs()
+        .wait_until("two more looks", looked(so_far + 2))
+        .await;
+    let client = Client::of(&stage.gateway).key(made["key"].as_str().unwrap());
+    client.chat(&chat("gpt-4o")).await.ok();
+    // From here on Redis keeps what it is told.
+    for (name, value) in [
+        ("slowlog-max-len", "100000"),
+        ("slowlog-log-slower-than", "0"),
+    ] {
+        redis.cli(&["CONFIG", "SET", name, value]).await;
+    }
+    redis.cli(&["DEL", lock]).await;
+    let new = line(&server.next().await, "Key");
+    let client = Client::of(&stage.gateway).key(&new);
+    client.chat(&chat("gpt-4o")).await.ok();
+    // It gave the job back.
+    crate::support::eventually("nobody has the job", async || {
+        let there = redis.cli(&["EXISTS", lock]).await;
+        (there.trim() == "0").then_some(())
+    })
+    .await;
+    // Should it die meanwhile, others wait for seven seconds.
+    let told = redis.cli(&["SLOWLOG", "GET", "100000"]).await;
+    let words: Vec<&str> = told.split_whitespace().collect();
+    let taken = words
+        .windows(6)
+        .any(|of| of.contains(&lock) && of.contains(&"7000"));
+    assert!(taken, "{told}");
 }

@@ -1,6 +1,6 @@
 //! Who may ask for what: every route, asked by everybody, against the decisions that are written down.
 //!
-//! `matrix/decisions.tsv` has a row for each request: the route, what is sent with it (a query, a body, or `NAME BODY` for a
+//! `matrix/decisions.tsv` has a row for each request: the route, what is sent with it (a query, which with other methods than GET begins with `?`, a body, or `NAME BODY` for a
 //! path's placeholder) and one sign for each caller of [`CALLERS`], in their order: `+` answered, `-` refused for who asks,
 //! `0` not there for them, `4` refused for another reason, `5` not to be had in this gateway. The request is always about
 //! somebody else's things: `$key`, `$user`, `$team` and `$org` are the same household, made anew after each change.
@@ -241,6 +241,9 @@ impl Town {
                 client
                     .get(&format!("{path}?{}", with.replace(' ', "%20")))
                     .await
+            }
+            method if with.starts_with('?') => {
+                client.ask(method, &format!("{path}{with}"), "").await
             }
             method => client.ask(method, &path, with).await,
         }

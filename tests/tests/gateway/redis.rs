@@ -4,7 +4,10 @@ use std::time::SystemTime;
 
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
-use witgate_testkit::{FakeUpstream, Gateway, RedisCluster, RedisSentinel, RedisServer, Reply};
+use tokio::task::JoinHandle;
+use witgate_testkit::{
+    FakeUpstream, Gate, Gateway, RedisCluster, RedisSentinel, RedisServer, Reply, Signal,
+};
 
 use crate::support::{Client, MASTER_KEY, chat, eventually};
 
@@ -357,4 +360,209 @@ async fn a_key_is_known_to_another_gateway_by_redis_until_it_changes() {
         (answer.status == 401).then_some(())
     })
     .await;
+}
+
+/// One deployment that may have so many calls under way.
+fn few_at_once(upstream: &FakeUpstream, most: u32, redis: &RedisServer) -> String {
+    limited(upstream, 1000, &format!("redis_url: '{}'", redis.url()))
+        .replace("rpm: 1000", &format!("max_parallel_requests: {most}"))
+        .replace(
+            "optional_pre_call_checks: [enforce_model_rate_limits], ",
+            "",
+        )
+}
+
+/// A call that waits for its answer until the gate is open.
+async fn held(member: &Member, upstream: &FakeUpstream, gate: &Gate) -> JoinHandle<Option<u16>> {
+    upstream.next(Reply::openai().behind(gate));
+    let client = member.client.clone();
+    let held = tokio::spawn(async move { Some(client.try_chat(&CHAT).await?.status) });
+    gate.reached(1).await;
+    held
+}
+
+#[tokio::test]
+async fn three_gateways_hold_a_deployments_calls_at_once() {
+    let (redis, upstream) = (RedisServer::start().await, FakeUpstream::start().await);
+    let members = fleet(3, &few_at_once(&upstream, 4, &redis), PATIENT).await;
+    let gate = Gate::new();
+    upstream.always(Reply::openai().behind(&gate));
+    let calls = members.iter().flat_map(|member| {
+        (0..8).map(|_| {
+            let client = member.client.clone();
+            tokio::spawn(async move { client.chat(&CHAT).await })
+        })
+    });
+    let calls: Vec<_> = calls.collect();
+    gate.reached(4).await;
+    eventually("the others are refused", async || {
+        let refused = calls.iter().filter(|call| call.is_finished()).count();
+        (refused == 20).then_some(())
+    })
+    .await;
+    gate.open();
+    let mut served = 0;
+    for call in calls {
+        let answer = call.await.expect("a call");
+        if answer.status == 200 {
+            served += 1;
+            continue;
+        }
+        let message = answer.error(429)["message"].to_string();
+        assert!(
+            message.contains("Deployment has all max_parallel_requests slots in use."),
+            "{message}"
+        );
+    }
+    assert_eq!((served, upstream.requests().len()), (4, 4));
+    // What was held is free again, for each of them.
+    for member in &members {
+        eventually("a place is free", async || {
+            (member.client.chat(&CHAT).await.status == 200).then_some(())
+        })
+        .await;
+    }
+}
+
+/// The lease of a call of a gateway that was killed ends by itself; the test makes it older instead of waiting.
+#[tokio::test]
+async fn a_place_of_a_killed_gateway_is_free_when_its_lease_is_over() {
+    let (redis, upstream) = (RedisServer::start().await, FakeUpstream::start().await);
+    let members = fleet(3, &few_at_once(&upstream, 1, &redis), PATIENT).await;
+    let held = held(&members[0], &upstream, &Gate::new()).await;
+    members[1].client.chat(&CHAT).await.error(429);
+    members[0].gateway.signal(Signal::Kill).await;
+    assert_eq!(held.await.expect("a call"), None, "it was cut");
+    members[2].client.chat(&CHAT).await.error(429);
+    const INSIDE: &str = "{deployment:one}:max_parallel_requests";
+    let lines = redis
+        .cli(&["ZRANGE", INSIDE, "0", "-1", "WITHSCORES"])
+        .await;
+    let lines: Vec<&str> = lines.lines().collect();
+    let [member, since] = lines[..] else {
+        panic!("one call is inside: {lines:?}");
+    };
+    let since: f64 = since.parse().expect("a time");
+    redis
+        .cli(&["ZADD", INSIDE, "XX", &(since - 61.0).to_string(), member])
+        .await;
+    members[2].client.chat(&CHAT).await.ok();
+}
+
+#[tokio::test]
+async fn without_redis_each_holds_a_deployments_calls_at_once() {
+    let (mut redis, upstream) = (RedisServer::start().await, FakeUpstream::start().await);
+    let config = few_at_once(&upstream, 1, &redis);
+    let members = fleet(2, &config, "0.5").await;
+    members[0].client.chat(&CHAT).await.ok();
+    redis.kill().await;
+    let gate = Gate::new();
+    let first = held(&members[0], &upstream, &gate).await;
+    members[0].client.chat(&CHAT).await.error(429);
+    members[1].client.chat(&CHAT).await.ok();
+    gate.open();
+    assert_eq!(first.await.expect("a call"), Some(200));
+    members[0].client.chat(&CHAT).await.ok();
+}
+
+/// One deployment that may be called so often in a day, which begins in twelve hours.
+fn daily(upstream: &FakeUpstream, limit: &str, router: &str) -> String {
+    limited(upstream, 1000, router).replace("rpm: 1000", limit)
+}
+
+/// A day's calls are had by all gateways together, also by one that has been started again, and tokens likewise.
+#[tokio::test]
+async fn a_day_is_had_by_all_and_outlives_a_gateway() {
+    for limit in ["rpd: 2", "tpd: 36"] {
+        let (redis, upstream) = (RedisServer::start().await, FakeUpstream::start().await);
+        let config = daily(&upstream, limit, &format!("redis_url: '{}'", redis.url()));
+        let mut members = fleet(2, &config, PATIENT).await;
+        members[0].client.chat(&CHAT).await.ok();
+        members[0].client.chat(&CHAT).await.ok();
+        eventually("the other gateway hears of it", async || {
+            (members[1].client.chat(&CHAT).await.status == 429).then_some(())
+        })
+        .await;
+        let refused = members[1].client.chat(&CHAT).await;
+        let message = refused.error(429)["message"].to_string();
+        assert!(message.contains("of the day are used up"), "{message}");
+        let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=86_400).contains(&wait), "{wait}");
+        members[0].gateway.signal(Signal::Kill).await;
+        let again = member(&config, PATIENT).await;
+        eventually("it has heard of the day", async || {
+            (again.client.chat(&CHAT).await.status == 429).then_some(())
+        })
+        .await;
+        members.clear();
+    }
+}
+
+/// The limits, whether a check keeps to them, how many of three calls are served.
+#[tokio::test]
+async fn quotas_of_a_deployment_without_redis() {
+    for (limit, router, served) in [
+        ("rpd: 2, daily_reset_time: '08:30'", "", 2),
+        ("tpd: 36", "", 2),
+        ("itpm: 30", "", 2),
+        ("otpm: 14", "", 2),
+        ("rpd: 2", "optional_pre_call_checks: []", 3),
+    ] {
+        loop {
+            let begun = minute();
+            let upstream = FakeUpstream::start().await;
+            let mut config = daily(&upstream, limit, "");
+            if !router.is_empty() {
+                config = config.replace(
+                    "optional_pre_call_checks: [enforce_model_rate_limits]",
+                    router,
+                );
+            }
+            let member = member(&config, PATIENT).await;
+            let mut answered = 0;
+            for _ in 0..3 {
+                // What a call used is counted when it has been settled.
+                let status = member.client.chat(&CHAT).await.status;
+                answered += usize::from(status == 200);
+                eventually("it is settled", async || {
+                    (gauge(&member, "witgate_requests_in_flight").await == 0.0).then_some(())
+                })
+                .await;
+            }
+            if minute() != begun {
+                continue;
+            }
+            assert_eq!(answered, served, "{limit}");
+            if served < 3 {
+                let told = member.client.post("/utils/explain", &CHAT).await.json();
+                let filter = match limit.contains("pm") {
+                    true => "rate_limit",
+                    false => "daily_limit",
+                };
+                assert_eq!(told["candidates"][0]["dropped_by"], filter, "{told}");
+            } else {
+                let log = member.gateway.logs().all().join("\n");
+                assert!(log.contains("enforce_model_rate_limits"), "{log}");
+            }
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_day_that_begins_at_no_time_is_refused() {
+    let upstream = FakeUpstream::start().await;
+    for wrong in ["25:00", "8:30", "noon", "08:60"] {
+        let config = daily(
+            &upstream,
+            &format!("rpd: 2, daily_reset_time: '{wrong}'"),
+            "",
+        );
+        let refusal = Gateway::builder(&config).expect_refusal().await;
+        let told = &refusal.output;
+        assert!(
+            told.contains("daily_reset_time") && told.contains("HH:MM"),
+            "{told}"
+        );
+    }
 }

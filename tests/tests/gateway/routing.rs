@@ -1,9 +1,9 @@
 //! Which deployment serves a call, and what happens when it cannot.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use witgate_testkit::{FakeUpstream, Gateway, Reply};
 
-use crate::support::{MASTER_KEY, Stage, chat, chat_stream};
+use crate::support::{MASTER_KEY, Stage, UPSTREAM_KEY, chat, chat_stream};
 
 fn error_500() -> Reply {
     Reply::error(500, "server_error", None, "broken")
@@ -191,4 +191,38 @@ async fn a_key_from_the_environment_is_used() {
         stage.upstream.requests().last().header("authorization"),
         Some("Bearer sk-from-env")
     );
+}
+
+/// `use_litellm_proxy`: the upstream is a gateway itself, and knows the model by its whole name.
+#[tokio::test]
+async fn a_gateway_as_upstream_gets_the_models_whole_name() {
+    let upstream = FakeUpstream::start().await;
+    let entry = |name: &str, model: &str| {
+        format!(
+            "  - model_name: {name}\n    litellm_params: {{model: {model}, use_litellm_proxy: true}}\n"
+        )
+    };
+    let config = format!(
+        "model_list:\n{}{}{}general_settings: {{master_key: {MASTER_KEY}}}\n",
+        entry("a", "openai/gpt-4o"),
+        entry("b", "anthropic/claude-sonnet-4"),
+        entry("c", "litellm_proxy/their-group"),
+    );
+    let builder = Gateway::builder(config)
+        .env("LITELLM_PROXY_API_BASE", upstream.api_base())
+        .env("LITELLM_PROXY_API_KEY", UPSTREAM_KEY);
+    let stage = Stage::of(upstream, builder).await;
+    for (name, sent) in [
+        ("a", "openai/gpt-4o"),
+        ("b", "anthropic/claude-sonnet-4"),
+        ("c", "their-group"),
+    ] {
+        stage.client.chat(&chat(name)).await.ok();
+        let request = stage.upstream.requests().all().pop().expect("a request");
+        let body: Value = serde_json::from_slice(&request.body).expect("JSON");
+        assert_eq!(body["model"], sent, "{name}");
+        assert_eq!(request.path(), "/v1/chat/completions");
+        let key = format!("Bearer {UPSTREAM_KEY}");
+        assert_eq!(request.header("authorization"), Some(key.as_str()));
+    }
 }

@@ -114,13 +114,39 @@ async fn reports_tell_of_exactly_the_calls_that_were_made() {
     assert_eq!(teams[0]["teams"][0]["team_name"], "Unassigned Team");
     dollars(&total(&teams, "teams"), 3.0);
 
+    // What she spends in a team is told of her there.
+    post(
+        "/team/new",
+        json!({"team_id": "red", "team_alias": "Red", "members": ["ann"]}),
+    )
+    .await;
+    let body = json!({"user_id": "ann", "team_id": "red"});
+    let made = post("/key/generate", body).await;
+    let of_team = Client::of(&stage.gateway).key(made["key"].as_str().unwrap());
+    of_team.chat(&chat("gpt-4o")).await.ok();
+    stage.gateway.wait_for_spend_rows(4).await;
+    let by_user = get(&format!("/team/spend/by_user?{days}&team_ids=red")).await;
+    let row = &by_user["results"][0];
+    assert_eq!(
+        (&row["user_id"], &row["team_alias"], &row["api_requests"]),
+        (&json!("ann"), &json!("Red"), &json!(1)),
+        "{by_user}"
+    );
+    dollars(&row["spend"], 1.0);
+
+    let whole = get(&format!(
+        "/team/daily/activity/aggregated?{days}&team_ids=red"
+    ))
+    .await;
+    dollars(&whole["metadata"]["total_spend"], 1.0);
+
     // Ann sees what she spent, and nobody else's.
     let own = ann.get(&format!("/user/daily/activity?{days}")).await.ok();
-    dollars(&own["metadata"]["total_spend"], 2.0);
-    assert_eq!(own["metadata"]["total_api_requests"], 2);
+    dollars(&own["metadata"]["total_spend"], 3.0);
+    assert_eq!(own["metadata"]["total_api_requests"], 3);
     assert_eq!(
         ann.get("/spend/logs").await.ok().as_array().unwrap().len(),
-        2
+        3
     );
     ann.get("/global/spend").await.error(401);
     ann.get("/audit").await.error(401);
@@ -131,6 +157,6 @@ async fn reports_tell_of_exactly_the_calls_that_were_made() {
 
     post("/global/spend/reset", json!({})).await;
     dollars(&get("/spend/keys").await[0]["spend"], 0.0);
-    dollars(&get("/global/spend").await["spend"], 3.0);
+    dollars(&get("/global/spend").await["spend"], 4.0);
     assert!(!stage.gateway.printed(key), "the key is in the log");
 }

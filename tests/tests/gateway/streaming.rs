@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use witgate_testkit::{Gate, Reply, openai};
+use witgate_testkit::{FakeUpstream, Gate, Gateway, Reply, openai};
 
-use crate::support::{Stage, chat, chat_stream, streamed_text};
+use crate::support::{MASTER_KEY, Stage, chat, chat_stream, streamed_text};
 
 #[tokio::test]
 async fn a_stream_arrives_whole_and_in_order() {
@@ -398,4 +398,82 @@ async fn a_slow_reader_gets_everything() {
         );
     }
     assert_eq!(stream.rest().await, ["[DONE]"]);
+}
+
+/// What a model thinks: by the deployment's word, and against it by the request's.
+#[tokio::test]
+async fn reasoning_is_folded_into_the_text_where_it_is_wanted() {
+    let upstream = FakeUpstream::start().await;
+    let model = |name: &str, more: &str| {
+        format!(
+            "  - model_name: {name}\n    litellm_params: {{model: openai/m, api_base: '{}', api_key: k{more}}}\n",
+            upstream.api_base()
+        )
+    };
+    let config = "model_list:\n".to_owned()
+        + &model("folds", ", merge_reasoning_content_in_choices: true")
+        + &model("plain", "")
+        + &format!("general_settings: {{master_key: {MASTER_KEY}}}\n");
+    let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    let whole = |content: &str| {
+        json!({"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [{"index": 0, "finish_reason": "stop",
+            "message": {"role": "assistant", "content": content, "reasoning_content": "let me see"}}],
+            "usage": {"prompt_tokens": 1, "completion_tokens": 9, "total_tokens": 10}})
+    };
+    let chunk = |delta: Value, finish: Value| {
+        json!({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m",
+            "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+        .to_string()
+    };
+    let frames = [
+        chunk(
+            json!({"role": "assistant", "reasoning_content": "let "}),
+            Value::Null,
+        ),
+        chunk(json!({"reasoning_content": "me see"}), Value::Null),
+        chunk(json!({"content": "42"}), Value::Null),
+        chunk(json!({}), json!("stop")),
+        "[DONE]".to_owned(),
+    ];
+    for (model, asked, folds) in [
+        ("folds", None, true),
+        ("folds", Some(false), false),
+        ("plain", None, false),
+        ("plain", Some(true), true),
+    ] {
+        let with = |mut body: Value| {
+            if let Some(asked) = asked {
+                body["merge_reasoning_content_in_choices"] = json!(asked);
+            }
+            body
+        };
+        let expected = if folds {
+            "<think>let me see</think>42"
+        } else {
+            "42"
+        };
+        stage.upstream.next(Reply::json(200, &whole("42")));
+        let answer = stage.client.chat(&with(chat(model))).await.ok();
+        let message = &answer["choices"][0]["message"];
+        assert_eq!(message["content"], expected, "{model} {asked:?}");
+        let kept = message.get("reasoning_content").is_some();
+        assert_eq!(kept, !folds, "{message}");
+        let sent = stage.upstream.requests().last().json();
+        assert!(
+            sent.get("merge_reasoning_content_in_choices").is_none(),
+            "{sent}"
+        );
+        stage.upstream.next(Reply::stream(&frames));
+        let events = stage
+            .client
+            .open(&with(chat_stream(model)))
+            .await
+            .rest()
+            .await;
+        assert_eq!(streamed_text(&events), expected, "{model} {asked:?}");
+        let thoughts = events
+            .iter()
+            .filter(|event| event.contains("reasoning_content"));
+        assert_eq!(thoughts.count(), if folds { 0 } else { 2 }, "{events:?}");
+    }
 }

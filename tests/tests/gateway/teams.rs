@@ -23,13 +23,30 @@ async fn a_user_gets_a_key_and_looks_after_themself() {
     ann.chat(&chat("gpt-4o")).await.ok();
     let refused = ann.chat(&chat("gpt-3.5-turbo-instruct")).await.error(401);
     assert_eq!(refused["type"], "key_model_access_denied");
-    let own = json!({"user_id": "ann", "user_alias": "Ann", "password": "hunter2"});
+    let own = json!({"user_id": "ann", "user_alias": "Ann"});
     assert_eq!(
         ann.post("/user/update", &own).await.ok()["data"]["user_alias"],
         "Ann"
     );
     let more = json!({"user_id": "ann", "user_role": "proxy_admin"});
     ann.post("/user/update", &more).await.error(403);
+    // Her password changes who knows it, not who has her key.
+    let other = json!({"user_id": "ann", "password": "hunter2"});
+    ann.post("/user/update", &other).await.error(403);
+    stage.client.post("/user/update", &other).await.ok();
+    let change = |present: &str| json!({"current_password": present, "new_password": "hunter3"});
+    let path = "/user/password/change";
+    let wrong = ann.post(path, &change("hunter4")).await.error(401);
+    assert_eq!(wrong["param"], "current_password");
+    ann.post(path, &change("hunter2")).await.ok();
+    let sign_in = async |password: &str| {
+        let body = json!({"username": "ann@x.org", "password": password});
+        stage.client.post("/v2/login", &body).await.status
+    };
+    assert_eq!(
+        (sign_in("hunter2").await, sign_in("hunter3").await),
+        (401, 200)
+    );
     ann.post("/user/new", &json!({})).await.error(401);
     let info = ann.get("/user/info").await.ok();
     assert_eq!(
@@ -46,7 +63,7 @@ async fn a_user_gets_a_key_and_looks_after_themself() {
     let gone = ann.chat(&chat("gpt-4o")).await.error(401);
     assert_eq!(gone["type"], "token_not_found_in_db");
     assert!(
-        !stage.gateway.printed("hunter2"),
+        !stage.gateway.printed("hunter2") && !stage.gateway.printed("hunter3"),
         "a password is in the log"
     );
 }

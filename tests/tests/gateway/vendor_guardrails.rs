@@ -554,3 +554,74 @@ async fn presidio_logging_only_masks_the_logs() {
         "{logged}"
     );
 }
+
+/// `router_settings.guardrail_list`: those of one name share the calls, by weight; each call is judged by one.
+#[tokio::test]
+async fn guardrails_of_one_name_share_the_calls() {
+    let (one, two, idle) = (
+        Recorder::start(judges::generic()).await,
+        Recorder::start(judges::generic()).await,
+        Recorder::start(judges::generic()).await,
+    );
+    let upstream = FakeUpstream::start().await;
+    let entry = |judge: &Recorder, more: &str| {
+        let params = generic(judge, "pre_call");
+        format!(
+            "    - {{guardrail_name: judge, litellm_params: {{default_on: true, {params}{more}}}}}\n"
+        )
+    };
+    let base = base_config(&upstream.api_base());
+    let list = |entries: &[String]| {
+        format!(
+            "router_settings:\n  num_retries: 0\n  guardrail_list:\n{}",
+            entries.concat()
+        )
+    };
+    let own = base.replace("router_settings:\n  num_retries: 0\n", "");
+    let good = list(&[
+        entry(&one, ""),
+        entry(&two, ", weight: 1"),
+        entry(&idle, ", weight: 0"),
+    ]);
+    let stage = Stage::of(upstream, Gateway::builder(format!("{own}{good}"))).await;
+    // Both by then: otherwise the chance is one in two hundred million.
+    let calls = 30;
+    for _ in 0..calls {
+        let answer = stage.client.chat(&ask("nothing to see")).await;
+        answer.ok();
+        assert_eq!(answer.header("x-litellm-applied-guardrails"), Some("judge"));
+    }
+    let asked = [&one, &two, &idle].map(|judge| judge.requests().len());
+    assert!(asked[0] > 0 && asked[1] > 0, "{asked:?}");
+    assert_eq!((asked[0] + asked[1], asked[2]), (calls, 0), "{asked:?}");
+    let refusal = stage.client.chat(&ask(ATTACK)).await;
+    assert_ne!(refusal.status, 200);
+
+    for (bad, words) in [
+        (
+            list(&[
+                entry(&one, ""),
+                entry(&two, "").replace("mode: pre_call", "mode: post_call"),
+            ]),
+            "another mode or default_on",
+        ),
+        (
+            list(&[entry(&one, ", weight: -1")]),
+            "expected a number from 0",
+        ),
+        (
+            list(&["    - {guardrail_name: judge}\n".to_owned()]),
+            "needs guardrail_name and litellm_params.guardrail",
+        ),
+    ] {
+        let refused = Gateway::builder(format!("{own}{bad}"))
+            .expect_refusal()
+            .await;
+        assert!(
+            refused.output.contains("guardrail_list["),
+            "{}",
+            refused.output
+        );
+        assert!(refused.output.contains(words), "{}", refused.output);
+    }
+}

@@ -27,6 +27,10 @@ pub struct GuardrailEntry {
     pub params: IndexMap<String, Value>,
     /// `guardrail_info` as written, for `/guardrails/list`.
     pub info: Value,
+    /// Which of those with its name in `router_settings.guardrail_list` it is, from 0: of them one judges a call.
+    pub member: usize,
+    /// How often it is chosen among them.
+    pub weight: f64,
     /// Where the entry begins in the file.
     pub position: Position,
 }
@@ -68,6 +72,15 @@ pub enum GuardrailModes {
 }
 
 impl GuardrailEntry {
+    /// The name of its plugin, which no other entry has.
+    #[must_use]
+    pub fn plugin_name(&self) -> String {
+        match self.member {
+            0 => self.guardrail_name.clone(),
+            member => format!("{}#{}", self.guardrail_name, member + 1),
+        }
+    }
+
     /// True when it runs at that moment for a request without tags.
     pub fn runs_at(&self, mode: GuardrailMode) -> bool {
         match &self.mode {

@@ -15,6 +15,16 @@ pub struct KeyManagementSettings {
     pub access_mode: AccessMode,
     /// The plugin, when `key_management_system` is `custom`.
     pub custom_secret_manager: Option<String>,
+    /// The texts of virtual keys are stored.
+    pub store_virtual_keys: bool,
+    /// How their names begin.
+    pub prefix_for_stored_virtual_keys: Option<String>,
+    /// Their description.
+    pub description: Option<String>,
+    /// Their tags.
+    pub tags: Map<String, Value>,
+    /// One secret, a JSON object, that has all others.
+    pub primary_secret_name: Option<String>,
     /// Everything else.
     #[serde(flatten)]
     of_others: Map<String, Value>,
@@ -33,19 +43,11 @@ pub enum AccessMode {
     ReadAndWrite,
 }
 
-/// Settings that say what the gateway stores there, and how.
-const OF_STORING: [&str; 4] = [
-    "store_virtual_keys",
-    "prefix_for_stored_virtual_keys",
-    "description",
-    "tags",
-];
-
 impl KeyManagementSettings {
     /// The plugin's own settings.
     pub fn of_the_plugin(&self) -> Map<String, Value> {
         let own = self.of_others.iter();
-        own.filter(|(name, value)| !OF_STORING.contains(&name.as_str()) && !value.is_null())
+        own.filter(|(_, value)| !value.is_null())
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect()
     }
@@ -56,6 +58,11 @@ impl AccessMode {
     pub const fn reads(self) -> bool {
         !matches!(self, Self::WriteOnly)
     }
+
+    /// Whether secrets are stored.
+    pub const fn writes(self) -> bool {
+        !matches!(self, Self::ReadOnly)
+    }
 }
 
 impl fmt::Debug for KeyManagementSettings {
@@ -65,6 +72,12 @@ impl fmt::Debug for KeyManagementSettings {
             .field("hosted_keys", &self.hosted_keys)
             .field("access_mode", &self.access_mode)
             .field("custom_secret_manager", &self.custom_secret_manager)
+            .field("store_virtual_keys", &self.store_virtual_keys)
+            .field(
+                "prefix_for_stored_virtual_keys",
+                &self.prefix_for_stored_virtual_keys,
+            )
+            .field("primary_secret_name", &self.primary_secret_name)
             .field("of_others", &self.of_others.keys().collect::<Vec<_>>())
             .finish()
     }

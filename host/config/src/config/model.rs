@@ -31,6 +31,9 @@ pub struct ModelParams {
     pub model: String,
     /// Forces the provider instead of inferring it from `model`.
     pub custom_llm_provider: Option<String>,
+    /// The upstream is a gateway like this one, which gets the model's whole name: the provider is `litellm_proxy`, whatever the
+    /// name begins with.
+    pub use_litellm_proxy: Option<bool>,
     /// The provider key. Absent: the provider's own variable applies at call time.
     pub api_key: Option<Secret>,
     /// Base URL of the upstream (`base_url` is the same key).
@@ -61,6 +64,16 @@ pub struct ModelParams {
     pub rpm: Option<u64>,
     /// Tokens per minute: a weight for `simple-shuffle`.
     pub tpm: Option<u64>,
+    /// Requests per day.
+    pub rpd: Option<u64>,
+    /// Tokens per day.
+    pub tpd: Option<u64>,
+    /// Prompt tokens per minute.
+    pub itpm: Option<u64>,
+    /// Completion tokens per minute.
+    pub otpm: Option<u64>,
+    /// When the day of the two begins, `HH:MM` UTC.
+    pub daily_reset_time: Option<String>,
     /// Requests per minute of a key that nothing else limits for this model.
     pub default_api_key_rpm_limit: Option<u64>,
     /// Tokens per minute of a key that nothing else limits for this model.
@@ -100,6 +113,8 @@ pub struct ModelParams {
     pub additional_drop_params: Vec<String>,
     /// Parameters that are passed on although the provider is not known to support them.
     pub allowed_openai_params: Vec<String>,
+    /// What a model thinks becomes a part of its answer's text.
+    pub merge_reasoning_content_in_choices: bool,
     /// Where the provider's plugin puts prompt-cache marks.
     pub cache_control_injection_points: Option<Value>,
     /// The prompt that its requests are filled with.

@@ -10,6 +10,8 @@ use crate::Secret;
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct PassThroughEndpoint {
+    /// Its name, of a route of the database.
+    pub id: Option<String>,
     /// Its path.
     pub path: String,
     /// The URL it leads to.

@@ -27,12 +27,16 @@ pub struct LitellmSettings {
     pub service_callbacks: Vec<String>,
     /// The same.
     pub service_callback: Vec<String>,
+    /// Sinks that get the rows of the audit log.
+    pub audit_log_callbacks: Vec<String>,
     /// Sinks see `redacted-by-litellm` instead of messages and answers.
     pub turn_off_message_logging: bool,
     /// Sinks see no metadata that begins with `user_api_key`.
     pub redact_user_api_key_info: bool,
     /// Error texts, in events and alerts, do not repeat the request's messages.
     pub redact_messages_in_exceptions: bool,
+    /// Whether a callback that leads to no plugin stops the start; unset, it does.
+    pub strict_callbacks: Option<bool>,
     /// Log level DEBUG.
     pub set_verbose: bool,
     /// Log lines are JSON objects.
@@ -89,6 +93,10 @@ pub struct GeneralSettings {
     pub completion_model: Option<String>,
     /// Embeddings use this model whatever the body says.
     pub embedding_model: Option<String>,
+    /// Moderations use this model whatever the body says.
+    pub moderation_model: Option<String>,
+    /// Images are made by this model whatever the body says; a model in the path goes first.
+    pub image_generation_model: Option<String>,
     /// The authenticator plugin that decides who a request is.
     pub custom_auth: Option<String>,
     /// Settings handed to that plugin.

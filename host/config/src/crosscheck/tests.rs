@@ -92,3 +92,39 @@ fn patterns_match_from_the_start() {
         );
     }
 }
+
+#[test]
+fn a_prompt_has_one_entry_for_each_of_its_versions() {
+    let entry = |id: &str, version: &str| {
+        format!(
+            "  - {{prompt_id: {id}{version}, litellm_params: {{prompt_integration: langfuse}}}}\n"
+        )
+    };
+    let told = |entries: &[(&str, &str)]| {
+        let entries: String = entries
+            .iter()
+            .map(|(id, version)| entry(id, version))
+            .collect();
+        warnings(&format!("prompts:\n{entries}"))
+    };
+    let (first, second) = (", version: 1", ", version: 2");
+    assert_eq!(
+        told(&[("a", first), ("a", second), ("b", "")]),
+        Vec::<String>::new()
+    );
+    for twice in [
+        [("a", ""), ("a", "")],
+        [("a", first), ("a", first)],
+        [("a", first), ("a", "")],
+        [("a", first), ("a.v1", "")],
+    ] {
+        let told = told(&twice);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].starts_with("c.yaml:3:5 prompts[1].prompt_id: the prompt_id `"),
+            "{told:?}"
+        );
+    }
+    let told = warnings("prompts: [{prompt_id: a, litellm_params: {prompt_id: x}}, {}]\n");
+    assert_eq!(told.len(), 3, "{told:?}");
+}

@@ -95,7 +95,7 @@ fn tokens_are_fetched_without_any_manager() {
 #[test]
 fn settings_of_the_gateway_are_not_the_plugins() {
     let yaml = general(
-        "key_management_system: v, key_management_settings: {hosted_keys: [A], store_virtual_keys: false, description: d, tags: {t: u}, aws_region_name: eu-central-1, mount: kv}",
+        "key_management_system: v, key_management_settings: {hosted_keys: [A], store_virtual_keys: false, description: d, tags: {t: u}, primary_secret_name: p, aws_region_name: eu-central-1, mount: kv}",
     );
     let manager = early(&yaml).manager.expect("a manager");
     let names: Vec<&str> = manager.settings.keys().map(String::as_str).collect();
@@ -124,6 +124,28 @@ fn what_keeps_a_manager_from_being_started_is_told() {
         (
             general("key_management_system: v, key_management_settings: {access_mode: sometimes}"),
             "access_mode",
+        ),
+        (
+            general(
+                "key_management_system: v, key_management_settings: {store_virtual_keys: true}",
+            ),
+            "store_virtual_keys: keys are to be stored and access_mode is read_only",
+        ),
+        (
+            general("key_management_settings: {store_virtual_keys: true, access_mode: write_only}"),
+            "store_virtual_keys: there is no secret manager",
+        ),
+        (
+            general(
+                "key_management_system: v, key_management_settings: {prefix_for_stored_virtual_keys: /}",
+            ),
+            "prefix_for_stored_virtual_keys: keys have a place of their own",
+        ),
+        (
+            general(
+                "key_management_system: v, key_management_settings: {primary_secret_name: a/../b}",
+            ),
+            "primary_secret_name: it is no name of a secret",
         ),
     ] {
         let told = refused(&yaml);

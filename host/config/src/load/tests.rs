@@ -670,11 +670,11 @@ model_list:
 
 #[test]
 fn planned_keys_in_use_are_listed_unless_they_say_what_holds_anyway() {
-    let yaml = "litellm_settings: {enable_preview_features: true, drop_params: false, enable_json_schema_validation: false}\ngeneral_settings: {moderation_model: m}\n";
+    let yaml = "litellm_settings: {enable_preview_features: true, drop_params: false, check_provider_endpoint: false}\ngeneral_settings: {coding_agent_cost_tracking: true}\n";
     let listed: Vec<String> = loaded(
         yaml,
         &[
-            ("LITELLM_PRINT_STANDARD_LOGGING_PAYLOAD", "True"),
+            ("MAXIMUM_TRACEBACK_LINES_TO_LOG", "5"),
             ("AWS_REGION_NAME", "x"),
             ("NO_DOCS", "false"),
         ],
@@ -688,8 +688,8 @@ fn planned_keys_in_use_are_listed_unless_they_say_what_holds_anyway() {
         listed,
         [
             "litellm_settings.enable_preview_features",
-            "general_settings.moderation_model",
-            "LITELLM_PRINT_STANDARD_LOGGING_PAYLOAD"
+            "general_settings.coding_agent_cost_tracking",
+            "MAXIMUM_TRACEBACK_LINES_TO_LOG"
         ]
     );
 }

@@ -103,7 +103,7 @@ impl BudgetAlert {
 }
 
 /// As Python writes a float.
-fn float(amount: Decimal) -> String {
+pub(super) fn float(amount: Decimal) -> String {
     format!("{:?}", amount.to_f64().unwrap_or(0.0))
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::budget::float;
 use super::{AlertKind, AlertSettings, Draft, Level};
 use crate::completed::{Caller, Completed};
 use crate::{mask, redact};
@@ -64,6 +65,40 @@ pub fn failed(call: &Completed, settings: &AlertSettings) -> Option<Draft> {
         facts(draft, call)
             .field("Exception", &failure.class)
             .field("Status", &status),
+    )
+}
+
+/// LiteLLM's event of what a call of an end user cost.
+pub fn spent(call: &Completed) -> Option<Draft> {
+    let customer = call
+        .caller
+        .end_user_id
+        .as_deref()
+        .filter(|id| !id.is_empty())?;
+    let cost = call
+        .cost
+        .total
+        .filter(|cost| call.succeeded() && !cost.is_zero())?;
+    let spend = float(cost);
+    let title = format!("Customer spend tracked. Customer={customer}, spend={spend}");
+    let caller = &call.caller;
+    let own = |value: &Option<String>| value.clone().unwrap_or_default();
+    let draft = Draft::new(AlertKind::SpendTracked, Level::Low, title.as_str());
+    let draft = draft
+        .field("spend", &spend)
+        .field("token", &own(&caller.key_hash))
+        .field("customer_id", customer)
+        .field("user_id", &own(&caller.user_id))
+        .field("team_id", &own(&caller.team_id))
+        .field("team_alias", &own(&caller.team_alias))
+        .field("organization_id", &own(&caller.org_id))
+        .field("user_email", &own(&caller.user_email))
+        .field("key_alias", &own(&caller.key_alias));
+    Some(
+        draft
+            .field("event_group", "end_user")
+            .field("event", AlertKind::SpendTracked.as_str())
+            .field("event_message", &title),
     )
 }
 

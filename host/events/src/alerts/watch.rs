@@ -129,6 +129,9 @@ impl Watch {
             self.count(call, &settings);
             drafts(settings.threshold).for_each(|draft| self.raise(draft, &settings));
         }
+        if let Some(draft) = calls::spent(call).filter(|_| settings.tells_spend) {
+            self.publish(draft, &settings, false);
+        }
         if let Some(threshold) = settings.router_threshold {
             drafts(threshold).for_each(|draft| self.publish(draft, &settings, true));
         }
@@ -167,6 +170,39 @@ impl Watch {
         let mut draft = Draft::new(AlertKind::SpendReports, Level::Low, title);
         draft.text = text;
         self.raise(draft, &self.settings.load());
+    }
+
+    /// Somebody did something through the management API.
+    pub fn deed(
+        &self,
+        kind: AlertKind,
+        by: &[(&'static str, String)],
+        arguments: &[(String, String)],
+    ) {
+        let settings = self.settings.load();
+        let words = kind.as_str().split('_').map(|word| {
+            let (first, rest) = word.split_at(word.len().min(1));
+            format!("{}{rest}", first.to_uppercase())
+        });
+        let words: Vec<String> = words.collect();
+        let mut draft = Draft::new(kind, Level::High, words.join(" "));
+        // Whoever sends a text with lines of its own must not seem to say more than one.
+        let flat = |text: &str| {
+            mask::mask(text)
+                .replace('`', "'")
+                .replace(char::is_control, " ")
+        };
+        let line = |name: &str, value: &str| format!("\n{}: `{}`", flat(name), flat(value));
+        draft.text = "*Action Done by:*".to_owned();
+        draft
+            .text
+            .extend(by.iter().map(|(name, value)| line(name, value)));
+        draft.text.push_str("\n\n*Arguments passed:*");
+        let arguments = arguments.iter();
+        draft
+            .text
+            .extend(arguments.map(|(name, value)| line(name, value)));
+        self.raise(draft, &settings);
     }
 
     /// A new configuration was refused; the old one keeps serving.

@@ -27,6 +27,8 @@ enum What {
     ProxyFailure(Box<ProxyFailure>),
     Alert(Box<Alert>),
     Service(String, Box<ServiceEvent>),
+    /// Id and row.
+    Audit(String, Bytes),
 }
 
 impl Entry {
@@ -69,6 +71,15 @@ impl Entry {
         Self {
             weight: 256 + event.call_type.len() + error,
             what: What::Service(id, Box::new(event)),
+            excluded_fields: Arc::default(),
+            encodings: Mutex::default(),
+        }
+    }
+
+    pub fn audit(id: String, row: Bytes) -> Self {
+        Self {
+            weight: 256 + row.len(),
+            what: What::Audit(id, row),
             excluded_fields: Arc::default(),
             encodings: Mutex::default(),
         }
@@ -128,6 +139,13 @@ impl Entry {
                     Some(_) => EventKind::ServiceFailure,
                 },
                 json: service::encode(id, event)?,
+                context: Bytes::from_static(b"{}"),
+                dynamic: Arc::default(),
+            }),
+            What::Audit(id, row) => Ok(EncodedEvent {
+                id: id.clone(),
+                kind: EventKind::Audit,
+                json: row.clone(),
                 context: Bytes::from_static(b"{}"),
                 dynamic: Arc::default(),
             }),

@@ -20,7 +20,10 @@ impl Jwt {
     /// The claim of a token that may stand for a key; `None` where no key is asked for.
     pub(super) fn claimed(&self, verified: &Verified<'_>) -> Result<Option<Claimed>, Refusal> {
         let settings = &self.settings;
-        let Some(name) = &settings.virtual_key_claim_field else {
+        let own = verified
+            .issuer
+            .and_then(|issuer| issuer.virtual_key_claim_field.as_ref());
+        let Some(name) = own.or(settings.virtual_key_claim_field.as_ref()) else {
             return Ok(None);
         };
         let Some(value) = text(&verified.claims, name) else {

@@ -227,6 +227,7 @@ impl World {
         let federation = Federation {
             jwt: Some(jwt.restricted(permissions, needs_somebody)),
             introspection: None,
+            introspects_all: true,
             proxy: None,
             directory: rows.clone(),
             fetch: provider.clone(),

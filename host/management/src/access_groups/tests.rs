@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::testing::{HOSTILE, World, admin, user, world};
+use witgate_testkit::PostgresServer;
+
+use crate::testing::{HOSTILE, World, admin, user, world, world_in};
 
 /// The models that a key of this text may use, its own list and its team's.
 async fn models(world: &World, token: &Value) -> (Vec<String>, Vec<String>) {
@@ -57,7 +59,7 @@ async fn a_group_opens_its_models_to_keys_and_teams_that_have_it() {
     );
 
     let (status, _) = world.ask("DELETE", &admin(), &path, json!({})).await;
-    assert_eq!(status, 200);
+    assert_eq!(status, 204);
     assert_eq!(models(&world, &key).await.0, ["k"]);
     let row = world
         .plane
@@ -131,4 +133,73 @@ async fn only_administrators_give_groups() {
     let change = json!({"team_id": "red", "access_group_ids": ids});
     let refused = world.post(&user("ann"), "/team/update", change).await;
     assert_eq!(refused.0, 403, "{refused:?}");
+}
+
+#[tokio::test]
+async fn of_those_who_delete_the_same_group_one_does() {
+    of_those_who_delete_the_same_group_one_does_in(&world(json!({})).await).await;
+    let server = PostgresServer::start().await;
+    of_those_who_delete_the_same_group_one_does_in(&world_in(&server.url(), json!({})).await).await;
+}
+
+async fn of_those_who_delete_the_same_group_one_does_in(world: &World) {
+    let group = world
+        .done("/v1/access_group", json!({"access_group_name": "g"}))
+        .await;
+    let path = format!(
+        "/v1/access_group/{}",
+        group["access_group_id"].as_str().unwrap()
+    );
+    let admin = admin();
+    let all = (0..6).map(|_| world.ask("DELETE", &admin, &path, json!({})));
+    let mut told: Vec<u16> = futures_util::future::join_all(all)
+        .await
+        .into_iter()
+        .map(|(status, _)| status)
+        .collect();
+    told.sort_unstable();
+    assert_eq!(told, [204, 404, 404, 404, 404, 404]);
+}
+
+#[tokio::test]
+async fn the_key_of_a_new_user_is_given_groups_and_nothing_is_dropped_in_silence() {
+    let world = world(json!({})).await;
+    let body = json!({"access_group_name": "g", "access_model_names": ["a"]});
+    let group = world.done("/v1/access_group", body).await;
+    let ids = json!([group["access_group_id"]]);
+    let made = world
+        .done(
+            "/user/new",
+            json!({"user_id": "eve", "models": ["k"], "access_group_ids": ids}),
+        )
+        .await;
+    assert_eq!(models(&world, &made["token"]).await.0, ["k", "a"]);
+    for (id, wrong) in [
+        (
+            "u1",
+            json!({"access_group_ids": ids, "auto_create_key": false}),
+        ),
+        ("u2", json!({"access_group_ids": ["none"]})),
+    ] {
+        let mut body = wrong;
+        body["user_id"] = json!(id);
+        let (status, told) = world.post(&admin(), "/user/new", body).await;
+        assert_eq!(status, 400, "{told}");
+        assert!(told.to_string().contains("access_group_ids"), "{told}");
+    }
+    world
+        .done(
+            "/organization/new",
+            json!({"organization_id": "red", "organization_alias": "red"}),
+        )
+        .await;
+    let body = json!({"organization_id": "red", "member": {"role": "org_admin", "user_id": "ann"}});
+    world.done("/organization/member_add", body).await;
+    let body = json!({"organizations": ["red"], "access_group_ids": ids});
+    let (status, told) = world.post(&user("ann"), "/user/new", body).await;
+    assert_eq!(
+        (status, &told["error"]["param"]),
+        (403, &json!("access_group_ids")),
+        "{told}"
+    );
 }

@@ -82,7 +82,7 @@ fn none(kind: &str, model: &str) -> Refusal {
 }
 
 /// Names that calls may have: of the model list, and aliases.
-fn known(plane: &ControlPlane) -> Result<Vec<String>, Refusal> {
+pub(super) fn known(plane: &ControlPlane) -> Result<Vec<String>, Refusal> {
     let shown = plane.configuration()?.shown();
     let list = shown.get("model_list").and_then(Value::as_array);
     let listed = list.into_iter().flatten();
@@ -97,7 +97,7 @@ fn known(plane: &ControlPlane) -> Result<Vec<String>, Refusal> {
 }
 
 /// Whether a name is one of these, or fits one of their patterns.
-fn is_known(all: &[String], model: &str) -> bool {
+pub(super) fn is_known(all: &[String], model: &str) -> bool {
     all.iter().any(|name| match name.split_once('*') {
         Some((before, after)) => {
             let rest = model.strip_prefix(before);
@@ -107,7 +107,7 @@ fn is_known(all: &[String], model: &str) -> bool {
     })
 }
 
-fn unknown(status: u16, error: String, known: &[String]) -> Refusal {
+pub(super) fn unknown(status: u16, error: String, known: &[String]) -> Refusal {
     Refusal::Detail(status, json!({"error": error, "available_models": known}))
 }
 

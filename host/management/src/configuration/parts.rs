@@ -2,13 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Changes;
 use super::fields::in_force;
+use super::{Changes, LITELLM};
 use crate::operation::Outcome;
 use crate::stored::object;
 use crate::{Ask, ControlPlane, Refusal};
-
-const LITELLM: &str = "litellm_settings";
 
 /// A setting with members of its own, and what LiteLLM calls it.
 #[derive(Clone, Copy)]
@@ -52,7 +50,7 @@ pub(super) async fn allowed_ip(plane: &ControlPlane, ask: Ask, adds: bool) -> Ou
             format!("{ip:?} is no address such as 192.0.2.7, and no network such as 10.0.0.0/8");
         return Err(Refusal::bad(text).param("ip"));
     }
-    let (held, _) = plane.stored("general_settings").await?;
+    let (held, revision) = plane.stored("general_settings").await?;
     let listed = ips(&held.unwrap_or_default());
     let mut all = listed.clone().unwrap_or_default();
     match adds {
@@ -68,7 +66,11 @@ pub(super) async fn allowed_ip(plane: &ControlPlane, ask: Ask, adds: bool) -> Ou
     };
     let change = Map::from_iter([("allowed_ips".to_owned(), value)]);
     plane
-        .store_settings(&ask, Changes::from([("general_settings", change)]))
+        .store_seen(
+            &ask,
+            Changes::from([("general_settings", change)]),
+            Some(revision),
+        )
         .await?;
     let done = if adds { "added" } else { "deleted" };
     Ok(json!({"message": format!("IP {ip} address {done} successfully"), "status": "success"}))
@@ -85,7 +87,7 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask, Part { key, what }: P
             "the body says nothing: send the members to set",
         ));
     }
-    let (held, _) = plane.stored(LITELLM).await?;
+    let (held, revision) = plane.stored(LITELLM).await?;
     let mut values = object(held.unwrap_or_default().get(key));
     for (name, value) in ask.body.clone() {
         match value.is_null() {
@@ -95,9 +97,51 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask, Part { key, what }: P
     }
     let change = Map::from_iter([(key.to_owned(), Value::Object(values.clone()))]);
     plane
-        .store_settings(&ask, Changes::from([(LITELLM, change)]))
+        .store_seen(&ask, Changes::from([(LITELLM, change)]), Some(revision))
         .await?;
     Ok(
         json!({"message": format!("{what} settings updated successfully"), "status": "success", "settings": values}),
+    )
+}
+
+/// The pictures of the UI. Their addresses are for browsers: the gateway itself asks none of them.
+pub(super) async fn theme(plane: &ControlPlane, ask: Ask) -> Outcome {
+    const KEY: &str = "ui_theme_config";
+    const NAMES: [&str; 2] = ["logo_url", "favicon_url"];
+    if let Some(unknown) = ask.body.keys().find(|name| !NAMES.contains(&name.as_str())) {
+        let text = format!(
+            "{unknown:?} is no part of the look; there are {}",
+            NAMES.join(" and ")
+        );
+        return Err(Refusal::bad(text).param(unknown));
+    }
+    let (held, revision) = plane.stored(LITELLM).await?;
+    let mut values = object(held.unwrap_or_default().get(KEY));
+    for name in NAMES {
+        match ask.body.get(name) {
+            None => {}
+            Some(Value::String(url)) if !url.trim().is_empty() => {
+                if !crate::ui::is_page(url.trim()) {
+                    let text = format!(
+                        "Invalid {name}: must be an http(s) URL with a host. Local filesystem paths and non-http schemes are not allowed."
+                    );
+                    return Err(Refusal::detail(400, text));
+                }
+                values.insert(name.to_owned(), url.trim().into());
+            }
+            Some(Value::Null | Value::String(_)) => drop(values.remove(name)),
+            Some(_) => return Err(Refusal::bad(format!("{name} is a text")).param(name)),
+        }
+    }
+    let stored = match values.is_empty() {
+        true => Value::Null,
+        false => Value::Object(values.clone()),
+    };
+    let change = Map::from_iter([(KEY.to_owned(), stored)]);
+    plane
+        .store_seen(&ask, Changes::from([(LITELLM, change)]), Some(revision))
+        .await?;
+    Ok(
+        json!({"message": "UI theme settings updated successfully.", "status": "success", "theme_config": values}),
     )
 }

@@ -34,7 +34,11 @@ async fn a_credential_is_stored_encrypted_shown_masked_changed_and_deleted() {
         listed["credentials"][0]["credential_values"],
         json!({"api_key": "*****", "api_base": "*****"})
     );
-    let change = json!({"credential_values": {"api_base": null, "api_version": "1"}});
+    let change = json!({"credential_values": {"api_key": "*****", "none": "*****"}});
+    let (status, said) = world.ask("PATCH", &admin(), "/credentials/c", change).await;
+    assert_eq!(status, 400, "nothing is stored of one: {said}");
+    let change =
+        json!({"credential_values": {"api_key": "*****", "api_base": null, "api_version": "1"}});
     let (status, said) = world.ask("PATCH", &admin(), "/credentials/c", change).await;
     assert_eq!(status, 200, "{said}");
     let (_, one) = world.get(&admin(), "/credentials/by_name/c").await;
@@ -43,6 +47,17 @@ async fn a_credential_is_stored_encrypted_shown_masked_changed_and_deleted() {
         json!({"api_key": "*****", "api_version": "*****"})
     );
     assert_eq!(one["credential_info"], json!({"description": "d"}));
+    let row = world
+        .plane
+        .store
+        .row("LiteLLM_CredentialsTable", "credential_name", "c")
+        .await;
+    let row = row.unwrap().unwrap();
+    assert_eq!(
+        Seal::of(SALT).open(row["credential_values"]["api_key"].as_str().unwrap()),
+        Opened::Sealed("sk-secret".to_owned()),
+        "what came back masked stays"
+    );
     for (method, path) in [
         ("POST", "/credentials"),
         ("DELETE", "/credentials/c"),

@@ -104,3 +104,63 @@ async fn a_row_leads_to_no_component_by_its_path() {
         assert!([400, 422].contains(&status), "{wrong}: {told}");
     }
 }
+
+#[tokio::test]
+async fn a_secret_that_comes_back_as_it_was_shown_stays() {
+    let world = world(json!({})).await;
+    let mut first = body("pii", "presidio");
+    first["guardrail"]["litellm_params"]["judge"] = json!({"api_key": "sk-deep", "url": "u"});
+    let made = world.done("/guardrails", first).await;
+    assert_eq!(
+        made["litellm_params"]["judge"],
+        json!({"api_key": "*****", "url": "u"})
+    );
+    let id = made["guardrail_id"].as_str().unwrap().to_owned();
+    let path = format!("/guardrails/{id}");
+    let key = async |name: &str| {
+        let row = world
+            .plane
+            .store
+            .row("LiteLLM_GuardrailsTable", "guardrail_id", &id)
+            .await;
+        let params = row.unwrap().unwrap()["litellm_params"].clone();
+        let [own, deep] = [&params[name], &params["judge"]["api_key"]].map(|text| {
+            let Opened::Sealed(text) = Seal::of(SALT).open(text.as_str().unwrap()) else {
+                panic!("{params}")
+            };
+            text
+        });
+        (own, deep)
+    };
+    // As it was read: whole, and a part of it.
+    let mut whole = made["litellm_params"].clone();
+    whole["mode"] = json!("post_call");
+    let put = json!({"guardrail": {"guardrail_name": "pii", "litellm_params": whole}});
+    let (status, told) = world.ask("PUT", &admin(), &path, put).await;
+    assert_eq!(
+        (status, &told["litellm_params"]["mode"]),
+        (200, &json!("post_call")),
+        "{told}"
+    );
+    assert_eq!(
+        key("api_key").await,
+        ("sk-secret".to_owned(), "sk-deep".to_owned())
+    );
+    let patch = json!({"litellm_params": {"api_key": "*****", "mode": "pre_call"}});
+    assert_eq!(world.ask("PATCH", &admin(), &path, patch).await.0, 200);
+    assert_eq!(key("api_key").await.0, "sk-secret");
+    let patch = json!({"litellm_params": {"api_key": "sk-new"}});
+    assert_eq!(world.ask("PATCH", &admin(), &path, patch).await.0, 200);
+    assert_eq!(key("api_key").await.0, "sk-new");
+    // Where nothing is stored there is nothing to keep.
+    let patch = json!({"litellm_params": {"other_key": "*****"}});
+    let (status, told) = world.ask("PATCH", &admin(), &path, patch).await;
+    assert_eq!(
+        (status, &told["error"]["param"]),
+        (400, &json!("litellm_params.other_key")),
+        "{told}"
+    );
+    let mut masked = body("other", "presidio");
+    masked["guardrail"]["litellm_params"]["api_key"] = json!("*****");
+    assert_eq!(world.post(&admin(), "/guardrails", masked).await.0, 400);
+}

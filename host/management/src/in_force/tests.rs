@@ -143,3 +143,23 @@ async fn a_teams_admin_gives_no_key_with_a_mask() {
         assert_eq!(status, expected, "{api_key}: {said}");
     }
 }
+
+#[test]
+fn in_a_list_a_secret_stays_with_what_it_stands_beside() {
+    let stored = json!([{"host": "a", "password": "of-a"}, {"host": "b", "password": "of-b"}]);
+    let is_secret = |name: &str| name == "password";
+    let restored = |mut said: Value| {
+        super::restore(&is_secret, "nodes", "nodes", &mut said, Some(&stored)).map(|()| said)
+    };
+    let second = json!([{"host": "b", "password": "*****"}]);
+    assert_eq!(
+        restored(second).unwrap(),
+        json!([{"host": "b", "password": "of-b"}])
+    );
+    for other in [
+        json!([{"host": "evil", "password": "*****"}]),
+        json!([{"host": "a", "password": "*****", "proxy": "evil"}]),
+    ] {
+        assert!(restored(other).is_err());
+    }
+}

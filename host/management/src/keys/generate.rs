@@ -3,10 +3,12 @@
 use serde_json::{Map, Value, json};
 use witgate_identity::{KeyHash, key_text, mask_key};
 use witgate_store::{Filter, Row, Write};
+use zeroize::Zeroizing;
 
 use super::{FIELDS, NOT_YET, TABLE, refused, shown, taken};
 use crate::audit::Action;
 use crate::fields::Given;
+use crate::key_texts::{KeyName, TextChange};
 use crate::letters::{Letter, LetterKind};
 use crate::linked::{self, with_linked};
 use crate::operation::Outcome;
@@ -222,6 +224,10 @@ pub(crate) async fn made(plane: &ControlPlane, draft: Draft) -> Result<Made, Ref
     let row = plane.store.row(TABLE, "token", &token).await?;
     let row = row.ok_or_else(|| Refusal::Unavailable("the new key is not there".to_owned()))?;
     let text = draft.text;
+    plane.text_changed(|| TextChange::Made {
+        key: KeyName::of(&row),
+        text: Zeroizing::new(text.clone()),
+    });
     Ok(Made { text, row })
 }
 

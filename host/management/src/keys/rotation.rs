@@ -6,10 +6,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use witgate_identity::KeyHash;
 use witgate_store::{Filter, Is, Row, Select, StoreError, WINDOWS, Write, WriteError, time_text};
+use zeroize::Zeroizing;
 
 use super::{TABLE, generate};
 use crate::audit::Action;
 use crate::fields::{Given, text};
+use crate::key_texts::{KeyName, TextChange};
 use crate::letters::{Letter, LetterKind};
 use crate::{Ask, Changed, ControlPlane, Refusal, durations};
 
@@ -255,7 +257,16 @@ impl ControlPlane {
             Err(error) => return Err(error.into()),
         }
         self.changed(Changed::Key(old.to_owned()));
-        self.changed(Changed::Key(token));
+        self.changed(Changed::Key(token.clone()));
+        let from = KeyName::of(key);
+        self.text_changed(|| TextChange::Rotated {
+            to: KeyName {
+                token,
+                ..from.clone()
+            },
+            from,
+            text: Zeroizing::new(new.clone()),
+        });
         self.post(Letter::about_key(LetterKind::KeyRotated, to, key, new));
         Ok(Turn::Made)
     }

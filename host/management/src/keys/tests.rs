@@ -463,3 +463,100 @@ async fn changes_at_once_of_what_the_metadata_keeps_all_stay() {
         }
     }
 }
+
+#[tokio::test]
+async fn many_keys_of_a_team_are_changed_by_its_admins_and_no_others() {
+    let world = world(json!({})).await;
+    let members = json!([{"user_id": "ann", "role": "admin"}, {"user_id": "bob", "role": "user"}]);
+    world
+        .done(
+            "/team/new",
+            json!({"team_id": "red", "members_with_roles": members}),
+        )
+        .await;
+    world.done("/team/new", json!({"team_id": "blue"})).await;
+    let key = async |team: &str| {
+        world.done("/key/generate", json!({"team_id": team})).await["token"].clone()
+    };
+    let (one, two, other) = (key("red").await, key("red").await, key("blue").await);
+    let rpm = async |token: &Value| {
+        let row = world
+            .plane
+            .store
+            .row(super::TABLE, "token", token.as_str().unwrap())
+            .await;
+        row.unwrap().unwrap()["rpm_limit"].clone()
+    };
+    let path = "/team/key/bulk_update";
+    let fields = json!({"rpm_limit": 7});
+    let all = json!({"team_id": "red", "all_keys_in_team": true, "update_fields": fields});
+    let (status, told) = world.post(&user("ann"), path, all.clone()).await;
+    assert_eq!(
+        (status, &told["total_requested"], &told["failed_updates"]),
+        (200, &json!(2), &json!([])),
+        "{told}"
+    );
+    assert_eq!(
+        [rpm(&one).await, rpm(&two).await, rpm(&other).await],
+        [json!(7), json!(7), Value::Null]
+    );
+    let some = json!({"team_id": "red", "key_ids": [one], "update_fields": {"rpm_limit": 8}});
+    world.done(path, some).await;
+    assert_eq!([rpm(&one).await, rpm(&two).await], [json!(8), json!(7)]);
+    for (body, status) in [
+        (
+            json!({"team_id": "red", "key_ids": [two, other], "update_fields": {"rpm_limit": 9}}),
+            404,
+        ),
+        (
+            json!({"team_id": "red", "key_ids": [two], "update_fields": {"user_id": "eve"}}),
+            400,
+        ),
+        (
+            json!({"team_id": "red", "key_ids": [two], "update_fields": {"models": ["*"]}}),
+            400,
+        ),
+        (
+            json!({"team_id": "red", "key_ids": [two], "update_fields": {}}),
+            400,
+        ),
+        (json!({"team_id": "red", "update_fields": fields}), 400),
+        (
+            json!({"team_id": "red", "key_ids": [two], "all_keys_in_team": true, "update_fields": fields}),
+            400,
+        ),
+        (
+            json!({"team_id": "none", "all_keys_in_team": true, "update_fields": fields}),
+            404,
+        ),
+    ] {
+        let told = world.post(&admin(), path, body.clone()).await;
+        assert_eq!(told.0, status, "{body}: {told:?}");
+    }
+    assert_eq!(rpm(&two).await, json!(7), "nothing was changed");
+    for who in ["bob", "eve"] {
+        assert_eq!(
+            world.post(&user(who), path, all.clone()).await.0,
+            403,
+            "{who}"
+        );
+    }
+    // More than may be changed at once are not changed at all.
+    let more = (0..500).map(|n| {
+        let row = json!({"token": format!("{n:064}"), "team_id": "red", "models": []});
+        witgate_store::Write::Insert(super::TABLE, row.as_object().unwrap().clone())
+    });
+    let more = more.collect();
+    world
+        .plane
+        .store
+        .write(more, jiff::Timestamp::UNIX_EPOCH)
+        .await
+        .unwrap();
+    let (status, told) = world.post(&user("ann"), path, all).await;
+    assert!(
+        status == 400 && told.to_string().contains("at most 500 keys"),
+        "{told}"
+    );
+    assert_eq!(rpm(&one).await, json!(8));
+}

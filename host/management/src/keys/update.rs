@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 use witgate_identity::KeyHash;
 use witgate_store::{Filter, Is, Row, Select, Write, WriteError};
+use zeroize::Zeroizing;
 
 use super::{TABLE, not_found, refused, shown, taken};
 use super::{bounds, generate, rotation};
 use crate::audit::Action;
 use crate::fields::text as text_of;
+use crate::key_texts::{KeyName, TextChange};
 use crate::linked::{self, with_linked};
 use crate::operation::Outcome;
 use crate::refusal::RACED;
@@ -43,6 +45,12 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
         return Err(not_found(&named));
     }
     told(plane, &token, &changes);
+    let (from, mut to) = (KeyName::of(&key), key);
+    to.extend(changes);
+    let to = KeyName::of(&to);
+    if from != to {
+        plane.text_changed(|| TextChange::Renamed { from, to });
+    }
     let mut answer = shown(&ask, with_linked(plane, plane.key(&token).await?).await?);
     answer.insert("key".to_owned(), named.into());
     Ok(Value::Object(answer))
@@ -59,6 +67,95 @@ pub(super) async fn bulk(plane: &ControlPlane, ask: Ask) -> Outcome {
         let message = format!("keys is a list of 1 to {BULK_MAX} objects, each with its key");
         return Err(Refusal::bad(message).param("keys"));
     }
+    each(plane, &ask, items).await
+}
+
+/// What many keys of a team are given at once: nothing that says whose they are, what they reach, or which one it is.
+const OF_MANY: [&str; 14] = [
+    "max_budget",
+    "soft_budget",
+    "budget_duration",
+    "temp_budget_increase",
+    "temp_budget_expiry",
+    "tpm_limit",
+    "rpm_limit",
+    "max_parallel_requests",
+    "model_rpm_limit",
+    "model_tpm_limit",
+    "model_max_budget",
+    "duration",
+    "tags",
+    "metadata",
+];
+
+pub(super) async fn of_team(plane: &ControlPlane, ask: Ask) -> Outcome {
+    let team_id = ask.required_text("team_id")?.to_owned();
+    let Some(Value::Object(fields)) = ask.body.get("update_fields") else {
+        return Err(Refusal::missing("update_fields"));
+    };
+    if fields.is_empty() {
+        let text = "update_fields must specify at least one field to update";
+        return Err(Refusal::bad(text).param("update_fields"));
+    }
+    if let Some(other) = fields.keys().find(|name| !OF_MANY.contains(&name.as_str())) {
+        let text = format!(
+            "many keys are not given {other:?} at once; it is one of {}",
+            OF_MANY.join(", ")
+        );
+        return Err(Refusal::bad(text).param("update_fields"));
+    }
+    let team = plane.known_team(&team_id).await?;
+    if !ask.is_admin() && !plane.manages_keys_of(&ask, &team, "/key/update").await? {
+        let text = format!("Only an admin of team {team_id} changes its keys");
+        return Err(Refusal::forbidden(text).param("team_id"));
+    }
+    let named = ask.texts("key_ids")?;
+    let all = ask.body.get("all_keys_in_team") == Some(&Value::Bool(true));
+    let filter = match (named.is_empty(), all) {
+        (false, false) => {
+            let ids = named.iter().map(|key| super::hash(key).into()).collect();
+            Filter::by("team_id", team_id.as_str()).and("token", Is::In(ids))
+        }
+        (true, true) => Filter::by("team_id", team_id.as_str()),
+        _ => {
+            let text = "say either key_ids, not empty, or all_keys_in_team: true";
+            return Err(Refusal::bad(text).param("key_ids"));
+        }
+    };
+    let select = Select {
+        filter,
+        order: vec![("token", false)],
+        limit: Some(BULK_MAX as u64 + 1),
+        ..Select::default()
+    };
+    let rows = plane.store.rows(TABLE, &select).await?;
+    if rows.len() > BULK_MAX || named.len() > BULK_MAX {
+        let text = format!("one request changes at most {BULK_MAX} keys: say which by key_ids");
+        return Err(Refusal::bad(text).param("key_ids"));
+    }
+    let there: Vec<String> = rows
+        .iter()
+        .map(|row| text_of(row, "token").unwrap_or_default().to_owned())
+        .collect();
+    let missing = named
+        .iter()
+        .map(|key| super::hash(key))
+        .find(|token| !there.contains(token));
+    if let Some(missing) = missing {
+        let text = format!("{missing} is no key of team {team_id}; nothing was changed");
+        return Err(Refusal::not_found(text).param("key_ids"));
+    }
+    let items = there.into_iter().map(|token| {
+        let mut item = fields.clone();
+        item.insert("key".to_owned(), token.into());
+        Value::Object(item)
+    });
+    let items = items.collect();
+    each(plane, &ask, items).await
+}
+
+/// Changes keys one by one, each as its caller may; what becomes of each is told.
+async fn each(plane: &ControlPlane, ask: &Ask, items: Vec<Value>) -> Outcome {
     let (mut done, mut failed) = (Vec::new(), Vec::new());
     let total = items.len();
     for item in items {
@@ -240,6 +337,11 @@ pub(super) async fn regenerate(plane: &ControlPlane, mut ask: Ask) -> Outcome {
     })?;
     plane.changed(Changed::Key(old));
     plane.changed(Changed::Key(token.clone()));
+    plane.text_changed(|| TextChange::Rotated {
+        from: KeyName::of(&key),
+        to: KeyName::of(&after),
+        text: Zeroizing::new(new.clone()),
+    });
     let mut answer = shown(&ask, with_linked(plane, plane.key(&token).await?).await?);
     answer.insert("key".to_owned(), new.into());
     answer.insert("token".to_owned(), token.as_str().into());
@@ -291,12 +393,14 @@ pub(crate) async fn remove_then(
     after: Vec<Write>,
 ) -> Result<(), Refusal> {
     let mut tokens: Vec<String> = Vec::with_capacity(rows.len());
+    let mut names = Vec::with_capacity(rows.len());
     for row in rows {
         let token = text(&row, "token");
         // Named twice, by its text and its alias.
         if tokens.contains(&token) {
             continue;
         }
+        names.push(KeyName::of(&row));
         steps.extend(rotation::forget(plane, &token));
         tokens.push(token.clone());
         steps.extend(plane.note(ask, Action::Deleted, TABLE, &token, Some(&row), None));
@@ -313,8 +417,9 @@ pub(crate) async fn remove_then(
     }
     steps.extend(after);
     plane.store.write(steps, ask.now).await.map_err(refused)?;
-    for token in tokens {
+    for (token, key) in tokens.into_iter().zip(names) {
         plane.changed(Changed::Key(token));
+        plane.text_changed(|| TextChange::Gone { key });
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::stored::{BY_TEAM_ADMIN, MODELS as TABLE, object, refers};
 use crate::{Ask, ControlPlane, Refusal};
 
 /// Parameters that an admin of a team sets.
-const PARAMS: [&str; 21] = [
+const PARAMS: [&str; 26] = [
     "model",
     "custom_llm_provider",
     "api_key",
@@ -27,6 +27,11 @@ const PARAMS: [&str; 21] = [
     "num_retries",
     "rpm",
     "tpm",
+    "rpd",
+    "tpd",
+    "itpm",
+    "otpm",
+    "daily_reset_time",
     "weight",
     "order",
     "max_parallel_requests",

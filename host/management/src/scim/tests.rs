@@ -22,7 +22,12 @@ impl World {
 
     async fn good(&self, method: &str, path: &str, body: Value) -> Value {
         let (status, answer) = self.scim(method, path, body.clone()).await;
-        assert_eq!(status, 200, "{method} {path} {body}: {answer}");
+        let done = match method {
+            "POST" => 201,
+            "DELETE" => 204,
+            _ => 200,
+        };
+        assert_eq!(status, done, "{method} {path} {body}: {answer}");
         answer
     }
 

@@ -6,12 +6,9 @@ use witgate_store::{Filter, Is, Row, Select};
 use super::{id, id_of, list as listed, missing, page, resources, said, with_metadata, wrong};
 use crate::fields::{text, texts};
 use crate::operation::Outcome;
-use crate::principals::{PROXY_USER, is_inactive};
-use crate::users::{TABLE, with_email};
+use crate::principals::is_inactive;
+use crate::users::{NOBODY, TABLE, with_email};
 use crate::{Ask, ControlPlane, Refusal, teams};
-
-/// Rows that are nobody.
-const NOBODY: [&str; 2] = [PROXY_USER, "default_user_id"];
 
 pub(super) async fn list(plane: &ControlPlane, ask: &Ask) -> Outcome {
     let (start, count) = page(ask)?;

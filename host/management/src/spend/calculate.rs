@@ -46,7 +46,8 @@ fn calculate(plane: &ControlPlane, ask: &Ask) -> Outcome {
         .map_err(|error| Refusal::bad(error.to_string()))?;
     let usage = match read.given("messages") {
         Some(messages) => {
-            let tokens = Tokenizer::for_model(model).count_messages(messages);
+            let tokens = Tokenizer::for_model(model)
+                .count_messages(messages, &plane.settings.load().counting);
             Some(Usage::of(tokens, 0))
         }
         None => read.given("usage").and_then(Usage::from_json),

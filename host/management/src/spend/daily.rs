@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::{Map, Value, json};
 use witgate_store::{Filter, Is, Row, Select};
 
-use super::{Days, float, money, own, text, whole};
+use super::{Days, GROUPS, float, money, own, text, whole};
+use crate::ask::Page;
 use crate::operation::{Operation, Outcome, Who};
 use crate::rights::{TeamRole, members_may, role_in};
 use crate::{Ask, ControlPlane, Refusal};
@@ -14,13 +15,13 @@ const PAGE: u64 = 10;
 const PAGE_MAX: u64 = 1000;
 
 /// Whose activity it is.
-struct Kind {
+pub(super) struct Kind {
     /// The daily table.
-    table: &'static str,
+    pub(super) table: &'static str,
     /// Its column that says whose.
     column: &'static str,
     /// The parameter that names some.
-    some: &'static str,
+    pub(super) some: &'static str,
     /// The parameter that names all others.
     others: &'static str,
     /// Where they are called something: table, column of the id, column of the name, and how answers call that.
@@ -34,7 +35,7 @@ const USER: Kind = Kind {
     others: "",
     names: Some(["LiteLLM_UserTable", "user_id", "user_email", "user_email"]),
 };
-const TEAM: Kind = Kind {
+pub(super) const TEAM: Kind = Kind {
     table: "LiteLLM_DailyTeamSpend",
     column: "team_id",
     some: "team_ids",
@@ -87,6 +88,34 @@ pub(super) const OPERATIONS: &[Operation] = &[
             Box::pin(async move {
                 let filter = own(&ask, Filter::all(), "user_id", "api_key")?;
                 activity(plane, &ask, &USER, filter).await
+            })
+        },
+    },
+    Operation {
+        method: "GET",
+        paths: &["/user/daily/activity/aggregated"],
+        who: Who::Anyone,
+        what: "The same, all days on one page.",
+        body: &[],
+        query: &[USER.some, START, END, MODEL, KEY],
+        run: |plane, ask| {
+            Box::pin(async move {
+                let filter = own(&ask, Filter::all(), "user_id", "api_key")?;
+                all_activity(plane, &ask, &USER, filter).await
+            })
+        },
+    },
+    Operation {
+        method: "GET",
+        paths: &["/team/daily/activity/aggregated"],
+        who: Who::Anyone,
+        what: "Tells day by day what teams spent and used, all days on one page; the caller's teams, for who is no administrator.",
+        body: &[],
+        query: &[TEAM.some, TEAM.others, START, END, MODEL, KEY],
+        run: |plane, ask| {
+            Box::pin(async move {
+                let filter = teams(plane, &ask, asked(&ask, &TEAM)?).await?;
+                all_activity(plane, &ask, &TEAM, filter).await
             })
         },
     },
@@ -176,7 +205,7 @@ fn list(ask: &Ask, param: &str) -> Result<Option<Vec<Value>>, Refusal> {
 }
 
 /// Those that are named, without those that are left out.
-fn asked(ask: &Ask, kind: &Kind) -> Result<Filter, Refusal> {
+pub(super) fn asked(ask: &Ask, kind: &Kind) -> Result<Filter, Refusal> {
     let mut filter = Filter::all();
     if let Some(ids) = list(ask, kind.some)? {
         filter = filter.and(kind.column, Is::In(ids));
@@ -188,7 +217,11 @@ fn asked(ask: &Ask, kind: &Kind) -> Result<Filter, Refusal> {
 }
 
 /// Of the caller's teams: all, when they manage every one of them, else what their own keys did.
-async fn teams(plane: &ControlPlane, ask: &Ask, filter: Filter) -> Result<Filter, Refusal> {
+pub(super) async fn teams(
+    plane: &ControlPlane,
+    ask: &Ask,
+    filter: Filter,
+) -> Result<Filter, Refusal> {
     if ask.sees_all() {
         return Ok(filter);
     }
@@ -260,12 +293,12 @@ async fn organizations(plane: &ControlPlane, ask: &Ask, filter: Filter) -> Resul
 
 /// LiteLLM's measures.
 #[derive(Debug, Default, Clone, Copy)]
-struct Metrics {
-    spend: f64,
+pub(super) struct Metrics {
+    pub(super) spend: f64,
     counts: [i64; COUNTS.len()],
 }
 
-const COUNTS: [&str; 7] = [
+pub(super) const COUNTS: [&str; 7] = [
     "prompt_tokens",
     "completion_tokens",
     "cache_read_input_tokens",
@@ -276,7 +309,7 @@ const COUNTS: [&str; 7] = [
 ];
 
 impl Metrics {
-    fn add(&mut self, row: &Row) {
+    pub(super) fn add(&mut self, row: &Row) {
         self.spend += float(row, "spend");
         for (sum, column) in self.counts.iter_mut().zip(COUNTS) {
             *sum += whole(row, column);
@@ -284,7 +317,7 @@ impl Metrics {
     }
 
     /// With `total_` before the names, or nothing.
-    fn told(&self, before: &str) -> Map<String, Value> {
+    pub(super) fn told(&self, before: &str) -> Map<String, Value> {
         let mut told = Map::new();
         told.insert(format!("{before}spend"), money(self.spend).into());
         for (name, count) in COUNTS.iter().zip(self.counts) {
@@ -321,14 +354,39 @@ const PARTS: [(&str, &str); 6] = [
 ];
 
 async fn activity(plane: &ControlPlane, ask: &Ask, kind: &Kind, filter: Filter) -> Outcome {
-    let days = Days::required(ask)?;
     let page = ask.page("page_size", PAGE, PAGE_MAX)?;
+    on_page(plane, ask, kind, filter, page).await
+}
+
+/// Everything on one page, or a refusal.
+async fn all_activity(plane: &ControlPlane, ask: &Ask, kind: &Kind, filter: Filter) -> Outcome {
+    let page = Page {
+        page: 1,
+        size: GROUPS,
+    };
+    on_page(plane, ask, kind, filter, page).await
+}
+
+async fn on_page(
+    plane: &ControlPlane,
+    ask: &Ask,
+    kind: &Kind,
+    filter: Filter,
+    page: Page,
+) -> Outcome {
+    let days = Days::required(ask)?;
     let filter = filter
         .and("date", Is::AtLeast(days.first.to_string().into()))
         .and("date", Is::AtMost(days.last.to_string().into()))
         .and_if("model", ask.param("model"))
         .and_if("api_key", ask.param("api_key").map(crate::keys::hash));
     let total = plane.store.count(kind.table, &filter).await?;
+    if page.size == GROUPS && total > GROUPS {
+        let text = format!(
+            "the answer has {total} rows, more than {GROUPS}; ask for fewer days, or page by page"
+        );
+        return Err(Refusal::detail(400, text));
+    }
     let select = Select {
         filter,
         order: vec![("date", true)],

@@ -150,6 +150,11 @@ pub(crate) async fn resolve(
             None => users::newcomer(plane, ask, named)?,
         };
         let user_id = text(&row, "user_id").unwrap_or_default().to_owned();
+        // They stand for the master key and for the whole gateway.
+        if !ask.is_admin() && users::NOBODY.contains(&user_id.as_str()) {
+            let message = format!("{user_id} is no user of anybody's: only a proxy admin seats it");
+            return Err(Refusal::forbidden(message).param("user_id"));
+        }
         let own = text(&row, "user_email").filter(|_| !new);
         // Whoever signs in with an address is the user who has it: none is given to somebody who is there, and none twice.
         let given = named.user_email.as_deref();

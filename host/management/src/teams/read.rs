@@ -15,6 +15,7 @@ use crate::{Ask, ControlPlane, Refusal, keys};
 
 /// Teams on a page.
 const PAGE: u64 = 10;
+const FOUND: u64 = 50;
 const PAGE_MAX: u64 = 100;
 
 /// Columns that lists can be sorted by.
@@ -181,6 +182,26 @@ pub(super) async fn pages(plane: &ControlPlane, ask: Ask) -> Outcome {
         "page_size": page.size,
         "total_pages": page.pages(total),
     }))
+}
+
+/// Teams by parts of what they are called, for those who see all.
+pub(super) async fn filter(plane: &ControlPlane, ask: Ask) -> Outcome {
+    let page = ask.page("page_size", FOUND, PAGE_MAX)?;
+    let mut filter = Filter::all();
+    for column in ["team_id", "team_alias"] {
+        if let Some(text) = ask.param(column) {
+            filter = filter.and(column, Is::Contains(text.to_owned()));
+        }
+    }
+    let select = Select {
+        filter,
+        order: vec![("team_alias", false), ("team_id", false)],
+        offset: page.offset(),
+        limit: Some(page.size),
+    };
+    let teams = plane.store.rows(TABLE, &select).await?;
+    let teams = teams.into_iter().map(|team| shown(&ask, team));
+    Ok(Value::Array(teams.map(Value::from).collect()))
 }
 
 /// `litellm_settings.default_internal_user_params.available_teams`: teams that users may join by themselves.

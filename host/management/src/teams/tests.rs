@@ -439,3 +439,31 @@ async fn a_members_key_lives_as_long_as_the_team_says() {
         .await;
     assert_eq!(key["expires"], "2026-01-01T01:00:00.123Z");
 }
+
+#[tokio::test]
+async fn teams_are_found_by_parts_of_their_names() {
+    let world = world(json!({})).await;
+    for (id, alias) in [("t-1", "Red ones"), ("t-2", "Blue"), ("x-3", "reds")] {
+        world
+            .done("/team/new", json!({"team_id": id, "team_alias": alias}))
+            .await;
+    }
+    let found = async |query: &str| {
+        let (status, found) = world
+            .get(&admin(), &format!("/team/filter/ui?{query}"))
+            .await;
+        assert_eq!(status, 200, "{found}");
+        let found = found.as_array().unwrap().iter();
+        found
+            .map(|team| team["team_id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found("team_id=t-").await, ["t-2", "t-1"]);
+    assert_eq!(found("team_alias=ed").await.len(), 2);
+    assert_eq!(found("page_size=1&page=2").await.len(), 1);
+    assert!(
+        found("team_id=%25").await.is_empty(),
+        "a sign of LIKE is a sign"
+    );
+    assert_eq!(world.get(&user("ann"), "/team/filter/ui").await.0, 401);
+}

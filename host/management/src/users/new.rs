@@ -3,12 +3,13 @@
 use serde_json::{Map, Value, json};
 use witgate_store::{Filter, Row, Write};
 
-use super::{ADMINS, FIELDS, NEW, TABLE, defaults, password, read_body, refused, shown, unique};
+use super::{
+    ADMINS, FIELDS, NEW, NOBODY, TABLE, defaults, password, read_body, refused, shown, unique,
+};
 use crate::audit::Action;
 use crate::fields::{Given, text, texts};
 use crate::linked::{self, new_budget, with_linked};
 use crate::operation::Outcome;
-use crate::principals::PROXY_USER;
 use crate::rights::TeamRole;
 use crate::teams::{self, Member};
 use crate::{Ask, Changed, ControlPlane, Refusal, bounds, keys, organizations};
@@ -185,7 +186,7 @@ async fn bound(
     let foreign = PROXY_ADMINS_ONLY.iter().find(says);
     // An id of one's choice is no harm, those with a meaning of their own are.
     let chosen = given.members.get("user_id").and_then(Value::as_str);
-    let reserved = chosen.is_some_and(|id| [PROXY_USER, "default_user_id"].contains(&id));
+    let reserved = chosen.is_some_and(|id| NOBODY.contains(&id));
     if let Some(name) = foreign.filter(|name| **name != "user_id" || reserved) {
         let message = format!("Only a proxy admin gives a user {name}");
         return Err(Refusal::forbidden(message).param(name));

@@ -37,13 +37,32 @@ pub(super) fn roles() -> Value {
     Value::Object(roles.collect::<Map<_, _>>())
 }
 
-pub(super) async fn info(plane: &ControlPlane, ask: Ask) -> Outcome {
+/// Who does not see everything asks for their own user only.
+fn own_only(ask: &Ask) -> Result<(), Refusal> {
     let asked = ask.param("user_id");
     if !ask.sees_all() && asked.is_some_and(|asked| ask.user() != Some(asked)) {
         return Err(Refusal::forbidden(
             "key not allowed to access this user's info: you may ask for your own user only",
         ));
     }
+    Ok(())
+}
+
+/// A user alone: one row, however many keys there are.
+pub(super) async fn alone(plane: &ControlPlane, ask: Ask) -> Outcome {
+    own_only(&ask)?;
+    let Some(id) = ask.param("user_id").or(ask.user()) else {
+        return Err(Refusal::bad("the key belongs to no user: say user_id").param("user_id"));
+    };
+    match plane.user(id).await? {
+        Some(row) => Ok(json!(shown(row))),
+        None => Err(Refusal::not_found(format!("User {id} not found")).param("user_id")),
+    }
+}
+
+pub(super) async fn info(plane: &ControlPlane, ask: Ask) -> Outcome {
+    own_only(&ask)?;
+    let asked = ask.param("user_id");
     let id = asked.or(ask.user());
     let row = match id {
         Some(id) => plane.user(id).await?,

@@ -300,3 +300,86 @@ async fn a_row_of_the_master_key_is_left_out_where_the_settings_say_so() {
         assert_eq!(count, Some(if hides { 1 } else { 2 }), "{info}");
     }
 }
+
+#[tokio::test]
+async fn a_user_alone_is_told_to_themselves_and_to_those_who_see_all() {
+    let world = world(json!({})).await;
+    world.done("/team/new", json!({"team_id": "red"})).await;
+    world
+        .done(
+            "/user/new",
+            json!({"user_id": "ann", "teams": ["red"], "password": "a-secret-1"}),
+        )
+        .await;
+    for (who, path) in [
+        (user("ann"), "/v2/user/info"),
+        (user("ann"), "/v2/user/info?user_id=ann"),
+        (admin(), "/v2/user/info?user_id=ann"),
+    ] {
+        let (status, told) = world.get(&who, path).await;
+        assert_eq!(
+            (status, &told["user_id"], &told["teams"]),
+            (200, &json!("ann"), &json!(["red"])),
+            "{told}"
+        );
+        assert!(
+            told.get("keys").is_none() && !told.to_string().contains("scrypt"),
+            "{told}"
+        );
+    }
+    assert_eq!(
+        world.get(&user("bob"), "/v2/user/info?user_id=ann").await.0,
+        403
+    );
+    assert_eq!(
+        world.get(&admin(), "/v2/user/info?user_id=none").await.0,
+        404
+    );
+}
+
+#[tokio::test]
+async fn a_password_is_changed_by_who_knows_it() {
+    let world = world(json!({"litellm_settings": {"store_audit_logs": true}})).await;
+    for id in ["ann", "bob"] {
+        let body = json!({"user_id": id, "auto_create_key": false});
+        world.done("/user/new", body).await;
+    }
+    let given = json!({"user_id": "ann", "password": "the-first-1"});
+    world.done("/user/update", given).await;
+    let path = "/user/password/change";
+    let change =
+        |present: &str, new: &str| json!({"current_password": present, "new_password": new});
+    let long = "x".repeat(1025);
+    for (caller, body, status) in [
+        (user("ann"), change("wrong", "the-second-2"), 401),
+        (user("ann"), change("", "the-second-2"), 401),
+        (user("ann"), change("the-first-1", "the-first-1"), 400),
+        (user("ann"), change("the-first-1", ""), 400),
+        (user("ann"), change("the-first-1", &long), 400),
+        (user("ann"), json!({"new_password": "x"}), 422),
+        (
+            user("ann"),
+            json!({"current_password": "the-first-1", "new_password": "x", "user_id": "bob"}),
+            403,
+        ),
+        (user("bob"), change("", "the-second-2"), 400),
+        (user("eve"), change("the-first-1", "x"), 400),
+        (admin(), change("the-first-1", "x"), 400),
+    ] {
+        let (answered, told) = world.post(&caller, path, body).await;
+        assert_eq!(answered, status, "{told}");
+    }
+    let (status, told) = world
+        .post(&user("ann"), path, change("the-first-1", "the-second-2"))
+        .await;
+    assert_eq!(status, 200, "{told}");
+    let whose = async |word: &str| world.plane.user_by_password("ann", word).await.unwrap();
+    assert_eq!(whose("the-first-1").await, None);
+    assert_eq!(whose("the-second-2").await.as_deref(), Some("ann"));
+    let log = rows(&world, "LiteLLM_AuditLog", "object_id", "ann").await;
+    let log = json!(log).to_string();
+    assert!(
+        log.contains("password") && !log.contains("scrypt:"),
+        "{log}"
+    );
+}

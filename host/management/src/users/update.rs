@@ -4,7 +4,9 @@ use serde_json::{Map, Value, json};
 use witgate_identity::ScopeKind;
 use witgate_store::{Filter, Is, Row, Select, Write};
 
-use super::{ADMINS, BULK, FIELDS, TABLE, newcomer, password, read_body, refused, shown, unique};
+use super::{
+    ADMINS, BULK, FIELDS, PASSWORD, TABLE, newcomer, password, read_body, refused, shown, unique,
+};
 use crate::audit::Action;
 use crate::fields::{Given, text, texts};
 use crate::linked;
@@ -14,8 +16,8 @@ use crate::teams::{self, Named};
 use crate::{Ask, Changed, ControlPlane, Refusal, bounds, keys, organizations};
 
 /// What everybody changes of themselves. Not the address: whoever signs in with it at an identity provider is that user, with the
-/// role that the provider gives them.
-const OWN: [&str; 3] = ["user_id", "user_alias", "password"];
+/// role that the provider gives them. Nor the password: who has a key of theirs is not yet who knows it.
+const OWN: [&str; 2] = ["user_id", "user_alias"];
 
 /// What an organization's admin changes of the organization's users.
 const OF_ORGANIZATION: [&str; 8] = [
@@ -35,6 +37,53 @@ const BULK_MOST: usize = 500;
 pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     let row = change(plane, &ask, &ask.body).await?;
     Ok(json!({"user_id": row.get("user_id"), "data": row}))
+}
+
+/// The caller's own password, by who knows the present one.
+pub(super) async fn own_password(plane: &ControlPlane, ask: Ask) -> Outcome {
+    let (present, chosen) = (
+        ask.required_text("current_password")?,
+        ask.required_text("new_password")?,
+    );
+    Given::read(&[PASSWORD], &ask.body)?;
+    if ask
+        .body
+        .get("user_id")
+        .is_some_and(|id| id.as_str() != ask.user())
+    {
+        let message = "You may change your own password only";
+        return Err(Refusal::forbidden(message).param("user_id"));
+    }
+    let row = match ask.user() {
+        Some(id) => plane.user(id).await?,
+        None => None,
+    };
+    let kept = row.as_ref().and_then(|row| text(row, "password"));
+    let (Some(row), Some(kept)) = (&row, kept.filter(|kept| !kept.is_empty())) else {
+        let message = "You have no password to change: an administrator gives one, or an invitation to choose one";
+        return Err(Refusal::bad(message).param("current_password"));
+    };
+    if crate::principals::is_inactive(row) || !password::is(present, Some(kept)).await {
+        let message = "The current password is another";
+        return Err(Refusal::error(401, "auth_error", message).param("current_password"));
+    }
+    if present == chosen {
+        let message = "The new password is the current one: choose another";
+        return Err(Refusal::bad(message).param("new_password"));
+    }
+    let hashed = password::hashed(chosen).await;
+    let hashed = hashed.map_err(|refusal| refusal.param("new_password"))?;
+    let id = text(row, "user_id").unwrap_or_default();
+    let set = json!({"password": hashed, "updated_at": ask.now});
+    let set = set.as_object().cloned().unwrap_or_default();
+    let mut steps = Vec::new();
+    steps.extend(plane.note(&ask, Action::Updated, TABLE, id, Some(row), Some(&set)));
+    // Of two who change it at once, one knew the present one.
+    let same = Filter::by("user_id", id).and("password", Is::Equal(kept.into()));
+    steps.push(Write::Change(TABLE, same, set, RACED));
+    plane.store.write(steps, ask.now).await?;
+    plane.changed(Changed::Shared);
+    Ok(json!({"message": "Password changed successfully", "user_id": id}))
 }
 
 /// Changes the user that a body names; the row as it is then.

@@ -48,10 +48,24 @@ pub(super) struct State {
     /// What is held here has been stated to others, last with this number.
     pub(super) is_stated: bool,
     pub(super) number: u64,
+    /// Calls that ask the store for this account, and have no answer yet, in the order of their numbers.
+    pub(super) asking: Vec<Asking>,
+    /// The number of what was stated last while calls asked; that is to be stated again.
+    pub(super) before: u64,
+    pub(super) is_behind: bool,
     /// Less is held than was stated, and that is about to be told.
     pub(super) is_fresh: bool,
     pub(super) terms: Terms,
     pub(super) told: Told,
+}
+
+/// A call that is not let in yet.
+#[derive(Debug)]
+pub(super) struct Asking {
+    /// Of its statement.
+    pub(super) number: u64,
+    /// What of the reserved is its own.
+    pub(super) estimate: Decimal,
 }
 
 /// What the budget says.

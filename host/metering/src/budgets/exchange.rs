@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 use witgate_state::{Balance, Draw, EXACT, Holder, Posting, StateError, Store};
 
-use super::account::{Account, State};
+use super::account::{Account, Asking, State};
 use super::{Books, Exceeded, Reservation, add as sum};
 use crate::turn;
 
@@ -28,6 +28,8 @@ const KEPT: Duration = Duration::from_secs(3600);
 const AT_ONCE: usize = 200;
 /// A US dollar in the store's whole numbers. What is less is told when it has become one of them.
 const UNITS: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
+/// Statements are numbered in steps: what lies between is for what is stated while a call's draw is not answered.
+const STEP: u64 = 1 << 8;
 /// What accounts are called in the store.
 const PREFIX: &str = "witgate:spend:";
 
@@ -101,17 +103,36 @@ impl Sharing {
         state.forget_over(account, now);
         let add = units(state.untold);
         state.untold -= dollars(add);
-        let telling = self.statement(account, &mut state, add, now);
+        // Calls that are not let in yet hold nothing: of several gateways that hold as much, each would refuse the others', and a
+        // budget with room would stay empty. The store may know better by now, so that this counts as said before them.
+        let asking = state.asking.iter().map(|asking| asking.estimate);
+        let asking = asking.fold(Decimal::ZERO, sum);
+        let number = match state.asking.first().map(|oldest| oldest.number) {
+            None => {
+                let number = self.next.fetch_add(STEP, Relaxed);
+                state.number = number;
+                number
+            }
+            Some(oldest) => {
+                let least = oldest.saturating_sub(STEP);
+                state.before = (state.before.max(least) + 1).min(oldest - 1);
+                state.is_behind = true;
+                state.before
+            }
+        };
+        let telling = self.statement(account, &mut state, (add, asking), number, now);
         state.telling = sum(state.telling, dollars(add));
         telling
     }
 
-    /// How the account stands here. What is being told counts as held: a later statement may arrive before it.
+    /// How the account stands here, with what calls hold but those that are asking. What is being told counts as held: a later
+    /// statement may arrive before it.
     fn statement(
         &self,
         account: &Arc<Account>,
         state: &mut State,
-        add: i64,
+        (add, asking): (i64, Decimal),
+        number: u64,
         now: Timestamp,
     ) -> Telling {
         let (generation, ttl) = match &account.model {
@@ -126,11 +147,10 @@ impl Sharing {
                 (window.unwrap_or(0), Duration::from_secs(left + 1))
             }
         };
-        // Under the account's lock: a later number is a later state.
-        let number = self.next.fetch_add(1, Relaxed);
         let unheard = sum(state.untold, state.telling);
-        let held = units(sum(state.reserved, unheard));
-        (state.number, state.is_stated) = (number, true);
+        let reserved = (state.reserved - asking).max(Decimal::ZERO);
+        let held = units(sum(reserved, unheard));
+        state.is_stated = true;
         Telling {
             account: account.clone(),
             key: format!("{PREFIX}{}", account.name),
@@ -207,7 +227,7 @@ impl Books {
                 store: store.clone(),
                 name: Uuid::new_v4().simple().to_string().into(),
                 lease,
-                next: AtomicU64::new(1),
+                next: AtomicU64::new(STEP),
                 fresh: Mutex::default(),
                 woken: Notify::new(),
             });
@@ -279,13 +299,40 @@ impl Reservation {
         let telling = self.bounds.iter().map(|bound| {
             let mut state = bound.account.state.lock();
             state.forget_over(&bound.account, self.begun);
-            sharing.statement(&bound.account, &mut state, 0, self.begun)
+            // Under the account's lock: a later number is a later state.
+            let number = sharing.next.fetch_add(STEP, Relaxed);
+            state.number = number;
+            let estimate = self.estimate;
+            state.asking.push(Asking { number, estimate });
+            sharing.statement(
+                &bound.account,
+                &mut state,
+                (0, Decimal::ZERO),
+                number,
+                self.begun,
+            )
         });
         Some(Drawing {
             reservation: self,
             sharing,
             telling: telling.collect(),
         })
+    }
+}
+
+/// The draw is answered, or nobody waits for that any more.
+impl Drop for Drawing<'_> {
+    fn drop(&mut self) {
+        let ended = self.telling.iter().filter(|one| {
+            let mut state = one.account.state.lock();
+            state.asking.retain(|asking| asking.number != one.number);
+            let is_behind = state.asking.is_empty() && std::mem::take(&mut state.is_behind);
+            is_behind && state.becomes_fresh()
+        });
+        let ended: Vec<_> = ended.map(|one| one.account.clone()).collect();
+        if !ended.is_empty() {
+            self.sharing.ended(ended);
+        }
     }
 }
 

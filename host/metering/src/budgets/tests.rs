@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use jiff::ToSpan;
 use proptest::prelude::*;
 use witgate_identity::{Budget, BudgetWindow, Limits};
-use witgate_state::{Memory, Pass, Store};
+use witgate_state::{Memory, Pass, Passed, Store};
 
 use super::*;
 use crate::limits::{Limiter, NotAdmitted, Rules};

@@ -245,6 +245,14 @@ impl Destination {
         format!("{}://{self}", self.scheme.as_str())
     }
 
+    /// `host:port`, the port always.
+    pub(crate) fn authority(&self) -> String {
+        match self.default_port() {
+            true => format!("{self}:{}", self.port),
+            false => self.to_string(),
+        }
+    }
+
     fn default_port(&self) -> bool {
         self.port == self.scheme.default_port()
     }

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use witgate_identity::{Budget, KeyHash, Limits, Principal, Scope, ScopeKind};
 
-use super::{Asking, GuardedText, apply_guardrail};
+use super::{GuardedText, apply_guardrail};
+use crate::borne::Asking;
 use crate::failure::{Case, Failure};
 use crate::ports::{Phase, PluginFault};
 use crate::snapshot::FailPolicy;

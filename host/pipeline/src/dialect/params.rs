@@ -17,13 +17,29 @@ pub struct ParamRules {
 }
 
 /// OpenAI's own parameters. Everything else in a body is the provider's, and passes.
-fn known(endpoint: Endpoint) -> &'static [&'static str] {
+#[must_use]
+pub fn openai_params(endpoint: Endpoint) -> &'static [&'static str] {
     match endpoint {
         Endpoint::ChatCompletions => &CHAT,
         Endpoint::Completions => &TEXT,
         Endpoint::Embeddings => &EMBED,
+        Endpoint::ImageGenerations => &IMAGE,
+        Endpoint::Moderations => &[],
     }
 }
+
+const IMAGE: [&str; 10] = [
+    "background",
+    "moderation",
+    "n",
+    "output_compression",
+    "output_format",
+    "quality",
+    "response_format",
+    "size",
+    "style",
+    "user",
+];
 
 const CHAT: [&str; 34] = [
     "audio",
@@ -123,7 +139,7 @@ impl ParamRules {
                 || is_legacy
             {
                 edits.remove(name);
-            } else if known(request.endpoint()).contains(&name) && !supports(name) {
+            } else if openai_params(request.endpoint()).contains(&name) && !supports(name) {
                 edits.remove(name);
                 let is_default = name == "n" && value.as_f64() == Some(1.0);
                 let harmless = HARMLESS.contains(&name) || is_default;

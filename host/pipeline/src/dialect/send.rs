@@ -43,7 +43,10 @@ impl Talk<'_> {
         }
     }
 
-    fn http(&self, from: &ProviderRequest) -> Result<http::Request<bytes::Bytes>, String> {
+    pub(super) fn http(
+        &self,
+        from: &ProviderRequest,
+    ) -> Result<http::Request<bytes::Bytes>, String> {
         let method = Method::from_bytes(from.method.as_bytes())
             .ok()
             .filter(|method| *method != Method::CONNECT)

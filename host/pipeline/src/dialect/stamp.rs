@@ -24,6 +24,8 @@ impl Stamp {
             Endpoint::ChatCompletions => "chatcmpl",
             Endpoint::Completions => "cmpl",
             Endpoint::Embeddings => "embd",
+            Endpoint::Moderations => "modr",
+            Endpoint::ImageGenerations => "img",
         };
         Self {
             endpoint,
@@ -42,7 +44,9 @@ impl Stamp {
             match self.endpoint {
                 Endpoint::ChatCompletions => "\"chat.completion\"",
                 Endpoint::Completions => "\"text_completion\"",
-                Endpoint::Embeddings => "\"list\"",
+                Endpoint::Embeddings | Endpoint::Moderations | Endpoint::ImageGenerations => {
+                    "\"list\""
+                }
             },
         )
     }
@@ -53,7 +57,7 @@ impl Stamp {
             json,
             match self.endpoint {
                 Endpoint::Completions => "\"text_completion\"",
-                Endpoint::ChatCompletions | Endpoint::Embeddings => "\"chat.completion.chunk\"",
+                _ => "\"chat.completion.chunk\"",
             },
         )
     }

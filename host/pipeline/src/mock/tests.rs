@@ -1,7 +1,7 @@
 use serde_json::json;
 use witgate_wire::errors::CompatErrors;
 
-use crate::testing::{Setup, World, chat, completion, embedding};
+use crate::testing::{Setup, World, chat, completion, embedding, image, moderation};
 
 fn mocked(json: &str) -> World {
     Setup::new()
@@ -63,6 +63,31 @@ async fn mocked_embeddings_have_one_vector_per_input() {
         .map(|d| d["embedding"].clone())
         .collect();
     assert_eq!(vectors, [json!([0.5, 1.5]), json!([0.5, 1.5])]);
+}
+
+/// What is mocked; the images that are answered.
+#[tokio::test(start_paused = true)]
+async fn mocked_images_and_moderations_have_their_own_shapes() {
+    for (mocked_by, data) in [
+        (
+            r#"[{"url": "a"}, {"url": "b"}]"#,
+            json!([{"url": "a"}, {"url": "b"}]),
+        ),
+        (r#""[{\"b64_json\": \"c\"}]""#, json!([{"b64_json": "c"}])),
+        (r#""somewhere""#, json!([{"url": "somewhere"}])),
+    ] {
+        let world = mocked(mocked_by);
+        let answer = world.send(image(json!({}))).await;
+        assert_eq!(answer.json()["data"], data, "{mocked_by}");
+        let answer = world.send(moderation(json!({"input": ["a", "b"]}))).await;
+        let results = answer.json()["results"].as_array().unwrap().len();
+        assert_eq!(results, 2);
+        assert_eq!(answer.json()["results"][1]["flagged"], false);
+        assert_eq!(world.upstream.calls(), 0);
+    }
+    let world = mocked(r#"{"results": [{"flagged": true}]}"#);
+    let answer = world.send(moderation(json!({}))).await;
+    assert_eq!(answer.json()["results"], json!([{"flagged": true}]));
 }
 
 #[tokio::test(start_paused = true)]

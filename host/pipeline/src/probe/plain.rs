@@ -97,7 +97,6 @@ fn call(mode: &str, prompt: &str, info: &Value) -> Option<Call> {
         })
     };
     match mode {
-        "image_generation" => json("/images/generations", json!({"prompt": prompt})),
         "audio_speech" => {
             let voice = info.get("health_check_voice").and_then(Value::as_str);
             let mut body = json!({"input": SPOKEN});
@@ -150,7 +149,6 @@ fn call(mode: &str, prompt: &str, info: &Value) -> Option<Call> {
             path: "/realtime",
             sends: Sends::Socket,
         }),
-        "moderation" => json("/moderations", json!({"input": prompt})),
         "rerank" => json("/rerank", json!({"query": "", "documents": [prompt]})),
         _ => None,
     }

@@ -96,8 +96,8 @@ async fn fall_back(gateway: &Gateway, x: &mut Exchange, failure: Failure) -> Res
 async fn take(gateway: &Gateway, x: &mut Exchange) -> Result<Held, Refused> {
     let (principal, snapshot) = (x.principal.clone(), x.snapshot.clone());
     let metering = &snapshot.settings.metering;
-    // A part of another call takes nothing of limits.
-    let dynamic = match x.made_by.is_some() || x.passed.is_some() {
+    // A part of another call takes nothing of limits, and what asks no model nothing of a model's.
+    let dynamic = match x.made_by.is_some() || x.request.is_none() {
         true => None,
         false => dynamic::group(gateway, x)?,
     };
@@ -211,7 +211,7 @@ async fn limits(
         .flat_map(|one| [one.limits.tpm, one.limits.tpd]);
     let least = tokens.flatten().min();
     let tokens = match least {
-        Some(least) if metering.reserves_tokens && x.passed.is_none() => {
+        Some(least) if metering.reserves_tokens && x.request.is_some() => {
             need.tokens(x, least, metering)
         }
         _ => need::Tokens::uncounted(),

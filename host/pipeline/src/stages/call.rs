@@ -13,6 +13,7 @@ pub(crate) mod onward;
 pub(crate) mod outcome;
 mod pick;
 mod prefix;
+mod schema;
 mod wait;
 pub(crate) mod wants;
 
@@ -477,6 +478,9 @@ async fn once(
                 let target = &x.snapshot.targets[index];
                 let class = ErrorClass::ContentPolicyViolation;
                 return Err(Failed::of(target, class, "Response output was blocked."));
+            }
+            if let Some(failed) = schema::broken(x, &hop.request, &answered.answer) {
+                return Err(failed);
             }
             served.tried = Some(begun);
             served.pins.clone_from(&hop.wants.pins);

@@ -1,8 +1,8 @@
 //! `guard out`: guardrails of mode `post_call` judge the answer, and may edit it.
 //!
 //! Position: after the call, before the status line. Reads: `answer`. Writes: `answer`,
-//! `stream_guards`, `shown`, `withheld`, `guardrails`, `applied_guardrails`. Errors: `GuardrailBlocked`,
-//! `GuardrailUnavailable`. Config: `guardrails[]`. Cost: one plugin call each; nothing when none.
+//! `thinking`, `stream_guards`, `shown`, `withheld`, `guardrails`, `applied_guardrails`. Errors: `GuardrailBlocked`,
+//! `GuardrailUnavailable`. Config: `guardrails[]`, `merge_reasoning_content_in_choices`. Cost: one plugin call each; nothing when none.
 //!
 //! A complete answer is judged here. A stream is judged as it passes, unless a guardrail needs the whole
 //! answer: then it is held here until it is complete.
@@ -25,10 +25,13 @@ use crate::gateway::Gateway;
 use crate::guard::{WireView, edited_body, judge, selected};
 use crate::guard_stream::{self, Opened};
 use crate::ports::Phase;
+use crate::reasoning;
 use crate::stages::Flow;
 use crate::stream::{broken, logprobs_off, own_chunk, own_chunk_with};
 
 pub(super) async fn guard_out(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
+    // They judge what the client would see.
+    reasoning::fold(x);
     let guards = selected(x, Phase::PostCall);
     if guards.is_empty() {
         return Ok(Flow::Continue);

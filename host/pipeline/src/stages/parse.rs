@@ -3,7 +3,7 @@
 //! Position: first, since every later stage needs the model or the body. Reads: the arrival. Writes:
 //! `request`, `model`, `tags`. Errors: `InvalidBody`, `BodyTooLarge`, `BodyIncomplete`,
 //! `UnknownModel` (none given), `MissingField`. Config: `completion_model`, `embedding_model`,
-//! `max_request_size_mb`. Cost: one pass over the body.
+//! `moderation_model`, `image_generation_model`, `max_request_size_mb`. Cost: one pass over the body.
 
 use witgate_wire::{Endpoint, RequestView, json::ScanError};
 
@@ -13,6 +13,9 @@ use crate::gateway::Gateway;
 use crate::stages::{Flow, prompt};
 
 const MIB: f64 = 1024.0 * 1024.0;
+
+/// What a moderation that names no model is made by: OpenAI's own default.
+const MODERATION_MODEL: &str = "omni-moderation-latest";
 
 pub(super) fn parse(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     let body = std::mem::replace(&mut x.arrival.body, Ok(bytes::Bytes::new()));
@@ -33,6 +36,7 @@ pub(super) fn parse(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     if !may_be_filled {
         required(x)?;
     }
+    not_streamed(x)?;
     Ok(Flow::Continue)
 }
 
@@ -48,17 +52,38 @@ pub(super) fn required(x: &Exchange) -> Result<(), Failure> {
     Err(Failure::new(Case::MissingField, message).param(field))
 }
 
+/// Refuses what would be answered as a stream and is none that the gateway can read.
+fn not_streamed(x: &Exchange) -> Result<(), Failure> {
+    let endpoint = x.arrival.endpoint;
+    let is_asked = x.request.as_ref().is_some_and(RequestView::stream);
+    if !is_asked || endpoint != Endpoint::ImageGenerations {
+        return Ok(());
+    }
+    let message =
+        "litellm.BadRequestError: images are not streamed by this gateway; leave 'stream' out";
+    Err(Failure::new(Case::UnsupportedParam, message).param("stream"))
+}
+
 /// First that is set: the operator's forced model, the path, the body.
 pub(crate) fn model(x: &Exchange, request: &RequestView) -> String {
     let settings = &x.snapshot.settings;
+    let of_path = x.arrival.path_model.as_deref();
     let forced = match x.arrival.endpoint {
-        Endpoint::Embeddings => &settings.embedding_model,
-        Endpoint::ChatCompletions | Endpoint::Completions => &settings.completion_model,
+        Endpoint::Embeddings => settings.embedding_model.as_deref().or(of_path),
+        Endpoint::ChatCompletions | Endpoint::Completions => {
+            settings.completion_model.as_deref().or(of_path)
+        }
+        Endpoint::Moderations => settings.moderation_model.as_deref(),
+        // Here the path goes before the setting, as in LiteLLM.
+        Endpoint::ImageGenerations => of_path.or(settings.image_generation_model.as_deref()),
     };
-    let forced = forced.as_deref().or(x.arrival.path_model.as_deref());
+    let unnamed = match x.arrival.endpoint {
+        Endpoint::Moderations => MODERATION_MODEL,
+        _ => "",
+    };
     forced
         .or_else(|| request.model())
-        .unwrap_or_default()
+        .unwrap_or(unnamed)
         .to_owned()
 }
 

@@ -18,7 +18,7 @@ use crate::exchange::Exchange;
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
 use crate::ports::{Prompt, PromptCall};
-use crate::snapshot::{FailPolicy, PromptRef, Snapshot};
+use crate::snapshot::{FailPolicy, KeptVersion, PromptRef, Prompts, Snapshot};
 use crate::stages::{Flow, authorize, parse};
 
 /// Parameters that belong to the request as such: a prompt cannot set them.
@@ -69,12 +69,19 @@ fn wanted<'s>(x: &Exchange, snapshot: &'s Snapshot) -> Result<Option<Wanted<'s>>
     let prompts = &snapshot.prompts;
     let own = text(request, "prompt_id")?.filter(|id| !id.is_empty());
     let group = group_of(x, snapshot).and_then(|group| prompts.by_group.get(&group));
-    let named = own.as_ref().and_then(|id| prompts.by_id.get(id));
+    let asked = version(request)?;
+    let mut named = own.as_ref().and_then(|id| prompts.by_id.get(id));
+    if let (Some(kept), Some(version)) = (named.and_then(|named| named.kept.as_ref()), &asked) {
+        // The versions are the configuration's: the prompt manager knows nothing of them.
+        named = Some(version_of(prompts, &kept.prompt_id, version)?);
+    }
+    let kept = named.and_then(|named| named.kept.as_ref());
+    if let Some(id) = &own {
+        check_allowed(x, id, kept)?;
+    }
     let of = named.or(group);
     let by_client = own.is_some();
-    if let Some(id) = &own {
-        check_allowed(x, id)?;
-    }
+    let asked = asked.filter(|_| kept.is_none());
     let id = match named {
         Some(named) => named.id.clone().or(own),
         None => own.or_else(|| group?.id.clone()),
@@ -101,7 +108,7 @@ fn wanted<'s>(x: &Exchange, snapshot: &'s Snapshot) -> Result<Option<Wanted<'s>>
         id,
         variables: variables.unwrap_or_else(|| "{}".to_owned()),
         label: text(request, "prompt_label")?.or_else(|| of?.label.clone()),
-        version: version(request)?.or_else(|| of?.version.clone()),
+        version: asked.or_else(|| of?.version.clone()),
         by_client,
         of,
         model: group.and_then(|group| group.model.as_deref()),
@@ -109,6 +116,18 @@ fn wanted<'s>(x: &Exchange, snapshot: &'s Snapshot) -> Result<Option<Wanted<'s>>
             .and_then(|of| of.manager.as_ref())
             .map_or(prompts.asked.as_slice(), std::slice::from_ref),
     }))
+}
+
+/// A version of a prompt that the configuration keeps the versions of.
+fn version_of<'s>(prompts: &'s Prompts, of: &str, version: &str) -> Result<&'s PromptRef, Failure> {
+    prompts
+        .by_id
+        .get(&format!("{of}.v{version}"))
+        .ok_or_else(|| {
+            let message =
+                format!("litellm.BadRequestError: the prompt '{of}' has no version '{version}'");
+            Failure::new(Case::UnknownPrompt, message).param("prompt_version")
+        })
 }
 
 /// The group whose deployments will serve.
@@ -122,11 +141,16 @@ fn group_of(x: &Exchange, snapshot: &Snapshot) -> Option<String> {
     Some(snapshot.routing.deployment(first).model_group.clone())
 }
 
-/// The key's `prompts`: which ones it may name. A list that cannot be read allows none.
-fn check_allowed(x: &Exchange, id: &str) -> Result<(), Failure> {
+/// The key's `prompts`: which ones it may name, of a prompt with versions all of them or one. A list that cannot be read
+/// allows none.
+fn check_allowed(x: &Exchange, id: &str, kept: Option<&KeptVersion>) -> Result<(), Failure> {
+    let is_it = |one: &Value| match kept {
+        Some(kept) => *one == kept.prompt_id || *one == kept.name(),
+        None => one == id,
+    };
     let allowed = match x.principal.metadata.get("prompts") {
         None | Some(Value::Null) => true,
-        Some(Value::Array(listed)) => listed.is_empty() || listed.iter().any(|one| one == id),
+        Some(Value::Array(listed)) => listed.is_empty() || listed.iter().any(is_it),
         Some(_) => false,
     };
     match allowed {

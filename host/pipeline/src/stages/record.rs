@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde_json::Value;
 use witgate_events::{
     Audience, AutoRouted, BudgetWindow, Cache, Caller, Completed, Cost, Dynamic,
     Failure as FailureEvent, Fallback, Headers, Origin, Outcome, Request, RequestRedaction,
@@ -195,9 +196,7 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
         // What a plugin spends is the operator's to see.
         none: x.made_by.is_none() && x.request.as_ref().is_some_and(|request| request.no_log()),
         origin: origin(&x),
-        except: header("x-litellm-disable-callbacks")
-            .map(|list| list.split(',').map(|name| name.trim().to_owned()).collect())
-            .unwrap_or_default(),
+        except: silenced(&x),
         named: sinks
             .as_ref()
             .map(|sinks| sinks.named.clone())
@@ -302,6 +301,19 @@ fn trace(gateway: &Gateway, x: &Exchange) -> (Option<String>, Option<String>) {
         None => x.header(name).map(str::to_owned),
     };
     (header("traceparent"), header("tracestate"))
+}
+
+/// Sinks that do not get the call: those that the request names, else those of its key.
+fn silenced(x: &Exchange) -> Vec<String> {
+    if !x.snapshot.settings.silences {
+        return Vec::new();
+    }
+    if let Some(list) = x.header("x-litellm-disable-callbacks") {
+        return list.split(',').map(|name| name.trim().to_owned()).collect();
+    }
+    let list = x.principal.metadata.get("litellm_disabled_callbacks");
+    let list = list.and_then(Value::as_array).into_iter().flatten();
+    list.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// Parameters for sinks that the body carries (LiteLLM's `StandardCallbackDynamicParams`), by their

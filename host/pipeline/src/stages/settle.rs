@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use witgate_routing::Now;
+use witgate_wire::Endpoint;
 use witgate_wire::prices::Decimal;
 use witgate_wire::prices::{Cost, CostContext, PriceQuery, cost};
 use witgate_wire::response::ResponseView;
@@ -19,7 +20,9 @@ use witgate_wire::usage::Usage;
 
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
+use crate::images::Images;
 use crate::metering::{CountedTokens, Held};
+use crate::snapshot::Target;
 use crate::stages::call::outcome;
 use crate::stages::keep;
 
@@ -115,6 +118,17 @@ pub(super) fn price(gateway: &Gateway, x: &mut Exchange) {
 /// What this usage costs at the deployment that serves the call; `None` when its price is unknown.
 pub(crate) fn cost_of(gateway: &Gateway, x: &Exchange, usage: &Usage) -> Option<Cost> {
     let target = x.target()?;
+    if let (Endpoint::ImageGenerations, Some(request)) = (x.arrival.endpoint, &x.request) {
+        let images = Images {
+            prices: &gateway.prices,
+            target,
+            model: &x.served.upstream_model,
+            request,
+        };
+        return images
+            .cost(x.served.images, usage)
+            .map(|cost| adjusted(x, target, cost));
+    }
     let price = target.custom_price.clone().or_else(|| {
         gateway.prices.resolve(&PriceQuery {
             provider: &target.provider,
@@ -131,12 +145,15 @@ pub(crate) fn cost_of(gateway: &Gateway, x: &Exchange, usage: &Usage) -> Option<
         duration_ms: u64::try_from(elapsed.as_millis()).ok(),
         ..CostContext::default()
     };
-    let mut cost = price.map(|price| cost(usage, &price, &context))?;
-    x.snapshot
-        .settings
-        .adjustments
-        .apply(&target.provider, &mut cost);
-    Some(cost)
+    let cost = price.map(|price| cost(usage, &price, &context))?;
+    Some(adjusted(x, target, cost))
+}
+
+/// With the operator's discount and margin.
+fn adjusted(x: &Exchange, target: &Target, mut cost: Cost) -> Cost {
+    let adjustments = &x.snapshot.settings.adjustments;
+    adjustments.apply(&target.provider, &mut cost);
+    cost
 }
 
 /// Ends the folding of a stream; gives the text it amounts to.
@@ -183,7 +200,8 @@ fn later(
 fn count_tokens(x: &mut Exchange, text: &str) {
     let Some(request) = &x.request else { return };
     let tokenizer = Tokenizer::for_model(&x.served.upstream_model);
-    let prompt = tokenizer.count_request(request.endpoint(), request.bytes());
+    let counting = &x.snapshot.settings.counting;
+    let prompt = tokenizer.count_request(request.endpoint(), request.bytes(), counting);
     let completion = if text.is_empty() {
         let answer = x.withheld.as_deref().or(x.response.as_deref());
         let texts = answer

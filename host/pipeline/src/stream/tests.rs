@@ -340,3 +340,42 @@ async fn a_streams_overhead_ends_with_its_first_frame() {
     while body.next().await.is_some() {}
     assert_eq!(world.record().await.times.overhead_ms, Some(0.0));
 }
+
+/// Five times the same, and three are allowed; short texts and other ones in between do not count.
+#[tokio::test(start_paused = true)]
+async fn a_model_in_a_loop_is_broken_off() {
+    let told = async |texts: &[&str], most: u32| {
+        let world = Setup::new()
+            .settings(|settings| settings.repeats_max = most)
+            .build();
+        let mut frames: Vec<_> = texts.iter().map(|text| chunk(text)).collect();
+        frames.push(done());
+        world.upstream.then(Script::stream(frames));
+        let answer = world.send(streaming()).await;
+        let record = world.record().await;
+        let class = record.failure().map(|failure| failure.class.clone());
+        (answer.text, class)
+    };
+    let (text, class) = told(&["la la"; 5], 3).await;
+    assert_eq!(
+        text.matches("la la").count(),
+        3,
+        "two chunks and the error: {text}"
+    );
+    assert!(
+        text.contains("The model is repeating the same chunk = la la."),
+        "{text}"
+    );
+    assert_eq!(class.as_deref(), Some("InternalServerError"));
+    for (texts, most) in [
+        (&["la la"; 2][..], 3),
+        (&["la la"; 5], 0),
+        (&["la"; 5], 3),
+        (&["la la", "la la", "lo lo", "la la", "la la"], 3),
+        (&["la la", "la la", "", "la la", "la la"], 3),
+    ] {
+        let (text, class) = told(texts, most).await;
+        assert!(!text.contains("repeating"), "{texts:?}: {text}");
+        assert_eq!(class, None, "{texts:?}");
+    }
+}

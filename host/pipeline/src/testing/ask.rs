@@ -38,6 +38,26 @@ pub fn embedding(extra: Value) -> Arrival {
     )
 }
 
+/// A moderation.
+pub fn moderation(extra: Value) -> Arrival {
+    arrival(
+        Endpoint::Moderations,
+        "/moderations",
+        json!({"model": "gpt-4o", "input": "hi"}),
+        extra,
+    )
+}
+
+/// A call for an image.
+pub fn image(extra: Value) -> Arrival {
+    arrival(
+        Endpoint::ImageGenerations,
+        "/images/generations",
+        json!({"model": "gpt-4o", "prompt": "hi"}),
+        extra,
+    )
+}
+
 /// The same call with these headers.
 pub fn with(mut arrival: Arrival, headers: &[(&'static str, &str)]) -> Arrival {
     for (name, value) in headers {

@@ -67,6 +67,8 @@ fn group() -> (Snapshot, State) {
         spec("later", |s| s.order = Some(2)),
         spec("tired", |_| {}),
         spec("hot", |s| s.rpm_limit = Some(0)),
+        spec("spent", |s| s.quotas.tokens_of_day = Some(19)),
+        spec("fed", |s| s.quotas.input_tokens = Some(19)),
     ];
     let snapshot = Snapshot::build(specs, settings);
     let state = State::new(&snapshot);
@@ -125,6 +127,16 @@ fn every_candidate_is_told_with_its_filter_and_the_reason() {
             "it rests 30 s more after a failure with status 429: slow down",
         ),
         ("hot", Some("rate_limit"), "0 requests (rpm 0)"),
+        (
+            "spent",
+            Some("daily_limit"),
+            "0 requests (rpd none) and 0 tokens (tpd 19); the prompt has 20, the day lasts",
+        ),
+        (
+            "fed",
+            Some("rate_limit"),
+            "0 of them in (itpm 19) and 0 out (otpm none)",
+        ),
     ];
     let candidates = told["candidates"].as_array().unwrap();
     assert_eq!(candidates.len(), rows.len());

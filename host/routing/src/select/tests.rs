@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use super::*;
 use crate::affinity::{Stays, affinity_digest, prefix_digests};
 use crate::budget::Budget;
+use crate::quota::Quotas;
 use crate::{
     Blame, CooldownSettings, DeploymentSpec, ErrorClass, Fault, RoutingSettings, Snapshot,
 };
@@ -598,4 +599,123 @@ proptest! {
             }
         }
     }
+}
+
+/// Limits of a day, and of what goes in and comes out: who is left, and what is said when nobody is.
+#[test]
+fn quotas_are_kept_to_where_limits_are() {
+    let quotas = |at: usize, spec: &mut DeploymentSpec| {
+        let limit = |of: usize, limit: u64| (at == of).then_some(limit);
+        spec.quotas = Quotas {
+            requests_of_day: limit(0, 2),
+            tokens_of_day: limit(1, 100),
+            input_tokens: limit(2, 100),
+            output_tokens: limit(3, 50),
+            // A minute before the day's end.
+            day_begins_s: (NOW.unix_s + 60) % 86_400,
+        };
+        spec.max_parallel_requests = Some(100);
+    };
+    let settings = RoutingSettings {
+        enforce_rate_limits: true,
+        ..RoutingSettings::default()
+    };
+    let (snapshot, state) = group(4, quotas, settings);
+    let measured = crate::Measured {
+        completion_tokens: 50,
+        total_tokens: 90,
+        ..crate::Measured::default()
+    };
+    let left_at = |seconds: u64, tokens: u64| {
+        let facts = Facts {
+            now: NOW.later(Duration::from_secs(seconds)),
+            tokens: Some(tokens),
+            ..Facts::default()
+        };
+        let resolution = snapshot.resolve("g").unwrap();
+        let mut rng = StdRng::seed_from_u64(1);
+        select(&snapshot, &state, &resolution, &facts, &mut rng).left
+    };
+    assert_eq!(left_at(0, 100), [0, 1, 2, 3]);
+    assert_eq!(left_at(0, 101), [0, 3], "the prompt alone is too long");
+    for _ in 0..2 {
+        drop(state.begin(&snapshot, 0, NOW).unwrap());
+    }
+    assert_eq!(
+        state.begin(&snapshot, 0, NOW).unwrap_err(),
+        crate::Full::Rate
+    );
+    let begun = state.slot(0).started(NOW.minute());
+    assert_eq!(begun, 2, "what the day refuses is no call of the minute");
+    // What came out at other gateways came out.
+    let elsewhere = |output_tokens: u64| {
+        let counts = crate::Counts {
+            output_tokens,
+            tokens: output_tokens,
+            ..crate::Counts::default()
+        };
+        let totals = crate::Totals {
+            id: "d3".into(),
+            minute: NOW.minute(),
+            counts,
+            ..crate::Totals::default()
+        };
+        state.import(&totals, NOW);
+    };
+    elsewhere(50);
+    assert_eq!(left_at(0, 10), [1, 2]);
+    elsewhere(0);
+    assert_eq!(left_at(0, 10), [1, 2, 3]);
+    for index in 1..4 {
+        state.succeeded(&snapshot, index, &measured, NOW);
+    }
+    assert_eq!(left_at(0, 10), [1, 2]);
+    assert_eq!(left_at(0, 11), [2], "90 of the day's 100");
+    assert_eq!(left_at(0, 61), [0; 0], "40 of the minute's 100");
+    let minute = 60 - NOW.unix_s % 60;
+    assert_eq!(left_at(minute, 11), [2, 3], "another minute");
+    assert_eq!(left_at(60, 11), [0, 1, 2, 3], "another day");
+    // A try that others refuse counts for no day.
+    let later = NOW.later(Duration::from_secs(60));
+    let tried = state.begin(&snapshot, 0, later).unwrap();
+    state.take_back(&snapshot, tried);
+    for _ in 0..2 {
+        drop(state.begin(&snapshot, 0, later).unwrap());
+    }
+    assert!(state.begin(&snapshot, 0, later).is_err());
+
+    let facts = Facts {
+        tokens: Some(11),
+        ..Facts::default()
+    };
+    // The other one's day ends an hour later.
+    let (snapshot, state) = group(
+        2,
+        |at, spec| {
+            quotas(0, spec);
+            spec.quotas.day_begins_s += 3600 * at as u64;
+        },
+        RoutingSettings {
+            pre_call_checks: true,
+            ..RoutingSettings::default()
+        },
+    );
+    for index in [0, 0, 1, 1] {
+        drop(state.begin(&snapshot, index, NOW).unwrap());
+    }
+    let told = refusal(&snapshot, &state, "g", &facts);
+    assert_eq!(told.class, ErrorClass::RateLimit);
+    assert_eq!(told.retry_after, Some(Duration::from_secs(60)));
+    assert!(told.message.contains("of the day are used up"), "{told:?}");
+    let selection = chosen(&snapshot, &state, "g", &facts);
+    assert!(!selection.may_heal(), "nobody waits in line for a day");
+    // Where no limit is kept to these are not, either.
+    let (snapshot, state) = group(4, quotas, RoutingSettings::default());
+    for index in 0..4 {
+        state.succeeded(&snapshot, index, &measured, NOW);
+        for _ in 0..3 {
+            drop(state.begin(&snapshot, index, NOW).unwrap());
+        }
+    }
+    assert_eq!(left(&snapshot, &state, &facts), [0, 1, 2, 3]);
 }

@@ -11,6 +11,7 @@ use super::minute::PerMinute;
 use super::samples::{Average, Score};
 use super::{Rest, State, Try};
 use crate::budget::BudgetShare;
+use crate::snapshot::Snapshot;
 use crate::time::{Now, micros};
 
 /// What other gateways counted of a deployment.
@@ -21,6 +22,7 @@ pub(super) struct Others {
     pub(super) succeeded: PerMinute,
     pub(super) failed: PerMinute,
     pub(super) tokens: PerMinute,
+    pub(super) output: PerMinute,
     pub(super) latency: Score,
     pub(super) first_token: Score,
 }
@@ -38,6 +40,8 @@ pub struct Counts {
     pub failed: u64,
     /// Tokens used.
     pub tokens: u64,
+    /// The part of them that came out.
+    pub output_tokens: u64,
 }
 
 /// What one gateway has of a deployment that others should know.
@@ -70,6 +74,7 @@ impl State {
                 succeeded: slot.succeeded.get(minute),
                 failed: slot.failed.get(minute),
                 tokens: slot.tokens.get(minute),
+                output_tokens: slot.output.get(minute),
             },
             rest: slot.rest(now),
             latency: slot.latency.average(now),
@@ -93,6 +98,7 @@ impl State {
         slot.others.succeeded.set(minute, counts.succeeded);
         slot.others.failed.set(minute, counts.failed);
         slot.others.tokens.set(minute, counts.tokens);
+        slot.others.output.set(minute, counts.output_tokens);
         slot.others.latency.take_over(others.latency, now);
         slot.others.first_token.take_over(others.first_token, now);
         if let Some((rest, left)) = &others.rest {
@@ -125,9 +131,13 @@ impl State {
     }
 
     /// Undoes the begin of a try that a limit of all gateways together refuses.
-    pub fn take_back(&self, tried: Try) {
+    pub fn take_back(&self, snapshot: &Snapshot, tried: Try) {
         if let Some(slot) = &tried.slot {
             slot.started.take_back(tried.begun.minute(), 1);
+            let quotas = &snapshot.deployment(tried.index).spec.quotas;
+            if quotas.has_day() {
+                slot.today.take_back(quotas.day(tried.begun));
+            }
         }
     }
 

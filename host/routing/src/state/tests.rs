@@ -265,7 +265,7 @@ fn a_groups_use_and_limits() {
     };
     state.succeeded(&snapshot, 0, &measured, NOW);
     state.failed(&snapshot, 1, &fault(500), NOW);
-    state.used(2, 2, NOW);
+    state.used(&snapshot, 2, (1, 1), NOW);
     let usage = state.group_usage(&snapshot, &[0, 1, 2], NOW);
     assert_eq!((usage.requests, usage.tokens), (2, 42));
     assert_eq!(
@@ -329,7 +329,7 @@ fn a_try_that_others_refuse_has_not_begun() {
     let state = State::new(&snapshot);
     let tried = state.begin(&snapshot, 0, NOW).unwrap();
     assert_eq!(state.begin(&snapshot, 0, NOW).unwrap_err(), Full::Rate);
-    state.take_back(tried);
+    state.take_back(&snapshot, tried);
     assert_eq!(state.slot(0).in_flight(), 0);
     assert!(state.begin(&snapshot, 0, NOW).is_ok());
 }

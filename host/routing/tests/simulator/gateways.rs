@@ -16,6 +16,8 @@ use super::world::Between;
 struct Board {
     sheets: HashMap<usize, Vec<Totals>>,
     counted: HashMap<(usize, u64), u64>,
+    /// Calls and tokens of a deployment's day.
+    days: HashMap<(String, u64), (i64, i64)>,
 }
 
 impl Between for Board {
@@ -37,6 +39,7 @@ impl Between for Board {
                     sum.counts.succeeded += row.counts.succeeded;
                     sum.counts.failed += row.counts.failed;
                     sum.counts.tokens += row.counts.tokens;
+                    sum.counts.output_tokens += row.counts.output_tokens;
                 }
                 let longer = |left| sum.rest.as_ref().is_none_or(|(_, known)| left > *known);
                 if row.rest.as_ref().is_some_and(|(_, left)| longer(*left)) {
@@ -48,6 +51,13 @@ impl Between for Board {
                 };
             }
             state.import(&sum, now);
+        }
+        for share in state.days_to_tell(snapshot, now) {
+            let day = self.days.entry((share.id.clone(), share.day)).or_default();
+            day.0 += share.requests;
+            day.1 += share.tokens;
+            let of_all = |sum: i64| u64::try_from(sum).unwrap();
+            state.day_of_all(&share, of_all(day.0), of_all(day.1));
         }
     }
 
@@ -68,6 +78,11 @@ fn between() -> Box<dyn Between> {
 #[test]
 fn limits_hold_for_all_together() {
     suite::limits_hold_for_all_together(between);
+}
+
+#[test]
+fn a_day_is_had_together() {
+    suite::a_day_is_had_together(between());
 }
 
 #[test]

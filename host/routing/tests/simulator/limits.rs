@@ -1,11 +1,14 @@
 //! Whether limits hold: to the call where they are exact, within the calls under way elsewhere. And whether they are used.
 
-use witgate_routing::{DeploymentSpec, RoutingSettings, Strategy};
+use witgate_routing::{DeploymentSpec, Quotas, RoutingSettings, Strategy};
 
 use crate::traffic::{Traffic, minutes};
 use crate::world::{Answer, STRATEGIES, World, around, backend, clients, settings, steady};
 
 const RPM: [u64; 3] = [30, 60, 90];
+
+/// Ten minutes after the world begins, in seconds after midnight.
+const DAY_ENDS_S: u64 = (1_700_000_040 + 600) % 86_400;
 
 /// More clients than the limits allow, for half an hour.
 fn crowd(settings: RoutingSettings, millis: f64) -> Traffic {
@@ -163,5 +166,105 @@ fn tpm_is_passed_by_the_calls_under_way_only() {
             );
         }
         assert!(traffic.refused(minutes(0)..minutes(20)) > 0, "{strategy:?}");
+    }
+}
+
+/// A day ends after ten minutes. Neither it nor the next one has a call too many, also when the configuration is read again, and
+/// none is left over.
+#[test]
+fn a_days_calls_are_kept_to_the_call() {
+    const RPD: [u64; 2] = [700, 1_500];
+    for strategy in STRATEGIES {
+        let settings = RoutingSettings {
+            enforce_rate_limits: true,
+            ..settings(strategy)
+        };
+        let limited = |rpd| {
+            let quotas = Quotas {
+                requests_of_day: Some(rpd),
+                day_begins_s: DAY_ENDS_S,
+                ..Quotas::default()
+            };
+            let spec = DeploymentSpec {
+                quotas,
+                ..DeploymentSpec::default()
+            };
+            steady(400.0, spec)
+        };
+        let mut world = World::new(RPD.map(limited).into(), settings);
+        for _ in 0..4 {
+            world.run(clients(6.0), minutes(5));
+            world.reload();
+        }
+        let traffic = world.finish();
+        for (index, rpd) in RPD.into_iter().enumerate() {
+            for day in [minutes(0)..minutes(10), minutes(10)..minutes(20)] {
+                let own = traffic.tries_in(day.clone());
+                let begun = own.filter(|tried| tried.index == index).count();
+                assert_eq!(begun as u64, rpd, "{strategy:?} {index} {day:?}");
+            }
+        }
+    }
+}
+
+/// Tokens of a day, and those in and out of a minute, are known when a call has ended: what is under way comes on top.
+#[test]
+fn tokens_of_a_day_in_and_out_are_passed_by_the_calls_under_way_only() {
+    // A call of a hundred tokens has a quarter of them in its answer.
+    const CALL: u64 = 100;
+    let quotas = [
+        Quotas {
+            tokens_of_day: Some(60_000),
+            day_begins_s: DAY_ENDS_S,
+            ..Quotas::default()
+        },
+        Quotas {
+            input_tokens: Some(3_000),
+            ..Quotas::default()
+        },
+        Quotas {
+            output_tokens: Some(1_500),
+            ..Quotas::default()
+        },
+    ];
+    for strategy in STRATEGIES {
+        let settings = RoutingSettings {
+            enforce_rate_limits: true,
+            ..settings(strategy)
+        };
+        let limited = |quotas| {
+            let spec = DeploymentSpec {
+                quotas,
+                ..DeploymentSpec::default()
+            };
+            steady(400.0, spec)
+        };
+        let mut world = World::new(quotas.map(limited).into(), settings);
+        world.run(clients(8.0), minutes(20));
+        let traffic = world.finish();
+        let under_way = |index: usize| u64::from(traffic.peaks[index]) * CALL;
+        for day in [minutes(0)..minutes(10), minutes(10)..minutes(20)] {
+            let own = traffic.tries.iter().filter(|t| t.index == 0);
+            let used: u64 = own
+                .filter(|t| day.contains(&t.ended))
+                .map(|t| t.tokens)
+                .sum();
+            let bounds = 60_000 - CALL..=60_000 + under_way(0);
+            assert!(
+                bounds.contains(&used),
+                "{strategy:?}: {used} tokens of {day:?}"
+            );
+        }
+        for (index, (limit, of_call)) in [(1, (3_000, 75)), (2, (1_500, 25))] {
+            let minutes = traffic.minutes(index);
+            let most = minutes.iter().map(|(_, tokens)| *tokens).max().unwrap();
+            let most = most / CALL * of_call;
+            let bound = limit + under_way(index);
+            assert!(most <= bound, "{strategy:?} {index}: {most} of {limit}");
+            assert!(
+                most > limit * 9 / 10,
+                "{strategy:?} {index}: {most} of {limit}"
+            );
+        }
     }
 }

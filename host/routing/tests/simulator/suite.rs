@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use witgate_routing::{DeploymentSpec, ErrorClass, RoutingSettings, Strategy};
+use witgate_routing::{DeploymentSpec, ErrorClass, Quotas, RoutingSettings, Strategy};
 
 use super::traffic::minutes;
 use super::world::{Answer, Between, World, backend, clients, settings, steady};
@@ -41,6 +41,34 @@ pub fn limits_hold_for_all_together(between: impl Fn() -> Box<dyn Between>) {
             );
         }
     }
+}
+
+/// A day's calls of all gateways together are passed by what began since they last told each other, and no more.
+pub fn a_day_is_had_together(between: Box<dyn Between>) {
+    const RPD: u64 = 600;
+    let settings = RoutingSettings {
+        enforce_rate_limits: true,
+        ..settings(Strategy::SimpleShuffle)
+    };
+    let quotas = Quotas {
+        requests_of_day: Some(RPD),
+        tokens_of_day: Some(1_000_000),
+        ..Quotas::default()
+    };
+    let spec = DeploymentSpec {
+        quotas,
+        ..DeploymentSpec::default()
+    };
+    let limited = steady(300.0, spec);
+    let mut world = World::shared(GATEWAYS, vec![limited], settings, between);
+    world.run(clients(10.0), minutes(3));
+    for state in &world.states {
+        let told = state.days_to_tell(&world.snapshot, world.now());
+        assert!(told.iter().all(|share| share.requests == 0), "{told:?}");
+    }
+    let traffic = world.finish();
+    let begun = traffic.tries.len() as u64;
+    assert!((RPD..RPD + 40).contains(&begun), "{begun} calls of {RPD}");
 }
 
 /// Whoever is told to wait by a deployment, a second later nobody asks it until it has rested.

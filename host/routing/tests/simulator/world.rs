@@ -212,6 +212,11 @@ impl World {
         }
     }
 
+    /// The present moment.
+    pub fn now(&self) -> Now {
+        self.now
+    }
+
     /// Since the beginning.
     pub fn time(&self) -> Duration {
         self.now.monotonic - self.begin.monotonic
@@ -342,7 +347,7 @@ impl World {
                 (&mut self.between, self.snapshot.rpm_enforced(index))
                 && !between.count(&self.snapshot, index, limit, self.now)
             {
-                state.take_back(begun);
+                state.take_back(&self.snapshot, begun);
                 full.push(index);
                 continue;
             }

@@ -15,10 +15,10 @@ use witgate_pipeline::{
 use super::docs::Docs;
 use super::health::{HealthCall, HealthRoute, TestConnection};
 use super::plugins::PluginAdmin;
-use super::table::{Found, Kind, Matched, find};
+use super::table::{Found, Kind, Matched, Route, find};
 use super::{
-    apply, budgets, cache, calls, explain, health, info, key_health, login, manage, passages,
-    plugins,
+    apply, budgets, cache, calls, explain, groups, health, info, key_health, login, look, manage,
+    passages, plugins, tokens, transform,
 };
 use crate::{METRICS_CONTENT_TYPE, Request, RespBody, Response, Service, encode_metrics};
 
@@ -166,6 +166,12 @@ impl App {
         let (head, body) = request.into_parts();
         let request = Request::from_parts(head, body.early(BODY_SMALL).await);
         if !matches!(found, Found::Route(_)) {
+            // A page is there before a pass-through route, as a route of the gateway is.
+            if [Method::GET, Method::HEAD].contains(request.method())
+                && let Some(page) = self.page(path, &request)
+            {
+                return page;
+            }
             let path = path.to_owned();
             let passages = &self.gateway.snapshot.load_full().passages;
             match passages.find(request.method(), &path) {
@@ -183,7 +189,12 @@ impl App {
             Found::WrongMethod => {
                 return detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
             }
-            Found::Nothing => return self.page(path, &request),
+            Found::Nothing => {
+                return match self.page(path, &request) {
+                    Some(_) => detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
+                    None => detail(StatusCode::NOT_FOUND, "Not Found"),
+                };
+            }
         };
         match matched.route.kind {
             Kind::Login(step) => login::login(&self.desk, step, path.to_owned(), request).await,
@@ -194,9 +205,12 @@ impl App {
                 info::routes(self.docs.paths(), &snapshot.passages)
             }
             Kind::Health(HealthRoute::Backlog) => health::backlog(&self.gateway),
+            Kind::Hub => groups::hub(&self.gateway.snapshot.load_full()),
+            Kind::HubInfo => groups::hub_info(&self.gateway.snapshot.load_full()),
             Kind::Test => info::json(&serde_json::json!({"route": path})),
             // LiteLLM's page of its configuration says no more, so that anybody may ask for it.
             Kind::ConfigYaml => info::json(&serde_json::json!({"hello": "world"})),
+            Kind::Look(route) => look::answer(&self.plane.settings.load().ui, route),
             Kind::Metrics if !self.options.metrics_need_auth => self.metrics(),
             kind => match self.identify(&request, matched.route.name).await {
                 Ok(principal) if let Kind::Manage(operation) = kind => {
@@ -212,12 +226,16 @@ impl App {
                     let snapshot = self.gateway.snapshot.load_full();
                     cache::answer(&self.gateway, &snapshot, route, request).await
                 }
-                Ok(principal) if kind == Kind::Explain => self.explain(request, principal).await,
+                Ok(principal)
+                    if [Kind::Explain, Kind::Transform, Kind::TokenCounter].contains(&kind) =>
+                {
+                    self.told(request, principal, matched.route).await
+                }
                 Ok(principal) if kind == Kind::ApplyGuardrail => {
                     apply::apply(&self.gateway, request, principal).await
                 }
                 Ok(principal) if kind == Kind::KeyHealth => {
-                    key_health::answer(self.admin.as_ref(), &principal).await
+                    key_health::answer(&self.gateway, self.admin.as_ref(), request, principal).await
                 }
                 Ok(principal) if kind == Kind::Memory => self.memory(&principal),
                 Ok(principal) if let Kind::Health(route) = kind => {
@@ -231,13 +249,9 @@ impl App {
     }
 
     /// What is no route may be a page.
-    fn page(&self, path: &str, request: &Request) -> Reply {
+    fn page(&self, path: &str, request: &Request) -> Option<Reply> {
         let passages = &self.gateway.snapshot.load_full().passages;
-        match self.docs.page(path, request.headers(), passages) {
-            None => detail(StatusCode::NOT_FOUND, "Not Found"),
-            Some(page) if [Method::GET, Method::HEAD].contains(request.method()) => page,
-            Some(_) => detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
-        }
+        self.docs.page(path, request.headers(), passages)
     }
 
     /// Routes whose answer depends on who asks.
@@ -253,6 +267,8 @@ impl App {
             Kind::Models => info::models(&snapshot, principal, query),
             Kind::Model => info::model(&snapshot, principal, &named),
             Kind::ModelInfo => info::model_info(&snapshot, principal, query),
+            Kind::GroupInfo => groups::group_info(&snapshot, principal, query),
+            Kind::SupportedParams => groups::supported(&snapshot, principal, query),
             Kind::Metrics => self.metrics(),
             Kind::ProviderBudgets => budgets::budgets(&self.gateway, &snapshot),
             Kind::Reload => self.reload().await,
@@ -268,14 +284,19 @@ impl App {
             | Kind::Readiness
             | Kind::Routes
             | Kind::Explain
+            | Kind::Transform
             | Kind::Manage(_)
             | Kind::Health(_)
             | Kind::Cache(_)
             | Kind::ApplyGuardrail
+            | Kind::TokenCounter
             | Kind::KeyHealth
             | Kind::Memory
+            | Kind::Hub
+            | Kind::HubInfo
             | Kind::Test
             | Kind::ConfigYaml
+            | Kind::Look(_)
             | Kind::Login(_) => detail(StatusCode::NOT_FOUND, "Not Found"),
         }
     }
@@ -291,12 +312,17 @@ impl App {
         rescue(&info::master_only("/memory-usage"), compat)
     }
 
-    async fn explain(&self, request: Request, principal: Arc<Principal>) -> Reply {
+    /// What a call would become, without making it.
+    async fn told(&self, request: Request, principal: Arc<Principal>, route: &Route) -> Reply {
         let compat = self.gateway.snapshot.load().settings.compat;
-        if Kind::Explain.is_for_admins() && !principal.is_admin() {
-            return rescue(&info::admin_only(&principal, "/utils/explain"), compat);
+        if route.kind.is_for_admins() && !principal.is_admin() {
+            return rescue(&info::admin_only(&principal, route.name), compat);
         }
-        let told = explain::explain(&self.gateway, request, principal).await;
+        let told = match route.kind {
+            Kind::Transform => transform::transform(&self.gateway, request, principal).await,
+            Kind::TokenCounter => tokens::count(&self.gateway, request, principal).await,
+            _ => explain::explain(&self.gateway, request, principal).await,
+        };
         told.unwrap_or_else(|failure| rescue(&failure, compat))
     }
 

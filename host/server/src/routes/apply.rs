@@ -4,33 +4,18 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::json;
-use witgate_pipeline::{
-    Asking, Gateway, GuardedText, Principal, Reply, apply_guardrail, detail, rescue,
-};
+use witgate_pipeline::{Asking, Gateway, GuardedText, Principal, Reply, apply_guardrail, rescue};
 use witgate_wire::errors::{CompatErrors, ErrorBody};
 
-use super::info;
-use crate::{BodyError, Request};
-
-/// Longest body when the configuration sets no limit: what is read has to be held.
-const BODY_MAX: u64 = 16 << 20;
+use super::{bodies, info};
+use crate::Request;
 
 /// Has the guardrail judge the text.
 pub(super) async fn apply(gateway: &Gateway, request: Request, principal: Arc<Principal>) -> Reply {
-    let (head, body) = request.into_parts();
     let settings = &gateway.snapshot.load_full().settings;
-    let limit = settings
-        .max_request_bytes
-        .map_or(BODY_MAX, |max| max as u64);
-    let body = match body.limited(limit).collect().await {
-        Ok(body) => body,
-        Err(error) => {
-            let status = match error {
-                BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-                BodyError::Stalled { .. } | BodyError::Broken => StatusCode::REQUEST_TIMEOUT,
-            };
-            return detail(status, &error.to_string());
-        }
+    let (headers, body) = match bodies::whole(gateway, request).await {
+        Ok(read) => read,
+        Err(failure) => return rescue(&failure, settings.compat),
     };
     let wanted = serde_json::from_slice::<GuardedText>(&body).ok();
     let Some(wanted) = wanted.filter(|wanted| !wanted.guardrail_name.is_empty()) else {
@@ -39,7 +24,7 @@ pub(super) async fn apply(gateway: &Gateway, request: Request, principal: Arc<Pr
     };
     let asking = Asking {
         principal,
-        headers: head.headers.into(),
+        headers: headers.into(),
     };
     match apply_guardrail(gateway, asking, &wanted).await {
         Ok(Some(text)) => info::json(&json!({ "response_text": text })),

@@ -113,7 +113,7 @@ fn shown(name: &str, id: &str, (params, info): &(Value, Value)) -> Value {
 }
 
 /// Whether a deployment is one that this caller may use. An administrator sees those of all teams.
-fn sees(snapshot: &Snapshot, principal: &Principal, deployment: &Deployment) -> bool {
+pub(super) fn sees(snapshot: &Snapshot, principal: &Principal, deployment: &Deployment) -> bool {
     let spec = &deployment.spec;
     let is_others = spec.team_id.is_some() && spec.team_id != principal.team_id;
     if is_others && !principal.is_admin() {

@@ -1,16 +1,35 @@
-//! `POST /key/health`: whether the log sinks that a key has of its own take an event.
+//! `POST /key/health`: whether the log sinks that a key has of its own take an event. Each try is
+//! a request to a vendor, so that the caller's limits bear it.
+
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use witgate_pipeline::{Principal, Reply};
+use witgate_pipeline::{Asking, Borne, Gateway, Principal, Reply, rescue};
 
 use super::app::{Admin, ServiceFault};
 use super::info;
+use crate::Request;
 
 /// Sinks of one key that are tried.
 const MOST: usize = 20;
 
 /// Gives each sink of the caller's key and team a call that nobody made.
-pub(super) async fn answer(admin: &dyn Admin, principal: &Principal) -> Reply {
+pub(super) async fn answer(
+    gateway: &Gateway,
+    admin: &dyn Admin,
+    request: Request,
+    principal: Arc<Principal>,
+) -> Reply {
+    let (head, _) = request.into_parts();
+    let asking = Asking {
+        principal: principal.clone(),
+        headers: head.headers.into(),
+    };
+    let borne = Borne::admit(gateway, asking, "/key/health").await;
+    let _borne = match borne {
+        Ok(borne) => borne,
+        Err(failure) => return rescue(&failure, gateway.snapshot.load().settings.compat),
+    };
     let mut sinks = named(&principal.metadata);
     for name in named(&principal.team_metadata) {
         if !sinks.contains(&name) {

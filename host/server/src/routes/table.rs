@@ -9,6 +9,7 @@ use witgate_wire::Endpoint;
 
 use super::cache::CacheRoute;
 use super::health::HealthRoute;
+use super::look::LookRoute;
 use super::plugins::PluginRoute;
 
 /// What a route does.
@@ -22,6 +23,14 @@ pub enum Kind {
     Model,
     /// `GET /model/info`
     ModelInfo,
+    /// `GET /model_group/info`
+    GroupInfo,
+    /// `GET /utils/supported_openai_params`
+    SupportedParams,
+    /// `GET /public/model_hub`
+    Hub,
+    /// `GET /public/model_hub/info`
+    HubInfo,
     /// `GET /health/liveliness`
     Liveness,
     /// `GET /health/readiness`
@@ -44,6 +53,10 @@ pub enum Kind {
     Plugin(PluginRoute),
     /// `POST /utils/explain`: whom a call would reach.
     Explain,
+    /// `POST /utils/token_counter`: how many tokens a prompt has.
+    TokenCounter,
+    /// `POST /utils/transform_request`: what would be sent for it.
+    Transform,
     /// The management API.
     Manage(&'static Operation),
     /// `/cache/…`
@@ -60,6 +73,8 @@ pub enum Kind {
     Test,
     /// `GET /config/yaml`
     ConfigYaml,
+    /// How the UI looks.
+    Look(LookRoute),
 }
 
 impl Kind {
@@ -72,6 +87,7 @@ impl Kind {
                 | Self::Plugin(_)
                 | Self::Cache(_)
                 | Self::Explain
+                | Self::Transform
                 | Self::ProviderBudgets
                 | Self::Health(HealthRoute::Services | HealthRoute::TestConnection)
         )
@@ -137,6 +153,22 @@ const OWN: &[Route] = &[
         ],
     },
     Route {
+        kind: Kind::Call(Endpoint::Moderations),
+        method: Method::POST,
+        name: "/moderations",
+        paths: &["/moderations", "/v1/moderations"],
+    },
+    Route {
+        kind: Kind::Call(Endpoint::ImageGenerations),
+        method: Method::POST,
+        name: "/images/generations",
+        paths: &[
+            "/images/generations",
+            "/v1/images/generations",
+            "/openai/deployments/{model}/images/generations",
+        ],
+    },
+    Route {
         kind: Kind::Models,
         method: Method::GET,
         name: "/models",
@@ -153,6 +185,24 @@ const OWN: &[Route] = &[
         method: Method::GET,
         name: "/model/info",
         paths: &["/model/info", "/v1/model/info"],
+    },
+    Route {
+        kind: Kind::GroupInfo,
+        method: Method::GET,
+        name: "/model_group/info",
+        paths: &["/model_group/info"],
+    },
+    Route {
+        kind: Kind::Hub,
+        method: Method::GET,
+        name: "/public/model_hub",
+        paths: &["/public/model_hub"],
+    },
+    Route {
+        kind: Kind::HubInfo,
+        method: Method::GET,
+        name: "/public/model_hub/info",
+        paths: &["/public/model_hub/info"],
     },
     Route {
         kind: Kind::Liveness,
@@ -249,6 +299,30 @@ const OWN: &[Route] = &[
         paths: &["/test"],
     },
     Route {
+        kind: Kind::Look(LookRoute::Theme),
+        method: Method::GET,
+        name: "/get/ui_theme_settings",
+        paths: &["/get/ui_theme_settings"],
+    },
+    Route {
+        kind: Kind::Look(LookRoute::LogoUrl),
+        method: Method::GET,
+        name: "/get_logo_url",
+        paths: &["/get_logo_url"],
+    },
+    Route {
+        kind: Kind::Look(LookRoute::Logo),
+        method: Method::GET,
+        name: "/get_image",
+        paths: &["/get_image"],
+    },
+    Route {
+        kind: Kind::Look(LookRoute::Favicon),
+        method: Method::GET,
+        name: "/get_favicon",
+        paths: &["/get_favicon"],
+    },
+    Route {
         kind: Kind::ConfigYaml,
         method: Method::GET,
         name: "/config/yaml",
@@ -273,10 +347,28 @@ const OWN: &[Route] = &[
         paths: &["/config/reload"],
     },
     Route {
+        kind: Kind::Transform,
+        method: Method::POST,
+        name: "/utils/transform_request",
+        paths: &["/utils/transform_request"],
+    },
+    Route {
+        kind: Kind::SupportedParams,
+        method: Method::GET,
+        name: "/utils/supported_openai_params",
+        paths: &["/utils/supported_openai_params"],
+    },
+    Route {
         kind: Kind::Explain,
         method: Method::POST,
         name: "/utils/explain",
         paths: &["/utils/explain"],
+    },
+    Route {
+        kind: Kind::TokenCounter,
+        method: Method::POST,
+        name: "/utils/token_counter",
+        paths: &["/utils/token_counter"],
     },
     Route {
         kind: Kind::Plugins,

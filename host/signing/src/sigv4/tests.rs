@@ -180,3 +180,49 @@ fn queries_are_sorted_and_escaped_once() {
         "list-type=2&prefix=a%2Fb"
     );
 }
+
+#[test]
+fn urls_that_carry_their_signature() {
+    let credentials = |(id, secret): (&str, &str), token: Option<&str>| Credentials {
+        access_key_id: id.to_owned(),
+        secret_access_key: Arc::new(Zeroizing::new(secret.to_owned())),
+        session_token: token.map(|token| Arc::new(Zeroizing::new(token.to_owned()))),
+    };
+    // The S3 reference's example.
+    let url = http::Uri::from_static("https://examplebucket.s3.amazonaws.com/test.txt");
+    let scope = Scope {
+        at: "20130524T000000Z".to_owned(),
+        region: "us-east-1",
+        service: "s3",
+    };
+    let key = credentials(S3, None);
+    let query = presigned_query(&url, "UNSIGNED-PAYLOAD", &key, &scope, 86_400);
+    let signature = "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404";
+    assert!(query.ends_with(signature), "{}", *query);
+    // What botocore makes for the same moment.
+    let now = "2015-08-30T12:36:00Z".parse().expect("a time");
+    let host = "db.cluster-x.eu-central-1.rds.amazonaws.com";
+    for (token, part, signature) in [
+        (
+            None,
+            "",
+            "e5555e73a55718c666faba447e1c9c109c0ed0c5cc05863cd3e962b2d4b54c10",
+        ),
+        (
+            Some("AQoDYXdzEPT//////////wEXAMPLE=="),
+            "&X-Amz-Security-Token=AQoDYXdzEPT%2F%2F%2F%2F%2F%2F%2F%2F%2F%2FwEXAMPLE%3D%3D",
+            "055af5f7dfb58e22a0caef1d8b0b1065bb139db8d9cf106218a6ffe4e61c7f24",
+        ),
+    ] {
+        let key = credentials(SUITE, token);
+        let password = database_password(host, 5433, "wit gate", &key, "eu-central-1", now);
+        assert_eq!(
+            password.expect("a host").as_str(),
+            format!(
+                "{host}:5433/?Action=connect&DBUser=wit%20gate&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIDEXAMPLE%2F20150830%2Feu-central-1%2Frds-db%2Faws4_request&X-Amz-Date=20150830T123600Z&X-Amz-Expires=900{part}&X-Amz-SignedHeaders=host&X-Amz-Signature={signature}"
+            )
+        );
+    }
+    let key = credentials(SUITE, None);
+    assert!(database_password("no host", 1, "u", &key, "r", now).is_err());
+}

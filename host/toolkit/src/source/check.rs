@@ -9,7 +9,7 @@ use super::PluginToml;
 /// Which key is wrong, and how to put it right.
 pub(super) type Problem = (String, String);
 
-const EVENTS: [&str; 4] = ["success", "failure", "proxy_failure", "service"];
+const EVENTS: [&str; 5] = ["success", "failure", "proxy_failure", "service", "audit"];
 const PHASES: [&str; 5] = [
     "pre_call",
     "during_call",

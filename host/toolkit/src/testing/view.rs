@@ -16,11 +16,6 @@ pub(crate) struct Body {
 
 impl Body {
     pub(crate) fn new(value: Value, phase: Phase, call_type: &str) -> Self {
-        let endpoints = [
-            Endpoint::ChatCompletions,
-            Endpoint::Completions,
-            Endpoint::Embeddings,
-        ];
         let raw = value.to_string();
         let is_request = match phase {
             Phase::PostCall => false,
@@ -28,7 +23,7 @@ impl Body {
             Phase::LoggingOnly => value.get("choices").is_none(),
             Phase::PreCall | Phase::DuringCall => true,
         };
-        let endpoint = endpoints
+        let endpoint = Endpoint::ALL
             .into_iter()
             .find(|endpoint| endpoint.call_type() == call_type)
             .unwrap_or(Endpoint::ChatCompletions);

@@ -26,7 +26,7 @@ const PREFIXES: [&str; 13] = [
 ];
 
 /// Sorted: it is searched by bisection.
-const FIELDS: [&str; 99] = [
+const FIELDS: [&str; 100] = [
     "additional_drop_params",
     "allowed_model_region",
     "allowed_openai_params",
@@ -57,6 +57,7 @@ const FIELDS: [&str; 99] = [
     "default_fallbacks",
     "disable_fallbacks",
     "drop_params",
+    "enable_json_schema_validation",
     "enable_weighted_failover",
     "ensure_alternating_roles",
     "eos_token",

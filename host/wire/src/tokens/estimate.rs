@@ -21,8 +21,7 @@ pub fn estimate(request: &RequestView) -> u64 {
                 + messages::REPLY_PRIMER
                 + tools.map(|tools| tokens(tools.bytes().len())).sum::<u64>()
         }
-        Endpoint::Completions => of("prompt").map_or(0, prompt),
-        Endpoint::Embeddings => of("input").map_or(0, prompt),
+        other => of(other.required_field()).map_or(0, prompt),
     }
 }
 
@@ -72,7 +71,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::tokens::Tokenizer;
+    use crate::tokens::{Counting, Tokenizer};
 
     fn view(endpoint: Endpoint, body: &str) -> RequestView {
         RequestView::parse(endpoint, Bytes::copy_from_slice(body.as_bytes())).unwrap()
@@ -93,7 +92,9 @@ mod tests {
         for (endpoint, body) in cases {
             let view = view(endpoint, &body);
             let about = estimate(&view) as f64;
-            let count = Tokenizer::O200k.count_request(endpoint, body.as_bytes()) as f64;
+            let count =
+                Tokenizer::O200k.count_request(endpoint, body.as_bytes(), &Counting::default())
+                    as f64;
             let ratio = about / count;
             assert!((0.6..=1.8).contains(&ratio), "{about} of {count}: {body}");
         }

@@ -52,15 +52,22 @@ fn the_cookbook_conversation_counts_129() {
       {"role":"system","name":"example_assistant","content":"Let's talk later when we're less busy about how to do better."},
       {"role":"user","content":"This late pivot means we don't have time to boil the ocean for the client deliverable."}]}"#;
     let t = Tokenizer::for_model("gpt-4");
-    assert_eq!(t.count_request(Endpoint::ChatCompletions, body), 129);
+    assert_eq!(
+        t.count_request(Endpoint::ChatCompletions, body, &Counting::default()),
+        129
+    );
     let t = Tokenizer::for_model("gpt-4o");
-    assert_eq!(t.count_request(Endpoint::ChatCompletions, body), 124);
+    assert_eq!(
+        t.count_request(Endpoint::ChatCompletions, body, &Counting::default()),
+        124
+    );
 }
 
 #[test]
 fn prompts_in_every_form() {
     let t = Tokenizer::Cl100k;
-    let count = |endpoint, body: &str| t.count_request(endpoint, body.as_bytes());
+    let count =
+        |endpoint, body: &str| t.count_request(endpoint, body.as_bytes(), &Counting::default());
     assert_eq!(
         count(Endpoint::Completions, r#"{"prompt":"hello world"}"#),
         2
@@ -82,7 +89,11 @@ fn parts_images_and_calls() {
     let t = Tokenizer::Cl100k;
     let chat = |message: &str| {
         let body = format!(r#"{{"messages":[{message}]}}"#);
-        t.count_request(Endpoint::ChatCompletions, body.as_bytes()) - 6
+        t.count_request(
+            Endpoint::ChatCompletions,
+            body.as_bytes(),
+            &Counting::default(),
+        ) - 6
     };
     let user = t.count_text("user");
     assert_eq!(chat(r#"{"role":"user","content":"hello world"}"#), user + 2);
@@ -105,7 +116,11 @@ fn tools_add_their_rendering_and_constants() {
     let t = Tokenizer::Cl100k;
     let count = |extra: &str| {
         let body = format!(r#"{{"messages":[{{"role":"system","content":"x"}}]{extra}}}"#);
-        t.count_request(Endpoint::ChatCompletions, body.as_bytes())
+        t.count_request(
+            Endpoint::ChatCompletions,
+            body.as_bytes(),
+            &Counting::default(),
+        )
     };
     let tools = r#","tools":[{"type":"function","function":{"name":"weather","description":"Now",
         "parameters":{"type":"object","required":["city"],"properties":{

@@ -1,41 +1,30 @@
 //! Tool definitions, counted as the TypeScript in which OpenAI's models are shown them.
 
-use super::Tokenizer;
+use super::{Counting, Tokenizer};
 use crate::json::Raw;
-
-/// Added once when there are tools.
-const DEFINITIONS: u64 = 9;
-/// Taken off when there are tools and a system message, which then share a frame.
-const SYSTEM_DISCOUNT: u64 = 4;
-/// Added for a `tool_choice` that names a function.
-const CHOICE_OBJECT: u64 = 4;
 
 impl Tokenizer {
     /// What `tools` (or the legacy `functions`) and `tool_choice` add to a chat's prompt.
-    pub(super) fn count_tools(self, body: Raw<'_>) -> u64 {
+    pub(super) fn count_tools(self, body: Raw<'_>, counting: &Counting) -> u64 {
         let mut count = 0;
         if let Some(text) = rendered(body) {
-            count += DEFINITIONS + self.count_text(&text);
+            count += counting.definitions + self.count_text(&text);
         }
         if let Some(choice) = body.get("tool_choice") {
             if choice.as_str().is_some_and(|c| c == "none") {
                 count += 1;
             } else if choice.kind() == "object" {
                 let name = choice.get("function").and_then(|f| f.get("name")?.as_str());
-                count += CHOICE_OBJECT + name.map_or(0, |name| self.count_text(&name));
+                count += counting.choice_object + name.map_or(0, |name| self.count_text(&name));
             }
         }
         count
     }
 }
 
-/// What a system message saves beside tools.
-pub(super) fn system_discount(body: Raw<'_>, has_system: bool) -> u64 {
-    if has_system && definitions(body).next().is_some() {
-        SYSTEM_DISCOUNT
-    } else {
-        0
-    }
+/// Whether the body has tools.
+pub(super) fn are_there(body: Raw<'_>) -> bool {
+    definitions(body).next().is_some()
 }
 
 fn definitions(body: Raw<'_>) -> impl Iterator<Item = Raw<'_>> {

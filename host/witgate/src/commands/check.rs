@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use witgate_config::{Problem, ProblemKind, Severity, Source};
+use witgate_config::{Problem, ProblemKind, Severity};
 
 use crate::cli::Check;
 use crate::wiring;
@@ -10,7 +10,7 @@ use crate::wiring;
 pub(super) fn check(options: &Check) -> ExitCode {
     let env = crate::environment::environment();
     let mut problems = Vec::new();
-    match Source::choose(options.config.as_deref(), &env) {
+    match crate::source::choose(options.config.as_deref(), &env) {
         Ok((source, warning)) => {
             problems.extend(warning);
             let (loaded, found) = witgate_config::checked(&source, &env);

@@ -20,7 +20,7 @@ use witgate_routing::{
 
 use super::{fail, print_rows};
 use crate::cli::ExplainCall;
-use crate::process::open_store;
+use crate::database::open_store;
 use crate::wiring::{self, Paths};
 
 pub(super) fn explain(call: &ExplainCall) -> ExitCode {
@@ -44,8 +44,8 @@ fn told(call: &ExplainCall) -> anyhow::Result<Explanation> {
     let model = call.model.as_deref();
     let model = model.context("name the call's model with --model")?;
     let env = crate::environment::environment();
-    let (source, warning) =
-        Source::choose(call.config.as_deref(), &env).map_err(|problem| anyhow!("{problem}"))?;
+    let (source, warning) = crate::source::choose(call.config.as_deref(), &env)
+        .map_err(|problem| anyhow!("{problem}"))?;
     if let Some(warning) = warning {
         eprintln!("{warning}");
     }

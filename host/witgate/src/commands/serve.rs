@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
-use witgate_config::{Draft, Loaded, Problem, Source};
+use witgate_config::{Draft, Loaded, Problem};
 
 use super::check::strict;
 use super::fail;
@@ -30,8 +30,8 @@ pub(super) fn record(what: Record) -> ExitCode {
 
 fn start(options: Serve) -> anyhow::Result<()> {
     let env = crate::environment::environment();
-    let (source, warning) =
-        Source::choose(options.config.as_deref(), &env).map_err(|problem| anyhow!("{problem}"))?;
+    let (source, warning) = crate::source::choose(options.config.as_deref(), &env)
+        .map_err(|problem| anyhow!("{problem}"))?;
     let draft = Draft::read(&source, &env);
     let Ok(early) = draft.early() else {
         return Err(refused(&witgate_config::check(&source, &env)));

@@ -16,6 +16,9 @@ use super::settings::seconds;
 /// LiteLLM's threshold of the router's alerts.
 const ROUTERS_THRESHOLD: Duration = Duration::from_secs(300);
 
+/// LiteLLM's webhook.
+pub(super) const WEBHOOK: &str = "webhook";
+
 /// The component of a channel. `webhook` has another name: a plugin of the operator's may well be called so.
 pub(super) fn component(channel: &str) -> &str {
     match channel {
@@ -110,6 +113,7 @@ pub(super) fn settings(loaded: &Loaded) -> AlertSettings {
         number("daily_report_frequency").or_else(|| env.parse("SLACK_DAILY_REPORT_FREQUENCY"));
     AlertSettings {
         is_on: !names(loaded).is_empty(),
+        tells_spend: names(loaded).iter().any(|name| name == WEBHOOK),
         kinds: texts(config, "alert_types").map_or(default.kinds, |names| kinds(&names)),
         threshold: threshold.map_or(default.threshold, seconds),
         router_threshold: routers(config)
@@ -167,16 +171,24 @@ fn texts(config: &Config, key: &str) -> Option<Vec<String>> {
 /// An alerter component as a sink of the hub.
 pub(super) struct Alerter {
     pub plugin: Arc<host::Alerter>,
-    /// It is the router's own channel.
-    pub is_routers: bool,
+    pub hears: Hears,
+}
+
+/// Which alerts a channel gets.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Hears {
+    /// It is the router's own.
+    pub routers: bool,
     /// It hears of budgets alone.
-    pub is_for_budgets: bool,
+    pub budgets_alone: bool,
+    /// It hears of what calls cost, which no other one does.
+    pub spend: bool,
 }
 
 #[async_trait]
 impl Sink for Alerter {
     async fn deliver(&self, batch: &[EncodedEvent]) -> Delivery {
-        let groups = squashed(batch, self.is_routers, self.is_for_budgets);
+        let groups = squashed(batch, self.hears);
         if groups.is_empty() {
             return Delivery::Delivered;
         }
@@ -213,20 +225,19 @@ impl Sink for Alerter {
 }
 
 /// Alerts for this channel that say the same, as one with their positions in the batch.
-fn squashed(
-    batch: &[EncodedEvent],
-    is_routers: bool,
-    is_for_budgets: bool,
-) -> Vec<(Alert, Vec<usize>)> {
+fn squashed(batch: &[EncodedEvent], hears: Hears) -> Vec<(Alert, Vec<usize>)> {
     let mut groups: Vec<(Alert, Vec<usize>)> = Vec::new();
     for (at, event) in batch.iter().enumerate() {
         // What the hub encoded it can decode.
         let Ok(alert) = serde_json::from_slice::<Alert>(&event.json) else {
             continue;
         };
-        let is_theirs = matches!(alert.kind, AlertKind::BudgetAlerts | AlertKind::Test)
-            || alert.kind.is_letter();
-        if alert.is_routers != is_routers || is_for_budgets && !is_theirs {
+        let is_theirs = match alert.kind {
+            AlertKind::BudgetAlerts | AlertKind::Test => true,
+            AlertKind::SpendTracked => hears.spend,
+            kind => kind.is_letter() || !hears.budgets_alone,
+        };
+        if alert.is_routers != hears.routers || !is_theirs {
             continue;
         }
         let same = |(known, _): &&mut (Alert, Vec<usize>)| {
@@ -309,14 +320,19 @@ mod tests {
     #[test]
     fn alerts_that_say_the_same_are_one() {
         let batch = [event("a"), event("b"), event("a"), event("router")];
-        let routers = squashed(&batch, true, false);
+        let hears = Hears {
+            routers: true,
+            ..Hears::default()
+        };
+        let routers = squashed(&batch, hears);
         assert_eq!(routers.len(), 1);
         assert_eq!(routers[0].1, [3], "the router's channel gets its own alone");
-        let groups = squashed(&batch, false, false);
-        assert!(
-            squashed(&batch, false, true).is_empty(),
-            "none is of a budget"
-        );
+        let groups = squashed(&batch, Hears::default());
+        let hears = Hears {
+            budgets_alone: true,
+            ..Hears::default()
+        };
+        assert!(squashed(&batch, hears).is_empty(), "none is of a budget");
         let members: Vec<&[usize]> = groups
             .iter()
             .map(|(_, members)| members.as_slice())

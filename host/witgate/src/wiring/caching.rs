@@ -6,6 +6,8 @@ mod redisearch;
 mod semantic;
 mod stores;
 
+pub use stores::{bucket_client, config_bucket};
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

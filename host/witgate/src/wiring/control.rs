@@ -9,6 +9,8 @@ use witgate_management::{KeyPolicy, Settings, UiSettings};
 use witgate_metering::ResetClock;
 use zeroize::Zeroizing;
 
+use super::look;
+
 /// Most random bytes of a new key: its text has at most 512 bytes.
 const KEY_BYTES_MAX: usize = 256;
 
@@ -60,7 +62,11 @@ pub(super) fn settings(
         key_alias_pattern,
         soft_budget: env.parse("DEFAULT_SOFT_BUDGET"),
         teams_most: env.parse("MAX_TEAM_LIST_LIMIT"),
+        counting: super::settings::counting(loaded),
         ui: UiSettings {
+            theme: look::theme(loaded),
+            logo: look::logo(loaded),
+            favicon: look::favicon(loaded),
             base_url: env.non_empty("PROXY_BASE_URL").map(str::to_owned),
             logout_url: env.non_empty("PROXY_LOGOUT_URL").map(str::to_owned),
             has_sso: super::login::provider(loaded).is_some(),

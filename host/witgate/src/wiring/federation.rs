@@ -19,19 +19,18 @@ use witgate_plugins::{Kind, Registry};
 use zeroize::Zeroizing;
 
 use super::shades::Shades;
-use super::{Keys, entry, plugins};
+use super::{Keys, entry, outgoing, plugins};
 
 /// Name of the plugin that judges claims, among all: a key, not a name.
 pub(super) const CUSTOM_VALIDATE: &str = "custom_validate";
 /// The header in which it finds them.
 const CLAIMS_HEADER: &str = "x-litellm-jwt-claims";
-/// How long an answer may take, and its bytes.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// Most bytes of an answer.
 const ANSWER_MAX: usize = 512 << 10;
 
 /// What outlives a configuration: connections to identity providers, and their keys.
 pub struct Providers {
-    fetch: Arc<dyn Fetch>,
+    client: Client,
     keys: Arc<KeySets>,
 }
 
@@ -44,7 +43,7 @@ impl Providers {
         // The operator wrote the addresses; they are often private ones.
         let client = Client::new(ClientOptions::new(Egress::Unrestricted))?;
         Ok(Self {
-            fetch: Arc::new(Outside(client)),
+            client,
             keys: Arc::default(),
         })
     }
@@ -90,7 +89,8 @@ pub(super) fn federation(
         true => jwt(loaded, providers, judge(loaded, registry, shades), problems),
         false => None,
     };
-    let introspection = match is_on("enable_oauth2_auth") {
+    let introspects_all = is_on("enable_oauth2_auth");
+    let introspection = match introspects_all || jwt.as_ref().is_some_and(Jwt::has_overrides) {
         true => introspection(loaded, problems),
         false => None,
     };
@@ -101,12 +101,19 @@ pub(super) fn federation(
     if jwt.is_none() && introspection.is_none() && proxy.is_none() {
         return None;
     }
+    let timeout = outgoing::identity_timeout(&loaded.environment)
+        .map_err(|problem| problems.push(problem))
+        .ok()?;
     Some(Federation {
         jwt,
         introspection,
+        introspects_all,
         proxy,
         directory: keys.clone(),
-        fetch: providers.fetch.clone(),
+        fetch: Arc::new(Outside {
+            client: providers.client.clone(),
+            timeout,
+        }),
     })
 }
 
@@ -178,7 +185,7 @@ fn introspection(loaded: &Loaded, problems: &mut Vec<String>) -> Option<Introspe
     let text = |name: &str| env.non_empty(name).map(|text| text.trim().to_owned());
     let Some(url) = text("OAUTH_TOKEN_INFO_ENDPOINT") else {
         problems.push(
-            "general_settings.enable_oauth2_auth: OAUTH_TOKEN_INFO_ENDPOINT must say who is asked about tokens"
+            "general_settings.enable_oauth2_auth, litellm_jwtauth.routing_overrides: OAUTH_TOKEN_INFO_ENDPOINT must say who is asked about tokens"
                 .to_owned(),
         );
         return None;
@@ -278,12 +285,15 @@ impl Judge for Validate {
 }
 
 /// Connections to identity providers.
-struct Outside(Client);
+struct Outside {
+    client: Client,
+    timeout: Duration,
+}
 
 #[async_trait]
 impl Fetch for Outside {
     async fn fetch(&self, request: federation::Request) -> Result<Answer, String> {
-        let answer = tokio::time::timeout(TIMEOUT, self.exchange(request)).await;
+        let answer = tokio::time::timeout(self.timeout, self.exchange(request)).await;
         answer.unwrap_or_else(|_| Err("no answer in time".to_owned()))
     }
 }
@@ -313,7 +323,7 @@ impl Outside {
             let form = HeaderValue::from_static("application/x-www-form-urlencoded");
             headers.insert(CONTENT_TYPE, form);
         }
-        let answer = self.0.send(request).await;
+        let answer = self.client.send(request).await;
         let (head, body) = answer.map_err(|error| error.to_string())?.into_parts();
         let body = collect_limited(body, ANSWER_MAX).await;
         let body = body.map_err(|error| error.to_string())?;

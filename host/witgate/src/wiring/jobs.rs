@@ -30,6 +30,9 @@ const FIRST_CLEANUP: Duration = Duration::from_secs(60);
 /// LiteLLM's lock of whoever cleans up.
 const CLEANUP_LOCK: &str = "cronjob_lock:spend_log_cleanup_job";
 
+/// LiteLLM's lock of whoever rotates keys.
+const ROTATION_LOCK: &str = "cronjob_lock:key_rotation_job";
+
 /// Longer than anybody waits for a time that does not come.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
@@ -45,6 +48,8 @@ pub struct Timetable {
     retention: Option<(Retention, CleanUp)>,
     /// Time between looks for keys that rotate by themselves; `None` never (`LITELLM_KEY_ROTATION_ENABLED`).
     rotation: Option<Duration>,
+    /// How long one gateway has the rotation for itself, should it not give it back (`LITELLM_KEY_ROTATION_LOCK_TTL_SECONDS`).
+    rotation_lock: Duration,
     /// How long one gateway has a clean-up for itself.
     lock: Duration,
 }
@@ -127,6 +132,7 @@ impl Timetable {
             retention.loops = count("SPEND_LOG_RUN_LOOPS", retention.loops);
         }
         let looks = count("LITELLM_KEY_ROTATION_CHECK_INTERVAL_SECONDS", 86_400);
+        let rotation_lock = count("LITELLM_KEY_ROTATION_LOCK_TTL_SECONDS", 600);
         let rotates = env.flag("LITELLM_KEY_ROTATION_ENABLED") == Some(true);
         let line = setting("maximum_spend_logs_cleanup_cron").and_then(Value::as_str);
         let cron = line.map(Cron::parse).transpose().unwrap_or_else(|why| {
@@ -146,6 +152,7 @@ impl Timetable {
             resets: (!off).then_some((least, most)),
             retention: retention.map(|retention| (retention, when)),
             rotation: rotates.then(|| Duration::from_secs(looks)),
+            rotation_lock: Duration::from_secs(rotation_lock),
             lock: super::spend_buffer::job_lock(loaded),
         }
     }
@@ -256,10 +263,7 @@ pub async fn run(
                     }
                 }
                 () = at(rotation) => {
-                    match plane.rotate_keys(now()).await {
-                        Ok(done) => rotated(done),
-                        Err(error) => tracing::error!(%error, "keys are not rotated; tried again"),
-                    }
+                    rotate(&plane, &peers, times.rotation_lock).await;
                     rotation = times.rotation.map(in_time);
                 }
                 () = sleep_until(sessions) => {
@@ -280,6 +284,27 @@ pub async fn run(
                 }
             }
         }
+    }
+}
+
+/// Rotates the keys that are due. On one Redis one gateway does at a time; without one, or when it does not answer, each does, and each
+/// key's own row says who is first.
+async fn rotate(plane: &ControlPlane, peers: &SharedPeers, lock: Duration) {
+    let peers = peers.load_full();
+    if let Some(peers) = &peers
+        && !peers.begin(ROTATION_LOCK, lock).await.unwrap_or(true)
+    {
+        tracing::info!("keys are rotated by another gateway now");
+        return;
+    }
+    match plane.rotate_keys(Timestamp::now()).await {
+        Ok(done) => rotated(done),
+        Err(error) => tracing::error!(%error, "keys are not rotated; tried again"),
+    }
+    if let Some(peers) = peers
+        && let Err(error) = peers.done(ROTATION_LOCK).await
+    {
+        tracing::debug!(%error, "the lock of the rotation ends by itself");
     }
 }
 

@@ -200,7 +200,17 @@ fn build(
         .iter()
         .map(|entry| routing::spec(loaded, prices, entry, problems))
         .collect();
-    Snapshot::build(specs, routing::settings(loaded, problems))
+    let snapshot = Snapshot::build(specs, routing::settings(loaded, problems));
+    for (index, deployment) in snapshot.deployments().iter().enumerate() {
+        if !deployment.spec.quotas.is_empty() && !snapshot.keeps_quotas(index) {
+            tracing::warn!(
+                model_group = deployment.model_group,
+                deployment = deployment.id,
+                "rpd, tpd, itpm and otpm are not kept to; set router_settings.optional_pre_call_checks: [enforce_model_rate_limits]"
+            );
+        }
+    }
+    snapshot
 }
 
 fn target(
@@ -286,6 +296,7 @@ fn target(
         stream_timeout: set(params.stream_timeout),
         guardrails: guardrails(&loaded.config, &params.guardrails)?,
         keepalive: set(params.keepalive_seconds),
+        merges_reasoning: params.merge_reasoning_content_in_choices,
         mock: params
             .mock_response
             .as_ref()
@@ -397,7 +408,7 @@ fn base_url(
 }
 
 /// The URL of each operation, in the order of [`Endpoint`].
-fn urls(base: &str) -> Result<[Uri; 3], String> {
+fn urls(base: &str) -> Result<[Uri; Endpoint::ALL.len()], String> {
     let (path, query) = match base.split_once('?') {
         Some((path, query)) => (path, format!("?{query}")),
         None => (base, String::new()),
@@ -413,10 +424,13 @@ fn urls(base: &str) -> Result<[Uri; 3], String> {
             _ => Err("api_base must begin with http:// or https:// and name a host".to_owned()),
         }
     };
+    let [chat, text, embeddings, moderations, images] = Endpoint::ALL;
     Ok([
-        url(Endpoint::ChatCompletions)?,
-        url(Endpoint::Completions)?,
-        url(Endpoint::Embeddings)?,
+        url(chat)?,
+        url(text)?,
+        url(embeddings)?,
+        url(moderations)?,
+        url(images)?,
     ])
 }
 
@@ -570,6 +584,14 @@ fn info(merged: &Merged<'_>, provider_name: &str) -> (Value, Value) {
     put("stream_timeout", params.stream_timeout.map(Into::into));
     put("rpm", params.rpm.map(Into::into));
     put("tpm", params.tpm.map(Into::into));
+    put("rpd", params.rpd.map(Into::into));
+    put("tpd", params.tpd.map(Into::into));
+    put("itpm", params.itpm.map(Into::into));
+    put("otpm", params.otpm.map(Into::into));
+    put(
+        "daily_reset_time",
+        params.daily_reset_time.as_deref().map(Into::into),
+    );
     put("weight", params.weight.map(Into::into));
     put(
         "tags",
@@ -630,9 +652,13 @@ mod tests {
 
     #[test]
     fn urls_keep_the_bases_query_and_lose_its_trailing_slash() {
-        let [chat, _, embeddings] = urls("https://h.example/v1/?api-version=1").unwrap();
+        let [chat, _, embeddings, _, images] = urls("https://h.example/v1/?api-version=1").unwrap();
         assert_eq!(chat, "https://h.example/v1/chat/completions?api-version=1");
         assert_eq!(embeddings, "https://h.example/v1/embeddings?api-version=1");
+        assert_eq!(
+            images,
+            "https://h.example/v1/images/generations?api-version=1"
+        );
         for bad in ["h.example/v1", "ftp://h/v1", "http://"] {
             assert!(urls(bad).is_err(), "{bad}");
         }

@@ -41,9 +41,13 @@ pub(super) fn passages(
                 }
                 all.push(passage);
             }
-            Err(why) => problems.push(format!(
-                "general_settings.pass_through_endpoints[{at}]: {why}"
-            )),
+            Err(why) => {
+                let id = endpoint.id.as_deref();
+                let named = id.map(|id| format!(" (id {id})")).unwrap_or_default();
+                problems.push(format!(
+                    "general_settings.pass_through_endpoints[{at}]{named}: {why}"
+                ));
+            }
         }
     }
     Passages::new(all)

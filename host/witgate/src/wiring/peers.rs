@@ -18,9 +18,13 @@ use tokio_util::sync::CancellationToken;
 use witgate_config::Loaded;
 use witgate_metering::{ActiveKeys, Books};
 use witgate_pipeline::Gateway;
-use witgate_routing::{BudgetScope, BudgetShare, Deployment, Now, Snapshot, State, Totals};
+use witgate_routing::{
+    BudgetScope, BudgetShare, DayShare, Deployment, Now, Snapshot, State, Totals,
+};
 use witgate_state::{StateError, Store, Take, Taken};
 
+/// How long what was counted of a day is kept after the last of it.
+const DAY_COUNTER: Duration = Duration::from_secs(2 * 86_400);
 const BOARD: &str = "witgate:gateways";
 /// Which keys use which model groups, for the dynamic rate limiter.
 const ACTIVE: &str = "witgate:active-keys";
@@ -97,6 +101,23 @@ impl Peers {
     /// Whether this gateway is the first that says this within the time.
     pub(super) async fn claim(&self, what: &str, ttl: Duration) -> Result<bool, StateError> {
         self.store.set_if_absent(what, "SENT", Some(ttl)).await
+    }
+
+    /// Takes a job for this gateway until [`Peers::done`], or until the time is over; not while another one has it.
+    pub(super) async fn begin(&self, job: &str, ttl: Duration) -> Result<bool, StateError> {
+        let id = self.id.clone();
+        if self.store.set_if_absent(job, id, Some(ttl)).await? {
+            return Ok(true);
+        }
+        // It is ours still when giving it back failed.
+        let holder = self.store.get(job).await?;
+        Ok(holder.as_deref() == Some(self.id.as_bytes()))
+    }
+
+    /// Gives a job back.
+    pub(super) async fn done(&self, job: &str) -> Result<(), StateError> {
+        let freed = self.store.delete_if(job, self.id.as_bytes()).await;
+        freed.map(drop)
     }
 
     /// What is shared.
@@ -184,6 +205,7 @@ impl Peers {
             }
         }
         self.money(state, now).await;
+        self.days(routing, state, now).await;
         let unix = i64::try_from(now.unix_s).unwrap_or(i64::MAX);
         let unix = jiff::Timestamp::from_second(unix).unwrap_or_default();
         if let Err(error) = self.books.exchange(unix).await {
@@ -226,6 +248,39 @@ impl Peers {
                 }
             }
         }
+    }
+
+    /// What all have had of the days of deployments that are limited by the day.
+    async fn days(&self, routing: &Snapshot, state: &State, now: Now) {
+        for share in state.days_to_tell(routing, now) {
+            // Told one after the other: what was heard of is not told again.
+            let mut untold = share.clone();
+            match self.day(&mut untold).await {
+                Ok((requests, tokens)) => state.day_of_all(&share, requests, tokens),
+                Err(error) => {
+                    tracing::debug!(%error, "what a deployment had of its day is not shared yet");
+                    state.day_untold(&untold);
+                }
+            }
+        }
+    }
+
+    /// Adds to what all have had of a deployment's day, and takes out of the share what was told.
+    async fn day(&self, untold: &mut DayShare) -> Result<(u64, u64), StateError> {
+        let key = |what: &str| format!("witgate:day:{}:{}:{what}", untold.id, untold.day);
+        let (requests_key, tokens_key) = (key("requests"), key("tokens"));
+        let requests = self.add_to_day(&requests_key, &mut untold.requests).await?;
+        let tokens = self.add_to_day(&tokens_key, &mut untold.tokens).await?;
+        Ok((requests, tokens))
+    }
+
+    async fn add_to_day(&self, key: &str, owed: &mut i64) -> Result<u64, StateError> {
+        let added = self.store.increase(key, *owed, Some(DAY_COUNTER)).await;
+        // A timeout may have added it: told twice is worse than told late, so it counts as told.
+        if added.is_ok() || matches!(added, Err(StateError::Timeout(_))) {
+            *owed = 0;
+        }
+        Ok(u64::try_from(added?).unwrap_or(0))
     }
 
     /// Adds to a budget's account; when its window began and what all have spent. An error says whether the

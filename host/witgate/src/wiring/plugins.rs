@@ -412,7 +412,9 @@ impl Sink for LogSink {
             .map(|(event, context)| host::Event {
                 id: &event.id,
                 kind: match event.kind {
-                    EventKind::Success | EventKind::Service => host::EventKind::Success,
+                    EventKind::Success | EventKind::Service | EventKind::Audit => {
+                        host::EventKind::Success
+                    }
                     // Log sinks get no alerts.
                     EventKind::Failure
                     | EventKind::ProxyFailure

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
-use witgate_config::{Config, Loaded, ModelEntry};
+use witgate_config::{Config, Loaded, ModelEntry, PromptEntry as Entry};
 use witgate_pipeline::{
-    FailPolicy, PluginFault, Prompt, PromptCall, PromptEntry, PromptManager, PromptRef, Prompts,
+    FailPolicy, KeptVersion, PluginFault, Prompt, PromptCall, PromptEntry, PromptManager,
+    PromptRef, Prompts,
 };
 use witgate_plugins as host;
 use witgate_plugins::{Kind, Registry, Sources};
@@ -32,8 +33,10 @@ pub(super) struct Wanted {
     prefixes: Vec<String>,
     /// Requests' ids are looked up here: it is among the `callbacks`.
     asked: bool,
-    /// The `prompts` entry that it is for.
-    entry: Option<String>,
+    /// The `prompts` entries that it is for, each by its index: versions of one prompt that are set alike share it.
+    entries: Vec<usize>,
+    /// The settings come from the database.
+    pub(super) stored: bool,
 }
 
 /// `litellm_params` of a `prompts` entry that the gateway reads; the others are the plugin's settings.
@@ -76,7 +79,8 @@ pub(super) fn wanted(loaded: &Loaded, sources: &Sources) -> Result<Vec<Wanted>, 
                 settings: Map::new(),
                 prefixes: Vec::new(),
                 asked: false,
-                entry: None,
+                entries: Vec::new(),
+                stored: false,
             });
             all.len() - 1
         });
@@ -91,28 +95,65 @@ pub(super) fn wanted(loaded: &Loaded, sources: &Sources) -> Result<Vec<Wanted>, 
             one.prefixes.push(integration.to_owned());
         }
     }
-    for entry in entries(config)? {
-        let component = known.manager(entry.integration).ok_or_else(|| {
-            let (id, name) = (entry.id, entry.integration);
+    for (index, entry) in config.prompts.iter().enumerate() {
+        let component = known.manager(&entry.integration).ok_or_else(|| {
+            let name = &entry.integration;
             format!(
-                "prompts: {id}: prompt_integration '{name}' has no prompt manager; there is none called '{name}' or '{name}-prompts'"
+                "{}: prompt_integration '{name}' has no prompt manager; there is none called '{name}' or '{name}-prompts'",
+                place(entry)
             )
         })?;
         let own = entry.params.iter();
         let own = own.filter(|(name, _)| !CORE.contains(&name.as_str()));
+        let settings = own.map(|(name, value)| (name.clone(), value.clone()));
+        let settings: Map<String, Value> = settings.collect();
+        let shares = |one: &&mut Wanted| {
+            let first = one.entries.first().and_then(|at| config.prompts.get(*at));
+            first.is_some_and(|first| first.prompt_id == entry.prompt_id)
+                && (&one.component, &one.settings) == (&component, &settings)
+        };
+        if let Some(same) = all.iter_mut().find(shares) {
+            same.entries.push(index);
+            continue;
+        }
         all.push(Wanted {
-            name: format!("prompts.{}", entry.id),
-            integration: entry.integration.to_owned(),
+            name: plugin_name(entry),
+            integration: entry.integration.clone(),
             component,
-            settings: own
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect(),
+            settings,
             prefixes: Vec::new(),
             asked: false,
-            entry: Some(entry.id.to_owned()),
+            entries: vec![index],
+            stored: entry.is_stored(),
         });
     }
     Ok(all)
+}
+
+/// What the plugin of an entry is called, unless it shares another's.
+fn plugin_name(entry: &Entry) -> String {
+    match entry.version {
+        Some(version) => format!("prompts.{}.v{version}", entry.prompt_id),
+        None => format!("prompts.{}", entry.prompt_id),
+    }
+}
+
+/// How messages call an entry: a row of the database by its place, so that it alone is left out.
+fn place(entry: &Entry) -> String {
+    let row = entry.position.file().filter(|_| entry.is_stored());
+    match row {
+        Some(row) => format!("{row}: prompts: {}", entry.prompt_id),
+        None => format!("prompts: {}", entry.prompt_id),
+    }
+}
+
+/// The errors of prompt managers of the database name their rows, so that those alone are left out.
+pub(super) fn of_rows(config: &Config, error: &mut host::LoadError) {
+    let stored = config.prompts.iter().filter(|one| one.is_stored());
+    let own = stored.filter(|one| plugin_name(one) == error.plugin);
+    for row in own.filter_map(|one| one.position.file()) {
+        error.reason = format!("{row}: {}", error.reason);
+    }
 }
 
 /// What the pipeline needs of them.
@@ -124,7 +165,6 @@ pub(super) fn prompts(
 ) -> Prompts {
     let config = &loaded.config;
     let mut prompts = Prompts::default();
-    let entries = entries(config).unwrap_or_default();
     let mut by_prefix: HashMap<String, usize> = HashMap::new();
     for one in wanted {
         // The registry said why it is not there.
@@ -135,16 +175,11 @@ pub(super) fn prompts(
         if one.asked {
             prompts.asked.push(index);
         }
-        let entry = entries
-            .iter()
-            .find(|entry| Some(entry.id) == one.entry.as_deref());
-        match entry {
-            Some(entry) => {
-                let named = named(entry.params, index, problems);
-                prompts.by_id.insert(entry.id.to_owned(), named);
-            }
-            None => by_prefix.extend(one.prefixes.iter().map(|name| (name.clone(), index))),
+        let own = one.entries.iter();
+        for entry in own.filter_map(|at| config.prompts.get(*at)) {
+            serve(&mut prompts, entry, named(entry, index, problems));
         }
+        by_prefix.extend(one.prefixes.iter().map(|name| (name.clone(), index)));
         let is_enabled = registry.is_enabled(Kind::PromptManager, &one.name);
         prompts.managers.push(PromptEntry {
             plugin: match is_enabled {
@@ -185,6 +220,19 @@ pub(super) fn prompts(
         }
     }
     prompts
+}
+
+/// Has a prompt found by its id, and by its version when it has one: the newest is what the id means.
+fn serve(prompts: &mut Prompts, entry: &Entry, prompt: PromptRef) {
+    let Some(kept) = &prompt.kept else {
+        return drop(prompts.by_id.insert(entry.prompt_id.clone(), prompt));
+    };
+    let version = |known: &PromptRef| known.kept.as_ref().map(|kept| kept.version);
+    let newest = prompts.by_id.get(&entry.prompt_id).and_then(version);
+    prompts.by_id.insert(kept.name(), prompt.clone());
+    if newest.is_none_or(|newest| newest < kept.version) {
+        prompts.by_id.insert(entry.prompt_id.clone(), prompt);
+    }
 }
 
 /// The configuration with the models that deployments serve in place of `NAME/model` for prompt managers.
@@ -236,6 +284,7 @@ fn of_deployment(entry: &ModelEntry, manager: Option<usize>) -> Option<PromptRef
         model: model.map(|(_, model)| model.to_owned()),
         ignore_model: params.ignore_prompt_manager_model,
         ignore_params: params.ignore_prompt_manager_optional_params,
+        kept: None,
     })
 }
 
@@ -249,60 +298,34 @@ fn text(value: &Value) -> Option<String> {
 }
 
 /// A prompt of the configuration's `prompts`.
-fn named(params: &Map<String, Value>, manager: usize, problems: &mut Vec<String>) -> PromptRef {
+fn named(entry: &Entry, manager: usize, problems: &mut Vec<String>) -> PromptRef {
+    let params = &entry.params;
     let text = |name: &str| params.get(name).and_then(text);
     let variables = params
         .get("prompt_variables")
         .filter(|value| !value.is_null());
     if variables.is_some_and(|value| !value.is_object()) {
-        problems.push("prompts: prompt_variables must be a mapping of names to values".to_owned());
+        let place = place(entry);
+        problems.push(format!(
+            "{place}: prompt_variables must be a mapping of names to values"
+        ));
     }
     let flag = |name: &str| params.get(name).and_then(Value::as_bool).unwrap_or(false);
     PromptRef {
         manager: Some(manager),
-        id: text("prompt_id"),
+        // What the gateway keeps the versions of has a name of its own, which the request's may not be.
+        id: text("prompt_id").or_else(|| entry.version.map(|_| entry.prompt_id.clone())),
         variables: variables.map(Value::to_string),
         label: text("prompt_label"),
         version: text("prompt_version"),
         model: None,
         ignore_model: flag("ignore_prompt_manager_model"),
         ignore_params: flag("ignore_prompt_manager_optional_params"),
+        kept: entry.version.map(|version| KeptVersion {
+            prompt_id: entry.prompt_id.clone(),
+            version,
+        }),
     }
-}
-
-/// An entry of the configuration's `prompts`.
-struct Entry<'c> {
-    id: &'c str,
-    integration: &'c str,
-    params: &'c Map<String, Value>,
-}
-
-fn entries(config: &Config) -> Result<Vec<Entry<'_>>, String> {
-    let list = config.raw.get("prompts").and_then(Value::as_array);
-    let mut entries: Vec<Entry<'_>> = Vec::new();
-    for (index, value) in list.into_iter().flatten().enumerate() {
-        let wrong = |problem: &str| format!("prompts[{index}]: {problem}");
-        let id = value.get("prompt_id").and_then(Value::as_str);
-        let id =
-            id.ok_or_else(|| wrong("`prompt_id` is missing; requests name the prompt by it"))?;
-        let params = value.get("litellm_params").and_then(Value::as_object);
-        let params = params.ok_or_else(|| {
-            wrong("`litellm_params` is missing; it says which integration has the prompt")
-        })?;
-        let integration = params.get("prompt_integration").and_then(Value::as_str);
-        let integration = integration.ok_or_else(|| {
-            wrong("`litellm_params.prompt_integration` is missing, such as langfuse")
-        })?;
-        if entries.iter().any(|other| other.id == id) {
-            return Err(wrong(&format!("the prompt_id '{id}' is there twice")));
-        }
-        entries.push(Entry {
-            id,
-            integration,
-            params,
-        });
-    }
-    Ok(entries)
 }
 
 /// Which components are prompt managers; each is looked at once.

@@ -66,6 +66,16 @@ impl Provider {
         own.or(self.key_default).map(str::to_owned)
     }
 
+    /// The base URL that nobody need name.
+    pub fn base_default(&self) -> Option<&'static str> {
+        self.base_default
+    }
+
+    /// Whether it asks for no key of its own.
+    pub fn goes_without_key(&self) -> bool {
+        self.key_default.is_some()
+    }
+
     /// Variables of the base URL, for messages.
     pub fn base_env(&self) -> String {
         self.base_env.join(" or ")

@@ -142,6 +142,7 @@ fn whole(call: &Completed) -> ServiceEvent {
             class: failure.class.clone(),
             message: failure.message.clone(),
         }),
+        metadata: None,
     }
 }
 

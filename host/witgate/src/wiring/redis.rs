@@ -14,6 +14,8 @@ use witgate_config::{Env, Loaded};
 use witgate_state::{Place, Redis, RedisParts, RedisSettings, Secret, Store, Tls};
 
 const PORT: u16 = 6379;
+/// How long somebody waits who tries whether a Redis is there.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The store that gateways share, when there is a Redis. It survives a reload that leaves its settings as
 /// they are.
@@ -46,6 +48,33 @@ pub(super) fn store(
             None
         }
     }
+}
+
+/// Reaches the Redis of these parameters of a cache, once.
+///
+/// # Errors
+/// What of them is wrong, or why nobody answers.
+pub async fn reach(
+    loaded: &Loaded,
+    own: &Map<String, Value>,
+    parts: &RedisParts,
+) -> Result<(), String> {
+    let env = &loaded.environment;
+    let litellm = loaded.config.raw.get("litellm_settings");
+    let ssl_verify = litellm.and_then(|litellm| litellm.get("ssl_verify"));
+    let mut settings = Options { own, env }.settings(ssl_verify)?;
+    // Whoever tries it waits for a connection, which calls do not.
+    settings.socket_timeout = settings.socket_timeout.max(PATIENCE);
+    // What it counts is nobody's business.
+    let mut uncounted = prometheus_client::registry::Registry::default();
+    let parts = RedisParts {
+        metrics: witgate_state::StateMetrics::register(&mut uncounted),
+        observe: None,
+        ..parts.clone()
+    };
+    let redis = Redis::start(settings, parts)?;
+    let answered = Store::redis(redis).ping().await;
+    answered.map_err(|why| why.to_string())
 }
 
 /// What is wrong with the settings of the Redis that is shared, and the section that they are in.

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use witgate_config::{Loaded, ModelEntry, RoutingStrategy, Span, parse_duration};
 use witgate_routing::{
     Affinity, Alias, AllowedFailsPolicy, Budget, CooldownSettings, DeploymentSpec, FallbackRule,
-    LatencySettings, OwnCooldown, RetryPolicy, RoutingGroup, RoutingSettings, Strategy, Tactic,
-    infer_provider, split_provider,
+    LatencySettings, OwnCooldown, Quotas, RetryPolicy, RoutingGroup, RoutingSettings, Strategy,
+    Tactic, infer_provider, split_provider,
 };
 use witgate_wire::prices::Prices;
 
@@ -75,6 +75,7 @@ pub(super) fn spec(
         tag_regex: tag_regex(merged, problems),
         supports_web_search: known.get("supports_web_search").and_then(Value::as_bool),
         budget: own_budget(merged, problems),
+        quotas: quotas(merged, problems),
         provider,
     }
 }
@@ -176,6 +177,40 @@ fn cost_per_token_pair(known: &Map<String, Value>) -> f64 {
     };
     price("input_cost_per_token").unwrap_or(UNKNOWN_PRICE)
         + price("output_cost_per_token").unwrap_or(UNKNOWN_PRICE)
+}
+
+/// `litellm_params` goes before `model_info`, as for `rpm`.
+fn quotas(merged: &Merged<'_>, problems: &mut Vec<String>) -> Quotas {
+    let (params, info) = (&merged.entry.params, &merged.entry.model_info);
+    let limit = |own: Option<u64>, name: &str| own.or_else(|| info.get(name)?.as_u64());
+    let begins = params.daily_reset_time.as_deref();
+    let begins = begins.or_else(|| info.get("daily_reset_time")?.as_str());
+    let day_begins_s = begins.map_or(Some(0), time_of_day);
+    if day_begins_s.is_none() {
+        problems.push(format!(
+            "{}: daily_reset_time: {:?} is no time of day; write it as HH:MM, in UTC, such as 08:00",
+            merged.place(),
+            begins.unwrap_or_default()
+        ));
+    }
+    Quotas {
+        requests_of_day: limit(params.rpd, "rpd"),
+        tokens_of_day: limit(params.tpd, "tpd"),
+        input_tokens: limit(params.itpm, "itpm"),
+        output_tokens: limit(params.otpm, "otpm"),
+        day_begins_s: day_begins_s.unwrap_or(0),
+    }
+}
+
+/// Seconds after midnight of `HH:MM`.
+fn time_of_day(text: &str) -> Option<u64> {
+    let (hours, minutes) = text.split_once(':')?;
+    let two = |digits: &str, below: u64| {
+        let is_number = digits.len() == 2 && digits.bytes().all(|c| c.is_ascii_digit());
+        let number = digits.parse().ok().filter(|_| is_number)?;
+        Some(number).filter(|number: &u64| *number < below)
+    };
+    Some(two(hours, 24)? * 3600 + two(minutes, 60)? * 60)
 }
 
 fn own_budget(merged: &Merged<'_>, problems: &mut Vec<String>) -> Option<Budget> {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use serde_json::Value;
 use tokio::time::Instant;
 use witgate_config::{Draft, Early, Loaded, Problem};
 use witgate_plugins::{
@@ -18,6 +19,7 @@ use witgate_plugins::{
 };
 use zeroize::Zeroizing;
 
+use super::stored_texts::Place;
 use super::{dialects, specs};
 
 /// How long an answer is kept when nobody says: LiteLLM's day.
@@ -38,6 +40,8 @@ pub struct Secrets {
     /// Whether the manager is read, and how many questions it takes at once.
     reads: bool,
     at_once: usize,
+    /// The one secret that has all others.
+    primary: Option<String>,
     /// How long an answer is kept that has no time of its own.
     keep: Duration,
     env: Option<EnvLookup>,
@@ -126,6 +130,12 @@ impl Secrets {
         self.registry.describe()
     }
 
+    /// Where the texts of virtual keys are kept, if they are.
+    pub fn place(&self, loaded: &Loaded) -> Option<Place> {
+        let settings = &loaded.config.general.key_management_settings;
+        Place::of(self.manager.clone()?, settings)
+    }
+
     /// The values of these names, as far as there are any.
     fn of(&self, names: &BTreeSet<String>) -> BTreeMap<String, String> {
         let known = names.iter().filter_map(|name| {
@@ -166,6 +176,8 @@ impl Secrets {
             let name = spec.name.clone();
             new.at_once = spec.limits.max_instances.unwrap_or(AT_ONCE).min(AT_ONCE) as usize;
             new.reads = manager.access.reads();
+            let settings = &early.loaded.config.general.key_management_settings;
+            new.primary.clone_from(&settings.primary_secret_name);
             let (registry, errors) = host
                 .load(vec![spec], sources, Some(self.registry.as_ref()))
                 .await;
@@ -182,7 +194,7 @@ impl Secrets {
             (Some(old), Some(new)) => Arc::ptr_eq(old, new),
             (None, None) => true,
             _ => false,
-        };
+        } && self.primary == new.primary;
         if same {
             new.kept.clone_from(&self.kept);
         } else {
@@ -212,7 +224,38 @@ impl Secrets {
             }
         }
         if let Some(manager) = self.manager.clone().filter(|_| self.reads) {
-            self.ask_manager(&manager, names).await;
+            match self.primary.clone().filter(|_| !names.is_empty()) {
+                Some(primary) => self.ask_primary(&manager, &primary, names).await,
+                None => self.ask_manager(&manager, names).await,
+            }
+        }
+    }
+
+    /// One question for all names.
+    async fn ask_primary(&mut self, manager: &SecretManager, primary: &str, names: Vec<String>) {
+        let said = read_one(manager, primary).await;
+        let said = said.and_then(|(value, keep)| Ok((members(primary, value)?, keep)));
+        let (members, keep) = match said {
+            Ok(said) => said,
+            Err(trouble) => {
+                tracing::error!(
+                    "{}; the last values are used, else the environment",
+                    trouble.text
+                );
+                for name in names {
+                    let text = trouble.text.clone();
+                    let trouble = Trouble {
+                        text,
+                        for_all: true,
+                    };
+                    self.keep_quietly(name, Err(trouble));
+                }
+                return;
+            }
+        };
+        for name in names {
+            let value = members.get(&name).cloned();
+            self.keep(name, Ok((value, keep)));
         }
     }
 
@@ -302,6 +345,27 @@ impl Secrets {
         };
         self.kept.insert(name, kept);
     }
+}
+
+/// The secrets in one.
+fn members(
+    primary: &str,
+    value: Option<Zeroizing<String>>,
+) -> Result<HashMap<String, Zeroizing<String>>, Trouble> {
+    let trouble = |why: &str| Trouble {
+        text: format!("primary_secret_name: the secret {primary:?} {why}"),
+        for_all: true,
+    };
+    let value = value.ok_or_else(|| trouble("is not there"))?;
+    // What is wrong with it is not said: it would be said with a piece of it.
+    let members: Result<serde_json::Map<String, Value>, _> = serde_json::from_str(&value);
+    let members = members.map_err(|_| trouble("is no JSON object"))?;
+    let text = |(name, value)| match value {
+        Value::Null => None,
+        Value::String(text) => Some((name, Zeroizing::new(text))),
+        other => Some((name, Zeroizing::new(other.to_string()))),
+    };
+    Ok(members.into_iter().filter_map(text).collect())
 }
 
 async fn read_one(manager: &SecretManager, name: &str) -> Said {

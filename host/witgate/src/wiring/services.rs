@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use witgate_events::{Hub, ServiceError, ServiceEvent};
+use serde_json::Value;
+use witgate_events::{EventKind, Hub, ServiceError, ServiceEvent};
 use witgate_state::{Observe, Observed, StateError};
+use witgate_store::Row;
 
 /// Whoever tells, and the hub as soon as there is one.
 #[derive(Clone, Default)]
@@ -37,6 +39,7 @@ impl Services {
                 class: class.into(),
                 message: message.to_owned(),
             }),
+            metadata: None,
         });
     }
 
@@ -56,6 +59,16 @@ impl Services {
         let hub = self.0.get().and_then(Weak::upgrade);
         hub.filter(|hub| hub.tells_services())
     }
+}
+
+/// Tells the sinks of `audit_log_callbacks` of a row of the audit log.
+pub fn tell_of_audit(hub: &Weak<Hub>, row: Row) {
+    let Some(hub) = hub.upgrade().filter(|hub| hub.wants(EventKind::Audit)) else {
+        return;
+    };
+    let id = row.get("id").and_then(Value::as_str).unwrap_or_default();
+    let (id, row) = (id.to_owned(), Value::Object(row).to_string());
+    hub.publish_audit(id, row.into());
 }
 
 impl Observe for Services {

@@ -10,6 +10,7 @@ use witgate_config::Loaded;
 use witgate_pipeline::{HealthSettings, Settings};
 use witgate_wire::errors::CompatErrors;
 use witgate_wire::prices::Adjustments;
+use witgate_wire::tokens::Counting;
 
 use super::inferred;
 
@@ -70,6 +71,8 @@ pub(super) fn settings(
             .unwrap_or(HeaderValue::from_static(COMPAT_VERSION)),
         completion_model: config.general.completion_model.clone(),
         embedding_model: config.general.embedding_model.clone(),
+        moderation_model: config.general.moderation_model.clone(),
+        image_generation_model: config.general.image_generation_model.clone(),
         timeout: timeout.unwrap_or_else(|| seconds(REQUEST_TIMEOUT_S)),
         stream_timeout,
         max_request_bytes: config.general.max_request_size_mb.map(megabytes),
@@ -77,6 +80,7 @@ pub(super) fn settings(
             .general
             .max_response_size_mb
             .map_or(RESPONSE_BYTES_MAX, megabytes),
+        validates_json_schema: flag("enable_json_schema_validation"),
         slots: concurrency.map(|n| Arc::new(Semaphore::new(n))),
         keep_upstream_model: false,
         health: health(loaded),
@@ -93,12 +97,22 @@ pub(super) fn settings(
             tokens("DEFAULT_MOCK_RESPONSE_PROMPT_TOKEN_COUNT", 10),
             tokens("DEFAULT_MOCK_RESPONSE_COMPLETION_TOKEN_COUNT", 20),
         ),
+        counting: counting(loaded),
+        repeats_max: loaded
+            .environment
+            .parse("REPEATED_STREAMING_CHUNK_LIMIT")
+            .unwrap_or(100),
         metering,
         adjustments,
         counts_tokens: !flag("disable_token_counter"),
         streams_cost: flag("include_cost_in_streaming_usage"),
         streams_usage: raw_flag("always_include_stream_usage"),
         inferred_models: inferred::models(loaded),
+        public_groups: texts(litellm("public_model_groups")),
+        public_links: litellm("public_model_groups_links")
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default(),
         // The models say so, once they are there.
         guards_models: false,
         models_created_s: loaded
@@ -109,6 +123,8 @@ pub(super) fn settings(
         team_sinks: witgate_pipeline::sinks::default_team_settings(litellm(
             "default_team_settings",
         )),
+        silences: litellm("allow_dynamic_callback_disabling").and_then(Value::as_bool)
+            != Some(false),
         user_agent_tags: true,
     }
 }
@@ -128,6 +144,29 @@ fn texts(value: Option<&Value>) -> Vec<String> {
     let items = value.and_then(Value::as_array).into_iter().flatten();
     let texts = items.filter_map(Value::as_str);
     texts.map(str::to_owned).collect()
+}
+
+/// How tokens are counted where no upstream tells.
+pub(super) fn counting(loaded: &Loaded) -> Counting {
+    let or = |name: &str, default: u64| loaded.environment.parse(name).unwrap_or(default);
+    let default = Counting::default();
+    Counting {
+        definitions: or("FUNCTION_DEFINITION_TOKEN_COUNT", default.definitions),
+        system_discount: or("SYSTEM_MESSAGE_TOKEN_COUNT", default.system_discount),
+        choice_object: or("TOOL_CHOICE_OBJECT_TOKEN_COUNT", default.choice_object),
+        image: or("DEFAULT_IMAGE_TOKEN_COUNT", default.image),
+        looks_at_images: true,
+        unread: (
+            or("DEFAULT_IMAGE_WIDTH", default.unread.0),
+            or("DEFAULT_IMAGE_HEIGHT", default.unread.1),
+        ),
+        short_side: or("MAX_SHORT_SIDE_FOR_IMAGE_HIGH_RES", default.short_side),
+        long_side: or("MAX_LONG_SIDE_FOR_IMAGE_HIGH_RES", default.long_side),
+        tile: (
+            or("MAX_TILE_WIDTH", default.tile.0),
+            or("MAX_TILE_HEIGHT", default.tile.1),
+        ),
+    }
 }
 
 /// How deployments are checked.

@@ -11,14 +11,15 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use witgate_config as config;
 use witgate_config::{Config, Loaded};
-use witgate_pipeline::{FailPolicy, GuardrailEntry, Modes, Phase};
+use witgate_pipeline::{FailPolicy, Guardrail, GuardrailEntry, Modes, Phase};
 use witgate_plugins as host;
 use witgate_plugins::{
     ConfigLookup, EnvLookup, Kind, PluginSpec, RecordOptions, Recorder, Registry, Sources,
 };
 
+use super::balanced::Balanced;
 use super::shades::Shades;
-use super::{alerts, dialects, federation, hooks, login, prompts, router, shades};
+use super::{alerts, dialects, federation, hooks, login, outgoing, prompts, router, shades};
 use crate::cli::Recorded;
 
 pub use self::callers::custom_auth_mode;
@@ -53,6 +54,13 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
     let is_sink = |name: &&String| !prompt_managers.iter().any(|one| one.component == **name);
     for name in sinks.keys().filter(is_sink) {
         let component = component_name(config, name);
+        if is_lenient(config, name) {
+            let found = sources.resolve(&component_of(config, name));
+            if let Err(error) = found {
+                tracing::warn!(callback = name.as_str(), %error, "the callback is left out");
+                continue;
+            }
+        }
         let mut spec = spec(config, name, component, Kind::LogSink, &lookups);
         spec.settings.extend(own_settings(config, name));
         add(config, component, spec, &mut specs)?;
@@ -80,6 +88,7 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
             Kind::Guardrail,
             &lookups,
         );
+        spec.name = guardrail.plugin_name();
         for (name, value) in &guardrail.params {
             spec.settings.insert(name.clone(), value.clone());
         }
@@ -133,6 +142,10 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
         let (name, component) = (&wanted.name, &wanted.component);
         let mut spec = spec(config, name, component, Kind::PromptManager, &lookups);
         spec.settings.extend(wanted.settings.clone());
+        if wanted.stored {
+            // Who writes to the database is no operator, as with guardrails.
+            spec.foreign = wanted.settings.keys().cloned().collect();
+        }
         add(config, component, spec, &mut specs)?;
     }
     for key in [KEY_POLICY, KEY_UPDATE_POLICY] {
@@ -158,6 +171,11 @@ pub fn plugin_specs(loaded: &Loaded, sources: &Sources) -> anyhow::Result<Vec<Pl
     }
     for (name, component) in login::plugins(loaded) {
         let mut spec = spec(config, name, component, Kind::Sso, &lookups);
+        if spec.limits.timeout_ms.is_none() {
+            let stated = outgoing::stated_identity_timeout(&loaded.environment);
+            let stated = stated.map_err(anyhow::Error::msg)?;
+            spec.limits.timeout_ms = stated.map(|time| time.as_secs() * 1000);
+        }
         if spec.fail == Some(host::FailPolicy::Open) {
             bail!("plugins.{component}.fail: whoever signs in must be known; remove the key");
         }
@@ -185,6 +203,12 @@ fn component_name<'a>(config: &'a Config, name: &'a str) -> &'a str {
     let settings = config.callback_settings.get(name);
     let component = settings.and_then(|s| s.get("callback_type"));
     component.and_then(Value::as_str).unwrap_or(name)
+}
+
+/// Whether a callback may be left out when nobody has it (`strict_callbacks: false`). What `plugins` declares is wanted.
+fn is_lenient(config: &Config, name: &str) -> bool {
+    let component = component_name(config, name);
+    config.litellm.strict_callbacks == Some(false) && entry(config, name, component).is_none()
 }
 
 /// Where the component of a callback is looked for: a name to resolve, or a path.
@@ -257,7 +281,7 @@ fn own_name(config: &Config, guardrail: &config::GuardrailEntry) -> anyhow::Resu
     Ok(())
 }
 
-/// The errors of guardrails of the database name their rows, so that those alone are left out.
+/// The errors of guardrails and prompts of the database name their rows, so that those alone are left out.
 pub(super) fn of_rows(config: &Config, mut errors: Vec<host::LoadError>) -> Vec<host::LoadError> {
     for error in &mut errors {
         let mut stored = config.guardrails.iter().filter(|one| one.is_stored());
@@ -265,6 +289,7 @@ pub(super) fn of_rows(config: &Config, mut errors: Vec<host::LoadError>) -> Vec<
         if let Some(place) = own.and_then(|own| own.position.file()) {
             error.reason = format!("{place}: {}", error.reason);
         }
+        prompts::of_rows(config, error);
     }
     errors
 }
@@ -442,13 +467,16 @@ pub(super) fn guardrails(
     shades: &mut Shades<'_>,
     problems: &mut Vec<String>,
 ) -> Vec<GuardrailEntry> {
-    let mut entries = Vec::new();
+    let mut entries: Vec<GuardrailEntry> = Vec::new();
+    // Who shares the calls of each of them.
+    let mut sharing: Vec<Vec<(f64, Arc<dyn Guardrail>)>> = Vec::new();
     for entry in &loaded.config.guardrails {
-        let Some(plugin) = registry.guardrail(&entry.guardrail_name) else {
-            missing(problems, &entry.guardrail_name);
+        let plugin_name = entry.plugin_name();
+        let Some(plugin) = registry.guardrail(&plugin_name) else {
+            missing(problems, &plugin_name);
             continue;
         };
-        if !registry.is_enabled(Kind::Guardrail, &entry.guardrail_name) {
+        if !registry.is_enabled(Kind::Guardrail, &plugin_name) {
             continue;
         }
         let fail = match plugin.fail_policy() {
@@ -467,14 +495,33 @@ pub(super) fn guardrails(
         for phase in plugin.phases_turned_on().filter_map(phase_of) {
             modes.add(phase);
         }
-        entries.retain(|known: &GuardrailEntry| known.name != entry.guardrail_name);
+        let plugin = shades.guardrail(&plugin_name, &entry.guardrail, plugin);
+        let one = (entry.weight, plugin.clone());
+        if entry.member > 0
+            && let Some((first, sharing)) = entries
+                .iter_mut()
+                .zip(&mut sharing)
+                .find(|(known, _)| known.name == entry.guardrail_name)
+        {
+            sharing.push(one);
+            first.plugin = Arc::new(Balanced(sharing.clone()));
+            continue;
+        }
+        if let Some(at) = entries
+            .iter()
+            .position(|known: &GuardrailEntry| known.name == entry.guardrail_name)
+        {
+            entries.remove(at);
+            sharing.remove(at);
+        }
+        sharing.push(vec![one]);
         entries.push(GuardrailEntry {
             name: entry.guardrail_name.clone(),
             provider: entry.guardrail.clone(),
             modes,
             default_on: entry.default_on,
             fail,
-            plugin: shades.guardrail(&entry.guardrail_name, &entry.guardrail, plugin),
+            plugin,
         });
     }
     let order = |guard: &GuardrailEntry| {

@@ -203,8 +203,23 @@ impl Joined {
     fn leave_out(&mut self, lines: &[String]) -> bool {
         let told = |item: &StoredItem| {
             // What is built of a setting names its key alone.
-            let names = |line: &&String| {
-                line.contains(&item.place) || item.path.contains('.') && line.contains(&item.path)
+            let listed = item
+                .path
+                .strip_suffix("[]")
+                .filter(|list| list.contains('.'));
+            let names = |line: &&String| match listed {
+                // One of a list in a section names its id.
+                Some(list) => {
+                    let id = item.value.get("id").and_then(serde_json::Value::as_str);
+                    line.contains(&item.place)
+                        || id.is_some_and(|id| {
+                            line.starts_with(list) && line.contains(&format!(" (id {id}): "))
+                        })
+                }
+                None => {
+                    line.contains(&item.place)
+                        || item.path.contains('.') && line.contains(&item.path)
+                }
             };
             lines.iter().find(names).cloned()
         };

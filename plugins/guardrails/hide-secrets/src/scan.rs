@@ -68,7 +68,12 @@ impl Detectors {
             position.in_secret = false;
         }
         let mut found = Vec::new();
+        // Up to here the text has to be read word by word.
+        let mut careful = at;
         loop {
+            if at >= careful {
+                (at, careful) = quiet(bytes, at);
+            }
             at += bytes[at..]
                 .iter()
                 .take_while(|byte| class(**byte) & CUT != 0)
@@ -140,6 +145,63 @@ struct Group {
     /// It is a private key, after so many bytes of something else.
     private_key: bool,
     skipped: usize,
+}
+
+/// Bytes that are looked at in one step. A piece that is long enough to be a token covers one such step at least.
+const STEP: usize = 8;
+const _: () = assert!(detect::MIN_LENGTH >= 2 * STEP - 1);
+
+/// Skips what can hold nothing, eight bytes a step: stretches without an operator, a long piece or the dashes of a private key, which
+/// most texts are. Returns where a group may begin that has to be read, and up to where nothing is known.
+fn quiet(bytes: &[u8], from: usize) -> (usize, usize) {
+    let mut at = from;
+    while let Some(step) = bytes.get(at..at + STEP) {
+        let [a, b, c, d, e, f, g, h] = *step else {
+            break;
+        };
+        let step = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        if has(step, b':') || has(step, b'=') {
+            break;
+        }
+        let dashes = || bytes[at..].windows(2).take(STEP).any(|two| two == b"--");
+        if has(step, b'-') && dashes() {
+            break;
+        }
+        let is_long = || {
+            let begin = piece_before(bytes, from, at);
+            let window = &bytes[begin..bytes.len().min(begin + detect::MIN_LENGTH)];
+            let is_whole = window.iter().all(|byte| class(*byte) & CUT == 0);
+            is_whole && window.len() == detect::MIN_LENGTH
+        };
+        if !has(step, b' ') && is_long() {
+            break;
+        }
+        at += STEP;
+    }
+    // A name that announces a secret may stand before an operator, with blanks between.
+    let piece = piece_before(bytes, from, at);
+    let blanks = bytes[from..piece].iter().rev();
+    let blanks = blanks
+        .take_while(|byte| matches!(byte, b' ' | b'\t'))
+        .count();
+    let begin = match (1..=MAX_BLANKS).contains(&blanks) {
+        true => piece_before(bytes, from, piece - blanks),
+        false => piece,
+    };
+    (begin, at + STEP)
+}
+
+/// Where the piece begins that goes on at `at`, or ends there.
+fn piece_before(bytes: &[u8], from: usize, at: usize) -> usize {
+    let before = bytes[from..at].iter().rev();
+    at - before.take_while(|byte| class(**byte) & CUT == 0).count()
+}
+
+/// Whether one of eight bytes is this one.
+const fn has(eight: u64, byte: u8) -> bool {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let differ = eight ^ (ONES * byte as u64);
+    differ.wrapping_sub(ONES) & !differ & (ONES << 7) != 0
 }
 
 /// Where the word that begins here ends, if it is short and says nothing: what most of a text is made of,

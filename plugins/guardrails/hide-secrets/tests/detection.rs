@@ -116,6 +116,8 @@ fn assignments_by_the_name_before_them() {
         "//registry.example.com/:_authToken={}",
         "secret   =   `{}`",
         "the pwd: {}, ok?",
+        // As many blanks as there may be.
+        "password        = {}",
     ] {
         expect(&text.replace("{}", &secret), "keyword", &secret);
     }

@@ -41,6 +41,7 @@ fn fragment() -> impl Strategy<Value = String> {
     });
     let words = prop::sample::select(vec![
         "password",
+        "the quick brown fox jumps over the well-known dog, and nobody minds ",
         "api_key",
         "\"token\"",
         "=",

@@ -1,5 +1,7 @@
 //! From events to lines.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 use witgate_plugin::log_sink::{Event, Outcome, Partial, Rejection};
 
@@ -33,10 +35,10 @@ pub fn lines(settings: &Settings, batch: &[Event]) -> (Vec<u8>, Outcome) {
     (lines, outcome)
 }
 
-fn line(settings: &Settings, event: &Event) -> Result<String, serde_json::Error> {
+fn line<'a>(settings: &Settings, event: &'a Event) -> Result<Cow<'a, str>, serde_json::Error> {
     let as_it_is = settings.fields.is_empty() && !settings.context && !event.payload.contains('\n');
     if as_it_is {
-        return Ok(event.payload.clone());
+        return Ok(Cow::Borrowed(&event.payload));
     }
     let mut payload: Map<String, Value> = serde_json::from_str(&event.payload)?;
     let mut line = if settings.fields.is_empty() {
@@ -54,5 +56,5 @@ fn line(settings: &Settings, event: &Event) -> Result<String, serde_json::Error>
         context.remove("dynamic");
         line.insert("context".to_owned(), Value::Object(context));
     }
-    serde_json::to_string(&line)
+    serde_json::to_string(&line).map(Cow::Owned)
 }

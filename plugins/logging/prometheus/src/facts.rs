@@ -102,6 +102,16 @@ impl Facts {
         facts
     }
 
+    /// The facts that an object gives by the names of labels.
+    pub fn given(labels: Option<&Value>) -> Self {
+        let mut facts = Self(BTreeMap::new());
+        let labels = labels.and_then(Value::as_object).into_iter().flatten();
+        for (label, value) in labels {
+            facts.put(label, text(value));
+        }
+        facts
+    }
+
     /// Adds a fact.
     pub fn put(&mut self, label: &str, value: Option<String>) {
         if let Some(value) = value.filter(|value| !value.is_empty()) {

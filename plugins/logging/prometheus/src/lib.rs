@@ -2,6 +2,7 @@
 //!
 //! The host keeps the values; an event becomes a handful of samples.
 
+pub mod budgets;
 pub mod catalogue;
 pub mod config;
 pub mod facts;

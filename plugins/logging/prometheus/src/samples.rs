@@ -3,8 +3,8 @@
 use serde_json::Value;
 use witgate_plugin::log_sink::{Event, EventKind};
 use witgate_plugin::metrics::Sample;
-use witgate_plugin::time::ms_from_rfc3339;
 
+use crate::budgets;
 use crate::catalogue::Catalogue;
 use crate::config::Settings;
 use crate::facts::Facts;
@@ -102,6 +102,9 @@ pub fn of(
 ) -> Result<Vec<Sample>, serde_json::Error> {
     let payload: Value = serde_json::from_str(&event.payload)?;
     if payload.get("service").is_some() && payload.get("call_type").is_some() {
+        if payload.get("service").and_then(Value::as_str) == Some(budgets::SERVICE) {
+            return Ok(budgets::samples(catalogue, &payload));
+        }
         return Ok(match settings.shows_services() {
             true => services::samples(&payload),
             false => Vec::new(),
@@ -281,19 +284,12 @@ impl Builder<'_> {
             let Some(spend) = at(spend) else {
                 continue;
             };
-            let budget = at(budget);
-            let left = budget.map_or(f64::INFINITY, |budget| budget - spend - cost);
-            self.put(&format!("litellm_remaining_{whose}_budget_metric"), left);
-            if let Some(budget) = budget {
-                self.put(&format!("litellm_{whose}_max_budget_metric"), budget);
-            }
             let reset = self.payload.pointer(&format!("/metadata/{reset}"));
-            if let Some(reset) = reset.and_then(Value::as_str).and_then(ms_from_rfc3339) {
-                let hours = (reset as f64 / 1000.0 - self.number("/endTime")) / 3600.0;
-                self.put(
-                    &format!("litellm_{whose}_budget_remaining_hours_metric"),
-                    hours.max(0.0),
-                );
+            let reset = reset.and_then(Value::as_str);
+            let now_s = self.number("/endTime");
+            let gauges = budgets::gauges(whose, (spend + cost, at(budget)), reset, now_s);
+            for (name, value) in gauges {
+                self.put(&name, value);
             }
         }
     }

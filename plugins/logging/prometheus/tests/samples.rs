@@ -373,3 +373,31 @@ fn a_deployment_that_rests_is_counted_and_is_out() {
     assert_eq!(label(&told, name, "model_id"), "m1");
     assert_eq!(value(&told, "litellm_deployment_state"), Some(2.0));
 }
+
+#[test]
+fn budgets_of_those_who_do_not_call_are_gauges_of_their_own() {
+    let event = json!({
+        "id": "1", "service": "budgets", "call_type": "team", "endTime": 3600.0, "is_error": false,
+        "event_metadata": {"budgets": [
+            {"labels": {"team": "t1", "team_alias": null}, "spend": 2.0, "max_budget": 5.0, "budget_reset_at": "1970-01-01T03:00:00.000Z"},
+            {"labels": {"team": "t2", "team_alias": "two"}, "spend": 0.0, "max_budget": 1.0, "budget_reset_at": null},
+        ]},
+    });
+    let told = samples(json!({}), EventKind::Service, &event);
+    let told: Vec<(&str, f64, &[String])> = told
+        .iter()
+        .map(|(sample, _)| (sample.name.as_str(), sample.value, sample.labels.as_slice()))
+        .collect();
+    let labels = |team: &str, alias: &str| vec![team.to_owned(), alias.to_owned()];
+    let (one, two) = (labels("t1", "None"), labels("t2", "two"));
+    assert_eq!(
+        told,
+        [
+            ("litellm_remaining_team_budget_metric", 3.0, &one[..]),
+            ("litellm_team_max_budget_metric", 5.0, &one[..]),
+            ("litellm_team_budget_remaining_hours_metric", 2.0, &one[..]),
+            ("litellm_remaining_team_budget_metric", 1.0, &two[..]),
+            ("litellm_team_max_budget_metric", 1.0, &two[..]),
+        ]
+    );
+}

@@ -21,6 +21,8 @@ struct Event {
     id: String,
     #[serde(default, rename = "startTime")]
     start_time: f64,
+    /// Of a row of the audit log: when it was written.
+    updated_at: Option<String>,
     #[serde(default)]
     metadata: Metadata,
 }
@@ -35,6 +37,9 @@ impl Object {
     /// Reads the event.
     pub fn new(settings: &Settings, payload: &str) -> Result<Self, serde_json::Error> {
         let event: Event = serde_json::from_str(payload)?;
+        if let Some(at) = &event.updated_at {
+            return Ok(Self::audit(settings, &event.id, at));
+        }
         // The cast saturates, and takes what is no time for the epoch.
         let micros = (event.start_time * 1e6).round() as u64;
         let time = rfc3339(micros / 1000);
@@ -67,6 +72,25 @@ impl Object {
             key,
             file_name: format!("time-{day}T{clock}-{micros:06}_{}.json", plain(&id)),
         })
+    }
+}
+
+impl Object {
+    /// The object of a row of the audit log.
+    fn audit(settings: &Settings, id: &str, at: &str) -> Self {
+        let (day, rest) = at.split_once('T').unwrap_or((at, ""));
+        let clock = rest.get(..8).unwrap_or_default().replace(':', "-");
+        let id = id.replace(['/', ':'], "_");
+        let mut key = String::new();
+        let path = settings.s3_path.as_deref().unwrap_or_default();
+        folder(&mut key, path.trim_end_matches('/'));
+        folder(&mut key, "audit_logs");
+        folder(&mut key, day);
+        key.push_str(&format!("{clock}_{id}.json"));
+        Self {
+            key,
+            file_name: format!("audit-{day}T{clock}_{}.json", plain(&id)),
+        }
     }
 }
 

@@ -91,3 +91,98 @@ async fn userinfo_says_who_has_an_opaque_token_and_a_plugin_whether_that_is_enou
     assert!(!stage.gateway.printed("opaque-token-4711"));
     stage.client.chat(&chat("gpt-4o")).await.ok();
 }
+
+/// The claim that stands for a key is each issuer's own, and so is what it stands for.
+#[tokio::test]
+async fn each_of_several_issuers_has_its_own_claim_for_keys() {
+    let (one, other) = (FakeIssuer::start().await, FakeIssuer::start().await);
+    let settings = format!(
+        "{{user_id_jwt_field: sub, user_id_upsert: true, unregistered_jwt_client_behavior: reject, issuers: [{{issuer: '{}', disable_audience_validation: true, virtual_key_claim_field: azp}}, {{issuer: '{}', disable_audience_validation: true, jwt_client_id_field: client}}, {{issuer: '{}', disable_audience_validation: true}}]}}",
+        one.issuer(),
+        other.issuer(),
+        "https://third.example.com",
+    );
+    let stage = stage(&settings, "").await;
+    let call = async |token: &str| {
+        Client::of(&stage.gateway)
+            .key(token)
+            .chat(&chat("gpt-4o"))
+            .await
+    };
+    let mut tokens = Vec::new();
+    for (issuer, claim) in [(&one, "azp"), (&other, "client")] {
+        let alias = json!({ "key_alias": claim });
+        let key = stage.client.post("/key/generate", &alias).await.ok();
+        let mapping = json!({
+            "jwt_issuer": issuer.issuer(), "jwt_claim_name": claim, "jwt_claim_value": "ci", "key": key["key"],
+        });
+        let mapped = stage.client.post("/jwt/key/mapping/new", &mapping).await;
+        assert_eq!(mapped.status, 200, "{}", mapped.text());
+        call(&issuer.token(json!({"sub": "ann", claim: "ci"})))
+            .await
+            .ok();
+        tokens.push(key["token"].clone());
+    }
+    let rows = stage.gateway.wait_for_spend_rows(2).await;
+    let keys: Vec<_> = rows.iter().map(|row| row["api_key"].clone()).collect();
+    assert!(tokens.iter().all(|token| keys.contains(token)), "{keys:?}");
+    // The other issuer's claim means nothing here.
+    let crossed = one.token(json!({"sub": "ann", "client": "ci"}));
+    refused(&call(&crossed).await, 403, "no claim azp");
+}
+
+/// Tokens that are signed and that an OAuth2 server is asked about: those that an override takes, and no others.
+#[tokio::test]
+async fn overrides_lead_tokens_of_machines_to_an_oauth2_server() {
+    let (people, machines) = (FakeIssuer::start().await, FakeIssuer::start().await);
+    let settings = format!(
+        "{{user_id_jwt_field: sub, user_id_upsert: true, routing_overrides: [{{iss: '{}*', client_id: [other, 'MID_*'], scope: llm.*, path: oauth2}}]}}",
+        machines.issuer()
+    );
+    let upstream = FakeUpstream::start().await;
+    let config = config(&base_config(&upstream.api_base()), &settings, "");
+    let builder = Gateway::builder(config)
+        .env("JWT_PUBLIC_KEY_URL", people.keys_url())
+        .env(
+            "OAUTH_TOKEN_INFO_ENDPOINT",
+            format!("{}/tokeninfo", machines.issuer()),
+        );
+    let stage = Stage::of(upstream, builder).await;
+    let call = async |token: &str| {
+        Client::of(&stage.gateway)
+            .key(token)
+            .chat(&chat("gpt-4o"))
+            .await
+    };
+    let claims =
+        |client: &str, scope: &str| json!({"sub": "m", "client_id": client, "scope": scope});
+    let known = machines.token(claims("MID_1", "openid llm.chat"));
+    machines.knows(&known, json!({"sub": "machine-1"}));
+    call(&known).await.ok();
+    call(&people.token(json!({"sub": "ann"}))).await.ok();
+    let rows = stage.gateway.wait_for_spend_rows(2).await;
+    let mut users: Vec<&str> = rows.iter().filter_map(|row| row["user"].as_str()).collect();
+    users.sort_unstable();
+    assert_eq!(users, ["ann", "machine-1"]);
+    // The server does not know it, whatever its signature.
+    let unknown = machines.token(claims("MID_2", "llm.chat"));
+    let answer = call(&unknown).await;
+    refused(&answer, 401, "Oauth 2.0 token validation failed");
+    // Another client, another scope, another issuer: those are for keys that are published.
+    let asked = machines.vendor().requests().len();
+    for token in [
+        machines.token(claims("mid_1", "llm.chat")),
+        machines.token(claims("MID_1", "openid")),
+        machines.token(json!({"sub": "m", "scope": "llm.chat"})),
+        people.spoilt(witgate_testkit::Spoilt::Forged, claims("MID_1", "llm.chat")),
+    ] {
+        assert_eq!(call(&token).await.status, 401);
+    }
+    assert_eq!(machines.vendor().requests().len(), asked);
+    // Neither are bearers that are no tokens, and routes that manage.
+    call("opaque-and-unknown").await.error(401);
+    let manages = Client::of(&stage.gateway).key(&known);
+    let answer = manages.post("/key/generate", &json!({})).await;
+    assert_eq!(answer.status, 401, "{}", answer.text());
+    assert_eq!(machines.vendor().requests().len(), asked);
+}

@@ -433,3 +433,78 @@ async fn a_deployment_that_is_left_to_rest_is_counted_once() {
     let state = "litellm_deployment_state";
     assert_eq!(value(&page, state, state, &labels[1..]), Some(2.0));
 }
+
+/// With `prometheus_initialize_budget_metrics` budgets have gauges although nobody calls.
+#[tokio::test]
+async fn budgets_are_there_before_anybody_calls() {
+    for (more, expected) in [
+        ("  prometheus_initialize_budget_metrics: true\n", true),
+        ("", false),
+    ] {
+        let stage = prometheus(more).await;
+        let post = async |path: &str, body: Value| stage.client.post(path, &body).await.ok();
+        let budget = json!({"max_budget": 8, "budget_duration": "30d", "spend": 2});
+        let with = |more: Value| {
+            let mut body = budget.clone();
+            for (name, value) in more.as_object().unwrap() {
+                body[name] = value.clone();
+            }
+            body
+        };
+        let key = post("/key/generate", with(json!({"key_alias": "ci"}))).await;
+        post("/key/generate", json!({"key_alias": "free"})).await;
+        let team = json!({"team_id": "t1", "team_alias": "red", "max_budget": 5});
+        post("/team/new", team).await;
+        let user = json!({"user_id": "ann", "auto_create_key": false, "max_budget": 3});
+        post("/user/new", user).await;
+        let Stage {
+            mut gateway,
+            upstream,
+            ..
+        } = stage;
+        gateway.stop().await;
+        let gateway = gateway.start_again().await;
+        let client = Client::of(&gateway).key(crate::support::MASTER_KEY);
+        let stage = Stage {
+            gateway,
+            upstream,
+            client,
+        };
+        if !expected {
+            // Whatever a call brings, it brings none of those who did not call.
+            stage.client.chat(&chat("gpt-4o")).await.ok();
+            let page = page(&stage, "litellm_requests_metric_total{").await;
+            let red = [("team", "t1")];
+            let left = "litellm_remaining_team_budget_metric";
+            assert_eq!(value(&page, left, left, &red), None);
+            continue;
+        }
+        let page = page(&stage, "litellm_remaining_user_budget_metric{").await;
+        let gauge = |name: &str, labels: &[(&str, &str)]| value(&page, name, name, labels);
+        let hash = key["token"].as_str().unwrap();
+        let of_key = [("hashed_api_key", hash), ("api_key_alias", "ci")];
+        assert_eq!(
+            gauge("litellm_remaining_api_key_budget_metric", &of_key),
+            Some(6.0)
+        );
+        assert_eq!(
+            gauge("litellm_api_key_max_budget_metric", &of_key),
+            Some(8.0)
+        );
+        let hours = gauge("litellm_api_key_budget_remaining_hours_metric", &of_key);
+        assert!(hours > Some(0.0) && hours <= Some(31.0 * 24.0), "{hours:?}");
+        let free = [("api_key_alias", "free")];
+        assert_eq!(
+            gauge("litellm_remaining_api_key_budget_metric", &free),
+            None
+        );
+        let red = [("team", "t1"), ("team_alias", "red")];
+        assert_eq!(
+            gauge("litellm_remaining_team_budget_metric", &red),
+            Some(5.0)
+        );
+        let ann = [("user", "ann")];
+        assert_eq!(gauge("litellm_user_max_budget_metric", &ann), Some(3.0));
+        assert_eq!(stage.upstream.requests().len(), 0);
+    }
+}

@@ -210,3 +210,37 @@ async fn a_missing_key_is_told_before_anything_is_served() {
         refusal.output
     );
 }
+
+/// `audit_log_callbacks`: rows of the audit log lie beside the events of calls, in a folder of their own.
+#[tokio::test]
+async fn rows_of_the_audit_log_lie_in_a_folder_of_their_own() {
+    let mut moto = Moto::start().await;
+    let params = json!({
+        "s3_bucket_name": moto.own("bucket"), "s3_endpoint_url": moto.own("endpoint"), "s3_path": "gateway",
+        "s3_flush_interval": 0.05, "s3_aws_access_key_id": moto.own("access_key_id"),
+        "s3_aws_secret_access_key": "os.environ/S3_SECRET",
+    });
+    let config = format!(
+        "litellm_settings:\n  store_audit_logs: true\n  audit_log_callbacks: [s3_v2]\n  s3_callback_params: {params}\n"
+    );
+    let secret = moto.own("secret_access_key");
+    let stage = stage(&config, |gateway| gateway.env("S3_SECRET", &secret)).await;
+    // Not a row of the audit log, and so none of its business.
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    let team = json!({"team_id": "red", "team_alias": "Red"});
+    stage.client.post("/team/new", &team).await.ok();
+    let objects = moto.wait_for(1).await;
+    let row: Value =
+        serde_json::from_str(objects[0]["body"].as_str().expect("text")).expect("JSON");
+    assert_eq!(
+        (&row["action"], &row["object_id"]),
+        (&json!("created"), &json!("red"))
+    );
+    let at = row["updated_at"].as_str().expect("a time");
+    let (day, clock) = at.split_once('T').expect("day and time");
+    let id = row["id"].as_str().expect("an id");
+    let clock = clock[..8].replace(':', "-");
+    let key = format!("gateway/audit_logs/{day}/{clock}_{id}.json");
+    assert_eq!(objects[0]["key"], key);
+    assert_eq!(moto.objects().await.len(), 1);
+}

@@ -58,6 +58,12 @@ impl Moto {
         self.line().await.as_array().cloned().unwrap_or_default()
     }
 
+    /// The same with this text in it.
+    pub async fn put_text(&mut self, name: &str, text: &str) -> Vec<Value> {
+        let text = Value::from(text).to_string();
+        self.put(&format!("{name}\t{text}")).await
+    }
+
     /// Waits until there are so many objects.
     pub async fn wait_for(&mut self, count: usize) -> Vec<Value> {
         eventually("objects in the bucket", async || {

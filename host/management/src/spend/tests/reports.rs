@@ -170,6 +170,13 @@ async fn activity_day_by_day() {
             ),
             (&json!(3), &json!(true))
         );
+        for kind in ["user", "team"] {
+            let path = |more: &str| format!("/{kind}/daily/activity{more}?{RANGE}");
+            let paged = told(&world, &admin(), &(path("") + "&page_size=1000")).await;
+            let whole = told(&world, &admin(), &path("/aggregated")).await;
+            assert_eq!(whole, paged);
+            assert_eq!(whole["metadata"]["has_more"], false);
+        }
         let own = told(
             &world,
             &user("bob"),
@@ -423,4 +430,31 @@ async fn the_audit_log_is_told_page_by_page() {
     ] {
         assert_eq!(world.get(&caller, path).await.0, status, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_teams_spend_is_told_user_by_user() {
+    worlds(async |world| {
+        let path = format!("/team/spend/by_user?{RANGE}&team_ids=red");
+        let all = told(&world, &admin(), &path).await;
+        let results = all["results"].as_array().unwrap();
+        assert!(results.iter().all(|one| one["team_id"] == "red"), "{all}");
+        let ann = results.iter().find(|one| one["user_id"] == "ann").unwrap();
+        assert_eq!(ann["team_alias"], "Red", "{all}");
+        assert_eq!(ann["spend"], 0.3, "{all}");
+        assert_eq!(
+            (&ann["api_requests"], &ann["successful_requests"]),
+            (&json!(3), &json!(2))
+        );
+        let own = told(&world, &user("ann"), &path).await;
+        assert_eq!(own["results"].as_array().map(Vec::len), Some(1), "{own}");
+        for (caller, path, status) in [
+            (user("bob"), path.clone(), 404),
+            (admin(), format!("/team/spend/by_user?{RANGE}"), 400),
+            (admin(), "/team/spend/by_user?team_ids=red".to_owned(), 400),
+        ] {
+            assert_eq!(world.get(&caller, &path).await.0, status, "{path}");
+        }
+    })
+    .await;
 }

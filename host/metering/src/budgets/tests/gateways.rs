@@ -223,20 +223,77 @@ async fn a_call_that_is_given_up_while_it_is_admitted_holds_nothing() {
     let key = scope(ScopeKind::Key, "5", "0");
     let charges = charges([&key], &["g"]);
     let given_up = one.books.reserve(&charges, usd("5"), at(0)).unwrap();
-    {
-        let drawing = given_up.drawing().unwrap();
-        let (draws, nowhere) = (drawing.draws(), Pass::nowhere(LEASE, LEASE));
-        let pass = Pass {
-            draws: &draws,
-            holder: drawing.holder(),
-            ..nowhere
-        };
-        store.pass(&pass, &[]).await.unwrap();
-    }
+    assert!(is_in(&store, &given_up.drawing().unwrap()).await);
     assert!(other.call(&key, "1").await.is_err());
     drop(given_up);
     one.tell().await;
     assert!(other.call(&key, "1").await.is_ok());
+}
+
+/// Whether the store lets a call in; its gateway hears the answer when the drawing is gone.
+async fn is_in(store: &Store, drawing: &Drawing<'_>) -> bool {
+    let (draws, nowhere) = (drawing.draws(), Pass::nowhere(LEASE, LEASE));
+    let pass = Pass {
+        draws: &draws,
+        holder: drawing.holder(),
+        ..nowhere
+    };
+    matches!(store.pass(&pass, &[]).await.unwrap(), Passed::All(..))
+}
+
+/// Two gateways tell how they stand while each has calls on their way to the store: those keep nobody out, and what the store has let in
+/// meanwhile stays in.
+#[tokio::test]
+async fn calls_that_are_not_let_in_yet_refuse_no_others() {
+    let (store, _) = in_common();
+    let [one, other] = [&store, &store].map(Sharer::at);
+    let key = scope(ScopeKind::Key, "10", "0");
+    let charges = charges([&key], &["g"]);
+    let reserve = |of: &Sharer| of.books.reserve(&charges, usd("5"), at(0)).unwrap();
+    let [a, c] = [&one, &other].map(reserve);
+    let [first, third] = [&a, &c].map(|own| own.drawing().unwrap());
+    let [b, d] = [&one, &other].map(reserve);
+    let [second, fourth] = [&b, &d].map(|own| own.drawing().unwrap());
+    let exchange = async || {
+        for gateway in [&one, &other] {
+            gateway.books.exchange(at(0)).await.unwrap();
+        }
+    };
+    exchange().await;
+    assert!(is_in(&store, &first).await, "0 of 10");
+    exchange().await;
+    assert!(is_in(&store, &third).await, "5 of 10");
+    assert!(!is_in(&store, &second).await, "10 of 10");
+    assert!(!is_in(&store, &fourth).await, "10 of 10");
+    drop((first, second, third, fourth));
+    drop((a, b, c, d));
+    for gateway in [&one, &other] {
+        gateway.tell().await;
+    }
+    assert!(other.call(&key, "10").await.is_ok(), "0 of 10");
+}
+
+/// A call ends while another is on its way: that is told again when the other is answered.
+#[tokio::test]
+async fn what_ends_while_a_call_asks_is_told_after_it() {
+    let (store, _) = in_common();
+    let [one, other] = [&store, &store].map(Sharer::at);
+    let key = scope(ScopeKind::Key, "10", "0");
+    let charges = charges([&key], &["g"]);
+    let ending = one.call(&key, "5").await.unwrap();
+    let asking = one.books.reserve(&charges, usd("5"), at(0)).unwrap();
+    let drawing = asking.drawing().unwrap();
+    assert!(is_in(&store, &drawing).await);
+    drop(ending);
+    one.tell().await;
+    assert!(
+        other.call(&key, "1").await.is_err(),
+        "the store knows of 10"
+    );
+    drop(drawing);
+    one.tell().await;
+    assert!(other.call(&key, "1").await.is_ok(), "5 of 10");
+    drop(asking);
 }
 
 /// A call that is admitted while an end is being told, and heard before it: what was spent is not missed.

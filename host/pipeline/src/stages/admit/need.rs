@@ -6,12 +6,13 @@ use rust_decimal::Decimal;
 use witgate_identity::Scope;
 use witgate_routing::{Deployment, Resolution};
 use witgate_wire::json::{Edits, Raw};
-use witgate_wire::prices::{ModelPrice, PriceQuery};
+use witgate_wire::prices::{ImageQuery, ModelPrice, PriceQuery};
 use witgate_wire::{Endpoint, RequestView, tokens};
 
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::gateway::Gateway;
+use crate::images::Images;
 use crate::metering::Metering;
 use crate::snapshot::Target;
 
@@ -34,6 +35,8 @@ pub(super) struct Need {
     uncapped: u64,
     /// Answers at once.
     candidates: u64,
+    /// The images that are asked for.
+    images: Option<ImageQuery>,
 }
 
 /// Tokens that are reserved of limits.
@@ -79,6 +82,7 @@ impl Need {
             cap: None,
             uncapped: metering.uncapped_tokens,
             candidates: 1,
+            images: None,
         };
         let Some(request) = x.request.as_ref().filter(|_| money || is_limited) else {
             return need;
@@ -89,8 +93,12 @@ impl Need {
             .filter_map(|name| whole(request.field(name)?))
             .max();
         match request.endpoint() {
-            Endpoint::Embeddings => need.candidates = 0,
-            _ => {
+            Endpoint::Embeddings | Endpoint::Moderations => need.candidates = 0,
+            Endpoint::ImageGenerations => {
+                need.candidates = 0;
+                need.images = Some(ImageQuery::of(request));
+            }
+            Endpoint::ChatCompletions | Endpoint::Completions => {
                 let asked = ["n", "best_of"].into_iter();
                 let asked = asked.filter_map(|name| whole(request.field(name)?));
                 need.candidates = asked.max().unwrap_or(1).max(1);
@@ -122,7 +130,9 @@ impl Need {
         if !money {
             return;
         }
-        let mut prices = each.map(|(deployment, target)| price(gateway, route, deployment, target));
+        let request = x.request.as_ref();
+        let mut prices =
+            each.map(|(deployment, target)| price(gateway, route, deployment, target, request));
         // One that is not free settles it, and most groups have no other.
         let first = prices.find(|price| price.as_ref().is_none_or(|price| !price.is_free()));
         self.is_free = first.is_none() && !route.candidates.is_empty();
@@ -141,13 +151,17 @@ impl Need {
             .cap
             .unwrap_or(self.uncapped)
             .saturating_mul(self.candidates);
-        let price = self.price.as_ref();
-        price.map_or(Decimal::ZERO, |price| price.estimate(self.input, output))
+        let Some(price) = &self.price else {
+            return Decimal::ZERO;
+        };
+        let by_image = self.images.as_ref();
+        let by_image = by_image.and_then(|images| images.cost(price, images.count));
+        by_image.map_or_else(|| price.estimate(self.input, output), |cost| cost.total)
     }
 
     /// Tokens that the call may take of limits of which the least is `least`. Without a bound of its own it gets a quarter of that.
     pub(super) fn tokens(&self, x: &Exchange, least: u64, metering: &Metering) -> Tokens {
-        let is_text = x.arrival.endpoint != Endpoint::Embeddings;
+        let is_text = x.arrival.endpoint.writes_text();
         let share = (least / 4).max(1).min(metering.uncapped_tokens);
         let output = self.cap.unwrap_or(share).saturating_mul(self.candidates);
         Tokens {
@@ -164,6 +178,7 @@ fn price(
     route: &Resolution,
     deployment: &Deployment,
     target: &Target,
+    request: Option<&RequestView>,
 ) -> Option<Arc<ModelPrice>> {
     if let Some(own) = &target.custom_price {
         return Some(own.clone());
@@ -176,12 +191,26 @@ fn price(
             &of_pattern
         }
     };
-    gateway.prices.resolve(&PriceQuery {
-        provider: &target.provider,
-        model,
-        base_model: target.base_model.as_deref(),
-        ..PriceQuery::default()
-    })
+    let of_model = || {
+        gateway.prices.resolve(&PriceQuery {
+            provider: &target.provider,
+            model,
+            base_model: target.base_model.as_deref(),
+            ..PriceQuery::default()
+        })
+    };
+    match request {
+        Some(request) if request.endpoint() == Endpoint::ImageGenerations => {
+            let images = Images {
+                prices: &gateway.prices,
+                target,
+                model,
+                request,
+            };
+            images.price().or_else(of_model)
+        }
+        _ => of_model(),
+    }
 }
 
 /// Bounds the answer of a request that does not.

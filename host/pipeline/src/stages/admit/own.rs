@@ -72,7 +72,7 @@ pub(super) fn only_in_trouble(gateway: &Gateway, x: &Exchange, descriptors: &mut
 /// The deployments that may serve the call; none when nobody serves the name, which is refused where it is looked up,
 /// or the call is for no model.
 fn candidates(x: &Exchange) -> Arc<[usize]> {
-    if x.passed.is_some() {
+    if x.request.is_none() {
         return Arc::default();
     }
     let team = x.principal.team_id.as_deref();

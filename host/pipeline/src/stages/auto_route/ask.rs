@@ -15,7 +15,7 @@ pub(super) struct Ask {
 /// The text of the newest message of a user, or of a prompt.
 pub(super) fn newest(request: &RequestView) -> String {
     match request.endpoint() {
-        Endpoint::Embeddings => String::new(),
+        Endpoint::Embeddings | Endpoint::Moderations | Endpoint::ImageGenerations => String::new(),
         Endpoint::Completions => prompt(request),
         Endpoint::ChatCompletions => {
             let newest = messages(request, &["user"]).next_back();
@@ -29,7 +29,7 @@ pub(super) fn newest(request: &RequestView) -> String {
 pub(super) fn last(request: &RequestView, markers: (&str, &str)) -> Option<Ask> {
     let is_text = |text: &String| !text.trim().is_empty();
     let text = match request.endpoint() {
-        Endpoint::Embeddings => None,
+        Endpoint::Embeddings | Endpoint::Moderations | Endpoint::ImageGenerations => None,
         Endpoint::Completions => Some(prompt(request)).filter(is_text),
         Endpoint::ChatCompletions => messages(request, &["user"])
             .rev()

@@ -189,9 +189,10 @@ async fn count(gateway: &Gateway, x: &Exchange, partial: &str) -> Usage {
     let (model, text) = (x.served.upstream_model.clone(), partial.to_owned());
     // Of the part before, the earlier text was not generated again.
     let before = x.earlier.as_ref().map_or(0, |earlier| earlier.completion);
+    let counting = x.snapshot.settings.counting;
     let counted = gateway.tasks.spawn_blocking(move || {
         let tokenizer = Tokenizer::for_model(&model);
-        let prompt = tokenizer.count_request(request.endpoint(), request.bytes());
+        let prompt = tokenizer.count_request(request.endpoint(), request.bytes(), &counting);
         Usage::of(prompt, tokenizer.count_text(&text).saturating_sub(before))
     });
     counted.await.unwrap_or_default()

@@ -64,7 +64,9 @@ pub fn settled(gateway: &Gateway, x: &mut Exchange, ended: Now) {
     };
     let (state, index) = (&x.snapshot.state, tried.index);
     let usage = x.usage.as_ref();
-    let total_tokens = usage.map_or(0, |usage| usage.prompt_tokens + usage.completion_tokens);
+    let tokens = usage.map_or((0, 0), |usage| {
+        (usage.prompt_tokens, usage.completion_tokens)
+    });
     match x.failure.as_ref().map(|failure| failure.case) {
         Some(Case::Upstream(_)) => {
             if let Some(failure) = &x.failure {
@@ -72,7 +74,7 @@ pub fn settled(gateway: &Gateway, x: &mut Exchange, ended: Now) {
                 x.served.cooled_down = failed(gateway, x, index, failure, None, blame);
             }
         }
-        Some(Case::ClientLeft) => state.used(index, total_tokens, ended),
+        Some(Case::ClientLeft) => state.used(&x.snapshot.routing, index, tokens, ended),
         // What guardrails or hooks made of the answer is no matter of the deployment's.
         _ => {
             let first = x.served.first_token.and_then(|at| {
@@ -83,8 +85,8 @@ pub fn settled(gateway: &Gateway, x: &mut Exchange, ended: Now) {
             let measured = Measured {
                 duration: ended.monotonic.saturating_sub(tried.begun.monotonic),
                 first_token: first,
-                completion_tokens: usage.map_or(0, |usage| usage.completion_tokens),
-                total_tokens,
+                completion_tokens: tokens.1,
+                total_tokens: tokens.0 + tokens.1,
             };
             state.succeeded(&x.snapshot.routing, index, &measured, ended);
             let id = &x.snapshot.routing.deployment(index).id;

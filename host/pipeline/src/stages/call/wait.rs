@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use tokio::time::Instant;
-use witgate_routing::{ErrorClass, Facts, Walk};
+use witgate_identity::Limits;
+use witgate_metering::{Admitted, Descriptor, NotAdmitted};
+use witgate_routing::{ErrorClass, Facts, Now, Walk};
 
 use super::{Hop, patience, pick};
 use crate::attempt::Failed;
@@ -107,8 +109,8 @@ fn timed_out() -> Failed {
 }
 
 /// Selects a deployment and takes a place in it. Whoever's limits refuse the place is left out, and
-/// another one is selected. Where a deployment's calls per minute are kept to, and gateways share what they
-/// count, the call is counted there: the one thing that a call waits for their store for.
+/// another one is selected. Where a deployment's calls at once are limited, or those of a minute are kept to, and gateways share
+/// what they count, the call is counted there: the one thing that a call waits for their store for.
 async fn begin(
     gateway: &Gateway,
     x: &Exchange,
@@ -147,17 +149,64 @@ async fn begin(
             full.push(index);
             continue;
         };
+        let Ok(place) = place_of_all(gateway, x, index, facts.now).await else {
+            state.take_back(routing, begun);
+            full.push(index);
+            continue;
+        };
         if let (Some(peers), Some(limit)) = (&x.snapshot.peers, routing.rpm_enforced(index)) {
             let deployment = routing.deployment(index);
             let minute = facts.now.minute();
             if peers.count(deployment, minute, limit).await == Some(false) {
-                state.take_back(begun);
+                state.take_back(routing, begun);
                 full.push(index);
                 continue;
             }
         }
         *choice = Some(hop.choice(selection));
-        return Ok(Tried::new(begun, gateway.queue.clone()));
+        return Ok(Tried::new(begun, place, gateway.queue.clone()));
+    }
+}
+
+/// The descriptor of a deployment's calls at once.
+const CALLS_AT_ONCE: &str = "deployment";
+
+/// All gateways together have as many calls under way at a deployment as they may.
+struct FullEverywhere;
+
+/// A place among the calls of all gateways at a deployment, held as those of callers are: by a lease, so that what a gateway held
+/// that was killed is free in the end. `None` where there is no such limit or nobody to share it with. Without their store each
+/// gateway counts for itself.
+async fn place_of_all(
+    gateway: &Gateway,
+    x: &Exchange,
+    index: usize,
+    now: Now,
+) -> Result<Option<Admitted>, FullEverywhere> {
+    let deployment = x.snapshot.routing.deployment(index);
+    let Some(most) = deployment
+        .parallel_max_of_all
+        .filter(|_| x.snapshot.peers.is_some())
+    else {
+        return Ok(None);
+    };
+    let limits = Limits {
+        parallel: Some(most.into()),
+        ..Limits::default()
+    };
+    let descriptors = [Descriptor {
+        key: CALLS_AT_ONCE,
+        id: &deployment.id,
+        model: None,
+        limits,
+    }];
+    let limiter = &gateway.limiter;
+    let admitted = limiter.admit(&descriptors, 0, None, now.monotonic, now.unix_s);
+    match admitted.await {
+        Ok(place) => Ok(Some(place)),
+        Err(NotAdmitted::Over(_)) => Err(FullEverywhere),
+        // What this gateway has under way is counted already, whatever callers' limits do without the store.
+        Err(NotAdmitted::Unavailable(_) | NotAdmitted::OverBudget(_)) => Ok(None),
     }
 }
 

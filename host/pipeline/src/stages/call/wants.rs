@@ -6,7 +6,7 @@ use witgate_identity::KeyHash;
 use witgate_routing::{Affinity, Facts, PrefixDigest, Resolution, Stays, affinity_digest};
 use witgate_wire::RequestView;
 use witgate_wire::json::Raw;
-use witgate_wire::tokens::Tokenizer;
+use witgate_wire::tokens::{Counting, Tokenizer};
 
 use super::prefix;
 use crate::access::{MayUse, may_use};
@@ -40,8 +40,9 @@ impl Wants {
         resolution: &Resolution,
     ) -> Wants {
         let uses = x.snapshot.routing.uses(resolution);
+        let counting = x.snapshot.settings.counting;
         let tokens = match uses.tokens {
-            true => count(gateway, request, &resolution.group).await,
+            true => count(gateway, counting, request, &resolution.group).await,
             false => None,
         };
         let prefix = match uses.prefixes {
@@ -52,7 +53,7 @@ impl Wants {
             Some(prefix) => {
                 let tokens = match tokens {
                     Some(tokens) => Some(tokens),
-                    None => count(gateway, request, &resolution.group).await,
+                    None => count(gateway, counting, request, &resolution.group).await,
                 };
                 let min = x.snapshot.routing.settings().prompt_cache_min_tokens;
                 match tokens.is_some_and(|tokens| tokens >= min) {
@@ -157,10 +158,21 @@ pub(crate) fn session(x: &Exchange, request: &RequestView) -> Option<String> {
     found.filter(|id| !id.is_empty())
 }
 
-async fn count(gateway: &Gateway, request: &RequestView, model: &str) -> Option<u64> {
+async fn count(
+    gateway: &Gateway,
+    counting: Counting,
+    request: &RequestView,
+    model: &str,
+) -> Option<u64> {
     let (request, model) = (request.clone(), model.to_owned());
+    // LiteLLM's checks before a call look at no image.
+    let counting = Counting {
+        looks_at_images: false,
+        ..counting
+    };
     let counted = gateway.tasks.spawn_blocking(move || {
-        Tokenizer::for_model(&model).count_request(request.endpoint(), request.bytes())
+        let tokenizer = Tokenizer::for_model(&model);
+        tokenizer.count_request(request.endpoint(), request.bytes(), &counting)
     });
     counted.await.ok()
 }

@@ -132,27 +132,33 @@ fn operation(route: &Route, path: &str) -> Value {
 }
 
 fn managed(operation: &Operation) -> Value {
+    let media = match operation.is_scim() {
+        true => SCIM,
+        false => "application/json",
+    };
+    let content = json!({ media: {"schema": operation.answer_schema()} });
     let mut told = json!({
         "tags": [tag(operation.name())],
         "summary": operation.what,
         "description": format!("Who may ask: {}", operation.audience()),
         "parameters": operation.parameters(),
-        "responses": responses(json!({"application/json": {"schema": operation.answer_schema()}}), None),
+        "responses": responses(content, None),
     });
     if let Some(schema) = operation.body_schema() {
         told["requestBody"] = body(schema, !operation.needs().is_empty());
     }
-    if operation.is_scim() {
-        let scim = |content: Value| json!({ SCIM: content });
-        let done = match operation.status() {
-            204 => json!({"description": "Done."}),
-            _ => {
-                json!({"description": "Done.", "content": scim(json!({"schema": operation.answer_schema()}))})
+    if let Some(responses) = told["responses"].as_object_mut() {
+        if operation.status() != 200
+            && let Some(mut done) = responses.remove("200")
+        {
+            if operation.status() == 204
+                && let Some(done) = done.as_object_mut()
+            {
+                done.remove("content");
             }
-        };
-        if let Some(responses) = told["responses"].as_object_mut() {
-            responses.remove("200");
             responses.insert(operation.status().to_string(), done);
+        }
+        if operation.is_scim() {
             for refused in ["4XX", "5XX"] {
                 responses[refused]["content"][SCIM] = json!({});
             }
@@ -204,6 +210,9 @@ fn own(route: &Route) -> Value {
         ] {
             operation["responses"][status] = json!({"description": what, "content": page});
         }
+    }
+    if told["leads"] == true {
+        operation["responses"]["3XX"] = json!({"description": "Leads on."});
     }
     if let Some(of) = told.get("body") {
         operation["requestBody"] = body(shape(of), true);

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-use witgate_caching::{AzureBlob, AzureLogin, Gcs, Http, Manners, NowMs, Objects, Place, S3};
-use witgate_config::Env;
+use serde_json::{Value, json};
+use witgate_caching::{
+    AzureBlob, AzureLogin, Bucket, Gcs, Http, Manners, NowMs, Objects, Place, S3,
+};
+use witgate_config::{ConfigObject, Env};
 use witgate_outbound::{Client, ClientOptions, Egress, Roots, TlsOptions};
 use witgate_signing::aws::Credentials;
 use witgate_signing::gcp::Account;
@@ -39,6 +41,13 @@ impl Wanted<'_> {
     }
 
     pub fn s3(&self) -> Made {
+        let bucket = self.s3_bucket()?;
+        let http = client(self.params.get("s3_verify"))?;
+        let place = Objects::new(bucket, http, self.text("s3_path"), self.now_ms.clone());
+        Ok((Arc::new(place), Manners::default()))
+    }
+
+    fn s3_bucket(&self) -> Result<S3, String> {
         let bucket = self.needed("s3_bucket_name")?;
         let id = self.text("s3_aws_access_key_id");
         // A token in the environment belongs to the key there, not to one of the configuration.
@@ -57,7 +66,7 @@ impl Wanted<'_> {
         };
         let regions = ["AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION"];
         let region = self.text_or("s3_region_name", &regions);
-        let bucket = S3::new(
+        Ok(S3::new(
             bucket,
             region.as_deref().unwrap_or("us-east-1"),
             self.text("s3_endpoint_url"),
@@ -67,13 +76,20 @@ impl Wanted<'_> {
                 secret_access_key: Arc::new(Zeroizing::new(secret)),
                 session_token: token.map(|token| Arc::new(Zeroizing::new(token.to_owned()))),
             },
-        );
-        let http = client(self.params.get("s3_verify"))?;
-        let place = Objects::new(bucket, http, self.text("s3_path"), self.now_ms.clone());
-        Ok((Arc::new(place), Manners::default()))
+        ))
     }
 
     pub fn gcs(&self) -> Made {
+        let place = Objects::new(
+            self.gcs_bucket()?,
+            client(None)?,
+            self.text("gcs_path"),
+            self.now_ms.clone(),
+        );
+        Ok((Arc::new(place.aged(self.ttl)), Manners::default()))
+    }
+
+    fn gcs_bucket(&self) -> Result<Gcs, String> {
         let variables = ["GCS_BUCKET_NAME"];
         let bucket = self.text_or("gcs_bucket_name", &variables);
         let bucket = bucket.ok_or("gcs_bucket_name is missing")?;
@@ -93,14 +109,7 @@ impl Wanted<'_> {
         };
         let account =
             Account::read(&json).map_err(|error| format!("gcs_path_service_account: {error}"))?;
-        let bucket = Gcs::new(&bucket, account, self.text("gcs_endpoint_url"));
-        let place = Objects::new(
-            bucket,
-            client(None)?,
-            self.text("gcs_path"),
-            self.now_ms.clone(),
-        );
-        Ok((Arc::new(place.aged(self.ttl)), Manners::default()))
+        Ok(Gcs::new(&bucket, account, self.text("gcs_endpoint_url")))
     }
 
     pub fn azure_blob(&self) -> Made {
@@ -129,6 +138,42 @@ impl Wanted<'_> {
         let place = Objects::new(bucket, client(None)?, None, self.now_ms.clone());
         Ok((Arc::new(place.aged(self.ttl)), Manners::default()))
     }
+}
+
+/// The bucket of the configuration, with the keys of the environment. The endpoints are those that the clouds' own clients read.
+pub fn config_bucket(object: &ConfigObject, env: &Env) -> Result<Box<dyn Bucket>, String> {
+    let endpoint = |variables: &[&str]| {
+        let set = variables.iter().find_map(|name| env.non_empty(name));
+        set.map(|at| match at.contains("://") {
+            true => at.to_owned(),
+            false => format!("http://{at}"),
+        })
+    };
+    let params = match object.is_gcs {
+        true => json!({
+            "gcs_bucket_name": object.bucket,
+            "gcs_endpoint_url": endpoint(&["STORAGE_EMULATOR_HOST"]),
+        }),
+        false => json!({
+            "s3_bucket_name": object.bucket,
+            "s3_endpoint_url": endpoint(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]),
+        }),
+    };
+    let wanted = Wanted {
+        params: &params,
+        env,
+        ttl: None,
+        now_ms: Arc::new(|| jiff::Timestamp::now().as_millisecond()),
+    };
+    Ok(match object.is_gcs {
+        true => Box::new(wanted.gcs_bucket()?),
+        false => Box::new(wanted.s3_bucket()?),
+    })
+}
+
+/// A client for that bucket.
+pub fn bucket_client() -> Result<Http, String> {
+    client(None)
 }
 
 /// A client that trusts as `verify` says. The operator wrote the addresses, so it may go to all of them.

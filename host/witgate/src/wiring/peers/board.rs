@@ -22,6 +22,9 @@ struct Row {
     succeeded: u64,
     failed: u64,
     tokens: u64,
+    /// Gateways of older releases do not tell it.
+    #[serde(default)]
+    output_tokens: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cooldown: Option<Cooldown>,
     /// Seconds per token.
@@ -79,6 +82,7 @@ fn row(totals: &Totals) -> Row {
         succeeded: counts.succeeded,
         failed: counts.failed,
         tokens: counts.tokens,
+        output_tokens: counts.output_tokens,
         cooldown,
         latency: totals.latency.map(mean),
         first_token: totals.first_token.map(mean),
@@ -107,6 +111,7 @@ pub(super) fn sums(sheets: &[Bytes], now: Now) -> HashMap<String, Totals> {
                 counts.succeeded = counts.succeeded.saturating_add(row.succeeded);
                 counts.failed = counts.failed.saturating_add(row.failed);
                 counts.tokens = counts.tokens.saturating_add(row.tokens);
+                counts.output_tokens = counts.output_tokens.saturating_add(row.output_tokens);
             }
             let other = row.cooldown.and_then(|cooldown| cooldown.rest(now));
             let known = sum.rest.as_ref().map(|(_, left)| *left);
@@ -175,6 +180,7 @@ mod tests {
             succeeded: 0,
             failed: 0,
             tokens: 0,
+            output_tokens: 0,
             cooldown,
             latency: Some(Mean {
                 seconds: started as f64,

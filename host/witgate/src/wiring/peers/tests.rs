@@ -90,6 +90,11 @@ fn limits_hold_for_all_together() {
 }
 
 #[test]
+fn a_day_is_had_together() {
+    suite::a_day_is_had_together(OverRedis::start());
+}
+
+#[test]
 fn a_rest_is_everybodys() {
     suite::a_rest_is_everybodys(OverRedis::start());
 }

@@ -8,14 +8,14 @@ use witgate_config::{Config, Loaded};
 use witgate_events::{HubConfig, Kinds, RedactionSettings, SinkEntry, SinkOptions, SinkRedaction};
 use witgate_plugins::{Kind, Registry};
 
-use super::super::{alerts, metering, plugins, settings};
-use super::{missing, shared};
+use super::super::{alerts, metering, plugins, printed, settings};
+use super::{is_lenient, missing, shared};
 
 /// The log sinks by name, and the events each wants. `callbacks`: those of the list of this name that are sinks.
 pub(super) fn sinks(config: &Config, callbacks: &[String]) -> IndexMap<String, Kinds> {
     let litellm = &config.litellm;
     let services = service_sinks(config);
-    let lists: [(&[String], Kinds); 4] = [
+    let lists: [(&[String], Kinds); 5] = [
         (
             callbacks,
             Kinds {
@@ -26,6 +26,7 @@ pub(super) fn sinks(config: &Config, callbacks: &[String]) -> IndexMap<String, K
         (&litellm.success_callback, Kinds::SUCCESS),
         (&litellm.failure_callback, Kinds::FAILURE),
         (&services, Kinds::SERVICES),
+        (&litellm.audit_log_callbacks, Kinds::AUDIT),
     ];
     let mut sinks: IndexMap<String, Kinds> = IndexMap::new();
     for (names, kinds) in lists {
@@ -83,12 +84,23 @@ pub(in crate::wiring) fn hub(
     let callbacks = litellm.callbacks.iter();
     let callbacks = callbacks.filter(|name| !only_hooks(name) && !metering::is_own_callback(name));
     let callbacks: Vec<String> = callbacks.cloned().collect();
+    let audit = &litellm.audit_log_callbacks;
+    let stores = config.raw.get("litellm_settings");
+    let stores = stores.and_then(|settings| settings.get("store_audit_logs")?.as_bool());
+    if !audit.is_empty() && stores != Some(true) {
+        tracing::warn!(
+            "litellm_settings.audit_log_callbacks has no effect: it tells of the rows that store_audit_logs: true keeps"
+        );
+    }
     for (name, kinds) in sinks(config, &callbacks) {
         if registry.prompt_manager(&name).is_some() {
             continue;
         }
         let Some(plugin) = registry.log_sink(&name) else {
-            missing(problems, &name);
+            // Of those that may be left out it has been told.
+            if !is_lenient(config, &name) {
+                missing(problems, &name);
+            }
             continue;
         };
         if !registry.is_enabled(Kind::LogSink, &name) {
@@ -99,6 +111,11 @@ pub(in crate::wiring) fn hub(
                 sink = name,
                 "litellm_settings.service_callbacks names a sink that takes no events of services; prometheus, datadog and otel do"
             );
+        }
+        if kinds.audit && !plugin.manifest().events.iter().any(|e| e == "audit") {
+            problems.push(format!(
+                "litellm_settings.audit_log_callbacks: {name} takes no rows of the audit log; s3 (s3_v2), jsonl and components whose manifest has the event \"audit\" do"
+            ));
         }
         let settings = config.callback_settings.get(&name);
         let params: Vec<Value> = plugin
@@ -127,6 +144,16 @@ pub(in crate::wiring) fn hub(
             name,
         });
     }
+    if printed::is_wanted(loaded) {
+        entries.push(SinkEntry {
+            sink: Arc::new(printed::Printed),
+            kinds: Kinds::CALLS,
+            redaction: SinkRedaction::default(),
+            options: sink_options(loaded, None, (None, Some(printed::INTERVAL_S))),
+            calls_models: false,
+            name: printed::VARIABLE.to_owned(),
+        });
+    }
     // The router's channel is one to Slack.
     let options_of = |name: &str| {
         let own = config.callback_settings.get(name);
@@ -147,8 +174,11 @@ pub(in crate::wiring) fn hub(
         entries.push(SinkEntry {
             sink: Arc::new(alerts::Alerter {
                 plugin,
-                is_routers: name == alerts::ROUTERS,
-                is_for_budgets: alerts::is_for_budgets(config, &name),
+                hears: alerts::Hears {
+                    routers: name == alerts::ROUTERS,
+                    budgets_alone: alerts::is_for_budgets(config, &name),
+                    spend: name == alerts::WEBHOOK,
+                },
             }),
             kinds: if hears { Kinds::ALERTS } else { Kinds::NONE },
             redaction: SinkRedaction::default(),
@@ -179,6 +209,7 @@ fn wanted(listed: Kinds, events: &[String]) -> Kinds {
         proxy_failure: listed.proxy_failure && wants("proxy_failure"),
         alert: false,
         service: listed.service && wants("service"),
+        audit: listed.audit && wants("audit"),
         named: true,
     }
 }

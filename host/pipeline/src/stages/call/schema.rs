@@ -1,0 +1,63 @@
+//! Whether a whole answer is what `response_format` asks for (`enable_json_schema_validation`).
+
+use serde_json::Value;
+use witgate_routing::ErrorClass;
+use witgate_wire::json::Raw;
+use witgate_wire::json_schema::{self, Misfit};
+use witgate_wire::{Endpoint, RequestView};
+
+use crate::attempt::Failed;
+use crate::exchange::{Answer, Exchange};
+use crate::failure::{Case, Failure};
+
+/// The parameter of a request, and the key of the configuration.
+const SWITCH: &str = "enable_json_schema_validation";
+
+/// The failure in place of an answer that breaks the schema it was asked for. A schema that cannot be judged is the caller's
+/// fault, and no other try could end differently.
+pub(super) fn broken(x: &Exchange, request: &RequestView, answer: &Answer) -> Option<Failed> {
+    let Answer::Complete(body) = answer else {
+        return None;
+    };
+    let own = request.field(SWITCH).and_then(Raw::as_bool);
+    if request.endpoint() != Endpoint::ChatCompletions
+        || !own.unwrap_or(x.snapshot.settings.validates_json_schema)
+    {
+        return None;
+    }
+    let format = request.field("response_format")?;
+    let schema = format.get("json_schema")?.get("schema")?;
+    let schema: Value = schema.parse()?;
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    let choices = answer.get("choices")?.as_array()?;
+    // A refusal and a call of a tool have no content, or an empty one.
+    let contents = choices
+        .iter()
+        .filter_map(|choice| choice.get("message")?.get("content")?.as_str())
+        .filter(|content| !content.is_empty());
+    let misfit = contents
+        .filter_map(|content| match serde_json::from_str::<Value>(content) {
+            Ok(content) => json_schema::check(&schema, &content).err(),
+            Err(_) => Some(Misfit::Broken {
+                at: String::new(),
+                how: "is not JSON".to_owned(),
+            }),
+        })
+        .next()?;
+    let (class, is_final) = match misfit {
+        Misfit::Broken { .. } => (ErrorClass::Api, false),
+        Misfit::Unjudged(_) => (ErrorClass::BadRequest, true),
+    };
+    // Not what the model said: the text goes to logs, which may not see it.
+    let message = format!(
+        "litellm.JSONSchemaValidationError: model={} returned an invalid response for the schema of response_format: {misfit}",
+        x.model
+    );
+    Some(Failed {
+        class,
+        retry_after: None,
+        failure: Failure::new(Case::Upstream(class), message),
+        headers: http::HeaderMap::new(),
+        is_final,
+    })
+}
