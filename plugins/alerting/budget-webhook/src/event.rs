@@ -29,7 +29,9 @@ const AMOUNTS: [&str; 4] = ["spend", "max_budget", "soft_budget", "projected_spe
 pub fn body(alert: &Alert) -> String {
     let field = |name: &str| {
         let mut fields = alert.fields.iter();
-        fields.find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+        fields
+            .find(|(own, _)| own == name)
+            .map(|(_, value)| value.as_str())
     };
     let mut event = Map::new();
     for name in MEMBERS {

@@ -23,7 +23,8 @@ impl Alerter for Webhook {
 
     fn new(_settings: Settings) -> Result<Self, Error> {
         let url = secrets::reveal("webhook_url")?.filter(|url| !url.trim().is_empty());
-        let url = url.ok_or_else(|| Error::settings("Missing WEBHOOK_URL: where events are posted"))?;
+        let url =
+            url.ok_or_else(|| Error::settings("Missing WEBHOOK_URL: where events are posted"))?;
         let scheme = url.trim().split_once("://").map(|(scheme, _)| scheme);
         let is_url = scheme
             .is_some_and(|it| it.eq_ignore_ascii_case("https") || it.eq_ignore_ascii_case("http"));
@@ -70,10 +71,12 @@ impl Alerter for Webhook {
                 },
             }
         }
-        Ok(match (partial.retry.is_empty(), partial.rejected.is_empty()) {
-            (true, true) => Outcome::Delivered,
-            _ => Outcome::Partial(partial),
-        })
+        Ok(
+            match (partial.retry.is_empty(), partial.rejected.is_empty()) {
+                (true, true) => Outcome::Delivered,
+                _ => Outcome::Partial(partial),
+            },
+        )
     }
 }
 
