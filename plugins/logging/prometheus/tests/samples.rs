@@ -383,7 +383,7 @@ fn budgets_of_those_who_do_not_call_are_gauges_of_their_own() {
             {"labels": {"team": "t2", "team_alias": "two"}, "spend": 0.0, "max_budget": 1.0, "budget_reset_at": null},
         ]},
     });
-    let told = samples(json!({}), EventKind::Service, &event);
+    let told = samples(json!({}), EventKind::Success, &event);
     let told: Vec<(&str, f64, &[String])> = told
         .iter()
         .map(|(sample, _)| (sample.name.as_str(), sample.value, sample.labels.as_slice()))
