@@ -285,7 +285,7 @@ fn who_can(
                 .is_some_and(|max| state.slot(i).tokens(minute) + tokens > max)
         });
     }
-    if settings.keeps_quotas(strategy) {
+    if snapshot.has_quotas && settings.keeps_quotas(strategy) {
         let tokens = facts.tokens.unwrap_or(0);
         let quotas = |i: usize| &snapshot.deployments[i].spec.quotas;
         sieve.drop(Filter::DailyLimit, |i| {

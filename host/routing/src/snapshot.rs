@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub(crate) deployments: Vec<Deployment>,
     /// What every choice reads of each deployment, close together: a whole entry is many cache lines.
     pub(crate) essentials: Vec<Essentials>,
+    /// Some deployment has limits of a day, or of what goes in or comes out: else nobody is looked at for them.
+    pub(crate) has_quotas: bool,
     /// The tags and access groups of all of them.
     pub(crate) labels: Labels,
     /// Where they stand, each place once.
@@ -172,6 +174,7 @@ impl Snapshot {
             })
             .collect();
         Snapshot {
+            has_quotas: deployments.iter().any(|one| !one.spec.quotas.is_empty()),
             deployments,
             essentials,
             labels,
