@@ -265,18 +265,6 @@ fn stored_params(settings: &Settings, row: &Row) -> Result<Map<String, Value>, R
     Ok(plain(&settings.seal()?, object(row.get("litellm_params"))))
 }
 
-/// Puts stored secrets in place of the masks that a body has.
-fn unmask(
-    plane: &ControlPlane,
-    parts: &mut Map<String, Value>,
-    stored: &Map<String, Value>,
-) -> Result<(), Refusal> {
-    match parts.get_mut("litellm_params") {
-        Some(Value::Object(params)) => plane.unmask("litellm_params", params, stored),
-        _ => Ok(()),
-    }
-}
-
 /// A name that another guardrail has is told so.
 fn taken(refusal: Refusal) -> Refusal {
     match refusal.message().contains("guardrail_name is taken") {
@@ -289,7 +277,7 @@ async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
     let settings = plane.settings.load_full();
     settings.must_store()?;
     let mut parts = whole(&ask)?.members;
-    unmask(plane, &mut parts, &Map::new())?;
+    plane.unmask_params(&mut parts, &Map::new())?;
     let mut row = columns(plane, &settings, &parts)?;
     let id = uuid::Uuid::new_v4().to_string();
     row.insert("guardrail_id".to_owned(), id.as_str().into());
@@ -320,7 +308,7 @@ async fn replace(plane: &ControlPlane, ask: Ask) -> Outcome {
     parts.entry("guardrail_info").or_insert(Value::Null);
     let old = plane.guardrail(&ask).await?;
     let settings = plane.settings.load_full();
-    unmask(plane, &mut parts, &stored_params(&settings, &old)?)?;
+    plane.unmask_params(&mut parts, &stored_params(&settings, &old)?)?;
     revised(plane, &ask, &old, &parts).await
 }
 
@@ -330,7 +318,7 @@ async fn change(plane: &ControlPlane, ask: Ask) -> Outcome {
     if parts.contains_key("litellm_params") {
         let settings = plane.settings.load_full();
         let mut params = stored_params(&settings, &old)?;
-        unmask(plane, &mut parts, &params)?;
+        plane.unmask_params(&mut parts, &params)?;
         let said = parts.get("litellm_params").cloned().unwrap_or_default();
         for (name, value) in object(Some(&said)) {
             match value.is_null() {

@@ -127,6 +127,18 @@ impl ControlPlane {
         }
     }
 
+    /// The same as [`ControlPlane::unmask`], of a body's `litellm_params`.
+    pub(crate) fn unmask_params(
+        &self,
+        parts: &mut Map<String, Value>,
+        stored: &Map<String, Value>,
+    ) -> Result<(), Refusal> {
+        match parts.get_mut("litellm_params") {
+            Some(Value::Object(params)) => self.unmask("litellm_params", params, stored),
+            _ => Ok(()),
+        }
+    }
+
     /// Puts what is stored in place of masks that a body gives back as it read them. `at` is what the body calls the values.
     ///
     /// # Errors

@@ -175,18 +175,6 @@ fn columns(
     Ok(row)
 }
 
-/// Puts stored secrets in place of the masks that a body has.
-fn unmask(
-    plane: &ControlPlane,
-    parts: &mut Map<String, Value>,
-    stored: &Map<String, Value>,
-) -> Result<(), Refusal> {
-    match parts.get_mut("litellm_params") {
-        Some(Value::Object(params)) => plane.unmask("litellm_params", params, stored),
-        _ => Ok(()),
-    }
-}
-
 /// A whole prompt, and the environment that it is for.
 fn whole(plane: &ControlPlane, ask: &Ask) -> Result<(Map<String, Value>, String), Refusal> {
     if !plane.store.has_table(TABLE) {
@@ -271,7 +259,7 @@ async fn next(
         Some(row) => plain(&settings.seal()?, object(row.get("litellm_params"))),
         None => Map::new(),
     };
-    unmask(plane, &mut parts, &known)?;
+    plane.unmask_params(&mut parts, &known)?;
     let mut row = columns(plane, &settings, &parts)?;
     let key = uuid::Uuid::new_v4().to_string();
     row.insert("id".to_owned(), key.as_str().into());
@@ -342,7 +330,7 @@ async fn revised(
 ) -> Outcome {
     let settings = plane.settings.load_full();
     let stored = plain(&settings.seal()?, object(old.get("litellm_params")));
-    unmask(plane, &mut parts, &stored)?;
+    plane.unmask_params(&mut parts, &stored)?;
     let set = columns(plane, &settings, &parts)?;
     let key = text(old, "id").unwrap_or_default().to_owned();
     let Revision { mut steps, back } = revise(ask, (TABLE, "id"), old, set.clone());
