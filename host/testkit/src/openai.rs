@@ -107,7 +107,7 @@ pub(crate) fn answer(request: &Recorded, persona: &Persona) -> Reply {
     } else if path.ends_with("/moderations") {
         Reply::json(200, &moderation(&body, model))
     } else if path.ends_with("/images/generations") {
-        Reply::json(200, &images(&body, model))
+        images(&body, model)
     } else {
         Reply::error(
             404,
@@ -229,9 +229,22 @@ fn moderation(body: &Value, model: &str) -> Value {
     json!({"id": fresh_id(), "model": model, "results": results})
 }
 
-/// Models of the family `gpt-image` count tokens, others do not.
-fn images(body: &Value, model: &str) -> Value {
-    let count = body["n"].as_u64().unwrap_or(1);
+/// Models of the family `gpt-image` count tokens, others do not. As `OpenAI` does, it makes at most ten at once.
+fn images(body: &Value, model: &str) -> Reply {
+    let count = match &body["n"] {
+        Value::Null => 1,
+        n => match n.as_u64() {
+            Some(count @ 1..=10) => count,
+            _ => {
+                return Reply::error(
+                    400,
+                    "invalid_request_error",
+                    None,
+                    &format!("Invalid value for 'n': expected an integer from 1 to 10, got {n}."),
+                );
+            }
+        },
+    };
     let data: Vec<Value> = (0..count)
         .map(|i| {
             let place = format!("https://images.test/{i}.png");
@@ -243,7 +256,7 @@ fn images(body: &Value, model: &str) -> Value {
         whole["usage"] = json!({"input_tokens": 50, "output_tokens": 100, "total_tokens": 150,
             "input_tokens_details": {"text_tokens": 10, "image_tokens": 40}});
     }
-    whole
+    Reply::json(200, &whole)
 }
 
 fn models() -> Value {
