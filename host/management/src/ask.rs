@@ -9,6 +9,18 @@ use witgate_identity::{Principal, Role};
 use crate::Refusal;
 use crate::fields::holds_nul;
 
+/// Items of a list of a body that an operation goes through, at most: each may be several statements, and all of them are one
+/// transaction.
+pub(crate) const LIST_MOST: usize = 1000;
+
+/// What a list is told that is longer than that.
+pub(crate) fn too_long(name: &str, most: usize) -> Refusal {
+    Refusal::bad(format!(
+        "{name} has at most {most} items a request; send the rest in another"
+    ))
+    .param(name)
+}
+
 /// A request.
 #[derive(Debug, Clone)]
 pub struct Ask {
@@ -91,15 +103,33 @@ impl Ask {
     }
 
     /// The page that `page` and `size_name` ask for.
+    ///
+    /// # Errors
+    /// FastAPI's 422 when a number is none, or out of its bounds.
     pub fn page(&self, size_name: &str, size: u64, most: u64) -> Result<Page, Refusal> {
+        let wrong = |kind: &str, name: &str, message: &str, text: &str| {
+            Refusal::invalid(kind, "query", name, message, &text.into())
+        };
         let number = |name: &str, default: u64, most: u64| match self.param(name) {
             None => Ok(default),
             Some(text) => match text.parse::<u64>() {
                 Ok(number) if (1..=most).contains(&number) => Ok(number),
-                _ => {
-                    let message = format!("{name} is a whole number from 1 to {most}");
-                    Err(Refusal::bad(message).param(name))
+                Ok(0) => Err(wrong(
+                    "greater_than_equal",
+                    name,
+                    "Input should be greater than or equal to 1",
+                    text,
+                )),
+                Ok(_) => {
+                    let message = format!("Input should be less than or equal to {most}");
+                    Err(wrong("less_than_equal", name, &message, text))
                 }
+                Err(_) => Err(wrong(
+                    "int_parsing",
+                    name,
+                    "Input should be a valid integer, unable to parse string as an integer",
+                    text,
+                )),
             },
         };
         Ok(Page {
@@ -159,10 +189,16 @@ impl Ask {
     }
 
     /// A member of the body that is a list of texts; absent is empty.
+    ///
+    /// # Errors
+    /// When it is something else, or longer than [`LIST_MOST`].
     pub fn texts(&self, name: &str) -> Result<Vec<String>, Refusal> {
         let Some(value) = self.body.get(name).filter(|value| !value.is_null()) else {
             return Ok(Vec::new());
         };
+        if value.as_array().is_some_and(|list| list.len() > LIST_MOST) {
+            return Err(too_long(name, LIST_MOST));
+        }
         serde_json::from_value(value.clone()).map_err(|_| {
             let message = "Input should be a valid list of strings";
             Refusal::invalid("list_type", "body", name, message, value)

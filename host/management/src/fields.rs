@@ -301,18 +301,22 @@ impl Shape {
     }
 }
 
+/// Whether a value asks for nothing.
+pub(crate) fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    }
+}
+
 /// Refuses members that this release does not act on, unless they say nothing.
 pub(crate) fn refuse(
     members: &[&'static str],
     body: &Map<String, Value>,
     what: &str,
 ) -> Result<(), Refusal> {
-    let says_nothing = |value: &Value| match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(members) => members.is_empty(),
-        _ => false,
-    };
     let says = |name: &&&str| body.get(**name).is_some_and(|value| !says_nothing(value));
     match members.iter().find(says) {
         None => Ok(()),

@@ -20,6 +20,7 @@ use witgate_store::{Row, WriteError};
 use crate::fields::{Field, Shape, column, member, metadata};
 use crate::operation::{Operation, Who};
 use crate::refusal::RACED;
+use crate::rights::{not_permitted, role_in};
 use crate::{Ask, ControlPlane, Refusal};
 
 pub(crate) use bounds::{check_model_budgets, check_models};
@@ -81,10 +82,20 @@ pub(crate) const FIELDS: &[Field] = &[
 
 /// Members of a key that LiteLLM has and this release does not act on: a key that asks for one is refused, since a limit
 /// that does not limit would be worse than none.
-const NOT_YET: [&str; 3] = [
+const NOT_YET: [&str; 13] = [
     "router_settings",
     "mcp_rpm_limit",
+    "mcp_tpm_limit",
+    "tag_rpm_limit",
+    "tag_tpm_limit",
     "throttle_on_budget_exceeded",
+    "end_user_budget_id",
+    "allowed_vector_store_indexes",
+    "project_id",
+    "agent_id",
+    "policies",
+    "disable_global_guardrails",
+    "enable_prompt_caching",
 ];
 
 const NAMED: &[Field] = &[member("key", Shape::Text)];
@@ -255,21 +266,32 @@ impl ControlPlane {
         }
     }
 
+    /// Whether the caller may do this with a key.
+    ///
+    /// # Errors
+    /// When it is their own and a team's, and the team does not permit it to its members.
     async fn may_manage(&self, ask: &Ask, key: &Row) -> Result<bool, Refusal> {
         let reads = ask.route.contains("info") || ask.route.contains("list");
         if ask.is_admin() || reads && ask.sees_all() {
             return Ok(true);
         }
         let text = |name: &str| key.get(name).and_then(Value::as_str);
-        if ask.user().is_some() && ask.user() == text("user_id") {
+        let owns = ask.user().is_some() && ask.user() == text("user_id");
+        if owns && reads {
             return Ok(true);
         }
-        let Some(team) = text("team_id") else {
-            return Ok(false);
+        let team = match text("team_id") {
+            Some(team) => self.team(team).await?,
+            None => None,
         };
-        match self.team(team).await? {
-            Some(team) => Ok(self.manages_keys_of(ask, &team, ask.route).await?),
-            None => Ok(false),
+        let Some(team) = team else { return Ok(owns) };
+        if self.manages_keys_of(ask, &team, ask.route).await? {
+            return Ok(true);
+        }
+        // Who has left the team keeps their key in hand, as in LiteLLM.
+        match ask.user().and_then(|user| role_in(&team, user)) {
+            Some(_) if owns => Err(not_permitted(&team, ask.route)),
+            _ => Ok(owns),
         }
     }
 }

@@ -24,6 +24,7 @@ const FIELDS: &[Field] = &[
     column("models", Shape::Texts),
     column("metadata", Shape::Object),
     column("budget_id", Shape::Text),
+    column("spend", Shape::Number),
     member("organization_id", Shape::Text),
     member("object_permission", Shape::Object),
 ];

@@ -1,9 +1,9 @@
 //! What callers may do with teams and organizations: roles that lie in rows.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use witgate_store::{Filter, Row, Select, StoreError};
 
-use crate::{Ask, ControlPlane};
+use crate::{Ask, ControlPlane, Refusal};
 
 /// What a user is in a team.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,10 +31,30 @@ pub(crate) fn members_may(team: &Row, route: &str) -> bool {
     let given = team
         .get("team_member_permissions")
         .and_then(Value::as_array);
-    match given.filter(|given| !given.is_empty()) {
-        Some(given) => given.iter().any(|permission| permission == route),
-        None => MEMBERS_MAY.contains(&route),
-    }
+    let Some(given) = given.filter(|given| !given.is_empty()) else {
+        return MEMBERS_MAY.contains(&route);
+    };
+    // One operation with two paths.
+    let same = |permission: &str| match permission {
+        "/key/{key_id}/regenerate" => "/key/regenerate" == route,
+        other => other == route,
+    };
+    given.iter().filter_map(Value::as_str).any(same)
+}
+
+/// LiteLLM's words to a member of a team who may not do this with its keys.
+pub(crate) fn not_permitted(team: &Row, route: &str) -> Refusal {
+    let id = team.get("team_id").and_then(Value::as_str);
+    let given = team
+        .get("team_member_permissions")
+        .and_then(Value::as_array)
+        .filter(|given| !given.is_empty());
+    let may = given.map_or_else(|| json!(MEMBERS_MAY), |given| json!(given));
+    let message = format!(
+        "Team member does not have permissions for endpoint: {route}. You only have access to the following endpoints: {may} for team {}. An administrator or an admin of the team permits it with team_member_permissions (/team/permissions_update).",
+        id.unwrap_or_default()
+    );
+    Refusal::error(401, "team_member_permission_error", message).param(route)
 }
 
 impl ControlPlane {
@@ -77,6 +97,25 @@ impl ControlPlane {
         Ok(by_role || self.administers_org_of(ask, team).await?)
     }
 
+    /// The same, with LiteLLM's words to whoever does not: a stranger to the team, or a member without the permission.
+    pub(crate) async fn must_manage_keys_of(&self, ask: &Ask, team: &Row) -> Result<(), Refusal> {
+        if ask.is_admin() || self.manages_keys_of(ask, team, ask.route).await? {
+            return Ok(());
+        }
+        let id = team
+            .get("team_id")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let Some(user) = ask.user() else {
+            return Err(ask.admin_only());
+        };
+        if role_in(team, user).is_none() {
+            let message = format!("User={user} not assigned to team={id}");
+            return Err(Refusal::bad(message).param("team_id"));
+        }
+        Err(not_permitted(team, ask.route))
+    }
+
     /// Whether the caller may change this team: its admin, or an admin of its organization.
     pub(crate) async fn administers(&self, ask: &Ask, team: &Row) -> Result<bool, StoreError> {
         let own = ask.user().and_then(|user| role_in(team, user)) == Some(TeamRole::Admin);
@@ -112,8 +151,6 @@ impl ControlPlane {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -128,6 +165,8 @@ mod tests {
         let open = open.as_object().unwrap();
         assert!(members_may(open, "/key/generate") && !members_may(open, "/key/info"));
         assert_eq!(role_in(open, "ann"), None);
+        let by_path = json!({"team_member_permissions": ["/key/{key_id}/regenerate"]});
+        assert!(members_may(by_path.as_object().unwrap(), "/key/regenerate"));
         let empty = json!({"team_member_permissions": []});
         let empty = empty.as_object().unwrap();
         assert!(members_may(empty, "/key/info") && !members_may(empty, "/key/generate"));

@@ -52,6 +52,7 @@ pub(crate) const FIELDS: &[Field] = &[
 /// What makes a new user beside that, and the key it gets.
 const NEW: &[Field] = &[
     member("teams", Shape::Any),
+    member("team_id", Shape::Text),
     member("organizations", Shape::Texts),
     member("auto_create_key", Shape::Flag),
     member("send_invite_email", Shape::Flag),

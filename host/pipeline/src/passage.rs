@@ -29,7 +29,7 @@ pub use run::Incoming;
 pub const PASS_THROUGH: &str = witgate_identity::PASS_THROUGH;
 
 /// Methods of a route that names none (LiteLLM's).
-const METHODS: [Method; 5] = [
+pub const METHODS: [Method; 5] = [
     Method::GET,
     Method::POST,
     Method::PUT,

@@ -57,9 +57,12 @@ pub enum Is {
     Member(&'static str, String),
 }
 
-/// Conditions that must all hold.
+/// Conditions that must all hold, and of each list of alternatives one.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Filter(pub(crate) Vec<(&'static str, Is)>);
+pub struct Filter(
+    pub(crate) Vec<(&'static str, Is)>,
+    pub(crate) Vec<Vec<Filter>>,
+);
 
 /// Which rows, in which order.
 #[derive(Debug, Clone, Default)]
@@ -137,7 +140,7 @@ impl Filter {
     /// Rows whose column is so.
     #[must_use]
     pub fn of(column: &'static str, is: Is) -> Self {
-        Self(vec![(column, is)])
+        Self(vec![(column, is)], Vec::new())
     }
 
     /// Rows whose column has this value.
@@ -150,6 +153,13 @@ impl Filter {
     #[must_use]
     pub fn and(mut self, column: &'static str, is: Is) -> Self {
         self.0.push((column, is));
+        self
+    }
+
+    /// And one of these holds; without any of them nothing fits.
+    #[must_use]
+    pub fn and_any(mut self, of: Vec<Self>) -> Self {
+        self.1.push(of);
         self
     }
 

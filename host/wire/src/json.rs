@@ -22,6 +22,7 @@ mod scanner;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tree;
 
 pub use canonical::{canonical, canonical_but};
 pub use edits::{EditError, Edits};
@@ -29,6 +30,7 @@ pub use object::{Object, ScanError};
 pub use raw::Raw;
 pub use scanner::{MAX_DEPTH, SyntaxError};
 pub use text::{quote, quote_into, unquote};
+pub use tree::{Tree, without_repeats};
 
 pub(crate) use edits::Splice;
 pub(crate) use scanner::{Item, Items, span};

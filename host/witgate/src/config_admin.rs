@@ -34,7 +34,9 @@ impl Configuration for Administration {
     }
 
     fn fault(&self, section: &str, key: &str, value: &Value) -> Option<String> {
-        witgate_config::setting_fault(section, key, value)
+        let routes = (section, key) == ("general_settings", "pass_through_endpoints");
+        let fault = witgate_config::setting_fault(section, key, value);
+        fault.or_else(|| crate::wiring::unreachable(value).filter(|_| routes))
     }
 
     fn settings(&self, section: &str) -> Vec<Setting> {

@@ -208,7 +208,7 @@ pub async fn serve(
         upstreams: Upstreams::default(),
         paths,
         secrets,
-        texts: wiring::StoredTexts::start(&tasks, &stop),
+        texts: wiring::StoredTexts::start(store.clone(), &tasks, &stop),
         concurrency: options.limit_concurrency,
         background,
         shadow_metrics: ShadowMetrics::register(&mut registry),

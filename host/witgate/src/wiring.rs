@@ -81,6 +81,7 @@ pub use letters::Letters;
 pub use login::StoredUsers;
 pub use metering::Heard;
 pub use outgoing::proxies;
+pub(crate) use passages::unreachable;
 pub use paths::Paths;
 pub use peers::{SharedPeers, synchronise};
 pub use plugin_models::Models;

@@ -105,6 +105,58 @@ async fn model_info_shows_the_deployments_without_their_secrets() {
 }
 
 #[tokio::test]
+async fn the_list_of_the_ui_is_searched_sorted_and_in_pages() {
+    let stage = stage().await;
+    let list = async |query: &str| stage.client.get(&format!("/v2/model/info{query}")).await;
+    let names = |answer: &Value| -> Vec<String> {
+        let data = answer["data"].as_array().unwrap();
+        let name = |one: &Value| one["model_name"].as_str().unwrap().to_owned();
+        data.iter().map(name).collect()
+    };
+    let all = list("").await.ok();
+    let info = stage.client.get("/model/info").await.ok();
+    assert_eq!(all, info, "without a page it is the same");
+    let mut sorted = names(&all);
+    sorted.sort();
+    let last = sorted.last().unwrap().clone();
+    let page = list("?sortBy=model_name&sortOrder=desc&size=1").await.ok();
+    assert_eq!(names(&page), [last.as_str()]);
+    let count = sorted.len();
+    assert_eq!(
+        (
+            &page["total_count"],
+            &page["total_pages"],
+            &page["current_page"],
+            &page["size"]
+        ),
+        (&json!(count), &json!(count), &json!(1), &json!(1))
+    );
+    let found = list(&format!("?search={}&model={last}", last.to_uppercase()))
+        .await
+        .ok();
+    assert!(
+        !names(&found).is_empty() && names(&found).iter().all(|name| *name == last),
+        "{found}"
+    );
+    let id = found["data"][0]["model_info"]["id"].as_str().unwrap();
+    assert_eq!(
+        list(&format!("?modelId={id}")).await.ok()["data"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(
+        list("?search=nothing-like-it").await.ok()["data"],
+        json!([])
+    );
+    assert_eq!(
+        (list("?page=0").await.status, list("?sortBy=x").await.status),
+        (422, 400)
+    );
+}
+
+#[tokio::test]
 async fn it_is_alive_and_ready() {
     let stage = stage().await;
     for path in ["/health/liveliness", "/health/liveness"] {

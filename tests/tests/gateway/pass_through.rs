@@ -295,6 +295,61 @@ async fn guardrails_of_a_route_judge_what_passes() {
     );
 }
 
+/// Names that come twice, numbers that no double holds, escapes: a target may read them otherwise than the first reader that comes by.
+#[tokio::test]
+async fn what_guardrails_of_a_route_judge_is_what_is_passed_on() {
+    const SECRET: &str = "AKIAIOSFODNN7EXAMPLE";
+    let route = "    - {path: /judged, target: TARGET/t, auth: true, guardrails: [secrets]}";
+    let guardrail = "guardrails:\n  - guardrail_name: secrets\n    litellm_params: {guardrail: hide-secrets, mode: pre_call}\n";
+    let stage = stage(route, guardrail).await;
+    let client = stage
+        .client
+        .clone()
+        .header("content-type", "application/json");
+    let escaped = SECRET.replacen('A', "\\u0041", 1);
+    for (body, sent) in [
+        (
+            format!(r#"{{"q": "{SECRET}", "n":1 , "q": "fine"}}"#),
+            r#"{"n":1 , "q": "fine"}"#,
+        ),
+        (
+            format!(r#"{{"l": [{{"q": "{SECRET}", "\u0071": "fine"}}]}}"#),
+            r#"{"l": [{"\u0071": "fine"}]}"#,
+        ),
+        (
+            format!(r#"{{"n": 1e400, "q": "{escaped}"}}"#),
+            r#"{"n": 1e400, "q": "[REDACTED]"}"#,
+        ),
+    ] {
+        let answer = client.post_bytes("/judged", body.clone()).await;
+        assert_eq!(answer.status, 200, "{body}: {}", answer.text());
+        let seen = stage.upstream.requests().last().body;
+        assert_eq!(seen, sent, "{body}");
+    }
+    let before = stage.upstream.requests().len();
+    for body in [
+        format!("{{'q': \"{escaped}\"}}"),
+        "[".repeat(200) + &"]".repeat(200),
+    ] {
+        client.post_bytes("/judged", body).await.error(400);
+    }
+    assert_eq!(stage.upstream.requests().len(), before);
+}
+
+#[tokio::test]
+async fn a_route_that_the_gateway_answers_itself_is_told_at_the_start() {
+    let routes = "    - {path: /v1/embeddings, target: TARGET/t, auth: true}\n    - {path: /v1/models, target: TARGET/t, auth: true, methods: [POST]}";
+    let stage = stage(routes, "").await;
+    assert!(
+        stage
+            .gateway
+            .printed("POST /embeddings is the gateway's own")
+    );
+    assert!(!stage.gateway.printed("GET /models is the gateway's own"));
+    stage.client.post("/v1/models", &json!({})).await.ok();
+    assert_eq!(stage.upstream.requests().last().path(), "/t");
+}
+
 #[tokio::test]
 async fn a_reload_opens_and_closes_routes_and_a_wrong_one_is_refused() {
     let stage = stage(RERANK, "").await;

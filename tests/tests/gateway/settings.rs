@@ -313,6 +313,35 @@ async fn pass_through_routes_of_the_database_serve_at_once_beside_the_files() {
         (seen.path(), seen.header("x-key")),
         ("/v1/deep", Some("hush-hush"))
     );
+    // What the gateway answers itself would never be reached.
+    for (body, own) in [
+        (json!({"path": "/v1/models"}), "GET /models"),
+        (
+            json!({"path": "key/info", "methods": ["get"]}),
+            "GET /key/info",
+        ),
+        (
+            json!({"path": "/models", "include_subpath": true, "methods": ["GET"]}),
+            "GET /models",
+        ),
+    ] {
+        let mut body = body;
+        body["target"] = origin.clone().into();
+        let refused = admin.post(path, &body).await.error(400);
+        assert!(
+            refused["message"].as_str().unwrap().contains(own),
+            "{refused}"
+        );
+    }
+    let moved = json!({"path": "/health/services", "include_subpath": false});
+    let refused = admin.post(&format!("{path}/{id}"), &moved).await.error(400);
+    assert!(
+        refused["message"]
+            .as_str()
+            .unwrap()
+            .contains("GET /health/services"),
+        "{refused}"
+    );
     // A page of the gateway's own stays what it is.
     let page = json!({"path": "/openapi.json", "target": origin, "auth": false});
     let page = admin.post(path, &page).await.ok();

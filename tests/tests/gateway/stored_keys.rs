@@ -2,7 +2,7 @@
 //! all others.
 
 use serde_json::{Value, json};
-use witgate_testkit::{FakeUpstream, FakeVault, Gateway, GatewayBuilder};
+use witgate_testkit::{FakeUpstream, FakeVault, Gate, Gateway, GatewayBuilder, Reply};
 
 use crate::support::{Client, MASTER_KEY, Stage, base_config, chat, eventually};
 
@@ -164,6 +164,67 @@ async fn what_waits_for_the_manager_is_written_before_the_end_and_a_reload_ends_
     admin.post("/key/delete", &gone).await.ok();
     gateway.stop().await;
     assert_eq!(vault.vendor().requests().len(), before);
+}
+
+/// A gateway that lags behind the manager, and another that makes a key of the same alias meanwhile.
+#[tokio::test]
+async fn a_deleted_keys_text_takes_no_other_keys_along() {
+    let vault = FakeVault::start(TOKEN).await;
+    let upstream = FakeUpstream::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let database = format!(
+        "database_url: 'sqlite:{}'",
+        folder.path().join("shared.db").display()
+    );
+    let settings = "store_virtual_keys: true, access_mode: write_only";
+    let start = async || {
+        let config = config(&upstream, settings).replace(
+            "general_settings:\n",
+            &format!("general_settings:\n  {database}\n"),
+        );
+        let gateway = Gateway::builder(config)
+            .env("HCP_VAULT_ADDR", vault.address())
+            .env("HCP_VAULT_TOKEN", TOKEN);
+        let gateway = gateway.start().await;
+        (Client::of(&gateway).key(MASTER_KEY), gateway)
+    };
+    let ((slow, _one), (quick, _other)) = (start().await, start().await);
+    let made = async |admin: &Client, alias: &str| {
+        admin
+            .post("/key/generate", &json!({"key_alias": alias}))
+            .await
+            .ok()
+    };
+    for alias in ["gone", "moved"] {
+        let key = made(&slow, alias).await;
+        has(&vault, &format!("litellm/{alias}"), Some(text(&key, "key"))).await;
+    }
+    let gate = Gate::new();
+    vault
+        .vendor()
+        .next(Reply::json(503, &json!({"errors": []})).behind(&gate));
+    made(&slow, "held").await;
+    gate.reached(1).await;
+    slow.post("/key/delete", &json!({"key_aliases": ["gone"]}))
+        .await
+        .ok();
+    let moved = slow.get("/key/list?key_alias=moved").await.ok();
+    let rotated = json!({"key": moved["keys"][0], "key_alias": "elsewhere"});
+    let rotated = slow.post("/key/regenerate", &rotated).await.ok();
+    let mut news = Vec::new();
+    for alias in ["gone", "moved"] {
+        let key = made(&quick, alias).await;
+        has(&vault, &format!("litellm/{alias}"), Some(text(&key, "key"))).await;
+        news.push((alias, text(&key, "key").to_owned()));
+    }
+    gate.open();
+    has(&vault, "litellm/elsewhere", Some(text(&rotated, "key"))).await;
+    let last = made(&slow, "last").await;
+    has(&vault, "litellm/last", Some(text(&last, "key"))).await;
+    for (alias, key) in &news {
+        let stored = vault.value(&format!("secret/data/litellm/{alias}"));
+        assert_eq!(stored.as_deref(), Some(key.as_str()), "{alias}");
+    }
 }
 
 #[tokio::test]

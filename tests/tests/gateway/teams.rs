@@ -134,8 +134,169 @@ async fn an_organizations_admin_makes_teams_within_it() {
     org.post("/team/new", &team(10.0)).await.ok();
     let listed = org.get("/organization/list").await.ok();
     assert_eq!(listed[0]["teams"][0]["team_id"], "red");
+    let spend = json!({"organization_id": "acme", "spend": 2.5});
+    org.patch("/organization/update", &spend).await.error(403);
+    let set = stage.client.patch("/organization/update", &spend).await;
+    assert_eq!(set.ok()["spend"], 2.5);
     let patch = org.request(Method::PATCH, "/organization/update").await;
     assert_eq!(patch.status, 422, "{}", patch.text());
     let delete = org.request(Method::DELETE, "/organization/delete").await;
     assert_eq!(delete.status, 401, "{}", delete.text());
+}
+
+/// What LiteLLM has by default: members look at the team's keys, its admins and those who are permitted make and change them.
+#[tokio::test]
+async fn members_make_keys_of_their_team_once_they_are_permitted_to() {
+    let stage = Stage::plain().await;
+    let admin = &stage.client;
+    let team = json!({
+        "team_id": "red", "members_with_roles": [{"user_id": "ann", "role": "admin"}, {"user_id": "bob", "role": "user"}],
+    });
+    admin.post("/team/new", &team).await.ok();
+    let of = async |body: Value| holder(&stage, &admin.post("/key/generate", &body).await.ok());
+    let ann = of(json!({"user_id": "ann"})).await;
+    let bob = of(json!({"user_id": "bob", "team_id": "red"})).await;
+    let eve = of(json!({"user_id": "eve"})).await;
+    let body = json!({"team_id": "red"});
+    let stranger = eve.post("/key/generate", &body).await.error(400);
+    assert_eq!(said(&stranger), "User=eve not assigned to team=red");
+    // Not even what the key is of by itself, nor a change of the own key.
+    for body in [&body, &json!({})] {
+        let refused = bob.post("/key/generate", body).await.error(401);
+        assert_eq!(refused["type"], "team_member_permission_error");
+    }
+    let own = bob.get("/key/info").await.ok()["key"].clone();
+    let change = json!({"key": own, "key_alias": "bobs"});
+    let refused = bob.post("/key/update", &change).await.error(401);
+    assert!(said(&refused).contains("/key/update"), "{refused}");
+    ann.post("/key/generate", &body).await.ok();
+    let may =
+        json!({"team_id": "red", "team_member_permissions": ["/key/generate", "/key/update"]});
+    ann.post("/team/permissions_update", &may).await.ok();
+    let made = bob.post("/key/generate", &json!({})).await.ok();
+    assert_eq!(
+        (&made["team_id"], &made["user_id"]),
+        (&json!("red"), &json!("bob"))
+    );
+    bob.post("/key/update", &change).await.ok();
+}
+
+#[tokio::test]
+async fn keys_of_ones_teams_and_of_ones_making_are_listed_when_they_are_asked_for() {
+    let stage = Stage::plain().await;
+    let admin = &stage.client;
+    let members =
+        |name: &str| json!([{"user_id": "ann", "role": name}, {"user_id": "bob", "role": "user"}]);
+    for (team, role) in [("red", "admin"), ("blue", "user")] {
+        let team = json!({"team_id": team, "members_with_roles": members(role)});
+        admin.post("/team/new", &team).await.ok();
+    }
+    let made = async |client: &Client, body: Value| {
+        let made = client.post("/key/generate", &body).await.ok();
+        made["token"].as_str().unwrap().to_owned()
+    };
+    let ann = admin
+        .post("/key/generate", &json!({"user_id": "ann"}))
+        .await
+        .ok();
+    let (own, ann) = (
+        ann["token"].as_str().unwrap().to_owned(),
+        holder(&stage, &ann),
+    );
+    let red = made(admin, json!({"team_id": "red", "user_id": "bob"})).await;
+    made(admin, json!({"team_id": "blue", "user_id": "bob"})).await;
+    let by_ann = made(&ann, json!({"team_id": "red", "user_id": "bob"})).await;
+    let listed = async |client: &Client, query: &str| {
+        let answer = client.get(&format!("/key/list?{query}")).await.ok();
+        let keys = answer["keys"].as_array().unwrap().clone();
+        assert_eq!(answer["total_count"], keys.len(), "{answer}");
+        let mut keys: Vec<String> = keys
+            .iter()
+            .map(|k| k.as_str().unwrap().to_owned())
+            .collect();
+        keys.sort();
+        keys
+    };
+    let sorted = |mut keys: Vec<&String>| {
+        keys.sort();
+        keys.into_iter().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&ann, "").await, [own.clone()]);
+    assert_eq!(
+        listed(&ann, "include_created_by_keys=true").await,
+        sorted(vec![&own, &by_ann])
+    );
+    let all = sorted(vec![&own, &red, &by_ann]);
+    assert_eq!(listed(&ann, "include_team_keys=true").await, all);
+    assert_eq!(
+        listed(admin, "user_id=ann&include_team_keys=true").await,
+        all
+    );
+    assert_eq!(listed(admin, "include_team_keys=true").await.len(), 4);
+    let refused = ann.get("/key/list?size=101").await;
+    assert_eq!(
+        (refused.status, &refused.json()["detail"][0]["type"]),
+        (422, &json!("less_than_equal"))
+    );
+}
+
+#[tokio::test]
+async fn what_a_user_is_made_with_is_their_keys_and_no_change_of_the_user_seems_to_reach_it() {
+    let stage = Stage::plain().await;
+    let admin = &stage.client;
+    admin
+        .post("/team/new", &json!({"team_id": "red"}))
+        .await
+        .ok();
+    let made = admin
+        .post(
+            "/user/new",
+            &json!({"user_id": "ann", "team_id": "red", "tags": ["t"]}),
+        )
+        .await
+        .ok();
+    assert_eq!(
+        (&made["team_id"], &made["teams"]),
+        (&json!("red"), &json!(["red"]))
+    );
+    assert_eq!(
+        (&made["tags"], &made["guardrails"]),
+        (&json!(["t"]), &Value::Null)
+    );
+    let team = admin.get("/team/info?team_id=red").await.ok();
+    assert_eq!(team["team_info"]["members_with_roles"][0]["user_id"], "ann");
+    for (name, value) in [
+        ("blocked", json!(true)),
+        ("duration", json!("1s")),
+        ("team_id", json!("blue")),
+    ] {
+        let refused = admin
+            .post("/user/update", &json!({"user_id": "ann", name: value}))
+            .await
+            .error(400);
+        assert_eq!(refused["param"], name);
+    }
+    admin
+        .post("/user/update", &json!({"user_id": "ann", "blocked": false}))
+        .await
+        .ok();
+    // Limits that nobody would hold are refused, not forgotten.
+    for name in [
+        "tag_rpm_limit",
+        "end_user_budget_id",
+        "project_id",
+        "policies",
+    ] {
+        let refused = admin
+            .post("/key/generate", &json!({name: ["x"]}))
+            .await
+            .error(400);
+        assert_eq!(refused["param"], name);
+    }
+    let many: Vec<String> = (0..1001).map(|n| format!("{n:064}")).collect();
+    let refused = admin
+        .post("/key/delete", &json!({"keys": many}))
+        .await
+        .error(400);
+    assert!(said(&refused).contains("at most 1000"), "{refused}");
 }

@@ -13,18 +13,48 @@ use crate::{Ask, ControlPlane, Refusal};
 pub(super) struct Part {
     key: &'static str,
     what: &'static str,
+    doc: &'static str,
+    members: &'static [(&'static str, &'static str, &'static str)],
 }
+
+const MODELS: (&str, &str, &str) = ("models", "array", "Models that may be called");
+const MAX_BUDGET: (&str, &str, &str) = ("max_budget", "number", "US dollars that may be spent");
+const BUDGET_DURATION: (&str, &str, &str) = (
+    "budget_duration",
+    "string",
+    "After so long the spend begins at zero, such as 30d",
+);
 
 /// What new users get.
 pub(super) const USERS: Part = Part {
     key: "default_internal_user_params",
     what: "Internal user",
+    doc: "What new users get that nobody says",
+    members: &[
+        (
+            "user_role",
+            "string",
+            "internal_user, internal_user_viewer, proxy_admin or proxy_admin_viewer",
+        ),
+        MAX_BUDGET,
+        BUDGET_DURATION,
+        MODELS,
+        ("teams", "array", "Ids of teams that they join"),
+    ],
 };
 
 /// What new teams get.
 pub(super) const TEAMS: Part = Part {
     key: "default_team_params",
     what: "Default team",
+    doc: "What new teams get that nobody says",
+    members: &[
+        MODELS,
+        MAX_BUDGET,
+        BUDGET_DURATION,
+        ("tpm_limit", "integer", "Tokens a minute"),
+        ("rpm_limit", "integer", "Requests a minute"),
+    ],
 };
 
 fn ips(settings: &Map<String, Value>) -> Option<Vec<String>> {
@@ -78,10 +108,29 @@ pub(super) async fn allowed_ip(plane: &ControlPlane, ask: Ask, adds: bool) -> Ou
 
 pub(super) async fn get(plane: &ControlPlane, part: Part) -> Outcome {
     let values = object(in_force(plane, LITELLM)?.get(part.key));
-    Ok(json!({"values": values, "field_schema": {"description": "", "properties": {}}}))
+    let properties = part.members.iter().map(|(name, kind, doc)| {
+        let mut property = json!({"type": kind, "description": doc});
+        if *kind == "array" {
+            property["items"] = json!({"type": "string"});
+        }
+        ((*name).to_owned(), property)
+    });
+    let properties: Map<String, Value> = properties.collect();
+    // What nobody has set is there as null: a UI draws a field for it.
+    let mut told: Map<String, Value> = properties
+        .keys()
+        .map(|name| (name.clone(), Value::Null))
+        .collect();
+    told.extend(values);
+    let schema = json!({"description": part.doc, "properties": properties});
+    Ok(json!({"values": told, "field_schema": schema}))
 }
 
-pub(super) async fn update(plane: &ControlPlane, ask: Ask, Part { key, what }: Part) -> Outcome {
+pub(super) async fn update(
+    plane: &ControlPlane,
+    ask: Ask,
+    Part { key, what, .. }: Part,
+) -> Outcome {
     if ask.body.is_empty() {
         return Err(Refusal::bad(
             "the body says nothing: send the members to set",

@@ -33,10 +33,25 @@ impl ControlPlane {
     /// Cuts what is given to a new key down to its maker's rights, and checks it against its team.
     pub(super) async fn bound_new(&self, ask: &Ask, mut given: Given) -> Result<Given, Refusal> {
         let settings = self.settings.load_full();
+        // What a team's key makes is the team's: it is no way out of the team's limits.
+        if !ask.is_admin()
+            && given.text("team_id").is_none()
+            && let Some(own) = &ask.caller.team_id
+        {
+            given.set("team_id", own.as_str());
+        }
         let team = match given.text("team_id").map(str::to_owned) {
             Some(id) => self.team(&id).await?,
             None => None,
         };
+        // A stranger learns nothing of a team, not even its limits.
+        if !ask.is_admin() {
+            match &team {
+                Some(team) => self.must_manage_keys_of(ask, team).await?,
+                None if given.text("team_id").is_some() => return Err(no_team(&given)),
+                None => {}
+            }
+        }
         if let Some(team) = &team {
             within_team(team, &given)?;
             members_duration(team, &mut given);
@@ -50,34 +65,15 @@ impl ControlPlane {
         };
         admins_only(&given, None)?;
         no_provisioning(&given)?;
-        let manages = match &team {
-            Some(team) => self.manages_keys_of(ask, team, ask.route).await?,
-            None => false,
-        };
-        let own_team = ask.caller.team_id.as_deref();
-        let asked_team = given.text("team_id");
-        if let Some(asked) = asked_team
-            && !manages
-            && Some(asked) != own_team
-        {
-            return Err(
-                Refusal::forbidden("You may make keys for your own team only").param("team_id"),
-            );
-        }
         match given.text("user_id") {
-            // A team's admin makes keys for its members.
-            Some(other) if other != user && !(manages && is_member(team.as_ref(), other)) => {
+            // A team's admin makes keys for its members, a member with the permission for themself.
+            Some(other) if other != user && !self.makes_for(ask, team.as_ref(), other).await? => {
                 return Err(
                     Refusal::forbidden("You may make keys for yourself only").param("user_id")
                 );
             }
             Some(_) => {}
             None => given.set("user_id", user),
-        }
-        if given.text("team_id").is_none()
-            && let Some(own) = own_team
-        {
-            given.set("team_id", own);
         }
         let caller = &ask.caller;
         within(&mut given, "models", &caller.models, true)?;
@@ -90,6 +86,14 @@ impl ControlPlane {
         limits(ask, &mut given, true)?;
         self.keep(ask, &mut given, None).await?;
         Ok(given)
+    }
+
+    /// Whether a team's admin, or one of its organization, makes a key for this member of the team.
+    async fn makes_for(&self, ask: &Ask, team: Option<&Row>, other: &str) -> Result<bool, Refusal> {
+        match team {
+            Some(team) if role_in(team, other).is_some() => Ok(self.administers(ask, team).await?),
+            _ => Ok(false),
+        }
     }
 
     /// The same for a change: what is not said stays, and whose key it is only an administrator changes.
@@ -206,8 +210,11 @@ pub(super) fn may_hold(ask: &Ask, key: &Row) -> Result<(), Refusal> {
     }
 }
 
-fn is_member(team: Option<&Row>, user: &str) -> bool {
-    team.is_some_and(|team| role_in(team, user).is_some())
+/// Who is no administrator makes keys of teams that are there.
+fn no_team(given: &Given) -> Refusal {
+    let id = given.text("team_id").unwrap_or_default();
+    let message = format!("Unable to find team object in database. Team ID: {id}");
+    Refusal::bad(message).param("team_id")
 }
 
 /// What is asked for, when the caller has all of it; all that the caller has when nothing is asked for.

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{FIELDS, NOT_YET, TABLE, refused, shown, taken};
 use crate::audit::Action;
-use crate::fields::Given;
+use crate::fields::{Given, Place};
 use crate::key_texts::{KeyName, TextChange};
 use crate::letters::{Letter, LetterKind};
 use crate::linked::{self, with_linked};
@@ -79,14 +79,7 @@ pub(super) async fn service_account(plane: &ControlPlane, ask: Ask) -> Outcome {
     let Some(row) = plane.team(&team).await? else {
         return Err(Refusal::bad(format!("team_id {team:?} does not exist")).param("team_id"));
     };
-    // No member's budget bears on it: having a key of the team is not enough.
-    if !ask.is_admin() && !plane.manages_keys_of(&ask, &row, ask.route).await? {
-        let message = format!(
-            "You may make service accounts for teams that you administer, or whose team_member_permissions have {}",
-            ask.route
-        );
-        return Err(Refusal::forbidden(message).param("team_id"));
-    }
+    plane.must_manage_keys_of(&ask, &row).await?;
     let name = given.text("key_alias").map(str::to_owned);
     let name = name.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let mut given = {
@@ -108,10 +101,27 @@ pub(crate) async fn answer(
 ) -> Result<Map<String, Value>, Refusal> {
     let token = made.row.get("token").cloned().unwrap_or_default();
     let mut answer = shown(ask, with_linked(plane, made.row).await?);
+    echo(&mut answer);
     answer.insert("key".to_owned(), made.text.into());
     answer.insert("token".to_owned(), token.clone());
     answer.insert("token_id".to_owned(), token);
     Ok(answer)
+}
+
+/// Members that a body has and a row keeps elsewhere, each with its value or null: LiteLLM's answer has all of them.
+fn echo(answer: &mut Map<String, Value>) {
+    let within = |of: &str, name: &str| answer.get(of)?.get(name).cloned();
+    let folded = FIELDS.iter().filter(|field| field.place == Place::Metadata);
+    let folded = folded.map(|field| (field.name, within("metadata", field.name)));
+    let others = [
+        ("soft_budget", within("litellm_budget_table", "soft_budget")),
+        ("duration", None),
+        ("send_invite_email", None),
+    ];
+    let told: Vec<_> = folded.chain(others).collect();
+    for (name, value) in told {
+        answer.insert(name.to_owned(), json!(value));
+    }
 }
 
 /// The body as the operator's policy leaves it.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use witgate_store::{Filter, Is, Row, Select};
 
 use super::{TABLE, shown, shown_name};
+use crate::fields::texts;
 use crate::linked::with_linked;
 use crate::operation::Outcome;
 use crate::rights::{TeamRole, role_in};
@@ -50,8 +51,10 @@ pub(super) async fn infos(plane: &ControlPlane, ask: Ask) -> Outcome {
     let mut infos = Vec::with_capacity(keys.len());
     for named in &keys {
         // What the caller does not manage is left out, as what does not exist.
-        let Ok(key) = plane.own_key(&ask, named).await else {
-            continue;
+        let key = match plane.own_key(&ask, named).await {
+            Ok(key) => key,
+            Err(refusal @ (Refusal::Unavailable(_) | Refusal::Raced)) => return Err(refusal),
+            Err(_) => continue,
         };
         infos.push(Value::Object(shown(&ask, with_linked(plane, key).await?)));
     }
@@ -64,12 +67,17 @@ pub(super) async fn list(plane: &ControlPlane, ask: Ask) -> Outcome {
     let mut filter = Filter::all()
         .and_if("organization_id", ask.param("organization_id"))
         .and_if("key_alias", ask.param("key_alias"))
-        .and_if("token", ask.param("key_hash"));
+        .and_if("token", ask.param("key_hash").map(super::hash));
     let (user, team) = (ask.param("user_id"), ask.param("team_id"));
     filter = match ask.sees_all() {
         true => filter.and_if("user_id", user).and_if("team_id", team),
         false => own_only(plane, &ask, filter).await?,
     };
+    let mut any = also(plane, &ask).await?;
+    if !any.is_empty() {
+        any.push(filter);
+        filter = Filter::all().and_any(any);
+    }
     // Sessions of the UI are nobody's business.
     filter = filter.and("team_id", Is::Not("litellm-dashboard".into()));
     let order = ask.order(&SORTABLE, "created_at", true)?;
@@ -98,6 +106,35 @@ pub(super) async fn list(plane: &ControlPlane, ask: Ask) -> Outcome {
         "current_page": page.page,
         "total_pages": page.pages(total),
     }))
+}
+
+/// Keys that are listed beside those that the filters mean, as in LiteLLM: those of the teams that the user administers
+/// (`include_team_keys`), and those that the user made (`include_created_by_keys`). The user is the one that is asked for, else the
+/// caller; an administrator who names nobody sees everything as it is.
+async fn also(plane: &ControlPlane, ask: &Ask) -> Result<Vec<Filter>, Refusal> {
+    let mut also = Vec::new();
+    let user = match ask.sees_all() {
+        true => ask.param("user_id"),
+        false => ask.user(),
+    };
+    let Some(user) = user else {
+        return Ok(also);
+    };
+    if ask.flag("include_team_keys") {
+        let row = plane.user(user).await?.unwrap_or_default();
+        let ids = texts(&row, "teams").into_iter().map(Value::from).collect();
+        let teams: Select = Filter::of("team_id", Is::In(ids)).into();
+        let teams = plane.store.rows(crate::teams::TABLE, &teams).await?;
+        let own = teams
+            .into_iter()
+            .filter(|team| role_in(team, user) == Some(TeamRole::Admin))
+            .filter_map(|mut team| team.remove("team_id"));
+        also.push(Filter::of("team_id", Is::In(own.collect())));
+    }
+    if ask.flag("include_created_by_keys") {
+        also.push(Filter::by("created_by", user));
+    }
+    Ok(also)
 }
 
 /// The caller's own keys, or those of a team whose keys they may see.

@@ -231,7 +231,7 @@ async fn nobody_gives_more_than_they_have() {
         (generate, json!({"allowed_routes": ["/config/reload"]}), 403),
         (generate, json!({"rpm_limit": 11}), 403),
         (generate, json!({"user_id": "bob"}), 403),
-        (generate, json!({"team_id": "t"}), 403),
+        (generate, json!({"team_id": "t"}), 400),
         (update, json!({"key": own["key"], "models": []}), 200),
         (update, json!({"key": own["key"], "rpm_limit": null}), 200),
         (update, json!({"key": own["key"], "user_id": "bob"}), 403),

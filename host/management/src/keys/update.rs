@@ -1,12 +1,15 @@
 //! Changes, rotates, blocks and deletes keys.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 use witgate_identity::KeyHash;
 use witgate_store::{Filter, Is, Row, Select, Write, WriteError};
 use zeroize::Zeroizing;
 
+use super::generate::{self, Made};
 use super::{TABLE, not_found, refused, shown, taken};
-use super::{bounds, generate, rotation};
+use super::{bounds, rotation};
 use crate::audit::Action;
 use crate::fields::text as text_of;
 use crate::key_texts::{KeyName, TextChange};
@@ -137,10 +140,11 @@ pub(super) async fn of_team(plane: &ControlPlane, ask: Ask) -> Outcome {
         .iter()
         .map(|row| text_of(row, "token").unwrap_or_default().to_owned())
         .collect();
+    let known: HashSet<&str> = there.iter().map(String::as_str).collect();
     let missing = named
         .iter()
         .map(|key| super::hash(key))
-        .find(|token| !there.contains(token));
+        .find(|token| !known.contains(token.as_str()));
     if let Some(missing) = missing {
         let text = format!("{missing} is no key of team {team_id}; nothing was changed");
         return Err(Refusal::not_found(text).param("key_ids"));
@@ -272,7 +276,7 @@ pub(super) async fn regenerate(plane: &ControlPlane, mut ask: Ask) -> Outcome {
     let named = ask
         .named
         .clone()
-        .or_else(|| ask.text("key").map(str::to_owned));
+        .or_else(|| ask.text("key").or(ask.param("key")).map(str::to_owned));
     let Some(named) = named else {
         return Err(Refusal::missing("key"));
     };
@@ -342,10 +346,8 @@ pub(super) async fn regenerate(plane: &ControlPlane, mut ask: Ask) -> Outcome {
         to: KeyName::of(&after),
         text: Zeroizing::new(new.clone()),
     });
-    let mut answer = shown(&ask, with_linked(plane, plane.key(&token).await?).await?);
-    answer.insert("key".to_owned(), new.into());
-    answer.insert("token".to_owned(), token.as_str().into());
-    answer.insert("token_id".to_owned(), token.into());
+    let row = plane.key(&token).await?;
+    let answer = generate::answer(plane, &ask, Made { text: new, row }).await?;
     Ok(Value::Object(answer))
 }
 
@@ -393,11 +395,12 @@ pub(crate) async fn remove_then(
     after: Vec<Write>,
 ) -> Result<(), Refusal> {
     let mut tokens: Vec<String> = Vec::with_capacity(rows.len());
+    let mut seen = HashSet::with_capacity(rows.len());
     let mut names = Vec::with_capacity(rows.len());
     for row in rows {
         let token = text(&row, "token");
         // Named twice, by its text and its alias.
-        if tokens.contains(&token) {
+        if !seen.insert(token.clone()) {
             continue;
         }
         names.push(KeyName::of(&row));

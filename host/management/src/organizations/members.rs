@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use witgate_store::{Filter, Is, Row, Select, Write};
 
 use super::{MEMBERSHIPS, NOT_YET, TABLE};
+use crate::ask::too_long;
 use crate::audit::Action;
 use crate::fields::{Field, Given, Shape, member as field, refuse, text};
 use crate::operation::Outcome;
@@ -21,6 +22,9 @@ pub(super) const ONE: &[Field] = &[
     field("user_email", Shape::Text),
     field("role", Shape::Text),
 ];
+
+/// Most members that one request adds.
+const MOST: usize = 500;
 
 const ROLES: [&str; 3] = ["org_admin", "internal_user", "internal_user_viewer"];
 
@@ -54,6 +58,7 @@ pub(super) async fn add(plane: &ControlPlane, ask: Ask) -> Outcome {
     let id = ask.required_text("organization_id")?;
     let listed = match ask.body.get("member") {
         None | Some(Value::Null) => return Err(Refusal::missing("member")),
+        Some(Value::Array(listed)) if listed.len() > MOST => return Err(too_long("member", MOST)),
         Some(Value::Array(listed)) => listed.as_slice(),
         Some(one) => std::slice::from_ref(one),
     };

@@ -132,7 +132,13 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     linked::object_permission(&mut given, text(&row, "object_permission_id"), &mut steps);
     given.set("updated_by", ask.actor());
     given.set("updated_at", json!(ask.now));
-    let set = given.changes(&row);
+    let mut set = given.changes(&row);
+    let spent = set.get_mut("spend").map(|spend| {
+        if spend.is_null() {
+            *spend = json!(0.0);
+        }
+        crate::principals::money(spend).unwrap_or_default()
+    });
     steps.extend(plane.note(&ask, Action::Updated, TABLE, id, Some(&row), Some(&set)));
     steps.push(Write::Update {
         table: TABLE,
@@ -142,6 +148,13 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     });
     plane.store.write(steps, ask.now).await.map_err(refused)?;
     plane.changed(Changed::Shared);
+    if let Some(spent) = spent {
+        plane.changed(Changed::Spend {
+            kind: witgate_identity::ScopeKind::Organization,
+            id: id.to_owned(),
+            spent,
+        });
+    }
     read::whole(plane, &ask, id).await
 }
 
@@ -164,15 +177,8 @@ pub(super) async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
     };
     let teams = of_them(teams::TABLE).await?;
     let mut deletion = teams::deletion(plane, &ask, &teams).await?;
-    for key in of_them(keys::TABLE).await? {
-        if !deletion
-            .keys
-            .iter()
-            .any(|known| known.get("token") == key.get("token"))
-        {
-            deletion.keys.push(key);
-        }
-    }
+    // A key that is of a team of it, too, is removed once.
+    deletion.keys.extend(of_them(keys::TABLE).await?);
     // Keys and teams refer to the organization: they go before it.
     let mut last = vec![Write::Delete(
         MEMBERSHIPS,

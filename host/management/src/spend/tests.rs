@@ -280,9 +280,9 @@ async fn pages_of_calls() {
             (
                 admin(),
                 format!("/spend/logs/ui?{TIMES}&page_size=101"),
-                400,
+                422,
             ),
-            (admin(), format!("/spend/logs/ui?{TIMES}&page=0"), 400),
+            (admin(), format!("/spend/logs/ui?{TIMES}&page=0"), 422),
             (
                 admin(),
                 format!("/spend/logs/ui?{TIMES}&min_spend=NaN"),

@@ -1,5 +1,7 @@
 //! Deletes teams.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 use witgate_store::{Filter, Is, Row, Select, Write};
 
@@ -54,6 +56,7 @@ pub(crate) async fn deletion(
         steps: Vec::new(),
     };
     let mut users: Vec<Row> = Vec::new();
+    let mut seen = HashSet::new();
     let ids: Vec<&str> = teams
         .iter()
         .filter_map(|team| text(team, "team_id"))
@@ -67,10 +70,7 @@ pub(crate) async fn deletion(
         deletion.keys.extend(keys);
         let listed: Select = Filter::of("teams", Is::Holds(id.to_owned())).into();
         for user in plane.store.rows(users::TABLE, &listed).await? {
-            if !users
-                .iter()
-                .any(|known| known.get("user_id") == user.get("user_id"))
-            {
+            if seen.insert(text(&user, "user_id").map(str::to_owned)) {
                 users.push(user);
             }
         }

@@ -8,6 +8,7 @@ use super::people::{
     Member, Named, Person, leave, lists_of, member_budget, members_of, named, resolve, role, seat,
 };
 use super::{Hand, MEMBERSHIPS, no_hand};
+use crate::ask::too_long;
 use crate::audit::Action;
 use crate::fields::{Field, Given, Shape, member as field, text};
 use crate::linked::{BUDGETS, change_budget, new_budget};
@@ -42,6 +43,9 @@ pub(super) const UPDATE: &[Field] = &[
     field("tpm_limit", Shape::Whole),
     field("rpm_limit", Shape::Whole),
 ];
+
+/// Most users that `all_users` adds.
+const ALL_MOST: u64 = 5000;
 
 /// Most members that one request adds.
 const BULK_MOST: usize = 500;
@@ -85,6 +89,9 @@ pub(super) async fn add(plane: &ControlPlane, ask: Ask) -> Outcome {
     let team_id = ask.required_text("team_id")?.to_owned();
     let people = match ask.body.get("member") {
         None | Some(Value::Null) => return Err(Refusal::missing("member")),
+        Some(Value::Array(listed)) if listed.len() > BULK_MOST => {
+            return Err(too_long("member", BULK_MOST));
+        }
         Some(Value::Array(listed)) => {
             let each = listed.iter().enumerate();
             each.map(|(at, member)| named(member, &format!("member.{at}")))
@@ -195,7 +202,17 @@ pub(super) async fn bulk_add(plane: &ControlPlane, ask: Ask) -> Outcome {
                 "Only proxy admins add all users to a team",
             ));
         }
-        let users = plane.store.rows(users::TABLE, &Select::default()).await?;
+        let some = Select {
+            limit: Some(ALL_MOST + 1),
+            ..Select::default()
+        };
+        let users = plane.store.rows(users::TABLE, &some).await?;
+        if users.len() as u64 > ALL_MOST {
+            let message = format!(
+                "There are more than {ALL_MOST} users: name them in `members`, at most {BULK_MOST} at once"
+            );
+            return Err(Refusal::detail(400, message));
+        }
         let ids = users.iter().filter_map(|user| text(user, "user_id"));
         ids.map(|id| (Named::by_id(id), TeamRole::User)).collect()
     } else {

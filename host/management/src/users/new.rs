@@ -55,7 +55,9 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
         found.push(plane.organization_of_body(id).await?);
     }
     bound(plane, &ask, &given, &found).await?;
-    let joined = joined(plane, &ask, given.members.remove("teams"), &settings).await?;
+    let team = ask.text("team_id").map(str::to_owned);
+    let teams = with_team(given.members.remove("teams"), team.as_deref());
+    let joined = joined(plane, &ask, teams, &settings).await?;
     defaults::fill(&settings, &ask, &mut given)?;
     if !ask.is_admin() {
         // Defaults or none: at most what the organization has.
@@ -82,7 +84,10 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
         Some(Value::Bool(false)) => None,
         _ => {
             let of = (!ask.is_admin()).then(|| organizations.first()).flatten();
-            let key = key_of(&given, &id, of.map(String::as_str));
+            let mut key = key_of(&given, &id, of.map(String::as_str));
+            if let Some(team) = &team {
+                key.set("team_id", team.as_str());
+            }
             Some(keys::draft(plane, &ask, key)?)
         }
     };
@@ -151,6 +156,9 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
     }
     let row = plane.user(&id).await?.unwrap_or_default();
     answer.extend(with_linked(plane, shown(row)).await?);
+    if let Some(team) = team {
+        answer.insert("team_id".to_owned(), team.into());
+    }
     answer.insert("organizations".to_owned(), json!(organizations));
     Ok(Value::Object(answer))
 }
@@ -202,6 +210,22 @@ async fn bound(
         bounds::models(&asked, &own, "organization")?;
     }
     Ok(())
+}
+
+/// `team_id` is one of the teams, and that of the key.
+fn with_team(teams: Option<Value>, team: Option<&str>) -> Option<Value> {
+    let Some(team) = team else { return teams };
+    let mut all = match teams {
+        Some(Value::Array(teams)) => teams,
+        None | Some(Value::Null) => Vec::new(),
+        // It is told as what it is.
+        other => return other,
+    };
+    let named = |one: &Value| one == team || one.get("team_id").is_some_and(|id| id == team);
+    if !all.iter().any(named) {
+        all.push(team.into());
+    }
+    Some(all.into())
 }
 
 /// The teams of a body, ids or `{team_id, max_budget_in_team, user_role}`; without any those of

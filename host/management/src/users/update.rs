@@ -93,6 +93,7 @@ async fn change(
     body: &Map<String, Value>,
 ) -> Result<Row, Refusal> {
     let mut given = read_body(body, &[FIELDS])?;
+    of_keys(body)?;
     let named = Named::of(body)?;
     let found = named.find(plane).await?;
     bound(plane, ask, &given, &named, found.as_ref()).await?;
@@ -161,6 +162,33 @@ async fn change(
     }
     let row = plane.user(&id).await?;
     row.map(shown).ok_or_else(|| unknown(&id))
+}
+
+/// Members that a user is made with and that are their key's: a change of the user would not reach it.
+const OF_KEYS: [&str; 7] = [
+    "blocked",
+    "team_id",
+    "key_alias",
+    "duration",
+    "aliases",
+    "config",
+    "permissions",
+];
+
+fn of_keys(body: &Map<String, Value>) -> Result<(), Refusal> {
+    let says = |name: &&&str| {
+        body.get(**name)
+            .is_some_and(|value| !crate::fields::says_nothing(value))
+    };
+    match OF_KEYS.iter().find(says) {
+        None => Ok(()),
+        Some(name) => {
+            let text = format!(
+                "{name} is a key's and no user's: change the keys with /key/update, the teams with /team/member_add; a user who may come in no more is deleted"
+            );
+            Err(Refusal::bad(text).param(name))
+        }
+    }
 }
 
 fn unknown(id: &str) -> Refusal {

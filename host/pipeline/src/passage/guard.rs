@@ -5,7 +5,8 @@
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use serde_json::Value;
+use http::header::CONTENT_TYPE;
+use witgate_wire::json::{Tree, without_repeats};
 
 use super::{Passage, Pieces};
 use crate::exchange::{BodyFault, Exchange};
@@ -69,7 +70,7 @@ impl Field {
 /// The texts of a body that these fields mean, each with its JSON pointer. A body that is no JSON is one text.
 pub(super) fn texts(body: &Bytes, fields: &[Field]) -> Option<Vec<BodyText>> {
     let mut found = Vec::new();
-    let Ok(document) = serde_json::from_slice::<Value>(body) else {
+    let Ok(document) = Tree::of(body) else {
         let text = std::str::from_utf8(body).ok()?;
         if !text.is_empty() {
             found.push(BodyText {
@@ -92,15 +93,15 @@ pub(super) fn texts(body: &Bytes, fields: &[Field]) -> Option<Vec<BodyText>> {
 }
 
 /// Goes along the steps; what is there at the end is meant with all that is in it.
-fn follow(value: &Value, steps: &[Step], at: &mut String, found: &mut Vec<BodyText>) {
+fn follow(value: &Tree<'_>, steps: &[Step], at: &mut String, found: &mut Vec<BodyText>) {
     let Some((step, rest)) = steps.split_first() else {
         return collect(value, at, found);
     };
     each(value, at, &mut |name, child, at| {
         let is_meant = match step {
             Step::Each => true,
-            Step::Name(wanted) => name == wanted && value.is_object(),
-            Step::At(wanted) => name == wanted.to_string() && value.is_array(),
+            Step::Name(wanted) => name == wanted && matches!(value, Tree::Object(_)),
+            Step::At(wanted) => name == wanted.to_string() && matches!(value, Tree::Array(_)),
         };
         if is_meant {
             follow(child, rest, at, found);
@@ -109,20 +110,20 @@ fn follow(value: &Value, steps: &[Step], at: &mut String, found: &mut Vec<BodyTe
 }
 
 /// Every text in a value.
-fn collect(value: &Value, at: &mut String, found: &mut Vec<BodyText>) {
-    if let Value::String(text) = value {
+fn collect(value: &Tree<'_>, at: &mut String, found: &mut Vec<BodyText>) {
+    if let Tree::Text(text) = value {
         found.push(BodyText {
             pointer: at.clone(),
             role: None,
-            text: text.clone(),
+            text: text.clone().into_owned(),
         });
     }
     each(value, at, &mut |_, child, at| collect(child, at, found));
 }
 
 /// What a value has in it, each with its name or number, and `at` made its pointer.
-fn each(value: &Value, at: &mut String, visit: &mut dyn FnMut(&str, &Value, &mut String)) {
-    let mut below = |name: &str, child: &Value| {
+fn each(value: &Tree<'_>, at: &mut String, visit: &mut dyn FnMut(&str, &Tree<'_>, &mut String)) {
+    let mut below = |name: &str, child: &Tree<'_>| {
         let length = at.len();
         at.push('/');
         at.push_str(&name.replace('~', "~0").replace('/', "~1"));
@@ -130,12 +131,37 @@ fn each(value: &Value, at: &mut String, visit: &mut dyn FnMut(&str, &Value, &mut
         at.truncate(length);
     };
     match value {
-        Value::Object(members) => members.iter().for_each(|(name, child)| below(name, child)),
-        Value::Array(items) => {
+        Tree::Object(members) => members.iter().for_each(|(name, child)| below(name, child)),
+        Tree::Array(items) => {
             let numbered = items.iter().enumerate();
             numbered.for_each(|(number, child)| below(&number.to_string(), child));
         }
-        _ => {}
+        Tree::Text(_) | Tree::Other => {}
+    }
+}
+
+/// What is judged is what is passed on: of members with one name only the last, of which a target may read the first; and what
+/// calls itself JSON and is none could be read in another way, escapes resolved.
+fn unambiguous(x: &Exchange, phase: Phase, body: Bytes) -> Result<Bytes, Failure> {
+    match without_repeats(&body) {
+        Ok(Some(body)) => Ok(body),
+        Ok(None) => Ok(body),
+        Err(error) => {
+            let media = x.arrival.headers.get(CONTENT_TYPE);
+            let media = media
+                .and_then(|media| media.to_str().ok())
+                .unwrap_or_default();
+            let media = media.split(';').next().unwrap_or_default().trim();
+            let media = media.to_ascii_lowercase();
+            let says_json = media == "application/json" || media.ends_with("+json");
+            if phase == Phase::PostCall || !says_json || body.is_empty() {
+                return Ok(body);
+            }
+            let message = format!(
+                "the body is to be judged and is not the JSON that content-type says: {error}"
+            );
+            Err(Failure::new(Case::InvalidBody, message))
+        }
     }
 }
 
@@ -186,6 +212,9 @@ pub(super) async fn judged(
             (index, fields.unwrap_or_default())
         })
         .collect();
+    if !selected.is_empty() {
+        body = unambiguous(x, phase, body)?;
+    }
     for (index, fields) in selected {
         let Some(texts) = texts(&body, &fields) else {
             let name = &x.snapshot.guardrails[index].name;

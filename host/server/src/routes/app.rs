@@ -18,7 +18,7 @@ use super::plugins::PluginAdmin;
 use super::table::{Found, Kind, Matched, Route, find};
 use super::{
     apply, budgets, cache, calls, explain, groups, health, info, key_health, login, look, manage,
-    passages, plugins, tokens, transform,
+    model_list, passages, plugins, tokens, transform,
 };
 use crate::{METRICS_CONTENT_TYPE, Request, RespBody, Response, Service, encode_metrics};
 
@@ -267,6 +267,7 @@ impl App {
             Kind::Models => info::models(&snapshot, principal, query),
             Kind::Model => info::model(&snapshot, principal, &named),
             Kind::ModelInfo => info::model_info(&snapshot, principal, query),
+            Kind::ModelList => model_list::list(&snapshot, principal, query),
             Kind::GroupInfo => groups::group_info(&snapshot, principal, query),
             Kind::SupportedParams => groups::supported(&snapshot, principal, query),
             Kind::Metrics => self.metrics(),

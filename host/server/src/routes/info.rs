@@ -68,28 +68,12 @@ fn entry(snapshot: &Snapshot, name: &str) -> Value {
     json!({"id": name, "object": "model", "created": created, "owned_by": "openai"})
 }
 
-/// `GET /model/info`: every deployment of the groups this caller may use, without secrets.
+/// `GET /model/info`: every deployment of the groups this caller may use, or the one that is named.
 pub(super) fn model_info(snapshot: &Snapshot, principal: &Principal, query: Option<&str>) -> Reply {
     let wanted = param(query, "litellm_model_id");
-    let mut data = Vec::new();
-    for (index, target) in snapshot.targets.iter().enumerate() {
-        let deployment = snapshot.routing.deployment(index);
-        if !sees(snapshot, principal, deployment) || wanted.is_some_and(|id| id != deployment.id) {
-            continue;
-        }
-        let (name, id) = (&deployment.model_group, deployment.id.as_str());
-        data.push(shown(name, id, &target.info));
-    }
-    for router in &snapshot.routing.settings().auto_routers {
-        let Some(parts) = snapshot.auto.get(&router.name) else {
-            continue;
-        };
-        let id = parts.info.1.get("id").and_then(Value::as_str);
-        let id = id.unwrap_or(&router.name);
-        let sees = may_use(&snapshot.routing, principal, &router.name) != MayUse::No;
-        if sees && wanted.is_none_or(|wanted| wanted == id) {
-            data.push(shown(&router.name, id, &parts.info));
-        }
+    let mut data = entries(snapshot, principal);
+    if let Some(id) = wanted {
+        data.retain(|one| one["model_info"]["id"] == id);
     }
     if let Some(id) = wanted.filter(|_| data.is_empty()) {
         let text = format!("Model id = {id} not found on litellm proxy");
@@ -99,6 +83,27 @@ pub(super) fn model_info(snapshot: &Snapshot, principal: &Principal, query: Opti
         );
     }
     json(&json!({ "data": data }))
+}
+
+/// Every deployment of the groups this caller may use, without secrets.
+pub(super) fn entries(snapshot: &Snapshot, principal: &Principal) -> Vec<Value> {
+    let mut data = Vec::new();
+    for (index, target) in snapshot.targets.iter().enumerate() {
+        let deployment = snapshot.routing.deployment(index);
+        if sees(snapshot, principal, deployment) {
+            data.push(shown(&deployment.model_group, &deployment.id, &target.info));
+        }
+    }
+    for router in &snapshot.routing.settings().auto_routers {
+        let Some(parts) = snapshot.auto.get(&router.name) else {
+            continue;
+        };
+        let id = parts.info.1.get("id").and_then(Value::as_str);
+        if may_use(&snapshot.routing, principal, &router.name) != MayUse::No {
+            data.push(shown(&router.name, id.unwrap_or(&router.name), &parts.info));
+        }
+    }
+    data
 }
 
 /// An entry of `GET /model/info`.

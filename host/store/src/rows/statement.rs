@@ -53,8 +53,36 @@ impl Statement {
 
     /// ` WHERE …`; both databases fill the marks in.
     pub fn filter(&mut self, table: &Table, filter: &Filter) -> Result<(), StoreError> {
+        if *filter == Filter::all() {
+            return Ok(());
+        }
+        self.push(" WHERE ");
+        self.conditions(table, filter)
+    }
+
+    /// The conditions of a filter; `1 = 1` when there are none.
+    fn conditions(&mut self, table: &Table, filter: &Filter) -> Result<(), StoreError> {
+        if *filter == Filter::all() {
+            self.push("1 = 1");
+        }
+        for (at, alternatives) in filter.1.iter().enumerate() {
+            self.push(if at == 0 { "(" } else { " AND (" });
+            for (at, one) in alternatives.iter().enumerate() {
+                self.push(if at == 0 { "(" } else { " OR (" });
+                self.conditions(table, one)?;
+                self.push(")");
+            }
+            self.push(if alternatives.is_empty() {
+                "1 = 0)"
+            } else {
+                ")"
+            });
+        }
         for (at, (name, is)) in filter.0.iter().enumerate() {
-            self.push(if at == 0 { " WHERE " } else { " AND " });
+            self.push(match at == 0 && filter.1.is_empty() {
+                true => "",
+                false => " AND ",
+            });
             let column = table
                 .column(name)
                 .ok_or_else(|| StoreError::unknown(name))?;

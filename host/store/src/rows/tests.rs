@@ -183,6 +183,22 @@ async fn suite(store: &Store) {
         ids(Filter::of("team_alias", Is::Not("Blue".into())).into()).await,
         ["green", "red"]
     );
+    let named = |id: &str| Filter::by("team_id", id);
+    let either = || vec![named("red"), named("blue").and_if("blocked", Some(true))];
+    assert_eq!(
+        ids(Filter::all().and_any(either()).into()).await,
+        ["blue", "red"]
+    );
+    let and_red = Filter::of("team_id", Is::Not("blue".into())).and_any(either());
+    assert_eq!(ids(and_red.into()).await, ["red"]);
+    let twice = Filter::all()
+        .and_any(either())
+        .and_any(vec![named("blue"), named("green")]);
+    assert_eq!(ids(twice.into()).await, ["blue"]);
+    let everything = Filter::all().and_any(vec![named("red"), Filter::all()]);
+    assert_eq!(store.count(TEAMS, &everything).await.unwrap(), 3);
+    let nothing = Filter::all().and_any(Vec::new());
+    assert_eq!(store.count(TEAMS, &nothing).await.unwrap(), 0);
     let page = Select {
         order: vec![("max_budget", true), ("team_id", true)],
         offset: 1,

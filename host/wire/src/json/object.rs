@@ -138,7 +138,7 @@ impl Object {
     }
 }
 
-fn check_utf8(bytes: &[u8]) -> Result<(), SyntaxError> {
+pub(super) fn check_utf8(bytes: &[u8]) -> Result<(), SyntaxError> {
     match std::str::from_utf8(bytes) {
         Ok(_) => Ok(()),
         Err(e) => {

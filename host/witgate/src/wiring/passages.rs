@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use rust_decimal::Decimal;
 use serde_json::Value;
 use witgate_config::{Env, Loaded, PassThroughEndpoint};
-use witgate_pipeline::passage::{Field, Judge, Passage, Passages};
+use witgate_pipeline::passage::{Field, Judge, METHODS, Passage, Passages};
 
 use super::models::tls;
 use super::settings::set;
@@ -39,6 +39,16 @@ pub(super) fn passages(
                         "anybody may call this pass-through route, without a key; set auth: true, or auth: false if that is meant"
                     );
                 }
+                if let Some(own) = witgate_server::routes::covered(
+                    &passage.path,
+                    passage.has_subpaths,
+                    passage.methods(),
+                ) {
+                    tracing::warn!(
+                        path = passage.path,
+                        "{own} is the gateway's own and is answered by it, not by this pass-through route: give the route another path, or methods without that one"
+                    );
+                }
                 all.push(passage);
             }
             Err(why) => {
@@ -51,6 +61,27 @@ pub(super) fn passages(
         }
     }
     Passages::new(all)
+}
+
+/// Why the API stores none of these routes: one that would never be reached.
+pub(crate) fn unreachable(routes: &Value) -> Option<String> {
+    let routes: Vec<PassThroughEndpoint> = serde_json::from_value(routes.clone()).ok()?;
+    routes.iter().find_map(|route| {
+        let path = format!("/{}", route.path.trim().trim_matches('/'));
+        let named: Vec<Method> = route
+            .methods
+            .iter()
+            .filter_map(|name| name.trim().to_ascii_uppercase().parse().ok())
+            .collect();
+        let methods = match named.is_empty() {
+            true => &METHODS[..],
+            false => &named,
+        };
+        let own = witgate_server::routes::covered(&path, route.include_subpath, methods)?;
+        Some(format!(
+            "path: {own} is the gateway's own, so that this route would never be reached by {path}; take another path, or name methods without that one"
+        ))
+    })
 }
 
 fn passage(

@@ -12,12 +12,15 @@ use tokio_util::task::TaskTracker;
 use witgate_config::{AccessMode, KeyManagementSettings};
 use witgate_management::{KeyName, TextChange, TextKeeper};
 use witgate_plugins::{CallError, NewSecret, SecretManager};
+use witgate_store::{Filter, Is, Store};
 use zeroize::Zeroizing;
 
 /// LiteLLM's beginning of their names.
 const PREFIX: &str = "litellm/";
 /// What a key without an alias is called, before its hash: LiteLLM's.
 const NAMELESS: &str = "virtual-key-";
+/// Where keys are.
+const KEYS: &str = "LiteLLM_VerificationToken";
 /// Changes that may wait for the manager.
 const WAITING: usize = 4096;
 /// How long a deleted text can be brought back, where the manager can do that: LiteLLM's week.
@@ -82,7 +85,39 @@ impl Place {
         }
     }
 
-    async fn make(&self, change: TextChange) {
+    /// The change as it is to be made now. A name may be another key's by now: made by a gateway that did not wait for this one.
+    /// That key's text is written over, and deleted, by nobody but its own changes.
+    async fn as_of_now(&self, store: &Store, change: TextChange) -> Option<TextChange> {
+        match change {
+            TextChange::Made { .. } => Some(change),
+            TextChange::Rotated { from, to, text } => {
+                let key = to.clone();
+                match self.name(&from) == self.name(&to) || !is_others(store, &from, &to).await {
+                    true => Some(TextChange::Rotated { from, to, text }),
+                    false => Some(TextChange::Made { key, text }),
+                }
+            }
+            TextChange::Renamed { from, to } => {
+                if !is_others(store, &from, &to).await {
+                    return Some(TextChange::Renamed { from, to });
+                }
+                tracing::warn!(
+                    secret = self.name(&to),
+                    "a virtual key has another alias, and its old one is another key's by now: the secret manager has the renamed key's text no more until it is rotated"
+                );
+                None
+            }
+            TextChange::Gone { key } => match is_others(store, &key, &key).await {
+                true => None,
+                false => Some(TextChange::Gone { key }),
+            },
+        }
+    }
+
+    async fn make(&self, store: &Store, change: TextChange) {
+        let Some(change) = self.as_of_now(store, change).await else {
+            return;
+        };
         let (name, done) = match change {
             TextChange::Made { key, text } => {
                 let written = self.manager.write(self.secret(&key, text), "{}").await;
@@ -132,6 +167,25 @@ impl Place {
     }
 }
 
+/// Whether a name that a key had is now that of a key that is neither this one nor what it has become. While nobody can tell it is:
+/// a text that stays too long opens nothing, one that is gone too early opens nothing either, and somebody needs it.
+async fn is_others(store: &Store, had: &KeyName, is: &KeyName) -> bool {
+    // Its hash is nobody else's name.
+    let Some(alias) = had.alias.as_deref().filter(|alias| is_own_name(alias)) else {
+        return false;
+    };
+    let others = Filter::by("key_alias", alias)
+        .and("token", Is::Not(had.token.as_str().into()))
+        .and("token", Is::Not(is.token.as_str().into()));
+    match store.count(KEYS, &others).await {
+        Ok(others) => others > 0,
+        Err(error) => {
+            tracing::warn!("whose a virtual key's alias is cannot be looked up: {error}");
+            true
+        }
+    }
+}
+
 /// Whether an alias is the name of nothing but its own key: managers read paths, so that `a/` may be `a`, and `../a` anything.
 fn is_own_name(alias: &str) -> bool {
     let is_part = |part: &str| !["", ".", ".."].contains(&part.trim());
@@ -142,7 +196,7 @@ fn is_own_name(alias: &str) -> bool {
 
 impl StoredTexts {
     /// Keeps nothing until there is a [`Place`]. What waits at the end is written before.
-    pub fn start(tasks: &TaskTracker, stop: &CancellationToken) -> Arc<Self> {
+    pub fn start(store: Store, tasks: &TaskTracker, stop: &CancellationToken) -> Arc<Self> {
         let (queue, mut waiting) = mpsc::channel(WAITING);
         let place: Arc<ArcSwapOption<Place>> = Arc::default();
         let (serving, stop) = (place.clone(), stop.clone());
@@ -157,7 +211,7 @@ impl StoredTexts {
                     break;
                 };
                 if let Some(place) = place {
-                    place.make(change).await;
+                    place.make(&store, change).await;
                 }
             }
         });

@@ -58,10 +58,13 @@ async fn keys_of_a_team_are_for_its_people_and_within_its_budget() {
     check(
         &world,
         &user("eve"),
-        &[(GENERATE, json!({"team_id": "t"}), 403, "team_id")],
+        &[
+            (GENERATE, of("eve", 99.0), 400, "team_id"),
+            (GENERATE, json!({"team_id": "none"}), 400, "team_id"),
+        ],
     )
     .await;
-    // With a key of the team, for oneself; neither for others nor for nobody.
+    // Having a key of the team is not enough.
     let mut bob = user("bob");
     bob.team_id = Some("t".to_owned());
     let service = "/key/service-account/generate";
@@ -69,9 +72,50 @@ async fn keys_of_a_team_are_for_its_people_and_within_its_budget() {
         &world,
         &bob,
         &[
+            (GENERATE, json!({"team_id": "t"}), 401, GENERATE),
+            (GENERATE, json!({}), 401, GENERATE),
+            (service, json!({"team_id": "t"}), 401, service),
+        ],
+    )
+    .await;
+    // Who is permitted to makes keys for themself; neither for others nor for nobody.
+    let permissions = json!({"team_id": "t", "team_member_permissions": [GENERATE]});
+    world.done("/team/permissions_update", permissions).await;
+    let (status, made) = world.post(&bob, GENERATE, json!({})).await;
+    assert_eq!((status, &made["team_id"]), (200, &json!("t")), "{made}");
+    let own = made["token"].clone();
+    check(
+        &world,
+        &bob,
+        &[
             (GENERATE, json!({"team_id": "t"}), 200, ""),
             (GENERATE, of("cid", 1.0), 403, "user_id"),
-            (service, json!({"team_id": "t"}), 403, "team_id"),
+            (service, json!({"team_id": "t"}), 401, service),
+            (UPDATE, json!({"key": own, "rpm_limit": 1}), 401, UPDATE),
+            ("/key/delete", json!({"keys": [own]}), 401, "/key/delete"),
+            (
+                "/key/regenerate",
+                json!({"key": own}),
+                401,
+                "/key/regenerate",
+            ),
+        ],
+    )
+    .await;
+    let may = json!([UPDATE, "/key/delete", "/key/{key_id}/regenerate"]);
+    let permissions = json!({"team_id": "t", "team_member_permissions": may});
+    world.done("/team/permissions_update", permissions).await;
+    let (status, rotated) = world
+        .post(&bob, "/key/regenerate", json!({"key": own}))
+        .await;
+    assert_eq!(status, 200, "{rotated}");
+    let own = &rotated["token"];
+    check(
+        &world,
+        &bob,
+        &[
+            (UPDATE, json!({"key": own, "rpm_limit": 1}), 200, ""),
+            ("/key/delete", json!({"keys": [own]}), 200, ""),
         ],
     )
     .await;
@@ -85,7 +129,7 @@ async fn keys_of_a_team_are_for_its_people_and_within_its_budget() {
     check(
         &world,
         &user("eve"),
-        &[(service, json!({"team_id": "t"}), 403, "team_id")],
+        &[(service, json!({"team_id": "t"}), 400, "team_id")],
     )
     .await;
     // What belongs to nobody a team's admin holds, and it stays within the team's budget.

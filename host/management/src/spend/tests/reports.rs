@@ -247,7 +247,7 @@ async fn activity_day_by_day() {
             (
                 admin(),
                 format!("/user/daily/activity?{RANGE}&page_size=1001"),
-                400,
+                422,
             ),
         ] {
             assert_eq!(world.get(&caller, &path).await.0, status, "{path}");

@@ -102,7 +102,7 @@ async fn wrong_requests_are_told_what_is_wrong() {
     );
     for (path, status) in [
         ("/user/info?user_id=none", 404),
-        ("/user/list?page_size=101", 400),
+        ("/user/list?page_size=101", 422),
         ("/user/list?role=king", 400),
         ("/user/list?sort_by=password", 400),
     ] {
