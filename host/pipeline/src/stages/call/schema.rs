@@ -79,3 +79,41 @@ fn misfit(schema: &str, body: &[u8]) -> Option<Misfit> {
         })
         .next()
 }
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+    use serde_json::json;
+
+    use crate::testing::{Script, Setup, chat, completed};
+
+    /// A check that takes long is nobody else's: a call that came after it on the same thread is answered before.
+    #[tokio::test]
+    async fn others_do_not_wait_for_a_check_that_takes_long() {
+        let world = Setup::new()
+            .settings(|settings| settings.validates_json_schema = true)
+            .build();
+        // Each asks the next one twice.
+        let mut defs = serde_json::Map::new();
+        for n in 0..24 {
+            let next = json!({"$ref": format!("#/$defs/d{}", n + 1)});
+            defs.insert(format!("d{n}"), json!({"anyOf": [next, next]}));
+        }
+        defs.insert("d24".to_owned(), json!({"type": "object"}));
+        let schema = json!({"$ref": "#/$defs/d0", "$defs": defs});
+        let format = json!({"type": "json_schema", "json_schema": {"name": "s", "schema": schema}});
+        world.upstream.then(Script::json(200, &completed("[1]")));
+        let order = Mutex::new(Vec::new());
+        let noted = async |name: &'static str, body| {
+            let answer = world.send(chat(body)).await;
+            order.lock().push(name);
+            answer.status
+        };
+        let (checked, other) = tokio::join!(
+            noted("checked", json!({"response_format": format})),
+            noted("other", json!({})),
+        );
+        assert_eq!((checked, other), (400, 200));
+        assert_eq!(*order.lock(), ["other", "checked"]);
+    }
+}
