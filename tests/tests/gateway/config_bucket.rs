@@ -155,7 +155,7 @@ async fn a_reload_fetches_the_object_and_a_failed_one_changes_nothing() {
             "gs://conf/c.yaml cannot be read: the store answers 500",
         ),
         (2, 404, "there is no such object"),
-        (3, 200, "model_list"),
+        (3, 200, "gs://conf/c.yaml:2:1"),
         (4, 200, "it is empty"),
     ] {
         version.store(held, Ordering::SeqCst);

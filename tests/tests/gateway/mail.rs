@@ -1,6 +1,6 @@
 //! Alerts by mail: the `email` component and the host's SMTP against a real mail server.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use witgate_testkit::{FakeUpstream, Gateway, PostgresServer, RedisServer, Reply};
 
 use crate::support::mail::{MailServer, PASSWORD, line};
