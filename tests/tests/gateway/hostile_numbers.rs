@@ -82,6 +82,8 @@ async fn no_usage_that_an_upstream_claims_makes_a_row_below_zero_or_none() {
     let upstream = FakeUpstream::start().await;
     let config = config(&upstream.api_base(), "");
     let stage = Stage::of(upstream, Gateway::builder(config)).await;
+    let body = json!({"user_id": "ann", "auto_create_key": false});
+    stage.client.post("/user/new", &body).await.ok();
     let body = json!({"user_id": "ann"});
     let made = stage.client.post("/key/generate", &body).await.ok();
     let key = made["key"].as_str().expect("a key");
