@@ -1,6 +1,6 @@
 //! The two databases: their connections, and what is known of them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use sqlx::postgres::{PgConnectOptions, PgPool};
@@ -33,21 +33,21 @@ pub(crate) struct PostgresDb {
     pub is_ours: bool,
     /// Who makes the passwords of new connections, when no password lasts.
     pub passwords: Option<Passwords>,
-    /// Columns by table, as they are.
-    columns: Arc<HashMap<String, HashSet<String>>>,
+    /// Columns by table, and PostgreSQL's names of their types, as they are.
+    columns: Arc<HashMap<String, HashMap<String, String>>>,
 }
 
 impl PostgresDb {
     /// Finds out which tables and columns there are.
     pub async fn look(pool: PgPool) -> Result<Self, sqlx::Error> {
-        let found: Vec<(String, String)> = sqlx::query_as(
-            "SELECT table_name::text, column_name::text FROM information_schema.columns WHERE table_schema = current_schema()",
+        let found: Vec<(String, String, String)> = sqlx::query_as(
+            "SELECT table_name::text, column_name::text, udt_name::text FROM information_schema.columns WHERE table_schema = current_schema()",
         )
         .fetch_all(&pool)
         .await?;
-        let mut columns: HashMap<String, HashSet<String>> = HashMap::new();
-        for (table, column) in found {
-            columns.entry(table).or_default().insert(column);
+        let mut columns: HashMap<String, HashMap<String, String>> = HashMap::new();
+        for (table, column, kind) in found {
+            columns.entry(table).or_default().insert(column, kind);
         }
         Ok(Self {
             pool,
@@ -64,7 +64,17 @@ impl PostgresDb {
     pub fn has_column(&self, table: &str, column: &str) -> bool {
         self.columns
             .get(table)
-            .is_some_and(|columns| columns.contains(column))
+            .is_some_and(|columns| columns.contains_key(column))
+    }
+
+    /// The highest number that a column of whole numbers takes: LiteLLM's tables hold some in 32 bits, older ones more of them.
+    pub fn most(&self, table: &str, column: &str) -> i64 {
+        let columns = self.columns.get(table);
+        let kind = columns.and_then(|columns| columns.get(column));
+        match kind.map(String::as_str) {
+            Some("int4") => i32::MAX.into(),
+            _ => i64::MAX,
+        }
     }
 }
 

@@ -113,6 +113,24 @@ pub enum Write {
     Present(&'static str, Filter, &'static str),
 }
 
+impl Write {
+    /// The table that it is about.
+    pub(crate) fn table(&self) -> &'static str {
+        match self {
+            Self::Insert(table, _)
+            | Self::Ensure(table, _)
+            | Self::Upsert(table, _)
+            | Self::Update { table, .. }
+            | Self::Change(table, ..)
+            | Self::Delete(table, _)
+            | Self::Remove(table, ..)
+            | Self::DeleteFirst(table, ..)
+            | Self::Absent(table, ..)
+            | Self::Present(table, ..) => table,
+        }
+    }
+}
+
 /// Why a transaction was not made; nothing of it was.
 #[derive(Debug, Error)]
 pub enum WriteError {
@@ -227,6 +245,9 @@ impl Store {
 
     /// How many rows fit.
     pub async fn count(&self, table: &'static str, filter: &Filter) -> Result<u64, StoreError> {
+        if !self.has_table(table) {
+            return Ok(0);
+        }
         let table = known(table)?;
         let statement = statement::count(table, filter)?;
         let rows = self.report_statement(&statement).await?;

@@ -61,7 +61,7 @@ pub use issuer::{FakeIssuer, Spoilt, now_s};
 pub use journal::{Journal, PATIENCE};
 pub use langfuse::FakeLangfuse;
 pub use metrics::Metrics;
-pub use postgres::PostgresServer;
+pub use postgres::{HeldLocks, PostgresServer};
 pub use qdrant::{COLLECTION, QDRANT_KEY, fake_qdrant};
 pub use raw::{RawConnection, RawResponse};
 pub use recorder::{FakeOtlp, Recorder};

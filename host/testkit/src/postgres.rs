@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use crate::journal::PATIENCE;
 
@@ -17,6 +17,13 @@ pub struct PostgresServer {
     folder: TempDir,
     /// Where it listens.
     pub port: u16,
+}
+
+/// A session whose transaction is open; dropped, it is over, and what it did never was.
+#[derive(Debug)]
+pub struct HeldLocks {
+    _session: Child,
+    _input: ChildStdin,
 }
 
 impl PostgresServer {
@@ -101,6 +108,32 @@ impl PostgresServer {
             String::from_utf8_lossy(&output.stderr)
         );
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Runs statements and holds the locks they took until what is given back is dropped.
+    pub async fn hold(&self, database: &str, statements: &str) -> HeldLocks {
+        let mut session = Command::new("psql")
+            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1"])
+            .arg(self.url_of(database))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("run psql: Debian's package postgresql-client has it");
+        let mut input = session.stdin.take().expect("a pipe");
+        let text = format!("BEGIN; {statements};\n\\echo held\n");
+        input.write_all(text.as_bytes()).await.expect("psql reads");
+        let output = session.stdout.take().expect("a pipe");
+        let mut lines = BufReader::new(output).lines();
+        loop {
+            let line = lines.next_line().await.expect("a line");
+            if line.expect("psql runs the statements") == "held" {
+                return HeldLocks {
+                    _session: session,
+                    _input: input,
+                };
+            }
+        }
     }
 
     /// SIGKILL of the postmaster, and waits for the end.

@@ -6,16 +6,30 @@
 //! Our own, because schemas come from clients: the work of one check is bounded. With `jsonschema` 0.61 a kilobyte of alternatives that
 //! refer to alternatives takes seconds, and each level more doubles it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::rc::Rc;
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Number, Value};
 
-/// Most looks at a schema in one check: references and alternatives can multiply without end.
-const LOOKS_MAX: u32 = 100_000;
+/// The effort of one check, at most, in what it takes to compare two numbers. Ordinary checks take some ten of these for each value;
+/// references, alternatives and patterns can multiply without end. All of it is some tens of milliseconds.
+const EFFORT_MAX: usize = 1_000_000;
+/// The effort of a look at a schema, whatever it says.
+const LOOK: usize = 10;
+/// The effort of making a pattern ready, once in a check.
+const PATTERN: usize = 10_000;
+/// The effort of a byte that a pattern is matched against: most are read at once, but a hostile pattern goes many ways at a time.
+const MATCHED_BYTE: usize = 16;
+/// Bytes of texts that compare as fast as a number.
+const COMPARED_BYTES: usize = 64;
+/// Memory of a pattern that is ready, bytes: five classes of all of Unicode.
+const PATTERN_BYTES_MAX: usize = 256 << 10;
 /// Deepest nesting of looks.
 const DEPTH_MAX: u32 = 128;
+/// Longest name of a member that a message repeats, characters.
+const NAME_MAX: usize = 64;
 
 /// Why a value was not found to fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,14 +55,15 @@ impl fmt::Display for Misfit {
     }
 }
 
-/// Checks a value against a schema.
+/// Checks a value against a schema. Hostile ones take long enough that others should not wait for it.
 ///
 /// # Errors
 /// The first thing that does not fit.
 pub fn check(schema: &Value, value: &Value) -> Result<(), Misfit> {
     let mut check = Check {
         root: schema,
-        looks: 0,
+        effort: 0,
+        patterns: HashMap::new(),
         depth: 0,
         at: String::new(),
     };
@@ -65,7 +80,9 @@ const UNKNOWN: [&str; 4] = [
 
 struct Check<'a> {
     root: &'a Value,
-    looks: u32,
+    effort: usize,
+    /// The patterns that are ready.
+    patterns: HashMap<&'a str, Rc<Regex>>,
     depth: u32,
     /// Pointer to what is being looked at.
     at: String,
@@ -81,10 +98,19 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// Accounts for what comes next.
+    fn takes(&mut self, effort: usize) -> Fits {
+        self.effort = self.effort.saturating_add(effort);
+        match self.effort > EFFORT_MAX {
+            true => Err(too_complex()),
+            false => Ok(()),
+        }
+    }
+
     fn look(&mut self, schema: &'a Value, value: &Value) -> Fits {
-        self.looks += 1;
-        if self.looks > LOOKS_MAX || self.depth >= DEPTH_MAX {
-            return Err(Misfit::Unjudged("it is too complex".to_owned()));
+        self.takes(LOOK)?;
+        if self.depth >= DEPTH_MAX {
+            return Err(too_complex());
         }
         self.depth += 1;
         let fits = match schema {
@@ -103,8 +129,13 @@ impl<'a> Check<'a> {
     fn part(&mut self, name: &str, schema: &'a Value, value: &Value) -> Fits {
         let length = self.at.len();
         self.at.push('/');
-        self.at
-            .push_str(&name.replace('~', "~0").replace('/', "~1"));
+        for c in name.chars().take(NAME_MAX) {
+            match c {
+                '~' => self.at.push_str("~0"),
+                '/' => self.at.push_str("~1"),
+                c => self.at.push(c),
+            }
+        }
         let fits = self.look(schema, value);
         self.at.truncate(length);
         fits
@@ -128,17 +159,19 @@ impl<'a> Check<'a> {
             return Err(Misfit::Unjudged(format!("{unknown} is not supported")));
         }
         if let Some(reference) = keywords.get("$ref").and_then(Value::as_str) {
+            self.takes(reference.len())?;
             let target = reference
                 .strip_prefix('#')
                 .and_then(|pointer| self.root.pointer(&unescaped(pointer)))
                 .ok_or_else(|| {
-                    Misfit::Unjudged(format!("$ref {reference:?} leads to nothing within it"))
+                    let reference = repeated(reference);
+                    Misfit::Unjudged(format!("$ref {reference} leads to nothing within it"))
                 })?;
             self.look(target, value)?;
         }
         self.kind(keywords, value)?;
         match value {
-            Value::Object(members) => self.object(keywords, members)?,
+            Value::Object(members) => self.object(keywords, members, value)?,
             Value::Array(items) => self.array(keywords, items)?,
             Value::String(text) => self.text(keywords, text)?,
             Value::Number(number) => self.number(keywords, number)?,
@@ -147,13 +180,15 @@ impl<'a> Check<'a> {
         self.combined(keywords, value)
     }
 
-    fn kind(&self, keywords: &Map<String, Value>, value: &Value) -> Fits {
+    fn kind(&mut self, keywords: &Map<String, Value>, value: &Value) -> Fits {
         match keywords.get("type") {
             Some(Value::String(kind)) if !is_of(kind, value) => {
-                return Err(self.broken(format!("is not of type {kind}")));
+                return Err(self.broken(format!("is not of type {}", short(kind))));
             }
             Some(Value::Array(kinds)) => {
-                let kinds: Vec<&str> = kinds.iter().filter_map(Value::as_str).collect();
+                self.takes(kinds.len())?;
+                let kinds = kinds.iter().filter_map(Value::as_str).map(short);
+                let kinds: Vec<&str> = kinds.collect();
                 if !kinds.iter().any(|kind| is_of(kind, value)) {
                     return Err(
                         self.broken(format!("is of none of the types {}", kinds.join(", ")))
@@ -162,28 +197,33 @@ impl<'a> Check<'a> {
             }
             _ => {}
         }
-        if let Some(Value::Array(values)) = keywords.get("enum")
-            && !values.iter().any(|one| equal(one, value))
-        {
-            return Err(self.broken("is none of the values of enum"));
+        if let Some(Value::Array(values)) = keywords.get("enum") {
+            self.takes(weight(value).saturating_mul(values.len().max(1)))?;
+            if !values.iter().any(|one| equal(one, value)) {
+                return Err(self.broken("is none of the values of enum"));
+            }
         }
-        if let Some(only) = keywords.get("const")
-            && !equal(only, value)
-        {
-            return Err(self.broken("is not the value of const"));
+        if let Some(only) = keywords.get("const") {
+            self.takes(weight(value))?;
+            if !equal(only, value) {
+                return Err(self.broken("is not the value of const"));
+            }
         }
         Ok(())
     }
 
-    fn object(&mut self, keywords: &'a Map<String, Value>, members: &Map<String, Value>) -> Fits {
-        let names = |name: &str| keywords.get(name).and_then(Value::as_array);
-        for name in names("required")
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-        {
+    fn object(
+        &mut self,
+        keywords: &'a Map<String, Value>,
+        members: &Map<String, Value>,
+        value: &Value,
+    ) -> Fits {
+        let required = keywords.get("required").and_then(Value::as_array);
+        self.takes(required.map_or(0, Vec::len))?;
+        let required = required.into_iter().flatten();
+        for name in required.filter_map(Value::as_str) {
             if !members.contains_key(name) {
-                return Err(self.broken(format!("has no {name:?}")));
+                return Err(self.broken(format!("has no {}", repeated(name))));
             }
         }
         self.count(
@@ -195,15 +235,17 @@ impl<'a> Check<'a> {
         let properties = keywords.get("properties").and_then(Value::as_object);
         let patterns = keywords.get("patternProperties").and_then(Value::as_object);
         let patterns = patterns.into_iter().flatten();
-        let patterns = patterns.map(|(pattern, schema)| Ok((regex(pattern)?, schema)));
-        let patterns: Vec<(Regex, &Value)> = patterns.collect::<Result<_, Misfit>>()?;
+        let patterns = patterns.map(|(pattern, schema)| Ok((self.pattern(pattern)?, schema)));
+        let patterns: Vec<(Rc<Regex>, &Value)> = patterns.collect::<Result<_, Misfit>>()?;
         for (name, value) in members {
+            self.takes(name.len() / COMPARED_BYTES)?;
             let own = properties.and_then(|properties| properties.get(name));
             if let Some(schema) = own {
                 self.part(name, schema, value)?;
             }
             let mut is_known = own.is_some();
             for (pattern, schema) in &patterns {
+                self.takes(name.len().saturating_mul(MATCHED_BYTE))?;
                 if pattern.is_match(name) {
                     is_known = true;
                     self.part(name, schema, value)?;
@@ -216,27 +258,31 @@ impl<'a> Check<'a> {
                 self.look(schema, &Value::String(name.clone()))?;
             }
         }
-        self.dependent(keywords, members)
+        self.dependent(keywords, members, value)
     }
 
     fn dependent(
         &mut self,
         keywords: &'a Map<String, Value>,
         members: &Map<String, Value>,
+        value: &Value,
     ) -> Fits {
         for keyword in ["dependentRequired", "dependentSchemas", "dependencies"] {
             let rules = keywords.get(keyword).and_then(Value::as_object);
             for (name, rule) in rules.into_iter().flatten() {
+                self.takes(1)?;
                 if !members.contains_key(name) {
                     continue;
                 }
                 let Value::Array(needed) = rule else {
-                    self.look(rule, &Value::Object(members.clone()))?;
+                    self.look(rule, value)?;
                     continue;
                 };
+                self.takes(needed.len())?;
                 let missing = needed.iter().filter_map(Value::as_str);
                 if let Some(missing) = missing.into_iter().find(|one| !members.contains_key(*one)) {
-                    return Err(self.broken(format!("has {name:?} and no {missing:?}")));
+                    let (name, missing) = (repeated(name), repeated(missing));
+                    return Err(self.broken(format!("has {name} and no {missing}")));
                 }
             }
         }
@@ -257,6 +303,7 @@ impl<'a> Check<'a> {
             }
         }
         if keywords.get("uniqueItems") == Some(&Value::Bool(true)) {
+            self.takes(items.iter().map(weight).sum())?;
             let mut seen = HashSet::new();
             if !items
                 .iter()
@@ -281,15 +328,39 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    fn text(&self, keywords: &Map<String, Value>, text: &str) -> Fits {
+    fn text(&mut self, keywords: &'a Map<String, Value>, text: &str) -> Fits {
+        self.takes(text.len() / COMPARED_BYTES)?;
         let length = text.chars().count();
         self.count(keywords, length, ("minLength", "maxLength"), "characters")?;
-        match keywords.get("pattern").and_then(Value::as_str) {
-            Some(pattern) if !regex(pattern)?.is_match(text) => {
-                Err(self.broken(format!("does not match {pattern:?}")))
-            }
-            _ => Ok(()),
+        let Some(pattern) = keywords.get("pattern").and_then(Value::as_str) else {
+            return Ok(());
+        };
+        let ready = self.pattern(pattern)?;
+        self.takes(text.len().saturating_mul(MATCHED_BYTE))?;
+        match ready.is_match(text) {
+            true => Ok(()),
+            false => Err(self.broken(format!("does not match {}", repeated(pattern)))),
         }
+    }
+
+    /// A pattern that is ready.
+    fn pattern(&mut self, pattern: &'a str) -> Result<Rc<Regex>, Misfit> {
+        self.takes(1 + pattern.len() / COMPARED_BYTES)?;
+        if let Some(ready) = self.patterns.get(pattern) {
+            return Ok(ready.clone());
+        }
+        self.takes(PATTERN.saturating_add(pattern.len()))?;
+        let mut builder = RegexBuilder::new(pattern);
+        let ready = builder.size_limit(PATTERN_BYTES_MAX).build();
+        let ready = ready.map_err(|_| {
+            Misfit::Unjudged(format!(
+                "the pattern {} is not supported",
+                repeated(pattern)
+            ))
+        })?;
+        let ready = Rc::new(ready);
+        self.patterns.insert(pattern, ready.clone());
+        Ok(ready)
     }
 
     fn number(&self, keywords: &Map<String, Value>, number: &Number) -> Fits {
@@ -438,9 +509,31 @@ fn plain(value: &Value) -> Value {
     }
 }
 
-fn regex(pattern: &str) -> Result<Regex, Misfit> {
-    Regex::new(pattern)
-        .map_err(|_| Misfit::Unjudged(format!("the pattern {pattern:?} is not supported")))
+fn too_complex() -> Misfit {
+    Misfit::Unjudged("it is too complex".to_owned())
+}
+
+/// As much of a text of a schema as a message repeats.
+fn short(text: &str) -> &str {
+    let end = text.char_indices().nth(NAME_MAX);
+    end.map_or(text, |(end, _)| text.get(..end).unwrap_or(text))
+}
+
+/// The same in quotes.
+fn repeated(text: &str) -> String {
+    format!("{:?}", short(text))
+}
+
+/// The effort of comparing a value with another.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => 1 + text.len() / COMPARED_BYTES,
+        Value::Array(items) => items.iter().fold(1, |sum, item| sum + weight(item)),
+        Value::Object(members) => members.iter().fold(1, |sum, (name, value)| {
+            sum + name.len() / COMPARED_BYTES + weight(value)
+        }),
+        _ => 1,
+    }
 }
 
 /// A pointer in the fragment of a URL.
@@ -651,5 +744,119 @@ mod tests {
                 "{refused:?}"
             );
         }
+    }
+
+    /// Whatever schemas and values are put together, the effort ends, before anything is done that takes longer than it says.
+    #[test]
+    fn what_would_take_long_is_too_complex() {
+        let texts = |count: usize| -> Vec<String> { (0..count).map(|n| format!("t{n}")).collect() };
+        let each = |count: usize, of: fn(usize) -> Value| (0..count).map(of).collect::<Vec<_>>();
+        let nested = json!([[["t"; 10]; 10]; 10]);
+        let rows = [
+            (
+                "many patterns",
+                json!({"anyOf": each(1_000, |n| json!({"pattern": format!("^a{n}$")}))}),
+                json!("t"),
+            ),
+            (
+                "a pattern that goes many ways, again and again",
+                json!({"items": {"pattern": "(?:a?){500}a{500}b"}}),
+                json!(vec!["a".repeat(1_000); 100]),
+            ),
+            (
+                "names of members against patterns",
+                json!({"patternProperties": {"(a|aa|aaa)+$": {}}}),
+                json!(
+                    texts(30_000)
+                        .into_iter()
+                        .map(|name| (name, 1))
+                        .collect::<HashMap<_, _>>()
+                ),
+            ),
+            (
+                "an enum for each of many items",
+                json!({"items": {"enum": texts(2_000)}}),
+                json!(texts(2_000)),
+            ),
+            (
+                "values that are long to compare",
+                json!({"anyOf": each(1_000, |_| json!({"const": 1}))}),
+                nested.clone(),
+            ),
+            (
+                "sets of them",
+                json!({"anyOf": each(1_000, |_| json!({"uniqueItems": true, "minItems": 11}))}),
+                json!([nested]),
+            ),
+            (
+                "long lists of names",
+                json!({"items": {"required": vec!["t"; 2_000]}}),
+                json!(vec![json!({"t": 1}); 2_000]),
+            ),
+            (
+                "long lists of types",
+                json!({"items": {"type": vec!["null"; 2_000]}}),
+                json!(vec![json!(null); 2_000]),
+            ),
+            (
+                "long references",
+                json!({"$defs": {"a".repeat(2_000): {}}, "items": {"$ref": format!("#/$defs/{}", "a".repeat(2_000))}}),
+                json!(vec![1; 2_000]),
+            ),
+        ];
+        for (name, schema, value) in rows {
+            let judged = check(&schema, &value);
+            assert_eq!(judged, Err(too_complex()), "{name}");
+        }
+        let large = json!({"pattern": "\\w{100}"});
+        let refused = check(&large, &json!("t")).unwrap_err();
+        assert_eq!(
+            refused,
+            Misfit::Unjudged("the pattern \"\\\\w{100}\" is not supported".to_owned())
+        );
+    }
+
+    /// What models are asked for takes a small part of the effort.
+    #[test]
+    fn a_long_answer_is_judged() {
+        let schema = json!({
+            "type": "object", "required": ["people"],
+            "properties": {"people": {"type": "array", "items": {"$ref": "#/$defs/person"}}},
+            "$defs": {"person": {
+                "type": "object", "required": ["name", "mail", "kind"], "additionalProperties": false,
+                "properties": {
+                    "name": {"type": "string", "minLength": 1},
+                    "mail": {"type": "string", "pattern": "^[\\w.-]+@[\\w.-]+$"},
+                    "kind": {"enum": ["staff", "guest", "other"]},
+                    "tags": {"type": "array", "items": {"type": "string"}, "uniqueItems": true},
+                },
+            }},
+        });
+        let person = |n: usize| json!({"name": format!("Ann {n}"), "mail": format!("ann{n}@example.org"), "kind": "guest", "tags": ["a", "b"]});
+        let mut people: Vec<Value> = (0..1_000).map(person).collect();
+        assert_eq!(check(&schema, &json!({ "people": people })), Ok(()));
+        people.push(json!({"name": "Bob", "mail": "nowhere", "kind": "guest"}));
+        let broken = check(&schema, &json!({ "people": people })).unwrap_err();
+        assert!(
+            matches!(&broken, Misfit::Broken { at, .. } if at == "/people/1000/mail"),
+            "{broken:?}"
+        );
+    }
+
+    #[test]
+    fn long_names_are_cut_where_they_are_told() {
+        let long = "a".repeat(1_000);
+        let broken = check(
+            &json!({"additionalProperties": false}),
+            &json!({ &long: 1 }),
+        );
+        let message = broken.unwrap_err().to_string();
+        assert_eq!(
+            message,
+            format!("the answer's /{} is not allowed", &long[..64])
+        );
+        let broken = check(&json!({"required": [long]}), &json!({}));
+        let message = broken.unwrap_err().to_string();
+        assert_eq!(message, format!("the answer has no {:?}", &"a".repeat(64)));
     }
 }

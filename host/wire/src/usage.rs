@@ -40,7 +40,7 @@ pub struct Usage {
 impl Usage {
     /// Usage of a known number of tokens.
     pub fn of(prompt_tokens: u64, completion_tokens: u64) -> Usage {
-        let total_tokens = prompt_tokens + completion_tokens;
+        let total_tokens = prompt_tokens.saturating_add(completion_tokens);
         Usage {
             prompt_tokens,
             completion_tokens,

@@ -229,6 +229,7 @@ impl Control {
 mod tests {
     use jiff::ToSpan;
     use parking_lot::Mutex;
+    use witgate_testkit::{Recorder, Reply, workspace_root};
 
     use super::*;
 
@@ -323,5 +324,97 @@ mod tests {
         let soon = tokio::time::timeout(Duration::from_millis(1), &mut looking).await;
         assert!(soon.is_err());
         assert_eq!((*fake.looks.lock(), fake.fetched()), (before + 1, 4));
+    }
+
+    /// A schedule, a clock of the test's, and a real fetch.
+    struct Fetching {
+        map: CostMap,
+        env: Env,
+        now: Mutex<Timestamp>,
+        looks: Mutex<u32>,
+    }
+
+    impl Source for Fetching {
+        async fn schedule(&self) -> Result<Option<i64>, String> {
+            *self.looks.lock() += 1;
+            Ok(Some(6))
+        }
+
+        async fn fetch(&self) {
+            // What is wrong with it is told. Hours begin anew.
+            let _ = self.map.fetch(&self.env).await;
+            *self.now.lock() = Timestamp::now();
+        }
+
+        fn now(&self) -> Timestamp {
+            *self.now.lock()
+        }
+    }
+
+    impl Fetching {
+        /// Looks at the schedule when so many hours have passed, and does what it says.
+        async fn look_after(&self, hours: i64) {
+            *self.now.lock() = Timestamp::now() + hours.hours();
+            let looks = *self.looks.lock();
+            self.map.look();
+            let mut looking = std::pin::pin!(self.map.by_schedule(self));
+            let done = async {
+                // Whoever looks next has done what the look before said.
+                while *self.looks.lock() < looks + 2 {
+                    self.map.look();
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                () = &mut looking => {}
+                () = done => {}
+            }
+        }
+    }
+
+    fn price() -> Option<String> {
+        let price = witgate_wire::prices::Prices::new().lookup("openai", "gpt-4o")?;
+        let price = price.field("input_cost_per_token")?;
+        Some(price.normalize().to_string())
+    }
+
+    /// The map of the program, with this price of `gpt-4o`.
+    fn map_with(price: f64) -> Reply {
+        let file = workspace_root().join("host/wire/data/model_prices.json");
+        let text = std::fs::read_to_string(file).unwrap();
+        let mut map: serde_json::Value = serde_json::from_str(&text).unwrap();
+        map["gpt-4o"]["input_cost_per_token"] = price.into();
+        Reply::json(200, &map)
+    }
+
+    /// What the schedule brings is in force when it is good; what is not leaves the one that is.
+    #[tokio::test]
+    async fn a_scheduled_fetch_brings_a_good_map_and_never_a_bad_one() {
+        let server = Recorder::start(map_with(0.5)).await;
+        let url = format!("{}/map.json", server.origin());
+        let gateway = Fetching {
+            map: CostMap::default(),
+            env: Env::new([(URL, url.as_str())]),
+            now: Mutex::new(Timestamp::now()),
+            looks: Mutex::default(),
+        };
+        gateway.map.fetch(&gateway.env).await.unwrap();
+        assert_eq!(price().as_deref(), Some("0.5"));
+        server.next(map_with(0.25));
+        gateway.look_after(5).await;
+        assert_eq!(price().as_deref(), Some("0.5"), "it is not due");
+        assert_eq!(server.requests().len(), 1);
+        gateway.look_after(7).await;
+        assert_eq!(price().as_deref(), Some("0.25"), "it was due");
+        for bad in [map_with(-0.5), Reply::status(500, &[], "")] {
+            server.next(bad);
+            gateway.look_after(7).await;
+            assert_eq!(price().as_deref(), Some("0.25"));
+            assert!(gateway.map.source(&gateway.env).failed.is_some());
+        }
+        assert_eq!(server.requests().len(), 4, "once each time");
+        gateway.look_after(7).await;
+        assert_eq!(price().as_deref(), Some("0.5"));
+        assert!(gateway.map.source(&gateway.env).failed.is_none());
     }
 }

@@ -26,6 +26,7 @@ use crate::cli::Serve;
 use crate::database::open_store;
 use crate::plugin_admin::PluginAdministration;
 use crate::reload::{Administration, Control, Reloader};
+use crate::source::Place;
 use crate::wiring::stored::{self, How, LeftOut};
 use crate::wiring::{
     self, Answers, Background, Fanout, Kept, Keys, Known, Models, Paths, Read, Reports, Secrets,
@@ -139,7 +140,7 @@ struct Parts {
 /// Serves until a signal says stop.
 pub async fn serve(
     options: Serve,
-    (source, env): (Source, Env),
+    (place, env): (Place, Env),
     (draft, loaded): (Draft, Loaded),
     base: Base,
     secrets: Secrets,
@@ -217,7 +218,7 @@ pub async fn serve(
     };
     let (parts, control) = start(
         &options,
-        (source, env, draft),
+        (place, env, draft),
         (kept, store),
         (rested, services),
         &mut registry,
@@ -431,7 +432,7 @@ fn app_options(control: &Control) -> AppOptions {
 
 async fn start(
     options: &Serve,
-    (source, env, draft): (Source, Env, Draft),
+    (place, env, draft): (Place, Env, Draft),
     (mut kept, store): (Kept, Store),
     (rested, services): (Rested, Services),
     registry: &mut Registry,
@@ -573,7 +574,7 @@ async fn start(
     ));
     let control = Arc::new(Control::new(
         Reloader {
-            source,
+            place,
             env,
             kept,
             strict: options.strict_config,
@@ -620,7 +621,12 @@ async fn until_signal(
             tokio::select! {
                 _ = term.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => control.reload_logged("SIGHUP", wiring::Read::All).await,
+                // A store that does not answer must not hold up the end.
+                _ = hangup.recv() => tokio::select! {
+                    () = control.reload_logged("SIGHUP", wiring::Read::All) => {}
+                    _ = term.recv() => break,
+                    _ = interrupt.recv() => break,
+                },
             }
         }
         tracing::info!("stopping: no new connections, calls under way are finished");

@@ -27,7 +27,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use witgate_config::{Draft, Env, Loaded, Problem, Source};
+use witgate_config::{Draft, Env, Loaded, Problem};
 use witgate_login::Desk;
 use witgate_management::{ControlPlane, StoredRows};
 use witgate_pipeline::{Checked, Gateway, HealthRecord};
@@ -37,6 +37,7 @@ use witgate_server::routes::{
 };
 
 use crate::cost_map::CostMap;
+use crate::source::Place;
 use crate::wiring::jobs::Timetable;
 use crate::wiring::stored::{self, How, LeftOut};
 use crate::wiring::{self, Fanout, Kept, Known, Read, Reports, ShadowReport, SharedPeers, Wired};
@@ -48,7 +49,7 @@ const SETTLE: Duration = Duration::from_millis(250);
 /// What a reload needs, and changes.
 pub struct Reloader {
     /// Where the configuration is.
-    pub source: Source,
+    pub place: Place,
     /// The process's variables.
     pub env: Env,
     /// What outlives a configuration.
@@ -243,8 +244,18 @@ impl Control {
 
     async fn try_reload(&self, read: Read) -> Result<(), ReloadProblems> {
         let mut reloader = self.reloader.lock().await;
-        let base = Draft::read(&reloader.source, &reloader.env);
-        self.put_in_force(&mut reloader, Arc::new(base), read).await
+        // Whoever wants to see a change now has a bucket asked; a secret that changed needs no other text.
+        let place = match read {
+            Read::All => reloader.place.anew(&reloader.env).await,
+            Read::Due => Ok(reloader.place.clone()),
+        };
+        let place = place.map_err(|problem| vec![problem.to_string()])?;
+        let base = Draft::read(&place.source, &reloader.env);
+        self.put_in_force(&mut reloader, Arc::new(base), read)
+            .await?;
+        // A text that was refused is not what a reload for another reason goes on with.
+        reloader.place = place;
+        Ok(())
     }
 
     /// Builds the configuration of these files with what the database holds now, and puts it in force.

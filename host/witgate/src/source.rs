@@ -1,4 +1,4 @@
-//! Which configuration a command reads: an object in a bucket, else a file.
+//! Which configuration a command reads, and a reload again: an object in a bucket, else a file.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,28 +15,66 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// As of a file.
 const BYTES_MAX: usize = 16 << 20;
 
-/// The object of `LITELLM_CONFIG_BUCKET_NAME`, else what [`Source::choose`] says. Read once: a reload has the same text.
-pub fn choose(config_flag: Option<&Path>, env: &Env) -> Result<(Source, Option<Problem>), Problem> {
-    let Some(object) = ConfigObject::wanted(env)? else {
-        return Ok(Source::choose(config_flag, env));
-    };
-    let content = fetched(&object, env).map_err(|why| object.problem(&why))?;
-    Ok((object.source(content)?, None))
+/// Where a configuration is: as it was read last, and what a reload reads anew.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The files, or the text that the object had.
+    pub source: Source,
+    /// The object in a bucket that the text is of.
+    object: Option<ConfigObject>,
 }
 
-/// The content of the object. Nothing runs yet that could be waited in.
-fn fetched(object: &ConfigObject, env: &Env) -> Result<Vec<u8>, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
-    witgate_outbound::use_proxies(wiring::proxies(env)?);
-    let bucket = wiring::config_bucket(object, env)?;
-    runtime.block_on(async {
-        let reading = tokio::time::timeout(TIMEOUT, read(bucket.as_ref(), &object.key));
-        let read = reading.await;
-        read.unwrap_or_else(|_| Err("the store does not answer in time".to_owned()))
-    })
+impl Place {
+    /// The object of `LITELLM_CONFIG_BUCKET_NAME`, which is read, else what [`Source::choose`] says.
+    ///
+    /// # Errors
+    /// When the object is named by half, or cannot be read.
+    pub fn choose(
+        config_flag: Option<&Path>,
+        env: &Env,
+    ) -> Result<(Self, Option<Problem>), Problem> {
+        let Some(object) = ConfigObject::wanted(env)? else {
+            let (source, warning) = Source::choose(config_flag, env);
+            let place = Self {
+                source,
+                object: None,
+            };
+            return Ok((place, warning));
+        };
+        // Nothing runs yet that could be waited in.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| object.problem(&error.to_string()))?;
+        let proxies = wiring::proxies(env).map_err(|why| object.problem(&why))?;
+        witgate_outbound::use_proxies(proxies);
+        let source = runtime.block_on(fetched(&object, env))?;
+        let object = Some(object);
+        Ok((Self { source, object }, None))
+    }
+
+    /// The same place as it is now. What a file holds is read with it; an object is fetched.
+    ///
+    /// # Errors
+    /// When the object cannot be read.
+    pub async fn anew(&self, env: &Env) -> Result<Self, Problem> {
+        let mut place = self.clone();
+        if let Some(object) = &self.object {
+            place.source = fetched(object, env).await?;
+        }
+        Ok(place)
+    }
+}
+
+/// The text of the object.
+async fn fetched(object: &ConfigObject, env: &Env) -> Result<Source, Problem> {
+    let reading = async {
+        let bucket = wiring::config_bucket(object, env)?;
+        read(bucket.as_ref(), &object.key).await
+    };
+    let content = tokio::time::timeout(TIMEOUT, reading).await;
+    let content = content.unwrap_or_else(|_| Err("the store does not answer in time".to_owned()));
+    object.source(content.map_err(|why| object.problem(&why))?)
 }
 
 async fn read(bucket: &dyn Bucket, key: &str) -> Result<Vec<u8>, String> {

@@ -1,10 +1,15 @@
 //! A configuration in a bucket: it comes before every file.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
 use serde_json::json;
-use witgate_testkit::{FakeUpstream, FakeVendor, Gateway, GatewayBuilder, Reply, service_account};
+use witgate_testkit::{
+    FakeUpstream, FakeVendor, Gateway, GatewayBuilder, Reply, Signal, service_account,
+};
 
 use crate::support::moto::Moto;
-use crate::support::{Client, MASTER_KEY, Stage, base_config, chat};
+use crate::support::{Client, MASTER_KEY, Stage, base_config, chat, eventually};
 
 /// A gateway whose file is not what it is to serve.
 fn gateway(kind: &str, bucket: &str, key: &str) -> GatewayBuilder {
@@ -93,4 +98,84 @@ async fn a_configuration_lies_in_a_bucket_of_googles() {
         read[0].as_str().is_some_and(|path| path.contains("/conf/")),
         "{read:?}"
     );
+}
+
+/// Who asks for a reload has the object fetched; one that cannot be had, or is no good, changes nothing and is told.
+#[tokio::test]
+async fn a_reload_fetches_the_object_and_a_failed_one_changes_nothing() {
+    let upstream = FakeUpstream::start().await;
+    let config = base_config(&upstream.api_base());
+    // Which of the versions the store has, and with which status it answers.
+    let (version, status) = (Arc::new(AtomicU16::new(0)), Arc::new(AtomicU16::new(200)));
+    let versions: Vec<String> = ["first", "second", "third"]
+        .iter()
+        .map(|name| config.replace("model_name: gpt-4o", &format!("model_name: {name}")))
+        .chain(["model_list: [unclosed\n".to_owned(), " ".to_owned()])
+        .collect();
+    let (now, answer) = (version.clone(), status.clone());
+    let store = FakeVendor::start(move |request| match request.path() {
+        "/token" => {
+            let token = json!({"access_token": "t-1", "expires_in": 3600, "token_type": "Bearer"});
+            Ok((Reply::json(200, &token), Vec::new()))
+        }
+        _ => {
+            let text = versions[usize::from(now.load(Ordering::SeqCst))].clone();
+            let status = answer.load(Ordering::SeqCst);
+            Ok((Reply::status(status, &[], text), vec![json!(status)]))
+        }
+    })
+    .await;
+    let builder = gateway("gcs", "conf", "c.yaml")
+        .file("account.json", service_account(&store.origin()))
+        .env("STORAGE_EMULATOR_HOST", store.authority());
+    let file = builder.home().join("account.json");
+    let builder = builder.env("GOOGLE_APPLICATION_CREDENTIALS", file);
+    let stage = Stage::of(upstream, builder).await;
+    let served = async || {
+        let list = stage.client.get("/v1/models").await.ok();
+        let first = list["data"][0]["id"].as_str().map(str::to_owned);
+        first.expect("a model")
+    };
+    let reload = async || {
+        let request = reqwest::Method::POST;
+        stage.client.request(request, "/config/reload").await
+    };
+    assert_eq!(served().await, "first");
+
+    version.store(1, Ordering::SeqCst);
+    let reloaded = reload().await;
+    assert_eq!(reloaded.status, 200, "{}", reloaded.text());
+    assert_eq!(served().await, "second");
+
+    // The store is in trouble, has lost the object, or holds what is no configuration.
+    for (held, answered, words) in [
+        (
+            2,
+            500,
+            "gs://conf/c.yaml cannot be read: the store answers 500",
+        ),
+        (2, 404, "there is no such object"),
+        (3, 200, "gs://conf/c.yaml:2:1"),
+        (4, 200, "it is empty"),
+    ] {
+        version.store(held, Ordering::SeqCst);
+        status.store(answered, Ordering::SeqCst);
+        let refused = reload().await;
+        assert!((400..500).contains(&refused.status), "{}", refused.status);
+        assert!(refused.text().contains(words), "{}", refused.text());
+        assert_eq!(served().await, "second", "{words}");
+    }
+    status.store(500, Ordering::SeqCst);
+    stage.gateway.signal(Signal::HangUp).await;
+    stage.gateway.wait_for_log("the store answers 500").await;
+    assert_eq!(served().await, "second");
+    stage.client.chat(&chat("second")).await.ok();
+
+    version.store(2, Ordering::SeqCst);
+    status.store(200, Ordering::SeqCst);
+    stage.gateway.signal(Signal::HangUp).await;
+    eventually("the third is served", async || {
+        (served().await == "third").then_some(())
+    })
+    .await;
 }

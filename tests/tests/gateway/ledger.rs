@@ -440,15 +440,19 @@ async fn one_gateway_writes_the_spend_of_all() {
     }
 }
 
-/// The list and its signs are in one place of the cluster, so that the scripts that move them reach all of them.
-#[tokio::test]
-async fn the_spend_of_all_goes_through_a_cluster() {
+async fn through_a_cluster() -> Buffered<RedisCluster> {
     let cluster = RedisCluster::start().await;
     let nodes = cluster.nodes.iter();
     let nodes = nodes.map(|node| format!("{{host: 127.0.0.1, port: '{}'}}", node.port));
     let nodes = nodes.collect::<Vec<_>>().join(", ");
     let router = format!("cache_kwargs: {{redis_startup_nodes: [{nodes}]}}");
-    let mut all = Buffered::on(cluster, &router, "").await;
+    Buffered::on(cluster, &router, "").await
+}
+
+/// The list and its signs are in one place of the cluster, so that the scripts that move them reach all of them.
+#[tokio::test]
+async fn the_spend_of_all_goes_through_a_cluster() {
+    let mut all = through_a_cluster().await;
     let loads = all.load();
     go_on(&loads, 60).await;
     eventually("spend goes through the cluster", async || {
@@ -467,7 +471,35 @@ async fn the_spend_of_all_goes_through_a_cluster() {
         all.members[victim] = all.members[victim].start_again().await;
     }
     all.is_complete(answered).await;
-    assert_eq!(all.redis.nodes.len(), 3);
+}
+
+/// A node of the cluster dies with what it had, whichever has the list, and comes back empty: nothing is lost, nothing counted twice, and
+/// spend goes through the cluster again.
+#[tokio::test]
+async fn a_node_of_the_cluster_dies_while_the_spend_of_all_goes_through_it() {
+    let mut all = through_a_cluster().await;
+    let mut answered = 0;
+    for node in 0..all.redis.nodes.len() {
+        let handed = all.handed().await;
+        let loads = all.load();
+        eventually("spend goes through the cluster", async || {
+            (all.handed().await > handed + 30.0).then_some(())
+        })
+        .await;
+        all.redis.nodes[node].kill().await;
+        go_on(&loads, 40).await;
+        all.redis.nodes[node].start_again().await;
+        go_on(&loads, 20).await;
+        answered += loads.into_iter().map(Load::stop).sum::<usize>();
+    }
+    let handed = all.handed().await;
+    let loads = all.load();
+    eventually("spend goes through the cluster again", async || {
+        (all.handed().await > handed + 30.0).then_some(())
+    })
+    .await;
+    answered += loads.into_iter().map(Load::stop).sum::<usize>();
+    all.is_complete(answered).await;
 }
 
 /// Redis is paused, stopped, started again empty and out of connections under load: calls go on, each gateway writes for itself, and

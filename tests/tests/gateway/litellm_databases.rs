@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tokio::process::Command;
-use witgate_testkit::{FakeUpstream, Gateway, PostgresServer};
+use witgate_testkit::{FakeUpstream, Gateway, PostgresServer, Reply};
 
-use crate::support::{Client, MASTER_KEY, base_config, chat, venv_folder};
+use crate::support::{Client, MASTER_KEY, base_config, chat, eventually, venv_folder};
 
 /// The last migration of a release: the first of all, LiteLLM of mid-2025, and the newest.
 const LEVELS: [&str; 3] = ["20250326162113", "20250707230009", "99999999999999"];
@@ -95,8 +95,11 @@ async fn databases_of_litellm_are_served_and_written_as_they_are() {
         let upstream = FakeUpstream::start().await;
         let url = database(&postgres, level, &upstream).await;
         let config = base_config(&upstream.api_base());
+        let name = format!("level_{level}");
+        let columns = r#"SELECT string_agg(concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default), ',' ORDER BY 1) FROM information_schema.columns WHERE table_schema = 'public'"#.replace("ORDER BY 1", "ORDER BY table_name, column_name");
+        let before = postgres.sql(&name, &columns).await;
         let gateway = Gateway::builder(config)
-            .env("DATABASE_URL", url)
+            .env("DATABASE_URL", &url)
             .env("LITELLM_SALT_KEY", SALT)
             .env("STORE_MODEL_IN_DB", "True")
             .start()
@@ -154,7 +157,6 @@ async fn databases_of_litellm_are_served_and_written_as_they_are() {
             .ok();
         let key = json!({"key": "sk-of-litellm", "max_budget": 50});
         admin.post("/key/update", &key).await.ok();
-        let name = format!("level_{level}");
         let sql = r#"SELECT param_value->'model_group_alias'->>'s' FROM "LiteLLM_Config" WHERE param_name = 'router_settings'"#;
         assert_eq!(postgres.sql(&name, sql).await, "stored", "{level}");
         let sql =
@@ -164,9 +166,166 @@ async fn databases_of_litellm_are_served_and_written_as_they_are() {
             r#"SELECT litellm_params::text FROM "LiteLLM_ProxyModelTable" WHERE model_id = 'm4'"#;
         let stored: Value = serde_json::from_str(&postgres.sql(&name, sql).await).expect("JSON");
         assert!(!stored.to_string().contains("sk-more"), "{level}: {stored}");
+        everything_of_a_key(&gateway, &admin, level).await;
+        // An upstream that claims more than LiteLLM's columns hold is believed as far as they do.
+        for _ in 0..2 {
+            let claim = json!({"prompt_tokens": 3_000_000_000u64, "completion_tokens": 7, "total_tokens": 3_000_000_007u64});
+            let mut body = json!({"id": "claim", "object": "chat.completion", "created": 1, "model": "m", "usage": claim});
+            body["choices"] = json!([{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hi"}}]);
+            upstream.next(Reply::json(200, &body));
+            ann.chat(&chat("stored")).await.ok();
+        }
+        ledger(&gateway, &postgres, &name).await;
         assert!(
             !gateway.printed("sk-litellm-"),
             "{level}: a secret is in the log"
         );
+        // The tables are LiteLLM's, as it made them.
+        assert_eq!(postgres.sql(&name, &columns).await, before, "{level}");
+
+        // Another salt opens nothing: what is sealed goes nowhere, and is told.
+        drop(gateway);
+        let asked = upstream.requests().len();
+        let config =
+            base_config(&upstream.api_base()).replace("model_name: '*'", "model_name: others");
+        let gateway = Gateway::builder(config)
+            .env("DATABASE_URL", &url)
+            .env("LITELLM_SALT_KEY", "sk-another-salt")
+            .env("STORE_MODEL_IN_DB", "True")
+            .start()
+            .await;
+        let ann = Client::of(&gateway).key("sk-of-litellm");
+        for model in ["stored", "named"] {
+            let refused = ann.chat(&chat(model)).await;
+            assert!(refused.status >= 400, "{level} {model}: {}", refused.text());
+            assert!(!refused.text().contains(SEALED[1]), "{level} {model}");
+        }
+        assert_eq!(upstream.requests().len(), asked, "{level}");
+        gateway.wait_for_log("LITELLM_SALT_KEY").await;
     }
+}
+
+/// What of a key is made, changed and taken away: whatever columns a level has not are left out.
+async fn everything_of_a_key(gateway: &Gateway, admin: &Client, level: &str) {
+    let team = json!({"team_id": "blue", "max_budget": 7, "tpm_limit": 100, "models": ["stored"]});
+    admin.post("/team/new", &team).await.ok();
+    let key = json!({
+        "key_alias": "new", "user_id": "ann", "team_id": "blue", "max_budget": 3, "budget_duration": "30d", "rpm_limit": 100,
+        "models": ["stored"], "metadata": {"a": 1}, "tags": ["t"], "soft_budget": 1,
+    });
+    let made = admin.post("/key/generate", &key).await.ok();
+    let text = made["key"].as_str().expect("a key").to_owned();
+    let client = Client::of(gateway).key(&text);
+    client.chat(&chat("stored")).await.ok();
+    let again = admin
+        .post("/key/regenerate", &json!({ "key": text }))
+        .await
+        .ok();
+    client.chat(&chat("stored")).await.error(401);
+    let again = again["key"].as_str().expect("a key").to_owned();
+    let client = Client::of(gateway).key(&again);
+    client.chat(&chat("stored")).await.ok();
+    admin
+        .post("/key/delete", &json!({ "keys": [again] }))
+        .await
+        .ok();
+    client.chat(&chat("stored")).await.error(401);
+    for (path, body) in [
+        (
+            "/user/new",
+            json!({"user_id": "bob", "user_email": "bob@x.org", "auto_create_key": false}),
+        ),
+        (
+            "/organization/new",
+            json!({"organization_alias": "o", "models": ["stored"]}),
+        ),
+        ("/customer/new", json!({"user_id": "c", "max_budget": 1})),
+        ("/tag/new", json!({"name": "t2", "models": []})),
+        (
+            "/credentials",
+            json!({"credential_name": "c2", "credential_values": {"api_key": "sk-c2"}, "credential_info": {}}),
+        ),
+    ] {
+        let answer = admin.post(path, &body).await;
+        // A level may have no table for it, and is told as what it is.
+        let is_told = answer
+            .text()
+            .contains("made by an older release of LiteLLM");
+        let (status, text) = (answer.status, answer.text());
+        assert!(status == 200 || is_told, "{level} {path}: {status} {text}");
+    }
+    // What a level has not is empty.
+    let days = "start_date=2024-01-01&end_date=2040-01-01";
+    for path in [
+        "/key/list?return_full_object=true",
+        "/key/aliases",
+        "/user/list",
+        "/team/list",
+        "/v2/team/list",
+        "/organization/list",
+        "/budget/list",
+        "/customer/list",
+        "/tag/list",
+        "/credentials",
+        "/model/info",
+        "/v2/guardrails/list",
+        "/access_group/list",
+        "/audit",
+        "/spend/logs",
+        "/spend/tags",
+        "/spend/users",
+        "/spend/keys",
+        "/global/spend",
+        "/global/spend/logs",
+        "/global/spend/keys",
+        "/global/spend/models",
+        "/global/spend/teams",
+        "/get/allowed_ips",
+        "/get/internal_user_settings",
+        "/cache/settings",
+        "/schedule/model_cost_map_reload/status",
+        &format!("/user/daily/activity?{days}"),
+        &format!("/user/daily/activity/aggregated?{days}"),
+        &format!("/team/daily/activity?{days}"),
+        &format!("/tag/daily/activity?{days}"),
+        &format!("/organization/daily/activity?{days}"),
+        &format!("/customer/daily/activity?{days}"),
+        &format!("/global/activity?{days}"),
+        &format!("/global/activity/model?{days}"),
+        &format!("/global/spend/report?{days}"),
+        &format!("/global/spend/provider?{days}"),
+    ] {
+        let answer = admin.get(path).await;
+        let (status, text) = (answer.status, answer.text());
+        assert_eq!(status, 200, "{level} {path}: {text}");
+    }
+}
+
+/// Each call has its row in LiteLLM's table, and what bears it knows of it.
+async fn ledger(gateway: &Gateway, postgres: &PostgresServer, name: &str) {
+    // Three of the stored models and one of the new, two by the key that was made, and two of many tokens.
+    let rows =
+        r#"SELECT count(*) FROM "LiteLLM_SpendLogs" WHERE "user" = 'ann' AND total_tokens > 0"#;
+    eventually("each call has its row", async || {
+        (postgres.sql(name, rows).await == "8").then_some(())
+    })
+    .await;
+    let counted = r#"SELECT coalesce(sum(api_requests), -1) FROM "LiteLLM_DailyUserSpend" WHERE user_id = 'ann' AND successful_requests > 0"#;
+    let has_days = r#"SELECT count(*) FROM information_schema.columns WHERE table_name = 'LiteLLM_DailyUserSpend' AND column_name = 'api_requests'"#;
+    if postgres.sql(name, has_days).await == "1" {
+        assert_eq!(postgres.sql(name, counted).await, "8", "{name}");
+    }
+    let claimed = r#"SELECT count(*) FROM "LiteLLM_SpendLogs" WHERE prompt_tokens IN (2147483647, 3000000000) AND completion_tokens = 7"#;
+    assert_eq!(postgres.sql(name, claimed).await, "2", "{name}");
+    let told = gateway.metrics().await;
+    assert_eq!(
+        told.count("witgate_spend_rows_refused_total", &[]),
+        0.0,
+        "{name}"
+    );
+    assert_eq!(
+        told.count("witgate_spend_rows_dropped_total", &[]),
+        0.0,
+        "{name}"
+    );
 }

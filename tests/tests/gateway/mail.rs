@@ -1,62 +1,12 @@
 //! Alerts by mail: the `email` component and the host's SMTP against a real mail server.
 
-use std::path::Path;
-use std::process::Stdio;
+use serde_json::json;
+use witgate_testkit::{FakeUpstream, Gateway, PostgresServer, RedisServer, Reply};
 
-use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use witgate_testkit::{FakeUpstream, Gateway, PostgresServer, RedisServer, Reply, workspace_root};
-
-use crate::support::{Client, MASTER_KEY, Stage, UPSTREAM_KEY, base_config, chat, venv};
-
-const PASSWORD: &str = "mail-password-0123456789";
-
-/// A mail server with a certificate for `localhost`.
-struct MailServer {
-    _process: Child,
-    _input: ChildStdin,
-    output: Lines<BufReader<ChildStdout>>,
-    port: u64,
-    folder: TempDir,
-}
+use crate::support::mail::{MailServer, PASSWORD, line};
+use crate::support::{Client, MASTER_KEY, Stage, UPSTREAM_KEY, base_config, chat};
 
 impl MailServer {
-    async fn start(mode: &str, with_login: bool) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        certify(folder.path());
-        let file = |name: &str| folder.path().join(name).display().to_string();
-        let mut command = Command::new(venv("python"));
-        command
-            .arg(workspace_root().join("tests/vendors/mail.py"))
-            .args([mode, &file("mail.pem"), &file("mail.key")])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true);
-        if with_login {
-            command.args(["gateway", PASSWORD]);
-        }
-        let mut process = command.spawn().expect("run the mail server");
-        let input = process.stdin.take().expect("a pipe");
-        let output = BufReader::new(process.stdout.take().expect("a pipe")).lines();
-        let mut server = Self {
-            _process: process,
-            _input: input,
-            output,
-            port: 0,
-            folder,
-        };
-        server.port = server.next().await["port"].as_u64().expect("a port");
-        server
-    }
-
-    /// The next thing that happened there.
-    async fn next(&mut self) -> Value {
-        let line = self.output.next_line().await.expect("a line");
-        serde_json::from_str(&line.expect("the mail server lives")).expect("JSON")
-    }
-
     /// A gateway that tells of failing calls by mail; `settings` are further ones of the component.
     async fn stage(&self, settings: &str, trusted: bool) -> Stage {
         let upstream = FakeUpstream::start().await;
@@ -79,16 +29,6 @@ impl MailServer {
         }
         Stage::of(upstream, builder).await
     }
-}
-
-/// `mail.pem` and `mail.key`, for `localhost`.
-fn certify(folder: &Path) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("signed");
-    let write = |name: &str, text: String| {
-        std::fs::write(folder.join(name), text).expect("written");
-    };
-    write("mail.pem", made.cert.pem());
-    write("mail.key", made.signing_key.serialize_pem());
 }
 
 /// Who gets the mail of a test: who is there for tests, also where nobody gets alerts.
@@ -186,7 +126,7 @@ async fn no_password_goes_to_a_server_that_is_not_the_one_it_claims_to_be() {
         assert!(!stage.gateway.printed(PASSWORD), "{mode}");
         drop(stage);
         // Nothing happened there but connections.
-        server._process.start_kill().expect("killed");
+        server.process.start_kill().expect("killed");
         let next = server.output.next_line().await.expect("a line");
         assert_eq!(next, None, "{mode}");
     }
@@ -236,17 +176,6 @@ impl MailServer {
         }
         Stage::of(upstream, builder).await
     }
-}
-
-/// The value of a line of a letter.
-fn line(mail: &Value, name: &str) -> String {
-    let text = mail["text"].as_str().unwrap_or_default();
-    let found = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-    found
-        .unwrap_or_else(|| panic!("no {name} in {mail}"))
-        .to_owned()
 }
 
 #[tokio::test]

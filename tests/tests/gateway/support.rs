@@ -1,6 +1,7 @@
 //! What every scenario needs: a gateway in front of a fake upstream, and a client of it.
 
 pub mod idp;
+pub mod mail;
 pub mod moto;
 
 use std::path::PathBuf;

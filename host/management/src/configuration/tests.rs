@@ -564,7 +564,11 @@ async fn a_stored_secret_follows_no_address_that_comes_without_it() {
         json!({"sentinel_nodes": [["evil", 26379]]}),
         json!({"redis_startup_nodes": [{"host": "evil"}]}),
         json!({"url": "redis://evil"}),
+        json!({"service_name": "evil"}),
         json!({"qdrant_api_base": "https://evil.example"}),
+        json!({"s3_endpoint_url": "https://evil.example"}),
+        json!({"gcs_endpoint_url": "https://evil.example"}),
+        json!({"azure_account_url": "https://evil.example"}),
     ] {
         refused(
             "POST",
@@ -583,6 +587,7 @@ async fn a_stored_secret_follows_no_address_that_comes_without_it() {
     }
     let same = cache(masked(json!({"port": "6379", "ttl": 5})));
     world.done("/cache/settings", same).await;
+    every_store_keeps_its_secret(&world).await;
     // By another way in, too.
     let by_section = |params: Value| json!({"litellm_settings": {"cache_params": params}});
     let params = json!({"type": "redis", "host": "r1", "password": "right"});
@@ -673,4 +678,58 @@ async fn routes_that_are_sent_as_a_list_keep_their_secrets_and_lead_them_nowhere
     let moved =
         json!({"target": "https://two.example", "headers": null, "default_query_params": null});
     world.done(at, moved).await;
+}
+
+/// Of each kind of store: its secret stays where it is, and goes to no other address, from one or to one.
+async fn every_store_keeps_its_secret(world: &World) {
+    for (kind, address, secret) in [
+        ("qdrant-semantic", "qdrant_api_base", "qdrant_api_key"),
+        ("s3", "s3_endpoint_url", "s3_aws_secret_access_key"),
+        ("gcs", "gcs_endpoint_url", "gcs_path_service_account"),
+        ("azure-blob", "azure_account_url", "azure_client_secret"),
+    ] {
+        let Some(secret) = [secret, "password"]
+            .into_iter()
+            .find(|name| world.plane.is_secret(name))
+        else {
+            panic!("{kind} has no secret");
+        };
+        let settings = |at: Option<&str>, told: &str| {
+            let mut settings = json!({"type": kind, secret: told});
+            if let Some(at) = at {
+                settings[address] = json!(at);
+            }
+            json!({ "cache_settings": settings })
+        };
+        let home = "https://store.example";
+        world
+            .done("/cache/settings", settings(Some(home), "right"))
+            .await;
+        for at in [
+            Some("https://evil.example"),
+            Some("https://store.example:444"),
+            None,
+        ] {
+            for path in ["/cache/settings", "/cache/settings/test"] {
+                let (status, told) = world.post(&admin(), path, settings(at, "*****")).await;
+                assert!(
+                    status == 400 && told.to_string().contains("another store"),
+                    "{kind} {at:?} {path}: {status} {told}"
+                );
+            }
+        }
+        world
+            .done("/cache/settings", settings(Some(home), "*****"))
+            .await;
+        let kept = row(world, "LiteLLM_CacheConfig", "cache_settings").await;
+        assert_eq!(
+            opened(&kept[secret]),
+            Opened::Sealed("right".to_owned()),
+            "{kind}"
+        );
+    }
+    let redis = json!({"type": "redis", "password": "right"});
+    world
+        .done("/cache/settings", json!({ "cache_settings": redis }))
+        .await;
 }

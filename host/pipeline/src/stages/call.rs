@@ -479,7 +479,7 @@ async fn once(
                 let class = ErrorClass::ContentPolicyViolation;
                 return Err(Failed::of(target, class, "Response output was blocked."));
             }
-            if let Some(failed) = schema::broken(x, &hop.request, &answered.answer) {
+            if let Some(failed) = schema::broken(gateway, x, &hop.request, &answered.answer).await {
                 return Err(failed);
             }
             served.tried = Some(begun);

@@ -70,6 +70,18 @@ async fn one(
         Write::Remove(_, _, what) => Some(*what),
         _ => None,
     };
+    // In a table that an older LiteLLM has not, nothing is, and nothing can be put.
+    if !db.has(step.table()) {
+        return match step {
+            Write::Change(_, _, _, what)
+            | Write::Remove(_, _, what)
+            | Write::Present(_, _, what) => Err(WriteError::Gone(what)),
+            Write::Insert(table, _) | Write::Ensure(table, _) | Write::Upsert(table, _) => {
+                Err(StoreError::missing(table).into())
+            }
+            _ => Ok(0),
+        };
+    }
     let statement = match step {
         Write::Insert(table, row) => insert(db, table, row, now, |_| String::new())?,
         Write::Ensure(table, row) => insert(db, table, row, now, |table| {
@@ -160,9 +172,6 @@ fn insert(
     conflict: impl Fn(&Table) -> String,
 ) -> Result<Statement, WriteError> {
     let table = known(table)?;
-    if !db.has(table.name) {
-        return Err(StoreError::missing(table.name).into());
-    }
     let mut row = complete(table, row, now)?;
     row.retain(|name, _| db.has_column(table.name, name));
     let columns: Vec<&str> = row.keys().map(String::as_str).collect();

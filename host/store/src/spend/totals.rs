@@ -121,7 +121,8 @@ impl Totals {
             let mut bear = |account: Account, id: &str, second: &str| {
                 if !id.is_empty() && (account.key.len() == 1 || !second.is_empty()) {
                     let ids = [id.to_owned(), second.to_owned()];
-                    *self.accounts.entry((account, ids)).or_default() += spend;
+                    let sum = self.accounts.entry((account, ids)).or_default();
+                    *sum = sum.saturating_add(spend);
                 }
             };
             bear(KEY, key, "");
@@ -169,9 +170,9 @@ impl Totals {
         let [_, prompt, completion, _] = row.integers;
         let [read, created] = row.cached;
         let counts = [prompt, completion, read, created, 1, 1 - failed, failed];
-        day.spend += spend;
+        day.spend = day.spend.saturating_add(spend);
         for (sum, count) in day.counts.iter_mut().zip(counts) {
-            *sum += count;
+            *sum = sum.saturating_add(count);
         }
     }
 

@@ -69,7 +69,7 @@ impl Windows {
                 *known = new;
             } else if known.start <= new.next() {
                 known.start = known.start.min(new.start);
-                known.spend += spend;
+                known.spend = known.spend.saturating_add(spend);
             }
         }
     }

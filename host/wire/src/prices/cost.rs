@@ -60,13 +60,13 @@ pub struct Cost {
 impl Cost {
     /// Adds another call's.
     pub fn add(&mut self, other: &Cost) {
-        self.input += other.input;
-        self.output += other.output;
-        self.tools += other.tools;
-        self.total += other.total;
-        self.cache_read += other.cache_read;
-        self.cache_creation += other.cache_creation;
-        self.reasoning += other.reasoning;
+        self.input = add(self.input, other.input);
+        self.output = add(self.output, other.output);
+        self.tools = add(self.tools, other.tools);
+        self.total = add(self.total, other.total);
+        self.cache_read = add(self.cache_read, other.cache_read);
+        self.cache_creation = add(self.cache_creation, other.cache_creation);
+        self.reasoning = add(self.reasoning, other.reasoning);
     }
 }
 
@@ -173,7 +173,11 @@ impl Rates<'_> {
         let audio = self.rate("output_cost_per_audio_token").unwrap_or(base);
         let image = self.rate("output_cost_per_image_token").unwrap_or(base);
 
-        let apart = usage.reasoning_tokens + usage.audio_output_tokens + usage.image_output_tokens;
+        let apart = sum([
+            usage.reasoning_tokens,
+            usage.audio_output_tokens,
+            usage.image_output_tokens,
+        ]);
         let rest = usage.completion_tokens.saturating_sub(apart);
         let text = usage
             .text_output_tokens
@@ -212,25 +216,29 @@ impl Rates<'_> {
 
 /// The prompt's ordinary tokens: as stated, unless the parts then exceed the whole.
 fn text_in(usage: &Usage) -> u64 {
-    let apart = usage.cached_tokens
-        + usage.cache_creation_tokens
-        + usage.audio_input_tokens
-        + usage.image_input_tokens
-        + usage.video_input_tokens;
+    let apart = sum([
+        usage.cached_tokens,
+        usage.cache_creation_tokens,
+        usage.audio_input_tokens,
+        usage.image_input_tokens,
+        usage.video_input_tokens,
+    ]);
     let cached = usage.cached_tokens > 0 || usage.cache_creation_tokens > 0;
     match usage.text_input_tokens {
-        Some(text) if text > 0 && !(cached && text + apart > usage.prompt_tokens) => text,
+        Some(text) if text > 0 && !(cached && sum([text, apart]) > usage.prompt_tokens) => text,
         _ => usage.prompt_tokens.saturating_sub(apart),
     }
 }
 
+fn sum<const N: usize>(counts: [u64; N]) -> u64 {
+    counts.into_iter().fold(0, u64::saturating_add)
+}
+
 /// A price times a count; at the end of the number range it stays there rather than panicking.
 pub(super) fn mul(count: u64, price: Decimal) -> Decimal {
-    Decimal::from(count)
-        .checked_mul(price)
-        .unwrap_or(Decimal::MAX)
+    Decimal::from(count).saturating_mul(price)
 }
 
 pub(super) fn add(a: Decimal, b: Decimal) -> Decimal {
-    a.checked_add(b).unwrap_or(Decimal::MAX)
+    a.saturating_add(b)
 }

@@ -235,11 +235,11 @@ pub fn parse_decimal(text: &str) -> Option<Decimal> {
     }
 }
 
-/// A field that states a price, if this is one.
+/// A field that states a price, if this is one. Nobody is paid for being called: a number below 0 states none.
 fn field(name: &str, value: Raw<'_>) -> Option<(Cow<'static, str>, Decimal)> {
     let is_price = name.contains("_cost") || name.starts_with("cost_per_");
     let price = if is_price {
-        decimal(value)?
+        decimal(value).filter(|price| *price >= Decimal::ZERO)?
     } else {
         return None;
     };

@@ -5,15 +5,16 @@ use std::process::ExitCode;
 use witgate_config::{Problem, ProblemKind, Severity};
 
 use crate::cli::Check;
+use crate::source::Place;
 use crate::wiring;
 
 pub(super) fn check(options: &Check) -> ExitCode {
     let env = crate::environment::environment();
     let mut problems = Vec::new();
-    match crate::source::choose(options.config.as_deref(), &env) {
-        Ok((source, warning)) => {
+    match Place::choose(options.config.as_deref(), &env) {
+        Ok((place, warning)) => {
             problems.extend(warning);
-            let (loaded, found) = witgate_config::checked(&source, &env);
+            let (loaded, found) = witgate_config::checked(&place.source, &env);
             problems.extend(found);
             // What is built from a configuration has rules of its own.
             let judged = loaded.as_ref().map(wiring::problems).unwrap_or_default();

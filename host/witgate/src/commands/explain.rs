@@ -21,6 +21,7 @@ use witgate_routing::{
 use super::{fail, print_rows};
 use crate::cli::ExplainCall;
 use crate::database::open_store;
+use crate::source::Place;
 use crate::wiring::{self, Paths};
 
 pub(super) fn explain(call: &ExplainCall) -> ExitCode {
@@ -44,8 +45,8 @@ fn told(call: &ExplainCall) -> anyhow::Result<Explanation> {
     let model = call.model.as_deref();
     let model = model.context("name the call's model with --model")?;
     let env = crate::environment::environment();
-    let (source, warning) = crate::source::choose(call.config.as_deref(), &env)
-        .map_err(|problem| anyhow!("{problem}"))?;
+    let (Place { source, .. }, warning) =
+        Place::choose(call.config.as_deref(), &env).map_err(|problem| anyhow!("{problem}"))?;
     if let Some(warning) = warning {
         eprintln!("{warning}");
     }

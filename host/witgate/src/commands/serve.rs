@@ -10,6 +10,7 @@ use super::check::strict;
 use super::fail;
 use crate::cli::{Record, Serve};
 use crate::process::{self, Base};
+use crate::source::Place;
 use crate::telemetry::{self, LogOptions};
 use crate::wiring::{self, Read, Secrets};
 
@@ -30,11 +31,11 @@ pub(super) fn record(what: Record) -> ExitCode {
 
 fn start(options: Serve) -> anyhow::Result<()> {
     let env = crate::environment::environment();
-    let (source, warning) = crate::source::choose(options.config.as_deref(), &env)
-        .map_err(|problem| anyhow!("{problem}"))?;
-    let draft = Draft::read(&source, &env);
+    let (place, warning) =
+        Place::choose(options.config.as_deref(), &env).map_err(|problem| anyhow!("{problem}"))?;
+    let draft = Draft::read(&place.source, &env);
     let Ok(early) = draft.early() else {
-        return Err(refused(&witgate_config::check(&source, &env)));
+        return Err(refused(&witgate_config::check(&place.source, &env)));
     };
     // Without secrets to fetch, what is wrong is told before anything is started.
     let loaded = match wiring::needs_reading(&early) {
@@ -54,7 +55,7 @@ fn start(options: Serve) -> anyhow::Result<()> {
             tracing::warn!("without effect here: {}", ignored.join(", "));
         }
         let served = async {
-            let base = Base::start(&options, &source, &early.loaded.environment)?;
+            let base = Base::start(&options, &place.source, &early.loaded.environment)?;
             let secrets = Secrets::default();
             let (mut loaded, secrets) = match loaded {
                 Some(loaded) => (loaded, secrets),
@@ -73,7 +74,7 @@ fn start(options: Serve) -> anyhow::Result<()> {
                     return Err(refused(&loaded.problems));
                 }
             }
-            process::serve(options, (source, env), (draft, loaded), base, secrets).await
+            process::serve(options, (place, env), (draft, loaded), base, secrets).await
         };
         let served = served.await;
         telemetry.stop();

@@ -67,7 +67,7 @@ impl CleanUp {
     fn first(self) -> Instant {
         match self {
             // A gateway that never runs for a day would never clean up.
-            Self::Every(_) => Instant::now() + FIRST_CLEANUP,
+            Self::Every(every) => Instant::now() + every.min(FIRST_CLEANUP),
             Self::At(_) => self.next(),
         }
     }

@@ -15,7 +15,7 @@ use witgate_pipeline::Target;
 use witgate_plugins::{Kind, Provider, Registry};
 use witgate_routing::{ErrorClass, Snapshot};
 use witgate_wire::Endpoint;
-use witgate_wire::prices::{ModelPrice, Prices};
+use witgate_wire::prices::{ModelPrice, Prices, parse_decimal};
 
 use super::auto_routers;
 use super::client_headers;
@@ -275,6 +275,15 @@ fn target(
         .map_err(|error| error.to_string())?;
     let backend = prices.lookup(provider_name, &params.model);
     let stated = stated_prices(entry);
+    for (name, json) in &stated {
+        let number = parse_decimal(json);
+        if number.is_some_and(|number| number.is_sign_negative() && !number.is_zero()) {
+            let place = merged.place();
+            tracing::warn!(
+                "{place}: {name} is below 0, which is no price: it is as if it were not there"
+            );
+        }
+    }
     let stated = stated
         .iter()
         .map(|(name, json)| (name.as_str(), json.as_str()));

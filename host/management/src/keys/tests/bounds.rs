@@ -397,3 +397,43 @@ async fn an_old_text_ends_when_its_grace_does() {
     assert_eq!(good("2026-01-01T01:00:00.122Z").await, new);
     assert_eq!(good("2026-01-01T01:00:00.123Z").await, None);
 }
+
+/// Names of keys are told to those who may see the keys: all of them to administrators and viewers, a team's to its admins, to others
+/// their own.
+#[tokio::test]
+async fn aliases_are_told_of_keys_that_one_may_see() {
+    let world = world(json!({})).await;
+    let members = json!([{"user_id": "ann", "role": "admin"}, {"user_id": "bob", "role": "user"}]);
+    let team = json!({"team_id": "t", "members_with_roles": members});
+    world.done("/team/new", team).await;
+    for (alias, user, team) in [
+        (Some("zoe"), "bob", Some("t")),
+        (Some("ann's"), "ann", None),
+        (Some("bob's"), "bob", None),
+        (Some("cid's"), "cid", None),
+        (None, "bob", None),
+    ] {
+        let body = json!({"key_alias": alias, "user_id": user, "team_id": team});
+        world.done(GENERATE, body).await;
+    }
+    let viewer = Principal {
+        role: witgate_identity::Role::ProxyAdminViewer,
+        ..user("eve")
+    };
+    let all = json!(["ann's", "bob's", "cid's", "zoe"]);
+    for (who, query, told) in [
+        (admin(), "", all.clone()),
+        (viewer, "", all),
+        (user("ann"), "", json!(["ann's"])),
+        (user("ann"), "?team_id=t", json!(["zoe"])),
+        (user("bob"), "", json!(["bob's", "zoe"])),
+        (user("bob"), "?team_id=t", json!(["zoe"])),
+        (user("cid"), "?team_id=t", json!([])),
+        (user("dan"), "", json!([])),
+    ] {
+        let (status, said) = world.get(&who, &format!("/key/aliases{query}")).await;
+        assert_eq!((status, &said["aliases"]), (200, &told), "{query} {said}");
+    }
+    let asked = world.get(&user("cid"), "/key/aliases?user_id=ann").await;
+    assert_eq!(asked.0, 403, "{asked:?}");
+}

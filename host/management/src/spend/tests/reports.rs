@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use witgate_identity::{KeyHash, Principal, Role};
+use witgate_store::Write;
 
 use super::{RANGE, TIMES, hash, told, worlds};
 use crate::Changed;
@@ -254,6 +255,53 @@ async fn activity_day_by_day() {
         }
     })
     .await;
+}
+
+/// All days are on one page, however many a page of the other operation has; what is too much is refused, and not cut.
+#[tokio::test]
+async fn aggregated_activity_is_whole_or_refused() {
+    let world = world(json!({})).await;
+    let row = |n: u64| {
+        let row = json!({
+            "id": format!("row-{n}"), "user_id": "ann", "date": "2025-12-31", "api_key": "k", "model": format!("m{n}"),
+            "custom_llm_provider": "openai", "mcp_namespaced_tool_name": "", "endpoint": "", "spend": 0.5, "prompt_tokens": 2,
+            "completion_tokens": 1, "api_requests": 1, "successful_requests": 1, "failed_requests": 0,
+        });
+        Write::Insert("LiteLLM_DailyUserSpend", row.as_object().cloned().unwrap())
+    };
+    let add = async |rows: std::ops::Range<u64>| {
+        let store = &world.plane.store;
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        store.write(rows.map(row).collect(), now).await.unwrap();
+    };
+    let path = format!("/user/daily/activity/aggregated?{RANGE}");
+    add(0..1_200).await;
+    let whole = told(&world, &admin(), &path).await;
+    let total = &whole["metadata"];
+    assert_eq!(
+        (
+            &total["total_api_requests"],
+            &total["total_spend"],
+            &total["total_tokens"]
+        ),
+        (&json!(1_200), &json!(600.0), &json!(3_600))
+    );
+    let models = whole["results"][0]["breakdown"]["models"]
+        .as_object()
+        .unwrap();
+    assert_eq!(models.len(), 1_200);
+    let page = format!("/user/daily/activity?{RANGE}&page_size=1000");
+    let page = told(&world, &admin(), &page).await;
+    assert_eq!(page["metadata"]["total_pages"], 2);
+    let none = told(&world, &user("bob"), &path).await;
+    assert_eq!(none["results"], json!([]));
+
+    add(1_200..20_001).await;
+    let (status, refused) = world.get(&admin(), &path).await;
+    assert_eq!(status, 400, "{refused}");
+    assert!(refused.to_string().contains("20001 rows"), "{refused}");
+    let one = told(&world, &admin(), &format!("{path}&model=m7")).await;
+    assert_eq!(one["metadata"]["total_api_requests"], 1);
 }
 
 #[tokio::test]

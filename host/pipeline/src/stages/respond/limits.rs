@@ -62,7 +62,7 @@ pub(super) fn told(x: &Exchange, headers: &mut HeaderMap, complete: bool) {
         && x.snapshot.settings.compat == CompatErrors::Latest
         && let Some(cost) = &x.cost
     {
-        spend += cost.total;
+        spend = spend.saturating_add(cost.total);
     }
     text(headers, KEY_SPEND, &dollars(spend));
     if let Some(max) = key.budget.as_ref().and_then(|budget| budget.max) {

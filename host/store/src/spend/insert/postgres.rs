@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sqlx::Acquire;
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
@@ -74,7 +74,7 @@ async fn insert_new(
     rows: &[&Packed],
     now: Timestamp,
 ) -> Result<Vec<bool>, sqlx::Error> {
-    let mut ids = insert_rows(connection, columns, rows, now).await?;
+    let mut ids = insert_rows(db, connection, columns, rows, now).await?;
     // Of two with the same id in a group, the first one is written.
     let mut new: Vec<bool> = rows.iter().map(|row| ids.remove(&*id_of(row))).collect();
     if new.contains(&false) {
@@ -82,7 +82,7 @@ async fn insert_new(
         let renamed = |at: &usize| Some((*at, rows.get(*at)?.renamed()));
         let renamed: Vec<(usize, Packed)> = others.iter().filter_map(renamed).collect();
         let again: Vec<&Packed> = renamed.iter().map(|(_, row)| row).collect();
-        let mut ids = insert_rows(connection, columns, &again, now).await?;
+        let mut ids = insert_rows(db, connection, columns, &again, now).await?;
         for (at, row) in &renamed {
             if let Some(new) = new.get_mut(*at) {
                 *new = ids.remove(&*id_of(row));
@@ -147,6 +147,7 @@ async fn anothers(
 
 /// The ids of the rows that are new.
 async fn insert_rows(
+    db: &PostgresDb,
     connection: &mut PgConnection,
     columns: &[&str],
     rows: &[&Packed],
@@ -155,7 +156,7 @@ async fn insert_rows(
     if rows.is_empty() {
         return Ok(std::collections::HashSet::new());
     }
-    let rows: Vec<Value> = rows.iter().map(|row| object(row, now)).collect();
+    let rows: Vec<Value> = rows.iter().map(|row| object(db, row, now)).collect();
     let names: Vec<String> = columns
         .iter()
         .map(|column| format!("\"{column}\""))
@@ -171,13 +172,27 @@ async fn insert_rows(
     new.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// A row as JSON.
-fn object(row: &Packed, now: Timestamp) -> Value {
+/// A row as JSON. A number that its column does not take is the highest that it does: a row with less than an upstream claims of
+/// itself is better than none.
+fn object(db: &PostgresDb, row: &Packed, now: Timestamp) -> Value {
     let mut object = row.object();
+    cut(db, TABLE, &INTEGER_COLUMNS, &mut object);
     for column in ["created_at", "updated_at"] {
         object.insert(column.to_owned(), time_text(now).into());
     }
     Value::Object(object)
+}
+
+/// Cuts whole numbers to what their columns take.
+fn cut(db: &PostgresDb, table: &str, columns: &[&str], object: &mut Map<String, Value>) {
+    for column in columns {
+        let most = db.most(table, column);
+        if let Some(value) = object.get_mut(*column)
+            && value.as_i64().is_some_and(|number| number > most)
+        {
+            *value = most.into();
+        }
+    }
 }
 
 /// Adds the sums of new rows to the totals; how many that are not kept were counted before.
@@ -264,9 +279,12 @@ async fn add(
             }
             columns.retain(|column| db.has_column(table, column));
             let sums = addition.sums.iter().filter(exists);
-            let sums: Vec<String> = sums
-                .map(|c| format!("\"{c}\" = t.\"{c}\" + excluded.\"{c}\""))
-                .collect();
+            // A sum that its column does not take would keep every row of the group from being written.
+            let sum = |c: &&str| match db.most(table, c) {
+                i64::MAX => format!("\"{c}\" = t.\"{c}\" + excluded.\"{c}\""),
+                most => format!("\"{c}\" = least(t.\"{c}\"::bigint + excluded.\"{c}\", {most})"),
+            };
+            let sums: Vec<String> = sums.map(sum).collect();
             // What a table does not let be null and LiteLLM's client fills in.
             let fill = |column: &&str| match *column {
                 "models" => "'{}'::text[]".to_owned(),
@@ -286,6 +304,7 @@ async fn add(
     let mut rows = addition.rows.clone();
     for row in rows.as_array_mut().into_iter().flatten() {
         if let Some(row) = row.as_object_mut() {
+            cut(db, table, addition.sums, row);
             for column in ["created_at", "updated_at"] {
                 row.insert(column.to_owned(), time_text(now).into());
             }
