@@ -751,7 +751,7 @@ mod tests {
     fn what_would_take_long_is_too_complex() {
         let texts = |count: usize| -> Vec<String> { (0..count).map(|n| format!("t{n}")).collect() };
         let each = |count: usize, of: fn(usize) -> Value| (0..count).map(of).collect::<Vec<_>>();
-        let nested = json!([[["t"; 10]; 10]; 10]);
+        let nested = json!(vec![vec![vec!["t"; 10]; 10]; 10]);
         let rows = [
             (
                 "many patterns",
@@ -760,7 +760,7 @@ mod tests {
             ),
             (
                 "a pattern that goes many ways, again and again",
-                json!({"items": {"pattern": "(?:a?){500}a{500}b"}}),
+                json!({"items": {"pattern": "(?:a?){500}a{500}"}}),
                 json!(vec!["a".repeat(1_000); 100]),
             ),
             (
@@ -785,7 +785,7 @@ mod tests {
             ),
             (
                 "sets of them",
-                json!({"anyOf": each(1_000, |_| json!({"uniqueItems": true, "minItems": 11}))}),
+                json!({"anyOf": each(1_000, |_| json!({"uniqueItems": true}))}),
                 json!([nested]),
             ),
             (
