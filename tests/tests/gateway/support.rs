@@ -2,6 +2,7 @@
 
 pub mod idp;
 pub mod moto;
+pub mod proxy;
 
 use std::path::PathBuf;
 use std::time::Duration;
