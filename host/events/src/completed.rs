@@ -148,6 +148,8 @@ pub struct Served {
     pub model_group: String,
     /// Deployment id (`model_info.id`).
     pub model_id: String,
+    /// The call was made with the client's own credentials, or at its own address: it says nothing of a deployment.
+    pub is_clients: bool,
     /// Provider name, such as `openai`.
     pub provider: String,
     /// Base URL of the deployment; empty when none.

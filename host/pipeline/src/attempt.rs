@@ -15,6 +15,7 @@ use witgate_wire::sse;
 use witgate_wire::stream::{ChoiceView, ChunkView, StreamAssembler};
 use witgate_wire::{Forward, RequestView};
 
+use crate::client_side;
 use crate::dialect;
 use crate::exchange::{Answer, Exchange, UpstreamStream};
 use crate::failure::{Case, Failure};
@@ -146,10 +147,11 @@ pub async fn attempt(
             patience.total
         };
     let http = http_request(gateway, x, request, target, model);
-    let sent = timeout_at(deadline, target.upstream.send(http)).await;
+    let way = client_side::way(x, target)?;
+    let sent = timeout_at(deadline, way.send(http)).await;
     let response = match sent {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => return Err(unreachable(target, &error)),
+        Ok(Err(error)) => return Err(client_side::unanswered(x, target, &error)),
         Err(_) => {
             return Err(too_slow(
                 target,
@@ -211,11 +213,7 @@ fn http_request(
     target: &Target,
     model: &str,
 ) -> http::Request<Bytes> {
-    let defaults: Vec<(&str, &str)> = target
-        .defaults
-        .iter()
-        .map(|(key, json)| (key.as_str(), json.as_str()))
-        .collect();
+    let defaults = x.defaults(target);
     let body = request.forward_body(&Forward {
         model: Some(model),
         defaults: &defaults,
@@ -223,8 +221,16 @@ fn http_request(
     });
     let mut http = http::Request::new(body);
     *http.method_mut() = Method::POST;
-    *http.uri_mut() = target.urls[request.endpoint() as usize].clone();
-    *http.headers_mut() = target.headers.clone();
+    let brought = x.brought.as_ref();
+    let of_client = brought.and_then(|own| own.url());
+    *http.uri_mut() = of_client.map_or_else(
+        || target.urls[request.endpoint() as usize].clone(),
+        Clone::clone,
+    );
+    *http.headers_mut() = match brought {
+        Some(own) => own.headers(target),
+        None => target.headers.clone(),
+    };
     outgoing::add(x, target, http.headers_mut());
     pass_trace(gateway, x, http.headers_mut());
     http

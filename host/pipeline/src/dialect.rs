@@ -43,6 +43,8 @@ use stamp::Stamp;
 
 /// Requests of one call, follow-ups included; the call's timeout ends polling sooner.
 const REQUESTS_MAX: usize = 1000;
+/// What plugins call a provider's key.
+const API_KEY: &str = "api_key";
 /// Shortest pause before a follow-up.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 
@@ -62,6 +64,8 @@ pub struct Dialect {
     pub params: String,
     /// Its secrets.
     pub credentials: Vec<Credential>,
+    /// The known prefixes of its provider's keys; `None` where a key is not all that it takes.
+    pub key_prefixes: Option<Vec<String>>,
     /// The deployment's own headers; they win over the plugin's.
     pub headers: HeaderMap,
     /// Headers that the plugin merges itself: names to take from the client, then the deployment's own.
@@ -225,12 +229,7 @@ impl Talk<'_> {
             );
             return Err(Failed::of(self.target, ErrorClass::BadRequest, &text));
         };
-        let defaults: Vec<(&str, &str)> = self
-            .target
-            .defaults
-            .iter()
-            .map(|(key, json)| (key.as_str(), json.as_str()))
-            .collect();
+        let defaults = self.x.defaults(self.target);
         let body = request.forward_body(&Forward {
             model: Some(self.model),
             defaults: &defaults,
@@ -252,19 +251,41 @@ impl Talk<'_> {
             let values = self.x.arrival.headers.get_all(name.as_str()).iter();
             values.filter_map(|value| Some((name.clone(), value.to_str().ok()?.to_owned())))
         });
-        let credentials = dialect.credentials.iter();
+        let brought = self.x.brought.as_deref();
+        let own = own
+            .iter()
+            .filter(|(name, _)| brought.is_none_or(|brought| brought.keeps(name)));
         Ok(ProviderCall {
             id: self.x.call_id.clone(),
             call_type,
             model: self.model.to_owned(),
             body: String::from_utf8_lossy(&body).into_owned(),
-            params: dialect.params.clone(),
-            api_base: dialect.base.clone(),
-            credentials: credentials
-                .map(|own| (own.name.clone(), own.prefix.clone()))
-                .collect(),
-            headers: of_client.chain(own.iter().cloned()).collect(),
+            params: match brought {
+                Some(brought) => brought.params_for(&dialect.params),
+                None => dialect.params.clone(),
+            },
+            api_base: brought
+                .and_then(|brought| brought.base())
+                .unwrap_or(&dialect.base)
+                .to_owned(),
+            credentials: self.credentials(),
+            headers: of_client.chain(own.cloned()).collect(),
         })
+    }
+
+    /// What the plugin is told of the secrets there are: names, and known prefixes.
+    fn credentials(&self) -> Vec<(String, Option<String>)> {
+        let dialect = self.dialect;
+        let brought = self.x.brought.as_ref().and_then(|own| own.key());
+        let Some(key) = brought else {
+            let own = dialect.credentials.iter();
+            return own
+                .map(|own| (own.name.clone(), own.prefix.clone()))
+                .collect();
+        };
+        let known = dialect.key_prefixes.iter().flatten();
+        let prefix = known.into_iter().find(|known| key.starts_with(*known));
+        vec![(API_KEY.to_owned(), prefix.cloned())]
     }
 
     /// A stream was asked for, and the upstream does not answer with plain JSON instead.

@@ -19,6 +19,7 @@ use witgate_wire::stream::StreamAssembler;
 use witgate_wire::usage::Usage;
 use witgate_wire::{Endpoint, RequestView};
 
+use crate::client_side::Brought;
 use crate::failure::Failure;
 use crate::guard::Judged;
 use crate::metering::Held;
@@ -103,6 +104,8 @@ pub struct Exchange {
     pub made_by: Option<Box<MadeBy>>,
     /// `parse`: the caller's request; `hook in`, `guard in` and `hook route` replace it when it is edited.
     pub request: Option<RequestView>,
+    /// `parse`: what the request brings of its own for its upstream, which is no part of `request`.
+    pub brought: Option<Box<Brought>>,
     /// `parse`: the model group asked for; `prompt` and `guard in` may change it.
     pub model: String,
     /// `parse`: request tags from header and body.

@@ -16,6 +16,7 @@ use witgate_wire::json::ScanError;
 use witgate_wire::{Endpoint, RequestView};
 
 use crate::attempt::prepared;
+use crate::client_side;
 use crate::exchange::{Arrival, Exchange};
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
@@ -127,6 +128,8 @@ async fn look(gateway: &Gateway, asked: Asked, request: RequestView) -> Result<S
     if x.model.is_empty() {
         return Err(parse::unknown_model(endpoint.path(), "None"));
     }
+    let (request, brought) = client_side::take(request)?;
+    x.brought = brought;
     x.request = Some(request.clone());
     authorize::authorize(gateway, &mut x)?;
     x.led = match x.snapshot.routing.auto_router(&x.model) {

@@ -139,6 +139,7 @@ impl Gateway {
             span,
             made_by: None,
             request: None,
+            brought: None,
             model: String::new(),
             tags: Vec::new(),
             principal: Arc::default(),

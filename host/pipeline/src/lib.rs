@@ -20,9 +20,11 @@ pub mod snapshot;
 pub mod stages;
 
 mod access;
+mod address;
 mod apply;
 mod attempt;
 mod borne;
+mod client_side;
 mod dialect;
 mod embedder;
 mod explain;
@@ -44,8 +46,10 @@ mod stream;
 mod testing;
 
 pub use access::{MayUse, may_use};
+pub use address::{endpoint_url, shown_base};
 pub use apply::{GuardedText, apply_guardrail};
 pub use borne::{Asking, Borne};
+pub use client_side::{ClientParam, ClientRule, ClientSide, plain_headers};
 pub use dialect::{Credential, Dialect, ParamRules, openai_params, origin};
 pub use embedder::Embedder;
 pub use exchange::{Arrival, BodyFault, MadeBy};

@@ -44,7 +44,8 @@ pub(crate) fn is_ours(x: &Exchange, name: &str) -> bool {
 /// Adds to the headers of a request to `target` what its deployment is given of the call.
 pub(crate) fn add(x: &Exchange, target: &Target, headers: &mut HeaderMap) {
     let wanted = target.client_headers;
-    if wanted == ClientHeaders::default() {
+    // A client's own server is not told of keys and teams, nor what proxies in front of the gateway have put in.
+    if wanted == ClientHeaders::default() || x.is_at_clients() {
         return;
     }
     if wanted.forwarded {

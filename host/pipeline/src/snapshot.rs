@@ -17,6 +17,7 @@ use witgate_wire::Endpoint;
 use witgate_wire::errors::CompatErrors;
 use witgate_wire::tokens::Counting;
 
+use crate::client_side::ClientSide;
 use crate::dialect::Dialect;
 use crate::embedder::Embedder;
 use crate::health::HealthSettings;
@@ -42,6 +43,8 @@ pub struct Snapshot {
     pub shared_health: Option<Arc<dyn SharedHealth>>,
     /// How to reach each deployment, by its index in `routing`.
     pub targets: Vec<Target>,
+    /// The way to addresses that clients name: public ones. `None` where nobody may name one.
+    pub clients_way: Option<Arc<dyn Upstream>>,
     /// Who may come in.
     pub access: Access,
     /// Guardrails in the order of the config.
@@ -330,6 +333,8 @@ pub struct Target {
     pub headers: HeaderMap,
     /// What a request is given of the client's headers.
     pub client_headers: ClientHeaders,
+    /// Which credentials of its own a client may bring.
+    pub client_side: ClientSide,
     /// The config's parameters for the body, as JSON texts; the client's own win.
     pub defaults: Vec<(String, String)>,
     /// `timeout_by_service_tier`, which goes before the other two.

@@ -213,7 +213,7 @@ impl ClientStream {
                 Cow::Borrowed(_) => out.extend_from_slice(&frame.raw),
                 Cow::Owned(masked) => out.extend_from_slice(masked.as_bytes()),
             }
-            x.failure = Some(failure);
+            x.failure = Some(x.scrubbed(failure));
             self.report_guards().await;
             self.end();
             return Ok(());
@@ -336,6 +336,7 @@ impl ClientStream {
         self.report_guards().await;
         if let Some(x) = self.finish.exchange.as_deref_mut() {
             x.hook_stream = None;
+            let failure = x.scrubbed(failure);
             let replacement = match x.snapshot.hooks.is_empty() {
                 true => None,
                 false => hooks::replaced(x, &failure).await,

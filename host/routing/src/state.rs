@@ -114,6 +114,8 @@ pub enum Full {
 #[derive(Debug)]
 pub struct Try {
     slot: Option<Arc<Slot>>,
+    /// It counts against the quotas of minute and day.
+    is_counted: bool,
     /// The deployment's index.
     pub index: usize,
     /// When it began.
@@ -121,6 +123,16 @@ pub struct Try {
 }
 
 impl Try {
+    /// A try at an upstream that is not the deployment's: it takes nothing of it.
+    pub fn elsewhere(index: usize, now: Now) -> Try {
+        Try {
+            slot: None,
+            is_counted: false,
+            index,
+            begun: now,
+        }
+    }
+
     /// Gives the place back; when it began stays known.
     pub fn release(&mut self) {
         if let Some(slot) = self.slot.take() {
@@ -203,19 +215,9 @@ impl State {
     pub fn begin(&self, snapshot: &Snapshot, index: usize, now: Now) -> Result<Try, Full> {
         let slot = &self.slots[index];
         let deployment = snapshot.deployment(index);
-        let most = deployment.parallel_max.unwrap_or(u32::MAX);
-        let taken = slot.in_flight.fetch_update(Relaxed, Relaxed, |n| {
-            (n < most).then_some(n.saturating_add(1))
-        });
-        if taken.is_err() {
-            return Err(Full::Parallel);
-        }
         // From here on the drop gives the place back.
-        let begun = Try {
-            slot: Some(slot.clone()),
-            index,
-            begun: now,
-        };
+        let mut begun = self.begin_beside(snapshot, index, now)?;
+        begun.is_counted = true;
         let minute = now.minute();
         match snapshot.rpm_enforced(index) {
             Some(limit) => {
@@ -237,6 +239,25 @@ impl State {
             }
         }
         Ok(begun)
+    }
+
+    /// Begins a try that takes a place of the deployment and none of its quotas, which are those of another key.
+    pub fn begin_beside(&self, snapshot: &Snapshot, index: usize, now: Now) -> Result<Try, Full> {
+        let slot = &self.slots[index];
+        let deployment = snapshot.deployment(index);
+        let most = deployment.parallel_max.unwrap_or(u32::MAX);
+        let taken = slot.in_flight.fetch_update(Relaxed, Relaxed, |n| {
+            (n < most).then_some(n.saturating_add(1))
+        });
+        if taken.is_err() {
+            return Err(Full::Parallel);
+        }
+        Ok(Try {
+            slot: Some(slot.clone()),
+            is_counted: false,
+            index,
+            begun: now,
+        })
     }
 
     /// Notes a try that ended well.

@@ -8,6 +8,7 @@ mod bearers;
 mod budget_alerts;
 mod caching;
 mod client_headers;
+mod client_side;
 mod connection;
 mod control;
 mod cron;
@@ -235,6 +236,8 @@ pub fn assemble(
         &mut problems,
     );
     let shadows = shades.reports;
+    let may_bring = (access.client_credentials, models.1.as_slice());
+    let clients_way = client_side::way(loaded, &mut kept.upstreams, may_bring, &mut problems);
     let hooks = hooks::entries(loaded, &plugins);
     let routers = router::entries(&loaded.config, &plugins);
     let passages = passages::passages(loaded, &mut kept.upstreams, &mut problems);
@@ -299,6 +302,7 @@ pub fn assemble(
             peers: peers.map(|peers| peers as Arc<dyn witgate_pipeline::Peers>),
             routing,
             targets,
+            clients_way,
             access,
             guardrails,
             prompts,

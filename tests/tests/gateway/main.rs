@@ -25,6 +25,7 @@ mod caching_semantic;
 mod caching_stores;
 mod choices;
 mod client_headers;
+mod client_side;
 mod config_bucket;
 mod databases;
 mod dynamic_limits;

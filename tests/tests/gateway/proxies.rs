@@ -3,64 +3,11 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-use witgate_testkit::{FakeIssuer, FakeLangfuse, FakeUpstream, Gateway, PATIENCE};
+use witgate_testkit::{FakeIssuer, FakeLangfuse, FakeUpstream, Gateway};
 
+use crate::support::proxy::Proxy;
 use crate::support::{Client, MASTER_KEY, Stage, UPSTREAM_KEY, chat};
-
-/// A proxy that leads everybody to one place, whatever they ask for.
-struct Proxy {
-    port: u16,
-    /// The first line and the headers of each connection.
-    told: mpsc::UnboundedReceiver<String>,
-}
-
-impl Proxy {
-    async fn to(target: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
-        let port = listener.local_addr().expect("an address").port();
-        let (tell, told) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (target, tell) = (target.clone(), tell.clone());
-                tokio::spawn(async move { Self::serve(stream, target, tell).await });
-            }
-        });
-        Self { port, told }
-    }
-
-    async fn serve(
-        mut stream: TcpStream,
-        target: String,
-        tell: mpsc::UnboundedSender<String>,
-    ) -> Option<()> {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.ok()?);
-        }
-        let text = String::from_utf8(head.clone()).ok()?;
-        let mut outside = TcpStream::connect(target).await.ok()?;
-        match text.starts_with("CONNECT ") {
-            true => stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.ok()?,
-            false => outside.write_all(&head).await.ok()?,
-        }
-        tell.send(text).ok()?;
-        let _ = tokio::io::copy_bidirectional(&mut stream, &mut outside).await;
-        Some(())
-    }
-
-    /// The head of the next connection's first request.
-    async fn next(&mut self) -> String {
-        let told = tokio::time::timeout(PATIENCE, self.told.recv()).await;
-        told.expect("the proxy is asked").expect("it lives")
-    }
-
-    fn address(&self) -> String {
-        format!("http://gate:way@127.0.0.1:{}", self.port)
-    }
-}
 
 fn authority(upstream: &FakeUpstream) -> String {
     upstream.origin().replace("http://", "")
@@ -117,7 +64,7 @@ async fn upstreams_are_reached_by_way_of_the_proxy() {
             answer.text()
         );
     }
-    assert!(proxy.told.try_recv().is_err());
+    assert!(proxy.is_silent());
 }
 
 #[tokio::test]

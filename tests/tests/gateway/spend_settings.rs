@@ -103,8 +103,7 @@ async fn headers_are_tags_when_the_operator_says_so() {
 
 #[tokio::test]
 async fn rows_keep_messages_and_answers_when_the_operator_wants_them() {
-    let general =
-        "  store_prompts_in_spend_logs: true\n  store_prompts_in_spend_logs_max_chars: 20\n";
+    let general = "  store_prompts_in_spend_logs: true\n  store_prompts_in_spend_logs_max_chars: 20\n  allow_client_side_credentials: true\n";
     let stage = stage("", general).await;
     let mut body = chat("gpt-4o");
     body["messages"][0]["content"] = json!("a sentence of more than twenty characters");

@@ -3,6 +3,7 @@
 pub mod idp;
 pub mod mail;
 pub mod moto;
+pub mod proxy;
 
 use std::path::PathBuf;
 use std::time::Duration;

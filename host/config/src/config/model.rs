@@ -115,6 +115,8 @@ pub struct ModelParams {
     pub allowed_openai_params: Vec<String>,
     /// What a model thinks becomes a part of its answer's text.
     pub merge_reasoning_content_in_choices: bool,
+    /// Credentials that clients may bring: names, or maps of a name to a pattern of its value.
+    pub configurable_clientside_auth_params: Vec<Value>,
     /// Where the provider's plugin puts prompt-cache marks.
     pub cache_control_injection_points: Option<Value>,
     /// The prompt that its requests are filled with.

@@ -287,6 +287,9 @@ impl Watch {
     }
 
     fn count(&self, call: &Completed, settings: &AlertSettings) {
+        if call.served.is_clients {
+            return;
+        }
         let mut state = self.state.lock();
         state.report.count(call);
         let status = call.failure().and_then(|failure| failure.status);

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Uri};
 
-use super::{Answering, Talk, origin};
-use crate::attempt::{Failed, pass_trace, unreachable};
+use super::{API_KEY, Answering, Talk, origin};
+use crate::attempt::{Failed, pass_trace};
+use crate::client_side;
 use crate::outgoing;
 use crate::ports::{PluginFault, ProviderRequest, Upstream, UpstreamErrorKind};
 
@@ -20,26 +21,34 @@ impl Talk<'_> {
         let http = self
             .http(request)
             .map_err(|why| self.faulty(&PluginFault::new(why)))?;
-        let sent = self.way(http.uri()).send(http).await;
-        match sent {
+        let (way, is_elsewhere) = self.way(http.uri())?;
+        match way.send(http).await {
             Ok(response) => Ok(response.into_parts()),
-            Err(error) if error.kind == UpstreamErrorKind::Denied => {
+            Err(error) if is_elsewhere && error.kind == UpstreamErrorKind::Denied => {
                 let text = format!(
                     "the provider plugin may not call this host: {}",
                     error.message
                 );
                 Err(self.faulty(&PluginFault::new(text)))
             }
-            Err(error) => Err(unreachable(self.target, &error)),
+            Err(error) => Err(client_side::unanswered(self.x, self.target, &error)),
         }
     }
 
-    /// The deployment's own client for the origin that the operator wrote, else the plugin's.
-    fn way(&self, url: &Uri) -> &Arc<dyn Upstream> {
-        let own = self.dialect.own_origin.as_ref();
-        match own.is_some_and(|own| origin(url).as_ref() == Some(own)) {
-            true => &self.target.upstream,
-            false => &self.dialect.elsewhere,
+    /// The deployment's own client for the origin that the operator wrote, or the client's way to its own; else the plugin's, and
+    /// that it is that.
+    fn way(&self, url: &Uri) -> Result<(&Arc<dyn Upstream>, bool), Failed> {
+        let brought = self.x.brought.as_ref();
+        let is_own = match brought.filter(|brought| brought.url().is_some()) {
+            Some(brought) => brought.leads_to(url),
+            None => {
+                let own = self.dialect.own_origin.as_ref();
+                own.is_some_and(|own| origin(url).as_ref() == Some(own))
+            }
+        };
+        match is_own {
+            true => Ok((client_side::way(self.x, self.target)?, false)),
+            false => Ok((&self.dialect.elsewhere, true)),
         }
     }
 
@@ -74,12 +83,28 @@ impl Talk<'_> {
             value.set_sensitive(true);
             headers.insert(header_name(name)?, value);
         }
+        let brought = self.x.brought.as_ref();
         for (name, value) in &self.dialect.headers {
-            headers.insert(name.clone(), value.clone());
+            if brought.is_none_or(|brought| brought.keeps(name.as_str())) {
+                headers.insert(name.clone(), value.clone());
+            }
         }
         outgoing::add(self.x, self.target, headers);
         pass_trace(self.gateway, self.x, headers);
         Ok(http)
+    }
+
+    /// The secret of this name: of the client's own there is one.
+    fn secret(&self, name: &str) -> Option<&str> {
+        let brought = self.x.brought.as_ref().and_then(|own| own.key());
+        match brought {
+            Some(key) => (name == API_KEY).then_some(key),
+            None => {
+                let mut own = self.dialect.credentials.iter();
+                let found = own.find(|own| own.name == name)?;
+                Some(&found.value)
+            }
+        }
     }
 
     /// The template with each `{name}` replaced by the secret of this name.
@@ -90,17 +115,15 @@ impl Talk<'_> {
             let Some((name, behind)) = after.split_once('}') else {
                 break;
             };
-            let found = self.dialect.credentials.iter().find(|own| own.name == name);
-            let Some(credential) = found else {
-                let known = self.dialect.credentials.iter();
-                let known: Vec<&str> = known.map(|own| own.name.as_str()).collect();
+            let Some(value) = self.secret(name) else {
+                let known: Vec<String> = self.credentials().into_iter().map(|own| own.0).collect();
                 return Err(format!(
-                    "a credential header asks for {name:?}; the deployment has {}",
+                    "a credential header asks for {name:?}; the call has {}",
                     known.join(", ")
                 ));
             };
             text.push_str(before);
-            text.push_str(&credential.value);
+            text.push_str(value);
             rest = behind;
         }
         text.push_str(rest);

@@ -32,7 +32,7 @@ pub(super) async fn cache(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, F
     let (Some(cache), Some(request)) = (&snapshot.cache, &x.request) else {
         return Ok(Flow::Continue);
     };
-    if x.made_by.is_some() {
+    if x.made_by.is_some() || x.brought.is_some() {
         return Ok(Flow::Continue);
     }
     let settings = &cache.settings;

@@ -78,7 +78,7 @@ fn begun(x: &Exchange) -> Begun {
     Begun {
         model: x.model.clone(),
         api_base: only
-            .map(|target| target.api_base.clone())
+            .map(|target| x.api_base(target).to_owned())
             .unwrap_or_default(),
         caller: caller(x),
     }
@@ -467,7 +467,7 @@ async fn once(
     };
     let labels = UpstreamLabels {
         model: deployment.model_group.clone(),
-        deployment: deployment.id.clone(),
+        deployment: x.model_id(index).into_owned(),
         outcome,
     };
     gateway.metrics.upstream.get_or_create(&labels).inc();
@@ -487,6 +487,7 @@ async fn once(
             Ok(answered.answer)
         }
         Err(mut failed) => {
+            failed.failure = x.scrubbed(failed.failure);
             let blame = blame(x, request, index, &failed);
             served.cooled_down = outcome::failed(
                 gateway,

@@ -1,12 +1,13 @@
 //! `parse`: the body becomes a request.
 //!
 //! Position: first, since every later stage needs the model or the body. Reads: the arrival. Writes:
-//! `request`, `model`, `tags`. Errors: `InvalidBody`, `BodyTooLarge`, `BodyIncomplete`,
+//! `request`, `brought`, `model`, `tags`. Errors: `InvalidBody`, `BodyTooLarge`, `BodyIncomplete`,
 //! `UnknownModel` (none given), `MissingField`. Config: `completion_model`, `embedding_model`,
 //! `moderation_model`, `image_generation_model`, `max_request_size_mb`. Cost: one pass over the body.
 
 use witgate_wire::{Endpoint, RequestView, json::ScanError};
 
+use crate::client_side;
 use crate::exchange::{BodyFault, Exchange};
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
@@ -28,6 +29,8 @@ pub(super) fn parse(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     let request = RequestView::parse(x.arrival.endpoint, body).map_err(|e| invalid(x, &e))?;
     x.tags = tags(x, &request);
     x.model = model(x, &request);
+    let (request, brought) = client_side::take(request)?;
+    x.brought = brought;
     let may_be_filled = prompt::may_name_one(x, &request);
     x.request = Some(request);
     if x.model.is_empty() {

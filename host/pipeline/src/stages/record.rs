@@ -389,9 +389,10 @@ fn served(x: &Exchange) -> Served {
     Served {
         model: x.served.upstream_model.clone(),
         model_group: x.served.group.clone(),
-        model_id: x.snapshot.routing.deployment(index).id.clone(),
+        model_id: x.model_id(index).into_owned(),
+        is_clients: x.brought.is_some(),
         provider: target.provider.clone(),
-        api_base: target.api_base.clone(),
+        api_base: x.api_base(target).to_owned(),
         region: target.region.clone(),
         configured_model: target.configured_model.clone(),
         cooled_down: x.served.cooled_down,
@@ -406,9 +407,7 @@ fn fallbacks(x: &Exchange) -> Vec<Fallback> {
     hops.map(|hop| Fallback {
         requested_model: x.model.clone(),
         fallback_model: hop.model.clone(),
-        model_id: hop
-            .deployment
-            .map(|index| x.snapshot.routing.deployment(index).id.clone()),
+        model_id: hop.deployment.map(|index| x.model_id(index).into_owned()),
         status: match hop.succeeded {
             true => "success",
             false => "failure",
@@ -472,9 +471,10 @@ fn attempts(x: &Exchange) -> Vec<Attempt> {
         let served = Served {
             model: failed.upstream_model.clone(),
             model_group: failed.group.clone(),
-            model_id: x.snapshot.routing.deployment(failed.deployment).id.clone(),
+            model_id: x.model_id(failed.deployment).into_owned(),
+            is_clients: x.brought.is_some(),
             provider: target.provider.clone(),
-            api_base: target.api_base.clone(),
+            api_base: x.api_base(target).to_owned(),
             region: target.region.clone(),
             configured_model: target.configured_model.clone(),
             cooled_down: failed.cooled_down,

@@ -175,7 +175,7 @@ pub(super) fn call_headers(
         text(headers, MODEL_GROUP, &x.served.group);
     }
     if let Some(target) = x.target() {
-        text(headers, MODEL_API_BASE, &target.api_base);
+        text(headers, MODEL_API_BASE, x.api_base(target));
         // LiteLLM tells the key's region only; the deployment was chosen to be in it.
         let of_key = x.principal.metadata.get("allowed_model_region");
         let region = of_key.and_then(serde_json::Value::as_str);

@@ -1,10 +1,12 @@
 //! `route`: which deployments can serve the model.
 //!
 //! Position: after the guardrails, which may have changed the model; before the call, which only
-//! picks among what is found here. Reads: `model`, `led`, `principal`. Writes: `route`. Errors:
-//! `UnknownModel`. Config: `model_list`, `model_group_alias`, `default_fallbacks`. Cost: a few
+//! picks among what is found here. Reads: `model`, `led`, `principal`, `brought`. Writes: `route`. Errors:
+//! `UnknownModel`, `ClientCredentials`. Config: `model_list`, `model_group_alias`, `default_fallbacks`,
+//! `configurable_clientside_auth_params`. Cost: a few
 //! look-ups; patterns only for names that are no group.
 
+use crate::client_side;
 use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::gateway::Gateway;
@@ -19,7 +21,7 @@ pub(crate) fn route(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     };
     match found {
         Ok(resolution) => {
-            x.route = Some(resolution);
+            x.route = Some(client_side::narrowed(x, resolution)?);
             Ok(Flow::Continue)
         }
         Err(_) => Err(parse::unknown_model(x.arrival.route, &x.model)),

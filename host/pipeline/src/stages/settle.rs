@@ -92,6 +92,8 @@ pub(super) fn price(gateway: &Gateway, x: &mut Exchange) {
         return;
     }
     let Some(usage) = x.usage.take() else { return };
+    let answered = x.withheld.as_ref().or(x.response.as_ref());
+    let usage = believed(x, usage, answered.map_or(0, bytes::Bytes::len));
     if x.cached.is_hit() {
         x.usage = Some(usage);
         x.cost = Some(Cost::default());
@@ -115,6 +117,19 @@ pub(super) fn price(gateway: &Gateway, x: &mut Exchange) {
     }
 }
 
+/// What was used, as far as that is believed: the server of a client's own may say what it likes, and whoever shares a budget with
+/// its client would bear it. No more tokens are believed than bytes have passed, and nothing that is paid for apart.
+pub(crate) fn believed(x: &Exchange, usage: Usage, answered: usize) -> Usage {
+    if !x.is_at_clients() {
+        return usage;
+    }
+    let asked = x.asked().map_or(0, |request| request.bytes().len());
+    Usage::of(
+        usage.prompt_tokens.min(asked as u64),
+        usage.completion_tokens.min(answered as u64),
+    )
+}
+
 /// What this usage costs at the deployment that serves the call; `None` when its price is unknown.
 pub(crate) fn cost_of(gateway: &Gateway, x: &Exchange, usage: &Usage) -> Option<Cost> {
     let target = x.target()?;
@@ -125,23 +140,28 @@ pub(crate) fn cost_of(gateway: &Gateway, x: &Exchange, usage: &Usage) -> Option<
             model: &x.served.upstream_model,
             request,
         };
+        let made = match x.is_at_clients() {
+            true => x.served.images.min(request.n().into()),
+            false => x.served.images,
+        };
         return images
-            .cost(x.served.images, usage)
+            .cost(made, usage)
             .map(|cost| adjusted(x, target, cost));
     }
+    let is_clients = x.is_at_clients();
     let price = target.custom_price.clone().or_else(|| {
         gateway.prices.resolve(&PriceQuery {
             provider: &target.provider,
             // Of a wildcard deployment the configured name has no price; the one asked for has.
             model: &x.served.upstream_model,
             base_model: target.base_model.as_deref(),
-            response_model: x.served.response_model.as_deref(),
+            response_model: x.served.response_model.as_deref().filter(|_| !is_clients),
             region: None,
         })
     });
     let elapsed = gateway.clock.monotonic().saturating_sub(x.started_at);
     let context = CostContext {
-        service_tier: x.served.service_tier.as_deref(),
+        service_tier: x.served.service_tier.as_deref().filter(|_| !is_clients),
         duration_ms: u64::try_from(elapsed.as_millis()).ok(),
         ..CostContext::default()
     };

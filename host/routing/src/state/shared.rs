@@ -132,7 +132,7 @@ impl State {
 
     /// Undoes the begin of a try that a limit of all gateways together refuses.
     pub fn take_back(&self, snapshot: &Snapshot, tried: Try) {
-        if let Some(slot) = &tried.slot {
+        if let Some(slot) = tried.slot.as_ref().filter(|_| tried.is_counted) {
             slot.started.take_back(tried.begun.minute(), 1);
             let quotas = &snapshot.deployment(tried.index).spec.quotas;
             if quotas.has_day() {

@@ -397,3 +397,23 @@ fn what_others_have_measured_counts_as_what_was_measured_here() {
     here.forget_others(now);
     assert_eq!(here.slot(0).latency(now), Some(1.0));
 }
+
+#[test]
+fn a_try_with_another_key_takes_a_place_and_no_quota() {
+    let limited = |index: usize| DeploymentSpec {
+        rpm_limit: Some(2),
+        max_parallel_requests: Some(1),
+        id: Some(index.to_string()),
+        ..DeploymentSpec::default()
+    };
+    let snapshot = Snapshot::build(vec![limited(0)], RoutingSettings::default());
+    let state = State::new(&snapshot);
+    let beside = state.begin_beside(&snapshot, 0, NOW).unwrap();
+    assert_eq!(state.begin(&snapshot, 0, NOW).err(), Some(Full::Parallel));
+    assert_eq!(state.slot(0).started(NOW.minute()), 0);
+    state.take_back(&snapshot, beside);
+    drop(Try::elsewhere(0, NOW));
+    assert_eq!(state.slot(0).in_flight(), 0);
+    drop(state.begin(&snapshot, 0, NOW).unwrap());
+    assert_eq!(state.slot(0).started(NOW.minute()), 1);
+}

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
-use witgate_pipeline::{Deployment, Principal, Reply, Snapshot, openai_params};
+use witgate_pipeline::{Deployment, Principal, Reply, Snapshot, Target, openai_params};
 use witgate_wire::Endpoint;
 
 use super::info::{self, sees};
@@ -111,7 +111,7 @@ fn groups(
             groups.push(empty(snapshot, name));
             groups.len() - 1
         });
-        add(&mut groups[at], deployment, &target.info.1);
+        add(&mut groups[at], deployment, target);
     }
     groups.into_iter().map(Value::Object).collect()
 }
@@ -136,8 +136,15 @@ fn empty(snapshot: &Snapshot, name: &str) -> Map<String, Value> {
     group
 }
 
-fn add(group: &mut Map<String, Value>, deployment: &Deployment, info: &Value) {
-    let spec = &deployment.spec;
+fn add(group: &mut Map<String, Value>, deployment: &Deployment, target: &Target) {
+    let (spec, info) = (&deployment.spec, &target.info.1);
+    let brought = &target.client_side.written;
+    if !brought.is_null() {
+        group.insert(
+            "configurable_clientside_auth_params".to_owned(),
+            brought.clone(),
+        );
+    }
     let add_to = |list: Option<&mut Value>, one: &str| {
         if let Some(Value::Array(list)) = list
             && !list.iter().any(|known| known == one)

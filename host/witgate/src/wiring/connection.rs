@@ -51,6 +51,7 @@ pub fn one_deployment(
         shared_health: None,
         routing,
         targets,
+        clients_way: None,
         access: Access::default(),
         guardrails: Vec::new(),
         prompts: Prompts::default(),

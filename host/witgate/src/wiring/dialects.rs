@@ -195,6 +195,7 @@ pub(super) fn dialect(
         }
     }
     let (params, credentials) = params(loaded, merged, plugin);
+    let is_keyed = !facts.key_env.is_empty();
     Dialect {
         provider: speaker,
         call_types: facts.call_types,
@@ -203,6 +204,7 @@ pub(super) fn dialect(
         elsewhere: Arc::new(Elsewhere(plugin.clone())),
         params: Value::Object(params).to_string(),
         credentials,
+        key_prefixes: is_keyed.then_some(facts.key_prefixes),
         headers,
         merged: (facts.headers, merged_headers),
         rules: rules(loaded, merged),

@@ -5,13 +5,13 @@ mod merged;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use witgate_config::{Config, Loaded, ModelEntry, ModelParams};
 use witgate_outbound::{ClientCertificate, Pem, Roots, TlsOptions};
-use witgate_pipeline::Target;
+use witgate_pipeline::{Target, endpoint_url, plain_headers, shown_base};
 use witgate_plugins::{Kind, Provider, Registry};
 use witgate_routing::{ErrorClass, Snapshot};
 use witgate_wire::Endpoint;
@@ -19,6 +19,7 @@ use witgate_wire::prices::{ModelPrice, Prices, parse_decimal};
 
 use super::auto_routers;
 use super::client_headers;
+use super::client_side;
 use super::dialects::{self, Speakers};
 use super::provider_port::Speaker;
 use super::providers;
@@ -273,6 +274,7 @@ fn target(
     let upstream = upstreams
         .client(&tls(&loaded.config, params.ssl_verify.as_ref()), reach)
         .map_err(|error| error.to_string())?;
+    let defaults = defaults(&loaded.config, &params.extra);
     let backend = prices.lookup(provider_name, &params.model);
     let stated = stated_prices(entry);
     for (name, json) in &stated {
@@ -295,7 +297,8 @@ fn target(
         api_base: shown(&base),
         headers,
         client_headers: client_headers::of(&loaded.config, &entry.model_name, provider_name),
-        defaults: defaults(&loaded.config, &params.extra),
+        client_side: client_side::of(merged, &defaults)?,
+        defaults,
         timeout_by_tier: params
             .timeout_by_service_tier
             .iter()
@@ -418,43 +421,21 @@ fn base_url(
 
 /// The URL of each operation, in the order of [`Endpoint`].
 fn urls(base: &str) -> Result<[Uri; Endpoint::ALL.len()], String> {
-    let (path, query) = match base.split_once('?') {
-        Some((path, query)) => (path, format!("?{query}")),
-        None => (base, String::new()),
-    };
-    let path = path.trim_end_matches('/');
-    let url = |endpoint: Endpoint| -> Result<Uri, String> {
-        let url = format!("{path}{}{query}", endpoint.path());
-        let uri: Uri = url
-            .parse()
-            .map_err(|error| format!("api_base is not a URL: {error}"))?;
-        match (uri.scheme_str(), uri.host()) {
-            (Some("http" | "https"), Some(_)) => Ok(uri),
-            _ => Err("api_base must begin with http:// or https:// and name a host".to_owned()),
-        }
-    };
     let [chat, text, embeddings, moderations, images] = Endpoint::ALL;
     Ok([
-        url(chat)?,
-        url(text)?,
-        url(embeddings)?,
-        url(moderations)?,
-        url(images)?,
+        endpoint_url(base, chat)?,
+        endpoint_url(base, text)?,
+        endpoint_url(base, embeddings)?,
+        endpoint_url(base, moderations)?,
+        endpoint_url(base, images)?,
     ])
 }
 
-/// A base URL as it may be shown: without query and credentials.
+/// A base URL as it may be shown.
 fn shown(base: &str) -> String {
-    if base == NOWHERE {
-        return String::new();
-    }
-    let path = base.split_once('?').map_or(base, |(path, _)| path);
-    match path
-        .split_once("://")
-        .and_then(|(scheme, rest)| Some((scheme, rest.split_once('@')?.1)))
-    {
-        Some((scheme, rest)) => format!("{scheme}://{rest}"),
-        None => path.to_owned(),
+    match base {
+        NOWHERE => String::new(),
+        base => shown_base(base),
     }
 }
 
@@ -466,13 +447,7 @@ fn headers(
     is_plugin: bool,
 ) -> Result<HeaderMap, String> {
     let (params, env) = (&merged.entry.params, merged.env(loaded));
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    headers.insert(
-        USER_AGENT,
-        HeaderValue::from_static(concat!("witgate/", env!("CARGO_PKG_VERSION"))),
-    );
+    let mut headers = plain_headers();
     if is_plugin {
         return Ok(headers);
     }
@@ -597,6 +572,11 @@ fn info(merged: &Merged<'_>, provider_name: &str) -> (Value, Value) {
     put("tpd", params.tpd.map(Into::into));
     put("itpm", params.itpm.map(Into::into));
     put("otpm", params.otpm.map(Into::into));
+    let brought = &params.configurable_clientside_auth_params;
+    put(
+        client_side::KEY,
+        (!brought.is_empty()).then(|| brought.clone().into()),
+    );
     put(
         "daily_reset_time",
         params.daily_reset_time.as_deref().map(Into::into),

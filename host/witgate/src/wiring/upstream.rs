@@ -20,6 +20,8 @@ pub enum Reach {
     All,
     /// The public internet: an admin of a team wrote it, who must not be led inside by the gateway.
     Public,
+    /// The same, and no connection is kept: clients name addresses without number.
+    Clients,
 }
 
 /// Clients by their TLS options. Kept over reloads, so that connections survive them.
@@ -41,8 +43,11 @@ impl Upstreams {
         }
         let mut options = ClientOptions::new(match reach {
             Reach::All => Egress::Unrestricted,
-            Reach::Public => Egress::Policy(Arc::new(public())),
+            Reach::Public | Reach::Clients => Egress::Policy(Arc::new(public())),
         });
+        if reach == Reach::Clients {
+            options.pool_max_idle_per_host = 0;
+        }
         options.tls = tls.clone();
         let client: Arc<dyn Upstream> = Arc::new(Pooled(Client::new(options)?));
         self.clients.insert(wanted, client.clone());
@@ -104,7 +109,9 @@ where
 }
 
 fn send_error(error: &SendError) -> UpstreamError {
-    let kind = if error.is_timeout() {
+    let kind = if error.is_denied() {
+        UpstreamErrorKind::Denied
+    } else if error.is_timeout() {
         UpstreamErrorKind::Timeout
     } else if error.is_connect() {
         UpstreamErrorKind::Connect

@@ -10,6 +10,7 @@ use witgate_wire::{Edits, RequestView};
 
 use super::Hop;
 use crate::access::{MayUse, may_use};
+use crate::client_side;
 use crate::exchange::{Exchange, FallbackHop, Served};
 use crate::failure::Failure;
 use crate::gateway::Gateway;
@@ -54,6 +55,9 @@ pub(super) async fn enter(
         }
         None => resolution,
     };
+    let Some(resolution) = client_side::onward(x, resolution) else {
+        return Ok(None);
+    };
     let mut edits = Edits::new();
     for field in FIRST_GROUP_ONLY {
         if target.order.is_none() && request.field(field).is_some() {
@@ -74,7 +78,8 @@ pub(super) async fn enter(
         },
     };
     // What the operator's rules set is the operator's word; what the client sets is judged.
-    let is_clients = x.request.as_ref().is_some_and(|r| r.fallbacks().is_some());
+    let asked = x.request.as_ref();
+    let is_clients = asked.is_some_and(|asked| authorize::fallback_lists(asked).next().is_some());
     if is_clients && !target.params.is_empty() {
         authorize::check_credentials(x, &request)?;
         request = judge_again(gateway, x, request, judged).await?;

@@ -83,6 +83,7 @@ pub async fn go_on(
     let mut onward = x.served.onward.take()?;
     let broken = x.served.deployment?;
     let so_far = count(gateway, x, &partial).await;
+    let so_far = settle::believed(x, so_far, partial.len());
     let cost = settle::cost_of(gateway, x, &so_far);
     let earlier = x.earlier.get_or_insert_default();
     earlier.add(&so_far, cost);

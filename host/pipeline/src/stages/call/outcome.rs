@@ -20,6 +20,10 @@ pub(super) fn failed(
     let Case::Upstream(class) = failure.case else {
         return false;
     };
+    // With a key of its own, or at an address of its own, a call fails for itself.
+    if x.brought.is_some() {
+        return false;
+    }
     let fault = Fault {
         class,
         status: failure.status.unwrap_or_else(|| class.status()),
@@ -62,6 +66,10 @@ pub fn settled(gateway: &Gateway, x: &mut Exchange, ended: Now) {
     let Some(tried) = x.served.tried.take() else {
         return;
     };
+    // Neither its time nor its tokens nor its money are the deployment's.
+    if x.brought.is_some() {
+        return;
+    }
     let (state, index) = (&x.snapshot.state, tried.index);
     let usage = x.usage.as_ref();
     let tokens = usage.map_or((0, 0), |usage| {

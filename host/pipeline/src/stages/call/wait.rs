@@ -10,6 +10,7 @@ use witgate_routing::{ErrorClass, Facts, Now, Walk};
 
 use super::{Hop, patience, pick};
 use crate::attempt::Failed;
+use crate::client_side;
 use crate::exchange::{Choice, Exchange, Served};
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
@@ -145,7 +146,7 @@ async fn begin(
             return Err(NoPlace { told, may_heal });
         };
         tell(gateway, begun_at, None);
-        let Ok(begun) = state.begin(routing, index, facts.now) else {
+        let Ok(begun) = client_side::begin(x, index, facts.now) else {
             full.push(index);
             continue;
         };
@@ -154,7 +155,9 @@ async fn begin(
             full.push(index);
             continue;
         };
-        if let (Some(peers), Some(limit)) = (&x.snapshot.peers, routing.rpm_enforced(index)) {
+        if let (Some(peers), Some(limit), None) =
+            (&x.snapshot.peers, routing.rpm_enforced(index), &x.brought)
+        {
             let deployment = routing.deployment(index);
             let minute = facts.now.minute();
             if peers.count(deployment, minute, limit).await == Some(false) {
@@ -186,7 +189,7 @@ async fn place_of_all(
     let deployment = x.snapshot.routing.deployment(index);
     let Some(most) = deployment
         .parallel_max_of_all
-        .filter(|_| x.snapshot.peers.is_some())
+        .filter(|_| x.snapshot.peers.is_some() && !x.is_at_clients())
     else {
         return Ok(None);
     };

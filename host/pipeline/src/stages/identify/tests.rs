@@ -344,12 +344,13 @@ async fn a_model_outside_the_callers_list_is_refused() {
 /// Field of the body, whether client credentials are allowed, and the status then.
 #[tokio::test(start_paused = true)]
 async fn credentials_of_the_client_are_refused_unless_allowed() {
-    let cases: [(&str, Value, bool, u16); 6] = [
+    let cases: [(&str, Value, bool, u16); 7] = [
         ("api_base", json!("http://evil"), false, 400),
         ("base_url", json!("http://evil"), false, 400),
         ("vertex_credentials", json!("x"), false, 400),
         ("api_base", Value::Null, false, 200),
-        ("api_base", json!("http://mine"), true, 200),
+        ("api_key", json!("k"), false, 400),
+        ("api_key", json!("k"), true, 200),
         ("model_list", json!([]), true, 400),
     ];
     for (field, value, allowed, status) in cases {
