@@ -31,6 +31,7 @@ fn chat() -> Completed {
             model: "gpt-4o-2024-08-06".to_owned(),
             model_group: "gpt-4o".to_owned(),
             model_id: "dep-1".to_owned(),
+            is_clients: false,
             provider: "openai".to_owned(),
             api_base: "https://api.openai.com/v1/".to_owned(),
             region: String::new(),

@@ -417,7 +417,7 @@ async fn aliases_are_told_of_keys_that_one_may_see() {
         world.done(GENERATE, body).await;
     }
     let viewer = Principal {
-        role: witgate_identity::Role::ProxyAdminViewer,
+        role: Some(witgate_identity::Role::ProxyAdminViewer),
         ..user("eve")
     };
     let all = json!(["ann's", "bob's", "cid's", "zoe"]);
