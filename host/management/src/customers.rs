@@ -27,8 +27,8 @@ const FIELDS: &[Field] = &[
     column("default_model", Shape::Text),
 ];
 
-/// Members that LiteLLM's newer releases have and this release does not act on.
-const NOT_YET: [&str; 2] = ["models", "object_permission"];
+/// Members that LiteLLM has and this release does not act on. A budget that `/budget/new` makes takes `budget_reset_at`.
+const NOT_YET: [&str; 3] = ["models", "object_permission", "budget_reset_at"];
 
 const NAMED: &[Field] = &[member("user_ids", Shape::Texts)];
 

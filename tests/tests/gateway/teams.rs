@@ -221,7 +221,7 @@ async fn keys_of_ones_teams_and_of_ones_making_are_listed_when_they_are_asked_fo
         keys.sort();
         keys.into_iter().cloned().collect::<Vec<_>>()
     };
-    assert_eq!(listed(&ann, "").await, [own.clone()]);
+    assert_eq!(listed(&ann, "").await, std::slice::from_ref(&own));
     assert_eq!(
         listed(&ann, "include_created_by_keys=true").await,
         sorted(vec![&own, &by_ann])

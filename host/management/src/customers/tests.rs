@@ -157,6 +157,12 @@ async fn wrong_requests_are_told_what_is_wrong() {
             "not enforced",
         ),
         (
+            "/customer/new",
+            json!({"user_id": "v", "max_budget": 1, "budget_reset_at": "2026-02-01T00:00:00Z"}),
+            400,
+            "not enforced",
+        ),
+        (
             "/customer/update",
             json!({"user_id": "none"}),
             404,
