@@ -301,8 +301,17 @@ impl Shape {
     }
 }
 
+/// The first of these members that a body says something of.
+pub(crate) fn first_said(
+    members: &[&'static str],
+    body: &Map<String, Value>,
+) -> Option<&'static str> {
+    let says = |name: &&str| body.get(*name).is_some_and(|value| !says_nothing(value));
+    members.iter().copied().find(says)
+}
+
 /// Whether a value asks for nothing.
-pub(crate) fn says_nothing(value: &Value) -> bool {
+fn says_nothing(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::Array(items) => items.is_empty(),
@@ -317,8 +326,7 @@ pub(crate) fn refuse(
     body: &Map<String, Value>,
     what: &str,
 ) -> Result<(), Refusal> {
-    let says = |name: &&&str| body.get(**name).is_some_and(|value| !says_nothing(value));
-    match members.iter().find(says) {
+    match first_said(members, body) {
         None => Ok(()),
         Some(name) => {
             let message = format!(

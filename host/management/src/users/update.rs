@@ -176,11 +176,7 @@ const OF_KEYS: [&str; 7] = [
 ];
 
 fn of_keys(body: &Map<String, Value>) -> Result<(), Refusal> {
-    let says = |name: &&&str| {
-        body.get(**name)
-            .is_some_and(|value| !crate::fields::says_nothing(value))
-    };
-    match OF_KEYS.iter().find(says) {
+    match crate::fields::first_said(&OF_KEYS, body) {
         None => Ok(()),
         Some(name) => {
             let text = format!(

@@ -144,8 +144,7 @@ fn each(value: &Tree<'_>, at: &mut String, visit: &mut dyn FnMut(&str, &Tree<'_>
 /// calls itself JSON and is none could be read in another way, escapes resolved.
 fn unambiguous(x: &Exchange, phase: Phase, body: Bytes) -> Result<Bytes, Failure> {
     match without_repeats(&body) {
-        Ok(Some(body)) => Ok(body),
-        Ok(None) => Ok(body),
+        Ok(cut) => Ok(cut.unwrap_or(body)),
         Err(error) => {
             let media = x.arrival.headers.get(CONTENT_TYPE);
             let media = media
