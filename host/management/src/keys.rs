@@ -183,8 +183,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     Operation {
         method: "POST",
         paths: &["/key/block"],
-        who: Who::Admin,
-        what: "Blocks a key.",
+        who: Who::Member,
+        what: "Blocks a key. For proxy admins, and whoever manages the keys of its team.",
         body: &[NAMED],
         query: &[],
         run: |plane, ask| Box::pin(update::block(plane, ask, true)),
@@ -192,8 +192,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     Operation {
         method: "POST",
         paths: &["/key/unblock"],
-        who: Who::Admin,
-        what: "Lets a blocked key in again.",
+        who: Who::Member,
+        what: "Lets a blocked key in again. For proxy admins, and whoever manages the keys of its team.",
         body: &[NAMED],
         query: &[],
         run: |plane, ask| Box::pin(update::block(plane, ask, false)),

@@ -15,8 +15,11 @@ mod read;
 mod tests;
 mod update;
 
+use std::sync::Arc;
+
 use jiff::{Span, Timestamp};
 use serde_json::json;
+use witgate_identity::Principal;
 use witgate_store::{Filter, Is, Row, Write};
 
 use crate::audit::Action;
@@ -368,6 +371,44 @@ impl ControlPlane {
         }
         let own = ask.user().and_then(|user| role_in(team, user));
         Ok((own == Some(TeamRole::Admin)).then_some(Hand::Team))
+    }
+
+    /// Whether the caller sees all of a team; a member, and who has a key of it, sees what is their own. Anybody else is refused.
+    async fn looks_into(&self, ask: &Ask, team: &Row, id: &str) -> Result<bool, Refusal> {
+        if ask.sees_all() || self.hand_in(ask, team).await?.is_some() {
+            return Ok(true);
+        }
+        let user = ask.user().filter(|user| role_in(team, user).is_some());
+        let own_key = ask.caller.team_id.as_deref() == Some(id);
+        if user.is_none() && !own_key {
+            let message = format!("User not allowed to access this team, team_id={id}");
+            return Err(Refusal::detail(403, message));
+        }
+        Ok(false)
+    }
+
+    /// The team as a caller of its own, for somebody who may look into it: what a key of the team could use at most.
+    ///
+    /// # Errors
+    /// 404 when there is no such team, 403 when it is none of the caller's; when the database does not tell.
+    pub async fn as_team(
+        &self,
+        caller: &Principal,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<Principal, Refusal> {
+        let ask = Ask {
+            caller: Arc::new(caller.clone()),
+            ..Ask::of_gateway("/models", now, "")
+        };
+        let team = self.known_team(id).await?;
+        self.looks_into(&ask, &team, id).await?;
+        let named = witgate_identity::Named {
+            team: Some(id.to_owned()),
+            ..Default::default()
+        };
+        let found = self.caller(&named, now).await?;
+        Ok((*found.as_key.principal).clone())
     }
 
     /// Writes a change of a team and what goes with it; the team as it is then.

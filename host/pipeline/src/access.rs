@@ -53,6 +53,12 @@ pub(crate) fn refused_by<'a>(
     other.map_or(("key", &caller.models), |list| (list.owner, &list.models))
 }
 
+/// Names as Python prints those of a list.
+pub(crate) fn quoted(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+    names.join(", ")
+}
+
 fn by_list(routing: &Snapshot, caller: &Principal, models: &[String], model: &str) -> MayUse {
     if allows(models, model) {
         return MayUse::Whole;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderValue};
 use witgate_routing::ErrorClass;
+use witgate_wire::errors::CompatErrors;
 
 /// A case of the error catalogue. [`crate::rescue`] maps each to a status and the JSON a client expects;
 /// no stage names a status.
@@ -99,6 +100,8 @@ pub struct Failure {
     pub case: Case,
     /// For the client.
     pub message: Cow<'static, str>,
+    /// For the client where errors are those of the latest releases, when they word it otherwise.
+    pub latest: Option<Cow<'static, str>>,
     /// The error's `type`, where the case's own does not fit (a plugin's or an upstream's word).
     pub kind: Option<String>,
     /// The error's `param`, likewise.
@@ -121,6 +124,7 @@ impl Failure {
         Self {
             case,
             message: message.into(),
+            latest: None,
             kind: None,
             param: None,
             code: None,
@@ -136,6 +140,22 @@ impl Failure {
         let mut failure = Self::new(Case::Internal, "Internal server error");
         failure.operator_note = Some(note.into());
         failure
+    }
+
+    /// Adds the words of the latest releases.
+    #[must_use]
+    pub fn latest(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.latest = Some(message.into());
+        self
+    }
+
+    /// What the client is told.
+    #[must_use]
+    pub fn told(&self, compat: CompatErrors) -> &str {
+        match (&self.latest, compat) {
+            (Some(latest), CompatErrors::Latest) => latest,
+            _ => &self.message,
+        }
     }
 
     /// Adds what only the operator sees.

@@ -91,7 +91,11 @@ fn catalogue(case: Case) -> Row {
             };
             row([status, status], kind, "")
         }
-        Case::ResponseTooLarge => row([400, 400], ["bad_request_error", "bad_request_error"], ""),
+        Case::ResponseTooLarge => row(
+            [400, 400],
+            ["bad_request_error", "bad_request_error"],
+            "content-length",
+        ),
         Case::ClientLeft => row([499, 499], ["client_disconnect", "client_disconnect"], ""),
     }
 }
@@ -100,12 +104,18 @@ fn catalogue(case: Case) -> Row {
 #[must_use]
 pub fn status_of(failure: &Failure, compat: CompatErrors) -> StatusCode {
     let row = catalogue(failure.case);
-    let status = failure.status.unwrap_or(row.status[compat as usize]);
+    let status = match (failure.case, failure.status) {
+        // In 2025 a gateway's timeout is a timeout like any other.
+        (Case::Upstream(ErrorClass::Timeout), Some(504)) if compat == CompatErrors::V2025 => 408,
+        (_, Some(own)) => own,
+        (_, None) => row.status[compat as usize],
+    };
     // LiteLLM rewrites these by their text, whatever the exception was.
-    let status = if failure.message.contains("No healthy deployment available")
-        || failure.message.contains("No deployments available")
-    {
+    let says = |text: &str| failure.message.contains(text);
+    let status = if says("No healthy deployment available") || says("No deployments available") {
         429
+    } else if says("Not allowed to access model due to tags configuration") {
+        401
     } else {
         status
     };
@@ -120,10 +130,7 @@ pub fn error_json(failure: &Failure, compat: CompatErrors) -> Bytes {
         own.clone()
             .or_else(|| (!default.is_empty()).then(|| default.to_owned()))
     };
-    let mut body = ErrorBody::new(
-        status_of(failure, compat).as_u16(),
-        failure.message.as_ref(),
-    );
+    let mut body = ErrorBody::new(status_of(failure, compat).as_u16(), failure.told(compat));
     body.kind = given(&failure.kind, row.kind[compat as usize]);
     body.param = given(&failure.param, row.param);
     body.code.clone_from(&failure.code);
@@ -138,6 +145,11 @@ pub fn rescue(failure: &Failure, compat: CompatErrors) -> Reply {
     let mut reply = match failure.case {
         // LiteLLM raises this one where its own error handler does not reach.
         Case::RouteNotAllowed => detail(status, &failure.message),
+        // In the latest, what is in front of the proxy says so.
+        Case::BodyTooLarge if compat == CompatErrors::Latest => {
+            let body = serde_json::json!({"error": failure.told(compat)});
+            Reply::json(status, body.to_string())
+        }
         _ => Reply::json(status, error_json(failure, compat)),
     };
     for (name, value) in &failure.headers {
@@ -247,11 +259,83 @@ mod tests {
                 400,
                 json!({"message": "x", "type": "None", "param": "model", "code": "400"}),
             ),
+            (
+                Failure::new(Case::KeyExpired, "x").param("sk-...6789"),
+                V2025,
+                400,
+                json!({"message": "x", "type": "expired_key", "param": "sk-...6789", "code": "400"}),
+            ),
+            (
+                Failure::new(Case::KeyExpired, "x"),
+                Latest,
+                401,
+                json!({"message": "x", "type": "expired_key", "param": null, "code": "401"}),
+            ),
+            (
+                Failure::new(Case::KeysUnavailable, "x"),
+                V2025,
+                500,
+                json!({"message": "x", "type": "auth_error", "param": "None", "code": "500"}),
+            ),
+            (
+                Failure::new(Case::KeysUnavailable, "x"),
+                Latest,
+                503,
+                json!({"message": "x", "type": "no_db_connection", "param": null, "code": "503"}),
+            ),
+            (
+                Failure::new(Case::EndUserBlocked, "x"),
+                V2025,
+                400,
+                json!({"message": "x", "type": "None", "param": "None", "code": "400"}),
+            ),
+            (
+                Failure::new(Case::EndUserBlocked, "x"),
+                Latest,
+                400,
+                json!({"message": "x", "type": "invalid_request_error", "param": null, "code": "400"}),
+            ),
+            (
+                Failure::new(Case::ResponseTooLarge, "x"),
+                V2025,
+                400,
+                json!({"message": "x", "type": "bad_request_error", "param": "content-length", "code": "400"}),
+            ),
+            (
+                Failure::new(
+                    Case::Upstream(ErrorClass::BadRequest),
+                    "x Error doing the fallback: Not allowed to access model due to tags configuration",
+                ),
+                Latest,
+                401,
+                json!({"message": "x Error doing the fallback: Not allowed to access model due to tags configuration", "type": "authentication_error", "param": null, "code": "401"}),
+            ),
+            (
+                Failure::new(Case::UnknownKey, "old").latest("new"),
+                V2025,
+                401,
+                json!({"message": "old", "type": "token_not_found_in_db", "param": "key", "code": "401"}),
+            ),
+            (
+                Failure::new(Case::UnknownKey, "old").latest("new"),
+                Latest,
+                401,
+                json!({"message": "new", "type": "token_not_found_in_db", "param": "key", "code": "401"}),
+            ),
         ];
         for (failure, compat, status, error) in cases {
             assert_eq!(status_of(failure, *compat).as_u16(), *status, "{failure:?}");
             let json: Value = serde_json::from_slice(&error_json(failure, *compat)).unwrap();
             assert_eq!(json["error"], *error, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_gateways_timeout_is_like_any_other_in_2025() {
+        let mut failure = Failure::new(Case::Upstream(ErrorClass::Timeout), "x");
+        failure.status = Some(504);
+        for (compat, status) in [(CompatErrors::V2025, 408), (CompatErrors::Latest, 504)] {
+            assert_eq!(status_of(&failure, compat).as_u16(), status);
         }
     }
 

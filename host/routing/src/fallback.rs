@@ -102,6 +102,20 @@ impl FallbackTarget {
     }
 }
 
+impl FallbackRule {
+    /// The chain of a group: its own rule, else the rule of its name without a provider's prefix, else
+    /// the rule for `*`.
+    #[must_use]
+    pub fn chain<'a>(rules: &'a [Self], group: &str) -> Option<&'a [FallbackTarget]> {
+        let bare = split_provider(group).map(|(_, bare)| bare);
+        let rule = |name: &str| rules.iter().find(|rule| rule.group == name);
+        let found = rule(group)
+            .or_else(|| bare.and_then(rule))
+            .or_else(|| rule("*"))?;
+        Some(&found.targets)
+    }
+}
+
 impl ClientFallbacks {
     /// Reads the `fallbacks` of a body, given as JSON text: names, maps of parameters, or the
     /// config's form.
@@ -127,17 +141,6 @@ impl ClientFallbacks {
 /// A name, or a map of parameters: one whose `model` is a name and not a list of fallbacks.
 fn is_plain_target(item: &Value) -> bool {
     item.is_string() || item.get("model").is_some_and(Value::is_string)
-}
-
-/// The chain of a group: its own rule, else the rule of its name without a provider's prefix, else
-/// the rule for `*`.
-pub(crate) fn chain<'a>(rules: &'a [FallbackRule], group: &str) -> Option<&'a [FallbackTarget]> {
-    let bare = split_provider(group).map(|(_, bare)| bare);
-    let rule = |name: &str| rules.iter().find(|rule| rule.group == name);
-    let found = rule(group)
-        .or_else(|| bare.and_then(rule))
-        .or_else(|| rule("*"))?;
-    Some(&found.targets)
 }
 
 #[cfg(test)]
@@ -191,11 +194,15 @@ mod tests {
             {"*": ["z"]}, {"a": ["b"]}, {"openai/a": ["c"]}
         ]));
         let rules = rules.unwrap();
-        let first = |group: &str| chain(&rules, group).unwrap()[0].model.as_str();
+        let first = |group: &str| {
+            FallbackRule::chain(&rules, group).unwrap()[0]
+                .model
+                .as_str()
+        };
         assert_eq!(first("openai/a"), "c");
         assert_eq!(first("azure/a"), "b");
         assert_eq!(first("a"), "b");
         assert_eq!(first("acme/a"), "z");
-        assert_eq!(chain(&rules[1..], "x"), None);
+        assert_eq!(FallbackRule::chain(&rules[1..], "x"), None);
     }
 }

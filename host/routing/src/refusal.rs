@@ -51,10 +51,7 @@ impl Selection {
                 ErrorClass::ServiceUnavailable,
                 format!("The deployment {model} is paused by an administrator"),
             ),
-            Some(Filter::Budget) => told(
-                ErrorClass::RateLimit,
-                self.crossed_budgets(snapshot, state, facts),
-            ),
+            Some(Filter::Budget) => told(ErrorClass::RateLimit, self.crossed_budgets(state, facts)),
             Some(Filter::ContextWindow) => told(
                 ErrorClass::ContextWindowExceeded,
                 self.too_long(snapshot, model, facts),
@@ -141,14 +138,18 @@ impl Selection {
         }
     }
 
-    fn crossed_budgets(&self, snapshot: &Snapshot, state: &State, facts: &Facts<'_>) -> String {
+    fn crossed_budgets(&self, state: &State, facts: &Facts<'_>) -> String {
         let mut text = "No deployments available - crossed budget: ".to_owned();
+        // Deployments of one provider share its budget.
+        let mut told: Vec<String> = Vec::new();
         for index in self.dropped_by(Filter::Budget) {
-            let reasons = state.budgets.reasons(index, facts.tags, facts.now);
-            let id = &snapshot.deployment(index).id;
-            // Writing into a string cannot fail.
-            let _ = write!(text, "\n{id}: {}", reasons.join(", "));
+            for reason in state.budgets.reasons(index, facts.tags, facts.now) {
+                if !told.contains(&reason) {
+                    told.push(reason);
+                }
+            }
         }
+        text.push_str(&told.join("\n"));
         text
     }
 
@@ -178,7 +179,7 @@ impl Selection {
         };
         let params = facts.params.iter().filter(taken).map(String::as_str);
         format!(
-            "No deployment of {model} takes these parameters: {}. Leave them out, or set litellm_settings.drop_params: true to have them left out.",
+            "No deployment of {model} takes these parameters: {}. To drop these, set `litellm.drop_params=True` (litellm_settings.drop_params: true).",
             list(params)
         )
     }

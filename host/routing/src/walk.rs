@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
-use crate::fallback::{ClientFallbacks, FallbackRule, FallbackTarget, chain};
+use crate::fallback::{ClientFallbacks, FallbackRule, FallbackTarget};
 use crate::resolve::Resolution;
 use crate::snapshot::Snapshot;
 use crate::{ErrorClass, is_retryable_status};
@@ -475,7 +475,7 @@ impl Walk {
         } else {
             &self.name
         };
-        chain(rules, name).map(<[FallbackTarget]>::to_vec)
+        FallbackRule::chain(rules, name).map(<[FallbackTarget]>::to_vec)
     }
 
     /// The rules for context or content failures; `None` for other classes.

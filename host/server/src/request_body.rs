@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::Sleep;
+use witgate_pipeline::BodyFault;
 
 use crate::Limits;
 use crate::activity::Activity;
@@ -53,6 +54,20 @@ pub enum BodyError {
     /// The client left, or its framing is broken: nobody is there to be answered.
     #[error("the request body ended early")]
     Broken,
+}
+
+impl BodyError {
+    /// The same for the pipeline; `announced` is the length that the client told, if it did.
+    pub(crate) fn fault(self, announced: Option<u64>) -> BodyFault {
+        match self {
+            Self::TooLarge { max } => BodyFault::TooLarge {
+                length: announced.unwrap_or(max),
+                limit: max,
+            },
+            Self::Stalled { .. } => BodyFault::Stalled,
+            Self::Broken => BodyFault::Broken,
+        }
+    }
 }
 
 impl ReqBody {

@@ -86,6 +86,82 @@ async fn a_team_asks_for_its_own_deployments_by_its_own_name() {
 }
 
 #[tokio::test]
+async fn the_models_of_a_team_are_listed_for_who_may_look_into_it() {
+    let stage = stage(
+        &[
+            ("m", "one", ""),
+            ("n", "two", ""),
+            ("own", "reds", ", team_id: red, team_public_model_name: own"),
+        ],
+        "",
+    )
+    .await;
+    let member = json!([{"role": "user", "user_id": "mia"}]);
+    let team = json!({"team_id": "red", "models": ["m", "own"], "members_with_roles": member});
+    stage.client.post("/team/new", &team).await.ok();
+    let members = key(&stage, json!({"user_id": "mia"})).await;
+    let teams = key(&stage, json!({"team_id": "red", "models": ["m"]})).await;
+    for client in [&stage.client, &members, &teams] {
+        let mut names = listed(client, "?team_id=red").await;
+        names.sort();
+        assert_eq!(names, ["m", "own"]);
+    }
+    assert_eq!(listed(&teams, "").await, ["m"]);
+    let stranger = key(&stage, json!({"user_id": "ben"})).await;
+    for (client, query, status, text) in [
+        (
+            &stranger,
+            "red",
+            403,
+            "User not allowed to access this team",
+        ),
+        (&stage.client, "green", 404, "Team not found"),
+    ] {
+        let answer = client.get(&format!("/v1/models?team_id={query}")).await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert!(answer.text().contains(text), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn what_stands_in_for_a_model_is_listed_beside_it() {
+    let stage = stage(
+        &[("m", "one", ""), ("n", "two", "")],
+        ", fallbacks: [{m: [n]}], context_window_fallbacks: [{n: [m, {model: o, n: 1}]}]",
+    )
+    .await;
+    for (query, of_m, of_n) in [
+        ("", json!(["n"]), json!([])),
+        ("&fallback_type=general", json!(["n"]), json!([])),
+        (
+            "&fallback_type=context_window",
+            json!([]),
+            json!(["m", "o"]),
+        ),
+        ("&fallback_type=content_policy", json!([]), json!([])),
+    ] {
+        let path = format!("/v1/models?include_metadata=true{query}");
+        let told = stage.client.get(&path).await.ok();
+        let fallbacks = |at: usize| told["data"][at]["metadata"]["fallbacks"].clone();
+        assert_eq!(
+            [fallbacks(0), fallbacks(1)],
+            [of_m, of_n],
+            "{query}: {told}"
+        );
+    }
+    let plain = stage.client.get("/v1/models").await.ok();
+    assert_eq!(plain["data"][0].get("metadata"), None);
+    let wrong = "/v1/models?include_metadata=true&fallback_type=fast";
+    let answer = stage.client.get(wrong).await;
+    assert_eq!(answer.status, 400);
+    assert!(
+        answer.text().contains("Must be one of"),
+        "{}",
+        answer.text()
+    );
+}
+
+#[tokio::test]
 async fn a_deployment_is_there_in_its_environments_only() {
     let upstream = FakeUpstream::start().await;
     let list = [

@@ -182,6 +182,37 @@ async fn members_make_keys_of_their_team_once_they_are_permitted_to() {
 }
 
 #[tokio::test]
+async fn keys_of_a_team_are_blocked_by_its_admins_and_by_whom_it_permits() {
+    let stage = Stage::plain().await;
+    let admin = &stage.client;
+    let team = json!({
+        "team_id": "red", "members_with_roles": [{"user_id": "ann", "role": "admin"}, {"user_id": "bob", "role": "user"}],
+    });
+    admin.post("/team/new", &team).await.ok();
+    let made = async |body: Value| admin.post("/key/generate", &body).await.ok();
+    let ann = holder(&stage, &made(json!({"user_id": "ann"})).await);
+    let bob = holder(&stage, &made(json!({"user_id": "bob"})).await);
+    let teams = made(json!({"team_id": "red", "user_id": "bob"})).await;
+    let with_it = holder(&stage, &teams);
+    let personal = made(json!({"user_id": "bob"})).await;
+    let named = json!({"key": teams["token"]});
+    ann.post("/key/block", &named).await.ok();
+    with_it.chat(&chat("gpt-4o")).await.error(401);
+    // Whoever it was made for does not let it in again, nor learns anything of one that is not there.
+    for key in [&teams["token"], &personal["token"], &json!("0".repeat(64))] {
+        let body = json!({ "key": key });
+        bob.post("/key/unblock", &body).await.error(401);
+    }
+    let may = json!({"team_id": "red", "team_member_permissions": ["/key/unblock"]});
+    ann.post("/team/permissions_update", &may).await.ok();
+    bob.post("/key/block", &named).await.error(401);
+    bob.post("/key/unblock", &named).await.ok();
+    with_it.chat(&chat("gpt-4o")).await.ok();
+    let own = json!({"key": personal["token"]});
+    ann.post("/key/block", &own).await.error(401);
+}
+
+#[tokio::test]
 async fn keys_of_ones_teams_and_of_ones_making_are_listed_when_they_are_asked_for() {
     let stage = Stage::plain().await;
     let admin = &stage.client;

@@ -18,7 +18,8 @@ use crate::sink::{Delivery, EncodedEvent, RetryPolicy, SinkEntry};
 /// A receiver's wish to wait is followed up to this, like LiteLLM follows `Retry-After`.
 const LONGEST_WISH: Duration = Duration::from_secs(60);
 
-/// Larger events are encoded on a thread that may block: they would hold up other tasks.
+/// Larger events are encoded on a thread that may block: they would hold up other tasks. Of smaller ones, as many are
+/// encoded in a row: letting others in costs a look at all sockets.
 const ENCODE_INLINE_BYTES: usize = 256 << 10;
 
 /// An event of the batch in delivery.
@@ -96,11 +97,17 @@ impl Worker {
         let options = self.lane.setup().options;
         let mut batch = Vec::new();
         let mut bytes = 0;
+        let mut in_a_row = 0;
         while batch.len() < options.batch_size.max(1) {
             let Some(queued) = self.lane.pop() else {
                 break;
             };
             let weight = queued.entry.weight();
+            in_a_row += weight;
+            if in_a_row > ENCODE_INLINE_BYTES {
+                in_a_row = weight;
+                tokio::task::yield_now().await;
+            }
             let (queued, encoded) = self.encode(queued).await;
             match encoded {
                 Ok(event) => {
@@ -130,8 +137,6 @@ impl Worker {
                 Ok(encoded) => encoded.map_err(|error| error.to_string()),
                 Err(_panic) => Err("encoding panicked".to_owned()),
             };
-            // Requests share these threads: let them in between two events.
-            tokio::task::yield_now().await;
             return (queued, encoded);
         }
         let (entry, policy) = (queued.entry.clone(), queued.policy);

@@ -429,9 +429,18 @@ pub(crate) async fn remove_then(
 
 const DELETED: &str = "LiteLLM_DeletedVerificationToken";
 
+/// Blocks a key, or lets it in again: for administrators, and for who manages the keys of its team. Whose it is has no say: a
+/// blocked key is not for its owner to unblock.
 pub(super) async fn block(plane: &ControlPlane, ask: Ask, blocked: bool) -> Outcome {
     let named = ask.required_text("key")?.to_owned();
-    let key = plane.key(&named).await?;
+    let key = match plane.key(&named).await {
+        // Who may not block it is not told whether it is there.
+        Err(Refusal::Error(_)) if !ask.is_admin() => return Err(ask.admin_only()),
+        found => found?,
+    };
+    if !ask.is_admin() && !may_block(plane, &ask, &key).await? {
+        return Err(ask.admin_only());
+    }
     let token = text(&key, "token");
     let set = json!({"blocked": blocked, "updated_at": ask.now, "updated_by": ask.actor()});
     let set = set.as_object().cloned().unwrap_or_default();
@@ -448,6 +457,16 @@ pub(super) async fn block(plane: &ControlPlane, ask: Ask, blocked: bool) -> Outc
     let mut answer = shown(&ask, with_linked(plane, plane.key(&token).await?).await?);
     answer.insert("token".to_owned(), token.into());
     Ok(Value::Object(answer))
+}
+
+async fn may_block(plane: &ControlPlane, ask: &Ask, key: &Row) -> Result<bool, Refusal> {
+    let Some(team) = key.get("team_id").and_then(Value::as_str) else {
+        return Ok(false);
+    };
+    match plane.team(team).await? {
+        Some(team) => Ok(plane.manages_keys_of(ask, &team, ask.route).await?),
+        None => Ok(false),
+    }
 }
 
 fn text(row: &Row, column: &str) -> String {

@@ -34,16 +34,10 @@ pub(super) async fn info(plane: &ControlPlane, ask: Ask) -> Outcome {
         let message = format!("Team not found, passed team id: {id}.");
         return Err(Refusal::Detail(404, json!({ "message": message })));
     };
-    let sees_all = ask.sees_all() || plane.hand_in(&ask, &team).await?.is_some();
+    let sees_all = plane.looks_into(&ask, &team, id).await?;
     let mut keys = Filter::by("team_id", id);
     let mut places = Filter::by("team_id", id);
     if !sees_all {
-        let user = ask.user().filter(|user| role_in(&team, user).is_some());
-        let own_key = ask.caller.team_id.as_deref() == Some(id);
-        if user.is_none() && !own_key {
-            let message = format!("User not allowed to access this team, team_id={id}");
-            return Err(Refusal::detail(403, message));
-        }
         // Of keys and places a member sees their own.
         let own = Is::Equal(json!(ask.user().unwrap_or_default()));
         keys = keys.and("user_id", own.clone());

@@ -8,7 +8,7 @@
 use witgate_wire::RequestView;
 use witgate_wire::json::Raw;
 
-use crate::access::{MayUse, may_use, refused_by};
+use crate::access::{MayUse, may_use, quoted, refused_by};
 use crate::client_side;
 use crate::exchange::Exchange;
 use crate::failure::{Case, Failure};
@@ -225,13 +225,15 @@ fn check_cache_controls(x: &Exchange, request: &RequestView) -> Result<(), Failu
 /// LiteLLM's words; the list is the caller's own, or that of their team, user or organization.
 fn model_denied(x: &Exchange) -> Failure {
     let (owner, models) = refused_by(&x.snapshot.routing, &x.principal, &x.model);
-    let models: Vec<String> = models.iter().map(|name| format!("'{name}'")).collect();
     let message = format!(
         "{owner} not allowed to access model. This {owner} can only access models=[{}]. Tried to access {}",
-        models.join(", "),
+        quoted(models),
         x.model
     );
-    let mut failure = Failure::new(Case::ModelAccessDenied, message);
+    let mut failure = Failure::new(Case::ModelAccessDenied, message).latest(format!(
+        "The requested model '{}' is not available for this API key, or the model name is invalid. Check the models available to you and try again.",
+        x.model
+    ));
     if owner != "key" {
         failure.kind = Some(format!("{owner}_model_access_denied"));
     }

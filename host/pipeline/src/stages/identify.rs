@@ -24,6 +24,7 @@ use witgate_identity::{
 };
 use zeroize::Zeroizing;
 
+use crate::access::quoted;
 use crate::exchange::Exchange;
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
@@ -92,8 +93,13 @@ pub async fn principal(
     match access.entry.check(input.ip, &names) {
         Ok(()) => {}
         Err(NoEntry::Ip) => {
-            let message = "Access forbidden: IP address not allowed.";
-            return Err(forbidden(message.to_owned()));
+            let failure = forbidden("Access forbidden: IP address not allowed.".to_owned());
+            return Err(match input.ip {
+                Some(ip) => {
+                    failure.latest(format!("Access forbidden: IP address {ip} not allowed."))
+                }
+                None => failure,
+            });
         }
         Err(NoEntry::Route) => {
             let message = format!("Access forbidden: Route {path} not allowed");
@@ -258,8 +264,8 @@ pub(crate) fn check(
         }
         Err(KeyProblem::Route) => {
             let message = format!(
-                "Virtual key is not allowed to call this route. Only allowed to call routes: {:?}. Tried to call route: {path}",
-                found.principal.allowed_routes
+                "Virtual key is not allowed to call this route. Only allowed to call routes: [{}]. Tried to call route: {path}",
+                quoted(&found.principal.allowed_routes)
             );
             Err(Failure::new(Case::RouteNotAllowed, message))
         }
@@ -382,7 +388,8 @@ fn unknown_key(key: &str) -> Failure {
         "Invalid proxy server token passed. Received API Key = {shown}, Key Hash (Token) ={}. Unable to find token in cache or `LiteLLM_VerificationTokenTable`",
         hash.as_str()
     );
-    refuse(Case::UnknownKey, &text).param("key")
+    let latest = "Authentication Error, Invalid proxy server token passed: no such key. Create one with `/key/generate`.";
+    refuse(Case::UnknownKey, &text).param("key").latest(latest)
 }
 
 #[cfg(test)]

@@ -113,7 +113,9 @@ pub(crate) fn header_tags(x: &Exchange) -> Vec<String> {
     tags
 }
 
-pub(crate) fn body_failure(fault: BodyFault) -> Failure {
+/// Why a body could not be read, for the client.
+#[must_use]
+pub fn body_failure(fault: BodyFault) -> Failure {
     match fault {
         BodyFault::TooLarge { length, limit } => too_large(length, limit),
         BodyFault::Stalled => Failure::new(
@@ -133,7 +135,10 @@ pub(crate) fn too_large(length: u64, limit: u64) -> Failure {
         length as f64 / MIB,
         limit as f64 / MIB
     );
-    Failure::new(Case::BodyTooLarge, message)
+    let max = limit as f64 / MIB;
+    Failure::new(Case::BodyTooLarge, message).latest(format!(
+        "Request size is too large. Max size is {max:.2} MB"
+    ))
 }
 
 /// Says what is wrong and where; never repeats the body, which may hold secrets.

@@ -8,6 +8,7 @@ mod limits;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use witgate_routing::ErrorClass;
 use witgate_wire::errors::CompatErrors;
 use witgate_wire::response::ResponseView;
 
@@ -61,6 +62,9 @@ const SEMANTIC_SIMILARITY: HeaderName = HeaderName::from_static("x-litellm-seman
 const TIMEOUT: HeaderName = HeaderName::from_static("x-litellm-timeout");
 const VERSION: HeaderName = HeaderName::from_static("x-litellm-version");
 
+/// Room for the headers of most replies: a table that grows is filled anew each time.
+const HEADERS: usize = 40;
+
 /// The reply to a call that has an answer.
 pub(super) fn respond(finish: &mut Finish) -> Reply {
     let gateway = finish.gateway();
@@ -80,7 +84,7 @@ pub(super) fn respond(finish: &mut Finish) -> Reply {
             reply
         }
         Some(Answer::Stream(stream)) => {
-            let mut headers = HeaderMap::with_capacity(24);
+            let mut headers = HeaderMap::new();
             call_headers(&gateway, x, &mut headers, false);
             let until_now = gateway.clock.monotonic().saturating_sub(x.started_at);
             x.overhead = Some(until_now.saturating_sub(x.served.upstream_time));
@@ -130,7 +134,7 @@ pub(super) fn rescued(call: Option<(&Gateway, &Exchange)>, failure: &Failure) ->
         if let Some(timeout) = x
             .served
             .timeout
-            .filter(|_| reply.status == StatusCode::REQUEST_TIMEOUT)
+            .filter(|_| failure.case == Case::Upstream(ErrorClass::Timeout))
         {
             text(
                 &mut reply.headers,
@@ -168,6 +172,7 @@ pub(super) fn call_headers(
     headers: &mut HeaderMap,
     complete: bool,
 ) {
+    headers.reserve(HEADERS);
     text(headers, CALL_ID, &x.call_id);
     headers.insert(VERSION, x.snapshot.settings.version.clone());
     if let Some(index) = x.served.deployment {

@@ -345,7 +345,7 @@ fn budgets_that_are_used_up() {
     assert_eq!(refusal.class, ErrorClass::RateLimit);
     assert_eq!(
         refusal.message,
-        "No deployments available - crossed budget: \nd0: Exceeded budget for provider openai: 3 >= 3"
+        "No deployments available - crossed budget: Exceeded budget for provider openai: 3 >= 3"
     );
 }
 

@@ -1,5 +1,6 @@
 //! The gateway as the listener sees it: a request in, a response out.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -264,7 +265,10 @@ impl App {
         }
         let (named, query) = (matched.named.unwrap_or_default(), request.uri().query());
         match kind {
-            Kind::Models => info::models(&snapshot, principal, query),
+            Kind::Models => match self.lists_for(principal, query).await {
+                Ok(caller) => info::models(&snapshot, &caller, query),
+                Err(refused) => refused,
+            },
             Kind::Model => info::model(&snapshot, principal, &named),
             Kind::ModelInfo => info::model_info(&snapshot, principal, query),
             Kind::ModelList => model_list::list(&snapshot, principal, query),
@@ -300,6 +304,27 @@ impl App {
             | Kind::Look(_)
             | Kind::Login(_) => detail(StatusCode::NOT_FOUND, "Not Found"),
         }
+    }
+
+    /// Whose models `GET /models` lists: the caller's, or those of a team that the caller may look into.
+    async fn lists_for<'a>(
+        &self,
+        principal: &'a Principal,
+        query: Option<&str>,
+    ) -> Result<Cow<'a, Principal>, Reply> {
+        let query = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        let mut teams = query.filter(|(name, value)| name == "team_id" && !value.is_empty());
+        let Some((_, team)) = teams.next() else {
+            return Ok(Cow::Borrowed(principal));
+        };
+        let found = self
+            .plane
+            .as_team(principal, &team, self.gateway.clock.now());
+        found.await.map(Cow::Owned).map_err(|refusal| {
+            let (status, body) = refusal.body(self.gateway.snapshot.load().settings.compat);
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+            Reply::json(status, body)
+        })
     }
 
     /// `GET /memory-usage`: for the master key only.

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use http::HeaderMap;
-use witgate_pipeline::{Case, Failure, Gateway};
+use witgate_pipeline::{Failure, Gateway, body_failure};
 
-use crate::{BodyError, Request};
+use crate::{ReqBody, Request};
 
 /// Longest body when the configuration sets no limit: what is read has to be held.
 const BODY_MAX: u64 = 16 << 20;
@@ -19,13 +19,16 @@ pub(super) async fn whole(
 ) -> Result<(HeaderMap, Bytes), Failure> {
     let (head, body) = request.into_parts();
     let limit = gateway.snapshot.load().settings.max_request_bytes;
-    let body = body.limited(limit.map_or(BODY_MAX, |max| max as u64));
-    let body = body.collect().await.map_err(|error| {
-        let case = match error {
-            BodyError::TooLarge { .. } => Case::BodyTooLarge,
-            BodyError::Stalled { .. } | BodyError::Broken => Case::BodyIncomplete,
-        };
-        Failure::new(case, error.to_string())
-    })?;
+    let body = limited(body, limit.map_or(BODY_MAX, |max| max as u64)).await?;
     Ok((head.headers, body))
+}
+
+/// A body of at most so many bytes.
+///
+/// # Errors
+/// It is longer, or did not come to its end.
+pub(super) async fn limited(body: ReqBody, max: u64) -> Result<Bytes, Failure> {
+    let announced = body.announced();
+    let body = body.limited(max).collect().await;
+    body.map_err(|error| body_failure(error.fault(announced)))
 }

@@ -2,11 +2,11 @@
 
 use http::StatusCode;
 use serde_json::{Value, json};
-use witgate_pipeline::{AnswerCache, Gateway, Reply, Snapshot, detail};
+use witgate_pipeline::{AnswerCache, Gateway, Reply, Snapshot, detail, rescue};
 use witgate_wire::errors::{CompatErrors, ErrorBody};
 
-use super::info;
-use crate::{BodyError, Request};
+use super::{bodies, info};
+use crate::Request;
 
 /// Longest body of `POST /cache/delete`.
 const BODY_MAX: u64 = 1 << 20;
@@ -35,7 +35,7 @@ pub(super) async fn answer(
     let none = "Cache not initialized. litellm.cache is None";
     match (&snapshot.cache, route) {
         (Some(cache), CacheRoute::Ping) => ping(gateway, cache, compat).await,
-        (Some(cache), CacheRoute::Delete) => delete(cache, request).await,
+        (Some(cache), CacheRoute::Delete) => delete(cache, request, compat).await,
         (Some(cache), CacheRoute::FlushAll) => flush(cache).await,
         (Some(cache), CacheRoute::RedisInfo) => redis_info(cache).await,
         (None, CacheRoute::Ping) => unhealthy(&format!("503: {none}"), &json!({}), compat),
@@ -77,16 +77,10 @@ fn unhealthy(why: &str, params: &Value, compat: CompatErrors) -> Reply {
     Reply::json(StatusCode::SERVICE_UNAVAILABLE, body.openai(compat))
 }
 
-async fn delete(cache: &AnswerCache, request: Request) -> Reply {
-    let body = match request.into_body().limited(BODY_MAX).collect().await {
+async fn delete(cache: &AnswerCache, request: Request, compat: CompatErrors) -> Reply {
+    let body = match bodies::limited(request.into_body(), BODY_MAX).await {
         Ok(body) => body,
-        Err(error) => {
-            let status = match error {
-                BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-                BodyError::Stalled { .. } | BodyError::Broken => StatusCode::REQUEST_TIMEOUT,
-            };
-            return detail(status, &error.to_string());
-        }
+        Err(failure) => return rescue(&failure, compat),
     };
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let keys: Option<Vec<String>> = body

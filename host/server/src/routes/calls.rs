@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use witgate_pipeline::{Arrival, BodyFault, Gateway, Reply};
+use witgate_pipeline::{Arrival, Gateway, Reply};
 use witgate_wire::Endpoint;
 
-use crate::{BodyError, Request};
+use crate::Request;
 
 /// Reads the body and hands the call to the pipeline.
 pub(super) async fn call(
@@ -23,14 +23,8 @@ pub(super) async fn call(
     // The configuration's limit holds while the body arrives, not only when it is there.
     let limit = gateway.snapshot.load().settings.max_request_bytes;
     let body = body.limited(limit.map_or(u64::MAX, |max| max as u64));
-    let body = body.collect().await.map_err(|error| match error {
-        BodyError::TooLarge { max } => BodyFault::TooLarge {
-            length: announced.unwrap_or(max),
-            limit: max,
-        },
-        BodyError::Stalled { .. } => BodyFault::Stalled,
-        BodyError::Broken => BodyFault::Broken,
-    });
+    let body = body.collect().await;
+    let body = body.map_err(|error| error.fault(announced));
     let url = head
         .uri
         .path_and_query()

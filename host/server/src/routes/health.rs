@@ -10,13 +10,14 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use witgate_identity::Role;
-use witgate_pipeline::{Checked, Gateway, Principal, Reply, check_health, detail};
+use witgate_pipeline::{Checked, Gateway, Principal, Reply, check_health, detail, rescue};
 use witgate_wire::errors::{CompatErrors, ErrorBody};
 
 use super::app::{Admin, ServiceFault};
+use super::bodies;
 use super::info::json as json_reply;
 use super::table::percent_decode;
-use crate::{BodyError, ReqBody};
+use crate::ReqBody;
 
 /// Longest body of `POST /health/test_connection`.
 const BODY_MAX: u64 = 1 << 20;
@@ -219,15 +220,9 @@ async fn shared_status(gateway: &Gateway) -> Reply {
 
 /// `POST /health/test_connection`
 async fn test_connection(call: HealthCall<'_>) -> Reply {
-    let body = match call.body.limited(BODY_MAX).collect().await {
+    let body = match bodies::limited(call.body, BODY_MAX).await {
         Ok(body) => body,
-        Err(error) => {
-            let status = match error {
-                BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-                BodyError::Stalled { .. } | BodyError::Broken => StatusCode::REQUEST_TIMEOUT,
-            };
-            return detail(status, &error.to_string());
-        }
+        Err(failure) => return rescue(&failure, call.compat),
     };
     // The text of serde's error may repeat a value, and a value may be a key.
     let Ok(wanted) = serde_json::from_slice::<TestConnection>(&body) else {

@@ -3,7 +3,9 @@
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use witgate_pipeline::passage::{PASS_THROUGH, Passages};
-use witgate_pipeline::{Case, Deployment, Failure, MayUse, Principal, Reply, Snapshot, may_use};
+use witgate_pipeline::{
+    Case, Deployment, Failure, FallbackRule, MayUse, Principal, Reply, Snapshot, detail, may_use,
+};
 
 use super::table::ROUTES;
 
@@ -21,31 +23,62 @@ pub(super) fn param<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
     })
 }
 
-/// `GET /models`: the model groups this caller may use; wildcards only when asked for.
-pub(super) fn models(snapshot: &Snapshot, principal: &Principal, query: Option<&str>) -> Reply {
-    let wildcards =
-        param(query, "return_wildcard_routes").is_some_and(|v| v.eq_ignore_ascii_case("true"));
+/// `GET /models`: the model groups this caller may use; wildcards only when asked for. `caller` is who asks, or the team
+/// whose models they ask for.
+pub(super) fn models(snapshot: &Snapshot, caller: &Principal, query: Option<&str>) -> Reply {
     let flag = |name: &str| param(query, name).is_some_and(|v| v.eq_ignore_ascii_case("true"));
+    let wildcards = flag("return_wildcard_routes");
     let only_groups = flag("only_model_access_groups");
     let groups = flag("include_model_access_groups") || only_groups;
+    let rules = match flag("include_metadata").then(|| fallback_rules(snapshot, query)) {
+        Some(Err(refused)) => return refused,
+        Some(Ok(rules)) => Some(rules),
+        None => None,
+    };
     let routing = &snapshot.routing;
     let patterns = routing.patterns().filter(|_| wildcards);
-    let names = routing.names_for(principal.team_id.as_deref());
+    let names = routing.names_for(caller.team_id.as_deref());
     let names = names.chain(patterns).filter(|_| !only_groups);
     let groups = routing.access_groups().filter(|_| groups);
     // Whoever has a list of models is told of these by name or not at all.
-    let is_free = principal.models.is_empty() && principal.model_lists.is_empty();
+    let is_free = caller.models.is_empty() && caller.model_lists.is_empty();
     let inferred = snapshot.settings.inferred_models.iter();
     let inferred = inferred
         .map(String::as_str)
         .filter(|name| is_free && !only_groups && routing.group(name).is_none());
     let data: Vec<Value> = names
-        .filter(|name| may_use(routing, principal, name) != MayUse::No)
+        .filter(|name| may_use(routing, caller, name) != MayUse::No)
         .chain(inferred)
-        .chain(groups.filter(|name| principal.may_use(name)))
-        .map(|name| entry(snapshot, name))
+        .chain(groups.filter(|name| caller.may_use(name)))
+        .map(|name| {
+            let mut entry = entry(snapshot, name);
+            if let Some(rules) = rules {
+                let chain = FallbackRule::chain(rules, name).unwrap_or_default();
+                let chain: Vec<&str> = chain.iter().map(|target| target.model.as_str()).collect();
+                entry["metadata"] = json!({ "fallbacks": chain });
+            }
+            entry
+        })
         .collect();
     json(&json!({"data": data, "object": "list"}))
+}
+
+/// The rules that `fallback_type` means, the general ones when it is not there.
+fn fallback_rules<'a>(
+    snapshot: &'a Snapshot,
+    query: Option<&str>,
+) -> Result<&'a [FallbackRule], Reply> {
+    let settings = snapshot.routing.settings();
+    match param(query, "fallback_type").unwrap_or("general") {
+        "general" => Ok(&settings.fallbacks),
+        "context_window" => Ok(&settings.context_window_fallbacks),
+        "content_policy" => Ok(&settings.content_policy_fallbacks),
+        _ => {
+            let text = "Invalid fallback_type. Must be one of: \
+                        ['general', 'context_window', 'content_policy']";
+            Err(detail(StatusCode::BAD_REQUEST, text))
+        }
+    }
 }
 
 /// `GET /models/{model}`

@@ -9,7 +9,8 @@ use witgate_management::{Ask, ControlPlane, Operation};
 use witgate_pipeline::{Case, Failure, Principal, Reply, rescue};
 use witgate_wire::errors::CompatErrors;
 
-use crate::{BodyError, ReqBody, Request};
+use super::bodies;
+use crate::{ReqBody, Request};
 
 /// Longest body of a management request.
 const BODY_MAX: u64 = 1 << 20;
@@ -68,13 +69,7 @@ pub(super) async fn answer(
 }
 
 async fn read(body: ReqBody) -> Result<Map<String, Value>, Failure> {
-    let bytes = body.limited(BODY_MAX).collect().await.map_err(|error| {
-        let case = match error {
-            BodyError::TooLarge { .. } => Case::BodyTooLarge,
-            BodyError::Stalled { .. } | BodyError::Broken => Case::BodyIncomplete,
-        };
-        Failure::new(case, error.to_string())
-    })?;
+    let bytes = bodies::limited(body, BODY_MAX).await?;
     if bytes.is_empty() {
         return Ok(Map::new());
     }

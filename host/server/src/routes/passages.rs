@@ -10,7 +10,7 @@ use witgate_pipeline::{Arrival, BodyFault, Gateway, Reply};
 use witgate_wire::Endpoint;
 
 use super::table::{Found, find};
-use crate::{BodyError, ReqBody, Request};
+use crate::{ReqBody, Request};
 
 /// What of the gateway's own answers in a pass-through route's place, so that calls of it never arrive: the method and the path it
 /// is known by. Of a route with longer paths only what covers those, too.
@@ -77,17 +77,7 @@ async fn piece(
     let mut body = body?;
     match body.chunk().await? {
         Ok(bytes) => Some((Ok(bytes), Some(body))),
-        Err(error) => {
-            let fault = match error {
-                BodyError::TooLarge { max } => BodyFault::TooLarge {
-                    length: announced.unwrap_or(max),
-                    limit: max,
-                },
-                BodyError::Stalled { .. } => BodyFault::Stalled,
-                BodyError::Broken => BodyFault::Broken,
-            };
-            Some((Err(fault), None))
-        }
+        Err(error) => Some((Err(error.fault(announced)), None)),
     }
 }
 

@@ -18,7 +18,9 @@ pub(super) async fn find(x: &mut Exchange) -> Result<(), Failure> {
     let demands = &snapshot.access.demands;
     if demands.no_client_tags && !x.tags.is_empty() {
         let message = "Tags are set for keys and teams by an administrator; leave `metadata.tags` and `tags` out of requests (reject_clientside_metadata_tags)";
-        return Err(Failure::new(Case::InvalidBody, message).param("metadata.tags"));
+        let mut failure = Failure::new(Case::InvalidBody, message).param("metadata.tags");
+        failure.kind = Some("bad_request_error".to_owned());
+        return Err(failure);
     }
     add_tags(x);
     by_header(x);

@@ -12,6 +12,38 @@ fn locked() -> Setup {
     Setup::new().access(|access| access.master_key = Some(MasterKey::new(MASTER)))
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_latest_repeats_no_hash_of_an_unknown_key() {
+    let sent = "sk-wrong-0123456789";
+    let bearer = format!("Bearer {sent}");
+    let hash = KeyHash::of(sent);
+    for (compat, tells) in [(CompatErrors::V2025, true), (CompatErrors::Latest, false)] {
+        let world = locked().settings(|s| s.compat = compat).build();
+        let answer = world
+            .send(with(chat(json!({})), &[("authorization", &bearer)]))
+            .await;
+        assert_eq!(
+            answer.message().contains(hash.as_str()),
+            tells,
+            "{answer:?}"
+        );
+        assert!(!answer.text.contains(sent), "{answer:?}");
+        assert_eq!(answer.error()["type"], "token_not_found_in_db");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tags_of_clients_are_refused_where_the_operator_says_so() {
+    let strict = || Setup::new().access(|access| access.demands.no_client_tags = true);
+    let tagged = json!({"metadata": {"tags": ["free"]}});
+    let answer = strict().build().send(chat(tagged.clone())).await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.error()["type"], "bad_request_error");
+    assert_eq!(answer.error()["param"], "metadata.tags");
+    assert_eq!(strict().build().send(chat(json!({}))).await.status, 200);
+    assert_eq!(World::new().send(chat(tagged)).await.status, 200);
+}
+
 /// The credential, then status, `type` and a part of the message.
 #[tokio::test(start_paused = true)]
 async fn the_master_key_opens_and_nothing_else_does() {
@@ -51,7 +83,7 @@ async fn the_master_key_opens_and_nothing_else_does() {
             vec![("authorization", "Bearer sk-wrong-0123456789")],
             401,
             "token_not_found_in_db",
-            "Invalid proxy server token passed. Received API Key = sk-...6789",
+            "Invalid proxy server token passed",
         ),
     ];
     for (headers, status, kind, message) in cases {
@@ -155,7 +187,7 @@ async fn custom_authentication_decides_as_its_mode_allows() {
     let key = |key: &str| Ok(AuthDecision::Key(key.to_owned().into()));
     let declined = "Authentication Error, custom_auth did not accept this request.";
     let failed = "Authentication Error, custom_auth could not check this request.";
-    let unknown = "Authentication Error, Invalid proxy server token passed.";
+    let unknown = "Authentication Error, Invalid proxy server token passed";
     let cases = [
         (Ok(alice()), false, 200, 200, ""),
         (key(MASTER), false, 200, 200, ""),
@@ -317,7 +349,13 @@ fn restricted(models: &[&str]) -> Setup {
 
 #[tokio::test(start_paused = true)]
 async fn a_model_outside_the_callers_list_is_refused() {
-    for (compat, status) in [(CompatErrors::V2025, 401), (CompatErrors::Latest, 403)] {
+    let old = "key not allowed to access model. This key can only access models=['a', 'b']. Tried to access gpt-4o";
+    // The latest tells nobody what else there is.
+    let new = "The requested model 'gpt-4o' is not available for this API key, or the model name is invalid. Check the models available to you and try again.";
+    for (compat, status, message) in [
+        (CompatErrors::V2025, 401, old),
+        (CompatErrors::Latest, 403, new),
+    ] {
         let world = restricted(&["a", "b"])
             .settings(|s| s.compat = compat)
             .build();
@@ -325,10 +363,7 @@ async fn a_model_outside_the_callers_list_is_refused() {
         assert_eq!(answer.status, status);
         assert_eq!(answer.error()["type"], "key_model_access_denied");
         assert_eq!(answer.error()["param"], "model");
-        assert_eq!(
-            answer.message(),
-            "key not allowed to access model. This key can only access models=['a', 'b']. Tried to access gpt-4o"
-        );
+        assert_eq!(answer.message(), message);
         assert_eq!(world.upstream.calls(), 0);
     }
     assert_eq!(

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 use witgate_wire::errors::CompatErrors;
 
 use crate::exchange::BodyFault;
@@ -39,7 +39,7 @@ async fn bodies_that_are_no_request_are_refused() {
         ),
         (
             Err(large),
-            413,
+            400,
             "content-length",
             "Request size is 3.00 MB. Max size is 1.00 MB",
         ),
@@ -57,7 +57,9 @@ async fn bodies_that_are_no_request_are_refused() {
         ),
     ];
     for (body, status, param, message) in cases {
-        let world = World::new();
+        let world = Setup::new()
+            .settings(|s| s.compat = CompatErrors::V2025)
+            .build();
         let mut call = chat(json!({}));
         call.body = body.clone().map(|text| Bytes::from(text.to_owned()));
         let answer = world.send(call).await;
@@ -80,7 +82,15 @@ async fn a_body_above_the_configured_limit_is_refused_in_both_spellings() {
             s.compat = compat;
         };
         let world = Setup::new().settings(limit).build();
-        assert_eq!(world.send(chat(json!({}))).await.status, status);
+        let answer = world.send(chat(json!({}))).await;
+        assert_eq!(answer.status, status);
+        let body: Value = serde_json::from_str(&answer.text).expect("JSON");
+        let text = match compat {
+            CompatErrors::V2025 => &body["error"]["message"],
+            CompatErrors::Latest => &body["error"],
+        };
+        let text = text.as_str().expect("a text");
+        assert!(text.starts_with("Request size is too large. "), "{body}");
     }
 }
 
