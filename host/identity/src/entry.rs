@@ -11,8 +11,10 @@ use crate::routes;
 pub struct EntryRules {
     /// `allowed_ips`: only callers from here come in; `None` lets all in.
     pub ips: Option<Vec<IpNet>>,
-    /// `allowed_routes`: only these routes are served; `None` serves all.
+    /// `allowed_routes`: only these routes are served; `None` serves all. Not those below them.
     pub routes: Option<Vec<String>>,
+    /// Groups of routes that this gateway does not serve (`DISABLE_LLM_API_ENDPOINTS`, `DISABLE_ADMIN_ENDPOINTS`).
+    pub disabled: Vec<String>,
     /// `public_routes`: no key is asked for.
     pub public: Vec<String>,
     /// `admin_only_routes`: only a proxy admin may call them.
@@ -26,6 +28,10 @@ pub enum NoEntry {
     Ip,
     /// Not this route.
     Route,
+    /// Calls to models are not served here.
+    Calls,
+    /// Management is not served here.
+    Management,
 }
 
 impl EntryRules {
@@ -39,8 +45,17 @@ impl EntryRules {
         {
             return Err(NoEntry::Ip);
         }
+        let is_off = |group: &&String| {
+            let group = std::slice::from_ref(*group);
+            names.iter().any(|name| routes::listed(group, name))
+        };
+        match self.disabled.iter().find(is_off).map(String::as_str) {
+            Some(routes::MANAGEMENT) => return Err(NoEntry::Management),
+            Some(_) => return Err(NoEntry::Calls),
+            None => {}
+        }
         match &self.routes {
-            Some(open) if !names.iter().any(|name| routes::allowed(open, name)) => {
+            Some(open) if !names.iter().any(|name| routes::listed(open, name)) => {
                 Err(NoEntry::Route)
             }
             _ => Ok(()),
@@ -94,6 +109,7 @@ mod tests {
                 "/docs/*".to_owned(),
             ],
             admin_only: vec!["/chat/completions".to_owned()],
+            disabled: Vec::new(),
         };
         let ip = |text: &str| Some(text.parse().unwrap());
         let chat = ["/chat/completions", "/v1/chat/completions"];
@@ -105,6 +121,22 @@ mod tests {
         assert_eq!(
             rules.check(ip("::1"), &["/key/generate"]),
             Err(NoEntry::Route)
+        );
+        assert_eq!(
+            rules.check(ip("::1"), &["/key/info/more"]),
+            Err(NoEntry::Route)
+        );
+        let off = |group: &str| EntryRules {
+            disabled: vec![group.to_owned()],
+            ..EntryRules::default()
+        };
+        let (calls, management) = (off(routes::CALLS), off(routes::MANAGEMENT));
+        assert_eq!(calls.check(None, &chat), Err(NoEntry::Calls));
+        assert_eq!(calls.check(None, &["/key/info"]), Ok(()));
+        assert_eq!(management.check(None, &chat), Ok(()));
+        assert_eq!(
+            management.check(None, &["/key/info"]),
+            Err(NoEntry::Management)
         );
         assert!(rules.is_public(&["/docs/a"]) && rules.is_public(&["/health/liveness"]));
         assert!(!rules.is_public(&chat) && rules.is_for_admins(&chat));

@@ -9,7 +9,7 @@ mod credential;
 mod entry;
 mod master;
 mod principal;
-mod routes;
+pub mod routes;
 mod scope;
 mod session;
 mod virtual_key;

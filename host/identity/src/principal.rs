@@ -132,14 +132,33 @@ impl Principal {
 
 /// Whether a list of models that is not empty allows a model group by its name.
 #[must_use]
-pub fn allows(models: &[String], model_group: &str) -> bool {
-    models.iter().any(|allowed| {
-        allowed == model_group
-            || allowed == "all-proxy-models"
-            || allowed
-                .strip_suffix('*')
-                .is_some_and(|prefix| model_group.starts_with(prefix))
+pub fn allows<S: AsRef<str>>(models: &[S], model_group: &str) -> bool {
+    models.iter().map(AsRef::as_ref).any(|allowed| {
+        allowed == model_group || allowed == "all-proxy-models" || matches(allowed, model_group)
     })
+}
+
+/// Whether a name fits a pattern, in which each `*` stands for any text. Without one nothing does. Read as a name, a narrower pattern
+/// fits a wider one.
+fn matches(pattern: &str, name: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else {
+        return false;
+    };
+    let Some(name) = name.strip_prefix(start) else {
+        return false;
+    };
+    let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
+    let Some(mut name) = name.strip_suffix(end) else {
+        return false;
+    };
+    // The first place of each part leaves the most for those after it.
+    for part in middle.split('*') {
+        match name.split_once(part) {
+            Some((_, after)) => name = after,
+            None => return false,
+        }
+    }
+    true
 }
 
 #[cfg(test)]
@@ -159,6 +178,22 @@ mod tests {
         assert!(!with(&["openai/*"]).may_use("groq/llama"));
         assert!(with(&["all-proxy-models"]).may_use("x"));
         assert!(with(&["*"]).may_use("x"));
+        for (pattern, name, fits) in [
+            ("*-mini", "gpt-4o-mini", true),
+            ("*-mini", "gpt-4o-mini-high", false),
+            ("openai/*-mini", "openai/gpt-4o-mini", true),
+            ("openai/*-mini", "groq/gpt-4o-mini", false),
+            ("a*b*c", "axbxc", true),
+            ("a*b*c", "axc", false),
+            ("ab*b", "ab", false),
+            ("a.c*", "abc", false),
+            ("*4*", "gpt-4o", true),
+            // A narrower pattern is among a wider one's, and not the other way.
+            ("*-mini", "gpt-*-mini", true),
+            ("gpt-*-mini", "*-mini", false),
+        ] {
+            assert_eq!(with(&[pattern]).may_use(name), fits, "{pattern} {name}");
+        }
     }
 
     #[test]

@@ -3,12 +3,17 @@
 /// The name under which the operator's pass-through routes are known, all of them (LiteLLM's `call_type` of such a call).
 pub const PASS_THROUGH: &str = "pass_through_endpoint";
 
+/// The group of calls to models.
+pub const CALLS: &str = "llm_api_routes";
+/// The group of the management API.
+pub const MANAGEMENT: &str = "management_routes";
+
 /// A group's name and what is in it: patterns, in which `{*}` stands for one or more segments of a path, and names of other
 /// groups (LiteLLM's `LiteLLMRoutes`; routes this gateway does not have yet are in them, so that a key made today means the same
 /// tomorrow).
 const GROUPS: &[(&str, &[&str])] = &[
     (
-        "llm_api_routes",
+        CALLS,
         &[
             "openai_routes",
             "anthropic_routes",
@@ -152,7 +157,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "management_routes",
+        MANAGEMENT,
         &[
             "key_management_routes",
             "/user/new",
@@ -295,6 +300,11 @@ const GROUPS: &[(&str, &[&str])] = &[
             "/memory-usage-in-mem-cache-items",
         ],
     ),
+    // Of what this gateway does not serve.
+    ("mapped_pass_through_routes", &[]),
+    ("passthrough_routes_wildcard", &[]),
+    ("mcp_routes", &[]),
+    ("ui_routes", &[]),
     (
         "public_routes",
         &[
@@ -329,7 +339,7 @@ pub fn is_known(entry: &str) -> bool {
         || GROUPS.iter().any(|(name, _)| *name == entry)
 }
 
-/// Whether one of the entries of `public_routes` or `admin_only_routes` is a route: an equal path, a prefix with `*` at its
+/// Whether one of the entries of `allowed_routes`, `public_routes` or `admin_only_routes` of the configuration is a route: an equal path, a prefix with `*` at its
 /// end, or a group of routes, by its name or as LiteLLM's documentation writes it (`LiteLLMRoutes.public_routes`).
 #[must_use]
 pub fn listed(entries: &[String], route: &str) -> bool {

@@ -47,7 +47,8 @@ pub fn key_text(random: &[u8]) -> String {
 }
 
 impl VirtualKey {
-    /// Whether a request comes in, in LiteLLM's order: blocked, expired, routes, its team. `names` are the route's names: its
+    /// Whether a request comes in: whether the key is blocked, expired, for other routes, or its team blocked. What it may do then is
+    /// asked later; LiteLLM looks at its models and its owner's budget before its time. `names` are the route's names: its
     /// path and the name of the operation.
     ///
     /// # Errors

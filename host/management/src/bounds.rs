@@ -1,6 +1,7 @@
 //! Nobody gives more than they have: limits, models and metadata of what is somebody else's to give.
 
 use serde_json::{Map, Value};
+use witgate_identity::allows;
 use witgate_store::Row;
 
 use crate::Refusal;
@@ -68,16 +69,16 @@ pub(crate) fn only_lower(asked: &Row, now: &Row) -> Result<(), Refusal> {
 
 /// Every model is one of the list's, when there is a list.
 pub(crate) fn models(asked: &[&str], list: &[&str], whose: &str) -> Result<(), Refusal> {
-    let all = |entry: &&str| ["*", "all-proxy-models"].contains(entry);
-    if list.is_empty() || list.iter().any(all) {
+    const ALL: [&str; 2] = ["*", "all-proxy-models"];
+    if list.is_empty() || list.iter().any(|entry| ALL.contains(entry)) {
         return Ok(());
     }
+    // Words that stand for many models are nothing that a pattern covers.
+    let is_word = |model: &str| ALL.contains(&model) || model == "all-team-models";
     let fits = |model: &str| {
         model == "no-default-models"
-            || list.iter().any(|entry| match entry.strip_suffix('*') {
-                Some(prefix) => model.starts_with(prefix),
-                None => *entry == model,
-            })
+            || list.contains(&model)
+            || !is_word(model) && allows(list, model)
     };
     match asked.iter().find(|model| !fits(model)) {
         None => Ok(()),
@@ -148,6 +149,10 @@ mod tests {
         assert!(models(&["a"], &[], "x").is_ok());
         assert!(models(&["openai/gpt", "no-default-models"], &["openai/*"], "x").is_ok());
         assert!(models(&["*"], &["openai/*"], "x").is_err());
+        assert!(models(&["gpt-*-mini"], &["*-mini"], "x").is_ok());
+        assert!(models(&["*-mini"], &["gpt-*-mini"], "x").is_err());
+        assert!(models(&["all-proxy-models"], &["*-models"], "x").is_err());
+        assert!(models(&["all-team-models"], &["all*"], "x").is_err());
         assert!(models(&["all-proxy-models"], &["a"], "x").is_err());
         let now = row(json!({"models": ["a", "b"]}));
         assert!(only_fewer_models(&row(json!({"models": ["a"]})), &now).is_ok());

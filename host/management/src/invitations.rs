@@ -74,8 +74,8 @@ async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
         );
         return Err(Refusal::detail(400, message));
     }
-    let (id, step) = plane.invitation(&ask, user);
-    plane.store.write(vec![step], ask.now).await?;
+    let (id, steps) = plane.invitation(&ask, user).await?;
+    plane.store.write(steps, ask.now).await?;
     Ok(Value::Object(plane.invitation_row(&id).await?))
 }
 
@@ -89,13 +89,15 @@ async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     let Some(accepted) = ask.body.get("is_accepted").and_then(Value::as_bool) else {
         return Err(Refusal::missing("is_accepted"));
     };
+    let (author, ensured) = plane.author(&ask).await?;
     let set = json!({
         "is_accepted": accepted, "accepted_at": accepted.then_some(ask.now),
-        "updated_at": ask.now, "updated_by": ask.actor(),
+        "updated_at": ask.now, "updated_by": author,
     });
     let set = set.as_object().cloned().unwrap_or_default();
     let step = Write::Change(TABLE, Filter::by("id", id), set, "invitation");
-    written(plane.store.write(vec![step], ask.now).await)?;
+    let steps = ensured.into_iter().chain([step]).collect();
+    written(plane.store.write(steps, ask.now).await)?;
     Ok(Value::Object(plane.invitation_row(id).await?))
 }
 
@@ -135,16 +137,36 @@ impl ControlPlane {
         self.store.row(TABLE, "id", id).await?.ok_or_else(unknown)
     }
 
-    /// A new invitation for a user: its id, and the step that writes it.
-    pub(crate) fn invitation(&self, ask: &Ask, user: &str) -> (String, Write) {
+    /// The user who stands for the caller where LiteLLM's tables want one that is there (`created_by` of an invitation is a foreign
+    /// key): the caller's own, else LiteLLM's for the master key, with the step that makes it where it is missing.
+    async fn author(&self, ask: &Ask) -> Result<(String, Option<Write>), Refusal> {
+        const MASTER: &str = "default_user_id";
+        if let Some(user) = ask.user().filter(|user| *user != MASTER)
+            && self.user(user).await?.is_some()
+        {
+            return Ok((user.to_owned(), None));
+        }
+        let row = json!({"user_id": MASTER, "user_role": "proxy_admin"});
+        let row = row.as_object().cloned().unwrap_or_default();
+        Ok((MASTER.to_owned(), Some(Write::Ensure(users::TABLE, row))))
+    }
+
+    /// A new invitation for a user: its id, and the steps that write it.
+    pub(crate) async fn invitation(
+        &self,
+        ask: &Ask,
+        user: &str,
+    ) -> Result<(String, Vec<Write>), Refusal> {
+        let (author, ensured) = self.author(ask).await?;
         let id = uuid::Uuid::new_v4().to_string();
         let ends = ask.now.checked_add(SignedDuration::from_hours(24 * DAYS));
         let row = json!({
             "id": id, "user_id": user, "expires_at": time_text(ends.unwrap_or(ask.now)),
-            "created_at": ask.now, "created_by": ask.actor(), "updated_by": ask.actor(),
+            "created_at": ask.now, "created_by": author, "updated_by": author,
         });
         let row = row.as_object().cloned().unwrap_or_default();
-        (id, Write::Insert(TABLE, row))
+        let step = Write::Insert(TABLE, row);
+        Ok((id, ensured.into_iter().chain([step]).collect()))
     }
 
     /// Sends an invitation by mail.
@@ -242,7 +264,33 @@ impl ControlPlane {
         let kept = row.as_ref().and_then(|row| text(row, "password"));
         let right = password::is(given, kept).await;
         let id = row.as_ref().and_then(|row| text(row, "user_id"));
-        Ok(id.filter(|_| right).map(str::to_owned))
+        let Some(id) = id.filter(|_| right) else {
+            return Ok(None);
+        };
+        // An older release's hash is a matter of seconds to whoever gets it; LiteLLM replaces it, too.
+        if let Some(old) = kept.filter(|kept| !kept.starts_with("scrypt:"))
+            && let Err(why) = self.rehash(id, old, given).await
+        {
+            tracing::warn!(%why, "an old hash of a password stays as it is");
+        }
+        Ok(Some(id.to_owned()))
+    }
+
+    /// Keeps a password in today's hash, unless it was changed since.
+    async fn rehash(&self, id: &str, old: &str, given: &str) -> Result<(), String> {
+        let hashed = password::hashed(given)
+            .await
+            .map_err(|_| "it cannot be hashed")?;
+        let step = Write::Update {
+            table: users::TABLE,
+            filter: Filter::by("user_id", id).and("password", Is::Equal(old.into())),
+            set: [("password".to_owned(), hashed.into())]
+                .into_iter()
+                .collect(),
+            add: Vec::new(),
+        };
+        let written = self.store.write(vec![step], Timestamp::now()).await;
+        written.map(drop).map_err(|error| error.to_string())
     }
 }
 
@@ -323,5 +371,59 @@ mod tests {
             .post(&user("ann"), "/invitation/new", json!({"user_id": "ann"}))
             .await;
         assert_eq!(status, 401);
+    }
+
+    #[tokio::test]
+    async fn the_hash_of_an_older_release_is_replaced_once_its_password_comes() {
+        let world = world(json!({})).await;
+        let plane = &world.plane;
+        let body = json!({"user_id": "ann", "auto_create_key": false});
+        world.done("/user/new", body).await;
+        // SHA-256 of `hunter2`, as LiteLLM kept it.
+        let old = "f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7";
+        let step = Write::Update {
+            table: users::TABLE,
+            filter: Filter::by("user_id", "ann"),
+            set: [("password".to_owned(), json!(old))].into_iter().collect(),
+            add: Vec::new(),
+        };
+        plane
+            .store
+            .write(vec![step], at("2026-01-01T00:00:00Z"))
+            .await
+            .unwrap();
+        let kept = async || {
+            let row = plane.user("ann").await.unwrap().unwrap();
+            text(&row, "password").unwrap().to_owned()
+        };
+        let who = async |word: &str| plane.user_by_password("ann", word).await.unwrap();
+        assert_eq!(who("hunter3").await, None);
+        assert_eq!(kept().await, old);
+        assert_eq!(who("hunter2").await.as_deref(), Some("ann"));
+        assert!(kept().await.starts_with("scrypt:"));
+        assert_eq!(who("hunter2").await.as_deref(), Some("ann"));
+    }
+
+    #[tokio::test]
+    async fn whoever_invites_is_a_user_that_is_there() {
+        let world = world(json!({})).await;
+        for id in ["ann", "bob"] {
+            let body = json!({"user_id": id, "auto_create_key": false});
+            world.done("/user/new", body).await;
+        }
+        let mut boss = admin();
+        for (who, author) in [
+            (Some("bob"), "bob"),
+            (Some("nobody"), "default_user_id"),
+            (None, "default_user_id"),
+        ] {
+            boss.user_id = who.map(str::to_owned);
+            let (status, made) = world
+                .post(&boss, "/invitation/new", json!({"user_id": "ann"}))
+                .await;
+            assert_eq!(status, 200, "{made}");
+            assert_eq!(made["created_by"], author);
+            assert!(world.plane.user(author).await.unwrap().is_some());
+        }
     }
 }

@@ -22,14 +22,13 @@ pub(crate) const BUDGET: &[Field] = &[
     column("budget_duration", Shape::Duration),
 ];
 
-/// Members of an object permission.
-const OBJECT_PERMISSION: [&str; 6] = [
+/// Members of an object permission that are kept: of what nobody reaches through this gateway. Another would restrict nothing, and
+/// say that it does.
+const OBJECT_PERMISSION: [&str; 4] = [
     "mcp_servers",
     "mcp_access_groups",
     "mcp_tool_permissions",
-    "vector_stores",
     "agents",
-    "models",
 ];
 
 /// A budget that comes back gets the time of its next reset.
@@ -70,15 +69,39 @@ pub(crate) fn change_budget(settings: &Settings, ask: &Ask, id: &str, limits: Ro
 }
 
 /// The member `object_permission` as a row of its own, the one that is there or a new one.
-pub(crate) fn object_permission(given: &mut Given, old: Option<&str>, steps: &mut Vec<Write>) {
+///
+/// # Errors
+/// When it restricts what it would not restrict here.
+pub(crate) fn object_permission(
+    given: &mut Given,
+    old: Option<&str>,
+    steps: &mut Vec<Write>,
+) -> Result<(), Refusal> {
     let Some(Value::Object(mut row)) = given.members.remove("object_permission") else {
-        return;
+        return Ok(());
     };
-    row.retain(|name, _| OBJECT_PERMISSION.contains(&name.as_str()));
+    let is_kept = |name: &str| OBJECT_PERMISSION.contains(&name);
+    let says_something = |value: &Value| match value {
+        Value::Null => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        _ => true,
+    };
+    let other = row
+        .iter()
+        .find(|(name, value)| !is_kept(name) && says_something(value));
+    if let Some((name, _)) = other {
+        let message = format!(
+            "object_permission.{name} restricts nothing here; leave it out (models are restricted by `models`)"
+        );
+        return Err(Refusal::bad(message).param("object_permission"));
+    }
+    row.retain(|name, _| is_kept(name));
     let id = old.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
     row.insert("object_permission_id".to_owned(), id.as_str().into());
     steps.push(Write::Upsert(PERMISSIONS, row));
     given.set("object_permission_id", id);
+    Ok(())
 }
 
 /// What is put beside a row when it is shown whole: its budget row and its object permissions.

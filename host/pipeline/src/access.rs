@@ -60,8 +60,21 @@ pub(crate) fn quoted(names: &[String]) -> String {
 }
 
 fn by_list(routing: &Snapshot, caller: &Principal, models: &[String], model: &str) -> MayUse {
-    if allows(models, model) {
+    // LiteLLM's: by its name, by what the name is an alias for, or by the name with its provider's before it.
+    let target = routing.settings().aliases.get(model);
+    let target = target.map(|alias| alias.model.as_str());
+    if allows(models, model) || target.is_some_and(|target| allows(models, target)) {
         return MayUse::Whole;
+    }
+    let has_pattern = models.iter().any(|entry| entry.contains('*'));
+    if has_pattern
+        && !model.contains('/')
+        && let Some(provider) = routing.provider_of(model)
+    {
+        let full = format!("{provider}/{model}");
+        if allows(models, &full) {
+            return MayUse::Whole;
+        }
     }
     let groups = routing.granted_by(model, caller.team_id.as_deref(), models);
     match groups.is_empty() {

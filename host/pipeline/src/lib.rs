@@ -79,7 +79,7 @@ pub use snapshot::{
     Access, CustomAuth, Demands, FailPolicy, GuardrailEntry, HookEntry, KeptVersion, Modes,
     PromptEntry, PromptRef, Prompts, RouterEntry, Routers, Settings, Snapshot, Target,
 };
-pub use stages::{AuthInput, AutoParts, STAGES, body_failure, explain, principal};
+pub use stages::{AuthInput, AutoParts, STAGES, body_failure, enter, explain, principal};
 pub use witgate_caching::AnswerCache;
 pub use witgate_identity::Principal;
 pub use witgate_routing::{BudgetScope, Deployment, Explanation, FallbackRule};

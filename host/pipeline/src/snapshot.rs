@@ -138,7 +138,7 @@ impl KeptVersion {
 pub struct Access {
     /// `general_settings.master_key`; without one everybody comes in.
     pub master_key: Option<MasterKey>,
-    /// The keys of the database. Not asked without a master key.
+    /// What the database has of callers. Keys are not asked for without a master key.
     pub keys: Option<Arc<dyn VirtualKeys>>,
     /// `general_settings.litellm_key_header_name`, lower case.
     pub key_header: Option<String>,
@@ -181,6 +181,12 @@ pub struct Demands {
 }
 
 impl Access {
+    /// Whether anybody comes in, and nobody is told from another: there is no master key, and nothing else vouches for callers.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.master_key.is_none() && self.custom.is_none() && self.federation.is_none()
+    }
+
     /// The caller's address: the socket's, or the first of `x-forwarded-for` when the operator believes it.
     #[must_use]
     pub fn caller_ip(&self, socket: IpAddr, headers: &HeaderMap) -> IpAddr {

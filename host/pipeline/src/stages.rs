@@ -32,7 +32,7 @@ use crate::reply::Reply;
 
 pub use auto_route::AutoParts;
 pub(crate) use auto_route::lead;
-pub use identify::{AuthInput, principal};
+pub use identify::{AuthInput, enter, principal};
 pub use parse::body_failure;
 pub(crate) use settle::cost_of;
 

@@ -207,13 +207,19 @@ impl Snapshot {
             })
         };
         of(name).or_else(|| {
-            let provider = infer_provider(&self.prices, name)?;
+            let provider = self.provider_of(name)?;
             let found = of(&format!("{provider}/{name}"))?;
             Some(Resolution {
                 group: name.to_owned(),
                 ..found
             })
         })
+    }
+
+    /// The provider that a bare model name tells of: the price map's, else by how the name begins.
+    #[must_use]
+    pub fn provider_of(&self, model: &str) -> Option<&'static str> {
+        infer_provider(&self.prices, model)
     }
 
     /// The deployments of a list that this team may use; `None` when there are none.

@@ -28,6 +28,11 @@ async fn addresses_that_are_not_allowed_get_nothing() {
         "Access forbidden: IP address not allowed."
     );
     stage.client.get("/key/list").await.error(403);
+    for open_to_all in ["/routes", "/public/model_hub", "/test"] {
+        stage.client.get(open_to_all).await.error(403);
+    }
+    // Probes get through.
+    stage.client.get("/health/liveliness").await.ok();
     let lines = "  allowed_ips: [10.1.2.3]\n  use_x_forwarded_for: true\n  trusted_proxy_ranges: [127.0.0.0/8]\n";
     let stage = with_general(lines).await;
     let from = stage
@@ -96,6 +101,66 @@ async fn calls_say_what_the_operator_and_the_key_want_them_to() {
         .collect();
     customers.sort_unstable();
     assert_eq!(customers, ["customer-1", "customer-1", "customer-2"]);
+}
+
+#[tokio::test]
+async fn a_gateway_serves_calls_or_management_alone_when_it_is_told_to() {
+    for (variable, calls, management) in [
+        ("DISABLE_LLM_API_ENDPOINTS", 403, 200),
+        ("DISABLE_ADMIN_ENDPOINTS", 200, 403),
+    ] {
+        let upstream = FakeUpstream::start().await;
+        let gateway = Gateway::builder(base_config(&upstream.api_base())).env(variable, "True");
+        let stage = Stage::of(upstream, gateway).await;
+        let call = stage.client.chat(&chat("gpt-4o")).await;
+        assert_eq!(call.status, calls, "{variable}: {}", call.text());
+        let list = stage.client.get("/key/list").await;
+        assert_eq!(list.status, management, "{variable}: {}", list.text());
+    }
+}
+
+/// Where LiteLLM finds the end user, the first that is there.
+#[tokio::test]
+async fn the_end_user_is_named_by_header_or_body() {
+    let stage = with_general("  litellm_key_header_name: X-Our-Key\n").await;
+    let mut body = chat("gpt-4o");
+    let client = Client::of(&stage.gateway).header("x-our-key", &format!("Bearer {MASTER_KEY}"));
+    body["safety_identifier"] = json!("of-safety");
+    client.chat(&body).await.ok();
+    body["metadata"] = json!({"user_id": 7});
+    client.chat(&body).await.ok();
+    body["litellm_metadata"] = json!({"user": "of-metadata"});
+    client.chat(&body).await.ok();
+    body["user"] = json!("of-body");
+    client.chat(&body).await.ok();
+    let named = client
+        .clone()
+        .header("x-litellm-end-user-id", "of-end-user");
+    named.chat(&body).await.ok();
+    let named = named.header("x-litellm-customer-id", "of-customer");
+    named.chat(&body).await.ok();
+    // Where the operator says which header has the key, no other has it.
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    let other = stage
+        .client
+        .clone()
+        .header("x-our-key", "sk-not-one-of-ours");
+    other.chat(&chat("gpt-4o")).await.error(401);
+    let rows = stage.gateway.wait_for_spend_rows(7).await;
+    let mut users: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row["end_user"].as_str().filter(|user| !user.is_empty()))
+        .collect();
+    users.sort_unstable();
+    let expected = [
+        "7",
+        "of-body",
+        "of-customer",
+        "of-end-user",
+        "of-metadata",
+        "of-safety",
+    ];
+    assert_eq!(users, expected);
 }
 
 #[tokio::test]

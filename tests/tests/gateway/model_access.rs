@@ -85,6 +85,31 @@ async fn a_team_asks_for_its_own_deployments_by_its_own_name() {
     blue.chat(&chat("reds")).await.error(400);
 }
 
+/// What a list of a key opens, in LiteLLM's rules: patterns with stars anywhere, providers of bare names, targets of aliases.
+#[tokio::test]
+async fn a_list_opens_models_by_pattern_provider_and_alias() {
+    let stage = stage(
+        &[("gpt-4o", "big", ""), ("gpt-4o-mini", "small", "")],
+        ", model_group_alias: {best: gpt-4o}",
+    )
+    .await;
+    for (models, name, status) in [
+        ("*-mini", "gpt-4o-mini", 200),
+        ("*-mini", "gpt-4o", 401),
+        ("openai/*", "gpt-4o", 200),
+        ("openai/*-mini", "gpt-4o", 401),
+        ("anthropic/*", "gpt-4o", 401),
+        ("gpt-4o", "best", 200),
+        ("best", "best", 200),
+        ("gpt-4o-mini", "best", 401),
+        ("best", "gpt-4o", 401),
+    ] {
+        let client = key(&stage, json!({"models": [models]})).await;
+        let answer = client.chat(&chat(name)).await;
+        assert_eq!(answer.status, status, "{models} {name}: {}", answer.text());
+    }
+}
+
 #[tokio::test]
 async fn the_models_of_a_team_are_listed_for_who_may_look_into_it() {
     let stage = stage(

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use witgate_testkit::{FakeUpstream, Gateway};
 
-use crate::support::{Stage, base_config, chat};
+use crate::support::{Client, Stage, base_config, chat};
 
 /// Path and the upstream path it must reach; `{m}` is the model in the path.
 const ALIASES: [(&str, &str); 14] = [
@@ -124,6 +124,48 @@ async fn the_server_root_path_prefixes_every_route() {
         .await
         .ok();
     stage.client.get("/llm/health/liveliness").await.ok();
+    // What stands in front may take the prefix away, and probes do not know it.
+    stage
+        .client
+        .post("/v1/chat/completions", &chat("gpt-4o"))
+        .await
+        .ok();
+    stage.client.get("/health/liveliness").await.ok();
+    let other = stage.client.get("/llmx/health/liveliness").await;
+    assert_eq!(other.status, 404, "{}", other.text());
+}
+
+#[tokio::test]
+async fn rules_about_routes_know_them_without_the_server_root_path() {
+    let upstream = FakeUpstream::start().await;
+    let config = base_config(&upstream.api_base()).replace(
+        "general_settings:\n",
+        "general_settings:\n  admin_only_routes: [/v1/embeddings]\n  public_routes: [/v1/models]\n",
+    );
+    let gateway = Gateway::builder(config).env("SERVER_ROOT_PATH", "/llm");
+    let stage = Stage::of(upstream, gateway).await;
+    let body = json!({"allowed_routes": ["/v1/chat/completions", "/v1/embeddings"]});
+    let made = stage.client.post("/llm/key/generate", &body).await.ok();
+    let key = Client::of(&stage.gateway).key(made["key"].as_str().expect("a key"));
+    for prefix in ["/llm", ""] {
+        let path = |path: &str| format!("{prefix}{path}");
+        let call = chat("gpt-4o");
+        key.post(&path("/v1/chat/completions"), &call).await.ok();
+        let embedding = json!({"model": "gpt-4o", "input": "x"});
+        let refused = key
+            .post(&path("/v1/embeddings"), &embedding)
+            .await
+            .error(403);
+        let says = refused["message"].as_str().unwrap_or_default();
+        assert!(
+            says.contains("Route=/v1/embeddings is an admin only"),
+            "{says}"
+        );
+        Client::of(&stage.gateway)
+            .get(&path("/v1/models"))
+            .await
+            .ok();
+    }
 }
 
 #[tokio::test]

@@ -277,7 +277,7 @@ pub(crate) fn draft(plane: &ControlPlane, ask: &Ask, mut given: Given) -> Result
         steps.push(Write::Present("LiteLLM_BudgetTable", there, "budget_id"));
     }
     crate::access_groups::there(&given, &mut steps);
-    links(ask, &mut given, &mut steps);
+    links(ask, &mut given, &mut steps)?;
     linked::reset_at(&settings, ask, &mut given.columns);
     super::rotation::schedule(plane, &mut given, None, ask.now)?;
     if let Some(Value::String(duration)) = given.members.get("duration") {
@@ -378,7 +378,7 @@ fn alias_fits(settings: &Settings, alias: Option<&str>) -> Result<(), Refusal> {
 }
 
 /// Rows that a key refers to and that are made with it: a budget for a soft budget, object permissions.
-fn links(ask: &Ask, given: &mut Given, steps: &mut Vec<Write>) {
+fn links(ask: &Ask, given: &mut Given, steps: &mut Vec<Write>) -> Result<(), Refusal> {
     let by = ask.actor().to_owned();
     if let Some(soft) = given
         .members
@@ -394,5 +394,5 @@ fn links(ask: &Ask, given: &mut Given, steps: &mut Vec<Write>) {
             given.set("budget_id", id);
         }
     }
-    linked::object_permission(given, None, steps);
+    linked::object_permission(given, None, steps)
 }

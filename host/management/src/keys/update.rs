@@ -236,7 +236,7 @@ async fn change(
         steps.push(step);
     }
     let permission = text_of(key, "object_permission_id");
-    linked::object_permission(&mut given, permission, steps);
+    linked::object_permission(&mut given, permission, steps)?;
     given.set(
         "updated_by",
         json!(ask.changed_by.as_deref().or(ask.user())),

@@ -37,7 +37,7 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
             given.set("budget_id", budget);
         }
     }
-    linked::object_permission(&mut given, None, &mut steps);
+    linked::object_permission(&mut given, None, &mut steps)?;
     given.set("organization_id", id.as_str());
     for by in ["created_by", "updated_by"] {
         given.set(by, ask.actor());
@@ -129,7 +129,7 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
             steps.push(change_budget(&plane.settings.load(), &ask, budget, limits));
         }
     }
-    linked::object_permission(&mut given, text(&row, "object_permission_id"), &mut steps);
+    linked::object_permission(&mut given, text(&row, "object_permission_id"), &mut steps)?;
     given.set("updated_by", ask.actor());
     given.set("updated_at", json!(ask.now));
     let mut set = given.changes(&row);

@@ -70,7 +70,7 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
     let named = in_it(&ask, &mut given)?;
     let limits = member_limits(&mut given);
     let aliases = given.members.remove("model_aliases");
-    linked::object_permission(&mut given, None, &mut steps);
+    linked::object_permission(&mut given, None, &mut steps)?;
     linked::reset_at(&settings, &ask, &mut given.columns);
     given.set("team_id", id.as_str());
     let mut row = given.new_row();

@@ -80,7 +80,7 @@ async fn a_team_is_made_told_of_changed_blocked_and_deleted_in(world: &World) {
             "team_id": "red", "team_alias": "Red", "models": ["gpt"], "max_budget": 100, "budget_duration": "30d",
             "members_with_roles": [{"user_id": "ann", "role": "admin"}, {"user_email": "Bob@x.org", "role": "user"}],
             "members": ["cem"], "tags": ["t"], "metadata": {"a": 1}, "model_aliases": {"fast": "gpt"},
-            "team_member_budget": 7, "team_member_rpm_limit": 3, "object_permission": {"models": ["gpt"]},
+            "team_member_budget": 7, "team_member_rpm_limit": 3, "object_permission": {"agents": ["one"], "models": []},
         }))
         .await;
     assert_eq!(made["budget_reset_at"], "2026-02-01T00:00:00.000Z");
@@ -88,7 +88,7 @@ async fn a_team_is_made_told_of_changed_blocked_and_deleted_in(world: &World) {
         made["litellm_model_table"]["aliases"],
         json!({"fast": "gpt"})
     );
-    assert_eq!(made["object_permission"]["models"], json!(["gpt"]));
+    assert_eq!(made["object_permission"]["agents"], json!(["one"]));
     let budget = made["metadata"]["team_member_budget_id"]
         .as_str()
         .unwrap()

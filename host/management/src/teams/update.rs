@@ -55,7 +55,7 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     let settings = plane.settings.load_full();
     let mut steps = Vec::new();
     crate::access_groups::there(&given, &mut steps);
-    linked::object_permission(&mut given, text(&team, "object_permission_id"), &mut steps);
+    linked::object_permission(&mut given, text(&team, "object_permission_id"), &mut steps)?;
     linked::reset_at(&settings, &ask, &mut given.columns);
     given.members.remove("team_id");
     let limits = member_limits(&mut given);

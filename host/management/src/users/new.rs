@@ -95,7 +95,7 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
         given.set("password", password::hashed(&text).await?);
     }
     let given_invite = given.members.get("send_invite_email") == Some(&Value::Bool(true));
-    linked::object_permission(&mut given, None, &mut steps);
+    linked::object_permission(&mut given, None, &mut steps)?;
     linked::reset_at(&settings, &ask, &mut given.columns);
     given.set("user_id", id.as_str());
     given.set("organization_id", json!(organizations.first()));
@@ -118,8 +118,8 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
     }
     let invitation = match given_invite {
         true => {
-            let (invitation, step) = plane.invitation(&ask, &id);
-            steps.push(step);
+            let (invitation, written) = plane.invitation(&ask, &id).await?;
+            steps.extend(written);
             Some(invitation)
         }
         false => None,

@@ -115,7 +115,7 @@ async fn change(
         Some(_) => given.set("password", Value::Null),
         None => {}
     }
-    linked::object_permission(&mut given, text(&row, "object_permission_id"), &mut steps);
+    linked::object_permission(&mut given, text(&row, "object_permission_id"), &mut steps)?;
     linked::reset_at(&plane.settings.load(), ask, &mut given.columns);
     given.set("updated_at", json!(ask.now));
     let mut set = given.changes(&row);

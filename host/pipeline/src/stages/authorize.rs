@@ -59,6 +59,7 @@ pub(crate) fn authorize(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> 
     if let Some(request) = &x.request {
         check_credentials(x, request)?;
         check_brought(x)?;
+        check_guardrails(x, request)?;
         check_cache_controls(x, request)?;
         check_demands(x, request)?;
     }
@@ -199,6 +200,31 @@ fn check_demands(x: &Exchange, request: &RequestView) -> Result<(), Failure> {
             Err(Failure::new(Case::MissingField, message).param(path.as_str()))
         }
     }
+}
+
+/// Refuses guardrails that a request names, and what would turn one off, where its team has `guardrails: {modify_guardrails: false}`.
+fn check_guardrails(x: &Exchange, request: &RequestView) -> Result<(), Failure> {
+    const NAMES: [&str; 4] = [
+        "guardrails",
+        "disable_global_guardrail",
+        "disable_global_guardrails",
+        "opted_out_global_guardrails",
+    ];
+    let of_team = x.principal.team_metadata.get("guardrails");
+    let may = of_team.and_then(|own| own.get("modify_guardrails"));
+    if may != Some(&serde_json::Value::Bool(false)) {
+        return Ok(());
+    }
+    let metadata = [request.metadata(), request.litellm_metadata()];
+    let is_named = |name: &str| {
+        let mut metadata = metadata.iter().flatten();
+        request.field(name).is_some() || metadata.any(|own| own.get(name).is_some())
+    };
+    if NAMES.iter().any(|name| is_named(name)) {
+        let message = "Your team does not have permission to modify guardrails.";
+        return Err(Failure::new(Case::Denied { status: 403 }, message));
+    }
+    Ok(())
 }
 
 /// Refuses a member of `cache` that the key may not set, in LiteLLM's words.

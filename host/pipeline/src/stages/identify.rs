@@ -37,7 +37,7 @@ use crate::stages::Flow;
 pub struct AuthInput<'a> {
     /// Method.
     pub method: &'a str,
-    /// Path and query.
+    /// Path and query, without the prefix that the gateway is served under.
     pub url: &'a str,
     /// Path under which the operation is known, whichever of its paths was called.
     pub route: &'a str,
@@ -55,6 +55,17 @@ pub struct AuthInput<'a> {
     pub now_s: u64,
     /// The pass-through route that is called, if it is one.
     pub passage: Option<&'a Passage>,
+}
+
+impl<'a> AuthInput<'a> {
+    fn path(&self) -> &'a str {
+        self.url.split('?').next().unwrap_or(self.url)
+    }
+
+    /// What rules may call the route by.
+    fn names(&self) -> [&'a str; 2] {
+        [self.route, self.path()]
+    }
 }
 
 pub(crate) async fn identify(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
@@ -81,33 +92,53 @@ pub(crate) async fn identify(_: &Gateway, x: &mut Exchange) -> Result<Flow, Fail
     Ok(Flow::Continue)
 }
 
+fn forbidden(message: String) -> Failure {
+    Failure::new(Case::Denied { status: 403 }, message)
+}
+
+/// Whether the operator's rules let anybody in here, whoever it is.
+///
+/// # Errors
+/// The rule that forbids it, as a 403.
+pub fn enter(snapshot: &Snapshot, input: &AuthInput<'_>) -> Result<(), Failure> {
+    let names = input.names();
+    match snapshot.access.entry.check(input.ip, &names) {
+        Ok(()) => Ok(()),
+        Err(NoEntry::Ip) => {
+            let failure = forbidden("Access forbidden: IP address not allowed.".to_owned());
+            Err(match input.ip {
+                Some(ip) => {
+                    failure.latest(format!("Access forbidden: IP address {ip} not allowed."))
+                }
+                None => failure,
+            })
+        }
+        Err(NoEntry::Route) => {
+            let path = input.path();
+            Err(forbidden(format!(
+                "Access forbidden: Route {path} not allowed"
+            )))
+        }
+        Err(NoEntry::Calls) => {
+            let text = "LLM API routes are disabled for this instance.";
+            Err(forbidden(text.to_owned()))
+        }
+        Err(NoEntry::Management) => {
+            let text = "Management routes are disabled for this instance.";
+            Err(forbidden(text.to_owned()))
+        }
+    }
+}
+
 /// Finds out who is calling, where the operator's rules let anybody in.
 pub async fn principal(
     snapshot: &Snapshot,
     input: &AuthInput<'_>,
 ) -> Result<Arc<Principal>, Failure> {
-    let access = &snapshot.access;
-    let path = input.url.split('?').next().unwrap_or(input.url);
-    let names = [input.route, path];
-    let forbidden = |message: String| Failure::new(Case::Denied { status: 403 }, message);
-    match access.entry.check(input.ip, &names) {
-        Ok(()) => {}
-        Err(NoEntry::Ip) => {
-            let failure = forbidden("Access forbidden: IP address not allowed.".to_owned());
-            return Err(match input.ip {
-                Some(ip) => {
-                    failure.latest(format!("Access forbidden: IP address {ip} not allowed."))
-                }
-                None => failure,
-            });
-        }
-        Err(NoEntry::Route) => {
-            let message = format!("Access forbidden: Route {path} not allowed");
-            return Err(forbidden(message));
-        }
-    }
+    enter(snapshot, input)?;
+    let (names, path) = (input.names(), input.path());
     let caller = known(snapshot, input, &names).await?;
-    if access.entry.is_for_admins(&names) && !caller.is_admin() {
+    if snapshot.access.entry.is_for_admins(&names) && !caller.is_admin() {
         let message =
             format!("user not allowed to access this route. Route={path} is an admin only route");
         return Err(forbidden(message));
@@ -216,7 +247,9 @@ fn passed_credential<'a>(
     passage: &Passage,
     key_header: Option<&str>,
 ) -> Credential {
-    let own = passage.key_header.as_ref();
+    // The operator's header for keys goes before every other.
+    let is_sent = key_header.is_some_and(|name| header(name).is_some());
+    let own = passage.key_header.as_ref().filter(|_| !is_sent);
     if let Some(value) = own.and_then(|name| header(name.as_str())) {
         let bare = ["Bearer ", "bearer "]
             .iter()

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use prometheus_client::registry::Registry;
 use witgate_login::Desk;
 use witgate_management::ControlPlane;
 use witgate_pipeline::passage::Crossing;
 use witgate_pipeline::{
-    AuthInput, Checked, Failure, Gateway, HealthRecord, Principal, Reply, ReplyBody, detail, rescue,
+    AuthInput, Checked, Failure, Gateway, HealthRecord, Principal, Reply, ReplyBody, Snapshot,
+    detail, rescue,
 };
 
 use super::docs::Docs;
@@ -135,7 +136,7 @@ pub struct HealthApp(pub App);
 impl Service for HealthApp {
     async fn call(&self, request: Request) -> Response {
         let path = self.0.strip_root(request.uri().path());
-        match path.is_some_and(|path| path == "/health" || path.starts_with("/health/")) {
+        match path == "/health" || path.starts_with("/health/") {
             true => self.0.call(request).await,
             false => response(detail(StatusCode::NOT_FOUND, "Not Found")),
         }
@@ -149,12 +150,11 @@ impl Service for HealthApp {
 impl App {
     async fn route(&self, request: Request) -> Reply {
         let uri = request.uri().clone();
-        let Some(path) = self.strip_root(uri.path()) else {
-            return detail(StatusCode::NOT_FOUND, "Not Found");
-        };
+        let path = self.strip_root(uri.path());
         match find(request.method(), path) {
             Found::Route(Matched { route, named }) if let Kind::Call(endpoint) = route.kind => {
-                calls::call(&self.gateway, request, route.name, endpoint, named).await
+                let url = self.url(&uri).to_owned();
+                calls::call(&self.gateway, request, (route.name, url), endpoint, named).await
             }
             // Apart: a future is as large as the largest thing that may happen in it, and the one of a call is moved for every call.
             found => Box::pin(self.other(request, path, found)).await,
@@ -197,6 +197,9 @@ impl App {
                 };
             }
         };
+        if let Some(refused) = self.closed(&request, matched.route) {
+            return refused;
+        }
         match matched.route.kind {
             Kind::Login(step) => login::login(&self.desk, step, path.to_owned(), request).await,
             Kind::Liveness => info::json(&serde_json::json!("I'm alive!")),
@@ -382,9 +385,38 @@ impl App {
         route: &'static str,
     ) -> Result<Arc<Principal>, Failure> {
         let snapshot = self.gateway.snapshot.load_full();
-        let input = AuthInput {
+        let input = self.auth_input(&snapshot, request, route);
+        witgate_pipeline::principal(&snapshot, &input).await
+    }
+
+    /// Why a route that asks for no key is closed to this request all the same; probes get through.
+    fn closed(&self, request: &Request, route: &Route) -> Option<Reply> {
+        let asks_nobody = [
+            Kind::Routes,
+            Kind::Hub,
+            Kind::HubInfo,
+            Kind::Test,
+            Kind::ConfigYaml,
+            Kind::Health(HealthRoute::Backlog),
+        ];
+        if !asks_nobody.contains(&route.kind) {
+            return None;
+        }
+        let snapshot = self.gateway.snapshot.load_full();
+        let input = self.auth_input(&snapshot, request, route.name);
+        let refused = witgate_pipeline::enter(&snapshot, &input).err()?;
+        Some(rescue(&refused, snapshot.settings.compat))
+    }
+
+    fn auth_input<'a>(
+        &self,
+        snapshot: &Snapshot,
+        request: &'a Request,
+        route: &'a str,
+    ) -> AuthInput<'a> {
+        AuthInput {
             method: request.method().as_str(),
-            url: request.uri().path_and_query().map_or("/", |p| p.as_str()),
+            url: self.url(request.uri()),
             route,
             now: self.gateway.clock.now(),
             headers: request.headers(),
@@ -397,8 +429,7 @@ impl App {
             model: "",
             now_s: u64::try_from(self.gateway.clock.now().as_second()).unwrap_or_default(),
             passage: None,
-        };
-        witgate_pipeline::principal(&snapshot, &input).await
+        }
     }
 
     async fn reload(&self) -> Reply {
@@ -419,13 +450,19 @@ impl App {
         )
     }
 
-    fn strip_root<'a>(&self, path: &'a str) -> Option<&'a str> {
-        let rest = path.strip_prefix(self.options.root_path.as_str())?;
-        if rest.is_empty() {
-            Some("/")
-        } else {
-            rest.starts_with('/').then_some(rest)
+    /// A path, or one with its query, without the prefix that everything is served under. One that has none is taken as it is: what
+    /// stands in front may have taken it away, and probes do not know it.
+    fn strip_root<'a>(&self, path: &'a str) -> &'a str {
+        match path.strip_prefix(self.options.root_path.as_str()) {
+            Some("") => "/",
+            Some(rest) if rest.starts_with('/') => rest,
+            _ => path,
         }
+    }
+
+    /// Path and query as rules know them.
+    fn url<'a>(&self, uri: &'a Uri) -> &'a str {
+        self.strip_root(uri.path_and_query().map_or("/", |url| url.as_str()))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::Request;
 pub(super) async fn call(
     gateway: &Arc<Gateway>,
     request: Request,
-    route: &'static str,
+    (route, url): (&'static str, String),
     endpoint: Endpoint,
     path_model: Option<String>,
 ) -> Reply {
@@ -25,10 +25,6 @@ pub(super) async fn call(
     let body = body.limited(limit.map_or(u64::MAX, |max| max as u64));
     let body = body.collect().await;
     let body = body.map_err(|error| error.fault(announced));
-    let url = head
-        .uri
-        .path_and_query()
-        .map_or_else(|| "/".to_owned(), |p| p.as_str().to_owned());
     gateway
         .handle(Arrival {
             endpoint,

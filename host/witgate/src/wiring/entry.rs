@@ -2,10 +2,16 @@
 
 use serde_json::Value;
 use witgate_config::Loaded;
-use witgate_identity::{EntryRules, network};
+use witgate_identity::{EntryRules, network, routes};
 use witgate_pipeline::Demands;
 
 use super::federation;
+
+/// Variables that turn groups of routes off.
+const DISABLED: [(&str, &str); 2] = [
+    ("DISABLE_LLM_API_ENDPOINTS", routes::CALLS),
+    ("DISABLE_ADMIN_ENDPOINTS", routes::MANAGEMENT),
+];
 
 /// Addresses and routes.
 pub(super) fn rules(loaded: &Loaded, problems: &mut Vec<String>) -> EntryRules {
@@ -20,6 +26,11 @@ pub(super) fn rules(loaded: &Loaded, problems: &mut Vec<String>) -> EntryRules {
         admin_only: setting(loaded, "admin_only_routes")
             .map(texts)
             .unwrap_or_default(),
+        disabled: DISABLED
+            .iter()
+            .filter(|(name, _)| loaded.environment.flag(name) == Some(true))
+            .map(|(_, group)| (*group).to_owned())
+            .collect(),
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{World, refused};
-use crate::support::chat;
+use crate::support::{MASTER_KEY, base_config, chat, eventually};
 
 async fn user(world: &World, id: &str) -> Option<Value> {
     let rows = world
@@ -101,6 +101,33 @@ async fn teams_are_made_and_users_put_into_them() {
     );
     let who = world.stage.client.get("/user/info?user_id=ann").await.ok();
     assert_eq!(who["user_info"]["teams"], json!(["red"]));
+}
+
+/// Without a master key nobody but the provider vouches for callers; what the database has of whom they call for holds all the same.
+#[tokio::test]
+async fn a_blocked_end_user_is_blocked_where_there_is_no_master_key() {
+    let settings =
+        "{user_id_jwt_field: sub, user_id_upsert: true, end_user_id_jwt_field: customer}";
+    let world = World::with(settings, "").await;
+    let blocked = json!({"user_id": "cu", "blocked": true});
+    world.done("/customer/new", blocked).await;
+    let base = base_config(&world.stage.upstream.api_base());
+    let config = super::config(&base, settings, "");
+    let open = config.replace(&format!("  master_key: {MASTER_KEY}\n"), "");
+    assert_ne!(config, open);
+    world.stage.gateway.write_config(&open);
+    eventually("the master key is gone", async || {
+        let answer = world.stage.client.chat(&chat("gpt-4o")).await;
+        (answer.status == 401).then_some(())
+    })
+    .await;
+    let claims = |customer: &str| json!({"sub": "ann", "customer": customer});
+    world.call(claims("other"), "gpt-4o").await.ok();
+    refused(
+        &world.call(claims("cu"), "gpt-4o").await,
+        400,
+        "User blocked from making LLM API Calls",
+    );
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ pub(super) async fn find(x: &mut Exchange) -> Result<(), Failure> {
     let Some(keys) = &snapshot.access.keys else {
         return Ok(());
     };
-    if x.end_user.is_none() && x.tags.is_empty() || snapshot.access.master_key.is_none() {
+    if x.end_user.is_none() && x.tags.is_empty() || snapshot.access.is_open() {
         return Ok(());
     }
     let bearers = keys.bearers(x.end_user.as_deref(), &x.tags).await;

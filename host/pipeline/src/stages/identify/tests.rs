@@ -33,6 +33,38 @@ async fn the_latest_repeats_no_hash_of_an_unknown_key() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_team_may_keep_guardrails_as_they_are() {
+    let of_team = |may: bool| {
+        let team_metadata = json!({"guardrails": {"modify_guardrails": may}});
+        let principal = Principal {
+            team_metadata: team_metadata.as_object().cloned().unwrap_or_default(),
+            ..Principal::default()
+        };
+        let decision = Ok(AuthDecision::Identity(Box::new(principal)));
+        let plugin = std::sync::Arc::new(FakeAuth::new(decision));
+        Setup::new().access(|access| {
+            access.custom = Some(CustomAuth {
+                plugin,
+                auto: false,
+                common_checks: false,
+            })
+        })
+    };
+    for (body, status) in [
+        (json!({}), 200),
+        (json!({"guardrails": []}), 403),
+        (json!({"metadata": {"guardrails": ["g"]}}), 403),
+        (json!({"litellm_metadata": {"guardrails": ["g"]}}), 403),
+        (json!({"metadata": {"disable_global_guardrail": true}}), 403),
+        (json!({"opted_out_global_guardrails": ["g"]}), 403),
+    ] {
+        let answer = of_team(false).build().send(chat(body.clone())).await;
+        assert_eq!(answer.status, status, "{body} {answer:?}");
+        assert_eq!(of_team(true).build().send(chat(body)).await.status, 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn tags_of_clients_are_refused_where_the_operator_says_so() {
     let strict = || Setup::new().access(|access| access.demands.no_client_tags = true);
     let tagged = json!({"metadata": {"tags": ["free"]}});
