@@ -339,8 +339,9 @@ pub fn is_known(entry: &str) -> bool {
         || GROUPS.iter().any(|(name, _)| *name == entry)
 }
 
-/// Whether one of the entries of `allowed_routes`, `public_routes` or `admin_only_routes` of the configuration is a route: an equal path, a prefix with `*` at its
-/// end, or a group of routes, by its name or as LiteLLM's documentation writes it (`LiteLLMRoutes.public_routes`).
+/// Whether one of the entries of `allowed_routes`, `public_routes` or `admin_only_routes` of the configuration is a route: an
+/// equal path, a prefix with `*` at its end, or a group of routes, by its name or as LiteLLM's documentation writes it
+/// (`LiteLLMRoutes.public_routes`).
 #[must_use]
 pub fn listed(entries: &[String], route: &str) -> bool {
     entries.iter().any(|entry| {

@@ -146,7 +146,8 @@ impl ControlPlane {
         {
             return Ok((user.to_owned(), None));
         }
-        let row = json!({"user_id": MASTER, "user_role": "proxy_admin"});
+        // Without LiteLLM's role for it: whoever an identity provider gave this id would be an administrator.
+        let row = json!({ "user_id": MASTER });
         let row = row.as_object().cloned().unwrap_or_default();
         Ok((MASTER.to_owned(), Some(Write::Ensure(users::TABLE, row))))
     }

@@ -183,9 +183,13 @@ async fn a_proxy_in_front_says_who_is_calling_and_nobody_else_does() {
 async fn models_and_limits_of_the_database_hold_after_custom_auth_when_that_is_wanted() {
     let plugins =
         "plugins:\n  custom-auth: {settings: {teams: {red: {token: team-red-0123456789}}}}\n";
-    for checks in [false, true] {
+    for (key, checks) in [
+        ("custom_auth_run_common_checks", false),
+        ("custom_auth_run_common_checks", true),
+        ("enable_post_custom_auth_checks", true),
+    ] {
         let general = format!(
-            "  custom_auth: custom-auth\n  custom_auth_settings: {{mode: auto}}\n  custom_auth_run_common_checks: {checks}\n"
+            "  custom_auth: custom-auth\n  custom_auth_settings: {{mode: auto}}\n  {key}: {checks}\n"
         );
         let stage = stage(&general, plugins, |gateway| gateway).await;
         let body = json!({"team_id": "red", "models": ["gpt-3.5-turbo-instruct", "gpt-4o"], "rpm_limit": 1});

@@ -160,10 +160,20 @@ async fn known(
     };
     if let Some(custom) = &access.custom {
         match ask(custom, input, &credential).await? {
-            Answer::Principal(principal) if custom.common_checks => {
-                return vouched::checked(access, principal).await;
+            Answer::Principal(principal) => {
+                let principal = match custom.common_checks {
+                    true => vouched::checked(access, principal).await?,
+                    false => principal,
+                };
+                // The routes that it may call, as those of a key.
+                let as_key = VirtualKey {
+                    principal,
+                    blocked: false,
+                    team_blocked: false,
+                    expires: None,
+                };
+                return check(&as_key, input.now, names, "");
             }
-            Answer::Principal(principal) => return Ok(principal),
             Answer::Check(key) => credential = Credential::Key(key),
             Answer::Normal => {}
         }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde_json::Value;
 use witgate_events::mask::is_secret_header;
 use witgate_events::{Delivery, EncodedEvent, EventKind, Sink};
 use witgate_identity::{KeyHash, Principal, Role};
@@ -261,9 +262,9 @@ impl pipeline::Authenticator for Authenticator {
             client_ip: request.client_ip,
         };
         Ok(match self.0.authenticate(request).await.map_err(fault)? {
-            host::Decision::Identity(identity) => pipeline::AuthDecision::Identity(Box::new(
-                principal(self.0.name(), *identity, key)?,
-            )),
+            host::Decision::Identity(identity) => {
+                identified(self.0.name(), *identity, key, jiff::Timestamp::now())?
+            }
             host::Decision::Key(key) => pipeline::AuthDecision::Key(key.into()),
             host::Decision::Decline => pipeline::AuthDecision::Decline,
             host::Decision::Deny(denial) => pipeline::AuthDecision::Deny(pipeline::AuthDenial {
@@ -290,13 +291,14 @@ impl pipeline::Authenticator for TurnedOff {
     }
 }
 
-/// Members of `UserAPIKeyAuth` that the gateway does not act on yet are told, not dropped in silence. `key` is the request's, which
-/// the identity may replace.
-fn principal(
+/// Whom an authenticator vouches for, unless their time is over. Members of `UserAPIKeyAuth` that the gateway does not act on are
+/// told, not dropped in silence. `key` is the request's, which the identity may replace.
+fn identified(
     plugin: &str,
     identity: host::Identity,
     key: Option<KeyHash>,
-) -> Result<Principal, PluginFault> {
+    now: jiff::Timestamp,
+) -> Result<pipeline::AuthDecision, PluginFault> {
     let object = |name: &str, json: &str| -> Result<serde_json::Map<_, _>, PluginFault> {
         if json.trim().is_empty() {
             return Ok(serde_json::Map::new());
@@ -316,6 +318,32 @@ fn principal(
         })?,
     };
     let mut extra = object("extra", &identity.extra)?;
+    let wrong = |name: &str, what: &str| {
+        PluginFault::new(format!("{plugin}: identity.extra.{name} is not {what}"))
+    };
+    let allowed_routes = match extra.remove("allowed_routes") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(list) => {
+            serde_json::from_value(list).map_err(|_| wrong("allowed_routes", "a list of routes"))?
+        }
+    };
+    let expires = match extra.remove("expires") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) => {
+            Some(moment(&text).ok_or_else(|| wrong("expires", "a time in ISO 8601"))?)
+        }
+        Some(_) => return Err(wrong("expires", "a time in ISO 8601")),
+    };
+    if let Some(at) = expires.filter(|at| *at <= now) {
+        return Ok(pipeline::AuthDecision::Deny(pipeline::AuthDenial {
+            status: 401,
+            message: format!(
+                "Authentication Error - Expired Key. Key Expiry time {at} and current time {now}"
+            ),
+            kind: Some("expired_key".to_owned()),
+            param: None,
+        }));
+    }
     let metadata = object("metadata", &identity.metadata)?;
     let mut principal = Principal {
         key_hash: identity.api_key.as_deref().map(KeyHash::of).or(key),
@@ -328,22 +356,28 @@ fn principal(
         end_user_id: identity.end_user_id,
         role: Some(role),
         models: identity.models,
+        allowed_routes,
         metadata,
         ..Principal::default()
     };
     let key = principal.key_hash.as_ref().map_or("", KeyHash::as_str);
-    let scopes = super::bearers::scopes(&mut extra, &principal, key, jiff::Timestamp::now());
+    let scopes = super::bearers::scopes(&mut extra, &principal, key, now);
     principal.scopes =
         scopes.map_err(|error| PluginFault::new(format!("{plugin}: identity.extra: {error}")))?;
     if !extra.is_empty() {
         let names: Vec<&str> = extra.keys().map(String::as_str).collect();
-        tracing::warn!(
-            plugin,
-            ?names,
-            "custom_auth set fields that have no effect yet"
-        );
+        tracing::warn!(plugin, ?names, "custom_auth set fields that have no effect");
     }
-    Ok(principal)
+    Ok(pipeline::AuthDecision::Identity(Box::new(principal)))
+}
+
+/// A time as Python writes one: without a zone it is UTC.
+fn moment(text: &str) -> Option<jiff::Timestamp> {
+    let zoned = text.parse().ok();
+    zoned.or_else(|| {
+        let civil: jiff::civil::DateTime = text.parse().ok()?;
+        Some(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+    })
 }
 
 /// A key policy component as the control plane's policy.
@@ -461,5 +495,68 @@ pub(super) fn failed(error: &host::CallError) -> Delivery {
             after: None,
             reason,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decision(extra: &str) -> Result<pipeline::AuthDecision, PluginFault> {
+        let identity = host::Identity {
+            api_key: None,
+            key_alias: None,
+            user_id: Some("ann".to_owned()),
+            user_email: None,
+            role: None,
+            team_id: None,
+            team_alias: None,
+            org_id: None,
+            end_user_id: None,
+            models: Vec::new(),
+            metadata: String::new(),
+            extra: extra.to_owned(),
+        };
+        let now = "2026-01-01T12:00:00Z".parse().unwrap();
+        identified("auth", identity, None, now)
+    }
+
+    #[test]
+    fn an_identity_has_an_end_and_routes() {
+        for (expires, is_in) in [
+            ("2026-01-01T12:00:01Z", true),
+            ("2026-01-01T12:00:00Z", false),
+            ("2026-01-01T13:00:00+02:00", false),
+            // As Python's `str` writes a time.
+            ("2026-01-01 12:00:01+00:00", true),
+            ("2026-01-01 11:59:59", false),
+            ("2026-01-01T12:00:01.5", true),
+        ] {
+            match decision(&format!(r#"{{"expires": "{expires}"}}"#)) {
+                Ok(pipeline::AuthDecision::Identity(_)) => assert!(is_in, "{expires}"),
+                Ok(pipeline::AuthDecision::Deny(denial)) => {
+                    assert!(!is_in, "{expires}");
+                    assert_eq!(denial.kind.as_deref(), Some("expired_key"));
+                }
+                other => panic!("{expires}: {other:?}"),
+            }
+        }
+        let routes = r#"{"allowed_routes": ["/key/info"], "expires": null}"#;
+        match decision(routes) {
+            Ok(pipeline::AuthDecision::Identity(who)) => {
+                assert_eq!(who.allowed_routes, ["/key/info"]);
+            }
+            other => panic!("{other:?}"),
+        }
+        // What cannot be read lets nobody in.
+        for wrong in [
+            r#"{"expires": "soon"}"#,
+            r#"{"expires": 4}"#,
+            r#"{"allowed_routes": "/key/info"}"#,
+            r#"{"allowed_routes": [1]}"#,
+        ] {
+            let fault = decision(wrong).unwrap_err();
+            assert!(fault.to_string().contains("identity.extra."), "{fault}");
+        }
     }
 }

@@ -33,6 +33,32 @@ async fn the_latest_repeats_no_hash_of_an_unknown_key() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_identity_calls_the_routes_that_it_is_for() {
+    for (routes, status) in [
+        (vec![], 200),
+        (vec!["llm_api_routes"], 200),
+        (vec!["/chat/completions"], 200),
+        (vec!["info_routes", "/embeddings"], 403),
+    ] {
+        let principal = Principal {
+            allowed_routes: routes.iter().map(|route| (*route).to_owned()).collect(),
+            ..Principal::default()
+        };
+        let decision = Ok(AuthDecision::Identity(Box::new(principal)));
+        let plugin = std::sync::Arc::new(FakeAuth::new(decision));
+        let world = Setup::new().access(|access| {
+            access.custom = Some(CustomAuth {
+                plugin,
+                auto: false,
+                common_checks: false,
+            })
+        });
+        let answer = world.build().send(chat(json!({}))).await;
+        assert_eq!(answer.status, status, "{routes:?} {answer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_team_may_keep_guardrails_as_they_are() {
     let of_team = |may: bool| {
         let team_metadata = json!({"guardrails": {"modify_guardrails": may}});

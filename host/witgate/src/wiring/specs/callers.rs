@@ -35,7 +35,8 @@ pub(in crate::wiring) fn access(
     let general = &loaded.config.general;
     let raw = |key: &str| super::general(&loaded.config, key);
     let flag = |key: &str| raw(key).and_then(Value::as_bool).unwrap_or(false);
-    let common_checks = flag("custom_auth_run_common_checks");
+    let common_checks =
+        flag("custom_auth_run_common_checks") || flag("enable_post_custom_auth_checks");
     let custom = general.custom_auth.as_ref().and_then(|component| {
         let plugin = registry.authenticator(CUSTOM_AUTH);
         if plugin.is_none() {
