@@ -61,9 +61,13 @@ pub(crate) fn quoted(names: &[String]) -> String {
 
 fn by_list(routing: &Snapshot, caller: &Principal, models: &[String], model: &str) -> MayUse {
     // LiteLLM's: by its name, by what the name is an alias for, or by the name with its provider's before it.
-    let target = routing.settings().aliases.get(model);
-    let target = target.map(|alias| alias.model.as_str());
-    if allows(models, model) || target.is_some_and(|target| allows(models, target)) {
+    let aliases = &routing.settings().aliases;
+    let target_too = || {
+        aliases
+            .get(model)
+            .is_some_and(|to| allows(models, &to.model))
+    };
+    if allows(models, model) || target_too() {
         return MayUse::Whole;
     }
     let has_pattern = models.iter().any(|entry| entry.contains('*'));

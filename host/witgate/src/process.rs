@@ -33,9 +33,10 @@ use crate::wiring::{
     Services, ShadowMetrics, StoredUsers, Upstreams, W3c,
 };
 
-/// How long queues may take to empty when the process ends.
 /// Most bytes of spend rows on the disk of the process: about a million rows.
 const SPOOL_BYTES: u64 = 1 << 30;
+
+/// How long queues may take to empty when the process ends.
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// How long after the start the memory of starting is given back.
