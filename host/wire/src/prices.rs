@@ -6,6 +6,7 @@
 //! runs; what is read from elsewhere is judged first ([`PriceMap`]).
 
 mod adjust;
+mod classes;
 mod cost;
 mod foreign;
 mod images;
@@ -14,13 +15,35 @@ mod map;
 mod model;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod units;
 
 pub use adjust::Adjustments;
-pub use cost::{Cost, CostContext, SearchContext, cost};
+pub use classes::SizeClasses;
+pub use cost::{Cost, CostContext, cost};
 pub use foreign::PriceMap;
 pub use images::{ImageQuery, image_token_cost};
-pub use lookup::{PriceQuery, Prices};
+pub use lookup::{BySize, PriceQuery, Prices};
 pub use model::{ModelPrice, parse_decimal};
 pub use rust_decimal::Decimal;
+pub use tools::{Cited, FileSearch, SearchContext, ToolPrices, ToolUse};
 pub use units::{image_cost, per_second_cost, rerank_cost, speech_cost, transcription_cost};
+
+/// What the operator's variables say of prices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PriceRules {
+    /// Prices by size of models that the map does not have.
+    pub classes: SizeClasses,
+    /// Prices of built-in tools.
+    pub tools: ToolPrices,
+}
+
+impl PriceRules {
+    /// Reads the variables; what is none or below 0 leaves the default.
+    pub fn read<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> PriceRules {
+        PriceRules {
+            classes: SizeClasses::read(|name| variable(name)?.trim().parse().ok()),
+            tools: ToolPrices::read(|name| parse_decimal(variable(name)?)),
+        }
+    }
+}

@@ -33,6 +33,8 @@ pub struct Usage {
     pub text_input_tokens: Option<u64>,
     /// Part of the completion that is text, where the upstream says so.
     pub text_output_tokens: Option<u64>,
+    /// Web searches that the model made, where the upstream counts them.
+    pub web_searches: Option<u64>,
     /// The upstream's own object, as it wrote it.
     pub raw: Option<String>,
 }
@@ -70,6 +72,8 @@ impl Usage {
                 "cache_creation_input_tokens" => cache_write = count(value),
                 "prompt_cache_hit_tokens" => usage.cached_tokens = count(value).unwrap_or(0),
                 "cache_creation" => usage.cache_lifetimes(value),
+                "server_tool_use" => usage.searched(value, "web_search_requests"),
+                "server_side_tool_usage_details" => usage.searched(value, "web_search_calls"),
                 "prompt_tokens_details" | "input_tokens_details" => usage.input_details(value),
                 "completion_tokens_details" | "output_tokens_details" => {
                     usage.output_details(value);
@@ -98,6 +102,11 @@ impl Usage {
         self.cache_creation_1h_tokens = one_hour.unwrap_or(self.cache_creation_1h_tokens);
     }
 
+    fn searched(&mut self, raw: Raw<'_>, name: &str) {
+        let searches = raw.get(name).and_then(count);
+        self.web_searches = searches.or(self.web_searches);
+    }
+
     fn input_details(&mut self, raw: Raw<'_>) {
         for (key, value) in raw.entries() {
             let Some(tokens) = count(value) else {
@@ -115,6 +124,7 @@ impl Usage {
                 "image_tokens" => self.image_input_tokens = tokens,
                 "video_tokens" => self.video_input_tokens = tokens,
                 "text_tokens" => self.text_input_tokens = Some(tokens),
+                "web_search_requests" => self.web_searches = Some(tokens),
                 _ => {}
             }
         }

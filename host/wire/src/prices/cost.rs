@@ -3,6 +3,7 @@
 use rust_decimal::Decimal;
 
 use super::model::ModelPrice;
+use super::tools::{ToolPrices, ToolUse};
 use crate::usage::Usage;
 
 /// What the formula needs beside the usage. The default is an ordinary call.
@@ -20,22 +21,12 @@ pub struct CostContext<'a> {
     pub output_characters: Option<u64>,
     /// Images in the request, for embeddings priced by the image.
     pub input_images: u64,
-    /// Web searches that the model made.
-    pub web_searches: u64,
-    /// How much of each search the model read.
-    pub search_context: SearchContext,
-}
-
-/// `search_context_size` of a request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum SearchContext {
-    /// `low`
-    Low,
-    /// `medium`
-    #[default]
-    Medium,
-    /// `high`
-    High,
+    /// LiteLLM's name of the provider that was called; empty: the entry's.
+    pub provider: &'a str,
+    /// Built-in tools that the model used.
+    pub tools: ToolUse,
+    /// What tools cost whose price no entry states.
+    pub tool_prices: ToolPrices,
 }
 
 /// What a call costs, in USD.
@@ -106,10 +97,11 @@ pub fn cost(usage: &Usage, price: &ModelPrice, context: &CostContext<'_>) -> Cos
     let mut cost = Cost::default();
     rates.add_input(usage, &mut cost);
     rates.add_output(usage, &mut cost);
-    if context.web_searches > 0 {
-        let size = context.search_context as usize;
-        cost.tools = mul(context.web_searches, price.search(size).unwrap_or_default());
-    }
+    let provider = match context.provider {
+        "" => &price.provider,
+        provider => provider,
+    };
+    cost.tools = context.tools.cost(provider, price, &context.tool_prices);
     cost.total = add(add(cost.input, cost.output), cost.tools);
     cost
 }

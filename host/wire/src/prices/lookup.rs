@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
+use super::classes::{SizeClasses, is_class};
 use super::map;
 use super::model::ModelPrice;
 use crate::json::Raw;
@@ -21,6 +22,17 @@ pub struct PriceQuery<'a> {
     pub response_model: Option<&'a str>,
     /// The provider's region, where one is known.
     pub region: Option<&'a str>,
+    /// What a model that the map has no price for costs by its size; `None`: nobody knows.
+    pub by_size: Option<BySize<'a>>,
+}
+
+/// How a model is priced by its size.
+#[derive(Debug, Clone, Copy)]
+pub struct BySize<'a> {
+    /// The classes.
+    pub classes: &'a SizeClasses,
+    /// The call is one for embeddings, whose classes are others.
+    pub is_embedding: bool,
 }
 
 /// The price map with a cache of the entries that were asked for. Cheap to share by reference.
@@ -54,8 +66,27 @@ impl Prices {
     }
 
     /// The price of a call: by base model, else by the response's model, else by the requested
-    /// one. `None` when none of them is mapped: the cost is then unknown, not zero.
+    /// one. Where the map has no price per token for it, the price of the model's size counts. `None` when none of them is
+    /// mapped: the cost is then unknown, not zero.
     pub fn resolve(&self, query: &PriceQuery<'_>) -> Option<Arc<ModelPrice>> {
+        let own = self.own(query);
+        match query.by_size {
+            Some(by) if !own.as_ref().is_some_and(|price| price.is_per_token()) => {
+                self.of_size(query, by).or(own)
+            }
+            _ => own,
+        }
+    }
+
+    /// Names that the operator wrote go before what the upstream says.
+    fn of_size(&self, query: &PriceQuery<'_>, by: BySize<'_>) -> Option<Arc<ModelPrice>> {
+        let names = [query.base_model, Some(query.model), query.response_model];
+        let class = |name| by.classes.of(query.provider, name, by.is_embedding);
+        let class = names.into_iter().flatten().find_map(class)?;
+        self.lookup(query.provider, class)
+    }
+
+    fn own(&self, query: &PriceQuery<'_>) -> Option<Arc<ModelPrice>> {
         let base = query.base_model.filter(|name| !name.is_empty());
         let names = [base, query.response_model, Some(query.model)];
         names.into_iter().flatten().find_map(|name| {
@@ -104,10 +135,49 @@ impl Prices {
         find_entry(provider, model).map(|(_, entry)| entry)
     }
 
-    /// Every model of the map with its provider and mode, for listings. Parses the whole map.
+    /// Every model of the map with its provider and mode, for listings; classes of size are none. Parses the whole map.
     pub fn all() -> impl Iterator<Item = ModelPrice> {
-        let all = map::each(|key, entry| ModelPrice::from_entry(key, Raw::new(entry.as_bytes())));
-        all.into_iter()
+        let all = map::each(|key, entry| {
+            let is_model = !is_class(key);
+            is_model.then(|| ModelPrice::from_entry(key, Raw::new(entry.as_bytes())))
+        });
+        all.into_iter().flatten()
+    }
+
+    /// The models of a provider that the gateway has endpoints for, by the names that the provider knows them by, sorted.
+    pub fn models(provider: &str) -> Vec<String> {
+        /// What the gateway has endpoints for.
+        const MODES: [&str; 5] = [
+            "chat",
+            "completion",
+            "embedding",
+            "moderation",
+            "image_generation",
+        ];
+        let wanted = family(provider);
+        let found = map::each(|key, entry| {
+            // Most lines are other providers', and are not read.
+            if is_class(key) || !entry.contains(wanted) {
+                return None;
+            }
+            let entry = Raw::new(entry.as_bytes());
+            let is_callable = entry.get("mode")?.as_str().is_some_and(|mode| {
+                // An image's price has its size in the key, which no model is called by.
+                MODES.contains(&&*mode) && !(mode == "image_generation" && key.contains("-x-"))
+            });
+            let owner = entry.get("litellm_provider")?.as_str()?;
+            let is_own = is_callable && family(&owner) == wanted;
+            is_own.then(|| bare(provider, key).to_owned())
+        });
+        let mut models: Vec<String> = found.into_iter().flatten().collect();
+        models.sort();
+        models.dedup();
+        models
+    }
+
+    /// The whole map in force, a JSON object's text.
+    pub fn text() -> bytes::Bytes {
+        map::text()
     }
 }
 
@@ -151,7 +221,7 @@ fn bare<'a>(provider: &str, model: &'a str) -> &'a str {
 }
 
 /// Providers whose entries price each other's models.
-fn family(provider: &str) -> &str {
+pub(super) fn family(provider: &str) -> &str {
     match provider {
         "bedrock_converse" => "bedrock",
         "azure_text" => "azure",

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
+use bytes::Bytes;
+
 /// The map's text: `{`, one `"model": {…},` a line, `}`.
 pub(super) static TEXT: &str = include_str!("../../data/model_prices.json");
 
@@ -27,6 +29,22 @@ pub(super) fn changes() -> u64 {
 
 fn fetched() -> Option<Arc<str>> {
     FETCHED.read().ok().and_then(|fetched| fetched.clone())
+}
+
+/// The map in force, not copied.
+pub(super) fn text() -> Bytes {
+    match fetched() {
+        None => Bytes::from_static(TEXT.as_bytes()),
+        Some(text) => Bytes::from_owner(Shared(text)),
+    }
+}
+
+struct Shared(Arc<str>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
 }
 
 /// The entry of a model: its object's JSON text.

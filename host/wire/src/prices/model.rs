@@ -29,6 +29,8 @@ pub struct ModelPrice {
     tiers: Vec<Tier>,
     /// `search_context_cost_per_query` for low, medium and high.
     search: [Option<Decimal>; 3],
+    /// `web_search_billing_unit: per_query`: each search of a prompt is paid for, and not the prompt.
+    pub(super) pays_each_search: bool,
 }
 
 /// Prices for prompts whose length lies in a range.
@@ -55,6 +57,7 @@ impl ModelPrice {
                 "max_tokens" if price.max_output_tokens.is_none() => {
                     price.max_output_tokens = whole(value);
                 }
+                "web_search_billing_unit" => price.pays_each_search = string(value) == "per_query",
                 "tiered_pricing" => price.tiers = value.elements().filter_map(tier).collect(),
                 "search_context_cost_per_query" => {
                     price.search = ["low", "medium", "high"]
@@ -101,6 +104,7 @@ impl ModelPrice {
             price.max_input_tokens = backend.max_input_tokens;
             price.max_output_tokens = backend.max_output_tokens;
             price.search = backend.search;
+            price.pays_each_search = backend.pays_each_search;
             let inherited: Vec<_> = backend
                 .fields
                 .iter()

@@ -25,8 +25,16 @@ const PLAIN: CostContext<'_> = CostContext {
     input_characters: None,
     output_characters: None,
     input_images: 0,
-    web_searches: 0,
-    search_context: SearchContext::Medium,
+    provider: "",
+    tools: ToolUse {
+        web_searches: 0,
+        search_context: SearchContext::Medium,
+        file_search: None,
+    },
+    tool_prices: ToolPrices {
+        file_search_call: Decimal::ZERO,
+        azure_file_search_gb_day: Decimal::ZERO,
+    },
 };
 
 #[test]
@@ -215,6 +223,7 @@ fn the_base_model_wins_then_the_response_then_the_request() {
         base_model: Some("gpt-4o-mini"),
         response_model: Some("o1"),
         region: None,
+        by_size: None,
     };
     let key = |q: PriceQuery<'_>| prices.resolve(&q).map(|p| p.key.clone());
     assert_eq!(key(all).unwrap(), "gpt-4o-mini");
@@ -442,10 +451,14 @@ fn by_unit() {
     let rerank = priced(&[("input_cost_per_query", "0.5")]);
     assert_eq!(rerank_cost(&rerank, 3).unwrap().total, dec("1.5"));
     assert_eq!(rerank_cost(&speech, 3), None);
-    let search = Prices::all().find(|p| p.search(2).is_some()).unwrap();
+    let search = Prices::new().lookup("perplexity", "sonar").unwrap();
     let searched = CostContext {
-        web_searches: 2,
-        search_context: SearchContext::High,
+        provider: "perplexity",
+        tools: ToolUse {
+            web_searches: 2,
+            search_context: SearchContext::High,
+            file_search: None,
+        },
         ..PLAIN
     };
     assert_eq!(
@@ -505,4 +518,77 @@ fn a_real_call_at_the_maps_price() {
     let raw = Raw::new(br#"{"prompt_tokens":1000,"completion_tokens":100,"prompt_tokens_details":{"cached_tokens":400}}"#);
     let usage = Usage::from_json(raw).unwrap();
     assert_eq!(total(&usage, &price), dec("0.003"));
+}
+
+/// A model that the map has a price for keeps it; by its size only what has none is priced.
+#[test]
+fn models_without_a_price_cost_what_their_size_does() {
+    let prices = Prices::new();
+    let classes = SizeClasses::default();
+    let key = |provider: &str, model: &str, response_model: Option<&str>| {
+        let found = prices.resolve(&PriceQuery {
+            provider,
+            model,
+            response_model,
+            by_size: Some(BySize {
+                classes: &classes,
+                is_embedding: false,
+            }),
+            ..PriceQuery::default()
+        });
+        found.map(|price| price.key.clone())
+    };
+    for (provider, model, found) in [
+        (
+            "together_ai",
+            "meta-llama/Llama-3-8b-chat-hf",
+            Some("together_ai/meta-llama/Llama-3-8b-chat-hf"),
+        ),
+        // The map has it, and no price of it.
+        (
+            "together_ai",
+            "togethercomputer/CodeLlama-34b-Instruct",
+            Some("together-ai-21.1b-41b"),
+        ),
+        ("together_ai", "org/new-8b", Some("together-ai-4.1b-8b")),
+        ("together_ai", "org/new", None),
+        (
+            "fireworks_ai",
+            "a/new-8x7b",
+            Some("fireworks-ai-moe-up-to-56b"),
+        ),
+        ("openai", "new-8b", None),
+    ] {
+        assert_eq!(key(provider, model, None).as_deref(), found, "{model}");
+    }
+    let told = key("together_ai", "org/new-8b", Some("org/new-70b"));
+    assert_eq!(told.as_deref(), Some("together-ai-4.1b-8b"));
+    assert_eq!(
+        prices.resolve(&PriceQuery {
+            provider: "together_ai",
+            model: "org/new-8b",
+            ..PriceQuery::default()
+        }),
+        None
+    );
+}
+
+#[test]
+fn the_models_of_a_provider_are_those_that_can_be_called() {
+    let models = Prices::models("openai");
+    for model in ["gpt-4o", "text-embedding-3-small", "omni-moderation-latest"] {
+        assert!(models.iter().any(|known| known == model), "{model}");
+    }
+    for other in ["whisper-1", "256-x-256/dall-e-2", "claude-sonnet-4-5"] {
+        assert!(!models.iter().any(|known| known == other), "{other}");
+    }
+    let together = Prices::models("together_ai");
+    assert!(together.iter().any(|name| name == "openai/gpt-oss-20b"));
+    assert!(
+        !together.iter().any(|name| name.starts_with("together-ai-")),
+        "{together:?}"
+    );
+    assert_eq!(Prices::models("nobody"), Vec::<String>::new());
+    let text: serde_json::Value = serde_json::from_slice(&Prices::text()).unwrap();
+    assert!(text["gpt-4o"].is_object());
 }

@@ -1,6 +1,7 @@
 //! All chunks of a stream folded into one response.
 
 use crate::json::{Raw, quote_into};
+use crate::prices::Cited;
 use crate::usage::Usage;
 
 use super::chunk::{ChoiceView, ChunkView, TextKind, ToolCallView};
@@ -25,6 +26,7 @@ pub struct StreamAssembler {
     service_tier: Option<String>,
     created: Option<i64>,
     usage: Option<Usage>,
+    cited: Cited,
     is_text_completion: bool,
     notes_losses: bool,
     lost: bool,
@@ -97,6 +99,7 @@ impl StreamAssembler {
             service_tier: None,
             created: None,
             usage: None,
+            cited: Cited::default(),
             is_text_completion: false,
             notes_losses: false,
             lost: false,
@@ -119,6 +122,7 @@ impl StreamAssembler {
         if let Some(usage) = chunk.usage() {
             self.usage = Some(usage);
         }
+        self.cited.add(Cited::read(chunk.bytes()));
         if self.notes_losses && !self.lost {
             self.lost = says_more(chunk);
         }
@@ -130,6 +134,12 @@ impl StreamAssembler {
     /// Forgets the usage seen so far: what follows is another upstream's.
     pub fn forget_usage(&mut self) {
         self.usage = None;
+        self.cited = Cited::default();
+    }
+
+    /// What the chunks so far cite.
+    pub fn cited(&self) -> Cited {
+        self.cited
     }
 
     /// The text so far, as long as the stream is one choice of nothing but text that has not ended.

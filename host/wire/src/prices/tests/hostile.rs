@@ -114,8 +114,15 @@ fn context() -> impl Strategy<Value = CostContext<'static>> {
             input_characters,
             output_characters,
             input_images,
-            web_searches: searches,
-            search_context: SearchContext::High,
+            provider: "azure",
+            tools: ToolUse {
+                web_searches: searches,
+                search_context: SearchContext::High,
+                file_search: Some(FileSearch {
+                    gb_days: searches.into(),
+                }),
+            },
+            tool_prices: ToolPrices::default(),
         }
     })
 }
