@@ -12,7 +12,7 @@ use crate::problem::{Problem, ProblemKind};
 /// What a value begins with to be read from a variable.
 pub(crate) const PREFIX: &str = "os.environ/";
 
-/// As deep as LiteLLM looks for references.
+/// As deep as references are looked for unless `DEFAULT_MAX_RECURSE_DEPTH` says another depth; a file has an end of its own.
 const DEPTH_MAX: usize = 100;
 
 /// Variables a configuration may not set: they decide which programs and libraries run, and who
@@ -99,6 +99,7 @@ pub(crate) fn references(
         env,
         asked,
         problems,
+        depth_max: env.parse("DEFAULT_MAX_RECURSE_DEPTH").unwrap_or(DEPTH_MAX),
         too_deep: false,
     };
     if let Some(entries) = root.as_map_mut() {
@@ -115,16 +116,18 @@ struct Walk<'a> {
     env: &'a Env,
     asked: Option<&'a Asked>,
     problems: &'a mut Vec<Problem>,
+    depth_max: usize,
     too_deep: bool,
 }
 
 impl Walk<'_> {
     fn value(&mut self, node: &mut Node, path: &str, depth: usize) {
-        if depth > DEPTH_MAX {
+        if depth > self.depth_max {
             if !self.too_deep {
                 self.too_deep = true;
                 let message = format!(
-                    "is nested more than {DEPTH_MAX} deep: references below are not resolved"
+                    "is nested more than {} deep: references below are not resolved",
+                    self.depth_max
                 );
                 self.problems.push(Problem::warning(
                     ProblemKind::MissingVariable,

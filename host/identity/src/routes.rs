@@ -318,6 +318,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "/health/readiness",
             "/public/model_hub",
             "/public/model_hub/info",
+            "/public/litellm_model_cost_map",
             "/metrics",
         ],
     ),

@@ -177,6 +177,10 @@ pub struct Settings {
     pub teams_most: Option<u64>,
     /// How tokens are counted.
     pub counting: witgate_wire::tokens::Counting,
+    /// What models cost by their size that have no price.
+    pub classes: witgate_wire::prices::SizeClasses,
+    /// `DAYS_IN_A_MONTH`: days that `/model/metrics` looks back when nothing else is asked.
+    pub metrics_days: Option<u32>,
     /// What a UI is told at its start.
     pub ui: crate::UiSettings,
 }
@@ -259,6 +263,8 @@ impl Default for Settings {
             key_alias_pattern: None,
             soft_budget: None,
             teams_most: None,
+            classes: witgate_wire::prices::SizeClasses::default(),
+            metrics_days: None,
             counting: witgate_wire::tokens::Counting::default(),
             ui: crate::UiSettings::default(),
         }

@@ -118,6 +118,15 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "GET",
+        paths: &["/user/available_users"],
+        who: Who::Viewer,
+        what: "Tells how many users and teams there are. No licence says how many there may be.",
+        body: &[],
+        query: &[],
+        run: |plane, _| Box::pin(read::available(plane)),
+    },
+    Operation {
+        method: "GET",
         paths: &["/user/info"],
         who: Who::Anyone,
         what: "Tells of a user with their keys and teams; without a parameter of the caller.",

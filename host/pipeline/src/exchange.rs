@@ -14,6 +14,7 @@ use witgate_events::{GuardrailRun, InFlight, PromptUsed};
 use witgate_identity::{Principal, Scope};
 use witgate_metering::SpentIn;
 use witgate_wire::json::Raw;
+use witgate_wire::prices::Cited;
 use witgate_wire::response::ResponseView;
 use witgate_wire::stream::StreamAssembler;
 use witgate_wire::usage::Usage;
@@ -249,6 +250,8 @@ pub struct Served {
     pub service_tier: Option<String>,
     /// Images that the answer has, of a call for images.
     pub images: u64,
+    /// What the answer cites, by which searches are known.
+    pub cited: Cited,
     /// Tries that failed before the last one, in order.
     pub failed: Vec<FailedTry>,
     /// The deployment of the last try rests because that failed.
@@ -386,6 +389,9 @@ impl Exchange {
         self.response_id = view.id().map(Cow::into_owned);
         self.served.response_model = view.model().map(Cow::into_owned);
         self.served.service_tier = view.service_tier().map(Cow::into_owned);
+        if self.arrival.endpoint.writes_text() {
+            self.served.cited = Cited::read(view.bytes());
+        }
         if self.arrival.endpoint == Endpoint::ImageGenerations {
             let made = view.object().get("data").into_iter();
             self.served.images = made.flat_map(Raw::elements).count() as u64;

@@ -44,6 +44,7 @@ mod reasoning;
 mod stream;
 #[cfg(test)]
 mod testing;
+mod wildcards;
 
 pub use access::{MayUse, may_use};
 pub use address::{endpoint_url, shown_base};
@@ -80,6 +81,7 @@ pub use snapshot::{
     PromptEntry, PromptRef, Prompts, RouterEntry, Routers, Settings, Snapshot, Target,
 };
 pub use stages::{AuthInput, AutoParts, STAGES, body_failure, enter, explain, principal};
+pub use wildcards::{Wildcard, ask_providers, models_behind};
 pub use witgate_caching::AnswerCache;
 pub use witgate_identity::Principal;
-pub use witgate_routing::{BudgetScope, Deployment, Explanation, FallbackRule};
+pub use witgate_routing::{BudgetScope, Deployment, Explanation, FallbackRule, Now, Route};

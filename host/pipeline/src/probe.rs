@@ -2,6 +2,8 @@
 
 mod plain;
 
+pub(crate) use plain::beside_chat;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -30,6 +30,7 @@ use crate::ports::{
 };
 use crate::sinks::NamedSinks;
 use crate::stages::AutoParts;
+use crate::wildcards::Wildcard;
 
 /// A configuration, ready to serve.
 pub struct Snapshot {
@@ -373,6 +374,8 @@ pub struct Target {
     pub key_limits: witgate_identity::Limits,
     /// Prices stated in the config; they win over the price map.
     pub custom_price: Option<Arc<witgate_wire::prices::ModelPrice>>,
+    /// The models behind a name with a `*`, for listings; `None` of any other.
+    pub wildcard: Option<Wildcard>,
     /// `GET /model/info`'s `litellm_params` (without secrets) and `model_info`, JSON objects.
     pub info: (serde_json::Value, serde_json::Value),
 }
@@ -424,6 +427,8 @@ pub struct Settings {
     pub metering: Metering,
     /// `litellm_settings.cost_discount_config` and `cost_margin_config`.
     pub adjustments: witgate_wire::prices::Adjustments,
+    /// What variables say of prices.
+    pub prices: witgate_wire::prices::PriceRules,
     /// How tokens are counted.
     pub counting: Counting,
     /// `REPEATED_STREAMING_CHUNK_LIMIT`: a stream that says the same in so many chunks is broken off; 0: never.

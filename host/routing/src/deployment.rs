@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::budget::Budget;
 use crate::cooldown::OwnCooldown;
+use crate::pattern::{Pattern, fill};
 use crate::quota::Quotas;
 use crate::{id, provider};
 
@@ -153,9 +154,49 @@ impl Deployment {
     }
 }
 
+impl Deployment {
+    /// The name by which a caller asks this deployment for a model of its provider's, when its names have `*`s; `None` where no
+    /// name leads there.
+    #[must_use]
+    pub fn asked_as(&self, upstream_model: &str) -> Option<String> {
+        let pattern = Pattern::new(&self.upstream_model)?;
+        let asked = Pattern::new(&self.model_group)?;
+        let captures = pattern.captures(upstream_model)?;
+        let name = fill(&self.model_group, &captures, "");
+        // Text behind the last `*` is not matched to the end, and several captures may share a `*`.
+        let leads_there = fill(&self.upstream_model, &asked.captures(&name)?, "");
+        (leads_there == upstream_model).then_some(name)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_is_asked_for_by_the_name_that_leads_to_it() {
+        let rows = [
+            ("openai/*", "openai/*", "gpt-4o", Some("openai/gpt-4o")),
+            ("acme/*", "openai/gpt-*", "gpt-4o", Some("acme/4o")),
+            ("acme/*", "openai/gpt-*", "o1", None),
+            ("*", "openai/*", "gpt-4o", Some("gpt-4o")),
+            ("*", "*", "openai/gpt-4o", Some("openai/gpt-4o")),
+            ("openai/*", "openai/gpt-4o", "gpt-4o", None),
+            ("m", "openai/*", "gpt-4o", None),
+            ("a-*-*", "openai/*", "x", None),
+            ("a-*", "openai/*-x", "b-x-y", None),
+        ];
+        for (model_group, model, upstream, name) in rows {
+            let spec = DeploymentSpec {
+                model_group: model_group.to_owned(),
+                model: model.to_owned(),
+                ..DeploymentSpec::default()
+            };
+            let deployment = Deployment::new(spec, &Default::default(), None);
+            let asked = deployment.asked_as(upstream);
+            assert_eq!(asked.as_deref(), name, "{model_group} {model} {upstream}");
+        }
+    }
 
     /// The deployment's own, rpm, tpm, the default; how many calls at once.
     #[test]

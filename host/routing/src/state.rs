@@ -435,6 +435,12 @@ impl State {
         }
     }
 
+    /// Whether health checks have found each of these deployments unhealthy, and that still counts.
+    pub fn are_unhealthy(&self, candidates: &[usize], now: Now) -> bool {
+        let is_unhealthy = |index: &usize| self.slot(*index).is_unhealthy(now);
+        !candidates.is_empty() && candidates.iter().all(is_unhealthy)
+    }
+
     /// How many of these deployments neither rest nor are paused.
     pub fn healthy(&self, snapshot: &Snapshot, candidates: &[usize], now: Now) -> usize {
         let is_healthy = |index: &&usize| {

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 use witgate_wire::json::Object;
-use witgate_wire::prices::{CostContext, ModelPrice, PriceQuery, Prices, cost};
+use witgate_wire::prices::{
+    BySize, CostContext, ModelPrice, PriceQuery, Prices, SizeClasses, cost,
+};
 use witgate_wire::tokens::Tokenizer;
 use witgate_wire::usage::Usage;
 
@@ -78,7 +80,7 @@ fn price_of(plane: &ControlPlane, model: &str) -> Option<ModelPrice> {
     let mut deployments = listed.into_iter().flatten();
     let called = |entry: &&Value| entry.get("model_name").and_then(Value::as_str) == Some(model);
     let Some(deployment) = deployments.find(called) else {
-        return mapped(model, None);
+        return mapped(&settings.classes, model, None);
     };
     let part = |name: &str| deployment.get(name).and_then(Value::as_object);
     let text = |part: Option<&serde_json::Map<String, Value>>, name: &str| {
@@ -88,7 +90,7 @@ fn price_of(plane: &ControlPlane, model: &str) -> Option<ModelPrice> {
     let (params, info) = (part("litellm_params"), part("model_info"));
     let backend = text(params, "model").unwrap_or_else(|| model.to_owned());
     let base = text(info, "base_model").or_else(|| text(params, "base_model"));
-    let backend = mapped(&backend, base.as_deref());
+    let backend = mapped(&settings.classes, &backend, base.as_deref());
     let stated: Vec<(&String, String)> = [params, info]
         .into_iter()
         .flatten()
@@ -101,13 +103,17 @@ fn price_of(plane: &ControlPlane, model: &str) -> Option<ModelPrice> {
     ModelPrice::custom(model, stated, backend.as_ref()).or(backend)
 }
 
-fn mapped(model: &str, base_model: Option<&str>) -> Option<ModelPrice> {
+fn mapped(classes: &SizeClasses, model: &str, base_model: Option<&str>) -> Option<ModelPrice> {
     let prices = Prices::new();
     let found = |provider: &str, model: &str| {
         prices.resolve(&PriceQuery {
             provider,
             model,
             base_model,
+            by_size: Some(BySize {
+                classes,
+                is_embedding: false,
+            }),
             ..PriceQuery::default()
         })
     };

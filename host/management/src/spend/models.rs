@@ -13,6 +13,9 @@ use crate::fields::moment;
 use crate::operation::{Operation, Outcome, Who};
 use crate::{Ask, ControlPlane, Refusal};
 
+/// `DAYS_IN_A_MONTH` when nobody says: LiteLLM's, four weeks.
+const DAYS: u32 = 28;
+
 /// `alerting_threshold` when the configuration does not say: seconds.
 const SLOW_S: f64 = 300.0;
 
@@ -63,8 +66,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
     },
 ];
 
-/// Rows of the ledger that are asked about; of the last 30 days when nothing is said.
-fn asked(ask: &Ask) -> Result<Filter, Refusal> {
+/// Rows of the ledger that are asked about; of the last days (`DAYS_IN_A_MONTH`) when nothing is said.
+fn asked(plane: &ControlPlane, ask: &Ask) -> Result<Filter, Refusal> {
     let time = |name: &str, default: Timestamp| match ask.param(name) {
         // LiteLLM's own pages send what JavaScript makes of nothing.
         None | Some("undefined" | "null") => Ok(default),
@@ -76,7 +79,9 @@ fn asked(ask: &Ask) -> Result<Filter, Refusal> {
             })
         }
     };
-    let month = ask.now.checked_sub(Span::new().hours(30 * 24));
+    let days = plane.settings.load().metrics_days.unwrap_or(DAYS);
+    let hours = Span::new().try_hours(i64::from(days).saturating_mul(24));
+    let month = hours.ok().and_then(|hours| ask.now.checked_sub(hours).ok());
     let first = time("startTime", month.unwrap_or(ask.now))?;
     let last = time("endTime", ask.now)?;
     let given = |name: &str| {
@@ -121,8 +126,8 @@ fn chart(values: impl Iterator<Item = (String, String, f64)>) -> Value {
 }
 
 /// Calls that an upstream answered, by deployment and day.
-fn answered(ask: &Ask) -> Result<Sums, Refusal> {
-    let filter = asked(ask)?
+fn answered(plane: &ControlPlane, ask: &Ask) -> Result<Sums, Refusal> {
+    let filter = asked(plane, ask)?
         .and("status", Is::Not("failure".into()))
         .and("cache_hit", Is::Not("True".into()));
     Ok(Sums {
@@ -134,7 +139,7 @@ fn answered(ask: &Ask) -> Result<Sums, Refusal> {
 }
 
 async fn latency(plane: &ControlPlane, ask: Ask) -> Outcome {
-    let mut sums = answered(&ask)?;
+    let mut sums = answered(plane, &ask)?;
     sums.filter = sums.filter.and("completion_tokens", Is::AtLeast(1.into()));
     sums.sums = vec!["request_duration_ms", "completion_tokens"];
     let rows = plane.all_sums(LOGS, sums).await?;
@@ -152,7 +157,7 @@ async fn latency(plane: &ControlPlane, ask: Ask) -> Outcome {
 }
 
 async fn first_token(plane: &ControlPlane, ask: Ask) -> Outcome {
-    let mut sums = answered(&ask)?;
+    let mut sums = answered(plane, &ask)?;
     sums.filter = sums.filter.and("completionStartTime", Is::Given);
     sums.seconds = Some(("startTime", "completionStartTime"));
     let rows = plane.all_sums(LOGS, sums).await?;
@@ -179,7 +184,7 @@ async fn slow(plane: &ControlPlane, ask: Ask) -> Outcome {
         .general("alerting_threshold")
         .and_then(Value::as_f64);
     let ms = (threshold.unwrap_or(SLOW_S) * 1000.0) as i64;
-    let filter = asked(&ask)?.and("cache_hit", Is::Not("True".into()));
+    let filter = asked(plane, &ask)?.and("cache_hit", Is::Not("True".into()));
     let count = async |filter: Filter| {
         let sums = Sums {
             filter,
@@ -209,7 +214,7 @@ async fn slow(plane: &ControlPlane, ask: Ask) -> Outcome {
 
 async fn exceptions(plane: &ControlPlane, ask: Ask) -> Outcome {
     let sums = Sums {
-        filter: asked(&ask)?.and_if("status", Some("failure")),
+        filter: asked(plane, &ask)?.and_if("status", Some("failure")),
         by: vec!["api_base", "model"],
         member: Some(("metadata", "error_information.error_class")),
         ..Sums::default()

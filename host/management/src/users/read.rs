@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use witgate_store::{Filter, Is, Row, Select};
 
-use super::{ROLES, TABLE, shown};
+use super::{NOBODY, ROLES, TABLE, shown};
 use crate::fields::{number, text, texts};
 use crate::operation::Outcome;
 use crate::{Ask, ControlPlane, Refusal, audit, keys, organizations, teams};
@@ -26,6 +26,23 @@ const SORTABLE: [&str; 7] = [
 
 /// Keys of the UI's sessions belong to this team; they are nobody's business.
 const SESSIONS: &str = "litellm-dashboard";
+
+/// How many users and teams there are; what a licence would allow is null, because there is none.
+pub(super) async fn available(plane: &ControlPlane) -> Outcome {
+    let all = plane.store.count(TABLE, &Filter::all()).await?;
+    let nobody = NOBODY.into_iter().map(Value::from).collect();
+    let nobody = Filter::of("user_id", Is::In(nobody));
+    let users = all.saturating_sub(plane.store.count(TABLE, &nobody).await?);
+    let teams = plane.store.count(teams::TABLE, &Filter::all()).await?;
+    Ok(json!({
+        "total_users": null,
+        "total_teams": null,
+        "total_users_used": users,
+        "total_teams_used": teams,
+        "total_teams_remaining": null,
+        "total_users_remaining": null,
+    }))
+}
 
 pub(super) fn roles() -> Value {
     let roles = ROLES.iter().map(|(name, may, label)| {

@@ -205,7 +205,7 @@ const SOCKET: [(HeaderName, &str); 4] = [
 ];
 
 /// The URL of another operation of the same server.
-fn beside_chat(chat: &Uri, path: &str, query: &[(&str, &str)]) -> Option<Uri> {
+pub(crate) fn beside_chat(chat: &Uri, path: &str, query: &[(&str, &str)]) -> Option<Uri> {
     let base = chat.path().strip_suffix("/chat/completions")?;
     let own = form_urlencoded::Serializer::new(String::new())
         .extend_pairs(query)

@@ -3,7 +3,7 @@
 //! Position: when the last byte has left, or the call has failed. Reads: `usage`, `assembler`,
 //! `shown`, `withheld`, `served`, `held`. Writes: `usage`, `response`, `response_id`, `cost`, `held`. Errors: none; what cannot be
 //! priced is recorded as unknown. Config: `model_info` prices, `base_model`, `token_rate_limit_type`, `cost_discount_config`, `cost_margin_config`,
-//! `disable_token_counter`. Cost: a look-up and a
+//! `disable_token_counter`, the variables of `PriceRules`. Cost: a look-up and a
 //! few decimal operations; counting tokens only when the upstream did not, and then not on the
 //! request's task.
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use witgate_routing::Now;
 use witgate_wire::Endpoint;
 use witgate_wire::prices::Decimal;
-use witgate_wire::prices::{Cost, CostContext, PriceQuery, cost};
+use witgate_wire::prices::{BySize, Cost, CostContext, PriceQuery, ToolUse, cost};
 use witgate_wire::response::ResponseView;
 use witgate_wire::stream::StreamAssembler;
 use witgate_wire::tokens::Tokenizer;
@@ -149,6 +149,7 @@ pub(crate) fn cost_of(gateway: &Gateway, x: &Exchange, usage: &Usage) -> Option<
             .map(|cost| adjusted(x, target, cost));
     }
     let is_clients = x.is_at_clients();
+    let rules = &x.snapshot.settings.prices;
     let price = target.custom_price.clone().or_else(|| {
         gateway.prices.resolve(&PriceQuery {
             provider: &target.provider,
@@ -157,12 +158,25 @@ pub(crate) fn cost_of(gateway: &Gateway, x: &Exchange, usage: &Usage) -> Option<
             base_model: target.base_model.as_deref(),
             response_model: x.served.response_model.as_deref().filter(|_| !is_clients),
             region: None,
+            by_size: Some(BySize {
+                classes: &rules.classes,
+                is_embedding: x.arrival.endpoint == Endpoint::Embeddings,
+            }),
         })
     });
     let elapsed = gateway.clock.monotonic().saturating_sub(x.started_at);
+    // Of a stream under way, so far.
+    let folded = x.assembler.as_ref().map(StreamAssembler::cited);
+    let cited = folded.unwrap_or(x.served.cited);
     let context = CostContext {
         service_tier: x.served.service_tier.as_deref().filter(|_| !is_clients),
         duration_ms: u64::try_from(elapsed.as_millis()).ok(),
+        provider: &target.provider,
+        tools: match is_clients {
+            true => ToolUse::default(),
+            false => ToolUse::of(x.asked(), cited, usage),
+        },
+        tool_prices: rules.tools,
         ..CostContext::default()
     };
     let cost = price.map(|price| cost(usage, &price, &context))?;
@@ -178,7 +192,9 @@ fn adjusted(x: &Exchange, target: &Target, mut cost: Cost) -> Cost {
 
 /// Ends the folding of a stream; gives the text it amounts to.
 fn assemble(gateway: &Gateway, x: &mut Exchange) -> Option<String> {
-    let assembled = x.assembler.take()?.finish();
+    let assembler = x.assembler.take()?;
+    x.served.cited = assembler.cited();
+    let assembled = assembler.finish();
     keep::keep_stream(gateway, x, &assembled);
     x.usage = assembled.usage;
     x.response_id = assembled.id;

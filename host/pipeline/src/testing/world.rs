@@ -206,6 +206,7 @@ fn settings() -> Settings {
         max_request_bytes: None,
         max_response_bytes: 1 << 20,
         validates_json_schema: false,
+        prices: witgate_wire::prices::PriceRules::default(),
         slots: None,
         keep_upstream_model: false,
         health: crate::health::HealthSettings::default(),
@@ -272,6 +273,7 @@ fn target(upstream: &Arc<FakeUpstream>, model: &str) -> Target {
         base_model: None,
         key_limits: witgate_identity::Limits::default(),
         custom_price: None,
+        wildcard: None,
         info: Default::default(),
     }
 }

@@ -11,8 +11,9 @@ use witgate_management::ControlPlane;
 use witgate_pipeline::passage::Crossing;
 use witgate_pipeline::{
     AuthInput, Checked, Failure, Gateway, HealthRecord, Principal, Reply, ReplyBody, Snapshot,
-    detail, rescue,
+    ask_providers, detail, rescue,
 };
+use witgate_wire::prices::Prices;
 
 use super::docs::Docs;
 use super::health::{HealthCall, HealthRoute, TestConnection};
@@ -211,6 +212,7 @@ impl App {
             Kind::Health(HealthRoute::Backlog) => health::backlog(&self.gateway),
             Kind::Hub => groups::hub(&self.gateway.snapshot.load_full()),
             Kind::HubInfo => groups::hub_info(&self.gateway.snapshot.load_full()),
+            Kind::PublicPrices => Reply::json(StatusCode::OK, Prices::text()),
             Kind::Test => info::json(&serde_json::json!({"route": path})),
             // LiteLLM's page of its configuration says no more, so that anybody may ask for it.
             Kind::ConfigYaml => info::json(&serde_json::json!({"hello": "world"})),
@@ -269,15 +271,22 @@ impl App {
         let (named, query) = (matched.named.unwrap_or_default(), request.uri().query());
         match kind {
             Kind::Models => match self.lists_for(principal, query).await {
-                Ok(caller) => info::models(&snapshot, &caller, query),
+                Ok(caller) => {
+                    ask_providers(&self.gateway, &snapshot).await;
+                    info::models(&self.gateway, &snapshot, (principal, &caller), query)
+                }
                 Err(refused) => refused,
             },
             Kind::Model => info::model(&snapshot, principal, &named),
             Kind::ModelInfo => info::model_info(&snapshot, principal, query),
             Kind::ModelList => model_list::list(&snapshot, principal, query),
-            Kind::GroupInfo => groups::group_info(&snapshot, principal, query),
+            Kind::GroupInfo => {
+                ask_providers(&self.gateway, &snapshot).await;
+                groups::group_info(&snapshot, principal, query)
+            }
             Kind::SupportedParams => groups::supported(&snapshot, principal, query),
             Kind::Metrics => self.metrics(),
+            Kind::Prices => Reply::json(StatusCode::OK, Prices::text()),
             Kind::ProviderBudgets => budgets::budgets(&self.gateway, &snapshot),
             Kind::Reload => self.reload().await,
             Kind::Plugins => plugins::list(self.plugins.as_ref()),
@@ -302,6 +311,7 @@ impl App {
             | Kind::Memory
             | Kind::Hub
             | Kind::HubInfo
+            | Kind::PublicPrices
             | Kind::Test
             | Kind::ConfigYaml
             | Kind::Look(_)
@@ -395,6 +405,7 @@ impl App {
             Kind::Routes,
             Kind::Hub,
             Kind::HubInfo,
+            Kind::PublicPrices,
             Kind::Test,
             Kind::ConfigYaml,
             Kind::Health(HealthRoute::Backlog),

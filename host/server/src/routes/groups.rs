@@ -1,9 +1,14 @@
 //! Routes that tell of model groups: what their deployments amount to, and which of them everybody may see.
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 use serde_json::{Map, Value, json};
-use witgate_pipeline::{Deployment, Principal, Reply, Snapshot, Target, openai_params};
+use witgate_pipeline::{
+    Deployment, MayUse, Principal, Reply, Snapshot, Target, may_use, models_behind, openai_params,
+};
 use witgate_wire::Endpoint;
+use witgate_wire::prices::Prices;
 
 use super::info::{self, sees};
 
@@ -32,8 +37,57 @@ pub(super) fn group_info(snapshot: &Snapshot, principal: &Principal, query: Opti
         .map(|(_, value)| value);
     let sees = |deployment: &Deployment| sees(snapshot, principal, deployment);
     let is_wanted = |name: &str| wanted.as_ref().is_none_or(|wanted| wanted == name);
-    let groups = groups(snapshot, principal.team_id.as_deref(), sees, is_wanted);
+    let team = principal.team_id.as_deref();
+    // Whoever asks for a wildcard is told of it; whoever asks for all is told of the models behind it.
+    let is_listed = |name: &str| wanted.is_some() || !has_models_behind(snapshot, name);
+    let mut groups = groups(snapshot, team, sees, |name| {
+        is_wanted(name) && is_listed(name)
+    });
+    groups.extend(behind(snapshot, principal, is_wanted));
     info::json(&json!({ "data": groups }))
+}
+
+/// Whether a name is a wildcard behind which models are known.
+fn has_models_behind(snapshot: &Snapshot, name: &str) -> bool {
+    let mut each = snapshot.targets.iter().enumerate();
+    name.contains('*')
+        && each.any(|(index, target)| {
+            let deployment = snapshot.routing.deployment(index);
+            deployment.model_group == name && models_behind(target, deployment).next().is_some()
+        })
+}
+
+/// The models that are known behind wildcards, each as a group of the deployments that lead to it. What has a name of its own is
+/// no such model.
+fn behind(
+    snapshot: &Snapshot,
+    principal: &Principal,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Vec<Value> {
+    let mut groups: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+    for (index, target) in snapshot.targets.iter().enumerate() {
+        let deployment = snapshot.routing.deployment(index);
+        let owner = &deployment.spec.team_id;
+        if owner.is_some() && *owner != principal.team_id && !principal.is_admin() {
+            continue;
+        }
+        for (name, model) in models_behind(target, deployment) {
+            let is_open = || may_use(&snapshot.routing, principal, &name) != MayUse::No;
+            if !is_wanted(&name) || snapshot.routing.group(&name).is_some() || !is_open() {
+                continue;
+            }
+            let known = Prices::entry(&deployment.provider, &model);
+            let known = known.and_then(|entry| serde_json::from_str(&entry).ok());
+            let mut info: Map<String, Value> = known.unwrap_or_default();
+            if let Value::Object(own) = &target.info.1 {
+                info.extend(own.clone());
+            }
+            let empty = || empty(snapshot, &name);
+            let group = groups.entry(name.clone()).or_insert_with(empty);
+            add(group, deployment, target, &info.into());
+        }
+    }
+    groups.into_values().map(Value::Object).collect()
 }
 
 /// `GET /utils/supported_openai_params`: what a model takes of OpenAI's parameters; of several deployments, what one of them
@@ -49,8 +103,13 @@ pub(super) fn supported(snapshot: &Snapshot, principal: &Principal, query: Optio
     };
     let sees = |deployment: &Deployment| sees(snapshot, principal, deployment);
     let team = principal.team_id.as_deref();
-    let mut found = groups(snapshot, team, sees, |name| name == model).into_iter();
-    match found.next() {
+    let named = groups(snapshot, team, sees, |name| name == model);
+    let found = named.into_iter().next();
+    let found = found.or_else(|| {
+        let behind = behind(snapshot, principal, |name| name == model);
+        behind.into_iter().next()
+    });
+    match found {
         Some(group) => {
             let params = group.get("supported_openai_params");
             info::json(&json!({ "supported_openai_params": params }))
@@ -111,7 +170,7 @@ fn groups(
             groups.push(empty(snapshot, name));
             groups.len() - 1
         });
-        add(&mut groups[at], deployment, target);
+        add(&mut groups[at], deployment, target, &target.info.1);
     }
     groups.into_iter().map(Value::Object).collect()
 }
@@ -136,8 +195,8 @@ fn empty(snapshot: &Snapshot, name: &str) -> Map<String, Value> {
     group
 }
 
-fn add(group: &mut Map<String, Value>, deployment: &Deployment, target: &Target) {
-    let (spec, info) = (&deployment.spec, &target.info.1);
+fn add(group: &mut Map<String, Value>, deployment: &Deployment, target: &Target, info: &Value) {
+    let spec = &deployment.spec;
     let brought = &target.client_side.written;
     if !brought.is_null() {
         group.insert(

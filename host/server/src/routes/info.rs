@@ -1,10 +1,14 @@
 //! Routes that tell what is configured: models, deployments, routes.
 
+use std::collections::HashSet;
+
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
+use witgate_identity::Role;
 use witgate_pipeline::passage::{PASS_THROUGH, Passages};
 use witgate_pipeline::{
-    Case, Deployment, Failure, FallbackRule, MayUse, Principal, Reply, Snapshot, detail, may_use,
+    Case, Deployment, Failure, FallbackRule, Gateway, MayUse, Now, Principal, Reply, Route,
+    Snapshot, detail, may_use, models_behind,
 };
 
 use super::table::ROUTES;
@@ -23,11 +27,32 @@ pub(super) fn param<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
     })
 }
 
-/// `GET /models`: the model groups this caller may use; wildcards only when asked for. `caller` is who asks, or the team
-/// whose models they ask for.
-pub(super) fn models(snapshot: &Snapshot, caller: &Principal, query: Option<&str>) -> Reply {
+/// `GET /models`: the model groups this caller may use, and the models that are known behind wildcards; the wildcards only when
+/// asked for. `caller` is who `asks`, or the team whose models they ask for.
+pub(super) fn models(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    (asks, caller): (&Principal, &Principal),
+    query: Option<&str>,
+) -> Reply {
     let flag = |name: &str| param(query, name).is_some_and(|v| v.eq_ignore_ascii_case("true"));
     let wildcards = flag("return_wildcard_routes");
+    let everything = match param(query, "scope") {
+        None => false,
+        // Others are told what they may use.
+        Some("expand") => {
+            [Some(Role::ProxyAdmin), Some(Role::ProxyAdminViewer)].contains(&asks.role)
+        }
+        Some(other) => {
+            let text = format!(
+                "Invalid scope parameter. Only 'expand' is currently supported. Received: {other}"
+            );
+            return detail(StatusCode::BAD_REQUEST, &text);
+        }
+    };
+    // `allowed_fails_policy` says what keeps a deployment from calls, and health checks do not.
+    let by_health =
+        flag("healthy_only") && snapshot.routing.settings().cooldown.policy == Default::default();
     let only_groups = flag("only_model_access_groups");
     let groups = flag("include_model_access_groups") || only_groups;
     let rules = match flag("include_metadata").then(|| fallback_rules(snapshot, query)) {
@@ -36,9 +61,20 @@ pub(super) fn models(snapshot: &Snapshot, caller: &Principal, query: Option<&str
         None => None,
     };
     let routing = &snapshot.routing;
+    let team = caller.team_id.as_deref();
     let patterns = routing.patterns().filter(|_| wildcards);
-    let names = routing.names_for(caller.team_id.as_deref());
-    let names = names.chain(patterns).filter(|_| !only_groups);
+    let names: Vec<&str> = match everything {
+        true => routing.model_names().collect(),
+        false => routing.names_for(team).collect(),
+    };
+    let now = gateway.moment();
+    let is_away = |name: &str| by_health && is_unhealthy(snapshot, name, team, now);
+    let behind = behind_wildcards(snapshot, team, everything, &names);
+    let names = names.into_iter().chain(patterns);
+    let names = names.filter(|name| !is_away(name));
+    let names = names.chain(behind.iter().map(String::as_str));
+    let names = names.filter(|_| !only_groups);
+    let may = |name: &str| everything || may_use(routing, caller, name) != MayUse::No;
     let groups = routing.access_groups().filter(|_| groups);
     // Whoever has a list of models is told of these by name or not at all.
     let is_free = caller.models.is_empty() && caller.model_lists.is_empty();
@@ -47,9 +83,9 @@ pub(super) fn models(snapshot: &Snapshot, caller: &Principal, query: Option<&str
         .map(String::as_str)
         .filter(|name| is_free && !only_groups && routing.group(name).is_none());
     let data: Vec<Value> = names
-        .filter(|name| may_use(routing, caller, name) != MayUse::No)
+        .filter(|name| may(name))
         .chain(inferred)
-        .chain(groups.filter(|name| caller.may_use(name)))
+        .chain(groups.filter(|name| everything || caller.may_use(name)))
         .map(|name| {
             let mut entry = entry(snapshot, name);
             if let Some(rules) = rules {
@@ -61,6 +97,40 @@ pub(super) fn models(snapshot: &Snapshot, caller: &Principal, query: Option<&str
         })
         .collect();
     json(&json!({"data": data, "object": "list"}))
+}
+
+/// The models that are known behind the deployments with a `*` that a caller of this team may use, each once; not those that have a
+/// name of their own.
+fn behind_wildcards(
+    snapshot: &Snapshot,
+    team: Option<&str>,
+    everything: bool,
+    named: &[&str],
+) -> Vec<String> {
+    let mut seen: HashSet<String> = named.iter().map(|name| (*name).to_owned()).collect();
+    let each = snapshot.targets.iter().enumerate();
+    let each = each.map(|(index, target)| (snapshot.routing.deployment(index), target));
+    let open = each.filter(|(deployment, _)| {
+        let owner = deployment.spec.team_id.as_deref();
+        everything || owner.is_none() || owner == team
+    });
+    open.flat_map(|(deployment, target)| models_behind(target, deployment))
+        .map(|(name, _)| name)
+        .filter(|name| seen.insert(name.clone()))
+        .collect()
+}
+
+/// Whether health checks have found every deployment of a group unhealthy. Of what no check knows nothing is hidden.
+fn is_unhealthy(snapshot: &Snapshot, name: &str, team: Option<&str>, now: Now) -> bool {
+    let group = snapshot.routing.group(name);
+    let found = || snapshot.routing.resolve_for(name, team).ok();
+    match group {
+        Some(group) => snapshot.state.are_unhealthy(group, now),
+        None => found().is_some_and(|found| {
+            matches!(found.route, Route::Team | Route::Group)
+                && snapshot.state.are_unhealthy(&found.candidates, now)
+        }),
+    }
 }
 
 /// The rules that `fallback_type` means, the general ones when it is not there.

@@ -36,6 +36,10 @@ pub enum Kind {
     Hub,
     /// `GET /public/model_hub/info`
     HubInfo,
+    /// `GET /get/litellm_model_cost_map`
+    Prices,
+    /// `GET /public/litellm_model_cost_map`
+    PublicPrices,
     /// `GET /health/liveliness`
     Liveness,
     /// `GET /health/readiness`
@@ -94,6 +98,7 @@ impl Kind {
                 | Self::Explain
                 | Self::Transform
                 | Self::ProviderBudgets
+                | Self::Prices
                 | Self::Health(HealthRoute::Services | HealthRoute::TestConnection)
         )
     }
@@ -214,6 +219,18 @@ const OWN: &[Route] = &[
         method: Method::GET,
         name: "/public/model_hub/info",
         paths: &["/public/model_hub/info"],
+    },
+    Route {
+        kind: Kind::Prices,
+        method: Method::GET,
+        name: "/get/litellm_model_cost_map",
+        paths: &["/get/litellm_model_cost_map"],
+    },
+    Route {
+        kind: Kind::PublicPrices,
+        method: Method::GET,
+        name: "/public/litellm_model_cost_map",
+        paths: &["/public/litellm_model_cost_map"],
     },
     Route {
         kind: Kind::Liveness,

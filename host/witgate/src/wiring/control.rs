@@ -63,6 +63,8 @@ pub(super) fn settings(
         soft_budget: env.parse("DEFAULT_SOFT_BUDGET"),
         teams_most: env.parse("MAX_TEAM_LIST_LIMIT"),
         counting: super::settings::counting(loaded),
+        classes: super::settings::prices(loaded).classes,
+        metrics_days: env.parse("DAYS_IN_A_MONTH"),
         ui: UiSettings {
             theme: look::theme(loaded),
             logo: look::logo(loaded),

@@ -1,6 +1,7 @@
 //! `model_list`: deployments for routing, and how each is reached.
 
 mod merged;
+mod wildcard;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use super::routing;
 use super::settings::set;
 use super::upstream::{Reach, Upstreams};
 use merged::merged;
+use wildcard::wildcard;
 
 pub(super) use merged::{Merged, id_params, place};
 
@@ -96,6 +98,7 @@ fn targets(
                 prices,
             );
             made.map(|mut target| {
+                target.wildcard = wildcard(loaded, entry.entry, deployment, &target);
                 if !plugins.is_enabled(Kind::Provider, &deployment.provider) {
                     let why = "its provider plugin was disabled by an administrator";
                     target.unavailable = Some((ErrorClass::ServiceUnavailable, why.to_owned()));
@@ -330,6 +333,7 @@ fn target(
             .map(str::to_owned),
         key_limits: super::metering::key_limits(params),
         custom_price: ModelPrice::custom(id, stated, backend.as_deref()).map(Into::into),
+        wildcard: None,
         info: info(merged, provider_name),
     })
 }

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use witgate_config::Loaded;
 use witgate_pipeline::{HealthSettings, Settings};
 use witgate_wire::errors::CompatErrors;
-use witgate_wire::prices::Adjustments;
+use witgate_wire::prices::{Adjustments, PriceRules};
 use witgate_wire::tokens::Counting;
 
 use super::inferred;
@@ -97,6 +97,7 @@ pub(super) fn settings(
             tokens("DEFAULT_MOCK_RESPONSE_PROMPT_TOKEN_COUNT", 10),
             tokens("DEFAULT_MOCK_RESPONSE_COMPLETION_TOKEN_COUNT", 20),
         ),
+        prices: prices(loaded),
         counting: counting(loaded),
         repeats_max: loaded
             .environment
@@ -144,6 +145,11 @@ fn texts(value: Option<&Value>) -> Vec<String> {
     let items = value.and_then(Value::as_array).into_iter().flatten();
     let texts = items.filter_map(Value::as_str);
     texts.map(str::to_owned).collect()
+}
+
+/// What variables say of prices.
+pub(super) fn prices(loaded: &Loaded) -> PriceRules {
+    PriceRules::read(|name| loaded.environment.non_empty(name))
 }
 
 /// How tokens are counted where no upstream tells.

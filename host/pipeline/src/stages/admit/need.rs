@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use witgate_identity::Scope;
 use witgate_routing::{Deployment, Resolution};
 use witgate_wire::json::{Edits, Raw};
-use witgate_wire::prices::{ImageQuery, ModelPrice, PriceQuery};
+use witgate_wire::prices::{BySize, ImageQuery, ModelPrice, PriceQuery, SizeClasses};
 use witgate_wire::{Endpoint, RequestView, tokens};
 
 use crate::exchange::Exchange;
@@ -131,8 +131,10 @@ impl Need {
             return;
         }
         let request = x.request.as_ref();
-        let mut prices =
-            each.map(|(deployment, target)| price(gateway, route, deployment, target, request));
+        let classes = &x.snapshot.settings.prices.classes;
+        let mut prices = each.map(|(deployment, target)| {
+            price(gateway, (route, deployment, target), request, classes)
+        });
         // One that is not free settles it, and most groups have no other.
         let first = prices.find(|price| price.as_ref().is_none_or(|price| !price.is_free()));
         self.is_free = first.is_none() && !route.candidates.is_empty();
@@ -175,10 +177,9 @@ impl Need {
 /// What a deployment takes for the call; `None` when nobody knows.
 fn price(
     gateway: &Gateway,
-    route: &Resolution,
-    deployment: &Deployment,
-    target: &Target,
+    (route, deployment, target): (&Resolution, &Deployment, &Target),
     request: Option<&RequestView>,
+    classes: &SizeClasses,
 ) -> Option<Arc<ModelPrice>> {
     if let Some(own) = &target.custom_price {
         return Some(own.clone());
@@ -196,6 +197,11 @@ fn price(
             provider: &target.provider,
             model,
             base_model: target.base_model.as_deref(),
+            by_size: Some(BySize {
+                classes,
+                is_embedding: request
+                    .is_some_and(|request| request.endpoint() == Endpoint::Embeddings),
+            }),
             ..PriceQuery::default()
         })
     };
