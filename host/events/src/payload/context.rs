@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::body::{Body, without_secrets};
+use super::raw::Raw;
 use super::{Json, KeyMetadata, Parameters, StandardLoggingPayload, build};
 use crate::completed::{Completed, Fallback, ProxyFailure};
 use crate::mask;
@@ -20,6 +21,9 @@ struct Context<'a> {
     timing: Timing,
     trace: Trace<'a>,
     exception: Option<Exception<'a>>,
+    /// Left out unless that is logged, and where messages are redacted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw: Option<Raw<'a>>,
     /// What only metrics show: left out when there is no such budget.
     #[serde(skip_serializing_if = "Option::is_none")]
     provider_budget_left: Option<f64>,
@@ -51,6 +55,8 @@ struct RequestMetadata<'a> {
     endpoint: &'a str,
     model_group: &'a str,
     tags: &'a [Cow<'a, str>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw_request: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -94,6 +100,7 @@ pub(super) fn encode(
                 endpoint: &call.route,
                 model_group: &call.served.model_group,
                 tags: &payload.request_tags,
+                raw_request: payload.metadata.raw_request.as_deref(),
             },
             method: &call.request.method,
             url: url(&call.request.url),
@@ -116,6 +123,11 @@ pub(super) fn encode(
             message: &payload.error_information.error_message,
             llm_provider: payload.custom_llm_provider,
         }),
+        raw: call
+            .raw
+            .as_deref()
+            .filter(|_| !policy.messages)
+            .map(Raw::of),
         provider_budget_left: call.provider_budget_left,
         cooled_down: call.served.cooled_down,
     };
@@ -192,7 +204,10 @@ fn own_members(metadata: &RawValue) -> IndexMap<Cow<'_, str>, &RawValue> {
     let mut members: IndexMap<Cow<'_, str>, &RawValue> =
         serde_json::from_str(metadata.get()).unwrap_or_default();
     members.retain(|name, _| {
-        let ours = matches!(name.as_ref(), "endpoint" | "model_group" | "tags");
+        let ours = matches!(
+            name.as_ref(),
+            "endpoint" | "model_group" | "tags" | "raw_request"
+        );
         !ours && !name.starts_with("user_api_key")
     });
     members

@@ -158,9 +158,9 @@ async fn wrong_requests_are_told_what_is_wrong() {
         ),
         (
             "/customer/new",
-            json!({"user_id": "v", "max_budget": 1, "budget_reset_at": "2026-02-01T00:00:00Z"}),
-            400,
-            "not enforced",
+            json!({"user_id": "v", "max_budget": 1, "budget_reset_at": "soon"}),
+            422,
+            "budget_reset_at",
         ),
         (
             "/customer/update",
