@@ -247,7 +247,8 @@ fn metadata<'a>(call: &'a Completed, body: &Body<'a>) -> Metadata<'a> {
         cold_storage_object_key: None,
         team_id: call.caller.team_id.as_deref(),
         team_alias: call.caller.team_alias.as_deref(),
-        raw_request: call.raw.as_deref().map(raw::command),
+        raw_request: call.raw.as_deref().map(raw::request),
+        raw_response: call.raw.as_deref().and_then(raw::response),
         routing: call.routing.as_ref(),
         fallbacks: &call.fallbacks,
     }

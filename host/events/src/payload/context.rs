@@ -9,7 +9,6 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::body::{Body, without_secrets};
-use super::raw::Raw;
 use super::{Json, KeyMetadata, Parameters, StandardLoggingPayload, build};
 use crate::completed::{Completed, Fallback, ProxyFailure};
 use crate::mask;
@@ -21,9 +20,6 @@ struct Context<'a> {
     timing: Timing,
     trace: Trace<'a>,
     exception: Option<Exception<'a>>,
-    /// Left out unless that is logged, and where messages are redacted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    raw: Option<Raw<'a>>,
     /// What only metrics show: left out when there is no such budget.
     #[serde(skip_serializing_if = "Option::is_none")]
     provider_budget_left: Option<f64>,
@@ -123,11 +119,6 @@ pub(super) fn encode(
             message: &payload.error_information.error_message,
             llm_provider: payload.custom_llm_provider,
         }),
-        raw: call
-            .raw
-            .as_deref()
-            .filter(|_| !policy.messages)
-            .map(Raw::of),
         provider_budget_left: call.provider_budget_left,
         cooled_down: call.served.cooled_down,
     };

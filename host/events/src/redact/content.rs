@@ -77,8 +77,11 @@ fn redact_messages(event: &mut StandardLoggingPayload<'_>) {
         event.response = raw(&redacted_response(event.response.get()))
             .unwrap_or(Cow::Owned(Box::<RawValue>::default()));
     }
-    if event.metadata.raw_request.is_some() {
-        event.metadata.raw_request = Some(REDACTED.into());
+    let metadata = &mut event.metadata;
+    for raw in [&mut metadata.raw_request, &mut metadata.raw_response] {
+        if raw.is_some() {
+            *raw = Some(REDACTED.into());
+        }
     }
     redact_parameters(&mut event.model_parameters);
 }
