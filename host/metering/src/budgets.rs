@@ -386,10 +386,25 @@ impl Reservation {
     }
 
     /// The call has cost this many US dollars. What that means for the budgets comes back.
-    pub fn settle(mut self, cost: Decimal, now: Timestamp) -> Settled {
+    pub fn settle(self, cost: Decimal, now: Timestamp) -> Settled {
+        self.settle_for(cost, now, |_| true)
+    }
+
+    /// The same of those budgets alone that bear the cost: told by the model, of a budget that is one's.
+    pub fn settle_for(
+        mut self,
+        all: Decimal,
+        now: Timestamp,
+        bears: impl Fn(Option<&str>) -> bool,
+    ) -> Settled {
         let mut settled = Settled::default();
         let silence = SignedDuration::from_secs(i64::try_from(self.silence_s).unwrap_or(i64::MAX));
         self.end(|account, state| {
+            let model = account.model.as_ref().map(|(model, _)| &**model);
+            let cost = match bears(model) {
+                true => all,
+                false => Decimal::ZERO,
+            };
             state.spend(account, cost, now);
             state.facts(account, now, silence, &mut settled.facts);
             if !cost.is_zero() {

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use parking_lot::Mutex;
 use sync_wrapper::SyncWrapper;
 use tokio::sync::OwnedSemaphorePermit;
 use witgate_events::{GuardrailRun, InFlight, PromptUsed, RawCall};
 use witgate_identity::{Principal, Scope};
-use witgate_metering::SpentIn;
+use witgate_metering::{Reservation, SpentIn};
 use witgate_wire::json::Raw;
 use witgate_wire::prices::Cited;
 use witgate_wire::response::ResponseView;
@@ -178,8 +179,10 @@ pub struct Exchange {
     pub is_read: bool,
     /// `respond`: the gateway's own time, of a stream until its first frame.
     pub overhead: Option<Duration>,
-    /// A stream: what was used of deployments that broke off.
+    /// A stream: what was used of deployments that broke off. `settle` adds what was [`paid`](Paid) for in vain.
     pub earlier: Option<Earlier>,
+    /// `call`: what it has cost on the way to its answer. It is kept when the client leaves meanwhile.
+    pub paid: Mutex<Paid>,
     /// `settle`: what it cost.
     pub cost: Option<witgate_wire::prices::Cost>,
 }
@@ -278,7 +281,18 @@ pub struct Served {
     pub onward: Option<Box<Onward>>,
 }
 
-/// What the parts of a stream used that broke before another deployment took it up.
+/// What a call has cost before it has an answer to give.
+#[derive(Debug, Default)]
+pub struct Paid {
+    /// Answers that the gateway has not taken, and asked for another in their place.
+    pub in_vain: Option<Earlier>,
+    /// Of budgets that only the models bear on which it was led to on the way.
+    pub onward: Vec<Reservation>,
+    /// It was led to other models than those that it was admitted for.
+    pub elsewhere: bool,
+}
+
+/// What was used before the answer that the client gets, or the rest of it.
 #[derive(Debug, Default)]
 pub struct Earlier {
     /// Prompt tokens.
@@ -287,6 +301,31 @@ pub struct Earlier {
     pub completion: u64,
     /// What they cost, as far as it is known.
     pub cost: Option<witgate_wire::prices::Cost>,
+    /// It is all that the call used: no other deployment took up a stream that broke.
+    pub is_all: bool,
+}
+
+impl Earlier {
+    /// More was used.
+    pub fn add(&mut self, usage: &Usage, cost: Option<witgate_wire::prices::Cost>) {
+        self.join(Earlier {
+            prompt: usage.prompt_tokens,
+            completion: usage.completion_tokens,
+            cost,
+            is_all: self.is_all,
+        });
+    }
+
+    /// What both were.
+    pub fn join(&mut self, other: Earlier) {
+        self.prompt = self.prompt.saturating_add(other.prompt);
+        self.completion = self.completion.saturating_add(other.completion);
+        self.is_all |= other.is_all;
+        match (&mut self.cost, other.cost) {
+            (Some(sum), Some(cost)) => sum.add(&cost),
+            (sum, cost) => *sum = sum.take().or(cost),
+        }
+    }
 }
 
 /// A try that failed, and was followed by another.
@@ -354,6 +393,21 @@ pub struct UpstreamStream {
     pub is_folded: bool,
 }
 
+impl Served {
+    /// What an answer says that its price depends on.
+    pub(crate) fn reads(&mut self, endpoint: Endpoint, view: &ResponseView) {
+        self.response_model = view.model().map(Cow::into_owned);
+        self.service_tier = view.service_tier().map(Cow::into_owned);
+        if endpoint.writes_text() {
+            self.cited = Cited::read(view.bytes());
+        }
+        if endpoint == Endpoint::ImageGenerations {
+            let made = view.object().get("data").into_iter();
+            self.images = made.flat_map(Raw::elements).count() as u64;
+        }
+    }
+}
+
 impl Exchange {
     /// Whether the client wants a stream.
     #[must_use]
@@ -393,14 +447,8 @@ impl Exchange {
     pub fn read_answer(&mut self, view: &ResponseView) {
         self.usage = view.usage();
         self.response_id = view.id().map(Cow::into_owned);
-        self.served.response_model = view.model().map(Cow::into_owned);
-        self.served.service_tier = view.service_tier().map(Cow::into_owned);
-        if self.arrival.endpoint.writes_text() {
-            self.served.cited = Cited::read(view.bytes());
-        }
+        self.served.reads(self.arrival.endpoint, view);
         if self.arrival.endpoint == Endpoint::ImageGenerations {
-            let made = view.object().get("data").into_iter();
-            self.served.images = made.flat_map(Raw::elements).count() as u64;
             // Whoever does not count tokens of images takes money by the image.
             self.usage.get_or_insert_default();
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 use crate::exchange::{Arrival, Exchange, MadeBy, OWN_HEADERS};
@@ -177,6 +178,7 @@ impl Gateway {
             is_read: false,
             overhead: None,
             earlier: None,
+            paid: Mutex::default(),
             cost: None,
         })
     }

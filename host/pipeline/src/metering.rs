@@ -77,4 +77,8 @@ pub struct Held {
     pub limits: Option<Admitted>,
     /// Money.
     pub budgets: Option<Reservation>,
+    /// Nobody of those who could serve what was asked for takes money: no budget refused it.
+    pub is_free: bool,
+    /// The names of the models that it was taken for; none where nobody has limits or budgets of models.
+    pub names: Vec<String>,
 }

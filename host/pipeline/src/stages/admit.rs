@@ -21,6 +21,9 @@ use witgate_metering::{
     descriptors,
 };
 
+use witgate_routing::Resolution;
+use witgate_wire::RequestView;
+
 use crate::exchange::Exchange;
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
@@ -92,6 +95,63 @@ async fn fall_back(gateway: &Gateway, x: &mut Exchange, failure: Failure) -> Res
     Err(failure)
 }
 
+/// The call is led to deployments of another name than the one that it was admitted for: by a fallback, a prompt, a plugin or an
+/// automatic router. Budgets of those models bear it, too; and every budget does when what was asked for is free and they are not.
+/// What it may cost is reserved of them until the call ends.
+///
+/// # Errors
+/// When one of them has no room.
+pub(in crate::stages) fn bear(
+    gateway: &Gateway,
+    x: &Exchange,
+    request: &RequestView,
+    route: &Resolution,
+) -> Result<(), Failure> {
+    let metering = &x.snapshot.settings.metering;
+    let of_request = x.scopes.iter().map(|scope| &**scope);
+    let of_gateway = metering.gateway.as_ref().map(|scope| scope.load_full());
+    let scopes = x.principal.scopes.iter().chain(of_request);
+    let scopes: Vec<&Scope> = scopes.chain(of_gateway.as_deref()).collect();
+    let has_models = need::has_models(&scopes);
+    if !has_models && !x.held.is_free {
+        return Ok(());
+    }
+    let names = need::names(x, route);
+    let is_elsewhere = !names.iter().all(|name| x.held.names.contains(name));
+    if !is_elsewhere && !x.held.is_free {
+        return Ok(());
+    }
+    let need = Need::at(gateway, x, request, route);
+    let groups: Vec<&str> = names.iter().map(String::as_str).collect();
+    let known: Vec<&str> = x.held.names.iter().map(String::as_str).collect();
+    let borne = charges_of(x, &scopes, &known, true, metering);
+    let is_borne = |charge: &Charge<'_>| {
+        let mut borne = borne.iter().filter_map(|known| known.model);
+        charge
+            .model
+            .is_some_and(|model| borne.any(|known| std::ptr::eq(known, model)))
+    };
+    let mut charges = charges_of(x, &scopes, &groups, need.is_free, metering);
+    let was_free = x.held.is_free && !need.is_free;
+    charges.retain(|charge| match charge.model {
+        Some(_) => was_free || !is_borne(charge),
+        None => was_free,
+    });
+    let mut paid = x.paid.lock();
+    paid.elsewhere |= is_elsewhere || !charges.is_empty();
+    if charges.is_empty() {
+        return Ok(());
+    }
+    let estimate = match metering.reserves_budgets {
+        true => need.cost(),
+        false => Decimal::ZERO,
+    };
+    let reserved = gateway.books.reserve(&charges, estimate, x.started);
+    let reserved = reserved.map_err(|full| refusal::over_budget(x, &charges[full.at], &full))?;
+    paid.onward.push(reserved);
+    Ok(())
+}
+
 /// Takes what the call needs of limits and budgets.
 async fn take(gateway: &Gateway, x: &mut Exchange) -> Result<Held, Refused> {
     let (principal, snapshot) = (x.principal.clone(), x.snapshot.clone());
@@ -112,7 +172,7 @@ async fn take(gateway: &Gateway, x: &mut Exchange) -> Result<Held, Refused> {
     let scopes: Vec<&Scope> = scopes.chain(of_gateway.as_deref()).collect();
     let counts_tokens = metering.limits_keys || dynamic.as_ref().is_some_and(Group::counts_tokens);
     let need = Need::of(gateway, x, &scopes, metering, counts_tokens);
-    let charges = charges_of(x, &scopes, &need, metering);
+    let charges = charges_of(x, &scopes, &need.groups(x), need.is_free, metering);
     let budgets = budgets(gateway, x, &charges, &need, metering)?;
     let money = Money {
         charges: &charges,
@@ -124,7 +184,12 @@ async fn take(gateway: &Gateway, x: &mut Exchange) -> Result<Held, Refused> {
         false => &scopes,
     };
     let limits = limits(gateway, x, scopes, &need, &money, dynamic.as_ref()).await?;
-    Ok(Held { limits, budgets })
+    Ok(Held {
+        limits,
+        budgets,
+        is_free: need.is_free,
+        names: need.names,
+    })
 }
 
 /// What the call has reserved of budgets on this gateway, and of which.
@@ -137,15 +202,15 @@ struct Money<'a> {
 fn charges_of<'a>(
     x: &Exchange,
     scopes: &[&'a Scope],
-    need: &Need,
+    groups: &[&str],
+    is_free: bool,
     metering: &Metering,
 ) -> Vec<Charge<'a>> {
-    let groups = need.groups(x);
-    let mut charges = charges(scopes.iter().copied(), &groups);
+    let mut charges = charges(scopes.iter().copied(), groups);
     // With a team's key it is the team that pays.
     let is_teams = x.principal.team_id.is_some() && !metering.budgets_users_of_teams;
     for charge in &mut charges {
-        if need.is_free || is_teams && charge.scope.kind == ScopeKind::User {
+        if is_free || is_teams && charge.scope.kind == ScopeKind::User {
             charge.max = None;
         }
     }

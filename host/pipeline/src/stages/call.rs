@@ -41,9 +41,12 @@ use crate::mock;
 use crate::ports::Phase;
 use crate::queue;
 use crate::snapshot::Target;
-use crate::stages::Flow;
 use crate::stages::record::{caller, origin};
+use crate::stages::{Flow, admit, settle};
 use wants::Wants;
+
+/// Most retries that a request may ask for: each may be paid for, and is of a request that was admitted once.
+const CLIENT_RETRIES_MAX: u32 = 10;
 
 pub(super) async fn call(gateway: &Gateway, x: &mut Exchange) -> Result<Flow, Failure> {
     let guards = selected(x, Phase::DuringCall);
@@ -196,6 +199,10 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
         Ok(request) => request,
         Err(failure) => return (served, Err(failure)),
     };
+    // A prompt, a plugin or an automatic router may have led it to models that it was not admitted for.
+    if let Err(full) = admit::bear(gateway, x, &first, &route) {
+        return (served, Err(full));
+    }
     let mut here = Hop::new(gateway, x, first, route).await;
     let mut told = Told::default();
     let mut decision = simulated(request).map(|(field, class)| {
@@ -481,10 +488,12 @@ async fn once(
                 let target = &x.snapshot.targets[index];
                 let class = ErrorClass::ContentPolicyViolation;
                 x.rejects();
+                paid_for(gateway, x, served, (&begun, &hop.request), &answered.answer);
                 return Err(Failed::of(target, class, "Response output was blocked."));
             }
             if let Some(failed) = schema::broken(gateway, x, &hop.request, &answered.answer).await {
                 x.rejects();
+                paid_for(gateway, x, served, (&begun, &hop.request), &answered.answer);
                 return Err(failed);
             }
             served.tried = Some(begun);
@@ -505,6 +514,20 @@ async fn once(
             served.headers = std::mem::take(&mut failed.headers);
             Err(failed)
         }
+    }
+}
+
+/// An answer that is not taken was paid for all the same.
+fn paid_for(
+    gateway: &Gateway,
+    x: &Exchange,
+    served: &mut Served,
+    (begun, request): (&queue::Tried, &RequestView),
+    answer: &Answer,
+) {
+    if let Answer::Complete(body) = answer {
+        let since = Some(begun.begun.monotonic);
+        settle::in_vain(gateway, x, served, since, request, body);
     }
 }
 
@@ -538,7 +561,9 @@ pub(crate) fn controls(x: &Exchange, request: &RequestView) -> RequestControls {
         FallbackRule::parse_list(&list).ok()
     };
     RequestControls {
-        num_retries: header.or_else(|| request.num_retries()),
+        num_retries: header
+            .or_else(|| request.num_retries())
+            .map(|wanted| wanted.min(CLIENT_RETRIES_MAX)),
         fallbacks,
         context_window_fallbacks: rules("context_window_fallbacks"),
         content_policy_fallbacks: rules("content_policy_fallbacks"),
@@ -595,7 +620,7 @@ fn patience(x: &Exchange, request: &RequestView, index: usize) -> Patience {
 }
 
 /// The request's `service_tier`, else the deployment's.
-fn tier(request: &RequestView, target: &Target) -> Option<String> {
+pub(in crate::stages) fn tier(request: &RequestView, target: &Target) -> Option<String> {
     if let Some(own) = request.field("service_tier").filter(|raw| !raw.is_null()) {
         return own.as_str().map(std::borrow::Cow::into_owned);
     }

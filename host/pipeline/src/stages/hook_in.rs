@@ -24,7 +24,15 @@ pub(super) async fn hook_in(_: &Gateway, x: &mut Exchange) -> Result<Flow, Failu
         if let Some(edits) = edits_of(entry, asked)?
             && let Some(edited) = edited_request(x, entry, request, &edits)?
         {
+            // What the key, its team and the operator have added stays.
+            let said = parse::tags(x, request);
+            let added = std::mem::take(&mut x.tags);
             x.tags = parse::tags(x, &edited);
+            for tag in added {
+                if !said.contains(&tag) && !x.tags.contains(&tag) {
+                    x.tags.push(tag);
+                }
+            }
             x.request = Some(edited);
             guard_in::follow_model(x, before)?;
         }

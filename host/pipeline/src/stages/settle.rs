@@ -8,23 +8,28 @@
 //! request's task.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use witgate_routing::Now;
-use witgate_wire::Endpoint;
 use witgate_wire::prices::Decimal;
 use witgate_wire::prices::{BySize, Cost, CostContext, PriceQuery, ToolUse, cost};
 use witgate_wire::response::ResponseView;
 use witgate_wire::stream::StreamAssembler;
-use witgate_wire::tokens::Tokenizer;
+use witgate_wire::tokens::{self, Tokenizer};
 use witgate_wire::usage::Usage;
+use witgate_wire::{Endpoint, RequestView};
 
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Served};
 use crate::gateway::Gateway;
 use crate::images::Images;
 use crate::metering::{CountedTokens, Held};
+use crate::mock;
 use crate::snapshot::Target;
-use crate::stages::call::outcome;
+use crate::stages::call::{outcome, tier};
 use crate::stages::keep;
+
+/// Dollars beyond which an upstream is not believed what a call has cost.
+const STATED_MAX: Decimal = Decimal::ONE_THOUSAND;
 
 /// Settles a call, then goes on with `next`.
 pub(super) fn settle_then(
@@ -52,9 +57,13 @@ pub(super) fn settle_then(
         x.read_answer(&view);
     }
     let streamed = assemble(gateway, &mut x);
+    if let Some(in_vain) = x.paid.get_mut().in_vain.take() {
+        x.earlier.get_or_insert_default().join(in_vain);
+    }
     let answered = streamed.is_some() || x.withheld.is_some() || x.failure.is_none();
     let counts = answered && x.snapshot.settings.counts_tokens;
-    if x.usage.is_none() && counts && x.served.deployment.is_some() {
+    let is_all = x.earlier.as_ref().is_some_and(|earlier| earlier.is_all);
+    if x.usage.is_none() && !is_all && counts && x.served.deployment.is_some() {
         later(gateway, x, streamed.unwrap_or_default(), ended, next);
     } else {
         price(gateway, &mut x);
@@ -66,7 +75,9 @@ pub(super) fn settle_then(
 
 /// Corrects what was reserved of limits and budgets to what the call used, once.
 fn meter(gateway: &Gateway, x: &mut Exchange, ended: Now) {
-    let Held { limits, budgets } = std::mem::take(&mut x.held);
+    let Held {
+        limits, budgets, ..
+    } = std::mem::take(&mut x.held);
     if let Some(limits) = limits {
         let usage = x.usage.as_ref();
         let used = usage.map_or(0, |usage| match x.snapshot.settings.metering.counted {
@@ -78,7 +89,26 @@ fn meter(gateway: &Gateway, x: &mut Exchange, ended: Now) {
     }
     if let Some(budgets) = budgets {
         let cost = x.cost.as_ref().map_or(Decimal::ZERO, |cost| cost.total);
-        let settled = budgets.settle(cost, gateway.clock.now());
+        let now = gateway.clock.now();
+        let paid = std::mem::take(x.paid.get_mut());
+        let settled = match paid.elsewhere {
+            false => budgets.settle(cost, now),
+            true => {
+                // Budgets of models bear what their models have cost.
+                let names = names_of_server(x);
+                let mut settled = budgets.settle_for(cost, now, |model| match model {
+                    Some(model) => names.iter().any(|name| is_of(name, model)),
+                    None => true,
+                });
+                for reserved in paid.onward {
+                    let more = reserved.settle_for(cost, now, |model| {
+                        model.is_some_and(|model| names.iter().any(|name| is_of(name, model)))
+                    });
+                    settled.facts.extend(more.facts);
+                }
+                settled
+            }
+        };
         if !settled.facts.is_empty() {
             gateway.recorder.budgets(settled.facts, &x.principal);
         }
@@ -86,12 +116,35 @@ fn meter(gateway: &Gateway, x: &mut Exchange, ended: Now) {
     }
 }
 
+/// What limits and budgets may call the model that has served.
+fn names_of_server(x: &Exchange) -> Vec<&str> {
+    let mut names = vec![x.served.group.as_str()];
+    if let Some(index) = x.served.deployment {
+        let deployment = x.snapshot.routing.deployment(index);
+        names.push(&deployment.model_group);
+        names.extend(deployment.spec.team_public_model_name.as_deref());
+    }
+    names
+}
+
+/// Whether the budget of a model is that of a group: by its name, or by its name without the provider.
+fn is_of(group: &str, model: &str) -> bool {
+    group == model || group.split_once('/').is_some_and(|(_, bare)| bare == model)
+}
+
 /// Prices the usage known so far, once.
 pub(super) fn price(gateway: &Gateway, x: &mut Exchange) {
     if x.cost.is_some() {
         return;
     }
-    let Some(usage) = x.usage.take() else { return };
+    let Some(usage) = x.usage.take() else {
+        // Not an answer, but answers and parts of answers that nobody has got.
+        if let Some(earlier) = &x.earlier {
+            x.usage = Some(Usage::of(earlier.prompt, earlier.completion));
+            x.cost.clone_from(&earlier.cost);
+        }
+        return;
+    };
     let answered = x.withheld.as_ref().or(x.response.as_ref());
     let usage = believed(x, usage, answered.map_or(0, bytes::Bytes::len));
     if x.cached.is_hit() {
@@ -103,8 +156,8 @@ pub(super) fn price(gateway: &Gateway, x: &mut Exchange) {
     x.usage = Some(usage);
     if let (Some(earlier), Some(usage)) = (&x.earlier, &mut x.usage) {
         *usage = Usage::of(
-            usage.prompt_tokens + earlier.prompt,
-            usage.completion_tokens + earlier.completion,
+            usage.prompt_tokens.saturating_add(earlier.prompt),
+            usage.completion_tokens.saturating_add(earlier.completion),
         );
         // With a part of unknown price the whole is unknown.
         x.cost = match (x.cost.take(), &earlier.cost) {
@@ -117,10 +170,33 @@ pub(super) fn price(gateway: &Gateway, x: &mut Exchange) {
     }
 }
 
-/// What was used, as far as that is believed: the server of a client's own may say what it likes, and whoever shares a budget with
-/// its client would bear it. No more tokens are believed than bytes have passed, and nothing that is paid for apart.
+/// An answer that the gateway does not take, for which another may be asked: it was paid for. `since` is when it was asked for.
+pub(super) fn in_vain(
+    gateway: &Gateway,
+    x: &Exchange,
+    served: &mut Served,
+    since: Option<Duration>,
+    request: &RequestView,
+    body: &[u8],
+) {
+    let Ok(view) = ResponseView::parse(&bytes::Bytes::copy_from_slice(body)) else {
+        return;
+    };
+    served.reads(x.arrival.endpoint, &view);
+    let usage = view
+        .usage()
+        .unwrap_or_else(|| Usage::of(tokens::estimate(request), 0));
+    let usage = believed(x, usage, body.len());
+    let cost = cost_by(gateway, x, served, since, &usage);
+    let mut paid = x.paid.lock();
+    paid.in_vain.get_or_insert_default().add(&usage, cost);
+}
+
+/// What was used, as far as that is believed: the server of a client's own may say what it likes, as may a client that asks for an answer
+/// of its own making, and whoever shares a budget with the client would bear it. No more tokens are believed than bytes have passed,
+/// and nothing that is paid for apart.
 pub(crate) fn believed(x: &Exchange, usage: Usage, answered: usize) -> Usage {
-    if !x.is_at_clients() {
+    if !is_word_of_client(x) {
         return usage;
     }
     let asked = x.asked().map_or(0, |request| request.bytes().len());
@@ -130,33 +206,54 @@ pub(crate) fn believed(x: &Exchange, usage: Usage, answered: usize) -> Usage {
     )
 }
 
+/// Whether the answer is the client's: of a server of its own, or mocked as it has said.
+fn is_word_of_client(x: &Exchange) -> bool {
+    let mocked = || {
+        let (request, target) = (x.request.as_ref()?, x.target()?);
+        Some(mock::is_of_client(x, request, target))
+    };
+    x.is_at_clients() || mocked() == Some(true)
+}
+
 /// What this usage costs at the deployment that serves the call; `None` when its price is unknown.
 pub(crate) fn cost_of(gateway: &Gateway, x: &Exchange, usage: &Usage) -> Option<Cost> {
-    let target = x.target()?;
+    let since = x.served.tried.as_ref().map(|tried| tried.begun.monotonic);
+    cost_by(gateway, x, &x.served, since, usage)
+}
+
+/// The same of an answer by what is known of who gave it, and when it was asked for.
+fn cost_by(
+    gateway: &Gateway,
+    x: &Exchange,
+    served: &Served,
+    since: Option<Duration>,
+    usage: &Usage,
+) -> Option<Cost> {
+    let target = x.snapshot.targets.get(served.deployment?)?;
+    let is_clients = is_word_of_client(x);
     if let (Endpoint::ImageGenerations, Some(request)) = (x.arrival.endpoint, &x.request) {
         let images = Images {
             prices: &gateway.prices,
             target,
-            model: &x.served.upstream_model,
+            model: &served.upstream_model,
             request,
         };
-        let made = match x.is_at_clients() {
-            true => x.served.images.min(request.n().into()),
-            false => x.served.images,
+        let made = match is_clients {
+            true => served.images.min(request.n().into()),
+            false => served.images,
         };
         return images
             .cost(made, usage)
             .map(|cost| adjusted(x, target, cost));
     }
-    let is_clients = x.is_at_clients();
     let rules = &x.snapshot.settings.prices;
     let price = target.custom_price.clone().or_else(|| {
         gateway.prices.resolve(&PriceQuery {
             provider: &target.provider,
             // Of a wildcard deployment the configured name has no price; the one asked for has.
-            model: &x.served.upstream_model,
+            model: &served.upstream_model,
             base_model: target.base_model.as_deref(),
-            response_model: x.served.response_model.as_deref().filter(|_| !is_clients),
+            response_model: served.response_model.as_deref().filter(|_| !is_clients),
             region: None,
             by_size: Some(BySize {
                 classes: &rules.classes,
@@ -164,12 +261,20 @@ pub(crate) fn cost_of(gateway: &Gateway, x: &Exchange, usage: &Usage) -> Option<
             }),
         })
     });
-    let elapsed = gateway.clock.monotonic().saturating_sub(x.started_at);
+    // Of the upstream's time, not of what the call waited for before.
+    let since = since.unwrap_or(x.started_at);
+    let elapsed = gateway.clock.monotonic().saturating_sub(since);
+    // What the answer says, else what was asked for.
+    let asked = match served.service_tier {
+        None => x.asked().and_then(|request| tier(request, target)),
+        Some(_) => None,
+    };
+    let service_tier = served.service_tier.as_deref().filter(|_| !is_clients);
     // Of a stream under way, so far.
     let folded = x.assembler.as_ref().map(StreamAssembler::cited);
-    let cited = folded.unwrap_or(x.served.cited);
+    let cited = folded.unwrap_or(served.cited);
     let context = CostContext {
-        service_tier: x.served.service_tier.as_deref().filter(|_| !is_clients),
+        service_tier: service_tier.or(asked.as_deref()),
         duration_ms: u64::try_from(elapsed.as_millis()).ok(),
         provider: &target.provider,
         tools: match is_clients {
@@ -179,8 +284,32 @@ pub(crate) fn cost_of(gateway: &Gateway, x: &Exchange, usage: &Usage) -> Option<
         tool_prices: rules.tools,
         ..CostContext::default()
     };
-    let cost = price.map(|price| cost(usage, &price, &context))?;
+    let stated = match target.custom_price.is_none() && !is_clients {
+        true => stated(&served.headers),
+        false => None,
+    };
+    let cost = match stated {
+        Some(total) => Cost {
+            total,
+            ..price.map_or_else(Cost::default, |price| cost(usage, &price, &context))
+        },
+        None => cost(usage, &*price?, &context),
+    };
     Some(adjusted(x, target, cost))
+}
+
+/// What a gateway of LiteLLM's kind says that its answer costs, US dollars: it knows its prices better. What cannot be is not believed.
+fn stated(headers: &http::HeaderMap) -> Option<Decimal> {
+    let said = headers
+        .get("x-litellm-response-cost")?
+        .to_str()
+        .ok()?
+        .trim();
+    let said = said
+        .parse()
+        .or_else(|_| Decimal::from_scientific(said))
+        .ok()?;
+    (said >= Decimal::ZERO && said <= STATED_MAX).then_some(said)
 }
 
 /// With the operator's discount and margin.

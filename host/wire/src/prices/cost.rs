@@ -201,7 +201,7 @@ impl Rates<'_> {
         let tier = self
             .context
             .service_tier
-            .filter(|t| matches!(*t, "flex" | "priority"));
+            .filter(|t| matches!(*t, "flex" | "priority" | "balanced" | "ultrafast"));
         self.price.at(name, self.prompt_tokens, tier)
     }
 }

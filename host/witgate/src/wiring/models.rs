@@ -329,6 +329,7 @@ fn target(
         base_model: entry
             .model_info
             .get("base_model")
+            .or_else(|| params.extra.get("base_model"))
             .and_then(Value::as_str)
             .map(str::to_owned),
         key_limits: super::metering::key_limits(params),
@@ -628,7 +629,10 @@ pub(super) fn router_info(loaded: &Loaded, entry: &ModelEntry) -> (Value, Value)
 /// What the price map knows of the model, under what the operator says of it.
 pub(super) fn known_of_model(entry: &ModelEntry, provider_name: &str) -> Map<String, Value> {
     let (params, own) = (&entry.params, &entry.model_info);
-    let base_model = own.get("base_model").and_then(Value::as_str);
+    let base_model = own
+        .get("base_model")
+        .or_else(|| params.extra.get("base_model"))
+        .and_then(Value::as_str);
     let known = Prices::entry(provider_name, base_model.unwrap_or(&params.model));
     let mut model_info: Map<String, Value> = known
         .and_then(|json| serde_json::from_str(&json).ok())

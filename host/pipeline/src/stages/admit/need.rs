@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rust_decimal::Decimal;
 use witgate_identity::Scope;
-use witgate_routing::{Deployment, Resolution};
+use witgate_routing::{Deployment, Resolution, Route};
 use witgate_wire::json::{Edits, Raw};
 use witgate_wire::prices::{BySize, ImageQuery, ModelPrice, PriceQuery, SizeClasses};
 use witgate_wire::{Endpoint, RequestView, tokens};
@@ -21,8 +21,8 @@ const CAPS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
 
 /// What a call may take.
 pub(super) struct Need {
-    /// The group behind the name that was asked for, where it is another one.
-    group: Option<String>,
+    /// The names that limits and budgets of models may know the call's by; none where there are no such.
+    pub(super) names: Vec<String>,
     /// Nobody of those who can serve it takes money for it.
     pub(super) is_free: bool,
     /// Of the first of them whose price is known.
@@ -74,8 +74,44 @@ impl Need {
         let money = scopes.iter().any(has_max);
         let counts = |scope: &&Scope| scope.limits.tpm.is_some() || scope.limits.tpd.is_some();
         let is_limited = counts_tokens || scopes.iter().any(counts);
-        let mut need = Need {
-            group: None,
+        let mut need = Need::none(metering);
+        let Some(request) = x.request.as_ref().filter(|_| money || is_limited) else {
+            return need;
+        };
+        need.reads(request);
+        let team = x.principal.team_id.as_deref();
+        // A name that nobody serves is refused where it is looked up.
+        if let Some(router) = x.snapshot.routing.auto_router(&x.model) {
+            // Whom it will lead to is not known yet: what its default takes is reserved.
+            if let Ok(route) = x.snapshot.routing.resolve_for(&router.default_model, team) {
+                need.look_at(gateway, x, request, &route, money);
+            }
+        } else if let Ok(route) = x.snapshot.routing.resolve_for(&x.model, team) {
+            need.look_at(gateway, x, request, &route, money);
+            if has_models(scopes) {
+                need.names = names(x, &route);
+            }
+        }
+        need
+    }
+
+    /// What a request takes at other deployments than those that it was admitted for.
+    pub(super) fn at(
+        gateway: &Gateway,
+        x: &Exchange,
+        request: &RequestView,
+        route: &Resolution,
+    ) -> Need {
+        let metering = &x.snapshot.settings.metering;
+        let mut need = Need::none(metering);
+        need.reads(request);
+        need.look_at(gateway, x, request, route, true);
+        need
+    }
+
+    fn none(metering: &Metering) -> Need {
+        Need {
+            names: Vec::new(),
             is_free: false,
             price: None,
             input: 0,
@@ -83,10 +119,12 @@ impl Need {
             uncapped: metering.uncapped_tokens,
             candidates: 1,
             images: None,
-        };
-        let Some(request) = x.request.as_ref().filter(|_| money || is_limited) else {
-            return need;
-        };
+        }
+    }
+
+    /// What the request itself says of how much it takes.
+    fn reads(&mut self, request: &RequestView) {
+        let need = self;
         need.input = tokens::estimate(request);
         need.cap = CAPS
             .into_iter()
@@ -104,17 +142,17 @@ impl Need {
                 need.candidates = asked.max().unwrap_or(1).max(1);
             }
         }
-        let team = x.principal.team_id.as_deref();
-        // A name that nobody serves is refused where it is looked up.
-        if let Ok(route) = x.snapshot.routing.resolve_for(&x.model, team) {
-            need.look_at(gateway, x, &route, money);
-            need.group = Some(route.group).filter(|group| *group != x.model);
-        }
-        need
     }
 
     /// The deployments that may serve the call: their prices, and how long they let an answer become.
-    fn look_at(&mut self, gateway: &Gateway, x: &Exchange, route: &Resolution, money: bool) {
+    fn look_at(
+        &mut self,
+        gateway: &Gateway,
+        x: &Exchange,
+        request: &RequestView,
+        route: &Resolution,
+        money: bool,
+    ) {
         let each = route.candidates.iter().filter_map(|index| {
             let target = x.snapshot.targets.get(*index)?;
             Some((x.snapshot.routing.deployment(*index), target))
@@ -130,10 +168,9 @@ impl Need {
         if !money {
             return;
         }
-        let request = x.request.as_ref();
         let classes = &x.snapshot.settings.prices.classes;
         let mut prices = each.map(|(deployment, target)| {
-            price(gateway, (route, deployment, target), request, classes)
+            price(gateway, (route, deployment, target), Some(request), classes)
         });
         // One that is not free settles it, and most groups have no other.
         let first = prices.find(|price| price.as_ref().is_none_or(|price| !price.is_free()));
@@ -143,8 +180,10 @@ impl Need {
 
     /// The names that limits and budgets of models may know the call's by.
     pub(super) fn groups<'a>(&'a self, x: &'a Exchange) -> Vec<&'a str> {
-        let names = [Some(x.model.as_str()), self.group.as_deref()];
-        names.into_iter().flatten().collect()
+        match self.names.is_empty() {
+            true => vec![x.model.as_str()],
+            false => self.names.iter().map(String::as_str).collect(),
+        }
     }
 
     /// US dollars that the call may cost; nothing where its price is not known.
@@ -172,6 +211,41 @@ impl Need {
                 .then_some(share),
         }
     }
+}
+
+/// Whether somebody has limits or budgets of models.
+pub(super) fn has_models(scopes: &[&Scope]) -> bool {
+    scopes.iter().any(|scope| !scope.models.is_empty())
+}
+
+/// The names by which limits and budgets of models may know where a name leads to: as it was asked for, the group behind it, and what
+/// the deployments are called that serve it under another name.
+pub(super) fn names(x: &Exchange, route: &Resolution) -> Vec<String> {
+    let mut names = vec![route.requested.clone()];
+    let mut add = |name: &str| {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    };
+    add(&x.model);
+    add(&route.group);
+    if route.route == Route::Group {
+        return names;
+    }
+    for index in &*route.candidates {
+        let deployment = x.snapshot.routing.deployment(*index);
+        add(&deployment.model_group);
+        if let Some(public) = &deployment.spec.team_public_model_name {
+            add(public);
+        }
+        if let Route::Pattern(_) = route.route
+            && !route.requested.contains('/')
+        {
+            let upstream = route.upstream(deployment);
+            add(&format!("{}/{}", upstream.provider, route.requested));
+        }
+    }
+    names
 }
 
 /// What a deployment takes for the call; `None` when nobody knows.
@@ -224,12 +298,32 @@ pub(super) fn cap(x: &mut Exchange, cap: u64) -> Result<(), Failure> {
     let Some(request) = &x.request else {
         return Ok(());
     };
+    let team = x.principal.team_id.as_deref();
+    let name = match x.snapshot.routing.resolve_for(&x.model, team) {
+        Ok(route) if wants_new_name(x, &route) => CAPS[1],
+        _ => CAPS[0],
+    };
     let mut edits = Edits::new();
-    edits.set(CAPS[0], cap.to_string());
+    edits.set(name, cap.to_string());
     let edited: Result<RequestView, _> = request.with_edits(&edits);
-    let edited = edited.map_err(|error| Failure::internal(format!("max_tokens: {error}")))?;
+    let edited = edited.map_err(|error| Failure::internal(format!("{name}: {error}")))?;
     x.request = Some(edited);
     Ok(())
+}
+
+/// OpenAI's reasoning models refuse `max_tokens`, and take its newer name alone.
+fn wants_new_name(x: &Exchange, route: &Resolution) -> bool {
+    let first = route.candidates.first();
+    let Some(first) = first.map(|index| x.snapshot.routing.deployment(*index)) else {
+        return false;
+    };
+    let upstream = route.upstream(first);
+    let model = upstream.model.rsplit('/').next().unwrap_or_default();
+    x.arrival.endpoint == Endpoint::ChatCompletions
+        && ["openai", "azure"].contains(&&*upstream.provider)
+        && ["o1", "o3", "o4", "gpt-5"]
+            .iter()
+            .any(|of| model.starts_with(of))
 }
 
 fn whole(raw: Raw<'_>) -> Option<u64> {

@@ -18,24 +18,34 @@ pub(super) fn of_deployments<'a>(x: &'a Exchange, descriptors: &mut Vec<Descript
     let Some(key) = &x.principal.key_hash else {
         return;
     };
-    let is_limited = descriptors
-        .iter()
-        .any(|one| ["model_per_key", "model_per_team"].contains(&one.key));
-    if is_limited || !x.snapshot.settings.metering.limits_keys {
+    if !x.snapshot.settings.metering.limits_keys {
         return;
     }
     let limits = candidates(x).iter().find_map(|index| {
         let target = x.snapshot.targets.get(*index)?;
-        Some(target.key_limits).filter(|limits| !limits.is_empty())
+        let limits = Some(target.key_limits).filter(|limits| !limits.is_empty())?;
+        Some((*index, limits))
     });
-    if let Some(limits) = limits {
-        descriptors.push(Descriptor {
-            key: "model_per_key",
-            id: key.as_str(),
-            model: Some(&x.model),
-            limits,
-        });
+    let Some((index, mut limits)) = limits else {
+        return;
+    };
+    let of_model = descriptors
+        .iter()
+        .filter(|one| ["model_per_key", "model_per_team"].contains(&one.key));
+    for one in of_model {
+        limits.rpm = limits.rpm.filter(|_| one.limits.rpm.is_none());
+        limits.tpm = limits.tpm.filter(|_| one.limits.tpm.is_none());
     }
+    if limits.is_empty() {
+        return;
+    }
+    descriptors.push(Descriptor {
+        key: "model_per_key",
+        id: key.as_str(),
+        // One meter, by whatever name the model is asked for.
+        model: Some(&x.snapshot.routing.deployment(index).model_group),
+        limits,
+    });
 }
 
 /// `rpm_limit_type: dynamic` and `tpm_limit_type: dynamic` of the key: without trouble at the model's deployments its limits count

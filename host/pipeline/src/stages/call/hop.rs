@@ -17,7 +17,7 @@ use crate::gateway::Gateway;
 use crate::guard::{Judged, WireView, judge, not_asked_yet, selected};
 use crate::hooks;
 use crate::ports::{HookPoints, Phase};
-use crate::stages::{authorize, lead};
+use crate::stages::{admit, authorize, lead};
 
 /// Fields that work on the requested group alone.
 const FIRST_GROUP_ONLY: [&str; 2] = ["mock_timeout", "mock_testing_rate_limit_error"];
@@ -86,8 +86,11 @@ pub(super) async fn enter(
     }
     request = judge_for(gateway, x, request, &resolution, judged).await?;
     match hooks::filtered(x, &request, resolution).await {
-        Ok(resolution) => Ok(Some(Hop::new(gateway, x, request, resolution).await)),
-        Err(_) => Ok(None),
+        // A fallback is no way around a budget.
+        Ok(resolution) if admit::bear(gateway, x, &request, &resolution).is_ok() => {
+            Ok(Some(Hop::new(gateway, x, request, resolution).await))
+        }
+        Ok(_) | Err(_) => Ok(None),
     }
 }
 

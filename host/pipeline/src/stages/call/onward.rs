@@ -15,7 +15,7 @@ use witgate_wire::usage::Usage;
 use witgate_wire::{Edits, Endpoint, RequestView};
 
 use super::{Hop, finish, hop, once, outcome};
-use crate::exchange::{Answer, Earlier, Exchange, FailedTry, Served, UpstreamStream};
+use crate::exchange::{Answer, Exchange, FailedTry, Served, UpstreamStream};
 use crate::failure::{Case, Failure};
 use crate::gateway::Gateway;
 use crate::guard::selected;
@@ -86,6 +86,8 @@ pub async fn go_on(
     let so_far = settle::believed(x, so_far, partial.len());
     let cost = settle::cost_of(gateway, x, &so_far);
     let earlier = x.earlier.get_or_insert_default();
+    // Until another deployment takes it up.
+    earlier.is_all = true;
     earlier.add(&so_far, cost);
     // The upstream's running count of the part that broke is in there.
     if let Some(assembler) = &mut x.assembler {
@@ -152,7 +154,11 @@ pub async fn go_on(
                 break;
             }
             // A whole answer in place of a stream: it is paid for and of no use.
-            Ok(Answer::Complete(_)) => break,
+            Ok(Answer::Complete(body)) => {
+                let since = served.tried.take().map(|tried| tried.begun.monotonic);
+                settle::in_vain(gateway, x, &mut served, since, &asked.request, &body);
+                break;
+            }
             Err(failed) if failed.is_final => break,
             Err(failed) => {
                 let Some(deployment) = served.deployment else {
@@ -176,6 +182,9 @@ pub async fn go_on(
     finish(&mut served, &onward.walk);
     if stream.is_some() {
         served.onward = Some(onward);
+        if let Some(earlier) = &mut x.earlier {
+            earlier.is_all = false;
+        }
     }
     x.served = served;
     stream
@@ -262,19 +271,6 @@ impl Hop {
             resolution: self.resolution.clone(),
             request: self.request.clone(),
             wants: self.wants.clone(),
-        }
-    }
-}
-
-impl Earlier {
-    fn add(&mut self, usage: &Usage, cost: Option<witgate_wire::prices::Cost>) {
-        self.prompt += usage.prompt_tokens;
-        self.completion += usage.completion_tokens;
-        if let Some(cost) = cost {
-            match &mut self.cost {
-                Some(sum) => sum.add(&cost),
-                None => self.cost = Some(cost),
-            }
         }
     }
 }

@@ -42,11 +42,11 @@ pub(super) fn told(x: &Exchange, headers: &mut HeaderMap, complete: bool) {
             // What cannot be in the name of a header.
             let group = x.model.replace(['/', ':'], "-");
             let of_model = [
-                ("requests", standing.left.rpm),
-                ("tokens", standing.left.tpm),
+                ("requests", standing.left.rpm, standing.limits.rpm),
+                ("tokens", standing.left.tpm, standing.limits.tpm),
             ];
-            for (kind, left) in of_model {
-                if let Some(left) = left {
+            for (kind, left, limit) in of_model {
+                if let Some(left) = left.filter(|_| limit != Some(UNBOUNDED)) {
                     let name = format!("x-litellm-key-remaining-{kind}-{group}");
                     number_as(headers, &name, left);
                 }
@@ -82,13 +82,21 @@ pub(super) fn of_key(x: &Exchange, headers: &mut HeaderMap) {
         return;
     };
     let (limits, left) = (key.limits, key.left);
+    // A limit that only counts at present is none.
+    let holds = |name: &HeaderName| {
+        let limit = match [LIMIT_REQUESTS, REMAINING_REQUESTS].contains(name) {
+            true => limits.rpm,
+            false => limits.tpm,
+        };
+        limit != Some(UNBOUNDED)
+    };
     for (name, number) in [
         (LIMIT_REQUESTS, limits.rpm),
         (REMAINING_REQUESTS, left.rpm),
         (LIMIT_TOKENS, limits.tpm),
         (REMAINING_TOKENS, left.tpm),
     ] {
-        if let Some(number) = number {
+        if let Some(number) = number.filter(|_| holds(&name)) {
             headers.insert(name, HeaderValue::from(number));
         }
     }
