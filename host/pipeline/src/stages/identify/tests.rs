@@ -8,6 +8,19 @@ use crate::testing::{FakeAuth, Setup, World, chat, with};
 
 const MASTER: &str = "sk-master-0123456789";
 
+/// Everybody comes in as this caller, by `custom_auth`.
+fn let_in(principal: Principal) -> Setup {
+    let decision = Ok(AuthDecision::Identity(Box::new(principal)));
+    let plugin = std::sync::Arc::new(FakeAuth::new(decision));
+    Setup::new().access(|access| {
+        access.custom = Some(CustomAuth {
+            plugin,
+            auto: false,
+            common_checks: false,
+        })
+    })
+}
+
 fn locked() -> Setup {
     Setup::new().access(|access| access.master_key = Some(MasterKey::new(MASTER)))
 }
@@ -44,15 +57,7 @@ async fn an_identity_calls_the_routes_that_it_is_for() {
             allowed_routes: routes.iter().map(|route| (*route).to_owned()).collect(),
             ..Principal::default()
         };
-        let decision = Ok(AuthDecision::Identity(Box::new(principal)));
-        let plugin = std::sync::Arc::new(FakeAuth::new(decision));
-        let world = Setup::new().access(|access| {
-            access.custom = Some(CustomAuth {
-                plugin,
-                auto: false,
-                common_checks: false,
-            })
-        });
+        let world = let_in(principal);
         let answer = world.build().send(chat(json!({}))).await;
         assert_eq!(answer.status, status, "{routes:?} {answer:?}");
     }
@@ -66,15 +71,7 @@ async fn a_team_may_keep_guardrails_as_they_are() {
             team_metadata: team_metadata.as_object().cloned().unwrap_or_default(),
             ..Principal::default()
         };
-        let decision = Ok(AuthDecision::Identity(Box::new(principal)));
-        let plugin = std::sync::Arc::new(FakeAuth::new(decision));
-        Setup::new().access(|access| {
-            access.custom = Some(CustomAuth {
-                plugin,
-                auto: false,
-                common_checks: false,
-            })
-        })
+        let_in(principal)
     };
     for (body, status) in [
         (json!({}), 200),
@@ -394,15 +391,7 @@ fn restricted(models: &[&str]) -> Setup {
         models,
         ..Principal::default()
     };
-    let decision = Ok(AuthDecision::Identity(Box::new(principal)));
-    let plugin = std::sync::Arc::new(FakeAuth::new(decision));
-    Setup::new().access(|access| {
-        access.custom = Some(CustomAuth {
-            plugin,
-            auto: false,
-            common_checks: false,
-        })
-    })
+    let_in(principal)
 }
 
 #[tokio::test(start_paused = true)]
