@@ -151,6 +151,8 @@ impl ControlPlane {
         }
         let default = settings.litellm("max_end_user_budget_id");
         if holders > 1 || default.and_then(Value::as_str) == Some(id) {
+            // Its period begins now.
+            old.remove("budget_reset_at");
             old.extend(limits);
             old.retain(|name, _| !["created_at", "updated_at"].contains(&name.as_str()));
             return Ok(new_budget(&settings, ask, old));
@@ -170,14 +172,11 @@ pub(crate) fn limits_of(given: &mut Given) -> Row {
     limits
 }
 
-/// Reads what a budget is given, with the time of its next reset, unless that is given, too.
+/// Reads what a budget is given, with the time of its next reset.
 fn read(plane: &ControlPlane, ask: &Ask) -> Result<Given, Refusal> {
     let mut given = Given::read(&[BUDGET, FIELDS], &ask.body)?;
     crate::keys::check_models(&given)?;
-    let stated = given.columns.get("budget_reset_at");
-    if stated.is_none_or(Value::is_null) {
-        linked::reset_at(&plane.settings.load(), ask, &mut given.columns);
-    }
+    linked::reset_at(&plane.settings.load(), ask, &mut given.columns);
     Ok(given)
 }
 

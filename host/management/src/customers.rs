@@ -27,8 +27,11 @@ const FIELDS: &[Field] = &[
     column("default_model", Shape::Text),
 ];
 
-/// Members that LiteLLM has and this release does not act on. A budget that `/budget/new` makes takes `budget_reset_at`.
-const NOT_YET: [&str; 3] = ["models", "object_permission", "budget_reset_at"];
+/// A column of the end user's budget, which is not of every budget that is made with what it bears on.
+const RESET: &[Field] = &[column("budget_reset_at", Shape::Time)];
+
+/// Members that LiteLLM has and this release does not act on.
+const NOT_YET: [&str; 2] = ["models", "object_permission"];
 
 const NAMED: &[Field] = &[member("user_ids", Shape::Texts)];
 
@@ -38,7 +41,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         paths: &["/customer/new", "/end_user/new"],
         who: Who::Admin,
         what: "Makes an end user, with limits.",
-        body: &[FIELDS, BUDGET],
+        body: &[FIELDS, BUDGET, RESET],
         query: &[],
         run: |plane, ask| Box::pin(new(plane, ask)),
     },
@@ -47,7 +50,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         paths: &["/customer/update", "/end_user/update"],
         who: Who::Admin,
         what: "Changes an end user; what is not said stays, null takes away.",
-        body: &[FIELDS, BUDGET],
+        body: &[FIELDS, BUDGET, RESET],
         query: &[],
         run: |plane, ask| Box::pin(update(plane, ask)),
     },
@@ -100,7 +103,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 
 /// What was given: the end user's own columns and its limits.
 fn read(ask: &Ask) -> Result<(Given, Row), Refusal> {
-    let mut given = Given::read(&[FIELDS, BUDGET], &ask.body)?;
+    let mut given = Given::read(&[FIELDS, BUDGET, RESET], &ask.body)?;
     crate::fields::refuse(&NOT_YET, &ask.body, "end user")?;
     if let Some(region) = given.text("allowed_model_region")
         && !["eu", "us"].contains(&region)
@@ -117,7 +120,11 @@ fn read(ask: &Ask) -> Result<(Given, Row), Refusal> {
         ));
     }
     crate::keys::check_models(&given)?;
-    let limits = budgets::limits_of(&mut given);
+    let mut limits = budgets::limits_of(&mut given);
+    for field in RESET {
+        let stated = given.columns.remove(field.name);
+        limits.extend(stated.map(|value| (field.name.to_owned(), value)));
+    }
     let budget = given.text("budget_id");
     if budget.is_some() && limits.values().any(|limit| !limit.is_null()) {
         return Err(Refusal::Invalid(vec![json!({

@@ -31,8 +31,12 @@ const OBJECT_PERMISSION: [&str; 4] = [
     "agents",
 ];
 
-/// A budget that comes back gets the time of its next reset.
+/// A budget that comes back gets the time of its next reset, unless that is given, too.
 pub(crate) fn reset_at(settings: &Settings, ask: &Ask, columns: &mut Row) {
+    let stated = columns.get("budget_reset_at");
+    if stated.is_some_and(|at| !at.is_null()) {
+        return;
+    }
     let at = match columns.get("budget_duration") {
         None => return,
         Some(duration) => duration

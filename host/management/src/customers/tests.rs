@@ -158,9 +158,9 @@ async fn wrong_requests_are_told_what_is_wrong() {
         ),
         (
             "/customer/new",
-            json!({"user_id": "v", "max_budget": 1, "budget_reset_at": "2026-02-01T00:00:00Z"}),
-            400,
-            "not enforced",
+            json!({"user_id": "v", "max_budget": 1, "budget_reset_at": "soon"}),
+            422,
+            "budget_reset_at",
         ),
         (
             "/customer/update",
@@ -235,4 +235,37 @@ async fn administrators_write_and_viewers_look() {
         world.get(&admin(), "/customer/list").await.1,
         Value::Array(vec![])
     );
+}
+
+#[tokio::test]
+async fn a_budget_begins_anew_when_it_is_told_to() {
+    let world = world(json!({})).await;
+    let made = world
+        .done(
+            "/customer/new",
+            json!({"user_id": "acme", "max_budget": 5, "budget_duration": "1d", "budget_reset_at": "2026-02-01T00:00:00Z"}),
+        )
+        .await;
+    let at = |shown: &Value| shown["litellm_budget_table"]["budget_reset_at"].clone();
+    assert_eq!(at(&made), "2026-02-01T00:00:00.000Z");
+    for (change, wanted) in [
+        // Another limit leaves the time as it is.
+        (json!({"max_budget": 6}), json!("2026-02-01T00:00:00.000Z")),
+        (
+            json!({"budget_reset_at": "2026-03-01T00:00:00Z"}),
+            json!("2026-03-01T00:00:00.000Z"),
+        ),
+        // Another period begins now.
+        (
+            json!({"budget_duration": "1d"}),
+            json!("2026-01-02T00:00:00.000Z"),
+        ),
+        (json!({"budget_reset_at": null}), Value::Null),
+    ] {
+        let mut body = change.clone();
+        body["user_id"] = json!("acme");
+        let changed = world.done("/customer/update", body).await;
+        assert_eq!(at(&changed), wanted, "{change}");
+        assert_eq!(changed["budget_id"], made["budget_id"]);
+    }
 }
