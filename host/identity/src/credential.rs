@@ -24,6 +24,11 @@ impl KeyHash {
         })
     }
 
+    /// What stands for the master key where its hash is not to be told.
+    pub(crate) fn of_master() -> Self {
+        Self("litellm_proxy_master_key".to_owned())
+    }
+
     pub(crate) fn of_digest(digest: &[u8; 32]) -> Self {
         Self(hex::encode(digest))
     }

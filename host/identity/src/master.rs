@@ -31,6 +31,14 @@ impl MasterKey {
         }
     }
 
+    /// The same key, whose calls are told under LiteLLM's name for it in place of its hash
+    /// (`disable_adding_master_key_hash_to_db`).
+    #[must_use]
+    pub fn under_alias(mut self) -> Self {
+        self.principal.key_hash = Some(KeyHash::of_master());
+        self
+    }
+
     /// Signs what the gateway gives out.
     #[must_use]
     pub fn signer(&self) -> Option<&Signer> {
@@ -84,6 +92,18 @@ mod tests {
         ] {
             assert!(master.check(wrong).is_none(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn under_its_alias_it_opens_the_same_and_its_hash_is_not_told() {
+        let master = MasterKey::new("sk-1234").under_alias();
+        let holder = master.check("sk-1234").unwrap().clone();
+        assert!(master.is(&holder) && master.check("sk-12345").is_none());
+        let told = holder.key_hash.as_ref().map(KeyHash::as_str);
+        assert_eq!(told, Some("litellm_proxy_master_key"));
+        assert_eq!(master.hash(), KeyHash::of("sk-1234"));
+        // Nobody's key is called so.
+        assert_eq!(KeyHash::parse("litellm_proxy_master_key"), None);
     }
 
     #[test]

@@ -74,6 +74,7 @@ pub use caching::{Answers, bucket_client, config_bucket};
 pub use connection::one_deployment;
 pub use disabled::Disabled;
 pub use docs::docs;
+pub use entry::master_key;
 pub use federation::{Providers, vouches};
 pub use gateway_budget::begin_periods;
 pub use herald::Deeds;

@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use witgate_config::{Draft, Env, Loaded, Source};
-use witgate_identity::{KeyHash, MasterKey, Principal};
+use witgate_identity::{KeyHash, Principal};
 use witgate_management::{ControlPlane, Unwatched};
 use witgate_pipeline::{MayUse, may_use};
 use witgate_routing::{
@@ -129,8 +129,7 @@ fn caller(
     source: &Source,
     call: &ExplainCall,
 ) -> anyhow::Result<Arc<Principal>> {
-    let master = loaded.config.general.master_key.as_ref();
-    let master = master.map(|master| MasterKey::new(master.reveal()));
+    let master = wiring::master_key(loaded);
     if let Some(admin) = master.as_ref().and_then(|master| master.check(key)) {
         return Ok(Arc::new(admin.clone()));
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use witgate_config::Loaded;
-use witgate_identity::{KEY_BYTES, MasterKey};
+use witgate_identity::KEY_BYTES;
 use witgate_management::{KeyPolicy, Settings, UiSettings};
 use witgate_metering::ResetClock;
 use zeroize::Zeroizing;
@@ -21,8 +21,7 @@ pub(super) fn settings(
     clock: ResetClock,
     problems: &mut Vec<String>,
 ) -> Settings {
-    let (general, env) = (&loaded.config.general, &loaded.environment);
-    let master = general.master_key.as_ref().map(|key| key.reveal());
+    let env = &loaded.environment;
     let salt = super::stored::salt(loaded);
     let config = &loaded.config.raw;
     let bytes = match env.non_empty("LENGTH_OF_LITELLM_GENERATED_KEY") {
@@ -72,7 +71,7 @@ pub(super) fn settings(
             has_sso: super::login::provider(loaded).is_some(),
             spend_logs_most: env.parse("MAX_SPENDLOG_ROWS_TO_QUERY"),
         },
-        master: master.map(MasterKey::new),
+        master: super::entry::master_key(loaded),
         policy,
         update_policy,
         rotation_grace,

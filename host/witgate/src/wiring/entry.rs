@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use witgate_config::Loaded;
-use witgate_identity::{EntryRules, network, routes};
+use witgate_identity::{EntryRules, MasterKey, network, routes};
 use witgate_pipeline::Demands;
 
 use super::federation;
@@ -12,6 +12,17 @@ const DISABLED: [(&str, &str); 2] = [
     ("DISABLE_LLM_API_ENDPOINTS", routes::CALLS),
     ("DISABLE_ADMIN_ENDPOINTS", routes::MANAGEMENT),
 ];
+
+/// The master key, and what its calls are told under.
+pub fn master_key(loaded: &Loaded) -> Option<MasterKey> {
+    let key = loaded.config.general.master_key.as_ref()?;
+    let master = MasterKey::new(key.reveal());
+    let is_hidden = setting(loaded, "disable_adding_master_key_hash_to_db");
+    Some(match is_hidden.and_then(Value::as_bool) {
+        Some(true) => master.under_alias(),
+        _ => master,
+    })
+}
 
 /// Addresses and routes.
 pub(super) fn rules(loaded: &Loaded, problems: &mut Vec<String>) -> EntryRules {

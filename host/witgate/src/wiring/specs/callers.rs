@@ -6,7 +6,6 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 use serde_json::Value;
 use witgate_config::{Config, Loaded};
-use witgate_identity::MasterKey;
 use witgate_pipeline::{Access, CustomAuth};
 use witgate_plugins::{Kind, Registry};
 
@@ -74,10 +73,7 @@ pub(in crate::wiring) fn access(
             .unwrap_or_default(),
         demands: entry::demands(loaded, problems),
         entry,
-        master_key: general
-            .master_key
-            .as_ref()
-            .map(|key| MasterKey::new(key.reveal())),
+        master_key: entry::master_key(loaded),
         keys: Some(keys.clone()),
         key_header: raw("litellm_key_header_name")
             .and_then(Value::as_str)
