@@ -62,6 +62,8 @@ pub struct Completed {
     pub response: Option<Bytes>,
     /// Headers of the provider's answer.
     pub response_headers: Headers,
+    /// What went to the provider and came back; `None` unless that is logged.
+    pub raw: Option<Box<RawCall>>,
     /// Who called.
     pub caller: Caller,
     /// Tags from body, headers, key and team, in that order, without the `User-Agent: …` tags.
@@ -307,10 +309,26 @@ pub struct Request {
     pub spend_logs_metadata: Option<Arc<RawValue>>,
 }
 
+/// A request as it was sent to a provider, and what came back. Secrets are taken out before.
+#[derive(Debug, Clone, Default)]
+pub struct RawCall {
+    /// HTTP method.
+    pub method: String,
+    /// URL, without query and user.
+    pub url: String,
+    /// Headers of the request; values that could be secret are masked.
+    pub headers: Headers,
+    /// Body of the request.
+    pub body: Bytes,
+    /// The whole body of the answer, also of one that says what is wrong. `None` when there was none, when it was a stream, and
+    /// when the client got another one.
+    pub answer: Option<Bytes>,
+}
+
 /// Who called: the virtual key, and the user, team and organisation it belongs to.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
-    /// SHA-256 of the key, in hex. Anything else is not logged.
+    /// SHA-256 of the key, in hex, or LiteLLM's name for the master key. Anything else is not logged.
     pub key_hash: Option<String>,
     /// Alias of the key.
     pub key_alias: Option<String>,
@@ -506,7 +524,8 @@ impl Completed {
     pub(crate) fn detach(&mut self) {
         // From here on the buffer is little more than the body, and copying costs more than it frees.
         const SMALL: usize = 32 * 1024;
-        let bodies = [Some(&mut self.request.body), self.response.as_mut()];
+        let raw = self.raw.as_mut().and_then(|raw| raw.answer.as_mut());
+        let bodies = [Some(&mut self.request.body), self.response.as_mut(), raw];
         for body in bodies.into_iter().flatten() {
             if body.len() < SMALL {
                 *body = Bytes::copy_from_slice(body);
@@ -527,6 +546,10 @@ impl Completed {
             + error
             + self.request.body.len()
             + self.response.as_ref().map_or(0, Bytes::len)
+            + self.raw.as_ref().map_or(0, |raw| {
+                let answer = raw.answer.as_ref().map_or(0, Bytes::len);
+                size_of::<RawCall>() + raw.headers.weight() + raw.body.len() + answer
+            })
     }
 }
 

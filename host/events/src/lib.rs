@@ -26,8 +26,8 @@ pub use alerts::{
 };
 pub use completed::{
     Audience, AutoRouted, BudgetWindow, Cache, Caller, Completed, Cost, Dynamic, Failure, Fallback,
-    GuardrailRun, GuardrailStatus, Named, Origin, Outcome, PromptUsed, ProxyFailure, Request,
-    Routing, RoutingCandidate, Served, Times, Usage,
+    GuardrailRun, GuardrailStatus, Named, Origin, Outcome, PromptUsed, ProxyFailure, RawCall,
+    Request, Routing, RoutingCandidate, Served, Times, Usage,
 };
 pub use headers::Headers;
 pub use hub::{DrainReport, Hub, HubConfig, HubParts, Jitter, Published, SinkState};

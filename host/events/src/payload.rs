@@ -7,6 +7,7 @@
 mod body;
 mod build;
 mod context;
+mod raw;
 #[cfg(test)]
 mod tests;
 
@@ -200,6 +201,12 @@ pub struct Metadata<'a> {
     pub cold_storage_object_key: Option<&'a str>,
     pub team_id: Option<&'a str>,
     pub team_alias: Option<&'a str>,
+    /// The request as it was sent, as a command. Left out unless that is logged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw_request: Option<Cow<'a, str>>,
+    /// The answer as it came back: ours, not LiteLLM's. Left out unless that is logged, and where there is none to tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw_response: Option<Cow<'a, str>>,
     /// How the deployment was chosen: ours, not LiteLLM's. Left out when no choice was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routing: Option<&'a Routing>,

@@ -127,6 +127,8 @@ pub struct Scope {
     pub id: String,
     /// How it is called where the id would say nothing (an alias).
     pub alias: Option<String>,
+    /// Of a key: as it may be shown, `sk-...` and its last characters.
+    pub shown: Option<String>,
     /// Limits over all models.
     pub limits: Limits,
     /// Limits and budgets of single models.
@@ -147,6 +149,7 @@ impl Scope {
             kind,
             id: id.into(),
             alias: None,
+            shown: None,
             limits: Limits::default(),
             models: Vec::new(),
             budget: None,

@@ -518,8 +518,19 @@ fn restriction(row: &Row, column: &str) -> Vec<String> {
     }
 }
 
+/// Whether a `key_name` shows no more of a key than its end: other programs write this column, too.
+fn is_masked(name: &str) -> bool {
+    let end = name.strip_prefix("sk-...");
+    end.is_some_and(|end| {
+        let is_plain = |c: char| !c.is_whitespace() && !c.is_control();
+        end.chars().count() <= 4 && end.chars().all(is_plain)
+    })
+}
+
 fn key_scope(token: &str, key: &Row, budget: Option<&Row>, now: Timestamp) -> Scope {
     let mut scope = scope(ScopeKind::Key, token, key.get("key_alias"), budget, key);
+    let name = key.get("key_name").and_then(Value::as_str);
+    scope.shown = name.filter(|name| is_masked(name)).map(str::to_owned);
     let metadata = key.get("metadata");
     scope.models = model_limits(metadata, key.get("model_max_budget"), now);
     if scope.models.is_empty() {

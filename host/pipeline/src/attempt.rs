@@ -147,6 +147,7 @@ pub async fn attempt(
             patience.total
         };
     let http = http_request(gateway, x, request, target, model);
+    x.sends(target, &http);
     let way = client_side::way(x, target)?;
     let sent = timeout_at(deadline, way.send(http)).await;
     let response = match sent {
@@ -165,7 +166,10 @@ pub async fn attempt(
     };
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
-        return Err(refused(gateway, target, head.status, head.headers, body, deadline).await);
+        let text = error_body(body, deadline).await;
+        x.hears(&text);
+        let refused = refusal(target, head.status, &text);
+        return Err(refused.with_head(gateway, head.headers));
     }
     let is_events = head
         .headers
@@ -180,7 +184,9 @@ pub async fn attempt(
         } else {
             patience.total
         };
-        Answer::Complete(whole(target, body, limit, deadline, patience).await?)
+        let body = collect(target, body, limit, deadline, patience).await?;
+        x.hears(&body);
+        Answer::Complete(checked(target, body)?)
     };
     Ok(Answered {
         answer,
@@ -244,20 +250,6 @@ pub(crate) fn pass_trace(gateway: &Gateway, x: &Exchange, headers: &mut HeaderMa
         }
     }
     gateway.trace.inject(&x.span, headers);
-}
-
-/// Reads a complete answer, and checks that it is one.
-async fn whole(
-    target: &Target,
-    body: UpstreamBody,
-    limit: usize,
-    deadline: Instant,
-    patience: Duration,
-) -> Result<Bytes, Failed> {
-    checked(
-        target,
-        collect(target, body, limit, deadline, patience).await?,
-    )
 }
 
 /// Reads a body to its end.
@@ -372,19 +364,6 @@ pub(crate) async fn first_frame(
     }
 }
 
-/// An answer with an error status.
-async fn refused(
-    gateway: &Gateway,
-    target: &Target,
-    status: StatusCode,
-    headers: HeaderMap,
-    body: UpstreamBody,
-    deadline: Instant,
-) -> Failed {
-    let text = error_body(body, deadline).await;
-    refusal(target, status, &text).with_head(gateway, headers)
-}
-
 /// The body of an answer with an error status, as far as it is of use.
 pub(crate) async fn error_body(mut body: UpstreamBody, deadline: Instant) -> Bytes {
     let mut text = BytesMut::new();
@@ -415,6 +394,9 @@ fn told(target: &Target, status: u16, error: &ErrorText, body: &str) -> Failed {
     failed.failure.status = Some(classified.status);
     failed.failure.code.clone_from(&error.code);
     failed.failure.param.clone_from(&error.param);
+    if classified.class == ErrorClass::ContentPolicyViolation {
+        failed.failure.detail.clone_from(&error.content_filter);
+    }
     failed
 }
 

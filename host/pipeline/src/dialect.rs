@@ -194,6 +194,7 @@ impl Talk<'_> {
             }
             let limit = self.x.snapshot.settings.max_response_bytes;
             let body = collect(self.target, body, limit, self.deadline, self.given).await?;
+            self.x.hears(&body);
             let response = response(&head, body);
             let parsed = self
                 .dialect
@@ -357,6 +358,7 @@ impl Talk<'_> {
         body: UpstreamBody,
     ) -> Failed {
         let text = error_body(body, self.deadline).await;
+        self.x.hears(&text);
         let mapped = self
             .dialect
             .provider

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use sync_wrapper::SyncWrapper;
 use tokio::sync::OwnedSemaphorePermit;
-use witgate_events::{GuardrailRun, InFlight, PromptUsed};
+use witgate_events::{GuardrailRun, InFlight, PromptUsed, RawCall};
 use witgate_identity::{Principal, Scope};
 use witgate_metering::SpentIn;
 use witgate_wire::json::Raw;
@@ -144,6 +144,8 @@ pub struct Exchange {
     pub in_flight: Option<InFlight>,
     /// `call`: who answered, after how many tries.
     pub served: Served,
+    /// `accept`: takes down what goes to the upstream and comes back, where events tell that.
+    pub raw: Option<Box<crate::raw::RawLog>>,
     /// `call`: the answer; `guard out` and `hook out` edit it; `respond` takes it.
     pub answer: Option<Answer>,
     /// `hook out`: the hooks that edit the stream chunk by chunk.
@@ -267,6 +269,8 @@ pub struct Served {
     pub priority: Option<i64>,
     /// Whom success keeps with the deployment that answers, and for how long.
     pub pins: Vec<(witgate_routing::PrefixDigest, Duration)>,
+    /// What the last try has sent and got, where events tell that; `guard out` and `hook out` take the answer away.
+    pub raw: Option<Box<RawCall>>,
     /// What a stream that breaks goes on with.
     pub onward: Option<Box<Onward>>,
 }
@@ -299,6 +303,8 @@ pub struct FailedTry {
     pub choice: Option<Choice>,
     /// Its deployment rests because of it.
     pub cooled_down: bool,
+    /// What was sent and came back, where events tell that.
+    pub raw: Option<Box<RawCall>>,
 }
 
 /// A hop to another group, and what came of it.

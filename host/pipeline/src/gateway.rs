@@ -129,9 +129,11 @@ impl Gateway {
             gen_ai.request.model = tracing::field::Empty,
             http.response.status_code = tracing::field::Empty,
         );
+        let snapshot = self.snapshot.load_full();
         Box::new(Exchange {
             arrival,
-            snapshot: self.snapshot.load_full(),
+            raw: snapshot.settings.logs_raw.then(Box::default),
+            snapshot,
             call_id,
             has_own_headers,
             started: self.clock.now(),

@@ -40,6 +40,7 @@ mod outgoing;
 pub mod passage;
 mod probe;
 mod queue;
+mod raw;
 mod reasoning;
 mod stream;
 #[cfg(test)]
@@ -73,8 +74,9 @@ pub use ports::{
     UpstreamBody, UpstreamError, UpstreamErrorKind, Verdict, VirtualKeys,
 };
 pub use queue::Queue;
+pub use raw::shown as shown_request;
 pub use reply::{BodyStream, Relayed, Reply, ReplyBody};
-pub use rescue::{detail, rescue};
+pub use rescue::{Telling, detail, rescue};
 pub use snapshot::{
     Access, CustomAuth, Demands, FailPolicy, GuardrailEntry, HookEntry, KeptVersion, Modes,
     PromptEntry, PromptRef, Prompts, RouterEntry, Routers, Settings, Snapshot, Target,

@@ -9,6 +9,7 @@ use http::StatusCode;
 use witgate_routing::ErrorClass;
 use witgate_wire::errors::{self, CompatErrors, ErrorBody};
 
+use crate::exchange::Exchange;
 use crate::failure::{Case, Failure};
 use crate::reply::Reply;
 
@@ -105,8 +106,16 @@ fn catalogue(case: Case) -> Row {
 pub fn status_of(failure: &Failure, compat: CompatErrors) -> StatusCode {
     let row = catalogue(failure.case);
     let status = match (failure.case, failure.status) {
-        // In 2025 a gateway's timeout is a timeout like any other.
+        // In 2025 a gateway's timeout is a timeout like any other, and what cannot be processed a bad request like any other.
         (Case::Upstream(ErrorClass::Timeout), Some(504)) if compat == CompatErrors::V2025 => 408,
+        (
+            Case::Upstream(
+                ErrorClass::BadRequest
+                | ErrorClass::ContextWindowExceeded
+                | ErrorClass::ContentPolicyViolation,
+            ),
+            Some(422),
+        ) if compat == CompatErrors::V2025 => 400,
         (_, Some(own)) => own,
         (_, None) => row.status[compat as usize],
     };
@@ -122,9 +131,39 @@ pub fn status_of(failure: &Failure, compat: CompatErrors) -> StatusCode {
     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
+/// How errors are told: in the words of which generation, and under which call id where the operator wants it in the
+/// body (`include_call_id_in_error_body`).
+#[derive(Debug, Clone, Copy)]
+pub struct Telling<'a> {
+    compat: CompatErrors,
+    call_id: Option<&'a str>,
+}
+
+impl From<CompatErrors> for Telling<'_> {
+    fn from(compat: CompatErrors) -> Self {
+        Self {
+            compat,
+            call_id: None,
+        }
+    }
+}
+
+impl<'a> Telling<'a> {
+    /// Errors of a call, as its configuration wants them.
+    #[must_use]
+    pub fn of(x: &'a Exchange) -> Self {
+        let settings = &x.snapshot.settings;
+        Self {
+            compat: settings.compat,
+            call_id: settings.errors_have_call_id.then_some(x.call_id.as_str()),
+        }
+    }
+}
+
 /// The `{"error": …}` object of a failure: the body of a reply, or the last frame of a stream.
 #[must_use]
-pub fn error_json(failure: &Failure, compat: CompatErrors) -> Bytes {
+pub fn error_json<'a>(failure: &Failure, telling: impl Into<Telling<'a>>) -> Bytes {
+    let Telling { compat, call_id } = telling.into();
     let row = catalogue(failure.case);
     let given = |own: &Option<String>, default: &str| {
         own.clone()
@@ -135,12 +174,15 @@ pub fn error_json(failure: &Failure, compat: CompatErrors) -> Bytes {
     body.param = given(&failure.param, row.param);
     body.code.clone_from(&failure.code);
     body.provider_specific_fields.clone_from(&failure.detail);
+    body.litellm_call_id = call_id.map(str::to_owned);
     body.openai(compat)
 }
 
 /// The reply to a failed call.
 #[must_use]
-pub fn rescue(failure: &Failure, compat: CompatErrors) -> Reply {
+pub fn rescue<'a>(failure: &Failure, telling: impl Into<Telling<'a>>) -> Reply {
+    let telling = telling.into();
+    let compat = telling.compat;
     let status = status_of(failure, compat);
     let mut reply = match failure.case {
         // LiteLLM raises this one where its own error handler does not reach.
@@ -150,7 +192,7 @@ pub fn rescue(failure: &Failure, compat: CompatErrors) -> Reply {
             let body = serde_json::json!({"error": failure.told(compat)});
             Reply::json(status, body.to_string())
         }
-        _ => Reply::json(status, error_json(failure, compat)),
+        _ => Reply::json(status, error_json(failure, telling)),
     };
     for (name, value) in &failure.headers {
         reply.headers.insert(name.clone(), value.clone());
@@ -336,6 +378,21 @@ mod tests {
         failure.status = Some(504);
         for (compat, status) in [(CompatErrors::V2025, 408), (CompatErrors::Latest, 504)] {
             assert_eq!(status_of(&failure, compat).as_u16(), status);
+        }
+    }
+
+    #[test]
+    fn what_an_upstream_cannot_process_is_a_bad_request_in_2025() {
+        for (class, old) in [
+            (ErrorClass::BadRequest, 400),
+            (ErrorClass::ContentPolicyViolation, 400),
+            (ErrorClass::UnprocessableEntity, 422),
+        ] {
+            let mut failure = Failure::new(Case::Upstream(class), "x");
+            failure.status = Some(422);
+            for (compat, status) in [(CompatErrors::V2025, old), (CompatErrors::Latest, 422)] {
+                assert_eq!(status_of(&failure, compat).as_u16(), status, "{class:?}");
+            }
         }
     }
 

@@ -381,6 +381,10 @@ pub struct Target {
 pub struct Settings {
     /// Statuses and spellings.
     pub compat: CompatErrors,
+    /// `general_settings.include_call_id_in_error_body`: errors of calls say their id.
+    pub errors_have_call_id: bool,
+    /// `litellm_settings.log_raw_request_response`: events tell what went to the upstream and what came back.
+    pub logs_raw: bool,
     /// `x-litellm-version`.
     pub version: http::HeaderValue,
     /// `general_settings.completion_model`: forces the model of chat and text completions.

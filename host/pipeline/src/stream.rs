@@ -27,7 +27,7 @@ use crate::hook_stream::Passed;
 use crate::hooks;
 use crate::ports::UpstreamErrorKind;
 use crate::reply::BodyStream;
-use crate::rescue::error_json;
+use crate::rescue::{Telling, error_json};
 use crate::stages::call::onward;
 use priced::priced;
 use repetition::Repetition;
@@ -342,7 +342,7 @@ impl ClientStream {
                 false => hooks::replaced(x, &failure).await,
             };
             let told = replacement.as_ref().unwrap_or(&failure);
-            let error = error_json(told, x.snapshot.settings.compat);
+            let error = error_json(told, Telling::of(x));
             out.extend_from_slice(&sse::data_frame(&error));
             if let Some(note) = &failure.operator_note {
                 tracing::warn!(call_id = x.call_id, class = failure.class(), "{note}");

@@ -98,7 +98,7 @@ impl ErrorClass {
             403 => ErrorClass::PermissionDenied,
             404 => ErrorClass::NotFound,
             408 | 504 | 524 => ErrorClass::Timeout,
-            422 if !answers_400_for_422(provider) => ErrorClass::UnprocessableEntity,
+            422 if !has_422_for_bad_request(provider) => ErrorClass::UnprocessableEntity,
             429 => ErrorClass::RateLimit,
             400..=499 => ErrorClass::BadRequest,
             500 if matches!(provider, "bedrock" | "huggingface" | "replicate") => {
@@ -127,8 +127,8 @@ impl ErrorClass {
     }
 }
 
-/// OpenAI's dialect, Azure and Bedrock: LiteLLM makes their 422 a bad request.
-fn answers_400_for_422(provider: &str) -> bool {
+/// OpenAI's dialect, Azure and Bedrock: LiteLLM makes their 422 a bad request, whose status is 422 in the latest.
+fn has_422_for_bad_request(provider: &str) -> bool {
     !matches!(
         provider,
         "anthropic"

@@ -10,7 +10,7 @@ use crate::ErrorClass::{self, *};
 pub struct Classified {
     /// The class.
     pub class: ErrorClass,
-    /// The client's status: the class's, except where the upstream's own is kept.
+    /// The client's status: the class's, except where the upstream's own is kept, by the latest releases at least.
     pub status: u16,
     /// The text or status that decided.
     pub because: &'static str,
@@ -43,6 +43,7 @@ pub fn classify(provider: &str, status: Option<u16>, text: &str) -> Classified {
 fn classified(class: ErrorClass, status: Option<u16>, because: &'static str) -> Classified {
     let status = match (class, status) {
         (Timeout, Some(504)) => 504,
+        (BadRequest | ContextWindowExceeded | ContentPolicyViolation, Some(422)) => 422,
         (Api, Some(status)) if status >= 400 => status,
         _ => class.status(),
     };
@@ -399,9 +400,9 @@ mod tests {
             ("openai", Some(402), "pay", PaymentRequired, 402),
             ("openai", Some(403), "no", PermissionDenied, 403),
             ("openai", Some(408), "late", Timeout, 408),
-            ("openai", Some(422), "odd", BadRequest, 400),
-            ("azure", Some(422), "odd", BadRequest, 400),
-            ("bedrock", Some(422), "odd", BadRequest, 400),
+            ("openai", Some(422), "odd", BadRequest, 422),
+            ("azure", Some(422), "odd", BadRequest, 422),
+            ("bedrock", Some(422), "odd", BadRequest, 422),
             ("cohere", Some(422), "odd", UnprocessableEntity, 422),
             ("openai", Some(502), "bad", BadGateway, 502),
             ("gemini", Some(502), "bad", ApiConnection, 500),

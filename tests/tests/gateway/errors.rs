@@ -2,9 +2,9 @@
 //! generations of clients.
 
 use serde_json::{Value, json};
-use witgate_testkit::{FakeUpstream, Gateway, Reply};
+use witgate_testkit::{FakeUpstream, Gateway, Reply, openai};
 
-use crate::support::{Client, Stage, UPSTREAM_KEY, base_config, chat};
+use crate::support::{Client, Stage, UPSTREAM_KEY, base_config, chat, chat_stream};
 
 #[tokio::test]
 async fn an_unknown_model_names_the_model_and_the_way_out() {
@@ -182,10 +182,7 @@ async fn the_two_generations_differ_where_litellm_changed() {
         ("latest", json!("invalid_request_error"), json!(null)),
     ];
     for (compat, kind, param) in cases {
-        let upstream = FakeUpstream::start().await;
-        let general = format!("general_settings:\n  compat_errors: '{compat}'\n");
-        let config = base_config(&upstream.api_base()).replace("general_settings:\n", &general);
-        let stage = Stage::of(upstream, Gateway::builder(config)).await;
+        let stage = with_general(&format!("compat_errors: '{compat}'")).await;
         stage.upstream.next(Reply::error(
             400,
             "invalid_request_error",
@@ -225,8 +222,107 @@ async fn an_error_carries_the_call_id_and_costs_nothing() {
         .clone()
         .header("x-litellm-call-id", "failing-call");
     let answer = client.chat(&chat("gpt-4o")).await;
-    answer.error(500);
+    let error = answer.error(500);
     assert_eq!(answer.header("x-litellm-call-id"), Some("failing-call"));
+    assert!(error.get("litellm_call_id").is_none(), "{error}");
+}
+
+#[tokio::test]
+async fn an_error_says_the_call_id_in_its_body_when_the_operator_wants_it() {
+    let stage = with_general("include_call_id_in_error_body: true").await;
+    let client = stage.client.clone().header("x-litellm-call-id", "the-call");
+    let refusal = Reply::error(400, "invalid_request_error", None, "odd");
+    stage.upstream.next(refusal);
+    let of_upstream = client.chat(&chat("gpt-4o")).await.error(400);
+    let of_ours = client.chat(&json!({"model": "gpt-4o"})).await.error(400);
+    let stranger = Client::of(&stage.gateway)
+        .key("sk-nobody")
+        .header("x-litellm-call-id", "the-call");
+    let of_nobody = stranger.chat(&chat("gpt-4o")).await.error(401);
+    for error in [of_upstream, of_ours, of_nobody] {
+        assert_eq!(error["litellm_call_id"], "the-call", "{error}");
+    }
+    // An error inside a stream, too, and the id is the one that the header told.
+    let frames = &openai::chat_frames("gpt-4o", "begun")[..2];
+    stage.upstream.next(Reply::open_stream(frames).then_reset());
+    let answer = stage.client.chat(&chat_stream("gpt-4o")).await;
+    let events = answer.events();
+    let last = events
+        .iter()
+        .rev()
+        .find(|event| event.contains("\"error\""));
+    let error: Value = serde_json::from_str(last.expect("an error")).expect("JSON");
+    assert_eq!(
+        error["error"]["litellm_call_id"].as_str(),
+        answer.header("x-litellm-call-id"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn what_an_upstream_cannot_process_has_its_status_in_the_latest() {
+    for (compat, status) in [("2025", 400), ("latest", 422)] {
+        let stage = with_general(&format!("compat_errors: '{compat}'")).await;
+        let refusal = Reply::error(422, "unprocessable_entity", None, "n is odd");
+        stage.upstream.next(refusal);
+        let error = stage.client.chat(&chat("gpt-4o")).await.error(status);
+        assert_eq!(error["code"], status.to_string(), "{error}");
+        let message = error["message"].as_str().unwrap_or_default();
+        assert!(
+            message.starts_with("litellm.BadRequestError: OpenAIException - n is odd"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_a_content_filter_found_is_told_in_the_latest() {
+    let inner = json!({"code": "ResponsibleAIPolicyViolation", "content_filter_result": {"hate": {"filtered": true, "severity": "high"}}});
+    let refused = json!({"error": {
+        "message": "The response was filtered", "type": "invalid_request_error", "param": "prompt",
+        "code": "content_policy_violation", "innererror": inner,
+    }});
+    for (compat, told) in [
+        ("2025", Value::Null),
+        (
+            "latest",
+            json!({"innererror": inner, "inner_error": inner, "azure_error": refused["error"]}),
+        ),
+    ] {
+        let stage = with_general(&format!("compat_errors: '{compat}'")).await;
+        stage.upstream.next(Reply::json(400, &refused));
+        let error = stage.client.chat(&chat("gpt-4o")).await.error(400);
+        assert_eq!(error["provider_specific_fields"], told, "{compat}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_over_budget_is_named_in_the_latest() {
+    let stage = with_general("compat_errors: latest").await;
+    for (alias, named) in [(Some("ci"), "ci"), (None, "key")] {
+        let body = json!({"key_alias": alias, "max_budget": 1e-9});
+        let made = stage.client.post("/key/generate", &body).await.ok();
+        let key = made["key"].as_str().expect("a key");
+        let client = Client::of(&stage.gateway).key(key);
+        client.chat(&chat("gpt-4o")).await.ok();
+        let error = client.chat(&chat("gpt-4o")).await.error(422);
+        let message = error["message"].as_str().unwrap_or_default();
+        let shown = &key[key.len() - 4..];
+        assert!(
+            message.starts_with(&format!(
+                "Budget has been exceeded! Key={named} (sk-...{shown}) Current cost: "
+            )),
+            "{error}"
+        );
+    }
+}
+
+/// With a line of `general_settings`.
+async fn with_general(line: &str) -> Stage {
+    let upstream = FakeUpstream::start().await;
+    let general = format!("general_settings:\n  {line}\n");
+    let config = base_config(&upstream.api_base()).replace("general_settings:\n", &general);
+    Stage::of(upstream, Gateway::builder(config)).await
 }
 
 #[tokio::test]

@@ -6,11 +6,16 @@ use witgate_testkit::{FakeUpstream, Gateway, PostgresServer, RedisServer};
 use crate::support::{Client, MASTER_KEY, Stage, base_config, chat, eventually};
 
 async fn with_general(lines: &str) -> Stage {
+    with_more(lines, "").await
+}
+
+/// With lines of `general_settings`, and members of `litellm_settings`.
+async fn with_more(general: &str, litellm: &str) -> Stage {
     let upstream = FakeUpstream::start().await;
     let config = base_config(&upstream.api_base()).replace(
         "general_settings:\n",
-        &format!("general_settings:\n{lines}"),
-    );
+        &format!("general_settings:\n{general}"),
+    ) + &format!("litellm_settings: {{{litellm}}}\n");
     Stage::of(upstream, Gateway::builder(config)).await
 }
 
@@ -301,4 +306,114 @@ async fn without_the_database_calls_go_on_as_the_configuration_says() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn calls_of_the_master_key_are_told_under_its_name_when_its_hash_is_not_to_be() {
+    let general = "  disable_adding_master_key_hash_to_db: true\n";
+    let stage = with_more(general, "add_user_information_to_llm_headers: true").await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    let row = stage.gateway.wait_for_spend_rows(1).await.remove(0);
+    let name = "litellm_proxy_master_key";
+    assert_eq!(row["api_key"], name, "{row}");
+    assert!(row["metadata"].to_string().contains(name), "{row}");
+    let sent = stage.upstream.requests().last();
+    assert_eq!(sent.header("x-litellm-user_api_key_hash"), Some(name));
+    let told = stage
+        .client
+        .get(&format!("/spend/logs?api_key={name}"))
+        .await;
+    assert_eq!(told.ok()[0]["api_key"], name, "{}", told.text());
+    // It is the administrator's all the same.
+    let made = stage.client.post("/key/generate", &json!({})).await.ok();
+    let deleted = json!({"keys": [made["key"]]});
+    stage.client.post("/key/delete", &deleted).await.ok();
+    stage
+        .client
+        .post("/global/spend/reset", &json!({}))
+        .await
+        .ok();
+}
+
+/// A key that has a user is theirs, whatever a header says; the master key's holder speaks for anybody.
+#[tokio::test]
+async fn a_header_names_the_user_where_the_key_does_not() {
+    let general =
+        "  user_header_mappings: [{header_name: X-User, litellm_user_role: internal_user}]\n";
+    let stage = with_more(general, "").await;
+    let bob = key(&stage.client, &stage.gateway, json!({"user_id": "bob"})).await;
+    let nobodys = key(
+        &stage.client,
+        &stage.gateway,
+        json!({"key_alias": "shared"}),
+    )
+    .await;
+    for (number, (client, user)) in [
+        (stage.client.clone(), "ann"),
+        (nobodys, "ann"),
+        (bob, "bob"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        client
+            .header("x-user", "ann")
+            .chat(&chat("gpt-4o"))
+            .await
+            .ok();
+        let rows = stage.gateway.wait_for_spend_rows(number + 1).await;
+        let found = rows.iter().filter(|row| row["user"] == user).count();
+        let wanted = if user == "ann" { number + 1 } else { 1 };
+        assert_eq!(found, wanted, "{rows:?}");
+    }
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    let rows = stage.gateway.wait_for_spend_rows(4).await;
+    assert!(
+        rows.iter().any(|row| row["user"] == "default_user_id"),
+        "{rows:?}"
+    );
+}
+
+/// An end user's budget begins anew at the time that is given, and its spend with it.
+#[tokio::test]
+async fn an_end_users_budget_begins_anew_when_the_operator_says() {
+    let general =
+        "  proxy_budget_rescheduler_min_time: 1\n  proxy_budget_rescheduler_max_time: 1\n";
+    let stage = with_general(general).await;
+    let later = "2099-01-01T00:00:00.000Z";
+    let limits = |at: &str| json!({"user_id": "acme", "max_budget": 1, "budget_duration": "30d", "spend": 5, "budget_reset_at": at});
+    let made = stage
+        .client
+        .post("/customer/new", &limits(later))
+        .await
+        .ok();
+    assert_eq!(
+        made["litellm_budget_table"]["budget_reset_at"], later,
+        "{made}"
+    );
+    let mut body = chat("gpt-4o");
+    body["user"] = json!("acme");
+    let refused = stage.client.chat(&body).await.error(400);
+    assert_eq!(refused["type"], "budget_exceeded", "{refused}");
+    // A moment that has passed: the next tick sets the spend back.
+    let past = limits("2020-01-01T00:00:00Z");
+    stage.client.post("/customer/update", &past).await.ok();
+    let told = eventually("the spend is set back", async || {
+        let told = stage
+            .client
+            .get("/customer/info?end_user_id=acme")
+            .await
+            .ok();
+        (told["spend"] == 0.0).then_some(told)
+    })
+    .await;
+    let next = told["litellm_budget_table"]["budget_reset_at"].as_str();
+    assert!(
+        next.is_some_and(|next| next > "2026" && next < later),
+        "{told}"
+    );
+    eventually("acme is let in", async || {
+        (stage.client.chat(&body).await.status == 200).then_some(())
+    })
+    .await;
 }

@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::body::{Body, is_object, json};
+use super::raw;
 use super::{
     CostBreakdown, CostFailure, ErrorInformation, HeaderValue, HiddenParams, Json, KeyMetadata,
     Metadata, ModelMapInformation, PromptMetadata, StandardLoggingPayload, StatusFields, Usd,
@@ -21,6 +22,9 @@ const TRACE_LINES: usize = 100;
 
 /// Characters of an error's message that are kept (`MAX_EXCEPTION_MESSAGE_LENGTH`).
 const MESSAGE_CHARS: usize = 2000;
+
+/// LiteLLM's name for the master key, where its hash is not told.
+const MASTER_KEY: &str = "litellm_proxy_master_key";
 
 /// The event before redaction. `failure` is the call's own, or what a policy lets through of it.
 pub(super) fn payload<'a>(
@@ -93,7 +97,10 @@ pub(super) fn payload<'a>(
 /// What is known of the key and its owner.
 pub(super) fn key_metadata<'a>(caller: &'a Caller, route: &'a str) -> KeyMetadata<'a> {
     KeyMetadata {
-        user_api_key_hash: caller.key_hash.as_deref().filter(|hash| is_sha256(hash)),
+        user_api_key_hash: caller
+            .key_hash
+            .as_deref()
+            .filter(|hash| is_sha256(hash) || *hash == MASTER_KEY),
         user_api_key_alias: caller.key_alias.as_deref(),
         user_api_key_spend: caller.key_spend.map(Usd),
         user_api_key_max_budget: caller.key_max_budget.map(Usd),
@@ -240,6 +247,8 @@ fn metadata<'a>(call: &'a Completed, body: &Body<'a>) -> Metadata<'a> {
         cold_storage_object_key: None,
         team_id: call.caller.team_id.as_deref(),
         team_alias: call.caller.team_alias.as_deref(),
+        raw_request: call.raw.as_deref().map(raw::request),
+        raw_response: call.raw.as_deref().and_then(raw::response),
         routing: call.routing.as_ref(),
         fallbacks: &call.fallbacks,
     }

@@ -51,6 +51,8 @@ struct RequestMetadata<'a> {
     endpoint: &'a str,
     model_group: &'a str,
     tags: &'a [Cow<'a, str>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw_request: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -94,6 +96,7 @@ pub(super) fn encode(
                 endpoint: &call.route,
                 model_group: &call.served.model_group,
                 tags: &payload.request_tags,
+                raw_request: payload.metadata.raw_request.as_deref(),
             },
             method: &call.request.method,
             url: url(&call.request.url),
@@ -192,7 +195,10 @@ fn own_members(metadata: &RawValue) -> IndexMap<Cow<'_, str>, &RawValue> {
     let mut members: IndexMap<Cow<'_, str>, &RawValue> =
         serde_json::from_str(metadata.get()).unwrap_or_default();
     members.retain(|name, _| {
-        let ours = matches!(name.as_ref(), "endpoint" | "model_group" | "tags");
+        let ours = matches!(
+            name.as_ref(),
+            "endpoint" | "model_group" | "tags" | "raw_request"
+        );
         !ours && !name.starts_with("user_api_key")
     });
     members

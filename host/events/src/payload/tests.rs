@@ -449,3 +449,52 @@ fn raw(value: Value) -> Arc<RawValue> {
 fn headers(pairs: &[(&str, &str)]) -> Headers {
     pairs.iter().copied().collect()
 }
+
+#[test]
+fn the_master_key_is_told_by_name_and_other_texts_are_no_hashes() {
+    for (given, told) in [
+        (
+            "litellm_proxy_master_key",
+            json!("litellm_proxy_master_key"),
+        ),
+        ("sk-1234567890", Value::Null),
+    ] {
+        let mut call = chat();
+        call.caller.key_hash = Some(given.to_owned());
+        let encoded = encode(&call, RedactionPolicy::default(), &[]).unwrap();
+        let event: Value = serde_json::from_slice(&encoded.event).unwrap();
+        assert_eq!(event["metadata"]["user_api_key_hash"], told);
+    }
+}
+
+#[test]
+fn raw_texts_are_told_without_what_looks_like_a_key() {
+    let mut call = chat();
+    call.raw = Some(Box::new(RawCall {
+        method: "POST".to_owned(),
+        url: "https://api.openai.com/v1/chat/completions".to_owned(),
+        headers: headers(&[
+            ("content-type", "application/json"),
+            ("authorization", "*****"),
+        ]),
+        body: r#"{"model":"m","api_key":"sk-0123456789abcdef"}"#.into(),
+        answer: Some(r#"{"error":"no such key: sk-0123456789abcdef"}"#.into()),
+    }));
+    let encoded = encode(&call, RedactionPolicy::default(), &[]).unwrap();
+    let event: Value = serde_json::from_slice(&encoded.event).unwrap();
+    assert_eq!(
+        event["metadata"]["raw_request"],
+        "\n\nPOST Request Sent from LiteLLM:\ncurl -X POST \\\nhttps://api.openai.com/v1/chat/completions \\\n-H 'content-type: application/json' -H 'authorization: *****' \\\n-d '{\"model\":\"m\",\"api_key\":\"***\"}'\n"
+    );
+    let context: Value = serde_json::from_slice(&encoded.context).unwrap();
+    assert_eq!(
+        context["request"]["metadata"]["raw_request"],
+        event["metadata"]["raw_request"]
+    );
+    let all = format!("{event}{context}");
+    assert!(!all.contains("0123456789abcdef"), "{all}");
+    assert!(
+        call.weight() > chat().weight() + 80,
+        "what waits is weighed"
+    );
+}

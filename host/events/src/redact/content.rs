@@ -77,6 +77,12 @@ fn redact_messages(event: &mut StandardLoggingPayload<'_>) {
         event.response = raw(&redacted_response(event.response.get()))
             .unwrap_or(Cow::Owned(Box::<RawValue>::default()));
     }
+    let metadata = &mut event.metadata;
+    for raw in [&mut metadata.raw_request, &mut metadata.raw_response] {
+        if raw.is_some() {
+            *raw = Some(REDACTED.into());
+        }
+    }
     redact_parameters(&mut event.model_parameters);
 }
 

@@ -22,6 +22,7 @@ impl Talk<'_> {
             .http(request)
             .map_err(|why| self.faulty(&PluginFault::new(why)))?;
         let (way, is_elsewhere) = self.way(http.uri())?;
+        self.x.sends(self.target, &http);
         match way.send(http).await {
             Ok(response) => Ok(response.into_parts()),
             Err(error) if is_elsewhere && error.kind == UpstreamErrorKind::Denied => {

@@ -231,6 +231,7 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
             Ok(answer) => {
                 finish(&mut served, &walk);
                 served.answers();
+                served.raw = x.take_raw();
                 if matches!(answer, Answer::Stream(_)) {
                     served.onward = onward::keep(x, walk, here);
                 }
@@ -262,6 +263,7 @@ async fn reach(gateway: &Gateway, x: &Exchange) -> Reached {
                 end: gateway.clock.now(),
                 choice: served.choice.take(),
                 cooled_down: std::mem::take(&mut served.cooled_down),
+                raw: x.take_raw(),
             });
         }
         told.hear(x, &walk, &failed.failure);
@@ -367,6 +369,7 @@ fn drop_last_try(served: &mut Served) {
     {
         served.choice = last.choice;
         served.cooled_down = last.cooled_down;
+        served.raw = last.raw;
     }
 }
 
@@ -477,9 +480,11 @@ async fn once(
             if is_blocked(&x.snapshot.routing, walk, &answered.answer, &hop.request) {
                 let target = &x.snapshot.targets[index];
                 let class = ErrorClass::ContentPolicyViolation;
+                x.rejects();
                 return Err(Failed::of(target, class, "Response output was blocked."));
             }
             if let Some(failed) = schema::broken(gateway, x, &hop.request, &answered.answer).await {
+                x.rejects();
                 return Err(failed);
             }
             served.tried = Some(begun);

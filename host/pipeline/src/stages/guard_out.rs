@@ -65,7 +65,10 @@ async fn judge_all(
         let mut judged = judge(gateway, x, index, Phase::PostCall, view).await;
         match judged.edits.take().map(|edits| edited_body(&body, &edits)) {
             // Log probabilities repeat what was edited away.
-            Some(Ok(edited)) => body = without_logprobs(edited),
+            Some(Ok(edited)) => {
+                x.keeps_back();
+                body = without_logprobs(edited);
+            }
             Some(Err(error)) => judged.cannot_edit(&x.snapshot.guardrails[index], &error),
             None => {}
         }

@@ -60,6 +60,7 @@ async fn complete(x: &mut Exchange) -> Result<(), Failure> {
                     x.read_answer(&view);
                     x.is_read = true;
                 }
+                x.keeps_back();
                 body = edited;
             }
             Err(why) => fault(entry, &format!("its edit cannot be made: {why}"))?,

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use witgate_events::{
     Audience, AutoRouted, BudgetWindow, Cache, Caller, Completed, Cost, Dynamic,
-    Failure as FailureEvent, Fallback, Headers, Origin, Outcome, Request, RequestRedaction,
-    Routing, RoutingCandidate, Served, Times, Usage,
+    Failure as FailureEvent, Fallback, Headers, Origin, Outcome, RawCall, Request,
+    RequestRedaction, Routing, RoutingCandidate, Served, Times, Usage,
 };
 
 use witgate_identity::ScopeKind;
@@ -30,7 +30,7 @@ use crate::stages::cost_of;
 /// LiteLLM's model of a pass-through call.
 const UNKNOWN: &str = "unknown";
 
-pub(super) fn record(gateway: &Arc<Gateway>, x: Box<Exchange>) {
+pub(super) fn record(gateway: &Arc<Gateway>, mut x: Box<Exchange>) {
     let elapsed = gateway.clock.monotonic().saturating_sub(x.started_at);
     let overhead = x
         .overhead
@@ -54,8 +54,12 @@ pub(super) fn record(gateway: &Arc<Gateway>, x: Box<Exchange>) {
     if !is_heard {
         return;
     }
-    let tries = attempts(&x);
     let guards = LogGuards::of(&x);
+    // What judges the log cannot judge these.
+    if guards.is_some() {
+        x.forgets_raw();
+    }
+    let tries = attempts(&mut x);
     let call = completed(gateway, x, overhead.as_secs_f64() * 1e3);
     let Some(guards) = guards else {
         return deliver(gateway, call, tries);
@@ -76,6 +80,7 @@ fn deliver(gateway: &Gateway, call: Completed, tries: Vec<Attempt>) {
             routing,
             outcome,
             end,
+            raw,
         } = attempt;
         gateway.recorder.record_attempt(Completed {
             served,
@@ -95,6 +100,7 @@ fn deliver(gateway: &Gateway, call: Completed, tries: Vec<Attempt>) {
             guardrails: Vec::new(),
             applied_guardrails: Vec::new(),
             fallbacks: Vec::new(),
+            raw,
             ..call.clone()
         });
     }
@@ -161,7 +167,8 @@ fn configured_name(resolution: &Resolution) -> String {
     }
 }
 
-fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed {
+fn completed(gateway: &Gateway, mut x: Box<Exchange>, overhead_ms: f64) -> Completed {
+    let raw = x.told_raw();
     let caller = caller(&x);
     let sinks = NamedSinks::of(&x.principal, &x.snapshot.settings.team_sinks);
     let wanted = sinks.is_some()
@@ -259,6 +266,7 @@ fn completed(gateway: &Gateway, x: Box<Exchange>, overhead_ms: f64) -> Completed
         usage: usage(&x),
         response_headers,
         attempted_retries: x.served.retries,
+        raw,
         call_id: x.call_id,
         response_id: x.response_id,
         trace_id,
@@ -461,12 +469,20 @@ struct Attempt {
     routing: Option<Routing>,
     outcome: Outcome,
     end: jiff::Timestamp,
+    raw: Option<Box<RawCall>>,
 }
 
 /// The tries that failed before the last one: each is an event of its own.
-fn attempts(x: &Exchange) -> Vec<Attempt> {
+fn attempts(x: &mut Exchange) -> Vec<Attempt> {
+    let raws: Vec<_> = x
+        .served
+        .failed
+        .iter_mut()
+        .map(|failed| failed.raw.take())
+        .collect();
+    let x = &*x;
     let compat = x.snapshot.settings.compat;
-    let attempt = |failed: &FailedTry| {
+    let attempt = |(failed, raw): (&FailedTry, Option<Box<RawCall>>)| {
         let target = &x.snapshot.targets[failed.deployment];
         let served = Served {
             model: failed.upstream_model.clone(),
@@ -491,9 +507,10 @@ fn attempts(x: &Exchange) -> Vec<Attempt> {
             routing: failed.choice.as_ref().map(|choice| routing(x, choice)),
             outcome,
             end: failed.end,
+            raw,
         }
     };
-    x.served.failed.iter().map(attempt).collect()
+    x.served.failed.iter().zip(raws).map(attempt).collect()
 }
 
 fn usage(x: &Exchange) -> Usage {

@@ -17,7 +17,7 @@ use crate::failure::{Case, Failure};
 use crate::gateway::{Finish, Gateway};
 use crate::hooks;
 use crate::reply::Reply;
-use crate::rescue;
+use crate::rescue::{self, Telling};
 use crate::stages::admit::dynamic_headers;
 use crate::stages::settle;
 use crate::stream::ClientStream;
@@ -120,11 +120,11 @@ fn shows_usage(x: &Exchange) -> bool {
 
 /// The reply to a call that failed, with the headers known so far.
 pub(super) fn rescued(call: Option<(&Gateway, &Exchange)>, failure: &Failure) -> Reply {
-    let compat = call.map_or_else(CompatErrors::default, |(_, x)| x.snapshot.settings.compat);
+    let telling = call.map_or_else(|| CompatErrors::default().into(), |(_, x)| Telling::of(x));
     let by_hook = call
         .filter(|_| failure.case == Case::HookAnswered)
         .and_then(|(_, x)| hooks::answered(x, &failure.message));
-    let mut reply = by_hook.unwrap_or_else(|| rescue::rescue(failure, compat));
+    let mut reply = by_hook.unwrap_or_else(|| rescue::rescue(failure, telling));
     if let Some(note) = &failure.operator_note {
         let id = call.map(|(_, x)| x.call_id.as_str()).unwrap_or_default();
         tracing::warn!(call_id = id, class = failure.class(), "{note}");

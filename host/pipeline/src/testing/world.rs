@@ -196,6 +196,8 @@ impl Setup {
 fn settings() -> Settings {
     Settings {
         compat: CompatErrors::Latest,
+        errors_have_call_id: false,
+        logs_raw: false,
         version: HeaderValue::from_static("1.2.3"),
         completion_model: None,
         embedding_model: None,

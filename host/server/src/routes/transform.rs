@@ -6,7 +6,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
-use witgate_pipeline::{Asked, Case, Failure, Gateway, Prepared, Principal, Reply, prepare_call};
+use witgate_pipeline::{
+    Asked, Case, Failure, Gateway, Prepared, Principal, Reply, prepare_call, shown_request,
+};
 use witgate_wire::Endpoint;
 
 use super::{bodies, info};
@@ -22,18 +24,6 @@ const CALLS: [(&str, Endpoint); 8] = [
     ("aembedding", Endpoint::Embeddings),
     ("image_generation", Endpoint::ImageGenerations),
     ("aimage_generation", Endpoint::ImageGenerations),
-];
-
-/// Headers whose values are nobody's secret; an operator may have put one into any other.
-const OPEN: [&str; 8] = [
-    "accept",
-    "anthropic-beta",
-    "anthropic-version",
-    "content-type",
-    "openai-beta",
-    "traceparent",
-    "user-agent",
-    "x-litellm-call-id",
 ];
 
 /// The body.
@@ -74,23 +64,11 @@ pub(super) async fn transform(
 }
 
 fn told(request: &http::Request<Bytes>) -> Value {
-    let uri = request.uri();
-    // Some providers take the key in the query.
-    let base = format!(
-        "{}://{}{}",
-        uri.scheme_str().unwrap_or_default(),
-        uri.authority().map_or("", |authority| authority.as_str()),
-        uri.path()
-    );
-    let headers = request.headers().iter().map(|(name, value)| {
-        let is_open = OPEN.contains(&name.as_str()) && !value.is_sensitive();
-        let value = match value.to_str() {
-            Ok(text) if is_open => text,
-            _ => "*****",
-        };
-        (name.as_str().to_owned(), value.into())
-    });
-    let headers: Map<String, Value> = headers.collect();
+    let (base, headers) = shown_request(request);
+    let headers = headers.iter();
+    let headers: Map<String, Value> = headers
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .collect();
     let body = request.body();
     let body: Value = serde_json::from_slice(body)
         .unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned().into());

@@ -135,13 +135,31 @@ fn upstream_bodies_table() {
         );
         assert_eq!(got, (*message, *kind, *param, *code), "{body}");
     }
-    let azure =
-        br#"{"error":{"message":"f","innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#;
-    let e = UpstreamError::parse(&Bytes::from_static(azure));
+}
+
+#[test]
+fn what_a_content_filter_found_is_handed_on_unless_it_is_long_or_holds_a_key() {
+    let told = |inner: &str| {
+        let body = format!(r#"{{"error":{{"message":"f","{inner}}}}}"#);
+        UpstreamError::parse(&Bytes::from(body)).content_filter
+    };
+    for name in ["innererror", "inner_error"] {
+        let inner = r#"{"code":"ResponsibleAIPolicyViolation","content_filter_result":{"hate":{"filtered":true}}}"#;
+        let text = told(&format!(r#"{name}":{inner}"#)).expect("found");
+        let fields: Value = serde_json::from_str(&text).expect("JSON");
+        let inner: Value = serde_json::from_str(inner).expect("JSON");
+        assert_eq!(fields["innererror"], inner);
+        assert_eq!(fields["inner_error"], inner);
+        assert_eq!(fields["azure_error"]["message"], "f");
+    }
+    assert_eq!(told(r#"code":"content_filter""#), None);
+    assert_eq!(told(r#"innererror":null"#), None);
     assert_eq!(
-        e.inner_code.as_deref(),
-        Some("ResponsibleAIPolicyViolation")
+        told(r#"innererror":{"code":"sk-abcdefghijklmnopqrstuv"}"#),
+        None
     );
+    let long = "x".repeat(16 * 1024);
+    assert_eq!(told(&format!(r#"innererror":{{"code":"{long}"}}"#)), None);
 }
 
 #[test]

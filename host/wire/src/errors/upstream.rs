@@ -1,5 +1,7 @@
 //! What an upstream says went wrong, in whatever shape it says it.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::mask_keys;
@@ -19,9 +21,13 @@ pub struct UpstreamError {
     pub param: Option<String>,
     /// The upstream's code, a number as its text.
     pub code: Option<String>,
-    /// `error.innererror.code` (Azure), which tells a content filter's refusal.
-    pub inner_code: Option<String>,
+    /// What a content filter found (`error.innererror`, Azure), as the JSON object that LiteLLM makes of it. Nothing where it
+    /// is long, or holds what looks like a key.
+    pub content_filter: Option<String>,
 }
+
+/// Longest error that is handed on with what a content filter found, in bytes.
+const CONTENT_FILTER_MAX_BYTES: usize = 16 * 1024;
 
 impl UpstreamError {
     /// Reads an error body: `error.message`, `error`, `message`, `detail`, `errors[0]`, in this
@@ -68,12 +74,22 @@ impl UpstreamError {
         self.kind = text("type");
         self.param = text("param");
         self.code = text("code");
-        self.inner_code = raw
-            .get("innererror")
-            .and_then(|i| i.get("code"))
-            .and_then(scalar);
+        self.content_filter = content_filter(raw);
         text("message").or_else(|| text("detail"))
     }
+}
+
+/// LiteLLM's names, the older one beside the newer, and the whole error for who wants it.
+fn content_filter(error: Raw<'_>) -> Option<String> {
+    let inner = ["innererror", "inner_error"]
+        .into_iter()
+        .find_map(|name| error.get(name).filter(|inner| inner.kind() == "object"))?;
+    let (inner, whole) = (inner.text(), error.text());
+    let is_kept =
+        whole.len() <= CONTENT_FILTER_MAX_BYTES && matches!(mask_keys(whole), Cow::Borrowed(_));
+    is_kept.then(|| {
+        format!("{{\"innererror\":{inner},\"inner_error\":{inner},\"azure_error\":{whole}}}")
+    })
 }
 
 /// A string's or number's text; `null` and the rest are nothing.

@@ -67,6 +67,8 @@ pub(super) fn settings(
             Some("latest") => CompatErrors::Latest,
             _ => CompatErrors::V2025,
         },
+        errors_have_call_id: raw_flag("include_call_id_in_error_body"),
+        logs_raw: flag("log_raw_request_response"),
         version: HeaderValue::from_str(&version)
             .unwrap_or(HeaderValue::from_static(COMPAT_VERSION)),
         completion_model: config.general.completion_model.clone(),

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use witgate_testkit::{FakeVendor, Recorded, Reply};
+use witgate_testkit::{FakeVendor, Recorded, Reply, openai};
 
 use super::{dropped, stage, taken};
+use crate::guardrails::{SECRET as LEAKED, hide_secrets};
 use crate::support::{MASTER_KEY, Stage, UPSTREAM_KEY, chat, chat_stream};
 
 const SECRET: &str = "Bearer hook-secret-777";
@@ -47,12 +48,20 @@ async fn hook(vendor: &FakeVendor, list: &str, more: &str) -> Stage {
 
 /// The same with this flush interval, seconds.
 async fn hook_every(interval: &str, vendor: &FakeVendor, list: &str, more: &str) -> Stage {
-    let config = format!(
-        "litellm_settings:\n  {list}: [hook]\n\
-         callback_settings:\n  hook: {{callback_type: generic_api, endpoint: '{}/hook?v=1', \
+    let config = format!("litellm_settings:\n  {list}: [hook]\n");
+    start(config + &settings(interval, vendor, more)).await
+}
+
+/// The settings of the sink.
+fn settings(interval: &str, vendor: &FakeVendor, more: &str) -> String {
+    format!(
+        "callback_settings:\n  hook: {{callback_type: generic_api, endpoint: '{}/hook?v=1', \
          headers: {{Authorization: os.environ/HOOK_SECRET, X-Tenant: 'a=b'}}, flush_interval: {interval}{more}}}\n",
         vendor.origin()
-    );
+    )
+}
+
+async fn start(config: String) -> Stage {
     stage(&config, |gateway| gateway.env("HOOK_SECRET", SECRET)).await
 }
 
@@ -76,6 +85,7 @@ async fn events_arrive_as_an_array_under_a_name_of_its_own() {
     for secret in [MASTER_KEY, UPSTREAM_KEY, SECRET] {
         assert!(!everything.contains(secret), "an event holds {secret}");
     }
+    assert!(!everything.contains("\"raw_"), "{everything}");
     let Stage { mut gateway, .. } = stage;
     gateway.stop().await;
     assert!(!gateway.printed("hook-secret-777"));
@@ -228,4 +238,142 @@ async fn streams_are_kept_from_sinks_and_not_from_the_ledger() {
     stage.client.chat(&chat("gpt-4o")).await.ok();
     let event = taken(&vendor, 1).await.remove(0);
     assert!(event["stream"].is_null(), "{event}");
+}
+
+/// With what goes to the upstream and comes back in the events, and further settings.
+async fn raw(vendor: &FakeVendor, litellm: &str, more: &str) -> Stage {
+    let config = format!(
+        "{more}litellm_settings: {{log_raw_request_response: true, callbacks: [hook]{litellm}}}\n"
+    );
+    start(config + &settings("0.05", vendor, "")).await
+}
+
+fn text<'a>(event: &'a Value, member: &str) -> &'a str {
+    event["metadata"][member].as_str().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn raw_requests_and_answers_are_told_when_the_operator_wants_it() {
+    let vendor = endpoint().await;
+    let stage = raw(&vendor, "", "").await;
+    let refusal = Reply::error(400, "invalid_request_error", None, "odd temperature");
+    stage.upstream.next(refusal);
+    stage.client.chat(&chat("gpt-4o")).await.error(400);
+    stage.client.open(&chat_stream("gpt-4o")).await.rest().await;
+    // A try that failed has its own.
+    let broken = Reply::error(500, "server_error", None, "broken for once");
+    stage.upstream.next(broken);
+    let mut again = chat("gpt-4o");
+    again["num_retries"] = 1.into();
+    stage.client.chat(&again).await.ok();
+    let events = taken(&vendor, 4).await;
+    for event in &events {
+        let sent = text(event, "raw_request");
+        let url = format!(
+            "curl -X POST \\\n{}/chat/completions \\\n",
+            stage.upstream.api_base()
+        );
+        for part in [
+            &url,
+            "-H 'authorization: *****'",
+            "\"model\":\"gpt-4o\"",
+            "Hello!",
+        ] {
+            assert!(sent.contains(part), "{part} is not in {sent}");
+        }
+        // What only the gateway reads is no part of it.
+        assert!(!sent.contains("num_retries"), "{sent}");
+    }
+    assert!(
+        text(&events[0], "raw_response").contains("odd temperature"),
+        "{}",
+        events[0]
+    );
+    assert!(
+        events[1]["metadata"].get("raw_response").is_none(),
+        "{}",
+        events[1]
+    );
+    let mut of_tries: Vec<(&str, &str)> = events[2..]
+        .iter()
+        .map(|event| {
+            (
+                event["status"].as_str().unwrap_or_default(),
+                text(event, "raw_response"),
+            )
+        })
+        .collect();
+    of_tries.sort_unstable();
+    assert!(
+        of_tries[0].0 == "failure" && of_tries[0].1.contains("broken for once"),
+        "{of_tries:?}"
+    );
+    assert!(
+        of_tries[1].0 == "success" && of_tries[1].1.contains(openai::DEFAULT_TEXT),
+        "{of_tries:?}"
+    );
+    let everything = Value::from(events).to_string();
+    for secret in [MASTER_KEY, UPSTREAM_KEY] {
+        assert!(!everything.contains(secret), "an event holds {secret}");
+    }
+}
+
+#[tokio::test]
+async fn raw_requests_and_answers_are_redacted_like_messages() {
+    let vendor = endpoint().await;
+    let stage = raw(&vendor, ", turn_off_message_logging: true", "").await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    let events = taken(&vendor, 1).await;
+    for member in ["raw_request", "raw_response"] {
+        assert_eq!(
+            text(&events[0], member),
+            "redacted-by-litellm",
+            "{}",
+            events[0]
+        );
+    }
+    let everything = Value::from(events).to_string();
+    for said in ["Hello!", openai::DEFAULT_TEXT] {
+        assert!(!everything.contains(said), "an event holds {said}");
+    }
+}
+
+/// What a guardrail takes away is in no raw answer, and what judges the log cannot judge raw texts.
+#[tokio::test]
+async fn raw_answers_are_not_told_where_a_guardrail_has_changed_them() {
+    let vendor = endpoint().await;
+    let stage = raw(&vendor, "", &hide_secrets("post_call")).await;
+    stage.upstream.always(Reply::echo());
+    let said = |text: &str| {
+        let mut body = chat("gpt-4o");
+        body["messages"][0]["content"] = text.into();
+        body
+    };
+    stage.client.chat(&said("all is well")).await.ok();
+    let changed = stage
+        .client
+        .chat(&said(&format!("my key is {LEAKED}")))
+        .await;
+    assert!(
+        changed.content().contains("[REDACTED]"),
+        "{}",
+        changed.text()
+    );
+    let events = taken(&vendor, 2).await;
+    assert!(
+        text(&events[0], "raw_response").contains("all is well"),
+        "{}",
+        events[0]
+    );
+    assert_eq!(text(&events[1], "raw_response"), "", "{}", events[1]);
+    assert!(
+        text(&events[1], "raw_request").contains("my key is"),
+        "{}",
+        events[1]
+    );
+    let vendor = endpoint().await;
+    let stage = raw(&vendor, "", &hide_secrets("logging_only")).await;
+    stage.client.chat(&chat("gpt-4o")).await.ok();
+    let events = taken(&vendor, 1).await;
+    assert!(!events[0].to_string().contains("\"raw_"), "{}", events[0]);
 }

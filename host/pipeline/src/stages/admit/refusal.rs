@@ -141,8 +141,13 @@ fn rounded(time: Duration) -> jiff::SignedDuration {
     jiff::SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX))
 }
 
-fn named(scope: &Scope) -> &str {
-    scope.alias.as_deref().unwrap_or(&scope.id)
+/// A key as the latest names it: by its alias, and its end where that is known.
+fn named(key: &Scope) -> String {
+    let alias = key.alias.as_deref().unwrap_or("key");
+    match &key.shown {
+        Some(shown) => format!("{alias} ({shown})"),
+        None => alias.to_owned(),
+    }
 }
 
 /// As Python writes a float.

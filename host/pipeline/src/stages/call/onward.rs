@@ -109,6 +109,7 @@ pub async fn go_on(
         end: gateway.clock.now(),
         choice: x.served.choice.take(),
         cooled_down,
+        raw: x.served.raw.take(),
     });
     let routing = &x.snapshot.routing;
     let mut decision = onward.walk.after_break(routing, broken);
@@ -146,6 +147,7 @@ pub async fn go_on(
         match once(gateway, x, &asked, &onward.walk, &mut rng, &mut served).await {
             Ok(Answer::Stream(found)) => {
                 served.answers();
+                served.raw = x.take_raw();
                 stream = Some(found);
                 break;
             }
@@ -165,6 +167,7 @@ pub async fn go_on(
                     end: gateway.clock.now(),
                     choice: served.choice.take(),
                     cooled_down: std::mem::take(&mut served.cooled_down),
+                    raw: x.take_raw(),
                 });
                 decision = onward.walk.after_break(&x.snapshot.routing, deployment);
             }

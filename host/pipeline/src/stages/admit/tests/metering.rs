@@ -268,7 +268,7 @@ async fn budgets_are_refused_in_litellms_words() {
             ScopeKind::Key,
             "hash",
             Latest,
-            format!("Budget has been exceeded! Key=hash {costs}"),
+            format!("Budget has been exceeded! Key=key {costs}"),
         ),
         (
             ScopeKind::User,
@@ -322,6 +322,16 @@ async fn budgets_are_refused_in_litellms_words() {
         assert_eq!(answer.error()["type"], "budget_exceeded");
         assert_eq!(world.upstream.calls(), 0);
         world.records().await;
+    }
+    let key = |alias: Option<&str>| Scope {
+        alias: alias.map(str::to_owned),
+        shown: Some("sk-...abcd".to_owned()),
+        ..budgeted(ScopeKind::Key, "hash", "2", "2.5")
+    };
+    for (alias, named) in [(Some("ci"), "ci (sk-...abcd)"), (None, "key (sk-...abcd)")] {
+        let world = setup(vec![key(alias)]).settings(|s| s.compat = Latest);
+        let message = format!("Budget has been exceeded! Key={named} {costs}");
+        assert_eq!(ask(&world.build(), json!({})).await.message(), message);
     }
     let scope = budgeted(ScopeKind::Key, "hash", "2", "2.5");
     let world = setup(vec![scope])
