@@ -484,7 +484,7 @@ fn raw_texts_are_told_without_what_looks_like_a_key() {
     let event: Value = serde_json::from_slice(&encoded.event).unwrap();
     assert_eq!(
         event["metadata"]["raw_request"],
-        "\n\nPOST Request Sent from LiteLLM:\ncurl -X POST \\\nhttps://api.openai.com/v1/chat/completions \\\n-H 'content-type: application/json' -H 'authorization: *****' \\\n-d '{\"model\":\"m\",\"api_key\":\"sk-***\"}'\n"
+        "\n\nPOST Request Sent from LiteLLM:\ncurl -X POST \\\nhttps://api.openai.com/v1/chat/completions \\\n-H 'content-type: application/json' -H 'authorization: *****' \\\n-d '{\"model\":\"m\",\"api_key\":\"***\"}'\n"
     );
     let context: Value = serde_json::from_slice(&encoded.context).unwrap();
     assert_eq!(
