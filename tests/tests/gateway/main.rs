@@ -84,6 +84,7 @@ mod languages;
 mod log_sinks;
 mod login;
 mod plugin_models;
+mod prices;
 mod prompts;
 mod provider_plugins;
 mod registry;
@@ -98,6 +99,7 @@ mod stored_keys;
 mod stored_prompts;
 mod vendor_guardrails;
 mod virtual_keys;
+mod wildcard_models;
 
 mod alerts;
 
