@@ -43,6 +43,11 @@ const POSTGRES: &[(i64, &str, &str)] = &[
         include_str!("../migrations/postgres/0001_tables.sql"),
     ),
     (2, "claims, all-time spend", CLAIMS),
+    (
+        3,
+        "calls of users",
+        include_str!("../migrations/postgres/0003_calls_of_users.sql"),
+    ),
 ];
 
 /// The same for both.

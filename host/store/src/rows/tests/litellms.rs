@@ -93,6 +93,7 @@ async fn what_the_first_migration_missed_comes_to_databases_that_are_there() {
     // As a database of the first version is.
     let first = r#"DELETE FROM witgate_migrations WHERE version > 1;
         DROP INDEX "LiteLLM_JWTKeyMapping_jwt_issuer_jwt_claim_name_jwt_claim_v_idx";
+        DROP INDEX "LiteLLM_SpendLogs_user_startTime_idx";
         INSERT INTO "LiteLLM_VerificationToken" ("token", "models", "spend") VALUES ('k', '{}', 1.5);
         INSERT INTO "LiteLLM_TeamMembership" ("user_id", "team_id", "spend", "total_spend") VALUES ('u', 't', 2, 7);"#;
     server.sql("litellm", first).await;
@@ -110,6 +111,21 @@ async fn what_the_first_migration_missed_comes_to_databases_that_are_there() {
         .unwrap()
         .unwrap();
     assert_eq!(place["total_spend"], 7.0);
+    let plan = |of: &str| {
+        format!(
+            r#"SET enable_seqscan = off; EXPLAIN SELECT 1 FROM "LiteLLM_SpendLogs" WHERE {of} ORDER BY "startTime" DESC LIMIT 9"#
+        )
+    };
+    for (of, index) in [
+        (r#""user" = 'u' AND "user" <> ''"#, "user_startTime_idx"),
+        (r#""api_key" = 'k'"#, "api_key_startTime_idx"),
+        ("true", "startTime_request_id_idx"),
+        (r#""session_id" = 's'"#, "session_id_idx"),
+        (r#""end_user" = 'e'"#, "end_user_idx"),
+    ] {
+        let told = server.sql("litellm", &plan(of)).await;
+        assert!(told.contains(index), "{of}: {told}");
+    }
 
     let file = sqlite().await;
     let Database::Sqlite(db) = file.database() else {
