@@ -150,7 +150,7 @@ async fn rows_are_written_whatever_unique_index_there_is() {
         (
             "none",
             format!(
-                r#"{drop} CREATE UNIQUE INDEX some ON "LiteLLM_DailyTeamSpend" ("team_id", "date") WHERE "team_id" = 'blue';"#
+                r#"{drop} CREATE UNIQUE INDEX some_days ON "LiteLLM_DailyTeamSpend" ("team_id", "date") WHERE "team_id" = 'blue';"#
             ),
             vec![day(0.5, 1), day(1.5, 3)],
         ),
