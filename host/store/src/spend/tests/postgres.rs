@@ -54,14 +54,14 @@ async fn two_gateways_take_rows_in_one_order_wherever_they_lie() {
     let server = PostgresServer::start().await;
     let (one, other) = (open(&server).await, open(&server).await);
     let there = r#"INSERT INTO "LiteLLM_VerificationToken" ("token", "models")
-        SELECT token, '{}' FROM unnest('{x,b,m,a}'::text[]) AS t(token);
+        SELECT token, '{}' FROM unnest('{u,v,w,x,b,m,a}'::text[]) AS t(token);
         INSERT INTO "LiteLLM_VerificationToken" ("token", "models") SELECT 'z' || n, '{}' FROM generate_series(1, 3000) n;
-        DELETE FROM "LiteLLM_VerificationToken" WHERE "token" = 'x';"#;
+        DELETE FROM "LiteLLM_VerificationToken" WHERE "token" IN ('u', 'v', 'w', 'x');"#;
     server.sql("litellm", there).await;
     server
         .sql("litellm", r#"VACUUM ANALYZE "LiteLLM_VerificationToken""#)
         .await;
-    let hold = r#"UPDATE "LiteLLM_VerificationToken" SET "spend" = 0 WHERE "token" = 'm'"#;
+    let hold = r#"SELECT 1 FROM "LiteLLM_VerificationToken" WHERE "token" = 'm' FOR UPDATE"#;
     let held = server.hold("litellm", hold).await;
     let first = ["b", "m", "a"].map(|key| call(&format!("1{key}"), key));
     let first = tokio::spawn(settle(one.clone(), first.to_vec()));
