@@ -286,7 +286,10 @@ async fn what_older_and_newer_releases_keep_is_read_and_goes_on() {
             assert!(key["last_active"].is_string(), "{key}");
             assert!(is_at(&place, "total_spend", 5.0 + cost), "{place}");
             assert!(is_at(listed, "total_spend", 5.0 + cost), "{listed}");
-            let hash = key["token"].as_str().expect("a hash");
+            let hash = sql(
+                r#"SELECT token FROM "LiteLLM_VerificationToken" WHERE key_alias = 'of-litellm'"#,
+            )
+            .await;
             let zero = json!({"reset_to": 0});
             admin
                 .post(&format!("/key/{hash}/reset_spend"), &zero)
