@@ -14,6 +14,7 @@ use crate::operation::{Operation, Outcome, Who};
 use crate::refusal::RACED;
 use crate::{Ask, Changed, ControlPlane, Refusal};
 
+mod older;
 #[cfg(test)]
 mod tests;
 
@@ -106,9 +107,14 @@ fn ids(models: Option<&Value>) -> Vec<&str> {
     models.filter_map(Value::as_str).collect()
 }
 
-async fn found(plane: &ControlPlane, name: &str) -> Result<Row, Refusal> {
-    let row = plane.store.row(TABLE, "tag_name", name).await?;
-    row.ok_or_else(|| Refusal::Detail(404, json!(format!("Tag {name} not found"))))
+/// A tag, and whether it is in the table.
+async fn found(plane: &ControlPlane, name: &str) -> Result<(Row, bool), Refusal> {
+    if let Some(row) = plane.store.row(TABLE, "tag_name", name).await? {
+        return Ok((row, true));
+    }
+    let older = older::read(plane).await?.tags.remove(name);
+    let not_found = || Refusal::Detail(404, json!(format!("Tag {name} not found")));
+    Ok((older.ok_or_else(not_found)?, false))
 }
 
 /// Steps that give the deployments after, and not those before, this tag; and what the deployments are called.
@@ -227,6 +233,10 @@ fn budget_there(given: &Given, steps: &mut Vec<Write>) {
 async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
     let (mut given, limits) = read(&ask)?;
     let name = name_of(&ask)?;
+    if older::read(plane).await?.tags.contains_key(&name) {
+        let message = format!("Tag {name} already exists");
+        return Err(Refusal::Detail(400, json!(message)));
+    }
     let there = Filter::by("tag_name", name.as_str());
     let mut steps = vec![Write::Absent(TABLE, there, "tag")];
     budget_there(&given, &mut steps);
@@ -251,7 +261,7 @@ async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
 async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     let (mut given, limits) = read(&ask)?;
     let name = name_of(&ask)?;
-    let old = found(plane, &name).await?;
+    let (old, in_table) = found(plane, &name).await?;
     let mut steps = Vec::new();
     budget_there(&given, &mut steps);
     if !limits.is_empty() && given.text("budget_id").is_none() {
@@ -267,6 +277,10 @@ async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     }
     given.set("updated_at", witgate_store::time_text(ask.now));
     let changes = given.changes(&old);
+    if !in_table {
+        // A tag of the older place comes into the table, where it is looked for first.
+        steps.push(Write::Ensure(TABLE, old.clone()));
+    }
     steps.push(Write::Update {
         table: TABLE,
         filter: Filter::by("tag_name", name.as_str()),
@@ -287,7 +301,7 @@ async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
 }
 
 async fn told(plane: &ControlPlane, name: &str) -> Outcome {
-    let rows = with_budgets(plane, vec![found(plane, name).await?]).await?;
+    let rows = with_budgets(plane, vec![found(plane, name).await?.0]).await?;
     Ok(rows.into_iter().map(shown).next().unwrap_or_default())
 }
 
@@ -306,7 +320,10 @@ async fn info(plane: &ControlPlane, ask: Ask) -> Outcome {
     many(names.len())?;
     let asked = names.iter().map(|name| name.as_str().into()).collect();
     let select: Select = Filter::of("tag_name", Is::In(asked)).into();
-    let rows = plane.store.rows(TABLE, &select).await?;
+    let mut rows = plane.store.rows(TABLE, &select).await?;
+    let mut older = older::read(plane).await?.tags;
+    older.retain(|name, _| names.contains(name));
+    older::put(older, &mut rows);
     let mut tags = Map::new();
     for row in with_budgets(plane, rows).await? {
         let row = shown(row);
@@ -350,6 +367,7 @@ async fn list(plane: &ControlPlane, ask: Ask) -> Outcome {
         ..Select::default()
     };
     let mut rows = plane.store.rows(TABLE, &select).await?;
+    older::put(older::read(plane).await?.tags, &mut rows);
     rows.retain(|row| {
         let name = row.get("tag_name").and_then(Value::as_str);
         used.remove(name.unwrap_or_default()) || all
@@ -367,7 +385,7 @@ async fn list(plane: &ControlPlane, ask: Ask) -> Outcome {
 
 async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
     let name = name_of(&ask)?;
-    let old = found(plane, &name).await?;
+    let (old, in_table) = found(plane, &name).await?;
     let mut steps = Vec::new();
     retag(
         plane,
@@ -377,8 +395,11 @@ async fn delete(plane: &ControlPlane, ask: Ask) -> Outcome {
         &mut steps,
     )
     .await?;
-    let named = Filter::by("tag_name", name.as_str());
-    steps.push(Write::Remove(TABLE, named, RACED));
+    if in_table {
+        let named = Filter::by("tag_name", name.as_str());
+        steps.push(Write::Remove(TABLE, named, RACED));
+    }
+    steps.extend(older::read(plane).await?.without(&name));
     steps.extend(plane.note(&ask, Action::Deleted, TABLE, &name, Some(&old), None));
     make(plane, &ask, &name, steps).await?;
     Ok(json!({"message": format!("Tag {name} deleted successfully")}))

@@ -188,6 +188,15 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "GET",
+        paths: &["/team/{team_id}/members/me"],
+        who: Who::Anyone,
+        what: "Tells the caller's own role, spend and budget in a team.",
+        body: &[],
+        query: &[],
+        run: |plane, ask| Box::pin(read::own_place(plane, ask)),
+    },
+    Operation {
+        method: "GET",
         paths: &["/team/list"],
         who: Who::Anyone,
         what: "Lists teams with their keys and memberships.",

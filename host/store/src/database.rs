@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::sqlite::SqlitePool;
 
@@ -33,50 +34,105 @@ pub(crate) struct PostgresDb {
     pub is_ours: bool,
     /// Who makes the passwords of new connections, when no password lasts.
     pub passwords: Option<Passwords>,
-    /// Columns by table, and PostgreSQL's names of their types, as they are.
-    columns: Arc<HashMap<String, HashMap<String, String>>>,
+    /// What there is; LiteLLM may change its database beside us.
+    tables: Arc<RwLock<HashMap<String, Found>>>,
+}
+
+/// A table as it is.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Found {
+    /// Its columns, and PostgreSQL's names of their types.
+    columns: HashMap<String, String>,
+    /// Columns of each unique index that `ON CONFLICT` may name, the shortest first.
+    unique: Vec<Vec<String>>,
 }
 
 impl PostgresDb {
-    /// Finds out which tables and columns there are.
+    /// Finds out which tables, columns and unique indexes there are.
     pub async fn look(pool: PgPool) -> Result<Self, sqlx::Error> {
-        let found: Vec<(String, String, String)> = sqlx::query_as(
-            "SELECT table_name::text, column_name::text, udt_name::text FROM information_schema.columns WHERE table_schema = current_schema()",
-        )
-        .fetch_all(&pool)
-        .await?;
-        let mut columns: HashMap<String, HashMap<String, String>> = HashMap::new();
-        for (table, column, kind) in found {
-            columns.entry(table).or_default().insert(column, kind);
-        }
+        let tables = find(&pool).await?;
         Ok(Self {
             pool,
-            is_ours: columns.contains_key(HISTORY_TABLE),
+            is_ours: tables.contains_key(HISTORY_TABLE),
             passwords: None,
-            columns: Arc::new(columns),
+            tables: Arc::new(RwLock::new(tables)),
         })
     }
 
+    /// Looks again; whether something is otherwise than it was.
+    pub async fn look_again(&self) -> Result<bool, sqlx::Error> {
+        let tables = find(&self.pool).await?;
+        let mut known = self.tables.write();
+        let changed = *known != tables;
+        *known = tables;
+        Ok(changed)
+    }
+
     pub fn has(&self, table: &str) -> bool {
-        self.columns.contains_key(table)
+        self.tables.read().contains_key(table)
     }
 
     pub fn has_column(&self, table: &str, column: &str) -> bool {
-        self.columns
-            .get(table)
-            .is_some_and(|columns| columns.contains_key(column))
+        let tables = self.tables.read();
+        let table = tables.get(table);
+        table.is_some_and(|table| table.columns.contains_key(column))
     }
 
     /// The highest number that a column of whole numbers takes: LiteLLM's tables hold some in 32 bits, older ones more of them.
     pub fn most(&self, table: &str, column: &str) -> i64 {
-        let columns = self.columns.get(table);
-        let kind = columns.and_then(|columns| columns.get(column));
+        let tables = self.tables.read();
+        let kind = tables
+            .get(table)
+            .and_then(|table| table.columns.get(column));
         match kind.map(String::as_str) {
             Some("int4") => i32::MAX.into(),
             _ => i64::MAX,
         }
     }
+
+    /// Which of these columns tell rows of a table apart: those of the unique index that has no others. Of several indexes the
+    /// shortest: rows that differ there differ in a longer one, too. None between two steps of a migration that replaces it.
+    pub fn unique<'a>(&self, table: &str, among: &[&'a str]) -> Option<Vec<&'a str>> {
+        let tables = self.tables.read();
+        let indexes = tables.get(table)?.unique.iter();
+        let of = |index: &Vec<String>| -> Option<Vec<&'a str>> {
+            let known = |column: &String| among.iter().find(|known| *known == column).copied();
+            index.iter().map(known).collect()
+        };
+        indexes.filter_map(of).next()
+    }
 }
+
+async fn find(pool: &PgPool) -> Result<HashMap<String, Found>, sqlx::Error> {
+    let mut tables: HashMap<String, Found> = HashMap::new();
+    let columns: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT table_name::text, column_name::text, udt_name::text FROM information_schema.columns WHERE table_schema = current_schema()",
+    )
+    .fetch_all(pool)
+    .await?;
+    for (table, column, kind) in columns {
+        let table = tables.entry(table).or_default();
+        table.columns.insert(column, kind);
+    }
+    let unique: Vec<(String, Vec<String>)> = sqlx::query_as(UNIQUE).fetch_all(pool).await?;
+    for (table, index) in unique {
+        tables.entry(table).or_default().unique.push(index);
+    }
+    Ok(tables)
+}
+
+/// Indexes over plain columns and all rows: others would have to be named with their conditions.
+const UNIQUE: &str = r#"
+SELECT t.relname::text, array_agg(a.attname::text ORDER BY k.at)
+FROM pg_index i
+JOIN pg_class t ON t.oid = i.indrelid
+JOIN pg_namespace n ON n.oid = t.relnamespace
+CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attribute, at)
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attribute
+WHERE n.nspname = current_schema() AND i.indisunique AND i.indisvalid AND i.indimmediate
+  AND i.indpred IS NULL AND i.indexprs IS NULL AND k.at <= i.indnkeyatts
+GROUP BY i.indexrelid, t.relname
+ORDER BY count(*), i.indexrelid"#;
 
 /// What a URL of Prisma's says, for a driver that is not Prisma's: `schema` is the search path, what tunes Prisma's own
 /// pool is left out, and behind PgBouncer no statement outlives its transaction.

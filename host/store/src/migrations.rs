@@ -32,14 +32,26 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "control plane",
         include_str!("../migrations/0005_control_plane.sql"),
     ),
+    (6, "claims, all-time spend", CLAIMS),
 ];
 
 /// PostgreSQL's, for databases that LiteLLM did not make.
-const POSTGRES: &[(i64, &str, &str)] = &[(
-    1,
-    "tables",
-    include_str!("../migrations/postgres/0001_tables.sql"),
-)];
+const POSTGRES: &[(i64, &str, &str)] = &[
+    (
+        1,
+        "tables",
+        include_str!("../migrations/postgres/0001_tables.sql"),
+    ),
+    (2, "claims, all-time spend", CLAIMS),
+    (
+        3,
+        "calls of users",
+        include_str!("../migrations/postgres/0003_calls_of_users.sql"),
+    ),
+];
+
+/// The same for both.
+const CLAIMS: &str = include_str!("../migrations/claims_and_all_time_spend.sql");
 
 /// Brings a PostgreSQL database to the newest schema. Gateways that start at once wait for each other.
 pub(crate) async fn run_postgres(pool: &PgPool) -> Result<(), MigrateError> {

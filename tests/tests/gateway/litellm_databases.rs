@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tokio::process::Command;
-use witgate_testkit::{FakeUpstream, Gateway, PostgresServer, Reply};
+use witgate_testkit::{FakeUpstream, Gateway, PostgresServer, Reply, openai};
 
 use crate::support::{Client, MASTER_KEY, base_config, chat, eventually, venv_folder};
 
@@ -203,6 +203,165 @@ async fn databases_of_litellm_are_served_and_written_as_they_are() {
         assert_eq!(upstream.requests().len(), asked, "{level}");
         gateway.wait_for_log("LITELLM_SALT_KEY").await;
     }
+}
+
+/// What older releases left in a database, and what newer ones add up: a team's JSON that is text in JSON, tags in the configuration, and
+/// what was ever spent.
+#[tokio::test]
+async fn what_older_and_newer_releases_keep_is_read_and_goes_on() {
+    let postgres = PostgresServer::start().await;
+    for level in [LEVELS[1], LEVELS[2]] {
+        let upstream = FakeUpstream::start().await;
+        let url = database(&postgres, level, &upstream).await;
+        let name = format!("level_{level}");
+        let is_newest = level == LEVELS[2];
+        let sql = async |statement: &str| postgres.sql(&name, statement).await;
+        let tags = json!({
+            "old": {"name": "old", "description": "of 2025", "models": ["m1"], "created_at": "2025-07-01 10:00:00.123456", "updated_at": "2025-07-01 10:00:00", "created_by": "ann"},
+            "o'ld": {"name": "o'ld", "description": null, "models": null, "created_at": "2025-07-01", "updated_at": null, "created_by": null},
+        });
+        let tags = tags.to_string().replace('\'', "''");
+        for statement in [
+            r#"INSERT INTO "LiteLLM_BudgetTable" (budget_id, max_budget, budget_duration, budget_reset_at, created_by, updated_by, updated_at) VALUES ('each', 10, '1h', now() - interval '1 hour', 't', 't', now())"#.to_owned(),
+            // A text in JSON that says an object, and others that say nothing.
+            r#"UPDATE "LiteLLM_TeamTable" SET metadata = to_jsonb('{"team_member_budget_id": "each"}'::text) WHERE team_id = 'red'"#.to_owned(),
+            r#"INSERT INTO "LiteLLM_TeamTable" (team_id, admins, members, models, metadata) VALUES ('odd', '{}', '{}', '{}', to_jsonb('{''team_member_budget_id'': ''each''}'::text))"#.to_owned(),
+            r#"INSERT INTO "LiteLLM_TeamMembership" (user_id, team_id, spend) VALUES ('ann', 'red', 3), ('bob', 'odd', 4)"#.to_owned(),
+            // As that release wrote it.
+            format!(r#"INSERT INTO "LiteLLM_Config" (param_name, param_value) VALUES ('tags_config', to_jsonb('{tags}'::text))"#),
+        ] {
+            sql(&statement).await;
+        }
+        if is_newest {
+            sql(r#"UPDATE "LiteLLM_TeamMembership" SET total_spend = 5; UPDATE "LiteLLM_VerificationToken" SET total_spend = 6"#).await;
+        }
+        let config = base_config(&upstream.api_base()).replace(
+            "general_settings:\n",
+            "general_settings:\n  proxy_budget_rescheduler_min_time: 1\n  proxy_budget_rescheduler_max_time: 1\n",
+        );
+        let gateway = Gateway::builder(config)
+            .env("DATABASE_URL", &url)
+            .env("LITELLM_SALT_KEY", SALT)
+            .env("STORE_MODEL_IN_DB", "True")
+            .start()
+            .await;
+        let admin = Client::of(&gateway).key(MASTER_KEY);
+        let ann = Client::of(&gateway).key("sk-of-litellm");
+        let spent =
+            r#"SELECT string_agg(spend::text, ' ' ORDER BY user_id) FROM "LiteLLM_TeamMembership""#;
+        eventually("the members' period begins anew", async || {
+            (sql(spent).await == "0 4").then_some(())
+        })
+        .await;
+
+        // A priced call: it counts for the period and for ever.
+        let priced = json!({
+            "model_name": "more", "model_info": {"id": "m4"},
+            "litellm_params": {"model": "openai/m", "api_base": upstream.api_base(), "api_key": "sk-more", "input_cost_per_token": 0, "output_cost_per_token": 0.125},
+        });
+        admin.post("/model/new", &priced).await.ok();
+        ann.chat(&chat("more")).await.ok();
+        let cost = openai::COMPLETION_TOKENS as f64 * 0.125;
+        let is_at = |told: &Value, column: &str, sum: f64| {
+            told[column]
+                .as_f64()
+                .is_some_and(|told| (told - sum).abs() < 1e-9)
+        };
+        let key = eventually("the call is counted", async || {
+            let told = admin.get("/key/info?key=sk-of-litellm").await.ok();
+            is_at(&told["info"], "spend", 0.5 + cost).then(|| told["info"].clone())
+        })
+        .await;
+        let place = ann.get("/team/red/members/me").await.ok();
+        assert!(is_at(&place, "spend", cost), "{level}: {place}");
+        assert_eq!(
+            (&place["role"], &place["team_alias"]),
+            (&json!("admin"), &json!("Red"))
+        );
+        assert_eq!(place["user_email"], "ann@x.org", "{level}");
+        let info = admin.get("/team/info?team_id=red").await.ok();
+        let listed = &info["team_memberships"][0];
+        if is_newest {
+            assert!(is_at(&key, "total_spend", 6.0 + cost), "{key}");
+            assert!(key["last_active"].is_string(), "{key}");
+            assert!(is_at(&place, "total_spend", 5.0 + cost), "{place}");
+            assert!(is_at(listed, "total_spend", 5.0 + cost), "{listed}");
+            let hash = sql(
+                r#"SELECT token FROM "LiteLLM_VerificationToken" WHERE key_alias = 'of-litellm'"#,
+            )
+            .await;
+            let zero = json!({"reset_to": 0});
+            admin
+                .post(&format!("/key/{hash}/reset_spend"), &zero)
+                .await
+                .ok();
+            let told = admin.get("/key/info?key=sk-of-litellm").await.ok();
+            assert!(is_at(&told["info"], "spend", 0.0), "{told}");
+            assert!(is_at(&told["info"], "total_spend", 6.0 + cost), "{told}");
+        } else {
+            assert_eq!(
+                (key.get("total_spend"), listed.get("total_spend")),
+                (None, None)
+            );
+        }
+        for (client, id, status, why) in [
+            (&ann, "odd", 404, "not a member"),
+            (&admin, "red", 404, "not a member"),
+        ] {
+            let path = format!("/team/{id}/members/me");
+            let refused = client.get(&path).await;
+            assert_eq!(refused.status, status, "{level}: {}", refused.text());
+            assert!(refused.text().contains(why), "{level}: {}", refused.text());
+        }
+
+        tags_of_2025(&admin, level, is_newest).await;
+        let left = r#"SELECT count(*) FROM "LiteLLM_Config" WHERE param_name = 'tags_config' AND param_value::text LIKE '%o''ld%'"#;
+        assert_eq!(sql(left).await, "0", "{level}");
+    }
+}
+
+/// Tags of the configuration's row are told as others are; one that is changed comes into the table.
+async fn tags_of_2025(admin: &Client, level: &str, has_table: bool) {
+    let listed = admin.get("/tag/list").await.ok();
+    let old = listed.as_array().and_then(|tags| {
+        tags.iter()
+            .find(|tag| tag["name"] == "old" && tag["description"] == "of 2025")
+    });
+    let old = old.unwrap_or_else(|| panic!("{level}: {listed}"));
+    assert_eq!(old["models"], json!(["m1"]), "{level}");
+    assert_eq!(old["model_info"], json!({"m1": "stored"}), "{level}");
+    assert_eq!(old["created_at"], "2025-07-01T10:00:00.123Z", "{level}");
+    let both = json!({"names": ["old", "o'ld"]});
+    let told = admin.post("/tag/info", &both).await.ok();
+    assert_eq!(told["o'ld"]["models"], json!([]), "{level}: {told}");
+    let again = json!({"name": "old", "models": []});
+    let refused = admin.post("/tag/new", &again).await;
+    assert_eq!(refused.status, 400, "{level}: {}", refused.text());
+    let change = json!({"name": "old", "description": "changed"});
+    let changed = admin.post("/tag/update", &change).await;
+    if has_table {
+        assert_eq!(changed.ok()["tag"]["description"], "changed", "{level}");
+        let told = admin
+            .post("/tag/info", &json!({"names": ["old"]}))
+            .await
+            .ok();
+        assert_eq!(told["old"]["description"], "changed", "{level}");
+        assert_eq!(told["old"]["models"], json!(["m1"]), "{level}");
+    } else {
+        let text = changed.text();
+        assert!(
+            text.contains("made by an older release of LiteLLM"),
+            "{text}"
+        );
+    }
+    for name in ["old", "o'ld"] {
+        admin
+            .post("/tag/delete", &json!({ "name": name }))
+            .await
+            .ok();
+    }
+    let refused = admin.post("/tag/info", &both).await;
+    assert_eq!(refused.status, 404, "{level}: {}", refused.text());
 }
 
 /// What of a key is made, changed and taken away: whatever columns a level has not are left out.

@@ -231,6 +231,8 @@ impl ControlPlane {
             let of_teams = Filter::of("team_id", Is::In(teams.to_vec()));
             holders.push((MEMBERS, of_teams.and("budget_id", Is::Null)));
         }
+        // As calls that are counted meanwhile come to them: who waits for whom is the same for both.
+        holders.sort_by_key(|(account, _)| account.table);
         Ok(holders)
     }
 }

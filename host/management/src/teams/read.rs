@@ -60,6 +60,42 @@ pub(super) async fn info(plane: &ControlPlane, ask: Ask) -> Outcome {
     Ok(json!({"team_id": id, "team_info": team, "keys": keys, "team_memberships": places}))
 }
 
+pub(super) async fn own_place(plane: &ControlPlane, ask: Ask) -> Outcome {
+    let id = ask.named.clone().unwrap_or_default();
+    let Some(user) = ask.user().map(str::to_owned) else {
+        let message = "API key has no associated user_id; cannot resolve 'me' for team membership.";
+        return Err(Refusal::detail(400, message));
+    };
+    let team = plane.team(&id).await?.unwrap_or_default();
+    let row = plane.user(&user).await?.unwrap_or_default();
+    let email = text(&row, "user_email");
+    let members = team.get("members_with_roles").and_then(Value::as_array);
+    let own = |member: &&Value| {
+        let is = |name: &str, own: Option<&str>| own.is_some() && member[name].as_str() == own;
+        is("user_id", Some(&user)) || is("user_email", email)
+    };
+    let Some(own) = members.and_then(|members| members.iter().find(own)) else {
+        let message = format!("User user_id={user} is not a member of team_id={id}.");
+        return Err(Refusal::detail(404, message));
+    };
+    let place = Filter::by("team_id", id.as_str()).and("user_id", Is::Equal(json!(user)));
+    let place = memberships(plane, place).await?.pop();
+    let mut told = place.unwrap_or_else(|| {
+        let none = json!({"spend": 0.0, "total_spend": 0.0, "budget_id": null, "litellm_budget_table": null});
+        none.as_object().cloned().unwrap_or_default()
+    });
+    for (name, value) in [
+        ("user_id", json!(user)),
+        ("team_id", json!(id)),
+        ("team_alias", json!(team.get("team_alias"))),
+        ("role", json!(own.get("role"))),
+        ("user_email", json!(email)),
+    ] {
+        told.insert(name.to_owned(), value);
+    }
+    Ok(Value::Object(told))
+}
+
 /// Which teams the caller's query asks for and may see.
 async fn which(plane: &ControlPlane, ask: &Ask) -> Result<Filter, Refusal> {
     let (user, organization) = (ask.param("user_id"), ask.param("organization_id"));

@@ -32,7 +32,7 @@ pub(super) async fn rows(
 
 pub(super) async fn report(db: &PostgresDb, statement: &Statement) -> Result<Vec<Row>, StoreError> {
     let whole = statement.sql.contains("{row}");
-    let sql = dialect(statement);
+    let sql = dialect(db, statement);
     let sql = match whole {
         true => sql,
         false => format!("SELECT to_jsonb(q)::text FROM ({sql}) q"),
@@ -131,19 +131,19 @@ async fn one(
                 .execute(&mut *connection)
                 .await
                 .map_err(StoreError::from)?;
-            return match exists(connection, table, &filter).await? {
+            return match exists(db, connection, table, &filter).await? {
                 true => Err(WriteError::Taken(what.to_owned())),
                 false => Ok(0),
             };
         }
         Write::Present(table, filter, what) => {
-            return match exists(connection, table, &filter).await? {
+            return match exists(db, connection, table, &filter).await? {
                 true => Ok(1),
                 false => Err(WriteError::Gone(what)),
             };
         }
     };
-    let sql = dialect(&statement);
+    let sql = dialect(db, &statement);
     let query = bind(sqlx::query(sqlx::AssertSqlSafe(sql)), &statement.params);
     let done = query.execute(connection).await.map_err(refused)?;
     match wanted {
@@ -153,12 +153,13 @@ async fn one(
 }
 
 async fn exists(
+    db: &PostgresDb,
     connection: &mut PgConnection,
     table: &'static str,
     filter: &Filter,
 ) -> Result<bool, StoreError> {
     let statement = statement::count(known(table)?, filter)?;
-    let sql = dialect(&statement);
+    let sql = dialect(db, &statement);
     let query = bind(sqlx::query(sqlx::AssertSqlSafe(sql)), &statement.params);
     let row = query.fetch_one(connection).await?;
     Ok(row.try_get::<i64, _>(0)? > 0)
@@ -223,8 +224,13 @@ fn update(
 }
 
 /// With marks filled in and every parameter a numbered one, sent as text and cast.
-fn dialect(statement: &Statement) -> String {
-    let sql = fill(&statement.sql, mark);
+fn dialect(db: &PostgresDb, statement: &Statement) -> String {
+    // In a database of our own no JSON is written as text.
+    let json = match db.is_ours {
+        true => str::to_owned,
+        false => decoded,
+    };
+    let sql = fill(&statement.sql, |word, rest| mark(word, rest, json));
     let mut numbered = String::with_capacity(sql.len() + 16 * statement.params.len());
     let mut pieces = sql.split('?');
     numbered.push_str(pieces.next().unwrap_or_default());
@@ -234,7 +240,8 @@ fn dialect(statement: &Statement) -> String {
     numbered
 }
 
-fn mark(word: &str, rest: &str) -> String {
+/// `json` is how the JSON of a column is looked into.
+fn mark(word: &str, rest: &str, json: fn(&str) -> String) -> String {
     match word {
         "row" => "to_jsonb(t)::text".to_owned(),
         "day" => format!("to_char({rest}, 'YYYY-MM-DD')"),
@@ -243,7 +250,7 @@ fn mark(word: &str, rest: &str) -> String {
             let (column, mark) = rest.rsplit_once(' ').unwrap_or((rest, "?"));
             match kind {
                 "list" => format!("{mark} = ANY({column})"),
-                _ => format!("{column} @> jsonb_build_array({mark})"),
+                _ => format!("{} @> jsonb_build_array({mark})", json(column)),
             }
         }
         "within" => {
@@ -252,6 +259,7 @@ fn mark(word: &str, rest: &str) -> String {
         }
         "each" => {
             let (column, name) = rest.split_once(" AS ").unwrap_or((rest, "each"));
+            let column = json(column);
             format!(
                 "LATERAL jsonb_array_elements_text(CASE jsonb_typeof({column}) WHEN 'array' THEN {column} ELSE '[]' END) AS e({name})"
             )
@@ -259,8 +267,9 @@ fn mark(word: &str, rest: &str) -> String {
         "differs" => "true".to_owned(),
         "field" => {
             let (column, name) = rest.split_once(' ').unwrap_or((rest, ""));
-            format!("({column} #>> '{{{}}}')", name.replace('.', ","))
+            format!("({} #>> '{{{}}}')", json(column), name.replace('.', ","))
         }
+        "json" => json(rest),
         "seconds" => {
             let (from, to) = rest.split_once(' ').unwrap_or((rest, rest));
             format!("extract(epoch FROM {to} - {from})::double precision")
@@ -268,6 +277,31 @@ fn mark(word: &str, rest: &str) -> String {
         "exact" => format!("({rest})::double precision"),
         _ => String::new(),
     }
+}
+
+/// JSON of a column as [`tidy`] reads it: what some releases of LiteLLM wrote as text in JSON is what it says.
+///
+/// A cast of a text that is no JSON would fail the statement, and PostgreSQL before 16 cannot be asked whether one is. So the text is
+/// judged first: its strings become one sign and its other scalars another, then its innermost lists and objects, over and over,
+/// until one sign is left. What nests deeper than a hundred, or holds what `jsonb` does not take (NUL, half a surrogate pair, numbers
+/// without end), stays text.
+fn decoded(column: &str) -> String {
+    // No question marks, which are parameters here.
+    const STRING: &str = r#""([^"\\\u0001-\u001f]|\\(["\\/bfnrt]|u([1-9a-cA-CeEfF]H{3}|0[1-9a-fA-F]H{2}|00[1-9a-fA-F]H|000[1-9a-fA-F]|[dD][0-7]H{2}|[dD][89abAB]H{2}\\u[dD][c-fC-F]H{2})))*""#;
+    const SCALAR: &str = r"true|false|null|-{0,1}(0|[1-9][0-9]{0,99})(\.[0-9]{1,99}){0,1}([eE][+-]{0,1}[0-9]{1,3}){0,1}";
+    const WHOLE: &str = r"\[([\u0001\u0002](,[\u0001\u0002])*){0,1}\]|\{(\u0001:[\u0001\u0002](,\u0001:[\u0001\u0002])*){0,1}\}";
+    let string = STRING.replace('H', "[0-9a-fA-F]");
+    let text = format!("({column} #>> '{{}}')");
+    format!(
+        r"(CASE WHEN jsonb_typeof({column}) = 'string' THEN CASE WHEN {text} ~ '^[ \t\n\r]*[[{{]' AND (
+  WITH RECURSIVE judged(signs, n) AS (
+    SELECT regexp_replace(regexp_replace(regexp_replace({text}, '{string}', chr(1), 'g'), '{SCALAR}', chr(2), 'g'), '[ \t\n\r]+', '', 'g'), 0
+    WHERE {text} !~ '[\u0001\u0002]'
+    UNION ALL
+    SELECT next.signs, n + 1 FROM judged, LATERAL (SELECT regexp_replace(judged.signs, '{WHOLE}', chr(2), 'g') AS signs) AS next
+    WHERE next.signs <> judged.signs AND n < 100
+  ) SELECT bool_or(signs = chr(2)) FROM judged) THEN {text}::jsonb ELSE {column} END ELSE {column} END)"
+    )
 }
 
 type Bound<'q> = Query<'q, Postgres, PgArguments>;

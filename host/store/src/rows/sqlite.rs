@@ -214,6 +214,7 @@ pub(super) fn names(names: &[&str]) -> String {
 fn dialect(sql: &str) -> String {
     fill(sql, |word, rest| match word {
         "row" => "*".to_owned(),
+        "json" => rest.to_owned(),
         "day" => format!("substr({rest}, 1, 10)"),
         "holds" => {
             let (_, rest) = rest.split_once(' ').unwrap_or(("", rest));

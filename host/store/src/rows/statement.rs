@@ -90,8 +90,10 @@ impl Statement {
             let kind = column.kind;
             match is {
                 Is::Equal(value) => {
-                    self.push(&quoted);
-                    self.push(" = ");
+                    match kind {
+                        Kind::Json => self.push(&format!("{{json {quoted}}} = ")),
+                        _ => self.push(&format!("{quoted} = ")),
+                    }
                     self.bind(kind, time(kind, value));
                 }
                 Is::Not(value) => {

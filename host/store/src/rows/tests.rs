@@ -9,6 +9,8 @@ use crate::{
     WriterParts,
 };
 
+mod litellms;
+
 const TEAMS: &str = "LiteLLM_TeamTable";
 
 async fn sqlite() -> Store {
@@ -339,7 +341,37 @@ async fn spend_suite(store: &Store) {
     writer.flush().await.unwrap();
     sums_suite(store).await;
     windows_suite(store, &writer).await;
+    total_suite(store, &writer, call("of the next period")).await;
     writer.drain(std::time::Duration::from_secs(5)).await;
+}
+
+/// What was ever spent stays when a period of a budget begins anew, and goes on.
+async fn total_suite(store: &Store, writer: &SpendWriter, call: SpendRow<'static>) {
+    let (keys, places) = ("LiteLLM_VerificationToken", "LiteLLM_TeamMembership");
+    let spent = async |table, column, id: &str| {
+        let row = store.row(table, column, id).await.unwrap().unwrap();
+        let of = |column: &str| (row[column].as_f64().unwrap() * 1e6).round() / 1e6;
+        (of("spend"), of("total_spend"))
+    };
+    let both = async || {
+        let key = spent(keys, "token", "hash").await;
+        (key, spent(places, "team_id", "t").await)
+    };
+    assert_eq!(both().await, ((0.6, 0.6), (0.5, 0.5)));
+    let reset = |table| Write::Update {
+        table,
+        filter: Filter::all(),
+        set: row(json!({"spend": 0.0})),
+        add: vec![],
+    };
+    let steps = vec![reset(keys), reset(places)];
+    store.write(steps, at(5)).await.unwrap();
+    assert_eq!(both().await, ((0.0, 0.6), (0.0, 0.5)));
+    writer.record(&call);
+    writer.flush().await.unwrap();
+    assert_eq!(both().await, ((0.1, 0.7), (0.1, 0.6)));
+    let key = store.row(keys, "token", "hash").await.unwrap().unwrap();
+    assert_eq!(key["last_active"], time_text(at(0)));
 }
 
 /// Windows of `budget_limits`: one runs, is followed by the next, and what comes late is left out; in one group and in several.

@@ -189,8 +189,12 @@ async fn add(
     for addition in totals.additions() {
         let sql = sqlx::AssertSqlSafe(addition_sql(&addition));
         let mut query = sqlx::query(sql);
-        if addition.makes && !addition.new.is_empty() {
-            query = query.bind(now.clone()).bind(now.clone());
+        let times = match addition.makes && !addition.new.is_empty() {
+            true => 2,
+            false => addition.last.len(),
+        };
+        for _ in 0..times {
+            query = query.bind(now.clone());
         }
         query
             .bind(addition.rows.to_string())
@@ -213,8 +217,15 @@ fn addition_sql(addition: &Addition) -> String {
             .iter()
             .map(|c| format!("\"{table}\".\"{c}\" = d.\"{c}\""))
             .collect();
+        let last = addition.last.iter().map(|c| format!("\"{c}\" = ?"));
+        let sums = addition
+            .sums
+            .iter()
+            .map(|c| format!("\"{c}\" = \"{table}\".\"{c}\" + d.by"));
+        let set: Vec<String> = last.chain(sums).collect();
         return format!(
-            "UPDATE \"{table}\" SET \"spend\" = \"{table}\".\"spend\" + d.by FROM (SELECT {}, {} AS by FROM json_each(?)) d WHERE {}",
+            "UPDATE \"{table}\" SET {} FROM (SELECT {}, {} AS by FROM json_each(?)) d WHERE {}",
+            set.join(", "),
             fields.join(", "),
             field("spend"),
             same.join(" AND ")

@@ -1,5 +1,7 @@
 //! Rows as they are written, read and found.
 
+mod postgres;
+
 use jiff::Timestamp;
 
 use sqlx::Row as _;

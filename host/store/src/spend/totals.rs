@@ -20,21 +20,47 @@ pub const PROXY_USER: &str = "litellm-proxy-budget";
 struct Account {
     table: &'static str,
     key: &'static [&'static str],
+    /// What the cost is added to.
+    sums: &'static [&'static str],
+    /// Columns that say when the last cost was borne.
+    last: &'static [&'static str],
     /// A row is made when there is none.
     makes: bool,
 }
 
-const fn account(table: &'static str, key: &'static [&'static str], makes: bool) -> Account {
-    Account { table, key, makes }
+impl Account {
+    const fn of(table: &'static str, key: &'static [&'static str]) -> Self {
+        Self {
+            table,
+            key,
+            sums: &["spend"],
+            last: &[],
+            makes: false,
+        }
+    }
+
+    /// Counts for ever, too: resets leave `total_spend` alone. Databases of an older LiteLLM have no such column.
+    const fn for_ever(self) -> Self {
+        Self {
+            sums: &["spend", "total_spend"],
+            ..self
+        }
+    }
 }
 
-const KEY: Account = account("LiteLLM_VerificationToken", &["token"], false);
-const USER: Account = account("LiteLLM_UserTable", &["user_id"], false);
-const TEAM: Account = account("LiteLLM_TeamTable", &["team_id"], false);
-const MEMBER: Account = account("LiteLLM_TeamMembership", &["team_id", "user_id"], false);
-const ORGANIZATION: Account = account("LiteLLM_OrganizationTable", &["organization_id"], false);
-const END_USER: Account = account("LiteLLM_EndUserTable", &["user_id"], true);
-const TAG: Account = account("LiteLLM_TagTable", &["tag_name"], false);
+const KEY: Account = Account {
+    last: &["last_active"],
+    ..Account::of("LiteLLM_VerificationToken", &["token"]).for_ever()
+};
+const USER: Account = Account::of("LiteLLM_UserTable", &["user_id"]);
+const TEAM: Account = Account::of("LiteLLM_TeamTable", &["team_id"]);
+const MEMBER: Account = Account::of("LiteLLM_TeamMembership", &["team_id", "user_id"]).for_ever();
+const ORGANIZATION: Account = Account::of("LiteLLM_OrganizationTable", &["organization_id"]);
+const END_USER: Account = Account {
+    makes: true,
+    ..Account::of("LiteLLM_EndUserTable", &["user_id"])
+};
+const TAG: Account = Account::of("LiteLLM_TagTable", &["tag_name"]);
 
 /// Tables of sums per day, by the column that says whose.
 const DAILY: [(&str, &str); 5] = [
@@ -79,6 +105,8 @@ pub(crate) struct Addition {
     pub new: &'static [&'static str],
     /// A row is made when there is none.
     pub makes: bool,
+    /// Columns that become the time of writing.
+    pub last: &'static [&'static str],
     /// Objects with all these columns.
     pub rows: Value,
 }
@@ -176,7 +204,8 @@ impl Totals {
         }
     }
 
-    /// What is added to which table, accounts first, ids in order: two gateways at once do not block each other.
+    /// What is added to which table, in the same order by every gateway: tables of accounts by name, then those of days; in each the
+    /// rows by their ids. Of two that commit at once, one waits for the other.
     pub fn additions(&self) -> Vec<Addition> {
         let mut additions: Vec<Addition> = Vec::new();
         for ((account, ids), spend) in &self.accounts {
@@ -184,13 +213,16 @@ impl Totals {
             for (column, id) in account.key.iter().zip(ids) {
                 row.insert((*column).to_owned(), id.as_str().into());
             }
-            row.insert("spend".to_owned(), spend.to_f64().into());
+            for sum in account.sums {
+                row.insert((*sum).to_owned(), spend.to_f64().into());
+            }
             push(&mut additions, account.table, row, || Addition {
                 table: account.table,
                 key: account.key.to_vec(),
-                sums: &["spend"],
+                sums: account.sums,
                 new: &[],
                 makes: account.makes,
+                last: account.last,
                 rows: json!([]),
             });
         }
@@ -216,6 +248,7 @@ impl Totals {
                 sums: &DAILY_SUMS,
                 new: &["id", "model_group"],
                 makes: true,
+                last: &[],
                 rows: json!([]),
             });
         }
@@ -271,11 +304,11 @@ mod tests {
         // Exact: 0.1 + 0.2 as doubles is another number.
         assert_eq!(
             of("LiteLLM_VerificationToken"),
-            json!([{"token": "hash", "spend": 0.3}])
+            json!([{"token": "hash", "spend": 0.3, "total_spend": 0.3}])
         );
         assert_eq!(
             of("LiteLLM_TeamMembership"),
-            json!([{"team_id": "red", "user_id": "ann", "spend": 0.3}])
+            json!([{"team_id": "red", "user_id": "ann", "spend": 0.3, "total_spend": 0.3}])
         );
         assert_eq!(
             of("LiteLLM_UserTable"),

@@ -159,10 +159,17 @@ SELECT d.entity_type, d.entity_id, d.window_duration, d.window_start, 0, $1::tex
 FROM jsonb_to_recordset($2::text::jsonb) AS d(entity_type text, entity_id text, window_duration text, window_start timestamp)
 ON CONFLICT DO NOTHING"#;
 
+/// Locks what it changes in the order of the ids first, as sums of accounts do: a join locks rows in any order.
 const UPDATE_POSTGRES: &str = r#"
+WITH d AS MATERIALIZED (SELECT * FROM jsonb_to_recordset($2::text::jsonb)
+    AS r(entity_type text, entity_id text, window_duration text, window_start timestamp, spend float8, ended_before timestamp, begins_after timestamp)),
+  l AS MATERIALIZED (SELECT entity_type, entity_id, window_duration FROM "LiteLLM_BudgetWindowSpend"
+    WHERE (entity_type, entity_id, window_duration) IN (SELECT entity_type, entity_id, window_duration FROM d)
+    ORDER BY entity_type COLLATE "C", entity_id COLLATE "C", window_duration COLLATE "C" FOR NO KEY UPDATE)
 UPDATE "LiteLLM_BudgetWindowSpend" AS t SET
   "spend" = CASE WHEN t."window_start" < d.ended_before THEN d.spend WHEN t."window_start" > d.begins_after THEN t."spend" ELSE t."spend" + d.spend END,
   "window_start" = CASE WHEN t."window_start" < d.ended_before THEN d.window_start ELSE t."window_start" END,
   "updated_at" = $1::text::timestamp
-FROM jsonb_to_recordset($2::text::jsonb) AS d(entity_type text, entity_id text, window_duration text, window_start timestamp, spend float8, ended_before timestamp, begins_after timestamp)
-WHERE t."entity_type" = d.entity_type AND t."entity_id" = d.entity_id AND t."window_duration" = d.window_duration"#;
+FROM d, l
+WHERE t."entity_type" = l.entity_type AND t."entity_id" = l.entity_id AND t."window_duration" = l.window_duration
+  AND d.entity_type = l.entity_type AND d.entity_id = l.entity_id AND d.window_duration = l.window_duration"#;

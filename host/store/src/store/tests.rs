@@ -96,7 +96,7 @@ async fn opening_again_changes_nothing_and_two_may_open_at_once() {
         .fetch_all(&again.sqlite().reader)
         .await
         .unwrap();
-    assert_eq!(versions, [1, 2, 3, 4, 5]);
+    assert_eq!(versions, [1, 2, 3, 4, 5, 6]);
 }
 
 #[tokio::test]

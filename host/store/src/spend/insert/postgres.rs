@@ -1,6 +1,8 @@
 //! The same for PostgreSQL: a group is one JSON parameter, of which the database makes rows.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -21,6 +23,20 @@ pub(super) async fn insert(
     group: &Group<'_>,
     now: Timestamp,
 ) -> Result<Inserted, sqlx::Error> {
+    match insert_once(db, group, now).await {
+        // LiteLLM has changed its tables since they were looked at.
+        Err(error) if is_the_schemas_fault(&error) && db.look_again().await? => {
+            insert_once(db, group, now).await
+        }
+        outcome => outcome,
+    }
+}
+
+async fn insert_once(
+    db: &PostgresDb,
+    group: &Group<'_>,
+    now: Timestamp,
+) -> Result<Inserted, sqlx::Error> {
     let columns = columns(db);
     let mut transaction = db.pool.begin().await?;
     let mut inserted = Inserted::default();
@@ -33,9 +49,11 @@ pub(super) async fn insert(
         Err(error) if is_the_rows_fault(&error) => {
             transaction.rollback().await?;
             transaction = db.pool.begin().await?;
-            for (at, row) in group.kept.iter().enumerate() {
+            let mut rows: Vec<_> = group.kept.iter().copied().enumerate().collect();
+            rows.sort_by_cached_key(|(_, row)| id_of(row).into_owned());
+            for (at, row) in rows {
                 let mut save = transaction.begin().await?;
-                match insert_new(db, &mut save, &columns, &[*row], now).await {
+                match insert_new(db, &mut save, &columns, &[row], now).await {
                     Ok(new) => {
                         save.commit().await?;
                         inserted.note(at, new == [true]);
@@ -156,6 +174,9 @@ async fn insert_rows(
     if rows.is_empty() {
         return Ok(std::collections::HashSet::new());
     }
+    // In the order of their ids, as another gateway that writes the same ones.
+    let mut rows = rows.to_vec();
+    rows.sort_by_cached_key(|row| id_of(row).into_owned());
     let rows: Vec<Value> = rows.iter().map(|row| object(db, row, now)).collect();
     let names: Vec<String> = columns
         .iter()
@@ -253,69 +274,184 @@ async fn add(
     if !db.has(table) {
         return Ok(());
     }
-    let exists = |column: &&&str| db.has_column(table, column);
-    let key: Vec<&str> = addition.key.iter().filter(exists).copied().collect();
-    let names = |columns: &[&str]| -> String {
-        let quoted: Vec<String> = columns.iter().map(|c| format!("\"{c}\"")).collect();
-        quoted.join(", ")
+    let exists = |column: &&str| db.has_column(table, column);
+    let key: Vec<&str> = addition.key.iter().copied().filter(exists).collect();
+    let mut rows = match &addition.rows {
+        Value::Array(rows) => rows.clone(),
+        _ => Vec::new(),
     };
-    let rows = format!("jsonb_populate_recordset(NULL::\"{table}\", $1::text::jsonb)");
-    let sql = match addition.makes {
-        false => {
-            let same: Vec<String> = key
-                .iter()
-                .map(|c| format!("t.\"{c}\" = d.\"{c}\""))
-                .collect();
-            format!(
-                "UPDATE \"{table}\" t SET \"spend\" = t.\"spend\" + d.\"spend\" FROM {rows} d WHERE {}",
-                same.join(" AND ")
-            )
-        }
-        true => {
-            let all = key.iter().chain(addition.new).chain(addition.sums);
-            let mut columns: Vec<&str> = all.copied().collect();
-            if !addition.new.is_empty() {
-                columns.extend(["created_at", "updated_at"]);
+    let (unique, sql) = match addition.makes {
+        false => (key.clone(), update(db, addition, &key)),
+        true => match db.unique(table, &key) {
+            Some(unique) => {
+                let sql = upsert(db, addition, &unique);
+                (unique, sql)
             }
-            columns.retain(|column| db.has_column(table, column));
-            let sums = addition.sums.iter().filter(exists);
-            // A sum that its column does not take would keep every row of the group from being written.
-            let sum = |c: &&str| match db.most(table, c) {
-                i64::MAX => format!("\"{c}\" = t.\"{c}\" + excluded.\"{c}\""),
-                most => format!("\"{c}\" = least(t.\"{c}\"::bigint + excluded.\"{c}\", {most})"),
-            };
-            let sums: Vec<String> = sums.map(sum).collect();
-            // What a table does not let be null and LiteLLM's client fills in.
-            let fill = |column: &&str| match *column {
-                "models" => "'{}'::text[]".to_owned(),
-                "blocked" => "false".to_owned(),
-                column => format!("\"{column}\""),
-            };
-            let values: Vec<String> = columns.iter().map(fill).collect();
-            format!(
-                "INSERT INTO \"{table}\" AS t ({}) SELECT {} FROM {rows} ON CONFLICT ({}) DO UPDATE SET {}",
-                names(&columns),
-                values.join(", "),
-                names(&key),
-                sums.join(", ")
-            )
-        }
+            None => {
+                // Without an index two gateways could both make the row.
+                sqlx::query("SELECT pg_advisory_xact_lock(hashtext($1))")
+                    .bind(format!("witgate {table}"))
+                    .execute(&mut *connection)
+                    .await?;
+                (key.clone(), update_or_insert(db, addition, &key))
+            }
+        },
     };
-    let mut rows = addition.rows.clone();
-    for row in rows.as_array_mut().into_iter().flatten() {
+    if unique.len() < addition.key.len() {
+        rows = merged(rows, &unique, addition.sums);
+    }
+    for row in &mut rows {
         if let Some(row) = row.as_object_mut() {
             cut(db, table, addition.sums, row);
-            for column in ["created_at", "updated_at"] {
-                row.insert(column.to_owned(), time_text(now).into());
+            for column in ["created_at", "updated_at"].iter().chain(addition.last) {
+                row.insert((*column).to_owned(), time_text(now).into());
             }
         }
     }
-    let text = rows.to_string().replace("\\u0000", "");
+    let text = Value::Array(rows).to_string().replace("\\u0000", "");
     sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(text)
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// The rows that a statement is given.
+fn given(table: &str) -> String {
+    format!("jsonb_populate_recordset(NULL::\"{table}\", $1::text::jsonb)")
+}
+
+/// `a.x, a.y` of columns `x` and `y`.
+fn list(columns: &[&str], of: impl Fn(&str) -> String) -> String {
+    let each: Vec<String> = columns.iter().map(|column| of(column)).collect();
+    each.join(", ")
+}
+
+fn quoted(column: &str) -> String {
+    format!("\"{column}\"")
+}
+
+/// `t.x = d.x AND …`
+fn same(columns: &[&str], t: &str, d: &str) -> String {
+    let each = columns.iter().map(|c| format!("{t}.\"{c}\" = {d}.\"{c}\""));
+    each.collect::<Vec<_>>().join(" AND ")
+}
+
+/// Adds to rows that are there, locked in the order of their ids first: a join locks them in any order, and two gateways that each
+/// wait for a row of the other never end.
+fn update(db: &PostgresDb, addition: &Addition, key: &[&str]) -> String {
+    let table = addition.table;
+    let exists = |column: &&&str| db.has_column(table, column);
+    let sums = addition.sums.iter().filter(exists);
+    let sums = sums.map(|c| format!("\"{c}\" = t.\"{c}\" + d.\"{c}\""));
+    let last = addition.last.iter().filter(exists);
+    let last = last.map(|c| format!("\"{c}\" = d.\"{c}\""));
+    let set: Vec<String> = sums.chain(last).collect();
+    format!(
+        "WITH d AS MATERIALIZED (SELECT * FROM {}), {} UPDATE \"{table}\" t SET {} FROM d, l WHERE {} AND {}",
+        given(table),
+        locked(table, key),
+        set.join(", "),
+        same(key, "t", "l"),
+        same(key, "d", "l"),
+    )
+}
+
+/// `l AS (…)`: the rows of a table that are in `d`, locked in the order of these columns, the same in every database.
+fn locked(table: &str, key: &[&str]) -> String {
+    format!(
+        "l AS MATERIALIZED (SELECT {} FROM \"{table}\" WHERE ({}) IN (SELECT {} FROM d) ORDER BY {} FOR NO KEY UPDATE)",
+        list(key, quoted),
+        list(key, quoted),
+        list(key, quoted),
+        list(key, |c| format!("\"{c}\" COLLATE \"C\"")),
+    )
+}
+
+/// Adds to rows that are there by a unique index, and makes the others; in the order in which they are given.
+fn upsert(db: &PostgresDb, addition: &Addition, unique: &[&str]) -> String {
+    let table = addition.table;
+    let (columns, values) = new(db, addition);
+    format!(
+        "INSERT INTO \"{table}\" AS t ({columns}) SELECT {values} FROM {} d ON CONFLICT ({}) DO UPDATE SET {}",
+        given(table),
+        list(unique, quoted),
+        sums(db, addition, "excluded"),
+    )
+}
+
+/// The same where no index tells rows apart, as between two steps of a migration: to the first of the rows that are the same is added.
+fn update_or_insert(db: &PostgresDb, addition: &Addition, key: &[&str]) -> String {
+    let table = addition.table;
+    let (columns, values) = new(db, addition);
+    format!(
+        "WITH d AS MATERIALIZED (SELECT * FROM {}), u AS (UPDATE \"{table}\" t SET {} FROM d WHERE t.ctid = (SELECT s.ctid FROM \"{table}\" s WHERE {} ORDER BY s.ctid LIMIT 1) RETURNING {}) INSERT INTO \"{table}\" ({columns}) SELECT {values} FROM d WHERE NOT EXISTS (SELECT 1 FROM u WHERE {})",
+        given(table),
+        sums(db, addition, "d"),
+        same(key, "s", "d"),
+        list(key, |c| format!("d.\"{c}\"")),
+        same(key, "u", "d"),
+    )
+}
+
+/// Columns of a new row, and where its values come from.
+fn new(db: &PostgresDb, addition: &Addition) -> (String, String) {
+    let all = addition.key.iter().chain(addition.new).chain(addition.sums);
+    let mut columns: Vec<&str> = all.copied().collect();
+    if !addition.new.is_empty() {
+        columns.extend(["created_at", "updated_at"]);
+    }
+    columns.retain(|column| db.has_column(addition.table, column));
+    let values = list(&columns, |column| format!("d.\"{column}\""));
+    (list(&columns, quoted), values)
+}
+
+/// A sum that its column does not take would keep every row of the group from being written.
+fn sums(db: &PostgresDb, addition: &Addition, from: &str) -> String {
+    let table = addition.table;
+    let exists = addition.sums.iter().copied();
+    let exists: Vec<&str> = exists.filter(|c| db.has_column(table, c)).collect();
+    list(&exists, |c| match db.most(table, c) {
+        i64::MAX => format!("\"{c}\" = t.\"{c}\" + {from}.\"{c}\""),
+        most => format!("\"{c}\" = least(t.\"{c}\"::bigint + {from}.\"{c}\", {most})"),
+    })
+}
+
+/// Rows that are the same in these columns as one: a statement may touch none twice.
+fn merged(rows: Vec<Value>, same: &[&str], sums: &[&str]) -> Vec<Value> {
+    let mut whole: BTreeMap<Vec<String>, Value> = BTreeMap::new();
+    for row in rows {
+        let id = same
+            .iter()
+            .map(|c| row[*c].as_str().unwrap_or_default().to_owned());
+        match whole.entry(id.collect()) {
+            Entry::Vacant(entry) => {
+                entry.insert(row);
+            }
+            Entry::Occupied(mut entry) => {
+                for sum in sums {
+                    let (one, other) = (&entry.get()[*sum], &row[*sum]);
+                    let both = match (one.as_i64(), other.as_i64()) {
+                        (Some(one), Some(other)) => one.saturating_add(other).into(),
+                        _ => Value::from(
+                            one.as_f64().unwrap_or_default() + other.as_f64().unwrap_or_default(),
+                        ),
+                    };
+                    if let Some(row) = entry.get_mut().as_object_mut() {
+                        row.insert((*sum).to_owned(), both);
+                    }
+                }
+            }
+        }
+    }
+    whole.into_values().collect()
+}
+
+/// Whether a statement names what the database does not have, a table, a column or a unique index (class 42), or not the index that
+/// forbids the row.
+fn is_the_schemas_fault(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code.starts_with("42") || code == "23505")
 }
 
 /// Whether the same row would fail again: what it says cannot be (class 22), or a constraint forbids it (23).
