@@ -23,7 +23,7 @@ use crate::refusal::RACED;
 use crate::rights::{not_permitted, role_in};
 use crate::{Ask, ControlPlane, Refusal};
 
-pub(crate) use bounds::{check_model_budgets, check_models};
+pub(crate) use bounds::{CALLS_ONLY, admins_only, check_model_budgets, check_models};
 pub use rotation::Rotations;
 
 pub(crate) use generate::{answer, draft, made};

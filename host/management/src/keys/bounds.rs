@@ -4,13 +4,15 @@ use serde_json::{Value, json};
 use witgate_identity::{Role, ScopeKind};
 use witgate_store::Row;
 
-use crate::fields::Given;
+use super::kept;
+use crate::fields::{Given, number, text};
+use crate::linked::BUDGETS;
 use crate::plane::Settings;
 use crate::rights::{TeamRole, role_in};
 use crate::{Ask, ControlPlane, Refusal, durations};
 
-/// Members only an administrator gives: they open what is nobody's own.
-const ADMINS_ONLY: [&str; 10] = [
+/// Members only an administrator gives or takes away: they open what is nobody's own, or bound whose key it is.
+pub(super) const ADMINS_ONLY: [&str; 14] = [
     "access_group_ids",
     "spend",
     "permissions",
@@ -20,6 +22,10 @@ const ADMINS_ONLY: [&str; 10] = [
     "temp_budget_expiry",
     "allowed_passthrough_routes",
     "denied_passthrough_routes",
+    "rpm_limit_type",
+    "tpm_limit_type",
+    "priority",
+    "allowed_model_region",
     LOGGING,
 ];
 
@@ -27,14 +33,16 @@ const ADMINS_ONLY: [&str; 10] = [
 pub(super) const LOGGING: &str = "logging";
 
 /// What a key may do that somebody makes for another: calls, and nothing in the other's name.
-const OTHERS: &str = "llm_api_routes";
+pub(crate) const CALLS_ONLY: &str = "llm_api_routes";
 
 impl ControlPlane {
     /// Cuts what is given to a new key down to its maker's rights, and checks it against its team.
     pub(super) async fn bound_new(&self, ask: &Ask, mut given: Given) -> Result<Given, Refusal> {
         let settings = self.settings.load_full();
         // What a team's key makes is the team's: it is no way out of the team's limits.
+        // The team of a session of the UI is a word that LiteLLM has for it.
         if !ask.is_admin()
+            && !ask.caller.session
             && given.text("team_id").is_none()
             && let Some(own) = &ask.caller.team_id
         {
@@ -63,8 +71,15 @@ impl ControlPlane {
         let Some(user) = ask.user().map(str::to_owned) else {
             return Err(ask.admin_only());
         };
-        admins_only(&given, None)?;
+        admins_only(&mut given, None)?;
         no_provisioning(&given)?;
+        // What a key of an organization makes is the organization's, likewise.
+        if given.text("team_id").is_none()
+            && let Some(own) = &ask.caller.org_id
+            && self.organization(own).await?.is_some()
+        {
+            given.set("organization_id", own.as_str());
+        }
         match given.text("user_id") {
             // A team's admin makes keys for its members, a member with the permission for themself.
             Some(other) if other != user && !self.makes_for(ask, team.as_ref(), other).await? => {
@@ -83,8 +98,11 @@ impl ControlPlane {
         }
         let controls = &caller.allowed_cache_controls;
         within(&mut given, "allowed_cache_controls", controls, true)?;
-        limits(ask, &mut given, true)?;
-        self.keep(ask, &mut given, None).await?;
+        let own = self.own_row(ask).await?;
+        limits(ask, &mut given, own.as_ref(), true)?;
+        if let Some(own) = &own {
+            kept::keep(ask, &mut given, own, None)?;
+        }
         Ok(given)
     }
 
@@ -133,30 +151,100 @@ impl ControlPlane {
         }
         let controls = &caller.allowed_cache_controls;
         within(given, "allowed_cache_controls", controls, false)?;
-        limits(ask, given, false)?;
-        self.keep(ask, given, Some(key)).await
+        let own = self.own_row(ask).await?;
+        limits(ask, given, own.as_ref(), false)?;
+        match &own {
+            Some(own) => kept::keep(ask, given, own, Some(key)),
+            None => Ok(()),
+        }
+    }
+
+    /// Of a limit that is taken away the operator's bound is left, unless the key's budget row has one.
+    pub(super) async fn fill_change(&self, given: &mut Given, key: &Row) -> Result<(), Refusal> {
+        let settings = self.settings.load_full();
+        if settings.litellm("upperbound_key_generate_params").is_none() {
+            return Ok(());
+        }
+        let budget = given.text("budget_id").or(text(key, "budget_id"));
+        let budget = match budget {
+            Some(id) => self.store.row(BUDGETS, "budget_id", id).await?,
+            None => None,
+        };
+        let budget = budget.unwrap_or_default();
+        fill_bounds(&settings, given, |given, name| {
+            let (said, was) = match name {
+                "duration" => (given.members.get(name), key.get("expires")),
+                _ => (given.columns.get(name), key.get(name)),
+            };
+            said.is_some_and(Value::is_null)
+                && was.is_some_and(|was| !was.is_null())
+                && budget.get(name).is_none_or(Value::is_null)
+        })
     }
 }
 
-/// What only administrators give is neither among the members nor hidden in the metadata, unless it is there already.
-fn admins_only(given: &Given, key: Option<&Row>) -> Result<(), Refusal> {
+/// What only administrators give is neither among the members nor hidden in the metadata, unless a key that changes has it so.
+/// What is said as it is, is as if it were not said: a spend that was read is an old one when it is written.
+pub(crate) fn admins_only(given: &mut Given, key: Option<&Row>) -> Result<(), Refusal> {
     let old = key.and_then(|key| key.get("metadata"));
     let hidden = given.columns.get("metadata");
-    let says = |name: &&&str| {
-        let of =
-            |map: &serde_json::Map<String, Value>| map.get(**name).is_some_and(|v| !v.is_null());
-        let smuggled = hidden.and_then(|metadata| metadata.get(**name));
-        of(&given.columns)
-            || of(&given.metadata)
-            || smuggled.is_some_and(|new| old.and_then(|old| old.get(**name)) != Some(new))
+    let news = |name: &&&str| {
+        let name = **name;
+        let was = old.and_then(|old| old.get(name));
+        let differs = |new: Option<&Value>, was: Option<&Value>| {
+            new.is_some_and(|new| !same(new, was.unwrap_or(&Value::Null)))
+        };
+        differs(given.columns.get(name), key.and_then(|key| key.get(name)))
+            || differs(given.metadata.get(name), was)
+            || hidden
+                .and_then(|metadata| metadata.get(name))
+                .is_some_and(|new| Some(new) != was)
     };
-    match ADMINS_ONLY.iter().find(says) {
-        None => Ok(()),
+    match ADMINS_ONLY.iter().find(news) {
+        None => {
+            for said in [&mut given.columns, &mut given.metadata] {
+                said.retain(|name, _| !ADMINS_ONLY.contains(&name.as_str()));
+            }
+            Ok(())
+        }
         Some(name) => {
-            let message = format!("Only an administrator gives a key {name}");
+            let message = format!("Only an administrator gives a key {name} or takes it away");
             Err(Refusal::forbidden(message).param(name))
         }
     }
+}
+
+/// Whether a key that has the one has the other: what is empty is as null.
+fn same(new: &Value, was: &Value) -> bool {
+    let empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        // A spend that is taken away is none.
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        _ => false,
+    };
+    new == was || empty(new) && empty(was) || new.is_number() && new.as_f64() == was.as_f64()
+}
+
+/// `rpm_limit_type` and `tpm_limit_type`: a limit of another kind would be none that anybody knows.
+pub(super) fn check_limit_types(given: &Given) -> Result<(), Refusal> {
+    const TYPES: [&str; 3] = ["guaranteed_throughput", "best_effort_throughput", "dynamic"];
+    let hidden = given.columns.get("metadata");
+    for name in ["rpm_limit_type", "tpm_limit_type"] {
+        let said = [
+            given.metadata.get(name),
+            hidden.and_then(|metadata| metadata.get(name)),
+        ];
+        let good = |said: &Value| {
+            said.is_null() || said.as_str().is_some_and(|said| TYPES.contains(&said))
+        };
+        if let Some(other) = said.into_iter().flatten().find(|said| !good(said)) {
+            let message = format!("{name} {other} does not exist; use one of {TYPES:?}");
+            return Err(Refusal::bad(message).param(name));
+        }
+    }
+    Ok(())
 }
 
 /// Who provisions acts above all users: an administrator alone makes keys for that.
@@ -183,28 +271,42 @@ fn is_others(ask: &Ask, key: &Row) -> bool {
 /// A member's key that is made by a team's admin, who may have taken an administrator for a member, makes calls only.
 fn others_routes(given: &mut Given, new: bool) -> Result<(), Refusal> {
     match given.columns.get("allowed_routes") {
-        Some(asked) if *asked == json!([OTHERS]) => Ok(()),
+        Some(asked) if *asked == json!([CALLS_ONLY]) => Ok(()),
         Some(asked) if !asked.is_null() && *asked != json!([]) => {
             let message = format!(
-                "A key of another user that you make or change has allowed_routes [{OTHERS:?}]"
+                "A key of another user that you make or change has allowed_routes [{CALLS_ONLY:?}]"
             );
             Err(Refusal::forbidden(message).param("allowed_routes"))
         }
         None if !new => Ok(()),
         _ => {
-            given.set("allowed_routes", json!([OTHERS]));
+            given.set("allowed_routes", json!([CALLS_ONLY]));
             Ok(())
         }
     }
 }
 
-/// Whoever rotates a key holds it: another's only when it could not do more than make calls.
+/// Whoever rotates a key holds it: another's only when it could not do more than make calls, and one that is nobody's or another's
+/// only when it has nothing that administrators alone give.
 pub(super) fn may_hold(ask: &Ask, key: &Row) -> Result<(), Refusal> {
-    let calls_only = key.get("allowed_routes") == Some(&json!([OTHERS]));
+    let own = ask.user().is_some() && key.get("user_id").and_then(Value::as_str) == ask.user();
+    if !ask.is_admin() && !own {
+        let metadata = key.get("metadata");
+        let passages = metadata.and_then(|m| m.get("allowed_passthrough_routes"));
+        let has = |value: Option<&Value>| value.is_some_and(|value| !same(value, &Value::Null));
+        let provisions = crate::fields::texts(key, "allowed_routes")
+            .into_iter()
+            .any(crate::plane::is_for_provisioning);
+        if provisions || has(key.get("permissions")) || has(passages) {
+            let text = "Only an administrator rotates a key with permissions, allowed_passthrough_routes or routes that provision";
+            return Err(Refusal::forbidden(text).param("key"));
+        }
+    }
+    let calls_only = key.get("allowed_routes") == Some(&json!([CALLS_ONLY]));
     match ask.is_admin() || calls_only || !is_others(ask, key) {
         true => Ok(()),
         false => Err(Refusal::forbidden(format!(
-            "You may rotate another user's key only when its allowed_routes are [{OTHERS:?}]"
+            "You may rotate another user's key only when its allowed_routes are [{CALLS_ONLY:?}]"
         ))
         .param("key")),
     }
@@ -247,8 +349,9 @@ fn within(
     }
 }
 
-/// A limit that the caller's own key has holds for the keys it makes.
-fn limits(ask: &Ask, given: &mut Given, new: bool) -> Result<(), Refusal> {
+/// A limit that the caller's own key has holds for the keys it makes; of its money what its row says, not what it is raised by for
+/// a while (`temp_budget_increase`).
+fn limits(ask: &Ask, given: &mut Given, row: Option<&Row>, new: bool) -> Result<(), Refusal> {
     // What a session may spend is no bound of the keys that are made with it: their user's is.
     if ask.caller.session {
         return Ok(());
@@ -262,6 +365,7 @@ fn limits(ask: &Ask, given: &mut Given, new: bool) -> Result<(), Refusal> {
     let whole = |limit: Option<u64>| limit.map(|limit| limit as f64);
     let money = own.budget.as_ref().and_then(|budget| budget.max);
     let money = money.and_then(|max| max.to_string().parse::<f64>().ok());
+    let money = row.map_or(money, |row| number(row, "max_budget"));
     for (field, own) in [
         ("rpm_limit", whole(own.limits.rpm)),
         ("tpm_limit", whole(own.limits.tpm)),
@@ -345,6 +449,34 @@ pub(super) fn upper_bounds(settings: &Settings, given: &Given) -> Result<(), Ref
             return Err(Refusal::bad(message).param(name));
         }
     }
+    Ok(())
+}
+
+/// The bounds are what a key has of which nothing else is said, where they are wanted.
+pub(super) fn fill_bounds(
+    settings: &Settings,
+    given: &mut Given,
+    wanted: impl Fn(&Given, &str) -> bool,
+) -> Result<(), Refusal> {
+    const BOUNDS: [&str; 6] = [
+        "max_budget",
+        "budget_duration",
+        "max_parallel_requests",
+        "tpm_limit",
+        "rpm_limit",
+        "duration",
+    ];
+    let Some(Value::Object(bounds)) = settings.litellm("upperbound_key_generate_params") else {
+        return Ok(());
+    };
+    let is_bound = |name: &str| BOUNDS.contains(&name);
+    let wanted = bounds
+        .iter()
+        .filter(|(name, most)| is_bound(name) && !most.is_null() && wanted(given, name));
+    let wanted = wanted
+        .map(|(name, most)| (name.clone(), most.clone()))
+        .collect();
+    given.fill(Given::read(&[super::FIELDS], &wanted)?);
     Ok(())
 }
 

@@ -214,6 +214,7 @@ fn read_body(body: &Map<String, Value>) -> Result<Given, Refusal> {
         return Err(Refusal::bad(message).param("allowed_routes"));
     }
     super::bounds::check_models(&given)?;
+    super::bounds::check_limit_types(&given)?;
     super::check_budget_limits(given.columns.get("budget_limits"))?;
     super::bounds::check_budget_fallbacks(given.columns.get("budget_fallbacks"))?;
     Ok(given)
@@ -248,6 +249,10 @@ pub(crate) fn draft(plane: &ControlPlane, ask: &Ask, mut given: Given) -> Result
     soft_budget(&settings, &mut given);
     alias_fits(&settings, given.text("key_alias"))?;
     super::bounds::upper_bounds(&settings, &given)?;
+    // A budget row, which only an administrator gives, says the rest.
+    super::bounds::fill_bounds(&settings, &mut given, |given, name| {
+        name == "duration" || given.text("budget_id").is_none()
+    })?;
     let text = match given.members.remove("key") {
         Some(Value::String(text)) => own_text(&settings, text)?,
         _ => new_text(&settings),

@@ -8,6 +8,7 @@ use witgate_store::Row;
 
 use super::TABLE;
 use crate::fields::{Given, moment, number, text};
+use crate::linked::BUDGETS;
 use crate::{Ask, ControlPlane, Refusal, durations};
 
 /// Budgets and limits of single models.
@@ -20,54 +21,110 @@ const LISTS: [&str; 5] = [
     "budget_limits",
     super::bounds::LOGGING,
 ];
+/// What a new key has as the key that makes it; a change of it is an administrator's.
+const INHERITED: [&str; 5] = [
+    "rpm_limit_type",
+    "tpm_limit_type",
+    "priority",
+    "allowed_model_region",
+    "denied_passthrough_routes",
+];
 /// Lists of what is allowed that only get shorter.
 const ALLOWED: [&str; 1] = ["prompts"];
 /// Of both, those that have a column; the others are in the metadata.
 const COLUMNS: [&str; 2] = ["model_max_budget", "budget_limits"];
 
 impl ControlPlane {
-    /// Holds a new key, or a change of `key`, to what the caller's own key is under.
-    pub(super) async fn keep(
-        &self,
-        ask: &Ask,
-        given: &mut Given,
-        key: Option<&Row>,
-    ) -> Result<(), Refusal> {
+    /// The row of the caller's own key, its budget's limits where it has none of its own. Sessions, and callers that an authenticator
+    /// made up, have no row.
+    pub(super) async fn own_row(&self, ask: &Ask) -> Result<Option<Row>, Refusal> {
         let Some(hash) = &ask.caller.key_hash else {
-            return Ok(());
+            return Ok(None);
         };
-        // Sessions, and callers that an authenticator made up, have no row.
-        let Some(own) = self.store.row(TABLE, "token", hash.as_str()).await? else {
-            return Ok(());
+        let Some(mut own) = self.store.row(TABLE, "token", hash.as_str()).await? else {
+            return Ok(None);
         };
-        end(ask, given, &own, key)?;
-        period(given, &own, key)?;
-        for name in OF_MODELS {
-            let (own, asked) = (of(&own, name), asked(given, name, key));
-            if let (Some(Value::Object(own)), Some(asked)) = (own, asked) {
-                put(given, name, json!(of_models(name, own, &asked)?));
-            }
-        }
-        for name in LISTS {
-            let (own, asked) = (of(&own, name), asked(given, name, key));
-            if let (Some(Value::Array(own)), Some(asked)) = (own, asked) {
-                let mut list = asked.as_array().cloned().unwrap_or_default();
-                let absent = own.iter().filter(|item| !list.contains(item));
-                let absent: Vec<Value> = absent.cloned().collect();
-                list.extend(absent);
-                put(given, name, list.into());
-            }
-        }
-        for name in ALLOWED {
-            let (own, asked) = (of(&own, name), asked(given, name, key));
-            if let (Some(Value::Array(own)), Some(asked)) = (own, asked)
-                && !own.is_empty()
+        let Some(id) = text(&own, "budget_id") else {
+            return Ok(Some(own));
+        };
+        let Some(budget) = self.store.row(BUDGETS, "budget_id", id).await? else {
+            return Ok(Some(own));
+        };
+        for name in ["max_budget", "budget_duration"] {
+            if own.get(name).is_none_or(Value::is_null)
+                && let Some(value) = budget.get(name)
             {
-                put(given, name, allowed(name, own, &asked)?);
+                own.insert(name.to_owned(), value.clone());
             }
         }
-        Ok(())
+        // As the scope of a key has it: what the key says of any model stands in place of what its budget says.
+        if !says_of_models(&own)
+            && let Some(value) = budget.get("model_max_budget")
+        {
+            own.insert("model_max_budget".to_owned(), value.clone());
+        }
+        Ok(Some(own))
     }
+}
+
+/// Whether a key has a budget or limit of a single model.
+fn says_of_models(key: &Row) -> bool {
+    OF_MODELS.iter().any(|name| {
+        let said = of(key, name).and_then(Value::as_object);
+        said.is_some_and(|said| !said.is_empty())
+    })
+}
+
+/// Holds a new key, or a change of `key`, to what the caller's own key is under.
+pub(super) fn keep(
+    ask: &Ask,
+    given: &mut Given,
+    own: &Row,
+    key: Option<&Row>,
+) -> Result<(), Refusal> {
+    end(ask, given, own, key)?;
+    period(given, own, key)?;
+    // A first limit of a single model would put what the budget row says of models out of force: it is said with it.
+    if key.is_some_and(|key| !says_of_models(key))
+        && OF_MODELS
+            .iter()
+            .any(|name| asked(given, name, key).is_some_and(|asked| !asked.is_null()))
+        && !given.says("model_max_budget")
+    {
+        given.set("model_max_budget", Value::Null);
+    }
+    for name in OF_MODELS {
+        let (own, asked) = (of(own, name), asked(given, name, key));
+        if let (Some(Value::Object(own)), Some(asked)) = (own, asked) {
+            put(given, name, json!(of_models(name, own, &asked)?));
+        }
+    }
+    for name in LISTS {
+        let (own, asked) = (of(own, name), asked(given, name, key));
+        if let (Some(Value::Array(own)), Some(asked)) = (own, asked) {
+            let mut list = asked.as_array().cloned().unwrap_or_default();
+            let absent = own.iter().filter(|item| !list.contains(item));
+            let absent: Vec<Value> = absent.cloned().collect();
+            list.extend(absent);
+            put(given, name, list.into());
+        }
+    }
+    for name in ALLOWED {
+        let (own, asked) = (of(own, name), asked(given, name, key));
+        if let (Some(Value::Array(own)), Some(asked)) = (own, asked)
+            && !own.is_empty()
+        {
+            put(given, name, allowed(name, own, &asked)?);
+        }
+    }
+    if key.is_none() {
+        for name in INHERITED {
+            if let Some(value) = of(own, name) {
+                given.metadata.insert(name.to_owned(), value.clone());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What is asked for of a list of what is allowed, when all of it is on the caller's; the caller's when nothing is.

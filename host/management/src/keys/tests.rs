@@ -1,6 +1,7 @@
 //! Requests about keys: who may do what, and what wrong requests are told.
 
 mod bounds;
+mod holders;
 
 use serde_json::{Value, json};
 use witgate_identity::{KeyHash, Limits, Principal, Role, Scope, ScopeKind};

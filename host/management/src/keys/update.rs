@@ -208,6 +208,7 @@ async fn change(
 ) -> Result<Row, Refusal> {
     let settings = plane.settings.load_full();
     let token = text(key, "token");
+    plane.fill_change(&mut given, key).await?;
     if let Some(alias) = given.text("key_alias") {
         let others = Filter::by("key_alias", alias).and("token", Is::Not(token.as_str().into()));
         steps.push(Write::Absent(TABLE, others, "key_alias"));
@@ -250,7 +251,7 @@ async fn change(
     given.set("updated_at", json!(crate::teams::later(was, ask.now)));
     let mut changes = given.changes(key);
     if !ask.is_admin() {
-        crate::bounds::keep_metadata(&mut changes, key, &[bounds::LOGGING])?;
+        crate::bounds::keep_metadata(&mut changes, key, &bounds::ADMINS_ONLY)?;
     }
     for (name, empty) in [
         ("aliases", json!({})),

@@ -426,3 +426,42 @@ async fn wrong_requests_and_rights() {
     let (_, seen) = world.get(&org, info).await;
     assert_eq!(seen["members"].as_array().unwrap().len(), 2);
 }
+
+/// Two organizations under one budget: what the admin of one changes is theirs alone.
+#[tokio::test]
+async fn a_shared_budget_is_not_lowered_for_others() {
+    let world = world(json!({})).await;
+    let budget = json!({"budget_id": "both", "max_budget": 9, "rpm_limit": 5});
+    world.done("/budget/new", budget).await;
+    for id in ["a", "b"] {
+        let new = json!({"organization_id": id, "organization_alias": id, "budget_id": "both"});
+        world.done("/organization/new", new).await;
+    }
+    let member = json!({"user_id": "ann", "role": "org_admin"});
+    let member = json!({"organization_id": "a", "member": member});
+    world.done("/organization/member_add", member).await;
+    let path = "/organization/update";
+    let lower = json!({"organization_id": "a", "max_budget": 0});
+    let (status, told) = world.ask("PATCH", &user("ann"), path, lower).await;
+    assert_eq!(status, 200, "{told}");
+    let own = &told["litellm_budget_table"];
+    assert_eq!(
+        (&own["max_budget"], &own["rpm_limit"]),
+        (&json!(0.0), &json!(5))
+    );
+    let (_, other) = world
+        .get(&admin(), "/organization/info?organization_id=b")
+        .await;
+    assert_eq!(other["litellm_budget_table"]["max_budget"], 9.0);
+    // Alone under it, it is the row that changes.
+    let id = told["budget_id"].clone();
+    let more = json!({"organization_id": "a", "max_budget": 3});
+    let (_, told) = world.ask("PATCH", &admin(), path, more).await;
+    assert_eq!(
+        (
+            &told["budget_id"],
+            &told["litellm_budget_table"]["max_budget"]
+        ),
+        (&id, &json!(3.0))
+    );
+}

@@ -6,7 +6,7 @@ use witgate_store::{Filter, Is, Write};
 use super::{FIELDS, MEMBERSHIPS, NOT_YET, TABLE, read, unknown};
 use crate::audit::Action;
 use crate::fields::{Given, refuse, text};
-use crate::linked::{self, BUDGET, BUDGETS, change_budget, new_budget};
+use crate::linked::{self, BUDGET, BUDGETS, new_budget};
 use crate::operation::Outcome;
 use crate::refusal::RACED;
 use crate::{Ask, Changed, ControlPlane, Refusal, bounds, keys, teams};
@@ -125,8 +125,12 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
         Some(_) => return Err(Refusal::bad("an organization has a budget").param("budget_id")),
         None if limits.is_empty() => {}
         None => {
-            let budget = text(&row, "budget_id").unwrap_or_default();
-            steps.push(change_budget(&plane.settings.load(), &ask, budget, limits));
+            // What others are under, too, is not changed for them.
+            let (budget, step) = plane
+                .limit_alone(&ask, text(&row, "budget_id"), limits)
+                .await?;
+            given.set("budget_id", budget);
+            steps.push(step);
         }
     }
     linked::object_permission(&mut given, text(&row, "object_permission_id"), &mut steps)?;

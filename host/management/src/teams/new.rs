@@ -1,7 +1,7 @@
 //! Makes teams.
 
 use serde_json::{Value, json};
-use witgate_store::{Filter, Row, Write};
+use witgate_store::{Filter, Is, Row, Write};
 
 use super::body::{member_limits, read_body};
 use super::people::{self, Member, Named};
@@ -14,12 +14,13 @@ use crate::rights::TeamRole;
 use crate::{Ask, Changed, ControlPlane, Refusal, bounds};
 
 /// What an organization's admin gives no team.
-pub(super) const ABOVE_ORGANIZATIONS: [&str; 5] = [
+pub(super) const ABOVE_ORGANIZATIONS: [&str; 6] = [
     "allowed_passthrough_routes",
     "denied_passthrough_routes",
     "team_member_budget_id",
     "logging",
     "callback_settings",
+    "priority",
 ];
 
 pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
@@ -44,6 +45,12 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
     if let Some((organization, budget)) = &organization {
         within(&given.columns, organization, budget)?;
     }
+    if !ask.is_admin() {
+        // What the operator gives by default is not what the body says.
+        let mut said = given.clone().new_row();
+        bounds::keep_metadata(&mut said, &Row::new(), &ABOVE_ORGANIZATIONS)?;
+    }
+    alias_alone(plane, &ask, &given, None).await?;
     let settings = plane.settings.load_full();
     defaults(&settings, &mut given)?;
     let id = match given.members.remove("team_id") {
@@ -74,9 +81,6 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
     linked::reset_at(&settings, &ask, &mut given.columns);
     given.set("team_id", id.as_str());
     let mut row = given.new_row();
-    if !ask.is_admin() {
-        bounds::keep_metadata(&mut row, &Row::new(), &ABOVE_ORGANIZATIONS)?;
-    }
     let budget = match limits.values().any(|limit| !limit.is_null()) {
         false => None,
         true => {
@@ -123,6 +127,37 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
     let mut team = with_linked(plane, plane.known_team(&id).await?).await?;
     team.remove("litellm_budget_table");
     Ok(Value::Object(with_aliases(plane, team).await?))
+}
+
+/// Where tokens name their team by its alias (`team_alias_jwt_field`), only an administrator gives one that another team has: with
+/// two of the name a token would be of neither.
+pub(super) async fn alias_alone(
+    plane: &ControlPlane,
+    ask: &Ask,
+    given: &Given,
+    team: Option<&str>,
+) -> Result<(), Refusal> {
+    let settings = plane.settings.load_full();
+    let field = settings.general("litellm_jwtauth");
+    let field = field.and_then(|jwt| jwt.get("team_alias_jwt_field"));
+    let named = field.is_some_and(|field| !field.is_null());
+    let Some(alias) = given
+        .text("team_alias")
+        .filter(|_| named && !ask.is_admin())
+    else {
+        return Ok(());
+    };
+    let mut others = Filter::by("team_alias", alias);
+    if let Some(team) = team {
+        others = others.and("team_id", Is::Not(team.into()));
+    }
+    match plane.store.count(TABLE, &others).await? {
+        0 => Ok(()),
+        _ => {
+            let text = "Tokens name teams by their alias here (team_alias_jwt_field), and another team has this one";
+            Err(Refusal::bad(text).param("team_alias"))
+        }
+    }
 }
 
 /// Nothing above the organization's.

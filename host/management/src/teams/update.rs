@@ -33,7 +33,7 @@ const OWN: [&str; 16] = [
 ];
 
 /// Members of the metadata that a team's own admin leaves as they are.
-const ABOVE_TEAMS: [&str; 10] = [
+const ABOVE_TEAMS: [&str; 12] = [
     "allowed_passthrough_routes",
     "denied_passthrough_routes",
     "team_member_budget_id",
@@ -44,6 +44,8 @@ const ABOVE_TEAMS: [&str; 10] = [
     "model_rpm_limit",
     "model_tpm_limit",
     "tags",
+    "priority",
+    "enforced_params",
 ];
 
 pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
@@ -54,6 +56,7 @@ pub(super) async fn update(plane: &ControlPlane, ask: Ask) -> Outcome {
     bound(plane, hand, &given, &team).await?;
     let settings = plane.settings.load_full();
     let mut steps = Vec::new();
+    new::alias_alone(plane, &ask, &given, text(&team, "team_id")).await?;
     crate::access_groups::there(&given, &mut steps);
     linked::object_permission(&mut given, text(&team, "object_permission_id"), &mut steps)?;
     linked::reset_at(&settings, &ask, &mut given.columns);

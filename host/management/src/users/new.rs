@@ -88,6 +88,10 @@ pub(super) async fn new(plane: &ControlPlane, ask: Ask) -> Outcome {
             if let Some(team) = &team {
                 key.set("team_id", team.as_str());
             }
+            // Whoever the user is or becomes, somebody else holds this key.
+            if !ask.is_admin() {
+                key.set("allowed_routes", json!([keys::CALLS_ONLY]));
+            }
             Some(keys::draft(plane, &ask, key)?)
         }
     };
@@ -199,6 +203,8 @@ async fn bound(
         let message = format!("Only a proxy admin gives a user {name}");
         return Err(Refusal::forbidden(message).param(name));
     }
+    // What the user is given their key has, too.
+    keys::admins_only(&mut key_of(given, "", None), None)?;
     for (organization, budget) in organizations {
         if let Some(budget) = budget {
             bounds::limits(&given.columns, budget, "organization")?;

@@ -305,3 +305,58 @@ async fn everybody_does_only_what_is_theirs() {
     let (_, open) = world.get(&eve, "/team/available").await;
     assert_eq!(open, json!([]), "who is in it need not join");
 }
+
+#[tokio::test]
+async fn a_teams_admin_leaves_its_share_and_what_calls_must_say() {
+    let world = world(json!({})).await;
+    let metadata = json!({"enforced_params": ["user"], "priority": "dev"});
+    let new = json!({"team_id": "red", "admins": ["ann"], "metadata": metadata});
+    world.done("/team/new", new).await;
+    for (metadata, expected) in [
+        (json!({"priority": "prod"}), 403),
+        (json!({"enforced_params": []}), 403),
+        (json!({"x": 1}), 200),
+    ] {
+        let body = json!({"team_id": "red", "metadata": metadata});
+        let (status, told) = world.post(&user("ann"), "/team/update", body).await;
+        assert_eq!(status, expected, "{metadata} {told}");
+    }
+    let team = world.plane.team("red").await.unwrap().unwrap();
+    let kept = json!({"enforced_params": ["user"], "priority": "dev", "x": 1});
+    assert_eq!(team["metadata"], kept);
+}
+
+/// `team_alias_jwt_field`: a token names its team by an alias, which must be of one team.
+#[tokio::test]
+async fn an_alias_that_tokens_name_is_not_taken_by_another_team() {
+    let jwt = json!({"general_settings": {"litellm_jwtauth": {"team_alias_jwt_field": "team"}}});
+    for (settings, taken) in [(jwt, 400), (json!({}), 200)] {
+        let world = world(settings).await;
+        let organization = json!({"organization_id": "acme", "organization_alias": "Acme"});
+        world.done("/organization/new", organization).await;
+        let member = json!({"user_id": "org", "role": "org_admin"});
+        let member = json!({"organization_id": "acme", "member": member});
+        world.done("/organization/member_add", member).await;
+        let blue = json!({"team_id": "blue", "team_alias": "prod"});
+        world.done("/team/new", blue).await;
+        let red = json!({"team_id": "red", "team_alias": "red", "admins": ["ann"], "organization_id": "acme"});
+        world.done("/team/new", red).await;
+        let named = |alias: &str| json!({"team_id": "red", "team_alias": alias});
+        let new = json!({"organization_id": "acme", "team_alias": "prod"});
+        let update = "/team/update";
+        for (who, path, body, expected) in [
+            ("ann", update, named("red"), 200),
+            ("ann", update, named("crimson"), 200),
+            ("ann", update, named("prod"), taken),
+            ("org", update, named("prod"), taken),
+            ("org", "/team/new", new, taken),
+        ] {
+            let (status, told) = world.post(&user(who), path, body.clone()).await;
+            assert_eq!(status, expected, "{who} {path} {body} {told}");
+            if status == 400 {
+                assert_eq!(told["error"]["param"], "team_alias", "{told}");
+            }
+        }
+        world.done(update, named("prod")).await;
+    }
+}

@@ -77,6 +77,11 @@ async fn everybody_does_only_what_is_theirs() {
         (&key["organization_id"], &key["models"]),
         (&json!("acme"), &json!(["a", "b"]))
     );
+    assert_eq!(
+        key["allowed_routes"],
+        json!(["llm_api_routes"]),
+        "whoever the user becomes, the key that is kept makes calls"
+    );
     let (new, update) = ("/user/new", "/user/update");
     let of = |id: &str, more: Value| {
         let mut body = json!({ "user_id": id });
@@ -106,6 +111,24 @@ async fn everybody_does_only_what_is_theirs() {
             403,
         ),
         (&org, new, acme(json!({"user_id": "default_user_id"})), 403),
+        (
+            &org,
+            new,
+            acme(json!({"metadata": {"allowed_passthrough_routes": ["*"]}})),
+            403,
+        ),
+        (
+            &org,
+            new,
+            acme(json!({"metadata": {"logging": [{"callback_name": "langfuse"}]}})),
+            403,
+        ),
+        (
+            &org,
+            new,
+            acme(json!({"metadata": {"temp_budget_increase": 9}})),
+            403,
+        ),
         (&org, new, acme(json!({"max_budget": 51})), 400),
         (&org, new, acme(json!({"models": ["z"]})), 400),
         (&org, new, acme(json!({"teams": ["blue"]})), 403),
