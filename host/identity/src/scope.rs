@@ -135,6 +135,8 @@ pub struct Scope {
     pub models: Vec<ModelScope>,
     /// The budget, when there is one.
     pub budget: Option<Budget>,
+    /// US dollars of the budget's `max` that are for a time only, and its end (`temp_budget_increase`, `temp_budget_expiry`).
+    pub raised: Option<(Decimal, Timestamp)>,
     /// Further budgets that all must hold (`budget_limits`).
     pub windows: Vec<BudgetWindow>,
     /// US dollars spent so far as the database had it when the scope was read.
@@ -153,6 +155,7 @@ impl Scope {
             limits: Limits::default(),
             models: Vec::new(),
             budget: None,
+            raised: None,
             windows: Vec::new(),
             spent: Decimal::ZERO,
         }

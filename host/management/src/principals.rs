@@ -14,10 +14,9 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use witgate_identity::{
-    Budget, BudgetWindow, KeyHash, Limits, ModelList, ModelScope, Principal, Role, Scope,
-    ScopeKind, VirtualKey,
+    Budget, BudgetWindow, KeyHash, Limits, ModelList, Principal, Role, Scope, ScopeKind, VirtualKey,
 };
-use witgate_metering::model_scopes;
+use witgate_metering::stored_model_scopes;
 use witgate_store::{Filter, Is, Row, Select, StoreError};
 
 use crate::ControlPlane;
@@ -27,6 +26,9 @@ use crate::plane::Settings;
 
 /// The user whose spend is that of the whole gateway.
 pub use witgate_store::PROXY_USER;
+
+/// The window of a budget whose own cannot be read.
+const DAY_S: u64 = 86_400;
 
 const WINDOWS: &str = witgate_store::WINDOWS;
 
@@ -340,13 +342,31 @@ pub(crate) fn virtual_key(
     let token = text("token").unwrap_or_default();
     let (user_id, team_id) = (text("user_id"), text("team_id"));
     let org_id = of(&linked.organization, "organization_id").or(text("organization_id"));
-    let mut of_key = key_scope(&token, key, linked.budget.as_ref(), now);
+    let alias = key.get("key_alias");
+    let mut of_key = scope(
+        ScopeKind::Key,
+        token.as_str(),
+        alias,
+        linked.budget.as_ref(),
+        key,
+    );
+    let name = key.get("key_name").and_then(Value::as_str);
+    of_key.shown = name.filter(|name| is_masked(name)).map(str::to_owned);
+    raise(&mut of_key, key.get("metadata").and_then(Value::as_object));
+    // Replies tell what a key may spend.
+    if let Some((by, _)) = of_key.raised.take_if(|(_, until)| *until <= now)
+        && let Some(max) = of_key
+            .budget
+            .as_mut()
+            .and_then(|budget| budget.max.as_mut())
+    {
+        *max -= by;
+    }
     of_key.windows = windows(key.get("budget_limits"), &linked.windows, ("key", &token));
     let mut scopes = vec![of_key];
     if let Some(team) = &linked.team {
         let id = team_id.clone().unwrap_or_default();
         let mut scope = scope(ScopeKind::Team, id, team.get("team_alias"), None, team);
-        scope.models = model_limits(team.get("metadata"), team.get("model_max_budget"), now);
         scope.windows = windows(
             team.get("budget_limits"),
             &linked.windows,
@@ -378,6 +398,11 @@ pub(crate) fn virtual_key(
         let also_teams = settings.general("apply_user_budget_to_team_keys");
         if team_id.is_some() && also_teams.and_then(Value::as_bool) != Some(true) {
             scope.budget = None;
+            scope
+                .models
+                .iter_mut()
+                .for_each(|model| model.budget = None);
+            scope.models.retain(|model| !model.limits.is_empty());
         }
         if team_id.is_none() && scope.budget.is_none() {
             scope.budget = settings
@@ -527,30 +552,16 @@ fn is_masked(name: &str) -> bool {
     })
 }
 
-fn key_scope(token: &str, key: &Row, budget: Option<&Row>, now: Timestamp) -> Scope {
-    let mut scope = scope(ScopeKind::Key, token, key.get("key_alias"), budget, key);
-    let name = key.get("key_name").and_then(Value::as_str);
-    scope.shown = name.filter(|name| is_masked(name)).map(str::to_owned);
-    let metadata = key.get("metadata");
-    scope.models = model_limits(metadata, key.get("model_max_budget"), now);
-    if scope.models.is_empty() {
-        scope.models = model_limits(
-            None,
-            budget.and_then(|row| row.get("model_max_budget")),
-            now,
-        );
-    }
-    let more = metadata
-        .and_then(|m| m.get("temp_budget_increase"))
-        .and_then(money);
-    let until = metadata.and_then(|m| m.get("temp_budget_expiry")?.as_str());
-    if let (Some(more), Some(until)) = (more, until.and_then(moment))
-        && until > now
+/// Adds what a key's metadata or a budget row gives for a time. Whoever has no bound keeps none.
+fn raise(scope: &mut Scope, from: Option<&Row>) {
+    let more = from.and_then(|row| money(row.get("temp_budget_increase")?));
+    let until = from.and_then(|row| moment(row.get("temp_budget_expiry")?.as_str()?));
+    if let (Some(more), Some(until)) = (more, until)
         && let Some(max) = scope.budget.as_mut().and_then(|budget| budget.max.as_mut())
     {
-        *max += more;
+        let before = scope.raised.replace((more, until));
+        *max += more - before.map_or(Decimal::ZERO, |(by, _)| by);
     }
-    scope
 }
 
 /// A scope of a row and of the budget row it refers to: the row's own columns win.
@@ -565,7 +576,9 @@ fn scope(
         let own = row.get(name).filter(|value| !value.is_null());
         own.or_else(|| budget?.get(name).filter(|value| !value.is_null()))
     };
-    let whole = |name: &str| column(name).and_then(Value::as_i64).map(i64::unsigned_abs);
+    // Less than nothing is nothing.
+    let count = |number: i64| u64::try_from(number).unwrap_or(0);
+    let whole = |name: &str| column(name).and_then(Value::as_i64).map(count);
     let max = column("max_budget").and_then(money);
     let soft = column("soft_budget").and_then(money);
     let mut scope = Scope::new(kind, id);
@@ -585,6 +598,23 @@ fn scope(
             resets_at: text("budget_reset_at").and_then(moment),
         });
     }
+    if row.get("max_budget").is_none_or(Value::is_null) {
+        raise(&mut scope, budget);
+    }
+    // LiteLLM's columns begin as an empty object.
+    let says = |value: &&Value| !value.is_null() && value.as_object().is_none_or(|o| !o.is_empty());
+    let budgets = row.get("model_max_budget").filter(says);
+    let budgets = budgets.or_else(|| budget?.get("model_max_budget"));
+    let limit = |name: &str| row.get("metadata")?.get(name);
+    let (rpm, tpm) = (limit("model_rpm_limit"), limit("model_tpm_limit"));
+    let (models, problems) = stored_model_scopes(budgets, rpm, tpm);
+    for problem in problems {
+        tracing::warn!(
+            kind = kind.descriptor(),
+            "a limit of a model in the database cannot be read, and allows nothing: {problem}"
+        );
+    }
+    scope.models = models;
     scope.spent = row.get("spend").and_then(money).unwrap_or_default();
     scope
 }
@@ -593,7 +623,11 @@ fn scope(
 fn windows(limits: Option<&Value>, known: &[Row], (kind, id): (&str, &str)) -> Vec<BudgetWindow> {
     let limits = limits.and_then(Value::as_array).into_iter().flatten();
     let window = |limit: &Value| {
-        let duration = limit.get("budget_duration")?.as_str()?;
+        let given = |name: &str| limit.get(name).filter(|value| !value.is_null());
+        let max = given("max_budget")?;
+        let duration = given("budget_duration")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let known = known.iter().find(|row| {
             let is = |column: &str, text: &str| row.get(column).is_some_and(|value| value == text);
             is("entity_type", kind) && is("entity_id", id) && is("window_duration", duration)
@@ -602,10 +636,15 @@ fn windows(limits: Option<&Value>, known: &[Row], (kind, id): (&str, &str)) -> V
             let start = moment(row.get("window_start")?.as_str()?)?;
             Some((start, row.get("spend").and_then(money)?))
         });
+        let length = crate::durations::seconds(duration);
+        let (max, length_s) = witgate_metering::money(max).zip(length).unwrap_or_else(|| {
+            tracing::warn!(kind, %limit, "one of budget_limits in the database cannot be read, and allows nothing");
+            (Decimal::ZERO, DAY_S)
+        });
         Some(BudgetWindow {
-            max: money(limit.get("max_budget")?)?,
+            max,
             duration: duration.to_owned(),
-            length_s: crate::durations::seconds(duration)?,
+            length_s,
             known,
         })
     };
@@ -619,21 +658,6 @@ fn budget_of(max: Decimal) -> Budget {
         duration: None,
         resets_at: None,
     }
-}
-
-/// `model_rpm_limit` and `model_tpm_limit` of a metadata, and a `model_max_budget`. What a write of ours would have refused is told
-/// and bears nothing.
-fn model_limits(
-    metadata: Option<&Value>,
-    budgets: Option<&Value>,
-    now: Timestamp,
-) -> Vec<ModelScope> {
-    let limit = |name: &str| metadata.and_then(|metadata| metadata.get(name));
-    let (rpm, tpm) = (limit("model_rpm_limit"), limit("model_tpm_limit"));
-    model_scopes(budgets, rpm, tpm, now).unwrap_or_else(|error| {
-        tracing::warn!("limits of models in the database are not kept: {error}");
-        Vec::new()
-    })
 }
 
 /// US dollars, by the number's shortest text: the binary fraction would bring digits that nobody wrote. What is not finite

@@ -45,7 +45,7 @@ pub struct Charge<'a> {
     pub model: Option<&'a ModelScope>,
     /// The window, when it is one of several budgets (`budget_limits`).
     pub window: Option<&'a BudgetWindow>,
-    /// US dollars at which calls are refused; `None` only counts.
+    /// US dollars at which calls are refused; `None` only counts. What is [for a time](Scope::raised) is part of it.
     pub max: Option<Decimal>,
 }
 
@@ -118,18 +118,30 @@ impl Charge<'_> {
         self.model.is_some() || self.window.is_some() || refuses_at_max(self.scope.kind)
     }
 
+    /// What may be spent now: of a scope that was kept for a while, what was for a time may be over.
+    fn max_at(&self, now: Timestamp) -> Option<Decimal> {
+        let raised = self.scope.raised.filter(|_| self.is_whole());
+        let over = raised.filter(|(_, until)| *until <= now);
+        Some(self.max? - over.map_or(Decimal::ZERO, |(by, _)| by))
+    }
+
     /// Whether what is spent and reserved leaves no room.
-    fn is_full(&self, committed: Decimal) -> bool {
-        self.max.is_some_and(|max| match self.is_full_at_max() {
-            true => committed >= max,
-            false => committed > max,
-        })
+    fn is_full(&self, committed: Decimal, now: Timestamp) -> bool {
+        self.max_at(now)
+            .is_some_and(|max| match self.is_full_at_max() {
+                true => committed >= max,
+                false => committed > max,
+            })
     }
 
     /// The name of the account.
     fn name(&self, name: &mut String) {
         name.clear();
-        account_name(name, self.scope.kind, &self.scope.id);
+        match self.model {
+            // An end user may be called like another one and a model.
+            Some(_) => account_name(name, [entity(self.scope.kind), "_model"], &self.scope.id),
+            None => account_name(name, [entity(self.scope.kind), ""], &self.scope.id),
+        }
         if let Some(window) = self.window {
             for part in [":window:", &window.length_s.to_string(), "s"] {
                 name.push_str(part);
@@ -145,13 +157,16 @@ impl Charge<'_> {
 }
 
 /// LiteLLM's names of the spend counters, but for the word before them.
-fn account_name(name: &mut String, kind: ScopeKind, id: &str) {
-    let entity = match kind {
+fn account_name(name: &mut String, [entity, of_what]: [&str; 2], id: &str) {
+    for part in [entity, of_what, ":", id] {
+        name.push_str(part);
+    }
+}
+
+const fn entity(kind: ScopeKind) -> &'static str {
+    match kind {
         ScopeKind::Organization => "org",
         kind => kind.descriptor(),
-    };
-    for part in [entity, ":", id] {
-        name.push_str(part);
     }
 }
 
@@ -235,11 +250,11 @@ impl Books {
             state.note(account, charge, now);
             let spent = state.spent(account, now);
             let committed = add(spent, state.reserved);
-            if charge.is_full(committed) {
+            if charge.is_full(committed, now) {
                 return Err(Exceeded {
                     at,
                     spent: committed,
-                    max: charge.max.unwrap_or_default(),
+                    max: charge.max_at(now).unwrap_or_default(),
                 });
             }
             if charge.scope.kind == ScopeKind::Key && charge.is_whole() {
@@ -252,7 +267,7 @@ impl Books {
         drop(states);
         let sharing = self.sharing.load_full();
         let bounds = match &sharing {
-            Some(_) => bounds(charges, &of_charge, &accounts),
+            Some(_) => bounds(charges, &of_charge, &accounts, now),
             None => Vec::new(),
         };
         Ok(Reservation {
@@ -270,7 +285,7 @@ impl Books {
     #[must_use]
     pub fn spent(&self, kind: ScopeKind, id: &str, now: Timestamp) -> Option<Decimal> {
         let mut name = String::new();
-        account_name(&mut name, kind, id);
+        account_name(&mut name, [entity(kind), ""], id);
         let account = self.accounts.get(&name)?;
         let state = account.state.lock();
         Some(state.spent(&account, now))
@@ -295,7 +310,7 @@ impl Books {
         resets_at: Option<Timestamp>,
     ) {
         let mut name = String::new();
-        account_name(&mut name, kind, id);
+        account_name(&mut name, [entity(kind), ""], id);
         if let Some(account) = self.accounts.get(&name) {
             account.state.lock().set_back(spent, resets_at);
         }
@@ -353,10 +368,15 @@ struct Bound {
 
 /// What refuses at each account, the least when there are several. An amount beyond what a store counts exactly each gateway holds for
 /// itself.
-fn bounds(charges: &[Charge<'_>], of_charge: &[usize], accounts: &[Arc<Account>]) -> Vec<Bound> {
+fn bounds(
+    charges: &[Charge<'_>],
+    of_charge: &[usize],
+    accounts: &[Arc<Account>],
+    now: Timestamp,
+) -> Vec<Bound> {
     let mut found: Vec<Bound> = Vec::new();
     for (at, (charge, of)) in charges.iter().zip(of_charge).enumerate() {
-        let max = charge.max.filter(|max| exchange::is_exact(*max));
+        let max = charge.max_at(now).filter(|max| exchange::is_exact(*max));
         let (Some(max), Some(account)) = (max, accounts.get(*of)) else {
             continue;
         };

@@ -84,6 +84,15 @@ impl Period {
         }
     }
 
+    /// How many seconds it lasts; a month counts as 30 days, so that a window has the same length whenever it is looked at.
+    #[must_use]
+    pub fn seconds(self) -> u64 {
+        match self {
+            Period::Months(n) => u64::from(n) * 30 * 86_400,
+            other => other.seconds_from(Timestamp::UNIX_EPOCH),
+        }
+    }
+
     /// How many seconds it lasts from a moment on. Only that of months depends on the moment: the day is that of the moment, or the
     /// last one of a month that is shorter.
     #[must_use]

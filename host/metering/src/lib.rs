@@ -20,5 +20,5 @@ pub use limits::{
     Admitted, Descriptor, LimitKind, Limiter, NotAdmitted, Refusal, Rules, Standing, UNBOUNDED,
     descriptors,
 };
-pub use models::{ModelScopeError, model_scopes, money, whole};
+pub use models::{ModelScopeError, model_scopes, money, stored_model_scopes, whole};
 pub use priority::{ActiveKeys, Priorities, Reserved, Sharing, Used, counted};

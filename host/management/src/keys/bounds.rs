@@ -554,9 +554,9 @@ pub(crate) fn check_models(given: &Given) -> Result<(), Refusal> {
     check_model_budgets(given.columns.get("model_max_budget"))?;
     for name in ["model_rpm_limit", "model_tpm_limit"] {
         let limits = given.metadata.get(name);
-        witgate_metering::model_scopes(None, limits, None, jiff::Timestamp::UNIX_EPOCH).map_err(
-            |error| Refusal::bad(error.to_string().replace("model_rpm_limit", name)).param(name),
-        )?;
+        witgate_metering::model_scopes(None, limits, None).map_err(|error| {
+            Refusal::bad(error.to_string().replace("model_rpm_limit", name)).param(name)
+        })?;
     }
     Ok(())
 }

@@ -213,3 +213,122 @@ fn lists_that_cannot_be_read_allow_nothing() {
     assert_eq!(key.principal.models, [NOTHING]);
     assert_eq!(key.principal.allowed_routes, [NOTHING]);
 }
+
+/// A model's budget bears on whoever has it, by their own row or by their budget's; a user's on personal keys only.
+#[test]
+fn budgets_of_models_are_everybodys() {
+    let budgets = |max: u64| json!({"gpt": {"budget_limit": max}});
+    let linked = |max: u64| row(json!({"model_max_budget": budgets(max)}));
+    let of = |key: Value, team: Option<Row>| {
+        let rows = Linked {
+            budget: linked(1),
+            team,
+            member_budget: linked(2),
+            user: row(json!({
+                "user_id": "ann", "model_max_budget": budgets(3), "metadata": {"model_tpm_limit": {"other": 5}},
+            })),
+            organization: row(json!({"organization_id": "acme", "model_max_budget": null})),
+            organization_budget: linked(4),
+            ..Linked::default()
+        };
+        let key = found(key, rows);
+        let told = key.principal.scopes.iter().map(|scope| {
+            let max = scope
+                .model("gpt")
+                .and_then(|model| Some(model.budget?.0.to_string()));
+            let tpm = scope.model("other").and_then(|model| model.limits.tpm);
+            (scope.kind, max.unwrap_or_default(), tpm)
+        });
+        told.collect::<Vec<_>>()
+    };
+    let told = |kind, max: &str, tpm| (kind, max.to_owned(), tpm);
+    // What a key's metadata says of models is no budget of its own.
+    let key = json!({
+        "token": "ab", "user_id": "ann", "organization_id": "acme", "model_max_budget": {},
+        "metadata": {"model_rpm_limit": {"gpt": 7}},
+    });
+    assert_eq!(
+        of(key, None),
+        [
+            told(ScopeKind::Key, "1", None),
+            told(ScopeKind::User, "3", Some(5)),
+            told(ScopeKind::Organization, "4", None),
+        ]
+    );
+    let key = json!({
+        "token": "ab", "user_id": "ann", "team_id": "red", "organization_id": "acme", "model_max_budget": budgets(9),
+    });
+    let team = row(json!({"team_id": "red", "model_max_budget": budgets(5)}));
+    assert_eq!(
+        of(key, team),
+        [
+            told(ScopeKind::Key, "9", None),
+            told(ScopeKind::Team, "5", None),
+            told(ScopeKind::TeamMember, "2", None),
+            told(ScopeKind::User, "", Some(5)),
+            told(ScopeKind::Organization, "4", None),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn end_users_and_tags_have_the_models_of_their_budgets() {
+    let world = crate::testing::world(json!({})).await;
+    let body = json!({
+        "budget_id": "tight", "model_max_budget": {"gpt": {"budget_limit": 1}}, "max_budget": 2,
+        "temp_budget_increase": 3, "temp_budget_expiry": "2026-01-02T00:00:00Z",
+    });
+    world.done("/budget/new", body).await;
+    world
+        .done(
+            "/customer/new",
+            json!({"user_id": "bob", "budget_id": "tight"}),
+        )
+        .await;
+    world
+        .done("/tag/new", json!({"name": "dear", "budget_id": "tight"}))
+        .await;
+    let bob = world.plane.end_user("bob").await.unwrap().unwrap();
+    let tags = world.plane.tags().await.unwrap();
+    for scope in [&bob.scope, &tags["dear"]] {
+        let model = scope.model("openai/gpt").unwrap();
+        assert_eq!(model.budget, Some((Decimal::ONE, 86_400)), "{scope:?}");
+        let until = "2026-01-02T00:00:00Z".parse().unwrap();
+        assert_eq!(scope.raised, Some((Decimal::from(3), until)));
+        let budget = scope.budget.as_ref().unwrap();
+        assert_eq!(budget.max, Some(Decimal::from(5)));
+    }
+}
+
+/// LiteLLM's rows hold what no write of ours lets through: of that nothing may be had, and the rest holds.
+#[test]
+fn what_cannot_be_read_bears_on_itself_alone() {
+    let key = found(
+        json!({
+            "token": "ab", "rpm_limit": -3, "max_budget": 1,
+            "model_max_budget": {"a": {"budget_limit": 1}, "b": {"budget_limit": 1, "time_period": "1.5h"}, "c": 0.5},
+            "budget_limits": [
+                {"budget_duration": "1d", "max_budget": 2}, {"budget_duration": "1.5h", "max_budget": 2},
+                {"budget_duration": "1h", "max_budget": -2}, {"budget_duration": "1h", "max_budget": null},
+            ],
+        }),
+        Linked {
+            budget: row(
+                json!({"temp_budget_increase": 5, "temp_budget_expiry": "2026-01-02T00:00:00Z"}),
+            ),
+            ..Linked::default()
+        },
+    );
+    let scope = &key.principal.scopes[0];
+    assert_eq!(scope.limits.rpm, Some(0));
+    let max = |model: &str| scope.model(model).unwrap().budget.unwrap().0.to_string();
+    assert_eq!([max("a"), max("b"), max("c")], ["1", "0", "0.5"]);
+    let windows: Vec<i64> = scope
+        .windows
+        .iter()
+        .map(|w| i64::try_from(w.max).unwrap())
+        .collect();
+    assert_eq!(windows, [2, 0, 0]);
+    // A budget row's raise is of its own bound.
+    assert_eq!(scope.budget.as_ref().unwrap().max, Some(Decimal::ONE));
+}

@@ -121,7 +121,7 @@ impl State {
     /// Takes over what a call's scope says of the budget, and what the database had spent.
     pub(super) fn note(&mut self, account: &Account, charge: &Charge<'_>, now: Timestamp) {
         (self.used_at, self.is_used) = (now, true);
-        self.terms.max = charge.max;
+        self.terms.max = charge.max_at(now);
         if let Some(window) = charge.window {
             self.note_window(account, window, now);
         }

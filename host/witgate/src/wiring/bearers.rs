@@ -88,13 +88,13 @@ const NAMES: [Names; 5] = [
 pub(super) fn scopes(
     members: &mut Map<String, Value>,
     principal: &Principal,
-    key: &str,
+    key: Option<&str>,
     now: Timestamp,
 ) -> Result<Vec<Scope>, String> {
     let mut found = Vec::new();
     for names in NAMES {
         let id = match names.kind {
-            ScopeKind::Key => Some(key.to_owned()),
+            ScopeKind::Key => key.map(str::to_owned),
             ScopeKind::Team => principal.team_id.clone(),
             ScopeKind::TeamMember => {
                 let pair = principal.team_id.as_ref().zip(principal.user_id.as_ref());
@@ -161,7 +161,6 @@ fn read(
         take(names.model_budget).as_ref(),
         take(names.model_rpm).as_ref(),
         take(names.model_tpm).as_ref(),
-        now,
     );
     let budget = Budget {
         max,

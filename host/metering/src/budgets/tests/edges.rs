@@ -209,3 +209,27 @@ async fn a_period_that_others_began_has_its_own_alerts() {
     one.exchange(at(0)).await.unwrap();
     assert_eq!(spend(&one), 1);
 }
+
+/// An end user's id is what callers say: one may be called like another one's account.
+#[test]
+fn nobody_is_called_like_the_budget_of_anothers_model() {
+    let books = Books::new();
+    let mut bob = Scope::new(ScopeKind::EndUser, "bob");
+    bob.models.push(model("1", 100));
+    let mut other = scope(ScopeKind::EndUser, "50", "0");
+    other.id = "bob:g:100s".to_owned();
+    let call = |scope: &Scope| books.reserve(&charges([scope], &["g"]), usd("0"), at(0));
+    call(&other).unwrap().settle(usd("2"), at(0));
+    assert!(call(&bob).is_ok(), "bob has spent nothing");
+}
+
+/// What is added for a time is over at its end, however old the scope is.
+#[test]
+fn what_is_added_for_a_time_ends_then() {
+    let books = Books::new();
+    let mut key = scope(ScopeKind::Key, "5", "3");
+    key.raised = Some((usd("2"), at(10)));
+    let max = |second: i64| books.reserve(&charges([&key], &["g"]), usd("0"), at(second));
+    assert!(max(9).is_ok(), "3 of 5");
+    assert_eq!(max(10).unwrap_err().max, usd("3"));
+}

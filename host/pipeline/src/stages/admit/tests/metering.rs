@@ -559,3 +559,155 @@ async fn an_answer_from_the_cache_counts_as_a_request_and_costs_nothing() {
     assert_eq!(ask(&world, json!({"max_tokens": 1})).await.status, 429);
     world.records().await;
 }
+
+/// A key with a budget for one model, and two groups: the default one and `dear`, at the same prices.
+fn with_dear(key: Scope) -> Setup {
+    let prices = [
+        ("input_cost_per_token", "0.01"),
+        ("output_cost_per_token", "0.02"),
+    ];
+    let price = Arc::new(ModelPrice::custom("d1", prices, None).unwrap());
+    setup(vec![key])
+        .deployment("dear", "openai/dear-1")
+        .with(|_, target| target.custom_price = Some(price))
+}
+
+fn of_model(model: &str, max: &str) -> Scope {
+    let mut key = Scope::new(ScopeKind::Key, "hash");
+    key.models.push(ModelScope {
+        model: model.into(),
+        limits: Limits::default(),
+        budget: Some((usd(max), 3600)),
+    });
+    key
+}
+
+/// What a model's budget allows is not passed by asking for another model that falls back to it: the model that serves bears it.
+#[tokio::test(start_paused = true)]
+async fn a_fallback_is_no_way_around_a_models_budget() {
+    let world = with_dear(of_model("dear", "0.3")).build();
+    let led = json!({"fallbacks": ["dear"], "mock_testing_fallbacks": true, "max_tokens": 1});
+    // Twenty cents each.
+    for _ in 0..2 {
+        let answer = ask(&world, led.clone()).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        world.records().await;
+    }
+    let refused = ask(&world, led.clone()).await;
+    assert_eq!(refused.status, 500, "the fallback is skipped: {refused:?}");
+    let direct = ask(&world, json!({"model": "dear", "max_tokens": 1})).await;
+    assert_eq!(direct.status, 400, "{direct:?}");
+    assert_eq!(world.upstream.calls(), 2);
+    // The model that was asked for has not been paid.
+    let world = with_dear(of_model("gpt-4o", "0.3")).build();
+    for _ in 0..3 {
+        assert_eq!(ask(&world, led.clone()).await.status, 200);
+        world.records().await;
+    }
+    assert_eq!(ask(&world, json!({"max_tokens": 1})).await.status, 200);
+}
+
+/// Who asks for what is free, and is served by what is not, has budgets like everybody.
+#[tokio::test(start_paused = true)]
+async fn a_free_model_is_no_way_around_a_budget() {
+    let free = [
+        ("input_cost_per_token", "0"),
+        ("output_cost_per_token", "0"),
+    ];
+    let free = Arc::new(ModelPrice::custom("d0", free, None).unwrap());
+    let world = with_dear(budgeted(ScopeKind::Key, "hash", "2", "3"))
+        .deployment("free", "openai/free")
+        .with(|_, target| target.custom_price = Some(free))
+        .build();
+    let asked = json!({"model": "free"});
+    assert_eq!(ask(&world, asked).await.status, 200);
+    let led = json!({"model": "free", "fallbacks": ["dear"], "mock_testing_fallbacks": true});
+    let refused = ask(&world, led).await;
+    assert_eq!(refused.status, 500, "{refused:?}");
+    assert_eq!(world.upstream.calls(), 1);
+}
+
+/// The upstream's name of a model leads to the same deployments, and to the same budget.
+#[tokio::test(start_paused = true)]
+async fn another_name_of_a_group_is_no_way_around_its_budget() {
+    let world = with_dear(of_model("dear", "0.3")).build();
+    for _ in 0..2 {
+        let answer = ask(&world, json!({"model": "openai/dear-1", "max_tokens": 1})).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        world.records().await;
+    }
+    let refused = ask(&world, json!({"model": "openai/dear-1"})).await;
+    assert_eq!(refused.status, 400, "{refused:?}");
+}
+
+/// What the gateway does not take of an upstream was paid for: tokens and money count, whether another try answers or none does.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_not_taken_is_paid_for() {
+    let format =
+        json!({"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}});
+    for (second, cost, tokens) in [("{}", "0.4", 30), ("no", "0.4", 30)] {
+        let key = limited(ScopeKind::Key, "hash", limits(None, Some(10_000), None));
+        let world = setup(vec![key]).build();
+        for text in ["prose", second] {
+            let answer = crate::testing::completed(text);
+            world.upstream.then(Script::json(200, &answer));
+        }
+        let asked = json!({
+            "response_format": format, "enable_json_schema_validation": true, "num_retries": 1, "max_tokens": 1,
+        });
+        let answer = ask(&world, asked).await;
+        assert_eq!(answer.status == 200, second == "{}", "{answer:?}");
+        assert_eq!(world.upstream.calls(), 2);
+        let record = world.record().await;
+        assert_eq!(record.cost.total, Some(usd(cost)), "{second}");
+        assert_eq!(
+            record.usage.prompt_tokens + record.usage.completion_tokens,
+            tokens
+        );
+        let next = ask(&world, json!({"max_tokens": 1})).await;
+        let left: u64 = next
+            .header("x-ratelimit-api_key-remaining-tokens")
+            .parse()
+            .unwrap();
+        assert!(left < 10_000 - tokens, "{left}");
+    }
+}
+
+/// An answer of the client's own making costs no more than its bytes could.
+#[tokio::test(start_paused = true)]
+async fn a_client_does_not_write_its_own_bill() {
+    let world = world(vec![budgeted(ScopeKind::Key, "hash", "100000", "0")]);
+    let mocked = json!({"choices": [], "usage": {"prompt_tokens": 1_000_000_000, "completion_tokens": 1_000_000_000}});
+    let answer = ask(&world, json!({"mock_response": mocked})).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let record = world.record().await;
+    assert!(record.cost.total.unwrap() < usd("20"), "{:?}", record.cost);
+    assert_eq!(world.upstream.calls(), 0);
+}
+
+/// What an upstream says of its own costs counts where nothing is configured, when it can be.
+#[tokio::test(start_paused = true)]
+async fn a_gateway_behind_this_one_says_what_it_costs() {
+    for (said, cost) in [
+        ("0.125", Some("0.125")),
+        ("1.5e-3", Some("0.0015")),
+        ("-1", None),
+        ("1e9", None),
+        ("x", None),
+    ] {
+        let world = Setup::new().build();
+        let script = Script::json(200, &crate::testing::completed("ok"));
+        world
+            .upstream
+            .then(script.header("x-litellm-response-cost", said));
+        assert_eq!(ask(&world, json!({})).await.status, 200);
+        let known = world.record().await.cost.total;
+        match cost {
+            Some(cost) => assert_eq!(known, Some(usd(cost)), "{said}"),
+            None => assert!(
+                known.is_none_or(|known| known < usd("0.01")),
+                "{said}: {known:?}"
+            ),
+        }
+    }
+}
