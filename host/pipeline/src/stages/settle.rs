@@ -57,9 +57,7 @@ pub(super) fn settle_then(
         x.read_answer(&view);
     }
     let streamed = assemble(gateway, &mut x);
-    if let Some(in_vain) = x.paid.get_mut().in_vain.take() {
-        x.earlier.get_or_insert_default().join(in_vain);
-    }
+    collect(&mut x);
     let answered = streamed.is_some() || x.withheld.is_some() || x.failure.is_none();
     let counts = answered && x.snapshot.settings.counts_tokens;
     let is_all = x.earlier.as_ref().is_some_and(|earlier| earlier.is_all);
@@ -132,10 +130,20 @@ fn is_of(group: &str, model: &str) -> bool {
     group == model || group.split_once('/').is_some_and(|(_, bare)| bare == model)
 }
 
+/// Answers that were not taken count with what came before.
+fn collect(x: &mut Exchange) {
+    if let Some(in_vain) = x.paid.get_mut().in_vain.take() {
+        x.earlier.get_or_insert_default().join(in_vain);
+    }
+}
+
 /// Prices the usage known so far, once.
 pub(super) fn price(gateway: &Gateway, x: &mut Exchange) {
     if x.cost.is_some() {
         return;
+    }
+    if x.usage.is_some() {
+        collect(x);
     }
     let Some(usage) = x.usage.take() else {
         // Not an answer, but answers and parts of answers that nobody has got.
