@@ -77,6 +77,8 @@ pub struct BudgetShare {
     pub start_unix_s: Option<u64>,
     /// US dollars that the others have not been told of.
     pub untold: f64,
+    /// US dollars of the present window as they are known here: what a store has lost begins with them.
+    pub spend: f64,
 }
 
 /// Read without a lock: every choice looks at every deployment's.
@@ -240,6 +242,7 @@ impl Budgets {
                 window: account.budget.window,
                 start_unix_s: account.window.start().filter(|_| !is_over),
                 untold: if is_over { 0.0 } else { owed },
+                spend: account.spend(now),
             }
         };
         self.accounts.iter().map(tell).collect()
@@ -259,7 +262,12 @@ impl Budgets {
         if let Some(account) = self.accounts.iter().find(|account| account.is_of(share)) {
             let window = &account.window;
             let untold = window.untold.lock();
-            window.spend.store((spend + *untold).to_bits(), Relaxed);
+            let mut spend = spend + *untold;
+            // A window that runs has spent no less than is known here: the store may have lost its keys.
+            if share.start_unix_s.is_some() && window.start() == share.start_unix_s {
+                spend = spend.max(window.spend());
+            }
+            window.spend.store(spend.to_bits(), Relaxed);
             // Whoever sees the window sees its spend, too.
             window.start_unix_s.store(start_unix_s, Release);
         }
@@ -487,7 +495,13 @@ mod tests {
         total += share.untold;
         here.of_all(&share, start, total);
         assert_eq!(spend(&here), 2.0);
-        let over = here.to_tell(at(3611)).remove(0);
+        // The store has lost what it had, and somebody has begun a window there.
+        let share = here.to_tell(at(40)).remove(0);
+        assert_eq!(share.spend, 2.0);
+        here.of_all(&share, 40, 0.25);
+        assert_eq!(spend(&here), 2.0);
+        here.of_all(&share, start, total);
+        let over = here.to_tell(at(3641)).remove(0);
         assert_eq!((over.start_unix_s, over.untold), (None, 0.0));
     }
 }

@@ -530,6 +530,7 @@ async fn start(
         tasks: TaskTracker::new(),
     });
     let (timetable, times) = tokio::sync::watch::channel(wired.timetable);
+    let resets = times.clone();
     tasks.spawn(wiring::jobs::run(
         plane.clone(),
         times,
@@ -558,6 +559,7 @@ async fn start(
     tasks.spawn(wiring::begin_periods(
         gateway.clone(),
         store.clone(),
+        resets,
         stop.clone(),
     ));
     // Set once per process.

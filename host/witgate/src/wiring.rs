@@ -196,7 +196,9 @@ pub async fn wire(
     let metering = &wired.snapshot.settings.metering;
     if let Some(scope) = &metering.gateway {
         let now = jiff::Timestamp::now();
-        let opened = gateway_budget::open(&kept.plane.store, scope, &metering.clock, now).await;
+        let resets = wired.timetable.budgets();
+        let opened =
+            gateway_budget::open(&kept.plane.store, scope, &metering.clock, resets, now).await;
         if let Err(error) = opened {
             tracing::warn!(%error, "what the whole gateway has spent cannot be read: only what it spends from now on counts");
         }

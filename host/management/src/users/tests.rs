@@ -383,3 +383,17 @@ async fn a_password_is_changed_by_who_knows_it() {
         "{log}"
     );
 }
+
+/// The spend of LiteLLM's user `litellm-proxy-budget` is the whole gateway's.
+#[tokio::test]
+async fn the_spend_of_the_gateways_user_is_the_gateways() {
+    let world = crate::testing::world(json!({})).await;
+    let body = json!({"user_id": crate::PROXY_USER, "spend": 3});
+    world.done("/user/update", body).await;
+    let spend = Changed::Spend {
+        kind: ScopeKind::Proxy,
+        id: crate::PROXY_USER.to_owned(),
+        spent: rust_decimal::Decimal::from(3),
+    };
+    assert!(world.heard.0.lock().contains(&spend));
+}

@@ -153,7 +153,10 @@ async fn change(
     plane.store.write(steps, ask.now).await.map_err(refused)?;
     plane.changed(Changed::Shared);
     if let Some(spent) = spent {
-        let kind = ScopeKind::User;
+        let kind = match id == crate::PROXY_USER {
+            true => ScopeKind::Proxy,
+            false => ScopeKind::User,
+        };
         plane.changed(Changed::Spend {
             kind,
             id: id.clone(),

@@ -16,14 +16,20 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::metrics::StoreMetrics;
 use crate::spend::{Packed, Position};
 
 /// Bytes after which a segment is full.
 const SEGMENT_BYTES: u64 = 4 << 20;
+
+/// How long a segment is kept at most once all of its rows are through: a process that is killed later leaves them, and of rows that are
+/// old the database may have removed those that they would be known by.
+const THROUGH_MAX: Duration = Duration::from_secs(60);
 
 /// The length and the checksum before each row.
 const HEAD: usize = 8;
@@ -103,6 +109,7 @@ struct Segment {
     file: File,
     bytes: u64,
     rows: usize,
+    begun: Instant,
 }
 
 impl Spool {
@@ -267,6 +274,23 @@ impl Spool {
         self.metrics.spooled_bytes.set(state.bytes as i64);
     }
 
+    /// Removes the live segment when its rows are through and it is old; when the next look is worth something, if at all.
+    pub fn tidy(&self, now: Instant) -> Option<Instant> {
+        let mut state = self.state.lock();
+        let live = state.live.as_ref().filter(|live| live.rows == 0)?;
+        let due = live.begun + THROUGH_MAX;
+        if now < due {
+            return Some(due);
+        }
+        let live = state.live.take()?;
+        state.bytes = state.bytes.saturating_sub(live.bytes);
+        self.metrics.spooled_bytes.set(state.bytes as i64);
+        drop(state);
+        // Calls that are being recorded do not wait for the disk.
+        unlink(&live.path);
+        None
+    }
+
     /// Whether every row that is only here has been read and written.
     pub fn is_read(&self) -> bool {
         let state = self.state.lock();
@@ -347,9 +371,7 @@ impl State {
     }
 
     fn remove(&mut self, path: &Path, bytes: u64) {
-        if let Err(error) = fs::remove_file(path) {
-            tracing::warn!(%error, path = %path.display(), "a segment of spend rows stays; its rows are not counted twice");
-        }
+        unlink(path);
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 }
@@ -369,6 +391,7 @@ impl Segment {
             file,
             bytes: 0,
             rows: 0,
+            begun: Instant::now(),
         })
     }
 
@@ -573,6 +596,12 @@ fn adopt(state: &mut State, folder: PathBuf, lock: File) -> io::Result<()> {
 fn create_private(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().mode(0o700).create(folder)
+}
+
+fn unlink(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
+        tracing::warn!(%error, path = %path.display(), "a segment of spend rows stays; its rows are not counted twice");
+    }
 }
 
 fn remove_folder(folder: &Path) {

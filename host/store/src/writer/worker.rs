@@ -118,7 +118,8 @@ impl Worker {
                 Next::Read => return Some(Group::Spooled),
                 Next::End => return None,
                 Next::At(due) => Some(due),
-                Next::Wait => None,
+                // Nothing is to be written: what is through may go.
+                Next::Wait => self.queue.spool().and_then(|spool| spool.tidy(now)),
             };
             tokio::select! {
                 () = self.queue.wake().notified() => {}

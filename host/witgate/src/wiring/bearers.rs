@@ -89,7 +89,6 @@ pub(super) fn scopes(
     members: &mut Map<String, Value>,
     principal: &Principal,
     key: Option<&str>,
-    now: Timestamp,
 ) -> Result<Vec<Scope>, String> {
     let mut found = Vec::new();
     for names in NAMES {
@@ -105,7 +104,7 @@ pub(super) fn scopes(
         };
         // Members of nobody limit nobody, and are told like those that have no effect.
         let Some(id) = id else { continue };
-        let mut scope = read(members, &names, id, now)?;
+        let mut scope = read(members, &names, id)?;
         scope.alias = match names.kind {
             ScopeKind::Key => principal.key_alias.clone(),
             ScopeKind::Team => principal.team_alias.clone(),
@@ -120,12 +119,7 @@ pub(super) fn scopes(
     Ok(found)
 }
 
-fn read(
-    members: &mut Map<String, Value>,
-    names: &Names,
-    id: String,
-    now: Timestamp,
-) -> Result<Scope, String> {
+fn read(members: &mut Map<String, Value>, names: &Names, id: String) -> Result<Scope, String> {
     let mut take = |name: &str| members.remove(name).filter(|value| !value.is_null());
     let count = |name: &str, value: Option<Value>| {
         let whole = value.map(|value| {
@@ -193,6 +187,13 @@ mod tests {
     use super::*;
 
     fn read(members: Value) -> Result<(Vec<Scope>, Map<String, Value>), String> {
+        read_of(members, Some("hash"))
+    }
+
+    fn read_of(
+        members: Value,
+        key: Option<&str>,
+    ) -> Result<(Vec<Scope>, Map<String, Value>), String> {
         let Value::Object(mut members) = members else {
             panic!("an object");
         };
@@ -202,7 +203,7 @@ mod tests {
             key_alias: Some("ci".into()),
             ..Principal::default()
         };
-        let scopes = scopes(&mut members, &principal, "hash", Timestamp::UNIX_EPOCH)?;
+        let scopes = scopes(&mut members, &principal, key)?;
         Ok((scopes, members))
     }
 
@@ -241,6 +242,19 @@ mod tests {
             rest,
             ["end_user_max_budget", "expires"],
             "of nobody, and of no effect"
+        );
+    }
+
+    /// All who come without a credential would be one key.
+    #[test]
+    fn without_a_credential_there_is_no_key() {
+        let members = json!({"rpm_limit": 3, "user_max_budget": 2});
+        let (scopes, rest) = read_of(members, None).unwrap();
+        let kinds: Vec<ScopeKind> = scopes.iter().map(|scope| scope.kind).collect();
+        assert_eq!(kinds, [ScopeKind::User]);
+        assert!(
+            rest.contains_key("rpm_limit"),
+            "told, as what has no effect"
         );
     }
 

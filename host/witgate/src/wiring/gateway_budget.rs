@@ -1,7 +1,7 @@
 //! What the whole gateway has spent: the row of LiteLLM's user `litellm-proxy-budget`.
 //!
-//! The ledger adds every call's cost to it. Here the row is made, read when a configuration is loaded, and set back when a period is
-//! over: by whichever gateway on the database comes first, since the others find it set back.
+//! The ledger adds every call's cost to it. Here the row is made, read when a configuration is loaded and every minute, since others
+//! spend, too, and set back when a period is over: by whichever gateway on the database comes first, since the others find it set back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,20 +10,28 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use witgate_identity::{Budget, Scope};
 use witgate_management::PROXY_USER;
 use witgate_metering::{ResetClock, money};
 use witgate_pipeline::Gateway;
-use witgate_store::{Filter, Is, Row, Store, Write, WriteError};
+use witgate_store::{Filter, Is, Row, Store, StoreError, Write, WriteError};
+
+use super::jobs::{Resets, Timetable};
 
 const USERS: &str = "LiteLLM_UserTable";
 
-/// Reads what has been spent in the period that runs, and begins one when it is over or was never begun.
+/// How often the row is read: as long as LiteLLM and this gateway keep what they read of it.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// Reads what has been spent in the period that runs, and begins one when it was never begun, or is over and may be set back.
 pub(super) async fn open(
     store: &Store,
     scope: &ArcSwap<Scope>,
     clock: &ResetClock,
+    resets: Resets,
     now: Timestamp,
 ) -> Result<(), WriteError> {
     let before = scope.load_full();
@@ -31,7 +39,21 @@ pub(super) async fn open(
         return Ok(());
     };
     let next = next_reset(budget, clock, now);
-    store.write(steps(budget, next, now), now).await?;
+    store.write(steps(budget, next, resets, now), now).await?;
+    read(store, scope, next).await?;
+    Ok(())
+}
+
+/// Takes over what the row has: what others have spent, and a period that they have begun.
+async fn read(
+    store: &Store,
+    scope: &ArcSwap<Scope>,
+    next: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    let before = scope.load_full();
+    let Some(budget) = &before.budget else {
+        return Ok(());
+    };
     let row = store.row(USERS, "user_id", PROXY_USER).await?;
     let row = row.unwrap_or_default();
     let resets_at = row.get("budget_reset_at").and_then(Value::as_str);
@@ -51,7 +73,7 @@ fn next_reset(budget: &Budget, clock: &ResetClock, now: Timestamp) -> Option<Tim
     Some(clock.next_reset(budget.duration.as_deref()?, now))
 }
 
-fn steps(budget: &Budget, next: Option<Timestamp>, now: Timestamp) -> Vec<Write> {
+fn steps(budget: &Budget, next: Option<Timestamp>, resets: Resets, now: Timestamp) -> Vec<Write> {
     let row = |columns: Value| match columns {
         Value::Object(row) => row,
         _ => Row::new(),
@@ -66,14 +88,14 @@ fn steps(budget: &Budget, next: Option<Timestamp>, now: Timestamp) -> Vec<Write>
     let next = next.map(|next| next.to_string());
     let duration = budget.duration.as_deref();
     let now = now.to_string();
-    let mut steps = vec![
-        Write::Ensure(USERS, row(json!({"user_id": PROXY_USER}))),
+    let mut steps = vec![Write::Ensure(USERS, row(json!({"user_id": PROXY_USER})))];
+    if resets == Resets::AtTheEnd {
         // A period that is over.
-        update(
+        steps.push(update(
             own().and("budget_reset_at", Is::Below(now.into())),
             json!({"spend": 0.0, "budget_reset_at": next}),
-        ),
-    ];
+        ));
+    }
     // One of another length ends when one of this length would.
     steps.push(match duration {
         Some(duration) => update(
@@ -92,9 +114,15 @@ fn steps(budget: &Budget, next: Option<Timestamp>, now: Timestamp) -> Vec<Write>
     steps
 }
 
-/// Begins a new period whenever one is over, until the end.
-pub async fn begin_periods(gateway: Arc<Gateway>, store: Store, stop: CancellationToken) {
+/// Reads the row time and again, and begins a new period whenever one is over, until the end.
+pub async fn begin_periods(
+    gateway: Arc<Gateway>,
+    store: Store,
+    timetable: watch::Receiver<Timetable>,
+    stop: CancellationToken,
+) {
     const LOOK: Duration = Duration::from_secs(1);
+    let mut due = Instant::now() + KEPT;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -106,11 +134,26 @@ pub async fn begin_periods(gateway: Arc<Gateway>, store: Store, stop: Cancellati
             continue;
         };
         let now = Timestamp::now();
+        if Instant::now() >= due {
+            due = Instant::now() + KEPT;
+            let known = scope
+                .load()
+                .budget
+                .as_ref()
+                .and_then(|budget| budget.resets_at);
+            if let Err(error) = read(&store, scope, known).await {
+                tracing::debug!(%error, "what the whole gateway has spent is not read again yet");
+            }
+        }
+        let resets = timetable.borrow().budgets();
+        if resets == Resets::Never {
+            continue;
+        }
         let Some(next) = next_period(&scope.load(), &metering.clock, now) else {
             continue;
         };
         tracing::info!("the budget of the whole gateway begins anew");
-        if let Err(error) = open(&store, scope, &metering.clock, now).await {
+        if let Err(error) = open(&store, scope, &metering.clock, resets, now).await {
             tracing::warn!(%error, "the spend of the whole gateway cannot be set back in the database yet");
             scope.store(Arc::new(next));
         }
@@ -176,9 +219,15 @@ mod tests {
         let clock = ResetClock::default();
         let gateways = [scope("1d", ""), scope("1d", "")].map(ArcSwap::from_pointee);
         let look = async |gateway: usize, now: &str| {
-            open(&store, &gateways[gateway], &clock, at(now))
-                .await
-                .unwrap();
+            open(
+                &store,
+                &gateways[gateway],
+                &clock,
+                Resets::AtTheEnd,
+                at(now),
+            )
+            .await
+            .unwrap();
             let scope = gateways[gateway].load_full();
             let resets_at = scope.budget.as_ref().unwrap().resets_at.unwrap();
             (scope.spent, resets_at.to_string())
@@ -213,6 +262,13 @@ mod tests {
             look(1, "2026-05-02T00:00:02Z").await,
             (Decimal::ONE, third.into())
         );
+        // What the other one has spent is read again, and with `disable_reset_budget` nothing is set back.
+        read(&store, &gateways[0], None).await.unwrap();
+        assert_eq!(gateways[0].load().spent, Decimal::ONE);
+        let late = at("2026-05-03T00:00:01Z");
+        let opened = open(&store, &gateways[0], &clock, Resets::Never, late).await;
+        opened.unwrap();
+        assert_eq!(gateways[0].load().spent, Decimal::ONE);
         // Another length keeps what is spent.
         gateways[0].store(Arc::new(scope("1mo", "")));
         let june = "2026-06-01T00:00:00Z";

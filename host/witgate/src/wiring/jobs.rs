@@ -54,6 +54,15 @@ pub struct Timetable {
     lock: Duration,
 }
 
+/// Whether budgets begin anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resets {
+    /// When their period is over.
+    AtTheEnd,
+    /// `disable_reset_budget`
+    Never,
+}
+
 /// When old rows go.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum CleanUp {
@@ -154,6 +163,14 @@ impl Timetable {
             rotation: rotates.then(|| Duration::from_secs(looks)),
             rotation_lock: Duration::from_secs(rotation_lock),
             lock: super::spend_buffer::job_lock(loaded),
+        }
+    }
+
+    /// Whether budgets begin anew, the gateway's own, too.
+    pub(super) fn budgets(&self) -> Resets {
+        match self.resets {
+            Some(_) => Resets::AtTheEnd,
+            None => Resets::Never,
         }
     }
 

@@ -306,8 +306,12 @@ impl Peers {
                 .store
                 .set_if_absent(&start_key, start.to_string(), Some(left))
                 .await;
-            begun.map_err(|error| (error, false))?;
-            let added = self.store.add(&spend_key, share.untold, Some(left)).await;
+            // Where nobody has begun one, or the store has lost it, it has spent what is known here.
+            let by = match begun.map_err(|error| (error, false))? {
+                true => share.spend,
+                false => share.untold,
+            };
+            let added = self.store.add(&spend_key, by, Some(left)).await;
             // A timeout may have added it: told twice is worse than told late, so it counts as told.
             let unsure = |error: &StateError| matches!(error, StateError::Timeout(_));
             added.map_err(|error| {

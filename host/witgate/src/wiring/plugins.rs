@@ -360,8 +360,9 @@ fn identified(
         metadata,
         ..Principal::default()
     };
-    let key = principal.key_hash.as_ref().map_or("", KeyHash::as_str);
-    let scopes = super::bearers::scopes(&mut extra, &principal, key, now);
+    // Those without a credential are not one key together.
+    let key = principal.key_hash.as_ref().map(KeyHash::as_str);
+    let scopes = super::bearers::scopes(&mut extra, &principal, key);
     principal.scopes =
         scopes.map_err(|error| PluginFault::new(format!("{plugin}: identity.extra: {error}")))?;
     if !extra.is_empty() {

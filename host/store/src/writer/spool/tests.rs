@@ -171,3 +171,33 @@ fn a_segment_stays_until_the_last_of_its_rows_is_through() {
     spool.close();
     assert!(!spool.own.exists());
 }
+
+/// A process that takes few calls never fills a segment: of one that is killed after days, all would be read and counted again.
+#[test]
+fn a_segment_that_is_through_goes_when_it_is_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SpoolOptions {
+        folder: folder.path().to_owned(),
+        most_bytes: 1 << 30,
+    };
+    let metrics = StoreMetrics::register(&mut prometheus_client::registry::Registry::default());
+    let spool = Spool::open(&options, Keeps::All, metrics.clone()).unwrap();
+    let row = Frame::of(&Packed::of(&SpendRow::default()));
+    let files = || {
+        let files = fs::read_dir(&spool.own).unwrap();
+        files
+            .filter(|file| file.as_ref().unwrap().path().extension().is_some())
+            .count()
+    };
+    let begun = Instant::now();
+    let later = |s: u64| begun + Duration::from_secs(s);
+    let first = spool.keep(&row).unwrap();
+    assert_eq!(spool.tidy(later(3600)), None, "its row waits");
+    spool.through([first.segment].into_iter());
+    let due = spool.tidy(later(59)).unwrap();
+    assert!(due >= later(60) && files() == 1);
+    assert_eq!(spool.tidy(due), None);
+    assert_eq!((files(), metrics.spooled_bytes.get()), (0, 0));
+    let second = spool.keep(&row).unwrap();
+    assert_eq!((second.position.at, files()), (2, 1));
+}

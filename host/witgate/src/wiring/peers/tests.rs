@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use witgate_metering::Books;
 use witgate_pipeline::Peers as _;
-use witgate_routing::{Now, Snapshot, State};
-use witgate_state::{Redis, RedisParts, RedisSettings, StateMetrics, Store};
+use witgate_routing::{BudgetScope, BudgetShare, Now, Snapshot, State};
+use witgate_state::{Memory, Redis, RedisParts, RedisSettings, StateMetrics, Store};
 use witgate_testkit::RedisServer;
 
 use super::Peers;
@@ -107,4 +107,34 @@ fn what_one_has_measured_all_know() {
 #[test]
 fn the_least_busy_is_so_for_all() {
     suite::the_least_busy_is_so_for_all(OverRedis::start());
+}
+
+/// What the store has lost begins with what is known here, not with what was not told yet.
+#[tokio::test]
+async fn a_store_that_lost_its_keys_begins_with_what_is_known() {
+    let store = Store::memory(Memory::new(Arc::new(Duration::default)));
+    let peers = Peers::new(store, Duration::from_secs(1), Books::new());
+    let tell = async |untold: f64, spend: f64| {
+        let share = BudgetShare {
+            scope: BudgetScope::Provider,
+            name: "openai".into(),
+            window: Duration::from_secs(3600),
+            start_unix_s: Some(10),
+            untold,
+            spend,
+        };
+        let now = Now {
+            unix_s: 20,
+            ..Now::default()
+        };
+        peers.account(&share, now).await.unwrap()
+    };
+    assert_eq!(tell(1.5, 1.5).await, Some((10, 1.5)));
+    assert_eq!(tell(0.25, 1.75).await, Some((10, 1.75)));
+    let keys = [
+        "provider_spend:openai:3600s",
+        "provider_budget_start_time:openai",
+    ];
+    peers.store.delete(&keys).await.unwrap();
+    assert_eq!(tell(0.5, 2.25).await, Some((10, 2.25)));
 }
