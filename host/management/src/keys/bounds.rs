@@ -184,7 +184,7 @@ impl ControlPlane {
 }
 
 /// What only administrators give is neither among the members nor hidden in the metadata, unless a key that changes has it so.
-/// What is said as it is, is as if it were not said: a spend that was read is an old one when it is written.
+/// What is said as it is, is as if it were not said.
 pub(crate) fn admins_only(given: &mut Given, key: Option<&Row>) -> Result<(), Refusal> {
     let old = key.and_then(|key| key.get("metadata"));
     let hidden = given.columns.get("metadata");
@@ -192,7 +192,10 @@ pub(crate) fn admins_only(given: &mut Given, key: Option<&Row>) -> Result<(), Re
         let name = **name;
         let was = old.and_then(|old| old.get(name));
         let differs = |new: Option<&Value>, was: Option<&Value>| {
-            new.is_some_and(|new| !same(new, was.unwrap_or(&Value::Null)))
+            new.is_some_and(|new| match key {
+                None => !new.is_null(),
+                Some(_) => !same(new, was.unwrap_or(&Value::Null)),
+            })
         };
         differs(given.columns.get(name), key.and_then(|key| key.get(name)))
             || differs(given.metadata.get(name), was)
@@ -220,11 +223,9 @@ fn same(new: &Value, was: &Value) -> bool {
         Value::Null => true,
         Value::Array(items) => items.is_empty(),
         Value::Object(members) => members.is_empty(),
-        // A spend that is taken away is none.
-        Value::Number(number) => number.as_f64() == Some(0.0),
         _ => false,
     };
-    new == was || empty(new) && empty(was) || new.is_number() && new.as_f64() == was.as_f64()
+    new == was || empty(new) && empty(was)
 }
 
 /// `rpm_limit_type` and `tpm_limit_type`: a limit of another kind would be none that anybody knows.

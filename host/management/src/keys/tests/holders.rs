@@ -98,7 +98,7 @@ async fn what_only_administrators_give_is_not_taken_away_by_its_holder() {
     // What is said as it is changes nothing, and nothing is lost with the metadata.
     let before = world.plane.key(OWN).await.unwrap();
     for more in [
-        json!({"spend": 3, "budget_id": "b", "organization_id": "o", "permissions": null, "temp_budget_increase": null}),
+        json!({"budget_id": "b", "organization_id": "o", "permissions": null, "temp_budget_increase": null}),
         json!({"metadata": {"priority": "dev"}}),
         json!({"metadata": {}}),
         json!({"metadata": null}),
