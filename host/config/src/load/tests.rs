@@ -670,11 +670,11 @@ model_list:
 
 #[test]
 fn planned_keys_in_use_are_listed_unless_they_say_what_holds_anyway() {
-    let yaml = "litellm_settings: {enable_preview_features: true, drop_params: false, check_provider_endpoint: false}\ngeneral_settings: {coding_agent_cost_tracking: true}\n";
+    let yaml = "litellm_settings: {enable_preview_features: true, drop_params: false, add_function_to_prompt: false}\ngeneral_settings: {coding_agent_cost_tracking: true}\n";
     let listed: Vec<String> = loaded(
         yaml,
         &[
-            ("MAXIMUM_TRACEBACK_LINES_TO_LOG", "5"),
+            ("BATCH_STATUS_POLL_MAX_ATTEMPTS", "5"),
             ("AWS_REGION_NAME", "x"),
             ("NO_DOCS", "false"),
         ],
@@ -689,7 +689,7 @@ fn planned_keys_in_use_are_listed_unless_they_say_what_holds_anyway() {
         [
             "litellm_settings.enable_preview_features",
             "general_settings.coding_agent_cost_tracking",
-            "MAXIMUM_TRACEBACK_LINES_TO_LOG"
+            "BATCH_STATUS_POLL_MAX_ATTEMPTS"
         ]
     );
 }
