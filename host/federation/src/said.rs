@@ -1,6 +1,8 @@
 //! What claims say of the caller: a pure function of them and the settings.
 
-use crate::claims::{Claims, scopes, text, texts};
+use serde_json::Value;
+
+use crate::claims::{Claims, at, scopes, text, texts};
 use crate::refusal::Refusal;
 use crate::settings::{InternalRole, Issuer, JwtSettings};
 
@@ -21,6 +23,8 @@ pub struct Said {
     pub team_alias: Option<String>,
     /// Teams it may be for.
     pub teams: Vec<String>,
+    /// Whether it has a list of teams, be it an empty one.
+    pub lists_teams: bool,
     /// The organization.
     pub organization: Option<String>,
     /// That organization's alias, where only that is said.
@@ -63,11 +67,28 @@ pub fn read(
         own(|issuer| issuer.user_id_jwt_field.as_ref()),
         &settings.user_id_jwt_field,
     );
+    // An address that the provider does not stand for is nobody's, and no id either.
+    let is_unverified = match claims.get("email_verified") {
+        Some(Value::Bool(verified)) => !verified,
+        Some(Value::String(word)) => word.eq_ignore_ascii_case("false"),
+        _ => false,
+    };
+    let user = user.filter(|id| {
+        !is_unverified || Some(id) != email.as_ref() && Some(id) != text(claims, "email").as_ref()
+    });
+    let email = email.filter(|_| !is_unverified);
     let claimed_team = one(
         own(|issuer| issuer.team_id_jwt_field.as_ref()),
         &settings.team_id_jwt_field,
     );
     let team_alias = one(None, &settings.team_alias_jwt_field);
+    let lists_teams = [
+        own(|issuer| issuer.team_ids_jwt_field.as_ref()),
+        settings.team_ids_jwt_field.as_ref(),
+    ];
+    let mut lists_teams = lists_teams.into_iter().flatten();
+    let lists_teams =
+        lists_teams.any(|field| at(claims, field).is_some_and(|list| !list.is_null()));
     let mut teams = own(|issuer| issuer.team_ids_jwt_field.as_ref())
         .map(|field| texts(claims, field))
         .unwrap_or_default();
@@ -101,6 +122,7 @@ pub fn read(
         team_alias: team_alias.filter(|_| team.is_none()),
         team,
         teams,
+        lists_teams,
         organization: one(
             own(|issuer| issuer.org_id_jwt_field.as_ref()),
             &settings.org_id_jwt_field,
@@ -136,7 +158,7 @@ pub fn read(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

@@ -7,6 +7,14 @@ use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
 
+/// Roles that a user's row may have.
+const USER_ROLES: [&str; 4] = [
+    "proxy_admin",
+    "proxy_admin_viewer",
+    "internal_user",
+    "internal_user_viewer",
+];
+
 /// How claims become callers.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -374,9 +382,11 @@ impl JwtSettings {
         );
         for (at, map) in self.jwt_litellm_role_map.iter().enumerate() {
             let role = &map.litellm_role;
-            let known = witgate_identity::Role::parse(role).is_some();
-            let text = format!("jwt_litellm_role_map[{at}].litellm_role: {role:?} is no role");
-            when(!known, &text);
+            let text = format!(
+                "jwt_litellm_role_map[{at}].litellm_role: no user has the role {role:?}; it is one of {}",
+                USER_ROLES.join(", ")
+            );
+            when(!USER_ROLES.contains(&role.as_str()), &text);
         }
         for (at, issuer) in self.issuers.iter().enumerate() {
             let text = format!(
@@ -480,7 +490,11 @@ mod tests {
             ),
             (
                 json!({"jwt_litellm_role_map": [{"jwt_role": "a", "litellm_role": "root"}], "roles_jwt_field": "r"}),
-                "no role",
+                "no user has the role",
+            ),
+            (
+                json!({"jwt_litellm_role_map": [{"jwt_role": "a", "litellm_role": "team"}], "roles_jwt_field": "r"}),
+                "no user has the role",
             ),
             (
                 json!({"oidc_userinfo_enabled": true}),

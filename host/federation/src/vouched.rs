@@ -1,6 +1,6 @@
 //! From names that somebody vouches for to a caller of ours, as far as it is the same for all who vouch.
 
-use witgate_identity::{Caller, Named, Principal};
+use witgate_identity::{Caller, NOBODY, Named, Principal};
 
 use crate::ports::Directory;
 use crate::{Problem, Refusal};
@@ -21,12 +21,24 @@ pub(crate) fn is_open(caller: &Caller) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Refuses an id that is the gateway's own: nobody who is vouched for is who the master key is.
+pub(crate) fn is_somebody(user: Option<&str>) -> Result<(), Refusal> {
+    match user.is_some_and(|id| NOBODY.contains(&id)) {
+        true => Err(Refusal::unauthorized(
+            "the user's id is one of the gateway's own.",
+        )),
+        false => Ok(()),
+    }
+}
+
 /// Whom an answer or a proxy names. What the database does not know is as it was said.
 pub(crate) async fn principal(
     directory: &dyn Directory,
     named: Named,
 ) -> Result<Principal, Problem> {
+    is_somebody(named.user.as_deref())?;
     let caller = directory.caller(&named).await?;
+    is_somebody(caller.as_key.principal.user_id.as_deref())?;
     is_open(&caller)?;
     let mut principal = (*caller.as_key.principal).clone();
     principal.key_hash = Some(named.key("", ""));

@@ -2,6 +2,9 @@
 
 use crate::{KeyHash, VirtualKey};
 
+/// Ids of users that are nobody: the whole gateway's spend, and who the master key is. Whoever else says to be one is not believed.
+pub const NOBODY: [&str; 2] = ["litellm-proxy-budget", "default_user_id"];
+
 /// Who somebody is said to be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Named {

@@ -13,8 +13,8 @@ pub struct EntryRules {
     pub ips: Option<Vec<IpNet>>,
     /// `allowed_routes`: only these routes are served; `None` serves all. Not those below them.
     pub routes: Option<Vec<String>>,
-    /// Groups of routes that this gateway does not serve (`DISABLE_LLM_API_ENDPOINTS`, `DISABLE_ADMIN_ENDPOINTS`).
-    pub disabled: Vec<String>,
+    /// Routes that this gateway does not serve, and what they are (`DISABLE_LLM_API_ENDPOINTS`, `DISABLE_ADMIN_ENDPOINTS`).
+    pub disabled: Vec<(NoEntry, Vec<String>)>,
     /// `public_routes`: no key is asked for.
     pub public: Vec<String>,
     /// `admin_only_routes`: only a proxy admin may call them.
@@ -45,14 +45,10 @@ impl EntryRules {
         {
             return Err(NoEntry::Ip);
         }
-        let is_off = |group: &&String| {
-            let group = std::slice::from_ref(*group);
-            names.iter().any(|name| routes::listed(group, name))
-        };
-        match self.disabled.iter().find(is_off).map(String::as_str) {
-            Some(routes::MANAGEMENT) => return Err(NoEntry::Management),
-            Some(_) => return Err(NoEntry::Calls),
-            None => {}
+        for (why, off) in &self.disabled {
+            if names.iter().any(|name| routes::listed(off, name)) {
+                return Err(*why);
+            }
         }
         match &self.routes {
             Some(open) if !names.iter().any(|name| routes::listed(open, name)) => {
@@ -126,11 +122,19 @@ mod tests {
             rules.check(ip("::1"), &["/key/info/more"]),
             Err(NoEntry::Route)
         );
-        let off = |group: &str| EntryRules {
-            disabled: vec![group.to_owned()],
+        let off = |why: NoEntry, off: &[&str]| EntryRules {
+            disabled: vec![(why, off.iter().map(|entry| (*entry).to_owned()).collect())],
             ..EntryRules::default()
         };
-        let (calls, management) = (off(routes::CALLS), off(routes::MANAGEMENT));
+        let calls = off(NoEntry::Calls, &[routes::CALLS]);
+        let management = off(
+            NoEntry::Management,
+            &[routes::MANAGEMENT, "/team/{team_id}"],
+        );
+        assert_eq!(
+            management.check(None, &["/team/{team_id}", "/team/red"]),
+            Err(NoEntry::Management)
+        );
         assert_eq!(calls.check(None, &chat), Err(NoEntry::Calls));
         assert_eq!(calls.check(None, &["/key/info"]), Ok(()));
         assert_eq!(management.check(None, &chat), Ok(()));

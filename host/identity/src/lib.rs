@@ -7,6 +7,7 @@
 mod caller;
 mod credential;
 mod entry;
+mod guesses;
 mod master;
 mod principal;
 pub mod routes;
@@ -14,11 +15,12 @@ mod scope;
 mod session;
 mod virtual_key;
 
-pub use caller::{Caller, Named};
+pub use caller::{Caller, NOBODY, Named};
 pub use credential::{
     CARRIERS, Credential, KeyHash, basic_user, find_credential, mask_key, may_carry,
 };
 pub use entry::{EntryRules, NoEntry, network, within};
+pub use guesses::Guesses;
 pub use master::MasterKey;
 pub use principal::{ModelList, Principal, Role, allows};
 pub use routes::{PASS_THROUGH, allowed as allows_route, is_known as is_known_route};

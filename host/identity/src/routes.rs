@@ -354,6 +354,43 @@ pub fn listed(entries: &[String], route: &str) -> bool {
     })
 }
 
+/// The entries that open what two lists both open. Of groups that have but a part in common it is that part's groups and paths.
+#[must_use]
+pub fn both(one: &[String], other: &[String]) -> Vec<String> {
+    let mut both = Vec::new();
+    for (own, bound) in [(one, other), (other, one)] {
+        own.iter().for_each(|entry| narrow(entry, bound, &mut both));
+    }
+    both
+}
+
+/// What of an entry a list opens, too.
+fn narrow(entry: &str, bound: &[String], into: &mut Vec<String>) {
+    if is_within(entry, bound) {
+        if !into.iter().any(|known| known == entry) {
+            into.push(entry.to_owned());
+        }
+    } else if let Some((_, members)) = GROUPS.iter().find(|(name, _)| *name == entry) {
+        members
+            .iter()
+            .for_each(|member| narrow(member, bound, into));
+    }
+}
+
+/// Whether a list opens all that an entry does.
+fn is_within(entry: &str, list: &[String]) -> bool {
+    if list.iter().any(|wide| wide == entry) {
+        return true;
+    }
+    match GROUPS.iter().find(|(name, _)| *name == entry) {
+        Some((_, members)) => {
+            !members.is_empty() && members.iter().all(|member| is_within(member, list))
+        }
+        // A pattern's part that may be anything is something that no entry names.
+        None => allowed(list, &entry.replace("{*}", "\u{1}")),
+    }
+}
+
 fn opens(entry: &str, route: &str) -> bool {
     if let Some((_, members)) = GROUPS.iter().find(|(name, _)| *name == entry) {
         return members.iter().any(|member| match member.starts_with('/') {
@@ -410,6 +447,20 @@ mod tests {
             let named = members.iter().filter(|member| !member.starts_with('/'));
             assert!(named.clone().all(|name| is_known(name)), "{group}");
         }
+        let both = |one: &[&str], other: &[&str]| {
+            let list = |list: &[&str]| list.iter().map(|e| (*e).to_owned()).collect::<Vec<_>>();
+            super::both(&list(one), &list(other))
+        };
+        assert_eq!(
+            both(&["llm_api_routes"], &["openai_routes"]),
+            ["openai_routes"]
+        );
+        assert_eq!(both(&["/key"], &["/key/info", "/keys"]), ["/key/info"]);
+        assert_eq!(both(&["*"], &["info_routes"]), ["info_routes"]);
+        assert_eq!(both(&["openai_routes"], &["management_routes"]), [""; 0]);
+        let shared = both(&["openai_routes"], &["info_routes", "/files"]);
+        assert!(shared.iter().any(|e| e == "/v1/models") && shared.iter().any(|e| e == "/files"));
+        assert!(!allowed(&shared, "/chat/completions") && !allowed(&shared, "/key/info"));
         assert!(is_known("llm_api_routes") && is_known("/x") && !is_known("no_such_group"));
     }
 }

@@ -3,7 +3,7 @@
 use rust_decimal::Decimal;
 use serde_json::{Map, Value, json};
 use std::str::FromStr;
-use witgate_identity::Role;
+use witgate_identity::{NOBODY, Role};
 
 use crate::ports::{Mapped, OpenId, Refusal, User, Users, Values};
 use crate::rules::{AccessMode, Rules};
@@ -37,6 +37,12 @@ pub(crate) async fn admit(rules: &Rules, users: &dyn Users, who: OpenId) -> Resu
         None => new_user(rules, &who, values, told)?,
     };
     check_access(rules, &user, &who.team_ids)?;
+    if NOBODY.contains(&user.user_id.as_str()) && !is_admin {
+        return Err(Refusal {
+            status: 403,
+            message: "This id is the gateway's own: nobody signs in with it.".to_owned(),
+        });
+    }
     let saved = users.save(&user).await;
     saved.map_err(|fault| broken("the users' table", &fault.0))?;
     Ok(user)

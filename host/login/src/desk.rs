@@ -8,10 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use witgate_identity::{Role, Session, Signer};
+use witgate_identity::{Guesses, Role, Session, Signer};
 
 use crate::admit::{admit, admit_admin, admit_known, broken};
-use crate::guesses::Guesses;
 use crate::page;
 use crate::pending::{self, Pending};
 use crate::ports::{
@@ -343,43 +342,31 @@ impl Called<'_> {
 
     /// Who has this password: the built-in administrator, else a user of the table.
     async fn who(&self, name: &str, password: &str) -> Result<User, Refusal> {
-        self.not_too_often()?;
+        let caller = self.visit.client_ip.as_deref().unwrap_or_default();
+        let guesses = &self.desk.guesses;
+        if !guesses.take(caller, (self.desk.parts.now_s)()) {
+            return Err(Refusal {
+                status: 429,
+                message: "Too many wrong passwords. Wait a minute.".to_owned(),
+            });
+        }
         let users = self.desk.parts.users.as_ref();
         let known = self.rules.password.as_ref();
         if known.is_some_and(|known| known.check(name, password)) {
+            guesses.give_back(caller);
             return admit_admin(self.rules, users).await;
         }
         let found = users.by_password(name, password).await;
         match found.map_err(|fault| broken("the users' table", &fault.0))? {
-            Some(user) => admit_known(self.rules, user),
-            None => Err(self.wrong(
-                "Invalid credentials used to access UI. Check UI_USERNAME and UI_PASSWORD (by default `admin` and the master key), or the address and password of a user.",
-            )),
-        }
-    }
-
-    fn not_too_often(&self) -> Result<(), Refusal> {
-        let caller = self.visit.client_ip.as_deref().unwrap_or_default();
-        match self
-            .desk
-            .guesses
-            .too_many(caller, (self.desk.parts.now_s)())
-        {
-            false => Ok(()),
-            true => Err(Refusal {
-                status: 429,
-                message: "Too many wrong passwords. Wait a minute.".to_owned(),
+            Some(user) => {
+                guesses.give_back(caller);
+                admit_known(self.rules, user)
+            }
+            None => Err(Refusal {
+                status: 401,
+                message: "Invalid credentials used to access UI. Check UI_USERNAME and UI_PASSWORD (by default `admin` and the master key), or the address and password of a user."
+                    .to_owned(),
             }),
-        }
-    }
-
-    /// A guess that was wrong; it counts.
-    fn wrong(&self, message: &str) -> Refusal {
-        let caller = self.visit.client_ip.as_deref().unwrap_or_default();
-        self.desk.guesses.wrong(caller, (self.desk.parts.now_s)());
-        Refusal {
-            status: 401,
-            message: message.to_owned(),
         }
     }
 

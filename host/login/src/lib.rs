@@ -8,7 +8,6 @@
 
 mod admit;
 mod desk;
-mod guesses;
 mod page;
 mod pending;
 mod ports;

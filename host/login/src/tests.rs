@@ -9,7 +9,8 @@ use witgate_identity::Signer;
 
 use super::*;
 
-struct Idp;
+/// Says that it is this one.
+struct Idp(&'static str);
 struct Nobody;
 
 #[async_trait]
@@ -23,7 +24,7 @@ impl Plugin for Idp {
 
     async fn exchange(&self, _callback: Callback) -> Result<Who, Fault> {
         Ok(Who::User(Box::new(OpenId {
-            id: "ann".to_owned(),
+            id: self.0.to_owned(),
             ..OpenId::default()
         })))
     }
@@ -43,8 +44,18 @@ impl Users for Nobody {
         Ok(None)
     }
 
-    async fn by_password(&self, _: &str, _: &str) -> Result<Option<User>, Fault> {
-        Ok(None)
+    async fn by_password(&self, _: &str, word: &str) -> Result<Option<User>, Fault> {
+        tokio::task::yield_now().await;
+        Ok((word == "right").then(|| User {
+            user_id: "ann".to_owned(),
+            sso_user_id: None,
+            user_email: None,
+            role: None,
+            models: Vec::new(),
+            max_budget: None,
+            budget_duration: None,
+            metadata: Map::new(),
+        }))
     }
 
     async fn invited(&self, _: &str) -> Result<Option<User>, Fault> {
@@ -60,7 +71,7 @@ impl Users for Nobody {
     }
 }
 
-fn desk(now_s: &Arc<AtomicU64>) -> Desk {
+fn desk(now_s: &Arc<AtomicU64>, who: &'static str, admin: Option<&str>) -> Desk {
     let clock = now_s.clone();
     let parts = DeskParts {
         users: Arc::new(Nobody),
@@ -71,7 +82,7 @@ fn desk(now_s: &Arc<AtomicU64>) -> Desk {
         signer: Signer::new("sk-1234"),
         provider: Provider::Ready {
             name: "idp".to_owned(),
-            plugin: Arc::new(Idp),
+            plugin: Arc::new(Idp(who)),
         },
         mapping: None,
         sign_in: None,
@@ -80,7 +91,7 @@ fn desk(now_s: &Arc<AtomicU64>) -> Desk {
         logout_url: None,
         email_domains: Vec::new(),
         access: AccessMode::All,
-        admin_id: None,
+        admin_id: admin.map(str::to_owned),
         new_user: NewUser::default(),
         password: None,
         ui_disabled: false,
@@ -116,7 +127,7 @@ fn cookie(answer: &Answer) -> String {
 #[tokio::test]
 async fn a_login_may_take_ten_minutes_and_a_session_lasts_a_day() {
     let now_s = Arc::new(AtomicU64::new(1_000_000));
-    let desk = desk(&now_s);
+    let desk = desk(&now_s, "ann", None);
     let begun = desk.answer(&visit(Step::Begin, "", "")).await;
     let state = cookie(&begun);
     let (_, to) = begun
@@ -139,4 +150,47 @@ async fn a_login_may_take_ten_minutes_and_a_session_lasts_a_day() {
     now_s.store(1_000_599 + 86_400, Ordering::Relaxed);
     let page = desk.answer(&visit(Step::Ui, "", &token)).await;
     assert!(page.body.contains("not signed in"), "{}", page.body);
+}
+
+#[tokio::test]
+async fn guesses_at_once_count_as_those_one_after_another() {
+    let desk = desk(&Arc::new(AtomicU64::new(1_000_000)), "ann", None);
+    let post = async |word: &str| {
+        let mut visit = visit(Step::PasswordJson, "", "");
+        visit.body = format!(r#"{{"username":"ann","password":"{word}"}}"#).into_bytes();
+        desk.answer(&visit).await.status
+    };
+    for _ in 0..20 {
+        assert_eq!(post("right").await, 200);
+    }
+    let all = futures_util::future::join_all((0..30).map(|_| post("wrong"))).await;
+    let told = |status| all.iter().filter(|told| **told == status).count();
+    assert_eq!((told(401), told(429)), (10, 20), "{all:?}");
+    assert_eq!(post("right").await, 429);
+}
+
+#[tokio::test]
+async fn nobody_signs_in_as_who_the_gateway_is() {
+    for (who, admin, status) in [
+        ("ann", None, 303),
+        ("default_user_id", None, 403),
+        ("litellm-proxy-budget", None, 403),
+        ("default_user_id", Some("default_user_id"), 303),
+    ] {
+        let desk = desk(&Arc::new(AtomicU64::new(1_000_000)), who, admin);
+        let begun = desk.answer(&visit(Step::Begin, "", "")).await;
+        let to = begun.headers.iter().find(|(name, _)| *name == "location");
+        let query = format!(
+            "code=c&{}",
+            to.expect("a location")
+                .1
+                .split_once('?')
+                .expect("a query")
+                .1
+        );
+        let done = desk
+            .answer(&visit(Step::Callback, &query, &cookie(&begun)))
+            .await;
+        assert_eq!(done.status, status, "{who} {admin:?} {}", done.body);
+    }
 }

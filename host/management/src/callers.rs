@@ -84,7 +84,8 @@ impl ControlPlane {
         })
     }
 
-    /// The user of this id, here or at the identity provider; else the only one with the address.
+    /// The user of this id, here or at the identity provider; else the only one with the address, unless they have another id at
+    /// the identity provider. Whose address is their id is known by it alone.
     async fn user_named(&self, named: &Named) -> Result<Option<Row>, Refusal> {
         if let Some(id) = &named.user {
             for column in ["user_id", "sso_user_id"] {
@@ -97,6 +98,11 @@ impl ControlPlane {
             return Ok(None);
         };
         let mut found = users::with_email(self, email).await?;
+        let claimed = named.user.as_ref().filter(|id| *id != email);
+        found.retain(|row| {
+            let linked = text(row, "sso_user_id").filter(|id| !id.is_empty());
+            claimed.is_none_or(|id| linked.is_none_or(|linked| linked == id))
+        });
         Ok(match found.len() {
             1 => found.pop(),
             _ => None,

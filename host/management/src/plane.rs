@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use serde_json::Value;
-use witgate_identity::MasterKey;
+use witgate_identity::{Guesses, MasterKey};
 use witgate_metering::ResetClock;
 use witgate_store::Store;
 
@@ -293,6 +293,8 @@ pub struct ControlPlane {
     pub(crate) carrier: OnceLock<Arc<dyn Post>>,
     pub(crate) keeper: OnceLock<Arc<dyn TextKeeper>>,
     pub(crate) herald: OnceLock<Arc<dyn Herald>>,
+    /// Wrong present passwords, by user.
+    pub(crate) guesses: Guesses,
 }
 
 impl ControlPlane {
@@ -306,6 +308,7 @@ impl ControlPlane {
             carrier: OnceLock::new(),
             keeper: OnceLock::new(),
             herald: OnceLock::new(),
+            guesses: Guesses::default(),
         }
     }
 
@@ -377,7 +380,7 @@ impl ControlPlane {
     }
 
     /// Tells of a change.
-    pub(crate) fn changed(&self, what: Changed) {
+    pub fn changed(&self, what: Changed) {
         self.watch.changed(&what);
     }
 }

@@ -20,8 +20,7 @@ pub(crate) use defaults::newcomer;
 
 pub(crate) const TABLE: &str = "LiteLLM_UserTable";
 
-/// Ids of rows that are nobody: the whole gateway's spend, and who the master key is.
-pub(crate) const NOBODY: [&str; 2] = [crate::PROXY_USER, "default_user_id"];
+pub(crate) use witgate_identity::NOBODY;
 
 /// What a user may be given.
 pub(crate) const FIELDS: &[Field] = &[
@@ -251,9 +250,22 @@ pub(crate) fn shown(mut row: Row) -> Row {
     row
 }
 
+/// A user's row as whoever gave them a place sees it: an admin all of it, others who it is.
+pub(crate) fn seated(ask: &Ask, row: Row) -> Row {
+    let mut row = shown(row);
+    if !ask.is_admin() {
+        row.retain(|name, _| ["user_id", "user_email", "user_role"].contains(&name.as_str()));
+    }
+    row
+}
+
+/// The most users of one address that are looked at; there is more than one only where another program wrote them.
+const ALIKE_MOST: u64 = 100;
+
 /// The users with this address, in any case of letters.
 pub(crate) async fn with_email(plane: &ControlPlane, email: &str) -> Result<Vec<Row>, Refusal> {
-    let select: Select = Filter::of("user_email", Is::Contains(email.to_owned())).into();
+    let mut select: Select = Filter::of("user_email", Is::Alike(email.to_owned())).into();
+    select.limit = Some(ALIKE_MOST);
     let mut found = plane.store.rows(TABLE, &select).await?;
     let email = email.to_lowercase();
     found.retain(|row| text(row, "user_email").is_some_and(|own| own.to_lowercase() == email));

@@ -48,6 +48,8 @@ pub enum Is {
     Holds(String),
     /// A text with this in it, in any case of letters.
     Contains(String),
+    /// This text, in any case of letters.
+    Alike(String),
     /// A text that is not empty. Some indexes leave the empty ones out, and are found only with this beside.
     Filled,
     /// Different from this column, where an index leaves out the rows in which the two are equal (SQLite's of sessions);

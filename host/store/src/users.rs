@@ -22,8 +22,12 @@ pub struct UserRow {
 
 const TABLE: &str = "LiteLLM_UserTable";
 
+/// The most users of one address that are looked at; there is more than one only where another program wrote them.
+const ALIKE_MOST: u64 = 100;
+
 impl Store {
-    /// The user with this id, else with this id at the identity provider, else with this address, in any case of letters.
+    /// The user with this id, else with this id at the identity provider, else with this address, in any case of letters, who
+    /// has no other id at the identity provider.
     ///
     /// # Errors
     /// When the database fails.
@@ -41,12 +45,17 @@ impl Store {
         let Some(email) = email else {
             return Ok(None);
         };
-        let mut select: Select = Filter::of("user_email", Is::Contains(email.to_owned())).into();
+        let mut select: Select = Filter::of("user_email", Is::Alike(email.to_owned())).into();
         select.order.push(("created_at", false));
+        select.limit = Some(ALIKE_MOST);
         let found = self.rows(TABLE, &select).await?;
+        let text =
+            |row: &Row, column: &str| row.get(column).and_then(Value::as_str).map(str::to_owned);
         let same = |row: &&Row| {
-            let address = row.get("user_email").and_then(Value::as_str);
+            let address = text(row, "user_email");
+            let linked = text(row, "sso_user_id").filter(|id| !id.is_empty());
             address.is_some_and(|address| address.to_lowercase() == email.to_lowercase())
+                && linked.is_none_or(|id| id == sso_user_id)
         };
         Ok(found.iter().find(same).map(read))
     }
@@ -164,9 +173,16 @@ mod tests {
             find("x", "00u1", Some("bob@example.com")).await.as_deref(),
             Some("ann")
         );
+        // Somebody else's at the provider.
+        assert_eq!(find("x", "x", Some("ann@EXAMPLE.com")).await, None);
+        assert_eq!(find("x", "x", Some("xample.com")).await, None);
         assert_eq!(
-            find("x", "x", Some("ann@EXAMPLE.com")).await.as_deref(),
+            find("x", "00u1", Some("ann@EXAMPLE.com")).await.as_deref(),
             Some("ann")
+        );
+        assert_eq!(
+            find("x", "x", Some("BOB@example.com")).await.as_deref(),
+            Some("bob")
         );
         assert_eq!(find("x", "x", None).await, None);
         assert_eq!(store.find_user("ann", "", None).await.unwrap(), Some(ann()));

@@ -68,6 +68,10 @@ async fn routes_are_open_to_whom_the_configuration_says() {
     let says = refused["message"].as_str().unwrap_or_default();
     assert!(says.contains("is an admin only route"), "{says}");
     ann.chat(&chat("gpt-4o")).await.ok();
+    let input = json!({"model": "gpt-4o", "input": "x"});
+    for path in ["/v1/embeddings", "/embeddings"] {
+        ann.post(path, &input).await.error(403);
+    }
     let stage = with_general("  allowed_routes: [/chat/completions, /key/generate]\n").await;
     stage.client.chat(&chat("gpt-4o")).await.ok();
     let refused = stage.client.get("/key/list").await.error(403);
@@ -120,6 +124,8 @@ async fn a_gateway_serves_calls_or_management_alone_when_it_is_told_to() {
         let call = stage.client.chat(&chat("gpt-4o")).await;
         assert_eq!(call.status, calls, "{variable}: {}", call.text());
         let list = stage.client.get("/key/list").await;
+        assert_eq!(list.status, management, "{variable}: {}", list.text());
+        let list = stage.client.get("/organization/list").await;
         assert_eq!(list.status, management, "{variable}: {}", list.text());
     }
 }

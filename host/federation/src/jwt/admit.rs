@@ -20,6 +20,7 @@ impl Jwt {
     ) -> Result<Arc<Principal>, Problem> {
         let settings = &self.settings;
         let mut said = said::read(settings, verified.issuer, &verified.claims)?;
+        vouched::is_somebody(said.user.as_deref())?;
         self.teams_of_database(directory, &mut said).await?;
         let mut restrictions = Restrictions::default();
         self.by_role(&said, asked, &mut restrictions)?;
@@ -30,7 +31,7 @@ impl Jwt {
         };
         let key = |named: &Named| named.key(claim("iss"), claim("sub"));
         if said.role == Some(InternalRole::ProxyAdmin) {
-            return self.admin(said, asked, restrictions, key);
+            return self.admin(directory, said, asked, restrictions, key).await;
         }
         let mut named = Named {
             user: said.user.clone(),
@@ -50,6 +51,7 @@ impl Jwt {
         }
         let found = &caller.as_key.principal;
         vouched::is_open(&caller)?;
+        vouched::is_somebody(found.user_id.as_deref())?;
         if found.team_id.is_some() && !found.is_admin() {
             restrictions.add_routes(&self.settings.team_allowed_routes);
             self.check_team_route(asked)?;
@@ -64,8 +66,9 @@ impl Jwt {
     }
 
     /// An administrator by scope or role: only the routes that the settings name, and no model without such a route.
-    fn admin(
+    async fn admin(
         &self,
+        directory: &dyn Directory,
         said: Said,
         asked: &Asked<'_>,
         restrictions: Restrictions,
@@ -83,6 +86,14 @@ impl Jwt {
             user: said.user.clone(),
             ..Named::default()
         };
+        if said.user.is_some() {
+            let by = Named {
+                email: said.email.clone(),
+                ..named.clone()
+            };
+            // Who is not known is the token's administrator all the same; who was deactivated is nobody's.
+            vouched::is_open(&*directory.caller(&by).await?)?;
+        }
         let principal = Principal {
             key_hash: Some(key(&named)),
             user_id: said.user,
@@ -385,7 +396,11 @@ impl Jwt {
                 directory.set_role(user, role).await?;
                 changed = true;
             }
-            let teams: Vec<&String> = said.teams.iter().chain(&said.team).collect();
+            // That of the call, too, which the token may name by its alias.
+            let own = said.team.iter().chain(&principal.team_id);
+            let mut teams: Vec<&String> = said.teams.iter().chain(own).collect();
+            teams.sort_unstable();
+            teams.dedup();
             for team in teams.iter().filter(|id| !caller.teams.contains(id)) {
                 let of_team = Named {
                     team: Some((*team).clone()),
@@ -396,7 +411,9 @@ impl Jwt {
                     changed = true;
                 }
             }
-            for team in caller.teams.iter().filter(|id| !teams.contains(id)) {
+            let left = caller.teams.iter().filter(|id| !teams.contains(id));
+            // With a place go its keys: a token that does not say where somebody is takes none.
+            for team in left.filter(|_| said.lists_teams) {
                 match directory.leave(team, user).await {
                     Ok(()) => changed = true,
                     // The token says what they may; a place in a team that is gone gives nothing.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use witgate_identity::{ModelList, Principal, allows};
 
+use super::mapped;
 use crate::{Asked, Refusal};
 
 /// A model that there is not: a list that opens nothing.
@@ -25,11 +26,9 @@ impl Restrictions {
         self.lists.push(ModelList { owner, models });
     }
 
-    /// Only these routes, which the request has been held to. A list that came before goes first.
+    /// Only these routes, which the request has been held to; an empty list says nothing.
     pub(super) fn add_routes(&mut self, routes: &[String]) {
-        if self.routes.is_empty() {
-            self.routes = routes.to_vec();
-        }
+        self.routes = mapped::both(&self.routes, routes);
     }
 
     /// The principal under these restrictions; refuses a model that they close.

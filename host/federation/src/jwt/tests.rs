@@ -102,6 +102,7 @@ impl Directory for Rows {
         let team = named
             .team
             .as_deref()
+            .or(named.team_alias.as_ref().map(|_| "red"))
             .filter(|team| ["red", "blue", "shut"].contains(team));
         let principal = Principal {
             user_id: user.map(str::to_owned),

@@ -32,6 +32,10 @@ async fn a_user_is_found_by_id_by_the_providers_id_and_by_an_address_of_one() {
         (user("ann", None), Some("ann")),
         (user("idp-7", None), Some("bob")),
         (user("u-1", Some("ann@X.Y")), Some("ann")),
+        // Somebody else's at the provider; who says no id but the address is found by it.
+        (user("u-1", Some("b@x.y")), None),
+        (user("idp-7", Some("b@x.y")), Some("bob")),
+        (user("b@x.y", Some("b@x.y")), Some("bob")),
         (user("u-1", Some("x@x.y")), None),
         (user("u-1", Some("x.y")), None),
     ] {

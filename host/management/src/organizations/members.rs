@@ -125,7 +125,7 @@ pub(super) async fn add(plane: &ControlPlane, ask: Ask) -> Outcome {
     let places = plane.store.rows(MEMBERSHIPS, &places.into()).await?;
     Ok(json!({
         "organization_id": id,
-        "updated_users": people.into_iter().map(users::shown).collect::<Vec<_>>(),
+        "updated_users": people.into_iter().map(|row| users::seated(&ask, row)).collect::<Vec<_>>(),
         "updated_organization_memberships": places,
     }))
 }

@@ -166,7 +166,10 @@ async fn put(
     )
     .await?;
     let mut answer = super::body::shown(ask, plane.known_team(&team_id).await?);
-    let users: Vec<Row> = users.into_iter().map(users::shown).collect();
+    let users: Vec<Row> = users
+        .into_iter()
+        .map(|row| users::seated(ask, row))
+        .collect();
     answer.insert("updated_users".to_owned(), json!(users));
     answer.insert("updated_team_memberships".to_owned(), json!(memberships));
     Ok(Value::Object(answer))

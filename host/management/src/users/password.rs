@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use scrypt::{Params, scrypt};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::Refusal;
@@ -17,6 +18,20 @@ const HASH: usize = 32;
 /// Longest password, in bytes.
 const MOST: usize = 1024;
 
+/// Whoever asks for more at once waits: each takes 16 MiB, and anybody may give a password.
+static AT_ONCE: Semaphore = Semaphore::const_new(4);
+
+/// Runs scrypt, not on the threads that serve requests.
+async fn apart<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    // With the work, not with who waits for it: that one may go away.
+    let turn = AT_ONCE.acquire().await.ok()?;
+    let run = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        run()
+    });
+    run.await.ok()
+}
+
 /// A password as the database keeps it. Takes some 50 ms, not on the threads that serve requests.
 pub(crate) async fn hashed(password: &str) -> Result<String, Refusal> {
     if password.is_empty() || password.len() > MOST {
@@ -26,8 +41,7 @@ pub(crate) async fn hashed(password: &str) -> Result<String, Refusal> {
     let password = Zeroizing::new(password.to_owned());
     let mut salt = [0; SALT];
     rand::Rng::fill_bytes(&mut rand::rng(), &mut salt);
-    let hashed = tokio::task::spawn_blocking(move || with_salt(&password, salt)).await;
-    let hashed = hashed.ok().flatten();
+    let hashed = apart(move || with_salt(&password, salt)).await.flatten();
     hashed.ok_or_else(|| Refusal::error(500, "internal_server_error", "Internal server error"))
 }
 
@@ -36,7 +50,7 @@ pub(crate) async fn hashed(password: &str) -> Result<String, Refusal> {
 pub(crate) async fn is(given: &str, kept: Option<&str>) -> bool {
     let given = Zeroizing::new(given.to_owned());
     let kept = kept.unwrap_or_default().to_owned();
-    let compared = tokio::task::spawn_blocking(move || {
+    let compared = apart(move || {
         let scrypted = kept.strip_prefix("scrypt:").and_then(|text| {
             let bytes = STANDARD.decode(text).ok()?;
             let (salt, hash) = bytes.split_first_chunk::<SALT>()?;

@@ -63,7 +63,17 @@ pub(super) async fn own_password(plane: &ControlPlane, ask: Ask) -> Outcome {
         let message = "You have no password to change: an administrator gives one, or an invitation to choose one";
         return Err(Refusal::bad(message).param("current_password"));
     };
-    if crate::principals::is_inactive(row) || !password::is(present, Some(kept)).await {
+    let id = text(row, "user_id").unwrap_or_default();
+    let now_s = u64::try_from(ask.now.as_second()).unwrap_or_default();
+    if !plane.guesses.take(id, now_s) {
+        let message = "Too many wrong passwords. Wait a minute.";
+        return Err(Refusal::error(429, "auth_error", message).param("current_password"));
+    }
+    let right = password::is(present, Some(kept)).await;
+    if right {
+        plane.guesses.give_back(id);
+    }
+    if crate::principals::is_inactive(row) || !right {
         let message = "The current password is another";
         return Err(Refusal::error(401, "auth_error", message).param("current_password"));
     }
@@ -73,7 +83,6 @@ pub(super) async fn own_password(plane: &ControlPlane, ask: Ask) -> Outcome {
     }
     let hashed = password::hashed(chosen).await;
     let hashed = hashed.map_err(|refusal| refusal.param("new_password"))?;
-    let id = text(row, "user_id").unwrap_or_default();
     let set = json!({"password": hashed, "updated_at": ask.now});
     let set = set.as_object().cloned().unwrap_or_default();
     let mut steps = Vec::new();
@@ -118,6 +127,7 @@ async fn change(
     linked::object_permission(&mut given, text(&row, "object_permission_id"), &mut steps)?;
     linked::reset_at(&plane.settings.load(), ask, &mut given.columns);
     given.set("updated_at", json!(ask.now));
+    keep_of_scim(&mut given, &row);
     let mut set = given.changes(&row);
     for (name, empty) in [
         ("allowed_cache_controls", json!([])),
@@ -165,6 +175,28 @@ async fn change(
     }
     let row = plane.user(&id).await?;
     row.map(shown).ok_or_else(|| unknown(&id))
+}
+
+/// What the identity provider says of a user stays when their metadata is replaced and does not name it: nobody who was deactivated
+/// comes back by the way.
+fn keep_of_scim(given: &mut Given, old: &Row) {
+    let Some(metadata) = given.columns.get_mut("metadata") else {
+        return;
+    };
+    if metadata.is_null() {
+        *metadata = json!({});
+    }
+    let (Value::Object(metadata), Some(Value::Object(old))) = (metadata, old.get("metadata"))
+    else {
+        return;
+    };
+    for name in ["scim_active", "scim_metadata"] {
+        if let Some(kept) = old.get(name)
+            && !metadata.contains_key(name)
+        {
+            metadata.insert(name.to_owned(), kept.clone());
+        }
+    }
 }
 
 /// Members that a user is made with and that are their key's: a change of the user would not reach it.

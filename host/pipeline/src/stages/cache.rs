@@ -239,7 +239,9 @@ fn scope(x: &Exchange, scope: Scope) -> String {
     let scope = match scope {
         Scope::Everyone => None,
         Scope::Key => of_key().or_else(|| of("user", &caller.user_id)),
+        // All sessions are of one team, which is nobody's.
         Scope::Tenant => of("team", &caller.team_id)
+            .filter(|_| !caller.session)
             .or_else(|| of("user", &caller.user_id))
             .or_else(of_key),
     };

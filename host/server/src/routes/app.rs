@@ -202,7 +202,10 @@ impl App {
             return refused;
         }
         match matched.route.kind {
-            Kind::Login(step) => login::login(&self.desk, step, path.to_owned(), request).await,
+            Kind::Login(step) => {
+                let access = &self.gateway.snapshot.load_full().access;
+                login::login(&self.desk, access, step, path.to_owned(), request).await
+            }
             Kind::Liveness => info::json(&serde_json::json!("I'm alive!")),
             Kind::Readiness => health::readiness(self.admin.as_ref()),
             Kind::Routes => {

@@ -2,6 +2,7 @@
 
 use http::{HeaderValue, StatusCode, header};
 use witgate_login::{Answer, Desk, Step, Visit};
+use witgate_pipeline::snapshot::Access;
 use witgate_pipeline::{Reply, detail};
 
 use crate::Request;
@@ -10,10 +11,18 @@ use crate::Request;
 const FORM_MAX: u64 = 16 << 10;
 
 /// Answers one of the routes of signing in. `path` is without the root path.
-pub(super) async fn login(desk: &Desk, step: Step, path: String, request: Request) -> Reply {
+pub(super) async fn login(
+    desk: &Desk,
+    access: &Access,
+    step: Step,
+    path: String,
+    request: Request,
+) -> Reply {
     let (head, body) = request.into_parts();
     let scheme = if body.is_tls() { "https" } else { "http" };
-    let client_ip = body.peer().ip().to_string();
+    let client_ip = access
+        .caller_ip(body.peer().ip(), &head.headers)
+        .to_string();
     let form = match step {
         Step::Password | Step::PasswordJson | Step::TakeInvitation => {
             body.limited(FORM_MAX).collect().await

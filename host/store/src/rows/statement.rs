@@ -140,6 +140,11 @@ impl Statement {
                     self.push(&format!("{{field {quoted} {path}}} = "));
                     self.bind(Kind::Text, text.as_str().into());
                 }
+                Is::Alike(text) => {
+                    self.push(&format!("lower({quoted}) = lower("));
+                    self.bind(Kind::Text, text.as_str().into());
+                    self.push(")");
+                }
                 // No pattern: what is looked for is looked for as it is.
                 Is::Contains(text) => {
                     self.push(&format!("{{within lower({quoted}) "));

@@ -2,16 +2,39 @@
 
 use serde_json::Value;
 use witgate_config::Loaded;
-use witgate_identity::{EntryRules, MasterKey, network, routes};
+use witgate_identity::{EntryRules, MasterKey, NoEntry, network, routes};
+use witgate_management::operations;
 use witgate_pipeline::Demands;
+use witgate_server::routes::ROUTES;
 
 use super::federation;
 
-/// Variables that turn groups of routes off.
-const DISABLED: [(&str, &str); 2] = [
-    ("DISABLE_LLM_API_ENDPOINTS", routes::CALLS),
-    ("DISABLE_ADMIN_ENDPOINTS", routes::MANAGEMENT),
-];
+/// What the variables turn off.
+fn disabled(loaded: &Loaded) -> Vec<(NoEntry, Vec<String>)> {
+    let is_set = |name: &str| loaded.environment.flag(name) == Some(true);
+    let mut disabled = Vec::new();
+    if is_set("DISABLE_LLM_API_ENDPOINTS") {
+        disabled.push((NoEntry::Calls, vec![routes::CALLS.to_owned()]));
+    }
+    if is_set("DISABLE_ADMIN_ENDPOINTS") {
+        // The group is what keys may be opened for, and less than the management API.
+        let all = operations().map(|operation| operation.name());
+        let all = all.chain([routes::MANAGEMENT]);
+        disabled.push((NoEntry::Management, all.map(str::to_owned).collect()));
+    }
+    disabled
+}
+
+/// Routes as they are listed, with the names of the operations that they are paths of: an operation that is closed by one of its
+/// paths is closed by all.
+fn of_operations(mut listed: Vec<String>) -> Vec<String> {
+    let closed = ROUTES
+        .iter()
+        .filter(|route| route.paths.iter().any(|path| routes::listed(&listed, path)));
+    let names: Vec<String> = closed.map(|route| route.name.to_owned()).collect();
+    listed.extend(names);
+    listed
+}
 
 /// The master key, and what its calls are told under.
 pub fn master_key(loaded: &Loaded) -> Option<MasterKey> {
@@ -36,12 +59,9 @@ pub(super) fn rules(loaded: &Loaded, problems: &mut Vec<String>) -> EntryRules {
         public,
         admin_only: setting(loaded, "admin_only_routes")
             .map(texts)
+            .map(of_operations)
             .unwrap_or_default(),
-        disabled: DISABLED
-            .iter()
-            .filter(|(name, _)| loaded.environment.flag(name) == Some(true))
-            .map(|(_, group)| (*group).to_owned())
-            .collect(),
+        disabled: disabled(loaded),
     }
 }
 
@@ -106,4 +126,23 @@ fn setting<'a>(loaded: &'a Loaded, key: &str) -> Option<&'a Value> {
 fn texts(list: &Value) -> Vec<String> {
     let items = list.as_array().into_iter().flatten();
     items.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_is_closed_by_each_of_its_paths() {
+        for path in [
+            "/v1/chat/completions",
+            "/chat/completions",
+            "/engines/*",
+            "LiteLLMRoutes.openai_routes",
+        ] {
+            let closed = of_operations(vec![path.to_owned()]);
+            assert!(routes::listed(&closed, "/chat/completions"), "{path}");
+            assert!(!routes::listed(&closed, "/key/info"), "{path}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use witgate_config::{Config, Env, Loaded};
 use witgate_identity::{Role, Signer};
 use witgate_login as login;
 use witgate_login::{AccessMode, Fault, NewUser, Password, Provider, Rules};
-use witgate_management::{ControlPlane, NotTaken, Refusal};
+use witgate_management::{Changed, ControlPlane, NotTaken, Refusal};
 use witgate_plugins as host;
 use witgate_plugins::{LoadError, Registry};
 use witgate_store::UserRow;
@@ -43,11 +43,15 @@ pub(super) fn plugins(loaded: &Loaded) -> Vec<(&'static str, &str)> {
         .collect()
 }
 
-/// `litellm_jwtauth.team_ids_jwt_field` also says where a provider tells of teams.
+/// Where a provider tells of groups: `ui_access_mode.sso_group_jwt_field`, else `litellm_jwtauth.team_ids_jwt_field`.
 pub(super) fn team_ids_attribute(config: &Config) -> Option<String> {
     let general = config.raw.get("general_settings")?;
-    let field = general.pointer("/litellm_jwtauth/team_ids_jwt_field")?;
-    field.as_str().map(str::to_owned)
+    let mut fields = [
+        "/ui_access_mode/sso_group_jwt_field",
+        "/litellm_jwtauth/team_ids_jwt_field",
+    ]
+    .into_iter();
+    fields.find_map(|field| general.pointer(field)?.as_str().map(str::to_owned))
 }
 
 pub(super) fn provider(loaded: &Loaded) -> Option<&str> {
@@ -452,6 +456,9 @@ impl login::Users for StoredUsers {
             .runtime
             .spawn(async move { store.save_user(&row, jiff::Timestamp::now()).await });
         let saved = saving.await.map_err(|error| Fault(error.to_string()))?;
-        saved.map_err(|error| Fault(error.to_string()))
+        saved.map_err(|error| Fault(error.to_string()))?;
+        // A session is what its user's row is.
+        self.plane.changed(Changed::Shared);
+        Ok(())
     }
 }

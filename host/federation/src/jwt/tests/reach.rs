@@ -221,6 +221,23 @@ async fn who_is_not_there_is_made_only_where_the_settings_want_it() {
             "ann left red"
         ]
     );
+    // Who names no list of teams leaves none, nor the one that the call is for; an empty list is one.
+    for (claims, left) in [
+        (json!({"sub": "two", "team": "red"}), 0),
+        (json!({"sub": "two"}), 0),
+        (json!({"sub": "two", "teams": []}), 1),
+        (json!({"sub": "two", "name": "Red", "teams": ["blue"]}), 0),
+    ] {
+        let world = settings(json!({
+            "team_ids_jwt_field": "teams", "team_id_jwt_field": "team", "team_alias_jwt_field": "name",
+            "team_id_default": "red", "sync_user_role_and_teams": true,
+        }));
+        let call = Call { model: "", ..PLAIN };
+        world.by(claims.clone(), call).await.unwrap();
+        let done = world.rows.done.lock().clone();
+        let gone = done.iter().filter(|done| done.contains(" left "));
+        assert_eq!(gone.count(), left, "{claims} {done:?}");
+    }
     let joins = settings(json!({"team_id_jwt_field": "team", "upsert_sso_user_to_team": true}));
     for (team, done) in [("red", 0), ("blue", 1)] {
         let call = Call { model: "", ..PLAIN };
@@ -314,5 +331,86 @@ async fn addresses_roles_and_scopes_close_what_they_do_not_open() {
             .refused(json!({"sub": "ann", "scope": scope}), PLAIN)
             .await;
         assert_eq!(status, 403, "{scope}");
+    }
+}
+
+#[tokio::test]
+async fn an_administrator_by_scope_who_was_deactivated_is_none() {
+    let world = World::new(json!({"user_id_jwt_field": "sub"}));
+    let call = || Call {
+        route: "/key/generate",
+        model: "",
+        ..PLAIN
+    };
+    for (user, status) in [("ann", 200), ("unknown", 200), ("gone", 401)] {
+        let claims = json!({"sub": user, "scope": "litellm_proxy_admin"});
+        let told = match world.by(claims, call()).await {
+            Ok(who) if who.is_admin() => 200,
+            Ok(_) => 0,
+            Err((status, _)) => status,
+        };
+        assert_eq!(told, status, "{user}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_who_the_gateway_is() {
+    let world = World::new(json!({"user_id_jwt_field": "sub", "user_id_upsert": true}));
+    for id in ["default_user_id", "litellm-proxy-budget"] {
+        for scope in ["", "litellm_proxy_admin"] {
+            let call = Call {
+                route: "/key/generate",
+                model: "",
+                ..PLAIN
+            };
+            let (status, _) = world
+                .refused(json!({"sub": id, "scope": scope}), call)
+                .await;
+            assert_eq!(status, 401, "{id} {scope}");
+        }
+    }
+    assert_eq!(*world.rows.done.lock(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_verified_is_none() {
+    let domain = World::new(json!({
+        "user_id_jwt_field": "sub", "user_email_jwt_field": "email", "user_allowed_email_domain": "example.com",
+    }));
+    for (verified, is_in) in [
+        (json!(true), true),
+        (json!("true"), true),
+        (Value::Null, true),
+        (json!(false), false),
+        (json!("false"), false),
+        (json!("False"), false),
+    ] {
+        let claims = json!({"sub": "ann", "email": "ann@example.com", "email_verified": verified});
+        assert_eq!(domain.by(claims, PLAIN).await.is_ok(), is_in, "{verified}");
+    }
+    // Nor is it an id.
+    for field in ["user_id_jwt_field", "user_email_jwt_field"] {
+        let world = World::new(json!({ field: "email", "user_id_upsert": true }));
+        let claims = json!({"email": "ann@example.com", "email_verified": false});
+        let who = world.by(claims, PLAIN).await.unwrap();
+        assert_eq!((&who.user_id, &who.user_email), (&None, &None), "{field}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_made_with_a_token_opens_what_all_its_lists_open() {
+    let permissions: Vec<RolePermission> = serde_json::from_value(json!([
+        {"role": "team", "routes": ["/chat/completions", "/key/generate", "openai_routes"]},
+    ]))
+    .unwrap();
+    let settings = json!({
+        "team_id_jwt_field": "team", "team_allowed_routes": ["/chat/completions", "info_routes"],
+    });
+    let world = World::with(settings, Verification::default(), permissions, false);
+    let who = world.by(json!({"team": "red"}), PLAIN).await.unwrap();
+    let open = |route: &str| witgate_identity::allows_route(&who.allowed_routes, route);
+    assert!(open("/chat/completions") && open("/v1/models"), "{who:?}");
+    for closed in ["/key/generate", "/embeddings", "/key/info"] {
+        assert!(!open(closed), "{closed} {:?}", who.allowed_routes);
     }
 }

@@ -80,3 +80,55 @@ async fn a_teams_own_admin_changes_it_and_says_how_long_keys_live() {
         assert_eq!((status, &made["expires"]), (200, &ends), "{made}");
     }
 }
+
+#[tokio::test]
+async fn who_adds_somebody_does_not_see_their_row() {
+    let world = world(json!({})).await;
+    for (id, email) in [
+        ("ann", "ann@x.org"),
+        ("vera", "vera@x.org"),
+        ("rob", "rob@x.org"),
+    ] {
+        let body = json!({"user_id": id, "user_email": email, "auto_create_key": false, "metadata": {"secret": 1}, "max_budget": 7});
+        world.done("/user/new", body).await;
+    }
+    let boss = json!({"user_id": "ann", "role": "admin"});
+    world
+        .done(
+            "/team/new",
+            json!({"team_id": "red", "members_with_roles": [boss]}),
+        )
+        .await;
+    world
+        .done(
+            "/organization/new",
+            json!({"organization_id": "acme", "organization_alias": "Acme"}),
+        )
+        .await;
+    let body =
+        json!({"organization_id": "acme", "member": {"user_id": "ann", "role": "org_admin"}});
+    world.done("/organization/member_add", body).await;
+    let expected =
+        json!([{"user_id": "vera", "user_email": "vera@x.org", "user_role": "internal_user"}]);
+    for (path, id, role) in [
+        ("/team/member_add", "team_id", "user"),
+        (
+            "/organization/member_add",
+            "organization_id",
+            "internal_user",
+        ),
+    ] {
+        let add = |who: &str| {
+            let place = if id == "team_id" { "red" } else { "acme" };
+            json!({ id: place, "member": {"user_id": who, "role": role} })
+        };
+        let (status, told) = world.post(&user("ann"), path, add("vera")).await;
+        assert_eq!(
+            (status, &told["updated_users"]),
+            (200, &expected),
+            "{path} {told}"
+        );
+        let told = world.done(path, add("rob")).await;
+        assert_eq!(told["updated_users"][0]["max_budget"], 7.0, "{path}");
+    }
+}

@@ -318,3 +318,67 @@ async fn access_groups_of_a_new_users_key_are_given_by_proxy_admins() {
         }
     }
 }
+
+#[tokio::test]
+async fn who_was_deactivated_stays_so_whatever_else_is_changed() {
+    let world = world(json!({})).await;
+    for id in ["ann", "bob"] {
+        let body = json!({"user_id": id, "auto_create_key": false, "metadata": {"scim_active": false, "scim_metadata": {"x": 1}, "a": 1}});
+        world.done("/user/new", body).await;
+    }
+    let metadata =
+        async |id: &str| world.plane.user(id).await.unwrap().unwrap()["metadata"].clone();
+    let kept = |more: Value| {
+        let mut kept = json!({"scim_active": false, "scim_metadata": {"x": 1}});
+        kept.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        kept
+    };
+    for (change, then) in [
+        (json!({"metadata": {"b": 2}}), kept(json!({"b": 2}))),
+        (
+            json!({"metadata": {"b": 3}, "tags": ["t"]}),
+            kept(json!({"b": 3, "tags": ["t"]})),
+        ),
+        (json!({"metadata": null}), kept(json!({}))),
+    ] {
+        let mut body = change.clone();
+        body["user_id"] = "ann".into();
+        world.done("/user/update", body).await;
+        assert_eq!(metadata("ann").await, then, "{change}");
+    }
+    let all = json!({"all_users": true, "user_updates": {"metadata": {"c": 1}}});
+    world.done("/user/bulk_update", all).await;
+    assert_eq!(metadata("bob").await, kept(json!({"c": 1})));
+    let back = json!({"user_id": "bob", "metadata": {"scim_active": true}});
+    world.done("/user/update", back).await;
+    let now = metadata("bob").await;
+    assert_eq!(
+        (&now["scim_active"], &now["scim_metadata"]),
+        (&json!(true), &json!({"x": 1}))
+    );
+}
+
+#[tokio::test]
+async fn a_password_is_guessed_ten_times_and_no_more() {
+    let world = world(json!({})).await;
+    world
+        .done(
+            "/user/new",
+            json!({"user_id": "ann", "auto_create_key": false, "password": "hunter2"}),
+        )
+        .await;
+    let change = async |word: &str| {
+        let body = json!({"current_password": word, "new_password": "hunter3"});
+        world
+            .post(&user("ann"), "/user/password/change", body)
+            .await
+            .0
+    };
+    let all = (0..12).map(|_| change("wrong"));
+    let all = futures_util::future::join_all(all).await;
+    let told = |status| all.iter().filter(|told| **told == status).count();
+    assert_eq!((told(401), told(429)), (10, 2), "{all:?}");
+    assert_eq!(change("hunter2").await, 429);
+}

@@ -6,6 +6,8 @@ use crate::ports::{AuthDecision, AuthDenial, PluginFault};
 use crate::snapshot::CustomAuth;
 use crate::testing::{FakeAuth, Setup, World, chat, with};
 
+mod sessions;
+
 const MASTER: &str = "sk-master-0123456789";
 
 /// Everybody comes in as this caller, by `custom_auth`.

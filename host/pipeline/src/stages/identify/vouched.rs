@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use witgate_federation::{Asked, Federation, Problem};
 use witgate_identity::{
-    Budget, Credential, ModelList, Named, Principal, Scope, ScopeKind, allows_route,
+    Budget, Credential, ModelList, Named, Principal, Role, Scope, ScopeKind, allows_route,
 };
 use witgate_routing::Snapshot as Routing;
 
@@ -106,8 +106,9 @@ pub(super) async fn checked(
     Ok(Arc::new(principal))
 }
 
-/// A session's user, unless they were deactivated since they signed in. With a budget for sessions it may call models: what the
-/// session and the user may spend bounds that. While the database does not answer the session is good, and calls none.
+/// A session's user as the users' table has them now: one who was deleted or deactivated since they signed in is refused, and role
+/// and models are the row's. With a budget for sessions it may call models: what the session and the user may spend bounds that.
+/// While the database does not answer the session is good for what it says itself, and calls none.
 pub(super) async fn active(access: &Access, mut who: Principal) -> Result<Arc<Principal>, Failure> {
     let named = Named {
         user: who.user_id.clone(),
@@ -122,6 +123,13 @@ pub(super) async fn active(access: &Access, mut who: Principal) -> Result<Arc<Pr
     if found.as_key.blocked {
         return Err(refuse(Case::KeyBlocked, DEACTIVATED));
     }
+    if !found.has_user {
+        return Err(refuse(Case::AuthenticationFailed, DELETED));
+    }
+    let role = found.user_role.as_deref().and_then(Role::parse);
+    // As for whoever signs in without one.
+    who.role = role.or(Some(Role::InternalUserViewer));
+    who.models.clone_from(&found.as_key.principal.models);
     if let (Some(max), Some(hash)) = (access.session_budget, &who.key_hash) {
         let mut own = Scope::new(ScopeKind::Key, hash.as_str());
         own.budget = Some(Budget {
@@ -141,3 +149,5 @@ pub(super) async fn active(access: &Access, mut who: Principal) -> Result<Arc<Pr
 
 /// SCIM's `active: false`.
 const DEACTIVATED: &str = "the user was deactivated.";
+
+const DELETED: &str = "the user was deleted.";
