@@ -367,7 +367,8 @@ pub fn both(one: &[String], other: &[String]) -> Vec<String> {
 /// What of an entry a list opens, too.
 fn narrow(entry: &str, bound: &[String], into: &mut Vec<String>) {
     if is_within(entry, bound) {
-        if !into.iter().any(|known| known == entry) {
+        // A group's pattern is no entry of its own: alone it would open nothing.
+        if !entry.contains("{*}") && !into.iter().any(|known| known == entry) {
             into.push(entry.to_owned());
         }
     } else if let Some((_, members)) = GROUPS.iter().find(|(name, _)| *name == entry) {

@@ -129,7 +129,9 @@ pub(super) async fn active(access: &Access, mut who: Principal) -> Result<Arc<Pr
     let role = found.user_role.as_deref().and_then(Role::parse);
     // As for whoever signs in without one.
     who.role = role.or(Some(Role::InternalUserViewer));
-    who.models.clone_from(&found.as_key.principal.models);
+    let lists = &found.as_key.principal.model_lists;
+    let own = lists.iter().find(|list| list.owner == "user");
+    who.models = own.map(|list| list.models.clone()).unwrap_or_default();
     if let (Some(max), Some(hash)) = (access.session_budget, &who.key_hash) {
         let mut own = Scope::new(ScopeKind::Key, hash.as_str());
         own.budget = Some(Budget {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::json;
 use witgate_caching::{AnswerCache, Memory, MemoryLimits};
-use witgate_identity::{Caller, KeyHash, MasterKey, Named, Principal, Role, Session, VirtualKey};
+use witgate_identity::{
+    Caller, KeyHash, MasterKey, ModelList, Named, Principal, Role, Session, VirtualKey,
+};
 
 use super::{MASTER, locked};
 use crate::failure::Case;
@@ -28,7 +30,13 @@ impl VirtualKeys for Rows {
         let models = row.map(|(_, _, models)| *models).unwrap_or_default();
         let principal = Principal {
             user_id: named.user.clone(),
-            models: models.iter().map(|model| (*model).to_owned()).collect(),
+            model_lists: match models.is_empty() {
+                true => Vec::new(),
+                false => vec![ModelList {
+                    owner: "user",
+                    models: models.iter().map(|model| (*model).to_owned()).collect(),
+                }],
+            },
             ..Principal::default()
         };
         Ok(Some(Arc::new(Caller {
