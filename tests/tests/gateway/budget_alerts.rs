@@ -66,6 +66,8 @@ async fn a_budget_that_is_used_up_is_told_once_with_litellms_event() {
     client.chat(&chat("gpt-4o")).await.ok();
     client.chat(&chat("gpt-4o")).await.ok();
     client.chat(&chat("gpt-4o")).await.error(400);
+    // Events are sent side by side: this one first.
+    webhook.taken().wait_for(1).await;
     // Another key: 10 % of its budget are left, then 4 %, and its soft budget is passed.
     let (_, other) = key(
         &stage,
