@@ -481,11 +481,11 @@ async fn roles_come_from_the_provider_then_the_database_then_the_defaults() {
     assert_eq!(rows[0]["max_budget"], 12.5);
     assert_eq!(rows[0]["budget_duration"], "30d");
     assert_eq!(rows[1]["user_role"], "proxy_admin");
-    // The same address under another id is the same user.
+    // Whose row is linked to an id at the provider is taken over by no address.
     idp.says(json!({"preferred_username": "ann-2", "email": "NEW@example.com", "role": null}));
     let mut browser = Browser::new();
     browser.login(&gateway).await.location();
-    assert_eq!(browser.claims()["user_id"], "ann");
+    assert_eq!(browser.claims()["user_id"], "ann-2");
 }
 
 #[tokio::test]
