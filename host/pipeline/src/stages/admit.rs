@@ -123,7 +123,11 @@ pub(in crate::stages) fn bear(
     }
     let need = Need::at(gateway, x, request, route);
     let groups: Vec<&str> = names.iter().map(String::as_str).collect();
-    let known: Vec<&str> = x.held.names.iter().map(String::as_str).collect();
+    let known: Vec<&str> = match x.held.names.is_empty() {
+        // An automatic router's own name.
+        true => vec![x.model.as_str()],
+        false => x.held.names.iter().map(String::as_str).collect(),
+    };
     let borne = charges_of(x, &scopes, &known, true, metering);
     let is_borne = |charge: &Charge<'_>| {
         let mut borne = borne.iter().filter_map(|known| known.model);
